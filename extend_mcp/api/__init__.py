@@ -1,0 +1,12 @@
+"""Extend's REST API (version 2026-02-09) as typed Python.
+
+This package knows HTTP and the shapes of Extend's answers, and nothing else. Importing it costs nothing:
+take what you need from its modules. Only `client` and `transport` import httpx and tenacity.
+
+- `client`: `ExtendClient`, one method per operation.
+- `config`, `regions`: where to call, and with which key and limits.
+- `requests`, `models`: what is sent, and what comes back.
+- `errors`: one exception type per kind of failure.
+- `transport`: retries, the overall deadline and the size limit, as httpx transports.
+- `wire`: makes bytes and texts from outside safe to handle.
+"""

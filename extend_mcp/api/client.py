@@ -1,0 +1,293 @@
+"""The operations of Extend's workflow API, one method each."""
+
+import urllib.request
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import anyio
+import httpx
+from pydantic import SecretStr
+from typing_extensions import Self
+
+from extend_mcp import __version__
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.errors import (
+    ConnectFailedError,
+    ExtendError,
+    InvalidRequestError,
+    MalformedResponseError,
+    MissingApiKeyError,
+    ResponseLostError,
+    error_from_response,
+    write_effect,
+)
+from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary, WorkflowSummary
+from extend_mcp.api.requests import CreateWorkflowRun
+from extend_mcp.api.transport import BodyTooLargeError, DeadlineExceededError, build_transport
+from extend_mcp.api.wire import decode_json, is_header_safe
+
+API_VERSION: Final = "2026-02-09"
+"""Sent with every request: Extend answers in the shapes of this version (Extend API reference, Versioning)."""
+
+Query = dict[str, str | int | None]
+
+
+class BearerAuth(httpx.Auth):
+    """Adds the API key to each request. Held here, not in the client's headers, so that no repr shows it."""
+
+    def __init__(self, key: SecretStr) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Set the Authorization header."""
+        request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        yield request
+
+
+class ExtendClient:
+    """Calls Extend's API. One client per key; safe to share between tasks of one event loop.
+
+    Every method raises an `ExtendError` (see `errors` for the kinds) and no error of httpx. Reads are repeated
+    when they fail in passing; a write is sent exactly once. The connection pool is opened by the first call and
+    closed by `aclose`, also at the end of an `async with` block.
+
+    Args:
+        config: Address, credentials and limits.
+        transport: The transport that talks to the network; retries, deadline and size limit are put around it.
+            Given by tests; by default the network, through the proxy the environment names.
+        sleep: Waits between attempts, in seconds; given by tests.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._config = config
+        self._transport = transport
+        self._sleep = sleep
+        self._http: httpx.AsyncClient | None = None
+
+    async def list_workflow_runs(
+        self,
+        *,
+        status: str | None = None,
+        workflow_id: str | None = None,
+        batch_id: str | None = None,
+        file_name_contains: str | None = None,
+        sort_by: str | None = None,
+        sort_dir: str | None = None,
+        next_page_token: str | None = None,
+        max_page_size: int | None = None,
+    ) -> Page[WorkflowRunSummary]:
+        """List workflow runs (`GET /workflow_runs`), one page per call.
+
+        Args:
+            status: Only runs in this one status.
+            workflow_id: Only runs of this workflow.
+            batch_id: Only runs of this batch.
+            file_name_contains: Only runs with this text in a file name.
+            sort_by: "updatedAt" or "createdAt".
+            sort_dir: "asc" (earliest first) or "desc".
+            next_page_token: From the page before; the other arguments must be the same as for that page.
+            max_page_size: Most runs on the page; Extend states no range.
+        """
+        query: Query = {
+            "status": status,
+            "workflowId": workflow_id,
+            "batchId": batch_id,
+            "fileNameContains": file_name_contains,
+            "sortBy": sort_by,
+            "sortDir": sort_dir,
+            "nextPageToken": next_page_token,
+            "maxPageSize": max_page_size,
+        }
+        return Page[WorkflowRunSummary].model_validate(await self._get_list("/workflow_runs", query))
+
+    async def get_workflow_run(self, run_id: str) -> WorkflowRun:
+        """Read one run in full (`GET /workflow_runs/{id}`).
+
+        Raises:
+            ValueError: The id cannot be one; nothing was sent.
+        """
+        return await self._run("GET", f"/workflow_runs/{_path_segment(run_id)}")
+
+    async def cancel_workflow_run(self, run_id: str) -> WorkflowRun:
+        """Ask Extend to cancel a run (`POST /workflow_runs/{id}/cancel`, no body), and return the run.
+
+        Extend allows it only in PENDING or PROCESSING, so a caller must have just read the run. Sent once: after
+        an error with effect "unknown", read the run to see what happened. The run returned may still be
+        CANCELLING, and may still end as PROCESSED or FAILED.
+
+        Raises:
+            ValueError: The id cannot be one; nothing was sent.
+        """
+        return await self._run("POST", f"/workflow_runs/{_path_segment(run_id)}/cancel")
+
+    async def create_workflow_run(self, body: CreateWorkflowRun) -> WorkflowRun:
+        """Start a workflow on a file (`POST /workflow_runs`), and return the new run, which has only begun.
+
+        Sent once: creates are not idempotent, and each one costs credits. After an error with effect "unknown",
+        list recent runs to see whether the run exists.
+        """
+        return await self._run("POST", "/workflow_runs", content=body.to_json())
+
+    async def list_workflows(
+        self, *, next_page_token: str | None = None, max_page_size: int | None = None
+    ) -> Page[WorkflowSummary]:
+        """List workflows (`GET /workflows`), one page per call; arguments as for `list_workflow_runs`."""
+        query: Query = {"nextPageToken": next_page_token, "maxPageSize": max_page_size}
+        return Page[WorkflowSummary].model_validate(await self._get_list("/workflows", query))
+
+    async def aclose(self) -> None:
+        """Close all connections. A call after this opens new ones."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, method: str, path: str, *, content: bytes | None = None) -> WorkflowRun:
+        run = WorkflowRun.model_validate(await self._call(method, path, content=content))
+        if not run.id:
+            raise MalformedResponseError("The answer is not a workflow run.", effect=write_effect(method))
+        return run
+
+    async def _get_list(self, path: str, query: Query) -> dict[str, Any]:
+        document = await self._call("GET", path, query=query)
+        if not isinstance(document.get("data"), list):
+            raise MalformedResponseError("The answer is not a list.")
+        return document
+
+    async def _call(
+        self, method: str, path: str, *, query: Query | None = None, content: bytes | None = None
+    ) -> dict[str, Any]:
+        """Make one call and return the JSON object it is answered with."""
+        http, key = self._open()
+        try:
+            response = await http.request(
+                method,
+                path,
+                params={name: value for name, value in (query or {}).items() if value is not None},
+                content=content,
+                headers={"Content-Type": "application/json"} if content is not None else None,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            failure = _error_from_exception(method, exc)
+        else:
+            return _json_object(method, response, key)
+        # Raised out here, so that it is not chained to an exception whose request carries the key.
+        raise failure
+
+    def _open(self) -> tuple[httpx.AsyncClient, str]:
+        key = self._config.api_key
+        secret = key.get_secret_value().strip() if key else ""
+        if not secret:
+            raise MissingApiKeyError
+        if not is_header_safe(secret):
+            raise MissingApiKeyError("EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII.")
+        if self._http is None:
+            self._http = self._build_http(SecretStr(secret))
+        return self._http, secret
+
+    def _build_http(self, key: SecretStr) -> httpx.AsyncClient:
+        config = self._config
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"extend-mcp/{__version__}",
+            "x-extend-api-version": API_VERSION,
+        }
+        if config.workspace_id:
+            headers["x-extend-workspace-id"] = config.workspace_id
+        return httpx.AsyncClient(
+            auth=BearerAuth(key),
+            base_url=config.base_url,
+            headers=headers,
+            # A redirect would carry the key to wherever it points.
+            follow_redirects=False,
+            timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout),
+            transport=build_transport(
+                self._transport or _network_transport(config.base_url),
+                total_timeout=config.total_timeout,
+                max_attempts=config.max_attempts,
+                sleep=self._sleep,
+            ),
+        )
+
+
+def _network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
+    """Open the network as httpx would by itself: it reads no proxy settings once it is given a transport."""
+    url = urlsplit(base_url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and urllib.request.proxy_bypass(url.hostname or ""):
+        proxy = None
+    try:
+        return httpx.AsyncHTTPTransport(proxy=proxy)
+    except (ImportError, OSError, ValueError, httpx.InvalidURL):
+        pass
+    raise ConnectFailedError("The proxy or certificate settings of this computer cannot be used.")
+
+
+def _path_segment(run_id: str) -> str:
+    """Make an id one segment of a path, whatever is in it.
+
+    Raises:
+        ValueError: The id is empty, or would climb to another path.
+    """
+    if run_id in {"", ".", ".."}:
+        raise ValueError("a run id must not be empty or consist of dots")
+    return quote(run_id, safe="")
+
+
+def _json_object(method: str, response: httpx.Response, key: str) -> dict[str, Any]:
+    if not response.is_success:
+        # An error page may echo the request; the key must not come back that way.
+        body = response.content.replace(key.encode(), b"[key]")
+        raise error_from_response(method, response.status_code, response.headers, body)
+    try:
+        document = decode_json(response.content)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return document
+    raise MalformedResponseError(
+        "The answer is not a JSON object.", status=response.status_code, effect=write_effect(method)
+    )
+
+
+def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) -> ExtendError:
+    """Say what an exception of httpx means for the call. Its own text is not used: it may quote headers."""
+    effect = write_effect(method)
+    match exc:
+        case httpx.InvalidURL():
+            return InvalidRequestError("The arguments do not fit into a URL.")
+        case httpx.ConnectTimeout() | httpx.PoolTimeout():
+            return ConnectFailedError("Extend could not be reached in time.", retryable=True)
+        case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
+            return ConnectFailedError("Extend could not be reached.", retryable=True)
+        case DeadlineExceededError():
+            return ResponseLostError(
+                "Extend did not answer within the total time allowed.", retryable=True, effect=effect
+            )
+        case httpx.TimeoutException():
+            return ResponseLostError("Extend did not answer in time.", retryable=True, effect=effect)
+        case BodyTooLargeError():
+            return MalformedResponseError("The answer is too large.", effect=effect)
+        case httpx.DecodingError():
+            return MalformedResponseError("The answer cannot be decompressed.", effect=effect)
+        case _:
+            return ResponseLostError(
+                "The connection broke before the answer was complete.", retryable=True, effect=effect
+            )

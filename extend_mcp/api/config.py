@@ -1,0 +1,50 @@
+"""What `ExtendClient` needs to know before it can call Extend."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from extend_mcp.api.wire import is_header_safe
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """Address, credentials and limits of one API client. Its repr does not show the key.
+
+    Args:
+        api_key: Extend API key, or None. A client without a key can be built; each call then raises
+            `MissingApiKeyError`.
+        base_url: Where the API lives, such as a value of `REGION_BASE_URLS`; `http` or `https`.
+        workspace_id: Sent as `x-extend-workspace-id`. Organization-scoped keys need it, workspace keys do
+            not (Extend API reference, Authentication).
+        connect_timeout: Seconds to wait for a connection, above 0.
+        read_timeout: Seconds to wait for the next bytes of an answer, above 0.
+        total_timeout: Seconds one call may take in all, retries and waits included, above 0.
+        max_attempts: How often a GET is sent at most, 1 or more. Other methods are sent once.
+
+    Raises:
+        ValueError: A value is out of its range. The message does not repeat it.
+    """
+
+    api_key: SecretStr | None
+    base_url: str
+    workspace_id: str | None = None
+    connect_timeout: float = 5.0
+    read_timeout: float = 30.0
+    total_timeout: float = 60.0
+    max_attempts: int = 4
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.base_url)
+        if url.scheme not in {"http", "https"} or not url.hostname:
+            raise ValueError("base_url must be an http or https URL with a host")
+        # Credentials in the URL would be sent as a second Authorization and shown by repr.
+        if url.username or url.password or url.query or url.fragment:
+            raise ValueError("base_url must not contain credentials, a query or a fragment")
+        if self.workspace_id is not None and not is_header_safe(self.workspace_id):
+            raise ValueError("workspace_id must be printable ASCII without spaces")
+        if min(self.connect_timeout, self.read_timeout, self.total_timeout) <= 0:
+            raise ValueError("timeouts must be above 0 seconds")
+        if self.max_attempts < 1:
+            raise ValueError("max_attempts must be 1 or more")

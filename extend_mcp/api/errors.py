@@ -1,0 +1,247 @@
+"""One exception type per kind of failure of a call to Extend.
+
+The tree is the documentation: catch `ExtendError` to handle them all, a leaf to handle one kind. Each carries
+what a caller needs to go on: whether the same request may succeed later (`retryable`), what is known about a
+write that met the failure (`effect`), and what a language model can do next (`next_step`).
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar, Final, Literal
+
+from extend_mcp.api.wire import clean_text, decode_json, parse_retry_after, text_from_html
+
+Effect = Literal["none", "unknown"]
+"""What is known about a failed write: "none": it did not happen; "unknown": it may or may not have."""
+
+RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed later, unless the body says otherwise."""
+
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_MAX_ERROR_BODY: Final = 65_536
+_CHECK_BEFORE_REPEATING: Final = (
+    "The request may have taken effect. Read the run, or list recent runs, to see what happened; "
+    "do not send the request again before that."
+)
+
+
+class ExtendError(Exception):
+    """A call to Extend failed. Base of all errors of this package; never raised itself.
+
+    Args:
+        message: What went wrong, free of secrets. Texts from Extend are outside data, already shortened to
+            300 visible characters.
+        status: HTTP status of the answer, or None if there was no complete answer.
+        code: Extend's machine-readable code, such as "NOT_FOUND".
+        request_id: Extend's id of the request, for their support.
+        retryable: Whether the same request may succeed later. For a write look at `effect` first.
+        doc_url: Help page named by Extend.
+        effect: What is known about a write that met this error. Always "none" for a read.
+    """
+
+    advice: ClassVar[str] = "Report the error to the user."
+    """The next step when it is certain that nothing was changed."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retryable: bool = False,
+        doc_url: str | None = None,
+        effect: Effect = "none",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retryable = retryable
+        self.doc_url = doc_url
+        self.effect: Effect = effect
+
+    @property
+    def next_step(self) -> str:
+        """One or two sentences that tell a language model what can be done next."""
+        return self.advice if self.effect == "none" else _CHECK_BEFORE_REPEATING
+
+    def __str__(self) -> str:
+        """Return one line: status, code, message, request id, as far as they are known."""
+        answer = " ".join(str(part) for part in (self.status, self.code) if part is not None)
+        line = f"Extend answered {answer}: {self.message}" if answer else self.message
+        return f"{line} (request {self.request_id})" if self.request_id else line
+
+
+class MissingApiKeyError(ExtendError):
+    """No usable API key is configured. Nothing was sent."""
+
+    advice = "Ask the user to set EXTEND_API_KEY for this server and to restart it; no call can succeed before."
+
+    def __init__(self, message: str = "No Extend API key is configured: EXTEND_API_KEY is not set.") -> None:
+        super().__init__(message)
+
+
+class AuthenticationError(ExtendError):
+    """401: Extend does not accept the API key."""
+
+    advice = "Ask the user to check EXTEND_API_KEY and that the configured region is the one the key belongs to."
+
+
+class PaymentRequiredError(ExtendError):
+    """402: the account is out of credits or its usage is blocked."""
+
+    advice = "Ask the user to check credits and billing in Extend; the same call fails until then."
+
+
+class PermissionDeniedError(ExtendError):
+    """403: the key is valid but may not do this, or belongs to another workspace."""
+
+    advice = (
+        "Ask the user to check what the API key may do, and the workspace id: an organization-scoped key needs one."
+    )
+
+
+class NotFoundError(ExtendError):
+    """404: there is no such object for this key, or it was deleted."""
+
+    advice = (
+        "Check the id, or list to find it. Objects of another workspace, "
+        "and of test or live mode, are invisible to the key."
+    )
+
+
+class InvalidRequestError(ExtendError):
+    """400 or 422: Extend refused the request as it is; or it could not be formed into a URL at all."""
+
+    advice = "Correct what the message names. The same request will be refused again."
+
+
+class RateLimitedError(ExtendError):
+    """429: too many requests of this organization, even after the retries allowed for a read.
+
+    Args:
+        message: See `ExtendError`, as for the other arguments.
+        retry_after: Seconds Extend asks to wait, 0 or more; None if it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+    @property
+    def next_step(self) -> str:
+        """How long to wait before the call may be made again."""
+        wait = "a minute" if self.retry_after is None else f"{self.retry_after:.0f} seconds"
+        return f"Wait {wait}, then make the same call again; a refused call changed nothing."
+
+
+class ServerError(ExtendError):
+    """5xx, or 408: Extend, or something in front of it, failed. A write may have taken effect."""
+
+    advice = "Make the same call again in a minute. If it keeps failing, give the user the request id."
+
+
+class UnexpectedStatusError(ExtendError):
+    """Any other answer that is not 2xx, such as a redirect, which is never followed."""
+
+    advice = "Tell the user: the configured base URL may be wrong, or the API may have changed."
+
+
+class ConnectFailedError(ExtendError):
+    """Extend was never reached: DNS, refused connection, TLS, proxy, or connect timeout. Nothing was sent."""
+
+    advice = "Make the same call again in a minute. If it keeps failing, ask the user to check network and base URL."
+
+
+class ResponseLostError(ExtendError):
+    """Sent, but no complete answer: read or total timeout, reset connection, truncated body."""
+
+    advice = "Make the same call again; reading changes nothing."
+
+
+class MalformedResponseError(ExtendError):
+    """2xx, but the body is not the JSON object expected, cannot be decoded, or is too large."""
+
+    advice = "Tell the user: the base URL may not be Extend's API, or the API may have changed."
+
+
+_BY_STATUS: Final[Mapping[int, type[ExtendError]]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ServerError,
+    422: InvalidRequestError,
+    429: RateLimitedError,
+}
+
+
+def write_effect(method: str) -> Effect:
+    """Return what is known after a request was sent and no clear answer came: a read has no effect at all."""
+    return "none" if method.upper() in _SAFE_METHODS else "unknown"
+
+
+def error_from_response(method: str, status: int, headers: Mapping[str, str], body: bytes) -> ExtendError:
+    """Turn a non-2xx answer into the error it stands for (Extend API reference, Errors).
+
+    Args:
+        method: HTTP method of the request; decides `effect`.
+        status: HTTP status of the answer, outside 200-299.
+        headers: Headers of the answer, names in any case.
+        body: The body: `{code, message, ...}`, the same wrapped in `{"error": ...}`, `{"error": "text"}`, or
+            no JSON at all.
+
+    Returns:
+        The error, not raised. A 4xx other than 408 is a refusal, so its effect is "none" for writes too.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    fields = _error_fields(body)
+    refused = 400 <= status < 500 and status != 408
+    retryable = fields.get("retryable")
+    details: dict[str, Any] = {
+        "status": status,
+        "code": _short_text(fields.get("code"), 100),
+        "request_id": _short_text(fields.get("requestId") or lower.get("x-extend-request-id"), 100),
+        "retryable": retryable if isinstance(retryable, bool) else status in RETRYABLE_STATUSES,
+        "doc_url": _short_text(fields.get("docUrl"), 300),
+        "effect": "none" if refused else write_effect(method),
+    }
+    message = _short_text(fields.get("message"), 300) or _reason_phrase(status)
+    if status == 429:
+        retry_after = parse_retry_after(lower.get("retry-after"))
+        return RateLimitedError(message, retry_after=retry_after, **details)
+    kind = ServerError if status >= 500 else _BY_STATUS.get(status, UnexpectedStatusError)
+    return kind(message, **details)
+
+
+def _error_fields(body: bytes) -> dict[str, Any]:
+    """Bring the known shapes of an error body to the flat one."""
+    shortened = body[:_MAX_ERROR_BODY]
+    try:
+        document = decode_json(shortened)
+    except ValueError:
+        return {"message": text_from_html(shortened.decode("utf-8", errors="replace"))}
+    if isinstance(document, str):
+        return {"message": document}
+    if not isinstance(document, dict):
+        return {}
+    inner = document.get("error")
+    if isinstance(inner, dict):
+        return {**document, **inner}
+    if isinstance(inner, str):
+        return {"message": inner, **document}
+    return document
+
+
+def _short_text(value: object, limit: int) -> str | None:
+    return (clean_text(value, limit) or None) if isinstance(value, str) else None
+
+
+def _reason_phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "no message"

@@ -1,0 +1,210 @@
+"""What Extend's API answers, as models that no answer can break.
+
+The API may add fields, values and event types without a new version (Extend API reference, Versioning), and
+this package reads answers it has not been tested with. So a value that is missing, null or of a wrong type
+becomes the field's default, fields not named here stay in `model_extra`, and enumerations are plain strings.
+"""
+
+from datetime import datetime, timezone
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from typing_extensions import Self
+
+
+def _to_utc(value: datetime) -> datetime:
+    try:
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError("outside the years 1 to 9999 in UTC") from None
+
+
+def _objects_only(value: object) -> object:
+    return [item for item in value if isinstance(item, (dict, BaseModel))] if isinstance(value, list) else value
+
+
+ItemT = TypeVar("ItemT", bound="ApiModel")
+
+UtcDatetime = Annotated[datetime, AfterValidator(_to_utc)]
+"""An aware time in UTC; a time without a zone counts as UTC."""
+
+Items = Annotated[list[ItemT], BeforeValidator(_objects_only)]
+"""A list of objects; elements that are not objects are dropped, the others kept."""
+
+
+class ApiModel(BaseModel):
+    """Base of all answers: snake_case attributes, every field optional, `model_validate` of a dict never fails."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="allow",
+        coerce_numbers_to_str=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _default_on_misfit(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            assert info.field_name is not None
+            return cls.model_fields[info.field_name].get_default(call_default_factory=True, validated_data={})
+
+
+class WorkflowSummary(ApiModel):
+    """A workflow by name, without its steps."""
+
+    id: str = ""
+    name: str = ""
+    created_at: UtcDatetime | None = None
+    updated_at: UtcDatetime | None = None
+
+
+class WorkflowVersionSummary(ApiModel):
+    """One version of a workflow; `version` is "1", "2", ... or "draft"."""
+
+    id: str = ""
+    version: str = ""
+    name: str | None = None
+    created_at: UtcDatetime | None = None
+
+
+class ParentSplit(ApiModel):
+    """The part of a parent file that a splitter made this file of; pages count from 1, both ends included."""
+
+    id: str = ""
+    type: str = ""
+    identifier: str = ""
+    start_page: int | None = None
+    end_page: int | None = None
+
+
+class FileMetadata(ApiModel):
+    """What Extend knows about a file's content."""
+
+    page_count: int | None = None
+    parent_split: ParentSplit | None = None
+
+
+class FileSummary(ApiModel):
+    """A file; `type` is "PDF", "IMG", ... or "" if Extend could not tell."""
+
+    id: str = ""
+    name: str = ""
+    type: str = ""
+    parent_file_id: str | None = None
+    metadata: FileMetadata = Field(default_factory=FileMetadata)
+    created_at: UtcDatetime | None = None
+    updated_at: UtcDatetime | None = None
+
+
+class UsageEntry(ApiModel):
+    """The credits of one child run, named by its kind (`object`) and id."""
+
+    object: str = ""
+    id: str = ""
+    credits: float | None = None
+
+
+class RunUsage(ApiModel):
+    """Credits of a run and its child runs; None where Extend does not say, which is not the same as 0."""
+
+    credits: float | None = None
+    total_credits: float | None = None
+    breakdown: Items[UsageEntry] = Field(default_factory=list)
+
+
+class StepRef(ApiModel):
+    """The step of the workflow that a step run ran. Its id changes between versions; its name is unique."""
+
+    id: str = ""
+    name: str = ""
+    type: str = ""
+
+
+class StepRun(ApiModel):
+    """One step of a run.
+
+    `result` is the API's own object, untouched: its shape depends on `step_type`. It is None until the step
+    is done. `step_type` is taken from `step.type` where the API leaves it out.
+    """
+
+    id: str = ""
+    workflow_run_id: str = ""
+    step_type: str = ""
+    status: str = ""
+    files: Items[FileSummary] = Field(default_factory=list)
+    step: StepRef = Field(default_factory=StepRef)
+    result: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _fill_step_type(self) -> Self:
+        self.step_type = self.step_type or self.step.type
+        return self
+
+
+class RunBase(ApiModel):
+    """What a workflow run and its summary have in common.
+
+    `initial_run_at` is when the run was created, `start_time` when it began to execute.
+    """
+
+    id: str = ""
+    status: str = ""
+    workflow: WorkflowSummary = Field(default_factory=WorkflowSummary)
+    workflow_version: WorkflowVersionSummary = Field(default_factory=WorkflowVersionSummary)
+    dashboard_url: str = ""
+    batch_id: str | None = None
+    files: Items[FileSummary] = Field(default_factory=list)
+    initial_run_at: UtcDatetime | None = None
+    start_time: UtcDatetime | None = None
+    end_time: UtcDatetime | None = None
+    reviewed_by_user: str | None = None
+    reviewed_at: UtcDatetime | None = None
+    rejection_note: str | None = None
+    usage: RunUsage | None = None
+
+
+class WorkflowRunSummary(RunBase):
+    """A run as lists show it: without metadata, steps and failure, but with times of record."""
+
+    created_at: UtcDatetime | None = None
+    updated_at: UtcDatetime | None = None
+
+
+class WorkflowRun(RunBase):
+    """A run in full. `failure_reason` is an open set of codes, given only for failed runs."""
+
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    failure_reason: str | None = None
+    failure_message: str | None = None
+    reviewed: bool = False
+    step_runs: Items[StepRun] = Field(default_factory=list)
+
+
+class Page(ApiModel, Generic[ItemT]):
+    """One page of a list. `next_page_token` is None on the last page; a page may be shorter than asked for."""
+
+    data: Items[ItemT] = Field(default_factory=list)
+    next_page_token: str | None = None
+
+    @model_validator(mode="after")
+    def _no_empty_token(self) -> Self:
+        # An empty token would ask for the first page again, for ever.
+        self.next_page_token = self.next_page_token or None
+        return self

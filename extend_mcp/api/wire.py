@@ -1,0 +1,97 @@
+"""Makes what comes over the wire safe to handle: JSON, free text, HTML pages, Retry-After.
+
+Everything here reads data somebody else wrote, so nothing here trusts its input and nothing here raises
+anything but the documented ValueError.
+"""
+
+import html
+import json
+import math
+import re
+import unicodedata
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+_HTML_INVISIBLE = re.compile(r"<(script|style|head)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)", re.DOTALL | re.IGNORECASE)
+_HTML_TAG = re.compile(r"<[^<>]*>")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def decode_json(body: bytes) -> Any:
+    """Parse a JSON body so that every string in the result can be encoded again.
+
+    Bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD instead of failing the document: one
+    bad character in a scanned page must not make a run unreadable.
+
+    Raises:
+        ValueError: The body is not JSON, holds NaN or Infinity, or is nested too deeply.
+    """
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        # Walking a document of many megabytes is slow; only an escape can bring in a surrogate.
+        return _replace_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+
+
+def clean_text(text: str, limit: int = 300) -> str:
+    """Reduce outside text to one line of visible characters, at most `limit` of them.
+
+    Control and format characters (line breaks, escape codes, bidirectional marks, zero-width characters)
+    are removed: they could forge log lines or hide text from the person who reads it.
+    """
+    # A multiple of the limit is enough to find `limit` visible characters in any honest text.
+    spaced = re.sub(r"\s+", " ", text[: limit * 20])
+    visible = "".join(char for char in spaced if not unicodedata.category(char).startswith("C")).strip()
+    return visible if len(visible) <= limit else visible[: limit - 1].rstrip() + "…"
+
+
+def text_from_html(page: str) -> str:
+    """Return the words of an HTML page (a proxy's error page, say), or plain text as it is."""
+    return html.unescape(_HTML_TAG.sub(" ", _HTML_INVISIBLE.sub(" ", page)))
+
+
+def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
+    """Read a Retry-After header: seconds or an HTTP date (RFC 9110, section 10.2.3).
+
+    Args:
+        value: The header, or None if the answer has none.
+        now: Aware time a date is compared with; the current time if omitted.
+
+    Returns:
+        Seconds to wait, 0 or more; None if the header is missing or unreadable.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        seconds = (moment - (now or datetime.now(timezone.utc))).total_seconds()
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def is_header_safe(value: str) -> bool:
+    """Tell whether a value can be sent in a header: visible ASCII only, and not empty."""
+    return value.isascii() and value.isprintable() and " " not in value and value != ""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _replace_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_replace_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_replace_surrogates(key): _replace_surrogates(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,126 @@
+"""``extend-mcp demo``: an operator's story on the sandbox, told by a real MCP client over stdio.
+
+The server runs as a child process, as an IDE would start it. Every step is checked as it is told: where
+an answer is not what the story says, the demo ends with a failure.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from mcp.client.client import Client
+from mcp.client.session import ClientRequestContext
+from mcp.client.stdio import StdioServerParameters
+from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
+
+Say = Callable[[str], None]
+
+_PATIENCE = 30.0
+_SHOWN_LINES = 14
+
+
+class StoryError(Exception):
+    """A step went otherwise than told."""
+
+
+class Storyteller:
+    """Makes the calls, prints them with their answers, and checks what they say."""
+
+    def __init__(self, client: Client, say: Say) -> None:
+        self._client = client
+        self._say = say
+
+    def tell(self, sentence: str) -> None:
+        """Say what comes next."""
+        self._say(f"\n== {sentence}")
+
+    async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        """Call a tool, print call and answer, return its structured content."""
+        shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        self._say(f"\n> {tool}({shown})")
+        result = await self._client.call_tool(tool, arguments)
+        text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+        lines = text.splitlines()
+        self._say(textwrap.indent("\n".join(lines[:_SHOWN_LINES]), "  "))
+        if len(lines) > _SHOWN_LINES:
+            self._say(f"  ({len(lines) - _SHOWN_LINES} more lines)")
+        return _facts(tool, result)
+
+
+def expect(told: str, *, seen: object, wanted: object) -> None:
+    """Check one claim of the story.
+
+    Raises:
+        StoryError: it does not hold.
+    """
+    if seen != wanted:
+        raise StoryError(f"{told}: expected {wanted!r}, saw {seen!r}")
+
+
+async def play(say: Say) -> int:
+    """Play the story.
+
+    Args:
+        say: takes each piece of output.
+
+    Returns:
+        0 when every step went as told, else 1.
+    """
+    server = StdioServerParameters(command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"])
+
+    async def person(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        say(textwrap.indent(f"[the server asks a person]\n{params.message}\n[the person answers: yes]", "  | "))
+        return ElicitResult(action="accept", content={"confirm": True})
+
+    say("An MCP client starts `extend-mcp serve --sandbox` as a child process and talks to it over stdio.")
+    problem = f"it did not end within {_PATIENCE:.0f} seconds"
+    with anyio.move_on_after(_PATIENCE):
+        async with Client(server, elicitation_callback=person) as client:
+            # Caught here: the client's task group would wrap it on the way out.
+            try:
+                await _story(Storyteller(client, say))
+                problem = ""
+            except (StoryError, KeyError, IndexError) as error:
+                problem = f"{type(error).__name__}: {error}"
+    say(f"\nThe demo went wrong: {problem}" if problem else "\nEvery step went as told.")
+    return 1 if problem else 0
+
+
+async def _story(teller: Storyteller) -> None:
+    teller.tell("What is running?")
+    running = await teller.call("list_runs", status="PROCESSING")
+    if not running["runs"]:
+        raise StoryError("nothing is running")
+
+    teller.tell("Why did this one fail?")
+    failed = await teller.call("list_runs", status="FAILED", page_size=3)
+    explained = await teller.call("get_workflow_run", run_id=failed["runs"][0]["run_id"])
+    expect("the run failed", seen=explained["status"], wanted="FAILED")
+    if not explained.get("failures"):
+        raise StoryError("the failed run does not say why it failed")
+
+    teller.tell("Cancel one that is already finished: refused, and nothing is sent.")
+    done = await teller.call("list_runs", status="PROCESSED", page_size=1)
+    refused = await teller.call("cancel_workflow_run", run_id=done["runs"][0]["run_id"])
+    expect("a finished run is not cancelled", seen=refused["outcome"], wanted="already_finished")
+    expect("nothing is sent for it", seen=refused["request_sent"], wanted=False)
+
+    teller.tell("Cancel one that is running: a person confirms, and the server follows it to the end.")
+    target = running["runs"][-1]["run_id"]
+    cancelled = await teller.call("cancel_workflow_run", run_id=target, reason="wrong document was uploaded")
+    expect("the run is cancelled", seen=cancelled["outcome"], wanted="cancelled")
+
+    teller.tell("See that it is.")
+    seen = await teller.call("get_workflow_run", run_id=target)
+    expect("a fresh read shows it", seen=seen["status"], wanted="CANCELLED")
+
+
+def _facts(tool: str, result: CallToolResult) -> dict[str, Any]:
+    if result.is_error or result.structured_content is None:
+        raise StoryError(f"{tool} answered with an error")
+    facts: dict[str, Any] = result.structured_content
+    return facts

@@ -1,0 +1,78 @@
+"""Where a run failed and whether running it again can help.
+
+Source: Extend API reference, ``failureReason``: an open set of strings; the advice covers those whose
+retry behaviour is documented or follows from their meaning, and says so when it knows nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from extend_mcp.api.models import StepRun, WorkflowRun
+
+_MAY_HELP = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR", "ABORTED", "OCR_ERROR", "CHUNKING_ERROR"})
+_CANNOT_HELP = {
+    "INVALID_WORKFLOW": "the workflow itself is faulty: mend and deploy it first",
+    "FAILED_TO_PROCESS_FILE": "the file could not be fetched or read: supply it again",
+    "UNABLE_TO_DOWNLOAD_FILE": "the file's address could not be read: supply the file again",
+    "FILE_TYPE_NOT_SUPPORTED": "this file type is not supported: convert the file",
+    "FILE_SIZE_TOO_LARGE": "the file is too large: make it smaller or split it",
+    "CORRUPT_FILE": "the file is damaged: obtain a good copy",
+    "PASSWORD_PROTECTED_FILE": "the file is locked: supply its password or an open copy",
+    "INVALID_PROCESSOR": "the step's processor is faulty: mend it first",
+    "INVALID_CONFIGURATION": "the step's configuration is faulty: mend it first",
+    "INVALID_CONFIG_OPTIONS": "the step's options are faulty: mend them first",
+    "OUT_OF_CREDITS": "the account is out of credits: top it up first",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that went wrong.
+
+    Attributes:
+        where: the failing step's name, or empty when the run itself failed.
+        reason: the API's machine code, or empty.
+        message: the API's or the document processor's text (outside data), or empty.
+    """
+
+    where: str
+    reason: str
+    message: str
+
+
+def retry_advice(reason: str) -> str:
+    """Say in half a sentence whether running again can help after ``reason``."""
+    if reason in _MAY_HELP:
+        return "running it again may help"
+    if reason in _CANNOT_HELP:
+        return f"running it again as it is will not help; {_CANNOT_HELP[reason]}"
+    return "whether running it again helps is not documented"
+
+
+def failures_of(run: WorkflowRun) -> list[Failure]:
+    """Everything the run says went wrong, the deepest cause (a step's own) first."""
+    found = [failure for step in run.step_runs if (failure := step_failure(step)) is not None]
+    if run.status == "FAILED" or run.failure_reason or run.failure_message:
+        found.append(Failure("", run.failure_reason or "", run.failure_message or ""))
+    return found
+
+
+def step_failure(step: StepRun) -> Failure | None:
+    """What failed in ``step``, read from the child run inside its result; None when nothing did."""
+    child = child_run(step)
+    reason, message = child.get("failureReason"), child.get("failureMessage")
+    failed = step.status == "FAILED" or child.get("status") == "FAILED"
+    if not failed:
+        return None
+    return Failure(step.step.name or step.step_type, str(reason or ""), str(message or ""))
+
+
+def child_run(step: StepRun) -> dict[str, Any]:
+    """The parse, extract, classify or split run inside a step's result, or an empty dict."""
+    for key in ("parseRun", "extractRun", "classifyRun", "splitRun"):
+        child = (step.result or {}).get(key)
+        if isinstance(child, dict):
+            return child
+    return {}

@@ -1,0 +1,101 @@
+"""Reading the ids that people and models paste: tidy them, or say what they are instead.
+
+Source: Extend API reference, ID prefixes. Ids are opaque and up to 255 characters; a prefix may change
+without a version bump, so an unknown prefix is let through when the rest looks like an id.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+_OPAQUE = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_UNKNOWN_PREFIX = re.compile(r"[a-z]{2,24}_[A-Za-z0-9_-]{16,}")
+
+# Longest first: "workflow_" also begins the ids of runs, versions and step runs.
+_KINDS: tuple[tuple[str, str], ...] = (
+    ("workflow_step_run_", "a step run; give its run's id as run_id and this one as step"),
+    ("workflow_version_", "a workflow version; find its runs with list_runs(workflow=...)"),
+    ("workflow_run_", "a workflow run"),
+    ("workflow_", "a workflow; find its runs with list_runs(workflow=...)"),
+    ("wf_", "a workflow; find its runs with list_runs(workflow=...)"),
+    ("step_", "a workflow step; give the run's id as run_id and the step's name as step"),
+    ("batch_", "a batch; find its runs with list_runs(batch=...)"),
+    ("bpar_", "a parse batch, not a workflow's"),
+    ("bpr_", "a processor batch, not a workflow's"),
+    ("file_", "a file; find its runs with list_runs(file_name_contains=...)"),
+    ("exr_", "an extract run inside a step; give the workflow run's id"),
+    ("clr_", "a classify run inside a step; give the workflow run's id"),
+    ("splr_", "a split run inside a step; give the workflow run's id"),
+    ("pr_", "a parse run inside a step; give the workflow run's id"),
+    ("edr_", "an edit run, which is not part of a workflow"),
+    ("exv_", "an extractor version"),
+    ("ex_", "an extractor"),
+    ("cl_", "a classifier"),
+    ("cls_", "a classifier"),
+    ("sp_", "a splitter"),
+    ("spl_", "a splitter"),
+    ("ws_", "a workspace"),
+    ("req_", "a request id, for support"),
+)
+
+
+def parse_run_id(text: str) -> str:
+    """Make a workflow run id of what was pasted: white space, quotes or a dashboard URL around it.
+
+    Args:
+        text: an id such as ``workflow_run_xKm9pNv3qWsY_jL2tR5Dh`` or a dashboard URL that holds one.
+
+    Returns:
+        The bare id.
+
+    Raises:
+        ValueError: it is something else; the text says what, and what to use it for.
+    """
+    candidate = _tidy(text)
+    kind = _kind(candidate)
+    if kind == "a workflow run":
+        if _OPAQUE.fullmatch(candidate) and len(candidate) > len("workflow_run_"):
+            return candidate
+        raise ValueError("is not a whole workflow run id: letters, digits, _ and - follow workflow_run_")
+    if kind:
+        raise ValueError(f"is not a workflow run id (workflow_run_...) but {kind}")
+    if _UNKNOWN_PREFIX.fullmatch(candidate):
+        return candidate
+    raise ValueError("must be a workflow run id (workflow_run_...) or its dashboard URL; list_runs shows ids")
+
+
+def parse_batch_id(text: str) -> str:
+    """Make a workflow batch id of what was pasted.
+
+    Raises:
+        ValueError: it is something else; the text says what.
+    """
+    candidate = _tidy(text)
+    kind = _kind(candidate)
+    if kind and not candidate.startswith("batch_"):
+        raise ValueError(f"is not a batch id (batch_...) but {kind}")
+    if candidate.startswith("batch_") and _OPAQUE.fullmatch(candidate):
+        return candidate
+    raise ValueError("must be a batch id (batch_...)")
+
+
+def is_workflow_id(text: str) -> bool:
+    """Whether ``text`` looks like a workflow's id rather than its name."""
+    return bool(re.fullmatch(r"(workflow|wf)_[A-Za-z0-9_-]{3,}", text)) and (_kind(text) or "").startswith(
+        "a workflow;"
+    )
+
+
+def _kind(candidate: str) -> str | None:
+    return next((kind for prefix, kind in _KINDS if candidate.startswith(prefix)), None)
+
+
+def _tidy(text: str) -> str:
+    candidate = text.strip().strip("\"'`<>").strip()
+    if "://" not in candidate:
+        return candidate
+    segments = [unquote(part) for part in urlsplit(candidate).path.split("/") if part]
+    # A run's page may have sub-pages behind the id; the first run id in the path is the run's.
+    runs = [part for part in segments if part.startswith("workflow_run_")]
+    return (runs or segments or [""])[0 if runs else -1]

@@ -1,0 +1,57 @@
+"""The state machine of a workflow run: what each status means and which operations it allows.
+
+Source: Extend API reference, WorkflowRun.status and Cancel Workflow Run. The set of statuses is open:
+a status that is not in :data:`STATUSES` is shown as it is and allows nothing that writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["waiting", "active", "review", "ending", "finished", "unknown"]
+
+
+@dataclass(frozen=True)
+class StatusInfo:
+    """What one status means to an operator.
+
+    Attributes:
+        meaning: the status in words, without a full stop.
+        phase: where in its life the run is; ``finished`` never changes again by itself.
+        cancellable: whether Extend documents Cancel Workflow Run for it.
+    """
+
+    meaning: str
+    phase: Phase
+    cancellable: bool = False
+
+
+STATUSES: dict[str, StatusInfo] = {
+    "PENDING": StatusInfo("queued, not started yet", "waiting", cancellable=True),
+    "PROCESSING": StatusInfo("running", "active", cancellable=True),
+    "NEEDS_REVIEW": StatusInfo("waiting for a person's review", "review"),
+    "CANCELLING": StatusInfo("a cancel was accepted and is taking effect", "ending"),
+    "PROCESSED": StatusInfo("finished successfully", "finished"),
+    "FAILED": StatusInfo("finished with a failure", "finished"),
+    "REJECTED": StatusInfo("a reviewer rejected it", "finished"),
+    "CANCELLED": StatusInfo("cancelled", "finished"),
+}
+
+STEP_DONE = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
+"""Step run statuses that no longer change; PENDING, WAITING and PROCESSING still do."""
+
+
+def describe(status: str) -> StatusInfo:
+    """What ``status`` means; a status added to the API later is ``unknown`` and not cancellable."""
+    return STATUSES.get(status, StatusInfo("a status that this version of extend-mcp does not know", "unknown"))
+
+
+def is_finished(status: str) -> bool:
+    """Whether a run in ``status`` has come to its end."""
+    return describe(status).phase == "finished"
+
+
+def is_moving(status: str) -> bool:
+    """Whether a run in ``status`` moves on by itself, with nobody doing anything."""
+    return describe(status).phase in ("waiting", "active", "ending")

@@ -1,0 +1,66 @@
+"""Reading moments as operators write them: ``24h``, ``yesterday``, or an ISO time."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+_AGO = re.compile(r"(\d{1,6})\s*(s|sec|m|min|h|hour|d|day|w|week)s?(\s+ago)?", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_FAR = timedelta(days=36_500)
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """Turn ``text`` into an instant.
+
+    Args:
+        text: ``90m``, ``24h``, ``7d``, ``2w`` (that long before now), ``now``, ``today``, ``yesterday``
+            (midnight UTC), or an ISO 8601 date or time; without a zone it counts as UTC.
+        now: the present, zone-aware.
+
+    Returns:
+        A zone-aware instant in UTC.
+
+    Raises:
+        ValueError: the text fits none of these.
+    """
+    word = text.strip().lower()
+    if word == "now":
+        return now
+    midnight = now.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    if word in ("today", "yesterday"):
+        return midnight - timedelta(days=word == "yesterday")
+    if match := _AGO.fullmatch(word):
+        span = timedelta(seconds=int(match[1]) * _SECONDS[match[2][0]])
+        return now - min(span, _FAR)
+    return _parse_iso(text.strip())
+
+
+def _parse_iso(text: str) -> datetime:
+    # datetime.fromisoformat takes no "Z" before Python 3.11.
+    try:
+        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+        if moment.tzinfo is None:
+            return moment.replace(tzinfo=timezone.utc)
+        return moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        raise ValueError('must be a span before now like "24h" or "7d", or an ISO time') from None
+
+
+def format_instant(moment: datetime) -> str:
+    """One time format everywhere: UTC to the second, ``2026-02-10T09:59:58Z``."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_span(seconds: float) -> str:
+    """A duration with at most two units: ``42s``, ``3m 20s``, ``5h 10m``, ``12d 3h``."""
+    total = max(0, round(seconds))
+    units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+    parts: list[str] = []
+    for name, size in units:
+        amount, total = divmod(total, size)
+        if amount or (name == "s" and not parts):
+            parts.append(f"{amount}{name}")
+        elif parts:
+            break
+    return " ".join(parts[:2])

@@ -1,0 +1,182 @@
+"""Every setting of the server, read once at start from the environment and the command line.
+
+``EXTEND_*`` variables describe the account and carry the names Extend's own clients use;
+``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` turns whatever is wrong into one
+readable :class:`SettingsError` that never repeats a value, since a value may be a secret.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.regions import REGION_BASE_URLS
+
+Region = Literal["us", "us2", "eu"]
+Confirmation = Literal["ask", "token", "trusted"]
+Toolset = Literal["runs"]
+
+TOOLSETS: tuple[Toolset, ...] = ("runs",)
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the text names each variable and its rule, never its value."""
+
+
+class Settings(BaseSettings):
+    """What the operator chose. Immutable after start."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    api_key: SecretStr | None = Field(
+        None, validation_alias="EXTEND_API_KEY", description="Extend API key. Without it every call says so."
+    )
+    region: Region = Field("us", validation_alias="EXTEND_REGION", description="us, us2 or eu.")
+    base_url: AnyHttpUrl | None = Field(
+        None, validation_alias="EXTEND_BASE_URL", description="Explicit API address; wins over the region."
+    )
+    workspace_id: str | None = Field(
+        None, validation_alias="EXTEND_WORKSPACE_ID", description="Needed with organization-scoped keys."
+    )
+
+    sandbox: bool = Field(
+        False, validation_alias="EXTEND_MCP_SANDBOX", description="Use the embedded sandbox, not Extend."
+    )
+    read_only: bool = Field(
+        False, validation_alias="EXTEND_MCP_READ_ONLY", description="Leave out every tool that writes."
+    )
+    toolsets: Annotated[tuple[Toolset, ...], NoDecode] = Field(
+        TOOLSETS, validation_alias="EXTEND_MCP_TOOLSETS", description="Comma-separated toolsets to offer."
+    )
+    confirmation: Confirmation = Field(
+        "ask",
+        validation_alias="EXTEND_MCP_CONFIRMATION",
+        description="ask: a person confirms (a sealed token where the client cannot ask); "
+        "token: always a token; trusted: no confirmation.",
+    )
+    confirmation_seconds: float = Field(
+        300.0,
+        gt=0,
+        le=3600,
+        validation_alias="EXTEND_MCP_CONFIRMATION_SECONDS",
+        description="How long a confirmation stays good, in seconds.",
+    )
+    state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        validation_alias="EXTEND_MCP_STATE_KEYS",
+        description="Comma-separated secrets of at least 32 characters that seal confirmations; "
+        "share them between replicas. Default: one random key of this process.",
+    )
+    follow_seconds: float = Field(
+        12.0,
+        ge=0,
+        le=60,
+        validation_alias="EXTEND_MCP_FOLLOW_SECONDS",
+        description="How long a cancel is followed until the run is CANCELLED, in seconds.",
+    )
+    answer_chars: int = Field(
+        8000,
+        ge=2000,
+        le=100_000,
+        validation_alias="EXTEND_MCP_ANSWER_CHARS",
+        description="Upper bound of one answer's text, in characters.",
+    )
+    walk_pages: int = Field(
+        10,
+        ge=1,
+        le=100,
+        validation_alias="EXTEND_MCP_WALK_PAGES",
+        description="How many API pages one call may read for a filter that the API lacks.",
+    )
+    connect_timeout: float = Field(
+        5.0, gt=0, le=60, validation_alias="EXTEND_MCP_CONNECT_TIMEOUT", description="Seconds to connect."
+    )
+    read_timeout: float = Field(
+        30.0, gt=0, le=300, validation_alias="EXTEND_MCP_READ_TIMEOUT", description="Seconds between bytes."
+    )
+    total_timeout: float = Field(
+        60.0,
+        gt=0,
+        le=600,
+        validation_alias="EXTEND_MCP_TOTAL_TIMEOUT",
+        description="Seconds for one API call, retries included.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="What goes to stderr."
+    )
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _unset_key(cls, value: Any) -> Any:
+        """Treat an empty key, or a ``${EXTEND_API_KEY}`` that a client did not fill in, as no key."""
+        if isinstance(value, str) and (not value.strip() or value.strip().startswith("${")):
+            return None
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("workspace_id", mode="before")
+    @classmethod
+    def _unset_workspace(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip().startswith("${") else value
+
+    @field_validator("toolsets", "state_keys", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("state_keys")
+    @classmethod
+    def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value().encode()) < 32 for key in value):
+            msg = "each key must have at least 32 characters"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def api_base_url(self) -> str:
+        """The API address in force: ``EXTEND_BASE_URL`` if given, else the region's."""
+        return str(self.base_url).rstrip("/") if self.base_url else REGION_BASE_URLS[self.region]
+
+    def client_config(self) -> ClientConfig:
+        """What the API client needs to know, and nothing more."""
+        return ClientConfig(
+            api_key=self.api_key,
+            base_url=self.api_base_url,
+            workspace_id=self.workspace_id,
+            connect_timeout=self.connect_timeout,
+            read_timeout=self.read_timeout,
+            total_timeout=self.total_timeout,
+        )
+
+
+def load_settings(*, env_file: Path | None = None, **given: Any) -> Settings:
+    """Read the settings: command-line values win over the environment, which wins over ``env_file``.
+
+    Args:
+        env_file: a file of ``NAME=value`` lines, read only when named.
+        given: values from the command line by field name; ``None`` means not given.
+
+    Raises:
+        SettingsError: one or more values do not fit; the text names them all.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    try:
+        return Settings(_env_file=env_file, **chosen)
+    except ValidationError as error:
+        lines = [f"{_variable(problem['loc'])}: {_rule(problem['msg'])}" for problem in error.errors()]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "settings"
+    field = Settings.model_fields.get(name)
+    return str(field.validation_alias) if field else name
+
+
+def _rule(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")

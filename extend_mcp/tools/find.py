@@ -1,0 +1,229 @@
+"""Finding runs and workflows: what the API can filter it filters, the rest is done by walking its pages.
+
+The API lists runs by status, workflow id, batch and file name, but not by time of creation or workflow
+name (Extend API reference, List Workflow Runs), and gives no totals.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
+from extend_mcp.runs.ids import is_workflow_id
+from extend_mcp.runs.times import format_instant
+from extend_mcp.tools.app import App
+from extend_mcp.tools.base import Refusal
+from extend_mcp.views.untrusted import quote
+
+SortBy = Literal["createdAt", "updatedAt"]
+SortDir = Literal["asc", "desc"]
+
+_API_PAGE = 100
+_MOST_CANDIDATES = 8
+
+
+class RunQuery(BaseModel):
+    """Which runs, in which order. Times are absolute, so that a later page means the same."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: str | None = None
+    workflow_id: str | None = None
+    batch_id: str | None = None
+    file_name_contains: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    sort_by: SortBy = "createdAt"
+    sort_dir: SortDir = "desc"
+    page_size: int = Field(20, ge=1, le=100)
+    given: dict[str, Any] = Field(default_factory=dict)
+    """The arguments as they were given, to notice when a later page comes with others."""
+
+    def words(self) -> str:
+        """The filters in words, for the answer's first line."""
+        said = [self.status or "", f"workflow {self.workflow_id}" if self.workflow_id else ""]
+        said += [f"batch {self.batch_id}" if self.batch_id else ""]
+        said += [f"file name contains {quote(self.file_name_contains)}" if self.file_name_contains else ""]
+        said += [f"created since {format_instant(self.since)}" if self.since else ""]
+        said += [f"created before {format_instant(self.before)}" if self.before else ""]
+        order = {"createdAt": "created", "updatedAt": "updated"}[self.sort_by]
+        said += [f"{order} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"]
+        return ", ".join(part for part in said if part)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a search goes on: behind how many items of which API page."""
+
+    token: str | None = None
+    skip: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A page of runs, where it goes on, and whether the bound on API pages ended it early."""
+
+    runs: list[WorkflowRunSummary]
+    next: Position | None
+    bounded_after: int | None = None
+
+
+def encode_page_token(query: RunQuery, position: Position) -> str:
+    """Put a query and a position into one opaque token."""
+    told = _PageToken(q=query, t=position.token, s=position.skip).model_dump_json(exclude_defaults=True)
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+
+
+def decode_page_token(token: str, given: dict[str, Any]) -> tuple[RunQuery, Position]:
+    """Read a token made by :func:`encode_page_token`.
+
+    Args:
+        token: as the model gave it back.
+        given: the other arguments of this call; each must be as it was on the first page.
+
+    Raises:
+        Refusal: it is not one of ours, or comes with other arguments than before.
+    """
+    query, position = _read_page_token(token)
+    changed = [name for name, value in given.items() if query.given.get(name) != value]
+    if changed:
+        raise Refusal(f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone.")
+    return query, position
+
+
+class _PageToken(BaseModel):
+    """What a page token holds: the query, the API's own token, how many items of that page are used up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: RunQuery
+    t: str | None = None
+    s: int = Field(0, ge=0, le=_API_PAGE)
+
+
+def _read_page_token(token: str) -> tuple[RunQuery, Position]:
+    try:
+        raw = token.strip().encode("ascii")
+        told = _PageToken.model_validate_json(
+            base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+        )
+    except ValueError:
+        raise Refusal("page_token is not one that list_runs gave. Start again without it.") from None
+    return told.q, Position(told.t, told.s)
+
+
+async def find_runs(app: App, query: RunQuery, position: Position) -> Found:
+    """Read as many API pages as one page of the answer needs, within the operator's bound."""
+    runs: list[WorkflowRunSummary] = []
+    filtered = query.since is not None or query.before is not None
+    # Without filters of our own an API page is exactly an answer's page.
+    size = _API_PAGE if filtered else query.page_size
+    for _ in range(app.settings.walk_pages):
+        page = await app.api.list_workflow_runs(
+            status=query.status,
+            workflow_id=query.workflow_id,
+            batch_id=query.batch_id,
+            file_name_contains=query.file_name_contains,
+            sort_by=query.sort_by,
+            sort_dir=query.sort_dir,
+            next_page_token=position.token,
+            max_page_size=size,
+        )
+        for index, run in enumerate(page.data[position.skip :], position.skip + 1):
+            if _past_the_end(query, run):
+                return Found(runs, None)
+            if not _matches(query, run):
+                continue
+            runs.append(run)
+            if len(runs) == query.page_size:
+                if index < len(page.data):
+                    return Found(runs, Position(position.token, index))
+                return Found(runs, Position(page.next_page_token) if page.next_page_token else None)
+        if not page.next_page_token:
+            return Found(runs, None)
+        position = Position(page.next_page_token)
+        if not filtered and runs:
+            return Found(runs, position)
+    return Found(runs, position, bounded_after=app.settings.walk_pages)
+
+
+def _matches(query: RunQuery, run: WorkflowRunSummary) -> bool:
+    created = run.created_at or run.initial_run_at
+    if created is None:
+        return query.since is None and query.before is None
+    return (query.since is None or created >= query.since) and (query.before is None or created < query.before)
+
+
+def _past_the_end(query: RunQuery, run: WorkflowRunSummary) -> bool:
+    """Whether the order rules out that any later run still matches."""
+    moment = run.created_at if query.sort_by == "createdAt" else run.updated_at
+    if moment is None:
+        return False
+    if query.sort_dir == "desc":
+        # A run is never updated before it is created, so this holds for both orders.
+        return query.since is not None and moment < query.since
+    return query.sort_by == "createdAt" and query.before is not None and moment >= query.before
+
+
+async def resolve_workflow(app: App, given: str) -> str:
+    """The id of a workflow named by id or by its exact name (upper and lower case alike).
+
+    Raises:
+        Refusal: no workflow, or several, have this name; the text lists what there is.
+    """
+    if is_workflow_id(given):
+        return given
+    everything: list[WorkflowSummary] = []
+    token: str | None = None
+    for _ in range(app.settings.walk_pages):
+        page = await app.api.list_workflows(next_page_token=token, max_page_size=_API_PAGE)
+        everything += page.data
+        token = page.next_page_token
+        if not token:
+            break
+    exact = [workflow for workflow in everything if workflow.name == given]
+    same = exact or [workflow for workflow in everything if workflow.name.casefold() == given.casefold()]
+    if len(same) == 1:
+        return same[0].id
+    if same:
+        raise Refusal(f"{len(same)} workflows are called {quote(given)}; give the id of one: {_names(same)}.")
+    near = [workflow for workflow in everything if given.casefold() in workflow.name.casefold()]
+    some = near or everything
+    bound = " (more workflows exist than were read)" if token else ""
+    raise Refusal(f"No workflow is called {quote(given)}{bound}. There are: {_names(some) or 'none'}.")
+
+
+def _names(workflows: list[WorkflowSummary]) -> str:
+    shown = ", ".join(f"{quote(each.name, 60)} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
+    rest = len(workflows) - _MOST_CANDIDATES
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def select_step(steps: list[Any], wanted: str) -> Any:
+    """The step run meant by a number (from 1), a name, or an id.
+
+    Raises:
+        Refusal: none, or several, fit; the text lists them.
+    """
+    by_id = [step for step in steps if step.id == wanted]
+    named = [step for step in steps if step.step.name == wanted] or [
+        step for step in steps if wanted.casefold() in (step.step.name.casefold(), step.step_type.casefold())
+    ]
+    found = by_id or named
+    if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(steps):
+        found = [steps[int(wanted) - 1]]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(
+        f"{number}. {quote(step.step.name or step.step_type, 40)}"
+        for number, step in enumerate(steps, 1)
+        if not found or any(step is each for each in found)
+    )
+    if found:
+        raise Refusal(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
+    raise Refusal(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")

@@ -1,0 +1,45 @@
+"""What every answer is: facts as fields (structured content) and the same facts as short text."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+ViewT = TypeVar("ViewT", bound="View")
+
+
+class View(BaseModel):
+    """One answer. Fields become structured content; :attr:`text` is what a model reads."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    always: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are there even when they hold nothing: other programs look for them."""
+
+    _text: str = PrivateAttr(default="")
+
+    @property
+    def text(self) -> str:
+        """The answer as text."""
+        return self._text
+
+    def with_text(self: ViewT, text: str) -> ViewT:
+        """Set the text that goes with these fields and return the view."""
+        self._text = text
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as JSON values; at the top level, what is absent is left out."""
+        dumped = self.model_dump(mode="json")
+        return {
+            name: _without_nulls(value) for name, value in dumped.items() if value is not None or name in self.always
+        }
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value

@@ -1,0 +1,115 @@
+"""A list of runs as a compact table, saying how many it shows and how to get the rest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.runs.lifecycle import is_finished
+from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.views.base import View
+from extend_mcp.views.budget import fit
+from extend_mcp.views.untrusted import NOTE, plain, quote
+
+
+class RunRow(BaseModel):
+    """One run of a list."""
+
+    run_id: str
+    status: str
+    workflow: str
+    file: str
+    created_at: datetime | None = None
+    took_seconds: float | None = None
+
+
+class RunListView(View):
+    """Some runs, how far the search went, and the token for more."""
+
+    runs: list[RunRow]
+    shown: int
+    complete: bool
+    next_page_token: str | None = None
+    note: str | None = None
+    untrusted: str = "workflow, file"
+
+
+def run_list_view(
+    runs: list[WorkflowRunSummary],
+    *,
+    next_page_token: str | None,
+    filters: str,
+    note: str | None,
+    now: datetime,
+    limit: int,
+) -> RunListView:
+    """Show ``runs`` as a table.
+
+    Args:
+        runs: the runs of this page, in the order asked for.
+        next_page_token: what ``list_runs`` needs to go on, or None at the end.
+        filters: the filters in words, or empty.
+        note: what the reader must know of how the search ended, or None.
+        now: the present, for ages.
+        limit: characters of the answer's text. Every run of the page is named: rows shrink, none is left out.
+
+    Returns:
+        The view.
+    """
+    rows = [_row(run, now) for run in runs]
+    head = _headline(len(runs), filters, next_page_token is not None)
+    tail = [line for line in (note, _follow(next_page_token)) if line]
+    body: list[str] = []
+    if rows:
+        room = limit - len(head) - len(NOTE) - sum(len(line) + 1 for line in tail) - 80
+        lines = [_line(row, now, 60) for row in rows]
+        if sum(len(line) + 1 for line in lines) > room:
+            lines = [_line(row, now, 16) for row in rows]
+        table, _ = fit(lines, room, lambda gone: f"… {gone} more rows did not fit: ask again with a smaller page_size.")
+        body = [NOTE, "id | status | workflow | file | created | took", *table]
+    return RunListView(
+        runs=rows,
+        shown=len(rows),
+        complete=next_page_token is None,
+        next_page_token=next_page_token,
+        note=note,
+    ).with_text("\n".join([head, *body, *tail]))
+
+
+def _headline(count: int, filters: str, more: bool) -> str:
+    which = f" ({filters})" if filters else ""
+    if not count:
+        return f"No runs{which}{' on this page' if more else ''}."
+    noun = "run" if count == 1 else "runs"
+    return f"{count} {noun}{which}; {'there are more' if more else 'these are all from here on'}."
+
+
+def _follow(token: str | None) -> str | None:
+    return f"More: list_runs(page_token={token!r})." if token else None
+
+
+def _row(run: WorkflowRunSummary, now: datetime) -> RunRow:
+    names = [file.name or file.id for file in run.files]
+    file = plain(names[0], 80) if names else ""
+    return RunRow(
+        run_id=plain(run.id, 300),
+        status=plain(run.status, 60),
+        workflow=plain(run.workflow.name, 80),
+        file=f"{file} +{len(names) - 1}" if len(names) > 1 else file,
+        created_at=run.created_at or run.initial_run_at,
+        took_seconds=_took(run, now),
+    )
+
+
+def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
+    if run.start_time is None or (run.end_time is None and is_finished(run.status)):
+        return None
+    return round(max(0.0, ((run.end_time or now) - run.start_time).total_seconds()), 1)
+
+
+def _line(row: RunRow, now: datetime, width: int) -> str:
+    created = f"{format_instant(row.created_at)}" if row.created_at else "?"
+    took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
+    return f"{row.run_id} | {row.status} | {quote(row.workflow, width)} | {quote(row.file, width)} | {created} | {took}"

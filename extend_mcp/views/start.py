@@ -1,0 +1,59 @@
+"""The answer of starting a run: its id, or what is known when the outcome is unclear."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.views.base import View
+from extend_mcp.views.untrusted import plain, quote
+
+
+class RunStartedView(View):
+    """A run that was started, or may have been."""
+
+    outcome: Literal["started", "unknown"]
+    run_id: str | None = None
+    status: str | None = None
+    workflow: str | None = None
+    dashboard_url: str | None = None
+    message: str
+    candidates: list[str] | None = None
+    untrusted: str = "workflow"
+
+
+def run_started_view(run: WorkflowRun) -> RunStartedView:
+    """Say that ``run`` was created."""
+    message = f"Started run {plain(run.id, 300)} of {quote(run.workflow.name, 80)}, status {plain(run.status, 40)}."
+    return RunStartedView(
+        outcome="started",
+        run_id=plain(run.id, 300),
+        status=plain(run.status, 40),
+        workflow=plain(run.workflow.name, 80),
+        dashboard_url=plain(run.dashboard_url, 400) if run.dashboard_url else None,
+        message=message,
+    ).with_text(f"{message}\nFollow it with get_workflow_run({plain(run.id, 300)}).")
+
+
+def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> RunStartedView:
+    """Say that the create's outcome is unclear, and what a look at the newest runs showed.
+
+    Args:
+        problem: what went wrong, in a sentence.
+        found: runs of the workflow created since the request, or None when even looking failed.
+
+    Returns:
+        The view. It never claims that the run was or was not created.
+    """
+    lines = [f"Unclear: {problem} The run may have been created. It was not sent again."]
+    ids = [plain(run.id, 300) for run in found or []]
+    if found is None:
+        lines.append('Looking for it failed too. Use list_runs(created_since="10m") before starting it again.')
+    elif ids:
+        lines.append(f"Created since the request, so possibly this one: {', '.join(ids)}. Check with get_workflow_run.")
+    else:
+        lines.append(
+            "No run of this workflow was created since the request, so far. Look again with list_runs before retrying."
+        )
+    text = "\n".join(lines)
+    return RunStartedView(outcome="unknown", message=lines[0], candidates=ids).with_text(text)
