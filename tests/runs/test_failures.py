@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from extend_mcp.api.models import WorkflowRun
+from extend_mcp.runs.failures import Failure, failures_of, retry_advice
+
+
+def run_of(**fields: Any) -> WorkflowRun:
+    return WorkflowRun.model_validate({"id": "workflow_run_1", "status": "PROCESSING", **fields})
+
+
+def test_the_step_s_own_cause_comes_before_the_run_s() -> None:
+    run = run_of(
+        status="FAILED",
+        failureReason="DOCUMENT_PROCESSOR_ERROR",
+        failureMessage="step failed",
+        stepRuns=[
+            {"stepType": "PARSE", "status": "PROCESSED", "step": {"name": "parse"}, "result": {"parseRun": {}}},
+            {
+                "stepType": "PARSE",
+                "status": "FAILED",
+                "step": {"name": "second"},
+                "result": {
+                    "parseRun": {"status": "FAILED", "failureReason": "CORRUPT_FILE", "failureMessage": "bad xref"}
+                },
+            },
+        ],
+    )
+    assert failures_of(run) == [
+        Failure("second", "CORRUPT_FILE", "bad xref"),
+        Failure("", "DOCUMENT_PROCESSOR_ERROR", "step failed"),
+    ]
+
+
+def test_a_healthy_run_has_no_failure_and_a_failed_one_always_has() -> None:
+    assert failures_of(run_of()) == []
+    assert failures_of(run_of(status="FAILED")) == [Failure("", "", "")]
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("INTERNAL_ERROR", "may help"),
+        ("DOCUMENT_PROCESSOR_ERROR", "may help"),
+        ("INVALID_WORKFLOW", "will not help"),
+        ("FAILED_TO_PROCESS_FILE", "will not help"),
+        ("A_REASON_OF_TOMORROW", "not documented"),
+    ],
+)
+def test_retry_advice_follows_the_reference(reason: str, advice: str) -> None:
+    assert advice in retry_advice(reason)

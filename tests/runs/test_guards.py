@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extend_mcp.runs.guards import may_cancel
+from extend_mcp.runs.lifecycle import STATUSES, describe, is_finished, is_moving
+
+DOCUMENTED = {"PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING"}
+
+
+def test_every_documented_status_is_known_and_no_other() -> None:
+    assert set(STATUSES) == DOCUMENTED
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        ("PENDING", None),
+        ("PROCESSING", None),
+        ("NEEDS_REVIEW", "not_cancellable"),
+        ("CANCELLING", "already_cancelling"),
+        ("PROCESSED", "already_finished"),
+        ("FAILED", "already_finished"),
+        ("REJECTED", "already_finished"),
+        ("CANCELLED", "already_finished"),
+        ("PAUSED", "not_cancellable"),
+        ("", "not_cancellable"),
+    ],
+)
+def test_only_pending_and_processing_may_be_cancelled(status: str, refusal: str | None) -> None:
+    verdict = may_cancel(status)
+    assert verdict.refusal == refusal
+    assert verdict.allowed is (refusal is None)
+    assert bool(verdict.reason) is bool(verdict.instead) is (refusal is not None)
+
+
+@given(st.text())
+def test_no_unknown_status_ever_allows_a_cancel(status: str) -> None:
+    assert may_cancel(status).allowed is (status in ("PENDING", "PROCESSING"))
+    assert describe(status).meaning
+
+
+def test_a_run_in_review_neither_moves_nor_is_over() -> None:
+    assert {status for status in DOCUMENTED if is_moving(status)} == {"PENDING", "PROCESSING", "CANCELLING"}
+    assert {status for status in DOCUMENTED if is_finished(status)} == {"PROCESSED", "FAILED", "REJECTED", "CANCELLED"}
