@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.harness import Box
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """Asynchronous tests run on asyncio, as the server does."""
     return "asyncio"
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    """A sandbox on a free port whose clock stands still unless a test turns it."""
+    from extend_mcp.sandbox.serve import running_sandbox
+
+    from extend_mcp.sandbox import SandboxClock
+
+    with running_sandbox(clock=SandboxClock(speed=0)) as running:
+        yield Box(running.base_url)

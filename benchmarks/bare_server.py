@@ -1,0 +1,15 @@
+"""The baseline: a server with one tool on the bare SDK."""
+
+from mcp.server.mcpserver import MCPServer
+
+server = MCPServer("bare")
+
+
+@server.tool()
+def ping() -> str:
+    """Answer pong."""
+    return "pong"
+
+
+if __name__ == "__main__":
+    server.run()

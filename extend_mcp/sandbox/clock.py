@@ -1,0 +1,45 @@
+"""Simulated time: real time, times a speed, plus what was skipped."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+
+class SandboxClock:
+    """Tells the sandbox's time. It starts at the source's time and never runs backwards.
+
+    Args:
+        speed: simulated seconds per second of the source; 0 stops the clock between `advance` calls.
+        source: seconds since the epoch, like `time.time`; tests pass one that stands still.
+    """
+
+    def __init__(self, speed: float = 1.0, source: Callable[[], float] = time.time) -> None:
+        if speed < 0:
+            raise ValueError("speed must not be negative")
+        self.speed = speed
+        self._source = source
+        self._origin = source()
+        self._skipped = 0.0
+        self._latest = self._at(self._origin)
+
+    def now(self) -> datetime:
+        """Return the simulated time as an aware datetime in UTC."""
+        moment = self._origin + (self._source() - self._origin) * self.speed + self._skipped
+        self._latest = max(self._latest, self._at(moment))
+        return self._latest
+
+    def advance(self, seconds: float) -> datetime:
+        """Skip simulated seconds and return the new time.
+
+        Raises:
+            ValueError: the number is negative or not finite.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise ValueError("a clock is advanced by a finite number of seconds, zero or more")
+        self._skipped += seconds
+        return self.now()
+
+    @staticmethod
+    def _at(epoch_seconds: float) -> datetime:
+        # Counting from the epoch also works on platforms whose fromtimestamp has a narrow range.
+        return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=epoch_seconds)

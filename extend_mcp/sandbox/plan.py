@@ -1,0 +1,75 @@
+"""The script of one run: which steps it takes, how long each lasts, where it fails or waits for a person."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from extend_mcp.sandbox.dice import IdMaker
+from extend_mcp.sandbox.errors import JsonObject
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run fails: its own reason, and the reason of the child run (parse, extract, ...) below it."""
+
+    reason: str
+    message: str
+    child_reason: str | None = None
+    child_message: str | None = None
+
+
+@dataclass(frozen=True)
+class StepMoment:
+    """What is known when a step ends; times are simulated."""
+
+    ids: IdMaker
+    file: JsonObject
+    started_at: datetime
+    ended_at: datetime
+    failure: Failure | None
+    parse_run_id: str | None
+
+
+ResultBuilder = Callable[[StepMoment], JsonObject | None]
+"""Makes a step run's `result` (Extend API reference, StepRun) at the moment the step ends."""
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a run that has not happened yet."""
+
+    name: str
+    step_type: str
+    step_id: str
+    seconds: float
+    files: tuple[JsonObject, ...]
+    build_result: ResultBuilder
+    needs_review: bool = False
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that will happen to a run unless someone interferes; all durations in simulated seconds."""
+
+    steps: tuple[PlannedStep, ...]
+    queue_seconds: float = 1.0
+    failure: Failure | None = None
+    """Set when the run fails before its first step."""
+    cancelling_seconds: float | None = None
+    """Overrides the sandbox's setting, for a big document that winds down slowly."""
+
+    def paced(self, factor: float) -> "RunPlan":
+        """Return the plan with every step lasting `factor` times as long."""
+        return replace(self, steps=tuple(replace(step, seconds=step.seconds * factor) for step in self.steps))
+
+    def failing(self, step_name: str, failure: Failure) -> "RunPlan":
+        """Return the plan with a failure at the first step of that name.
+
+        Raises:
+            ValueError: the plan has no such step.
+        """
+        names = [step.name for step in self.steps]
+        at = names.index(step_name)
+        broken = replace(self.steps[at], failure=failure)
+        return replace(self, steps=(*self.steps[:at], broken, *self.steps[at + 1 :]))

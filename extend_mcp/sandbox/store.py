@@ -1,0 +1,106 @@
+"""What the sandbox remembers: workflows, files and runs."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from extend_mcp.sandbox import wire
+from extend_mcp.sandbox.dice import IdMaker
+from extend_mcp.sandbox.errors import JsonObject
+from extend_mcp.sandbox.plan import PlannedStep, RunPlan
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """A file of a run before the run exists: its name, its text when it was given as text, its pages."""
+
+    file: JsonObject
+    text: str | None = None
+
+
+Blueprint = Callable[[FileInput, IdMaker, datetime], tuple[PlannedStep, ...]]
+"""Lays out the steps that a workflow takes for one file, created at the given time."""
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow: its summary, its versions (oldest first, draft last), and the steps its runs take."""
+
+    summary: JsonObject
+    versions: tuple[JsonObject, ...]
+    blueprint: Blueprint
+
+    @property
+    def id(self) -> str:
+        """The workflow's id."""
+        return str(self.summary["id"])
+
+    def version(self, name: str | None) -> JsonObject | None:
+        """Find a version; without a name the newest published one, or the draft if none is published."""
+        if name is not None:
+            return next((version for version in self.versions if version["version"] == name), None)
+        published = [version for version in self.versions if version["version"] != "draft"]
+        return (published or list(self.versions))[-1]
+
+
+@dataclass
+class RunRecord:
+    """A run as it is served, and what the engine knows about it."""
+
+    run: JsonObject
+    created_at: datetime
+    updated_at: datetime
+    plan: RunPlan | None = None
+    planned_step_runs: list[JsonObject] = field(default_factory=list)
+    next_step: int = 0
+    step_started_at: datetime | None = None
+    finish_on_cancel: str | None = None
+    generation: int = 0
+    """Counted up when the future changes; moves scheduled under an older number are void."""
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.run["id"])
+
+    @property
+    def status(self) -> object:
+        """The run's status; a loaded run may hold anything here."""
+        return self.run.get("status")
+
+    def summary(self) -> JsonObject:
+        """Return the run as lists show it."""
+        return wire.run_summary(self.run, self.created_at, self.updated_at)
+
+
+class Store:
+    """Holds all objects of one sandbox, in the order of their creation."""
+
+    def __init__(self) -> None:
+        self.workflows: dict[str, Workflow] = {}
+        self.runs: dict[str, RunRecord] = {}
+        self.files: dict[str, JsonObject] = {}
+
+    def add_run(self, record: RunRecord) -> None:
+        """Keep a run; one with the same id is replaced and its scheduled moves become void."""
+        replaced = self.runs.get(record.id)
+        if replaced:
+            replaced.generation += 1
+        self.runs[record.id] = record
+        files = record.run.get("files")
+        for file in files if isinstance(files, list) else []:
+            if isinstance(file, dict) and isinstance(file.get("id"), str):
+                self.files.setdefault(file["id"], file)
+
+    def batches(self) -> list[str]:
+        """Return the ids of all batches, oldest run first."""
+        ids = (record.run.get("batchId") for record in self.runs.values())
+        return list(dict.fromkeys(batch for batch in ids if isinstance(batch, str)))
+
+    def counts(self) -> dict[str, int]:
+        """Count the runs by status."""
+        return dict(Counter(str(record.status) for record in self.runs.values()))
+
+    def __iter__(self) -> Iterator[RunRecord]:
+        return iter(self.runs.values())

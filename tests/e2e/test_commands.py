@@ -1,0 +1,134 @@
+"""The commands as a person runs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("EXTEND_")}
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "extend_mcp", *arguments],
+        env=CLEAN | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@contextmanager
+def sandbox(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "extend_mcp", "sandbox", *options],
+        env=CLEAN,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.kill()
+
+
+def test_the_demo_tells_its_story_and_ends_well() -> None:
+    begun = time.monotonic()
+    ended = run("demo")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    # Its promise is ten seconds; a machine that runs other tests beside gets twice that.
+    assert time.monotonic() - begun < 20
+    story = [
+        "What is running?",
+        "list_runs(status='PROCESSING')",
+        "Why did this one fail?",
+        "FAILED: finished with a failure",
+        "already_finished",
+        "No cancel request was sent.",
+        "[the server asks a person]",
+        "cancelled: The run was PROCESSING and is now CANCELLED. The cancel request was sent.",
+        "CANCELLED: cancelled",
+        "Every step went as told.",
+    ]
+    position = 0
+    for part in story:
+        position = ended.stdout.index(part, position)
+    assert ended.stderr == ""
+
+
+def test_the_demo_fails_where_a_step_goes_otherwise() -> None:
+    ended = run("demo", EXTEND_MCP_FOLLOW_SECONDS="0")
+    assert ended.returncode == 1
+    assert "The demo went wrong" in ended.stdout
+    assert "'cancelling'" in ended.stdout
+
+
+def test_the_sandbox_prints_its_address_first_and_ends_on_sigterm() -> None:
+    with sandbox("--port", "0") as (address, process):
+        assert address.startswith("http://127.0.0.1:")
+        assert httpx.get(f"{address}/_sandbox/state", trust_env=False).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, -signal.SIGTERM)
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_an_unknown_scenario_is_refused_in_a_line() -> None:
+    ended = run("sandbox", "--scenario", "nothing")
+    assert ended.returncode == 2
+    assert "nothing" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_doctor_finds_a_good_configuration_good() -> None:
+    with sandbox() as (address, _):
+        ended = run("doctor", EXTEND_API_KEY="sk_canary", EXTEND_BASE_URL=address)
+    assert ended.returncode == 0, ended.stdout
+    assert "All good" in ended.stdout
+    assert "canary" not in ended.stdout + ended.stderr
+    assert run("doctor", "--sandbox").returncode == 0
+
+
+def closed_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "EXTEND_API_KEY is not set"),
+        ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{closed}"}, "Next (reachability)"),
+        ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{sandbox}/wrong"}, "Next"),
+    ],
+)
+def test_the_doctor_says_what_to_do(environment: dict[str, str], said: str) -> None:
+    with sandbox() as (address, _):
+        places = {"closed": closed_port(), "sandbox": address}
+        ended = run("doctor", **{name: value.format(**places) for name, value in environment.items()})
+    assert ended.returncode == 1
+    assert said in ended.stdout
+    assert "canary" not in ended.stdout + ended.stderr
+
+
+def test_http_is_served_to_this_machine_only() -> None:
+    ended = run("serve", "--transport", "http", "--host", "0.0.0.0")
+    assert ended.returncode == 2
+    assert "loopback" in ended.stderr

@@ -1,0 +1,164 @@
+"""A server under test: our MCP server, the real sandbox over a socket, the SDK's client, and one clock for all."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from mcp.client.client import Client
+from mcp.client.session import ClientRequestContext
+from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
+from pydantic import SecretStr
+
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.server import build_server
+from extend_mcp.settings import Settings
+
+Mode = Literal["auto", "legacy"]
+ERAS: tuple[Mode, ...] = ("auto", "legacy")
+
+EXAMPLES = Path(__file__).parent / "data"
+KEY = "sk_test_canary_4f1d"
+
+
+def example(name: str) -> dict[str, Any]:
+    """A documented example run as wire JSON."""
+    document: dict[str, Any] = json.loads((EXAMPLES / f"{name}.json").read_text())
+    return document
+
+
+def example_run(run_id: str, status: str) -> dict[str, Any]:
+    """The all-steps example under another id and status."""
+    run = copy.deepcopy(example("workflow_run.allsteps"))
+    return {**run, "id": run_id, "status": status}
+
+
+@dataclass
+class Box:
+    """The running sandbox, through its control routes only."""
+
+    base_url: str
+
+    def load(self, run: dict[str, Any], *, live: bool = False) -> str:
+        """Load a run and return its id."""
+        self._call("POST", "/runs", params={"live": "true"} if live else None, json=run)
+        run_id: str = run["id"]
+        return run_id
+
+    def fault(self, **fault: Any) -> None:
+        """Arm a fault."""
+        self._call("POST", "/faults", json={"times": 1, **fault})
+
+    def finish(self, run_id: str, status: str, *, before_cancel: bool) -> None:
+        """Let a run finish, at once or when its cancel arrives."""
+        self._call("POST", f"/runs/{run_id}/finish", json={"status": status, "beforeCancel": before_cancel})
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock."""
+        self._call("POST", "/clock", json={"advanceSeconds": seconds})
+
+    def state(self) -> dict[str, Any]:
+        """Everything the sandbox holds, in short."""
+        return self._call("GET", "/state")
+
+    def requests(self, method: str | None = None) -> list[dict[str, Any]]:
+        """The API requests received, in order."""
+        seen: list[dict[str, Any]] = self._call("GET", "/requests")["requests"]
+        return [request for request in seen if method in (None, request["method"])]
+
+    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = httpx.request(method, f"{self.base_url}/_sandbox{path}", trust_env=False, **options)
+        answer.raise_for_status()
+        document: dict[str, Any] = answer.json()
+        return document
+
+
+@dataclass
+class BoxClock:
+    """The sandbox's time as the server's: sleeping turns the sandbox's clock, and takes no real time."""
+
+    box: Box
+    on_sleep: Callable[[], None] | None = None
+    slept: list[float] = field(default_factory=list)
+
+    def now(self) -> datetime:
+        """The sandbox's present."""
+        return datetime.fromisoformat(self.box.state()["now"].replace("Z", "+00:00"))
+
+    def monotonic(self) -> float:
+        """Seconds slept so far."""
+        return sum(self.slept)
+
+    async def sleep(self, seconds: float) -> None:
+        """Turn the clock by ``seconds``."""
+        self.slept.append(seconds)
+        if self.on_sleep:
+            self.on_sleep()
+        self.box.advance(seconds)
+
+
+@dataclass
+class Person:
+    """Who answers when the server asks: what they say, and what they were asked."""
+
+    action: Literal["accept", "decline", "cancel"] = "accept"
+    confirm: bool | None = True
+    asked: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], object] | None = None
+    """Called while the question stands."""
+
+    async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        """Answer an elicitation."""
+        self.asked.append(params.message)
+        if self.meanwhile:
+            self.meanwhile()
+        if self.action != "accept":
+            return ElicitResult(action=self.action)
+        return ElicitResult(action="accept", content={} if self.confirm is None else {"confirm": self.confirm})
+
+
+@asynccontextmanager
+async def serving(
+    box: Box,
+    *,
+    mode: Mode = "auto",
+    person: Person | None = None,
+    key: str | None = KEY,
+    on_sleep: Callable[[], None] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Client]:
+    """Our server on ``box``, and a client of the given era connected to it."""
+    clock = BoxClock(box, on_sleep)
+    chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
+
+    def connect(_: Settings) -> ExtendClient:
+        config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
+        return ExtendClient(config, sleep=clock.sleep)
+
+    server, app = build_server(chosen, connect=connect, clock=clock)
+    try:
+        async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
+            yield client
+    finally:
+        await app.aclose()
+
+
+def text_of(result: CallToolResult) -> str:
+    """The answer's text."""
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+
+
+def facts_of(result: CallToolResult) -> dict[str, Any]:
+    """The structured content of an answer that is no error."""
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    facts: dict[str, Any] = result.structured_content
+    return facts

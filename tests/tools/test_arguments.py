@@ -1,0 +1,106 @@
+"""Wrong arguments: refused before any request, explained by field, rule and example in a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness import ERAS, Box, Mode, serving, text_of
+
+READING = ["list_runs", "get_workflow_run"]
+RUN = "workflow_run_xKm9pNv3qWsY_jL2tR5Dh"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"),
+    [
+        ("get_workflow_run", {}, ["run_id: is required", "Example"]),
+        ("get_workflow_run", {"run_id": "batch_7Ws31-F5"}, ["run_id", "list_runs(batch=...)"]),
+        ("get_workflow_run", {"run_id": 5}, ["run_id", "valid string"]),
+        ("get_workflow_run", {"run_id": RUN, "detail": "everything"}, ["detail", "'concise' or 'full'"]),
+        ("get_workflow_run", {"run_id": RUN, "page": 0}, ["page", "greater than or equal to 1"]),
+        ("get_workflow_run", {"run_id": RUN, "page": "two"}, ["page", "integer"]),
+        (
+            "cancel_workflow_run",
+            {"run_id": RUN, "confirmationToken": "x"},
+            ["confirmationToken: not an argument"],
+        ),
+        ("cancel_workflow_run", {"run_id": RUN, "reason": ["x"]}, ["reason"]),
+        ("list_runs", {"status": "BROKEN"}, ["status", "'FAILED'"]),
+        ("list_runs", {"created_since": "soon"}, ["created_since", '"24h"']),
+        ("list_runs", {"page_size": 101}, ["page_size", "100"]),
+        ("run_workflow", {"workflow": "workflow_abc123"}, ["exactly one of"]),
+        ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "file_id": "file_1"}, ["exactly one of"]),
+        ("run_workflow", {"workflow": "workflow_abc123", "file_url": "ftp://x"}, ["file_url", "https"]),
+        ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "metadata": {"a": "x" * 11_000}}, ["10 KB"]),
+        ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "metadata": "not json"}, ["metadata"]),
+        ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "version": "latest"}, ["version"]),
+    ],
+)
+async def test_a_wrong_argument_is_explained(
+    box: Box, mode: Mode, tool: str, arguments: dict[str, Any], said: list[str]
+) -> None:
+    async with serving(box, mode=mode) as client:
+        result = await client.call_tool(tool, arguments)
+    text = text_of(result)
+    assert result.is_error
+    for part in said:
+        assert part in text
+    assert len(text) < 600
+    assert "pydantic" not in text
+    assert "validation error" not in text
+    assert box.requests() == []
+
+
+async def test_text_that_looks_like_json_stays_text_and_json_text_becomes_an_object(box: Box) -> None:
+    workflow = box.state()["workflows"][0]["id"]
+    async with serving(box) as client:
+        arguments = {"workflow": workflow, "text": "[1, 2]", "metadata": '{"customer": "acme"}'}
+        assert not (await client.call_tool("run_workflow", arguments)).is_error
+
+
+async def test_many_faults_are_counted_not_listed(box: Box) -> None:
+    async with serving(box) as client:
+        result = await client.call_tool("list_runs", {f"wrong_{n}": n for n in range(9)})
+    assert "and 4 more" in text_of(result)
+
+
+async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
+    async with serving(box) as client:
+        everything = (await client.list_tools()).tools
+        prompts = (await client.list_prompts()).prompts
+    async with serving(box, read_only=True) as client:
+        reading = (await client.list_tools()).tools
+        reading_prompts = (await client.list_prompts()).prompts
+    assert [tool.name for tool in everything] == [*READING, "cancel_workflow_run", "run_workflow"]
+    assert [tool.name for tool in reading] == READING
+    assert [prompt.name for prompt in prompts] == ["cancel_run_safely"]
+    assert reading_prompts == []
+    for tool in everything:
+        assert tool.title
+        assert tool.description
+        assert tool.output_schema
+        assert tool.annotations
+        assert tool.annotations.read_only_hint is (tool in reading)
+        assert tool.annotations.open_world_hint is True
+        assert tool.input_schema["additionalProperties"] is False
+    cancel, start = everything[2], everything[3]
+    assert cancel.annotations
+    assert cancel.annotations.destructive_hint is True
+    assert start.annotations
+    assert start.annotations.destructive_hint is False
+    assert start.annotations.idempotent_hint is False
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_guard_prompt_names_the_steps_in_order(box: Box, mode: Mode) -> None:
+    async with serving(box, mode=mode) as client:
+        given = {"run_id": f"https://dashboard.extend.ai/workflows/{RUN}", "reason": "wrong file"}
+        prompt = await client.get_prompt("cancel_run_safely", given)
+        wrong = await client.get_prompt("cancel_run_safely", {"run_id": "batch_1"})
+    text = str(prompt.messages[0].content)
+    assert text.index("get_workflow_run") < text.index("PENDING and PROCESSING") < text.index("cancel_workflow_run")
+    assert "https" not in text
+    assert "batch" in str(wrong.messages[0].content)

@@ -1,0 +1,271 @@
+"""What cancel_workflow_run answers, and what it sent: by status, era, person, token, race and fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
+
+RUN = "workflow_run_cancelMe0000000001"
+
+REFUSED = {
+    "NEEDS_REVIEW": "not_cancellable",
+    "CANCELLING": "already_cancelling",
+    "PROCESSED": "already_finished",
+    "FAILED": "already_finished",
+    "REJECTED": "already_finished",
+    "CANCELLED": "already_finished",
+    "PAUSED_BY_TOMORROW": "not_cancellable",
+}
+
+
+async def cancel(box: Box, *, mode: Mode = "auto", person: Person | None = None, **settings: Any) -> dict[str, Any]:
+    async with serving(box, mode=mode, person=person, **settings) as client:
+        return facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN, "reason": "wrong file"}))
+
+
+def cancels(box: Box) -> list[dict[str, Any]]:
+    return [request for request in box.requests("POST") if request["path"].endswith("/cancel")]
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize(("status", "outcome"), REFUSED.items())
+async def test_a_run_in_any_other_state_is_refused_without_asking_or_sending(
+    box: Box, mode: Mode, asks: bool, status: str, outcome: str
+) -> None:
+    box.load(example_run(RUN, status))
+    person = Person()
+    facts = await cancel(box, mode=mode, person=person if asks else None)
+    assert facts["outcome"] == outcome
+    assert (facts["status_before"], facts["status_after"]) == (status, status)
+    assert facts["request_sent"] is False
+    assert facts["next_step"]
+    assert person.asked == []
+    assert box.requests("POST") == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("status", ["PENDING", "PROCESSING"])
+async def test_a_confirmed_cancel_is_sent_once_and_followed_until_cancelled(box: Box, mode: Mode, status: str) -> None:
+    box.load(example_run(RUN, status))
+    person = Person()
+    facts = await cancel(box, mode=mode, person=person)
+    assert facts["outcome"] == "cancelled"
+    assert (facts["status_before"], facts["status_after"]) == (status, "CANCELLED")
+    assert facts["request_sent"] is True
+    assert len(cancels(box)) == 1
+    [question] = person.asked
+    assert all(part in question for part in (RUN, "Invoices.pdf", status, "15 credits", "10 done", "wrong file"))
+    # The last read before the POST is a read of this run: no stale state is acted on.
+    order = [(request["method"], request["path"]) for request in box.requests()]
+    assert order[order.index(("POST", f"/workflow_runs/{RUN}/cancel")) - 1] == ("GET", f"/workflow_runs/{RUN}")
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize(
+    "person",
+    [Person("decline"), Person("cancel"), Person("accept", confirm=False), Person("accept", confirm=None)],
+    ids=["declined", "dismissed", "unticked", "empty form"],
+)
+async def test_without_a_clear_yes_nothing_is_sent(box: Box, mode: Mode, person: Person) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    facts = await cancel(box, mode=mode, person=Person(person.action, person.confirm))
+    assert facts["outcome"] == "declined"
+    assert facts["request_sent"] is False
+    assert facts["status_after"] == "PROCESSING"
+    assert box.requests("POST") == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_client_that_cannot_ask_gets_a_plan_and_a_token_and_the_second_call_acts(box: Box, mode: Mode) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    async with serving(box, mode=mode) as client:
+        first = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
+        assert first["outcome"] == "confirmation_required"
+        assert first["plan"]["run_id"] == RUN
+        assert first["plan"]["credits_used"] == 15
+        assert first["request_sent"] is False
+        assert box.requests("POST") == []
+        token = first["confirmation_token"]
+        second = await client.call_tool("cancel_workflow_run", {"run_id": RUN, "confirmation_token": token})
+        assert facts_of(second)["outcome"] == "cancelled"
+        assert len(cancels(box)) == 1
+        # The token is worth nothing once the state has changed.
+        third = await client.call_tool("cancel_workflow_run", {"run_id": RUN, "confirmation_token": token})
+        assert facts_of(third)["outcome"] == "already_finished"
+        assert len(cancels(box)) == 1
+
+
+async def test_a_token_counts_for_its_run_its_state_and_its_time_only(box: Box) -> None:
+    other = "workflow_run_cancelMe0000000002"
+    box.load(example_run(RUN, "PENDING"))
+    box.load(example_run(other, "PENDING"))
+    async with serving(box) as client:
+
+        async def call(run_id: str, token: str | None = None) -> dict[str, Any]:
+            arguments = {"run_id": run_id} | ({"confirmation_token": token} if token else {})
+            return facts_of(await client.call_tool("cancel_workflow_run", arguments))
+
+        token = (await call(RUN))["confirmation_token"]
+        for wrong in (token[:-1] + ("A" if token[-1] != "A" else "B"), "v1.nonsense", "x"):
+            answer = await call(RUN, wrong)
+            assert answer["outcome"] == "confirmation_required"
+            assert "not good" in answer["message"]
+        assert (await call(other, token))["outcome"] == "confirmation_required"
+        box.load(example_run(RUN, "PROCESSING"))
+        moved = await call(RUN, token)
+        assert moved["outcome"] == "confirmation_required"
+        assert "changed from PENDING to PROCESSING" in moved["message"]
+        box.advance(301)
+        assert "not good" in (await call(RUN, moved["confirmation_token"]))["message"]
+    assert cancels(box) == []
+
+
+async def test_a_token_does_not_replace_a_person_who_can_be_asked(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    async with serving(box) as client:
+        token = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))["confirmation_token"]
+    person = Person("decline")
+    async with serving(box, person=person) as client:
+        arguments = {"run_id": RUN, "confirmation_token": token}
+        assert facts_of(await client.call_tool("cancel_workflow_run", arguments))["outcome"] == "declined"
+    assert len(person.asked) == 1
+    assert cancels(box) == []
+
+
+async def test_the_policy_decides_who_is_asked(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    person = Person()
+    by_token = await cancel(box, person=person, confirmation="token")
+    assert (by_token["outcome"], person.asked) == ("confirmation_required", [])
+    assert (await cancel(box, confirmation="trusted"))["outcome"] == "cancelled"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_run_that_ends_while_the_person_thinks_is_not_touched(box: Box, mode: Mode) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    person = Person(meanwhile=lambda: box.finish(RUN, "PROCESSED", before_cancel=False))
+    facts = await cancel(box, mode=mode, person=person)
+    assert facts["outcome"] == "finished_first"
+    assert (facts["status_before"], facts["status_after"]) == ("PROCESSING", "PROCESSED")
+    assert facts["request_sent"] is False
+    assert cancels(box) == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_run_that_moves_on_while_the_person_thinks_is_asked_about_once(box: Box, mode: Mode) -> None:
+    box.load(example_run(RUN, "PENDING"))
+    person = Person(meanwhile=lambda: box.load(example_run(RUN, "PROCESSING")))
+    facts = await cancel(box, mode=mode, person=person)
+    assert facts["outcome"] == "cancelled"
+    assert len(person.asked) == 1
+
+
+@pytest.mark.parametrize("ended", ["PROCESSED", "FAILED"])
+async def test_a_race_lost_between_read_and_post_is_told_as_it_is(box: Box, ended: str) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.finish(RUN, ended, before_cancel=True)
+    facts = await cancel(box, person=Person())
+    assert facts["outcome"] == "finished_first"
+    assert (facts["status_before"], facts["status_after"]) == ("PROCESSING", ended)
+    assert facts["request_sent"] is True
+
+
+async def test_a_cancel_that_takes_too_long_is_reported_as_cancelling(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    facts = await cancel(box, person=Person(), follow_seconds=1)
+    assert facts["outcome"] == "cancelling"
+    assert facts["status_after"] == "CANCELLING"
+    assert facts["request_sent"] is True
+
+
+async def test_an_unknown_run_is_not_found(box: Box) -> None:
+    facts = await cancel(box, person=Person())
+    assert facts["outcome"] == "not_found"
+    assert (facts["status_before"], facts["status_after"]) == (None, None)
+    assert facts["request_sent"] is False
+
+
+FAULT = {"method": "POST", "path": f"/workflow_runs/{RUN}/cancel"}
+
+
+async def test_a_cancel_refused_for_its_rate_is_repeated_once_after_a_fresh_read(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, status=429, headers={"Retry-After": "3"})
+    facts = await cancel(box, person=Person())
+    assert facts["outcome"] == "cancelled"
+    seen = [request["method"] for request in box.requests()]
+    first, second = (index for index, method in enumerate(seen) if method == "POST")
+    assert "GET" in seen[first:second]
+    assert [request["status"] for request in cancels(box)] == [429, 200]
+
+
+async def test_a_rate_limit_that_stays_is_an_error_that_says_nothing_changed(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, status=429, times=5, headers={"Retry-After": "3600"})
+    async with serving(box, person=Person()) as client:
+        result = await client.call_tool("cancel_workflow_run", {"run_id": RUN})
+    assert result.is_error
+    assert "Nothing was changed" in text_of(result)
+    assert "3600 seconds" in text_of(result)
+    assert len(cancels(box)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 500}, {"drop": True}, {"status": 503, "body": {"error": "overloaded"}}],
+    ids=["500", "dropped before", "503"],
+)
+async def test_an_unclear_answer_is_looked_up_and_never_repeated(box: Box, fault: dict[str, Any]) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, **fault)
+    facts = await cancel(box, person=Person())
+    assert facts["outcome"] == "unknown"
+    assert facts["status_after"] == "PROCESSING"
+    assert "second look" in facts["message"]
+    assert facts["request_sent"] is True
+    assert len(cancels(box)) == 1
+
+
+@pytest.mark.parametrize("fault", [{"drop": True, "after": True}, {"truncate": 20}, {"text": "<html>gateway</html>"}])
+async def test_a_cancel_that_took_effect_behind_a_lost_answer_is_seen_by_the_second_look(
+    box: Box, fault: dict[str, Any]
+) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, **fault)
+    facts = await cancel(box, person=Person())
+    if "text" in fault:
+        # The sandbox answers this in place of acting, so here the run goes on.
+        assert (facts["outcome"], facts["status_after"]) == ("unknown", "PROCESSING")
+    else:
+        assert (facts["outcome"], facts["status_after"]) == ("cancelled", "CANCELLED")
+    assert len(cancels(box)) == 1
+
+
+async def test_an_unclear_cancel_with_a_failing_second_look_stays_unknown(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, drop=True)
+
+    # The server pauses before its second look: only then do reads begin to fail.
+    def fail_reads() -> None:
+        box.fault(method="GET", path="/workflow_runs/*", status=403, times=100)
+
+    async with serving(box, person=Person(), on_sleep=fail_reads) as client:
+        facts = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
+    assert facts["outcome"] == "unknown"
+    assert facts["status_after"] is None
+    assert "second look failed" in facts["message"]
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_refused_request_is_an_error_that_says_nothing_changed(box: Box, status: int) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, status=status)
+    async with serving(box, person=Person()) as client:
+        result = await client.call_tool("cancel_workflow_run", {"run_id": RUN})
+    assert result.is_error
+    assert "Nothing was changed" in text_of(result)
+    assert str(status) in text_of(result)
