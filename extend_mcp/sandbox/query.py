@@ -53,9 +53,7 @@ def read_list_query(
 RUN_FILTERS = ("status", "workflowId", "batchId", "fileNameContains")
 
 
-def filter_runs(
-    runs: Iterable[RunRecord], query: Mapping[str, str], settings: SandboxSettings
-) -> list[RunRecord]:
+def filter_runs(runs: Iterable[RunRecord], query: Mapping[str, str], settings: SandboxSettings) -> list[RunRecord]:
     """Keep the runs that meet every filter of the query.
 
     Raises:
@@ -101,9 +99,7 @@ def list_body(data: list[JsonObject], token: str | None, settings: SandboxSettin
     return body
 
 
-def _choice(
-    query: Mapping[str, str], name: str, options: Sequence[str], settings: SandboxSettings
-) -> str | None:
+def _choice(query: Mapping[str, str], name: str, options: Sequence[str], settings: SandboxSettings) -> str | None:
     value = query.get(name)
     if value is not None and value not in options:
         raise InvalidField(settings.validation_status, f"Invalid option: expected one of {'|'.join(options)}", name)
@@ -118,9 +114,7 @@ def _page_size(value: str | None, settings: SandboxSettings) -> int:
     if size < 1:
         raise InvalidField(settings.validation_status, "Expected a positive integer", "maxPageSize")
     if size > settings.max_page_size and not settings.clamp_page_size:
-        raise InvalidField(
-            settings.validation_status, f"Expected at most {settings.max_page_size}", "maxPageSize"
-        )
+        raise InvalidField(settings.validation_status, f"Expected at most {settings.max_page_size}", "maxPageSize")
     return min(size, settings.max_page_size)
 
 

@@ -196,9 +196,7 @@ def child_run(kind: str, prefix: str, product: str, credits_per_page: int, momen
     return run
 
 
-def processor_run(
-    kind: str, prefix: str, product: str, credits_per_page: int, moment: StepMoment
-) -> JsonObject:
+def processor_run(kind: str, prefix: str, product: str, credits_per_page: int, moment: StepMoment) -> JsonObject:
     """Build what extract, classify and split runs share beyond `child_run`."""
     run = child_run(kind, prefix, product, credits_per_page, moment)
     return run | {

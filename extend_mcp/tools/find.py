@@ -66,11 +66,23 @@ class Position:
 
 @dataclass(frozen=True)
 class Found:
-    """A page of runs, where it goes on, and whether the bound on API pages ended it early."""
+    """A page of runs.
+
+    Attributes:
+        runs: the runs.
+        places: for each run the place right behind it.
+        next: where the search goes on behind them all; None at its end.
+        bounded_after: how many API pages were read, where the bound on them ended the search early.
+    """
 
     runs: list[WorkflowRunSummary]
+    places: list[Position]
     next: Position | None
     bounded_after: int | None = None
+
+    def place_after(self, count: int) -> Position | None:
+        """Where the search goes on when only the first ``count`` runs are shown."""
+        return self.places[count - 1] if 0 < count < len(self.runs) else self.next
 
 
 def encode_page_token(query: RunQuery, position: Position) -> str:
@@ -120,6 +132,7 @@ def _read_page_token(token: str) -> tuple[RunQuery, Position]:
 async def find_runs(app: App, query: RunQuery, position: Position) -> Found:
     """Read as many API pages as one page of the answer needs, within the operator's bound."""
     runs: list[WorkflowRunSummary] = []
+    places: list[Position] = []
     filtered = query.since is not None or query.before is not None
     # Without filters of our own an API page is exactly an answer's page.
     size = _API_PAGE if filtered else query.page_size
@@ -136,20 +149,21 @@ async def find_runs(app: App, query: RunQuery, position: Position) -> Found:
         )
         for index, run in enumerate(page.data[position.skip :], position.skip + 1):
             if _past_the_end(query, run):
-                return Found(runs, None)
+                return Found(runs, places, None)
             if not _matches(query, run):
                 continue
             runs.append(run)
+            places.append(Position(position.token, index))
             if len(runs) == query.page_size:
                 if index < len(page.data):
-                    return Found(runs, Position(position.token, index))
-                return Found(runs, Position(page.next_page_token) if page.next_page_token else None)
+                    return Found(runs, places, places[-1])
+                return Found(runs, places, Position(page.next_page_token) if page.next_page_token else None)
         if not page.next_page_token:
-            return Found(runs, None)
+            return Found(runs, places, None)
         position = Position(page.next_page_token)
         if not filtered and runs:
-            return Found(runs, position)
-    return Found(runs, position, bounded_after=app.settings.walk_pages)
+            return Found(runs, places, position)
+    return Found(runs, places, position, bounded_after=app.settings.walk_pages)
 
 
 def _matches(query: RunQuery, run: WorkflowRunSummary) -> bool:

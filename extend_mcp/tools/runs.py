@@ -83,9 +83,14 @@ async def list_runs(
     note = None
     if found.bounded_after:
         note = f"Stopped after reading {found.bounded_after} API pages: there may be more matches further on."
+
+    def token_after(count: int) -> str | None:
+        place = found.place_after(count)
+        return encode_page_token(query, place) if place else None
+
     return run_list_view(
         found.runs,
-        next_page_token=encode_page_token(query, found.next) if found.next else None,
+        token_after=token_after,
         filters=query.words(),
         note=note,
         now=app.clock.now(),

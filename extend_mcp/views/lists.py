@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -11,7 +12,7 @@ from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, plain, quote
+from extend_mcp.views.untrusted import NOTE, cut, plain, quote
 
 
 class RunRow(BaseModel):
@@ -39,43 +40,42 @@ class RunListView(View):
 def run_list_view(
     runs: list[WorkflowRunSummary],
     *,
-    next_page_token: str | None,
+    token_after: Callable[[int], str | None],
     filters: str,
     note: str | None,
     now: datetime,
     limit: int,
 ) -> RunListView:
-    """Show ``runs`` as a table.
+    """Show ``runs`` as a table: as many of them as fit.
 
     Args:
         runs: the runs of this page, in the order asked for.
-        next_page_token: what ``list_runs`` needs to go on, or None at the end.
+        token_after: the page token that goes on behind the first so many runs; None at the end of the list.
         filters: the filters in words, or empty.
         note: what the reader must know of how the search ended, or None.
-        now: the present, for ages.
-        limit: characters of the answer's text. Every run of the page is named: rows shrink, none is left out.
+        now: the present, for durations.
+        limit: characters of the answer's text; runs that do not fit are left to the next page.
 
     Returns:
-        The view.
+        The view; text and fields hold the same runs.
     """
     rows = [_row(run, now) for run in runs]
-    head = _headline(len(runs), filters, next_page_token is not None)
-    tail = [line for line in (note, _follow(next_page_token)) if line]
-    body: list[str] = []
-    if rows:
-        room = limit - len(head) - len(NOTE) - sum(len(line) + 1 for line in tail) - 80
-        lines = [_line(row, now, 60) for row in rows]
-        if sum(len(line) + 1 for line in lines) > room:
-            lines = [_line(row, now, 16) for row in rows]
-        table, _ = fit(lines, room, lambda gone: f"… {gone} more rows did not fit: ask again with a smaller page_size.")
-        body = [NOTE, "id | status | workflow | file | created | took", *table]
-    return RunListView(
-        runs=rows,
-        shown=len(rows),
-        complete=next_page_token is None,
-        next_page_token=next_page_token,
-        note=note,
-    ).with_text("\n".join([head, *body, *tail]))
+    lines = [_line(row, 60) for row in rows]
+    token = token_after(len(rows))
+    room = limit - len(filters) - len(NOTE) - len(note or "") - len(token or "x" * 800) - 300
+    if sum(len(line) + 1 for line in lines) > room:
+        lines = [_line(row, 24) for row in rows]
+    _, kept = fit(lines, room, lambda gone: "")
+    if kept < len(rows):
+        # At least one, or asking for the next page would never get anywhere.
+        kept = max(kept, 1)
+        rows, lines, token = rows[:kept], [cut(line, room) for line in lines[:kept]], token_after(kept)
+        note = f"The page was cut to {kept} runs to keep the answer short."
+    body = [NOTE, "id | status | workflow | file | created | took", *lines] if rows else []
+    tail = [line for line in (note, _follow(token)) if line]
+    return RunListView(runs=rows, shown=len(rows), complete=token is None, next_page_token=token, note=note).with_text(
+        "\n".join([_headline(len(rows), filters, token is not None), *body, *tail])
+    )
 
 
 def _headline(count: int, filters: str, more: bool) -> str:
@@ -109,7 +109,7 @@ def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
     return round(max(0.0, ((run.end_time or now) - run.start_time).total_seconds()), 1)
 
 
-def _line(row: RunRow, now: datetime, width: int) -> str:
+def _line(row: RunRow, width: int) -> str:
     created = f"{format_instant(row.created_at)}" if row.created_at else "?"
     took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
     return f"{row.run_id} | {row.status} | {quote(row.workflow, width)} | {quote(row.file, width)} | {created} | {took}"

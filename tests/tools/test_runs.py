@@ -52,6 +52,17 @@ async def test_pages_hold_every_run_once(box: Box) -> None:
     assert set(seen) == known
 
 
+async def test_a_page_too_long_for_the_budget_is_cut_and_goes_on_behind_the_cut(box: Box) -> None:
+    known = {run["id"] for run in box.state()["runs"]}
+    async with serving(box, answer_chars=2000) as client:
+        result = await client.call_tool("list_runs", {"page_size": 100})
+        assert len(text_of(result)) <= 2000
+        assert "The page was cut to" in text_of(result)
+        seen = await every_page(client, page_size=100)
+    assert len(seen) == len(set(seen))
+    assert set(seen) == known
+
+
 @pytest.mark.parametrize("argument", ["status", "batch", "workflow id", "workflow name", "file_name_contains"])
 async def test_each_filter_finds_what_an_independent_count_finds(box: Box, argument: str) -> None:
     state = box.state()

@@ -1,0 +1,155 @@
+"""The view of a run: what it says, and that nothing the API sends can break it or its budget."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
+from extend_mcp.views.lists import run_list_view
+from extend_mcp.views.run import run_view, step_line, step_view
+from extend_mcp.views.steps import step_digest
+from tests.harness import example
+
+NOW = datetime(2026, 2, 10, 10, 5, tzinfo=timezone.utc)
+ALL_STEPS = example("workflow_run.allsteps")
+
+
+def view_text(run: dict[str, Any], limit: int = 8000) -> str:
+    return run_view(WorkflowRun.model_validate(run), now=NOW, detail="concise", page=1, limit=limit).text
+
+
+def with_fields(**fields: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(ALL_STEPS), **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"status": "NEEDS_REVIEW"}, "a person's review in the dashboard (the API cannot approve); «lines ok»"),
+        ({"status": "PENDING", "stepRuns": []}, "Waits for: a free place in Extend's queue"),
+        ({"status": "CANCELLING"}, "Waits for: the cancel to take effect"),
+        ({"status": "REJECTED", "rejectionNote": "total is wrong"}, "Reviewer's note: «total is wrong»"),
+        ({"reviewedByUser": "ana@example.com"}, "Reviewed by «ana@example.com»"),
+        (
+            {"status": "FAILED", "failureReason": "INVALID_WORKFLOW", "failureMessage": "no steps"},
+            "Failed: INVALID_WORKFLOW «no steps»; running it again as it is will not help",
+        ),
+        ({"status": "PROCESSING"}, "running for 5m"),
+        ({"status": "PROCESSED", "endTime": "2026-02-10T10:03:20Z"}, "took 3m 20s"),
+        ({}, "Credits: 15"),
+        ({}, "Created 2026-02-10T09:59:58Z (5m 2s ago)"),
+        ({"batchId": "batch_7Ws31-F5"}, "Batch: batch_7Ws31-F5"),
+    ],
+)
+def test_what_an_operator_asks_is_said(fields: dict[str, Any], said: str) -> None:
+    assert said in view_text(with_fields(**fields))
+
+
+def test_progress_counts_steps_done_of_known() -> None:
+    run = with_fields(status="PROCESSING")
+    run["stepRuns"][-1] |= {"status": "PROCESSING", "result": None}
+    text = view_text(run)
+    assert "Steps (9 of 10 known done):" in text
+    assert "Waits for: step «external_data_validation» (PROCESSING)" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "digest"),
+    [
+        ("PARSE", "5 pages, 1 chunk"),
+        ("CLASSIFY", "type «invoice», confidence 0.98"),
+        ("SPLIT", "1 part: 1 «invoice»"),
+        ("EXTRACT", "2 fields, lowest confidence 0.97 («total»)"),
+        ("CONDITIONAL_EXTRACT", "by «Invoice Extractor», 2 fields, lowest confidence 0.97 («total»)"),
+        ("MERGE_EXTRACT", "1 extractor merged, 2 fields, lowest confidence 0.97 («total»)"),
+        ("RULE_VALIDATION", "1 of 3 rules passed; not: «lines ok» RULE_FAILED, «bad formula» PARSE_ERROR"),
+        ("VALIDATION", "1 of 1 block valid"),
+        ("ROUTER", "took branch «High value»"),
+        ("EXTERNAL_DATA_VALIDATION", "HTTP 200, data: «ok»"),
+    ],
+)
+def test_each_step_type_has_its_digest(kind: str, digest: str) -> None:
+    [step] = [step for step in ALL_STEPS["stepRuns"] if step["stepType"] == kind]
+    assert step_digest(StepRun.model_validate(step)) == digest
+
+
+def test_an_unknown_step_type_shows_what_its_result_holds() -> None:
+    step = StepRun.model_validate(
+        {"stepType": "TRANSLATE", "status": "PROCESSED", "result": {"text": 1, "language": 2}}
+    )
+    assert step_digest(step) == "a step type new to this version; its result holds «text, language»"
+
+
+def test_a_failed_step_says_why() -> None:
+    step = copy.deepcopy(ALL_STEPS["stepRuns"][0]) | {"status": "FAILED"}
+    step["result"]["parseRun"] |= {"status": "FAILED", "failureReason": "CORRUPT_FILE", "failureMessage": "bad xref"}
+    assert step_digest(StepRun.model_validate(step)) == "CORRUPT_FILE «bad xref»"
+
+
+ODD: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=400) | st.just("«»](![\x1b[31m" * 30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@st.composite
+def mutated_runs(draw: st.DrawFn) -> dict[str, Any]:
+    """The all-steps example with some values anywhere in it replaced, removed or added."""
+    run = copy.deepcopy(ALL_STEPS)
+    for _ in range(draw(st.integers(1, 6))):
+        place: Any = run
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = draw(st.sampled_from(keys))
+            inner = place[key]
+            if isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4)):
+                place = inner
+                continue
+            if draw(st.booleans()) and isinstance(place, dict):
+                del place[key]
+            else:
+                place[key] = draw(ODD)
+            break
+    return run
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(mutated_runs(), st.sampled_from([2000, 8000]))
+def test_no_answer_of_the_api_breaks_a_view_or_its_budget(document: dict[str, Any], limit: int) -> None:
+    run = WorkflowRun.model_validate(document)
+    for detail in ("concise", "full"):
+        view = run_view(run, now=NOW, detail=detail, page=1, limit=limit)  # type: ignore[arg-type]
+        assert len(view.text) <= limit
+        type(view).model_validate(view.fields())
+        for step in run.step_runs:
+            assert len(step_view(run, step, detail=detail, page=1, limit=limit).text) <= limit  # type: ignore[arg-type]
+    for number, step in enumerate(run.step_runs, 1):
+        assert len(step_line(number, step)) < 180
+    summary = WorkflowRunSummary.model_validate(document)
+    listed = run_list_view(
+        [summary] * 20, token_after=lambda count: "t" * 300, filters="", note=None, now=NOW, limit=limit
+    )
+    assert len(listed.text) <= limit
+    assert 1 <= listed.shown == len(listed.runs) <= 20
+
+
+def test_a_page_of_twenty_runs_is_one_line_each() -> None:
+    runs = [
+        WorkflowRunSummary.model_validate(
+            {**ALL_STEPS, "id": f"workflow_run_{n:022}", "createdAt": (NOW - timedelta(hours=n)).isoformat()}
+        )
+        for n in range(20)
+    ]
+    view = run_list_view(runs, token_after=lambda count: None, filters="FAILED", note=None, now=NOW, limit=8000)
+    assert view.text.startswith("20 runs (FAILED); these are all")
+    assert len(view.text.splitlines()) == 23
+    assert len(view.text) < 3200
