@@ -86,7 +86,7 @@ def plan_lines(plan: CancelPlan) -> list[str]:
     ]
     if plan.reason:
         lines.append(f"Reason given: {quote(plan.reason, 200)}")
-    return [*lines, "A cancelled run does not resume; its work so far is charged."]
+    return [*lines, "A cancelled run does not resume."]
 
 
 def cancel_view(outcome: CancelOutcome, run_id: str, message: str, **known: Any) -> CancelView:

@@ -1,0 +1,156 @@
+"""Checks the body of POST /workflow_runs. Rules: Extend API reference, Run Workflow."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from extend_mcp.sandbox.errors import ApiError, InvalidField, JsonObject
+from extend_mcp.sandbox.settings import SandboxSettings
+from extend_mcp.sandbox.store import Store, Workflow
+
+_METADATA_LIMIT = 10 * 1024
+_USAGE_TAGS = "extend:usage_tags"
+
+
+@dataclass(frozen=True)
+class GivenFile:
+    """A file as a create request names it: by URL, by the id of a known file, or by its text."""
+
+    name: str
+    known: JsonObject | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A create request that has been checked. Secrets are read and forgotten: no answer ever shows them."""
+
+    workflow: Workflow
+    version: JsonObject
+    files: tuple[GivenFile, ...]
+    metadata: JsonObject
+
+
+class RunRequestReader:
+    """Reads create requests against what the store knows."""
+
+    def __init__(self, store: Store, settings: SandboxSettings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def read(self, body: object) -> RunRequest:
+        """Check a parsed body.
+
+        Raises:
+            ApiError: the body breaks a rule, or names a workflow or file that does not exist.
+        """
+        body = self._object(body, "body")
+        workflow, version = self._workflow(self._object(body.get("workflow"), "workflow"))
+        metadata = self._metadata(body.get("metadata"))
+        if body.get("secrets") is not None:
+            self._object(body["secrets"], "secrets")
+        priority = body.get("priority")
+        if priority is not None and (type(priority) is not int or not 1 <= priority <= 100):
+            self._refuse("Expected an integer from 1 to 100", "priority")
+        file, package = body.get("file"), body.get("package")
+        if (file is None) == (package is None):
+            self._refuse("Exactly one of file and package must be given", "file")
+        self._outputs(body.get("outputs"), with_package=package is not None)
+        files = self._package(package) if file is None else (self._file(file, "file", text_allowed=True),)
+        return RunRequest(workflow, version, files, metadata)
+
+    def _workflow(self, reference: JsonObject) -> tuple[Workflow, JsonObject]:
+        workflow = self._store.workflows.get(self._text(reference.get("id"), "workflow.id"))
+        if workflow is None:
+            raise ApiError(404, "Workflow not found")
+        name = reference.get("version")
+        version = workflow.version(None if name is None else self._text(name, "workflow.version"))
+        if version is None:
+            self._refuse("Unknown workflow version", "workflow.version")
+        return workflow, version
+
+    def _metadata(self, metadata: object) -> JsonObject:
+        if metadata is None:
+            return {}
+        metadata = self._object(metadata, "metadata")
+        if len(json.dumps(metadata, separators=(",", ":"))) > _METADATA_LIMIT:
+            self._refuse("Metadata must not exceed 10 KB", "metadata")
+        tags = metadata.get(_USAGE_TAGS)
+        if tags is None:
+            return metadata
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            self._refuse("Expected an array of strings", f"metadata.{_USAGE_TAGS}")
+        return metadata | {_USAGE_TAGS: [re.sub(r"[^A-Za-z0-9_-]", "", tag) for tag in tags]}
+
+    def _outputs(self, outputs: object, *, with_package: bool) -> None:
+        if outputs is None:
+            return
+        if with_package:
+            self._refuse("Outputs cannot be combined with a package", "outputs")
+        for index, item in enumerate(self._array(outputs, "outputs")):
+            override = self._object(item, f"outputs.{index}")
+            self._text(override.get("processorId"), f"outputs.{index}.processorId")
+            self._object(override.get("output"), f"outputs.{index}.output")
+
+    def _package(self, package: object) -> tuple[GivenFile, ...]:
+        items = self._array(self._object(package, "package").get("files"), "package.files")
+        if not 2 <= len(items) <= 50:
+            self._refuse("Expected 2 to 50 files", "package.files")
+        files = tuple(
+            self._file(item, f"package.files.{index}", text_allowed=False) for index, item in enumerate(items)
+        )
+        sources = [item.get("id") or item.get("url") for item in items]
+        if len(set(sources)) < len(sources):
+            self._refuse("The same file is given twice", "package.files")
+        return files
+
+    def _file(self, given: object, path: str, *, text_allowed: bool) -> GivenFile:
+        given = self._object(given, path)
+        kinds = [kind for kind in ("url", "id", "text") if given.get(kind) is not None]
+        if len(kinds) != 1 or (kinds == ["text"] and not text_allowed):
+            self._refuse(f"Expected one of url, id{', text' if text_allowed else ''}", path)
+        name = None if given.get("name") is None else self._text(given["name"], f"{path}.name")
+        if kinds == ["id"]:
+            file = self._store.files.get(self._text(given["id"], f"{path}.id"))
+            if file is None:
+                raise InvalidField(self._settings.unknown_file_status, "File not found", f"{path}.id")
+            return GivenFile(str(file.get("name", "file")), known=file)
+        if kinds == ["text"]:
+            return GivenFile(name or "input.txt", text=self._text(given["text"], f"{path}.text"))
+        url = self._url(given["url"], f"{path}.url")
+        if given.get("settings") is not None:
+            password = self._object(given["settings"], f"{path}.settings").get("password")
+            if password is not None:
+                self._text(password, f"{path}.settings.password")
+        return GivenFile(name or unquote(url.rpartition("/")[2]) or "document.pdf")
+
+    def _url(self, value: object, path: str) -> str:
+        text = self._text(value, path)
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        except ValueError:
+            usable = False
+        if not usable:
+            self._refuse("Invalid URL", path)
+        return parts.path
+
+    def _object(self, value: object, path: str) -> JsonObject:
+        if not isinstance(value, dict):
+            self._refuse("Required" if value is None else "Expected an object", path)
+        return value
+
+    def _array(self, value: object, path: str) -> list[Any]:
+        if not isinstance(value, list):
+            self._refuse("Required" if value is None else "Expected an array", path)
+        return value
+
+    def _text(self, value: object, path: str) -> str:
+        if not isinstance(value, str) or not value:
+            self._refuse("Required" if value is None else "Expected a non-empty string", path)
+        return value
+
+    def _refuse(self, message: str, path: str) -> NoReturn:
+        raise InvalidField(self._settings.validation_status, message, path)

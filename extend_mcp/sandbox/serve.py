@@ -1,0 +1,109 @@
+"""Serves a sandbox over a real socket: for a person (`serve`) and for tests (`running_sandbox`)."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from extend_mcp.sandbox.clock import SandboxClock
+from extend_mcp.sandbox.protocol import SandboxProtocol
+from extend_mcp.sandbox.sandbox import Sandbox
+from extend_mcp.sandbox.settings import SandboxSettings
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """A sandbox that answers at `base_url`."""
+
+    base_url: str
+    sandbox: Sandbox
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens and takes a signal as a wish to end, not as an accident."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_listening()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # The base class raises the signal again after it has shut down, which would end in a traceback.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def serve(
+    sandbox: Sandbox,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    on_ready: Callable[[str], None] = lambda base_url: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, or until cancelled.
+
+    Args:
+        sandbox: what to serve.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        on_ready: called with the base URL, e.g. `http://127.0.0.1:43121`, once requests are accepted.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    with _listen(host, port) as listener:
+        base_url = _base_url(listener)
+        await _server(sandbox, lambda: on_ready(base_url)).serve(sockets=[listener])
+
+
+@contextmanager
+def running_sandbox(
+    settings: SandboxSettings = SandboxSettings(), clock: SandboxClock | None = None
+) -> Iterator[RunningSandbox]:
+    """Serve a new sandbox on a free port of this machine from a daemon thread, until the block ends."""
+    sandbox = Sandbox(settings, clock)
+    listening = threading.Event()
+    server = _server(sandbox, listening.set)
+    with _listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(
+            target=lambda: asyncio.run(server.serve(sockets=[listener])), name="extend-sandbox", daemon=True
+        )
+        thread.start()
+        try:
+            if not listening.wait(timeout=10):
+                raise RuntimeError("the sandbox did not start within 10 seconds")
+            yield RunningSandbox(_base_url(listener), sandbox)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+
+
+def _server(sandbox: Sandbox, on_listening: Callable[[], None]) -> _Server:
+    config = uvicorn.Config(
+        sandbox.app,
+        http=SandboxProtocol,
+        ws="none",
+        lifespan="off",
+        # Without a configuration of its own, uvicorn's warnings go where the program's go: to stderr.
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+    return _Server(config, on_listening)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _base_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from extend_mcp.settings import Settings, SettingsError, load_settings
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(str(field.validation_alias), raising=False)
+
+
+def test_the_region_gives_the_address_and_an_explicit_address_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().api_base_url == "https://api.extend.ai"
+    monkeypatch.setenv("EXTEND_REGION", "us2")
+    assert load_settings().api_base_url == "https://api.us2.extend.app"
+    monkeypatch.setenv("EXTEND_REGION", "eu")
+    assert load_settings().api_base_url == "https://api.eu1.extend.ai"
+    monkeypatch.setenv("EXTEND_BASE_URL", "http://127.0.0.1:8787/")
+    assert load_settings().api_base_url == "http://127.0.0.1:8787"
+
+
+@pytest.mark.parametrize("unset", ["", "   ", "${EXTEND_API_KEY}", "${env:EXTEND_API_KEY}"])
+def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatch, unset: str) -> None:
+    monkeypatch.setenv("EXTEND_API_KEY", unset)
+    assert load_settings().api_key is None
+
+
+def test_flags_win_over_environment_over_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("EXTEND_REGION=eu\nEXTEND_MCP_WALK_PAGES=3\nEXTEND_MCP_READ_ONLY=true\n")
+    monkeypatch.setenv("EXTEND_MCP_WALK_PAGES", "4")
+    settings = load_settings(env_file=file, read_only=False, sandbox=None)
+    assert (settings.region, settings.walk_pages, settings.read_only, settings.sandbox) == ("eu", 4, False, False)
+
+
+def test_toolsets_are_a_list_of_known_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(toolsets=" runs ,").toolsets == ("runs",)
+    with pytest.raises(SettingsError, match="EXTEND_MCP_TOOLSETS"):
+        load_settings(toolsets="runs,files_of_tomorrow")
+
+
+def test_every_fault_is_named_and_no_value_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTEND_REGION", "canary")
+    monkeypatch.setenv("EXTEND_MCP_ANSWER_CHARS", "5")
+    monkeypatch.setenv("EXTEND_MCP_STATE_KEYS", "canary")
+    with pytest.raises(SettingsError) as problems:
+        load_settings()
+    text = str(problems.value)
+    for name in ("EXTEND_REGION", "EXTEND_MCP_ANSWER_CHARS", "EXTEND_MCP_STATE_KEYS"):
+        assert name in text
+    assert "canary" not in text
+    assert len(text.splitlines()) == 3
+
+
+def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTEND_API_KEY", "sk_canary")
+    monkeypatch.setenv("EXTEND_MCP_STATE_KEYS", "canary" * 8)
+    settings = load_settings()
+    assert settings.api_key
+    assert settings.api_key.get_secret_value() == "sk_canary"
+    assert "canary" not in repr(settings) + str(settings) + repr(settings.client_config())
+
+
+def test_the_readme_s_table_is_the_settings() -> None:
+    """The table's rows in README.md are these, in this order; print them with ``settings_table``."""
+    readme = (ROOT / "README.md").read_text()
+    for row in settings_table():
+        assert row in readme
+    named = set(re.findall(r"^\| `(EXTEND_[A-Z_]+)` ", readme, re.MULTILINE))
+    assert named == {str(field.validation_alias) for field in Settings.model_fields.values()}
+
+
+def settings_table() -> list[str]:
+    """README's rows, from the settings themselves."""
+    rows = []
+    for field in Settings.model_fields.values():
+        default = field.default
+        shown = "-" if default in (None, ()) else ",".join(default) if isinstance(default, tuple) else str(default)
+        rows.append(f"| `{field.validation_alias}` | {field.description} | {shown} |")
+    return rows
