@@ -6,6 +6,7 @@ an answer is not what the story says, the demo ends with a failure.
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Callable
@@ -70,7 +71,11 @@ async def play(say: Say) -> int:
     Returns:
         0 when every step went as told, else 1.
     """
-    server = StdioServerParameters(command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"])
+    # The server's own settings go along; the account's do not, so that nothing real can be touched.
+    chosen = {name: value for name, value in os.environ.items() if name.startswith("EXTEND_MCP_")}
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"], env=chosen
+    )
 
     async def person(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         say(textwrap.indent(f"[the server asks a person]\n{params.message}\n[the person answers: yes]", "  | "))

@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from extend_mcp.sandbox import query, wire
 from extend_mcp.sandbox.control import control_routes
 from extend_mcp.sandbox.create import RunRequestReader
-from extend_mcp.sandbox.engine import NotPossible
+from extend_mcp.sandbox.engine import NotPossibleError
 from extend_mcp.sandbox.errors import ApiError, JsonObject, error_body, json_response
 from extend_mcp.sandbox.gate import Gate
 
@@ -83,7 +83,7 @@ def cancel_workflow_run(sandbox: "Sandbox", call: Call) -> JsonObject:
     record = sandbox.record(call.path["id"])
     try:
         sandbox.engine.cancel(record)
-    except NotPossible as refusal:
+    except NotPossibleError as refusal:
         raise ApiError(sandbox.settings.cancel_refusal_status, str(refusal)) from refusal
     return record.run
 

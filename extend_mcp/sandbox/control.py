@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from extend_mcp.sandbox import wire
-from extend_mcp.sandbox.engine import NotPossible
-from extend_mcp.sandbox.errors import ApiError, InvalidField, JsonObject, json_response
+from extend_mcp.sandbox.engine import NotPossibleError
+from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject, json_response
 from extend_mcp.sandbox.faults import read_fault
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def _forget_requests(sandbox: "Sandbox", request: Request, body: Any) -> JsonObj
 def _advance_clock(sandbox: "Sandbox", request: Request, body: Any) -> JsonObject:
     seconds = _object(body).get("advanceSeconds")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise InvalidField(400, "Expected a number", "advanceSeconds")
+        raise InvalidFieldError(400, "Expected a number", "advanceSeconds")
     try:
         return {"now": wire.timestamp(sandbox.advance(seconds))}
     except (ValueError, OverflowError) as error:
-        raise InvalidField(400, str(error), "advanceSeconds") from error
+        raise InvalidFieldError(400, str(error), "advanceSeconds") from error
 
 
 def _list_faults(sandbox: "Sandbox", request: Request, body: Any) -> JsonObject:
@@ -76,16 +76,16 @@ def _load_run(sandbox: "Sandbox", request: Request, body: Any) -> JsonObject:
 def _review_run(sandbox: "Sandbox", request: Request, body: Any) -> JsonObject:
     decision, note = _object(body).get("decision"), body.get("note")
     if decision not in ("approve", "reject"):
-        raise InvalidField(400, "Expected approve or reject", "decision")
+        raise InvalidFieldError(400, "Expected approve or reject", "decision")
     if note is not None and not isinstance(note, str):
-        raise InvalidField(400, "Expected a string", "note")
+        raise InvalidFieldError(400, "Expected a string", "note")
     return _run_state(sandbox.review(request.path_params["id"], decision, note))
 
 
 def _finish_run(sandbox: "Sandbox", request: Request, body: Any) -> JsonObject:
     status = _object(body).get("status")
     if status not in ("PROCESSED", "FAILED"):
-        raise InvalidField(400, "Expected PROCESSED or FAILED", "status")
+        raise InvalidFieldError(400, "Expected PROCESSED or FAILED", "status")
     before_cancel = body.get("beforeCancel") is True
     return _run_state(sandbox.finish_run(request.path_params["id"], status, before_cancel=before_cancel))
 
@@ -109,7 +109,7 @@ def _route(sandbox: "Sandbox", method: str, path: str, operation: ControlOperati
                 return json_response(operation(sandbox, request, json.loads(raw) if raw else None))
             except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise ApiError(400, "The request body is not valid JSON.") from error
-            except NotPossible as refusal:
+            except NotPossibleError as refusal:
                 raise ApiError(400, str(refusal)) from refusal
 
     handler: Callable[[Request], Awaitable[Response]] = endpoint

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from extend_mcp.sandbox.errors import ApiError, InvalidField, JsonObject
+from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
 from extend_mcp.sandbox.settings import SandboxSettings
 from extend_mcp.sandbox.store import Store, Workflow
 
@@ -75,7 +75,8 @@ class RunRequestReader:
         if metadata is None:
             return {}
         metadata = self._object(metadata, "metadata")
-        if len(json.dumps(metadata, separators=(",", ":"))) > _METADATA_LIMIT:
+        text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
+        if len(text.encode("utf-8", "surrogatepass")) > _METADATA_LIMIT:
             self._refuse("Metadata must not exceed 10 KB", "metadata")
         tags = metadata.get(_USAGE_TAGS)
         if tags is None:
@@ -115,7 +116,7 @@ class RunRequestReader:
         if kinds == ["id"]:
             file = self._store.files.get(self._text(given["id"], f"{path}.id"))
             if file is None:
-                raise InvalidField(self._settings.unknown_file_status, "File not found", f"{path}.id")
+                raise InvalidFieldError(self._settings.unknown_file_status, "File not found", f"{path}.id")
             return GivenFile(str(file.get("name", "file")), known=file)
         if kinds == ["text"]:
             return GivenFile(name or "input.txt", text=self._text(given["text"], f"{path}.text"))
@@ -153,4 +154,4 @@ class RunRequestReader:
         return value
 
     def _refuse(self, message: str, path: str) -> NoReturn:
-        raise InvalidField(self._settings.validation_status, message, path)
+        raise InvalidFieldError(self._settings.validation_status, message, path)

@@ -15,7 +15,7 @@ from extend_mcp.sandbox.store import RunRecord, Store
 Move = Callable[[RunRecord], None]
 
 
-class NotPossible(Exception):
+class NotPossibleError(Exception):
     """The run's status does not allow what was asked for; the text says so for a reader."""
 
 
@@ -64,13 +64,13 @@ class Engine:
         """Begin to cancel a run.
 
         Raises:
-            NotPossible: the run is not PENDING or PROCESSING (Extend API reference, Cancel Workflow Run).
+            NotPossibleError: the run is not PENDING or PROCESSING (Extend API reference, Cancel Workflow Run).
         """
         if record.finish_on_cancel and record.status in wire.CANCELLABLE_STATUSES:
             self.finish(record, record.finish_on_cancel)
         if record.status not in wire.CANCELLABLE_STATUSES:
             ending = "a terminal status" if record.status in wire.TERMINAL_STATUSES else "not a cancellable status"
-            raise NotPossible(
+            raise NotPossibleError(
                 f"Workflow run {record.id} cannot be cancelled: it is {record.status}, {ending}. "
                 "Only PENDING and PROCESSING runs can be cancelled."
             )
@@ -86,10 +86,10 @@ class Engine:
         """Let a person approve or reject a run that waits for review.
 
         Raises:
-            NotPossible: the run is not NEEDS_REVIEW.
+            NotPossibleError: the run is not NEEDS_REVIEW.
         """
         if record.status != "NEEDS_REVIEW":
-            raise NotPossible(f"Workflow run {record.id} is {record.status}; only NEEDS_REVIEW can be reviewed.")
+            raise NotPossibleError(f"Workflow run {record.id} is {record.status}; only NEEDS_REVIEW can be reviewed.")
         self._change(record, reviewed=True, reviewedByUser=user, reviewedAt=wire.timestamp(self.now))
         if decision == "reject":
             self._end(record, "REJECTED", rejectionNote=note)
@@ -105,10 +105,10 @@ class Engine:
         """End a run now: its remaining steps are played at once, or it fails where it stands.
 
         Raises:
-            NotPossible: the run has already ended.
+            NotPossibleError: the run has already ended.
         """
         if record.status in wire.TERMINAL_STATUSES:
-            raise NotPossible(f"Workflow run {record.id} is {record.status}, a terminal status.")
+            raise NotPossibleError(f"Workflow run {record.id} is {record.status}, a terminal status.")
         record.generation += 1
         if record.run.get("startTime") is None:
             self._change(record, startTime=wire.timestamp(self.now))

@@ -36,7 +36,7 @@ class ApiError(Exception):
         self.message = message
 
 
-class InvalidField(ApiError):
+class InvalidFieldError(ApiError):
     """A body or query value that breaks a documented rule; the message names the path to it."""
 
     def __init__(self, status: int, message: str, path: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from extend_mcp.sandbox.errors import ApiError, InvalidField, JsonObject
+from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
 
 _FIELDS = {
     "method",
@@ -22,7 +22,7 @@ _FIELDS = {
 _KINDS = ("status", "delaySeconds", "drop", "truncate", "text")
 
 
-class ConnectionDropped(ConnectionError):
+class ConnectionDroppedError(ConnectionError):
     """Stands for a closed connection where the caller is in this process and there is no socket to close."""
 
 
@@ -74,7 +74,7 @@ def read_fault(given: object) -> Fault:
         raise ApiError(400, "Expected an object; Path: body")
     unknown = sorted(set(given) - _FIELDS)
     if unknown:
-        raise InvalidField(400, "Unknown field", unknown[0])
+        raise InvalidFieldError(400, "Unknown field", unknown[0])
     if not any(given.get(kind) not in (None, False) for kind in _KINDS):
         raise ApiError(400, f"Give one of {', '.join(_KINDS)}; Path: body")
     headers = _typed(given, "headers", dict, {})
@@ -132,12 +132,12 @@ def _typed(given: JsonObject, name: str, kind: type | tuple[type, ...], default:
     if value is None:
         return default
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InvalidField(400, "Wrong type", name)
+        raise InvalidFieldError(400, "Wrong type", name)
     return value
 
 
 def _number(given: JsonObject, name: str, default: int | None, *, least: int) -> Any:
     value = _typed(given, name, int, default)
     if value is not None and value < least:
-        raise InvalidField(400, f"Expected {least} or more", name)
+        raise InvalidFieldError(400, f"Expected {least} or more", name)
     return value

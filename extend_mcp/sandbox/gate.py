@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extend_mcp.sandbox import wire
 from extend_mcp.sandbox.errors import ApiError, JsonObject, error_body, json_response
-from extend_mcp.sandbox.faults import ConnectionDropped, Fault
+from extend_mcp.sandbox.faults import ConnectionDroppedError, Fault
 from extend_mcp.sandbox.settings import SandboxSettings
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ async def _close(scope: Scope, receive: Receive, *, abort: bool) -> None:
     """End the connection: at once, or after what was written has gone out."""
     transport = scope.get("extensions", {}).get(CONNECTION)
     if transport is None:
-        raise ConnectionDropped("the sandbox dropped this connection, as a fault ordered")
+        raise ConnectionDroppedError("the sandbox dropped this connection, as a fault ordered")
     if abort:
         transport.abort()
     else:

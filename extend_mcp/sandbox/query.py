@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from extend_mcp.sandbox import wire
-from extend_mcp.sandbox.errors import ApiError, InvalidField, JsonObject
+from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
 from extend_mcp.sandbox.settings import SandboxSettings
 from extend_mcp.sandbox.store import RunRecord
 
@@ -102,7 +102,9 @@ def list_body(data: list[JsonObject], token: str | None, settings: SandboxSettin
 def _choice(query: Mapping[str, str], name: str, options: Sequence[str], settings: SandboxSettings) -> str | None:
     value = query.get(name)
     if value is not None and value not in options:
-        raise InvalidField(settings.validation_status, f"Invalid option: expected one of {'|'.join(options)}", name)
+        raise InvalidFieldError(
+            settings.validation_status, f"Invalid option: expected one of {'|'.join(options)}", name
+        )
     return value
 
 
@@ -112,9 +114,9 @@ def _page_size(value: str | None, settings: SandboxSettings) -> int:
     # Digits alone: int() would also read " 5", "+5" or "1_0". Nine of them are more than any page.
     size = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
     if size < 1:
-        raise InvalidField(settings.validation_status, "Expected a positive integer", "maxPageSize")
+        raise InvalidFieldError(settings.validation_status, "Expected a positive integer", "maxPageSize")
     if size > settings.max_page_size and not settings.clamp_page_size:
-        raise InvalidField(settings.validation_status, f"Expected at most {settings.max_page_size}", "maxPageSize")
+        raise InvalidFieldError(settings.validation_status, f"Expected at most {settings.max_page_size}", "maxPageSize")
     return min(size, settings.max_page_size)
 
 
@@ -149,7 +151,7 @@ def _read_token(token: str, fingerprint: str, settings: SandboxSettings) -> Sort
         place = b""
     # The whole token is compared: several base64 texts decode to the same bytes.
     if not place or _seal(place, fingerprint, settings) != token:
-        raise InvalidField(
+        raise InvalidFieldError(
             settings.validation_status,
             "Invalid page token: use the token of the previous page with the same filters and order",
             "nextPageToken",

@@ -3,24 +3,27 @@
 import copy
 import json
 import threading
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from starlette.types import ASGIApp
 
 from extend_mcp.sandbox import wire
 from extend_mcp.sandbox.app import build_app
 from extend_mcp.sandbox.clock import SandboxClock
-from extend_mcp.sandbox.create import RunRequest
+from extend_mcp.sandbox.create import GivenFile, RunRequest
 from extend_mcp.sandbox.dice import IdMaker
 from extend_mcp.sandbox.engine import Engine
-from extend_mcp.sandbox.errors import ApiError, InvalidField, JsonObject
+from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
 from extend_mcp.sandbox.faults import FaultBook
 from extend_mcp.sandbox.gate import LoggedRequest
 from extend_mcp.sandbox.plan import RunPlan
 from extend_mcp.sandbox.scenarios import load_scenario
 from extend_mcp.sandbox.scenarios.blueprints import generic_steps
-from extend_mcp.sandbox.settings import SandboxSettings
+from extend_mcp.sandbox.scenarios.documents import page_count
+from extend_mcp.sandbox.settings import DEFAULT_SETTINGS, SandboxSettings
 from extend_mcp.sandbox.store import FileInput, RunRecord, Store
+
+_HISTORY = timedelta(days=30)
 
 REVIEWER = "reviewer@sandbox.example"
 """Who approves and rejects through the control route."""
@@ -38,9 +41,7 @@ class Sandbox:
 
     app: ASGIApp
 
-    def __init__(
-        self, settings: SandboxSettings = SandboxSettings(), clock: SandboxClock | None = None
-    ) -> None:
+    def __init__(self, settings: SandboxSettings = DEFAULT_SETTINGS, clock: SandboxClock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SandboxClock()
         self.started_at = self.clock.now()
@@ -50,7 +51,7 @@ class Sandbox:
         self.faults = FaultBook()
         self.log: list[LoggedRequest] = []
         # Scenario runs lie in the past: the engine begins there and plays them up to the start.
-        self.engine = Engine(self.store, self.ids, settings, now=self.started_at.min.replace(tzinfo=self.started_at.tzinfo))
+        self.engine = Engine(self.store, self.ids, settings, now=self.started_at - _HISTORY)
         load_scenario(settings.scenario, self.store, self.engine, self.ids, self.started_at)
         self.engine.advance_to(self.started_at)
         self.app = build_app(self)
@@ -88,10 +89,7 @@ class Sandbox:
         with self.lock:
             now = self.catch_up()
             run_id = self.ids("workflow_run_")
-            inputs = [
-                FileInput(given.known or wire.file_summary(self.ids("file_"), given.name, None, now), given.text)
-                for given in request.files
-            ]
+            inputs = [FileInput(given.known or self._new_file(given, now), text=given.text) for given in request.files]
             steps = request.workflow.blueprint(inputs[0], self.ids, now)
             run = wire.workflow_run(
                 run_id,
@@ -106,6 +104,10 @@ class Sandbox:
             self.engine.submit(record)
             return record
 
+    def _new_file(self, given: GivenFile, now: datetime) -> JsonObject:
+        pages = page_count(given.name, given.text)
+        return wire.file_summary(self.ids("file_"), given.name, pages, now)
+
     def load_run(self, run: JsonObject, *, live: bool = False) -> RunRecord:
         """Keep a run exactly as given, in place of any run with its id.
 
@@ -115,7 +117,7 @@ class Sandbox:
             ApiError: there is no string `id`, or a value JSON cannot express (400).
         """
         if not isinstance(run.get("id"), str) or not run["id"]:
-            raise InvalidField(400, "Expected a non-empty string", "id")
+            raise InvalidFieldError(400, "Expected a non-empty string", "id")
         try:
             json.dumps(run, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -137,7 +139,7 @@ class Sandbox:
 
         Raises:
             ApiError: there is no such run (404).
-            NotPossible: the run does not wait for review.
+            NotPossibleError: the run does not wait for review.
         """
         with self.lock:
             self.catch_up()
@@ -150,7 +152,7 @@ class Sandbox:
 
         Raises:
             ApiError: there is no such run (404).
-            NotPossible: the run has already ended.
+            NotPossibleError: the run has already ended.
         """
         with self.lock:
             self.catch_up()

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import anyio
 import uvicorn
 
 from extend_mcp.sandbox.clock import SandboxClock
 from extend_mcp.sandbox.protocol import SandboxProtocol
 from extend_mcp.sandbox.sandbox import Sandbox
-from extend_mcp.sandbox.settings import SandboxSettings
+from extend_mcp.sandbox.settings import DEFAULT_SETTINGS, SandboxSettings
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,20 @@ async def serve(
     """
     with _listen(host, port) as listener:
         base_url = _base_url(listener)
-        await _server(sandbox, lambda: on_ready(base_url)).serve(sockets=[listener])
+        server = _server(sandbox, lambda: on_ready(base_url))
+        try:
+            await server.serve(sockets=[listener])
+        except asyncio.CancelledError:
+            # Left to itself, a cancelled server would keep its connections open.
+            if server.started:
+                with anyio.CancelScope(shield=True):
+                    await server.shutdown(sockets=[listener])
+            raise
 
 
 @contextmanager
 def running_sandbox(
-    settings: SandboxSettings = SandboxSettings(), clock: SandboxClock | None = None
+    settings: SandboxSettings = DEFAULT_SETTINGS, clock: SandboxClock | None = None
 ) -> Iterator[RunningSandbox]:
     """Serve a new sandbox on a free port of this machine from a daemon thread, until the block ends."""
     sandbox = Sandbox(settings, clock)

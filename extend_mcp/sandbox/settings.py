@@ -58,3 +58,7 @@ class SandboxSettings:
 
     workspace_missing_status: Literal[400, 403] = 400
     """Unknown: the HTTP status when a required workspace header is missing."""
+
+
+DEFAULT_SETTINGS = SandboxSettings()
+"""The likeliest answers throughout."""

@@ -1,7 +1,7 @@
 """What the sandbox remembers: workflows, files and runs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,10 +13,15 @@ from extend_mcp.sandbox.plan import PlannedStep, RunPlan
 
 @dataclass(frozen=True)
 class FileInput:
-    """A file of a run before the run exists: its name, its text when it was given as text, its pages."""
+    """What a run is to be made from: a file, and what its document says where that is not left to chance."""
 
     file: JsonObject
     text: str | None = None
+    """The whole document, when it was given as text."""
+    values: JsonObject = field(default_factory=dict)
+    """Extracted fields that replace made-up ones."""
+    passages: Mapping[int, str] = field(default_factory=dict)
+    """Text to add to single pages, by page number from 1."""
 
 
 Blueprint = Callable[[FileInput, IdMaker, datetime], tuple[PlannedStep, ...]]

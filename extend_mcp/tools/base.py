@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
@@ -102,7 +102,8 @@ class _Metadata(FuncMetadata):
 
 
 def _wants_object(annotation: Any) -> bool:
-    kinds = {get_origin(part) or part for part in (annotation, *get_args(annotation))}
+    parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(annotation)]
+    kinds = {get_origin(part) or part for part in (annotation, *parts)}
     return bool(kinds & {dict, list}) and str not in kinds
 
 

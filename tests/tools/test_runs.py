@@ -251,7 +251,7 @@ async def test_a_read_that_fails_in_passing_is_repeated(box: Box, fault: dict[st
     [
         ({"status": 500}, "500"),
         ({"status": 403}, "workspace"),
-        ({"drop": True}, "no complete answer"),
+        ({"drop": True}, "before the answer was complete"),
         ({"text": "<h1>hi"}, "base URL"),
     ],
 )

@@ -1,0 +1,32 @@
+"""The data a sandbox starts with."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from extend_mcp.sandbox.dice import IdMaker
+from extend_mcp.sandbox.engine import Engine
+from extend_mcp.sandbox.scenarios import default
+from extend_mcp.sandbox.scenarios.workflows import make_workflows
+from extend_mcp.sandbox.store import Store, Workflow
+
+Populate = Callable[[dict[str, Workflow], Engine, IdMaker, datetime], None]
+
+
+def _nothing(workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start: datetime) -> None:
+    """Leave the account without runs."""
+
+
+SCENARIOS: dict[str, Populate] = {"default": default.populate, "empty": _nothing}
+
+
+def load_scenario(name: str, store: Store, engine: Engine, ids: IdMaker, start: datetime) -> None:
+    """Put a scenario's workflows into the store and its runs on the engine's heap.
+
+    Raises:
+        ValueError: there is no scenario of that name.
+    """
+    if name not in SCENARIOS:
+        raise ValueError(f"unknown scenario {name!r}; there are {', '.join(sorted(SCENARIOS))}")
+    workflows = make_workflows(ids, start)
+    store.workflows.update({workflow.id: workflow for workflow in workflows.values()})
+    SCENARIOS[name](workflows, engine, ids, start)
