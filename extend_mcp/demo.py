@@ -73,9 +73,7 @@ async def play(say: Say) -> int:
     """
     # The server's own settings go along; the account's do not, so that nothing real can be touched.
     chosen = {name: value for name, value in os.environ.items() if name.startswith("EXTEND_MCP_")}
-    server = StdioServerParameters(
-        command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"], env=chosen
-    )
+    server = StdioServerParameters(command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"], env=chosen)
 
     async def person(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         say(textwrap.indent(f"[the server asks a person]\n{params.message}\n[the person answers: yes]", "  | "))

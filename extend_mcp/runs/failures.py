@@ -6,7 +6,7 @@ retry behaviour is documented or follows from their meaning, and says so when it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from extend_mcp.api.models import StepRun, WorkflowRun
@@ -55,7 +55,11 @@ def failures_of(run: WorkflowRun) -> list[Failure]:
     """Everything the run says went wrong, the deepest cause (a step's own) first."""
     found = [failure for step in run.step_runs if (failure := step_failure(step)) is not None]
     if run.status == "FAILED" or run.failure_reason or run.failure_message:
-        found.append(Failure("", run.failure_reason or "", run.failure_message or ""))
+        own = Failure("", run.failure_reason or "", run.failure_message or "")
+        if len(found) == 1 and not found[0].reason and not found[0].message:
+            # The step says only that it failed; the run says why.
+            return [replace(own, where=found[0].where)]
+        found.append(own)
     return found
 
 

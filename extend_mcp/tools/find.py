@@ -28,32 +28,43 @@ _MOST_CANDIDATES = 8
 
 
 class RunQuery(BaseModel):
-    """Which runs, in which order. Times are absolute, so that a later page means the same."""
+    """Which runs, in which order: the arguments as they were given, and what was made of three of them.
+
+    The made ones travel in page tokens too, so that a later page means the same: "24h" moves on, a name may change.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     status: str | None = None
-    workflow_id: str | None = None
-    batch_id: str | None = None
+    workflow: str | None = None
+    batch: str | None = None
     file_name_contains: str | None = None
-    since: datetime | None = None
-    before: datetime | None = None
+    created_since: str | None = None
+    created_before: str | None = None
     sort_by: SortBy = "createdAt"
     sort_dir: SortDir = "desc"
     page_size: int = Field(20, ge=1, le=100)
-    given: dict[str, Any] = Field(default_factory=dict)
-    """The arguments as they were given, to notice when a later page comes with others."""
+
+    workflow_id: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
 
     def words(self) -> str:
         """The filters in words, for the answer's first line."""
-        said = [self.status or "", f"workflow {self.workflow_id}" if self.workflow_id else ""]
-        said += [f"batch {self.batch_id}" if self.batch_id else ""]
-        said += [f"file name contains {quote(self.file_name_contains)}" if self.file_name_contains else ""]
-        said += [f"created since {format_instant(self.since)}" if self.since else ""]
-        said += [f"created before {format_instant(self.before)}" if self.before else ""]
-        order = {"createdAt": "created", "updatedAt": "updated"}[self.sort_by]
-        said += [f"{order} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"]
+        said = [
+            self.status,
+            f"workflow {self.workflow_id}" if self.workflow_id else None,
+            f"batch {self.batch}" if self.batch else None,
+            f"file name contains {quote(self.file_name_contains)}" if self.file_name_contains else None,
+            f"created since {format_instant(self.since)}" if self.since else None,
+            f"created before {format_instant(self.before)}" if self.before else None,
+            f"{self.sort_by.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first",
+        ]
         return ", ".join(part for part in said if part)
+
+    def differs_from(self, given: dict[str, Any]) -> list[str]:
+        """Names of the arguments in ``given`` that this query did not begin with."""
+        return [name for name, value in given.items() if getattr(self, name) != value]
 
 
 @dataclass(frozen=True)
@@ -102,8 +113,7 @@ def decode_page_token(token: str, given: dict[str, Any]) -> tuple[RunQuery, Posi
         Refusal: it is not one of ours, or comes with other arguments than before.
     """
     query, position = _read_page_token(token)
-    changed = [name for name, value in given.items() if query.given.get(name) != value]
-    if changed:
+    if changed := query.differs_from(given):
         raise Refusal(f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone.")
     return query, position
 
@@ -140,7 +150,7 @@ async def find_runs(app: App, query: RunQuery, position: Position) -> Found:
         page = await app.api.list_workflow_runs(
             status=query.status,
             workflow_id=query.workflow_id,
-            batch_id=query.batch_id,
+            batch_id=query.batch,
             file_name_contains=query.file_name_contains,
             sort_by=query.sort_by,
             sort_dir=query.sort_dir,

@@ -63,7 +63,7 @@ async def list_runs(
     Use it to find runs; to learn why one failed, pass its id to get_workflow_run.
     """
     app = app_of(ctx)
-    given = {
+    arguments = {
         "status": status,
         "workflow": workflow,
         "batch": batch,
@@ -74,7 +74,7 @@ async def list_runs(
         "sort_dir": sort_dir if sort_dir != "desc" else None,
         "page_size": page_size if page_size != 20 else None,
     }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if value is not None}
     if page_token:
         query, position = decode_page_token(page_token, given)
     else:
@@ -99,19 +99,12 @@ async def list_runs(
 
 
 async def _query(app: App, given: dict[str, Any]) -> RunQuery:
-    workflow = given.get("workflow")
-    return RunQuery(
-        status=given.get("status"),
-        workflow_id=await resolve_workflow(app, workflow) if workflow else None,
-        batch_id=given.get("batch"),
-        file_name_contains=given.get("file_name_contains"),
-        since=_moment(app, "created_since", given.get("created_since")),
-        before=_moment(app, "created_before", given.get("created_before")),
-        sort_by=given.get("sort_by", "createdAt"),
-        sort_dir=given.get("sort_dir", "desc"),
-        page_size=given.get("page_size", 20),
-        given=given,
-    )
+    """Make a query of the arguments: times become instants, a workflow's name its id."""
+    query = RunQuery.model_validate(given)
+    query.since = _moment(app, "created_since", query.created_since)
+    query.before = _moment(app, "created_before", query.created_before)
+    query.workflow_id = await resolve_workflow(app, query.workflow) if query.workflow else None
+    return query
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY)

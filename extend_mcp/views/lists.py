@@ -83,11 +83,11 @@ def _headline(count: int, filters: str, more: bool) -> str:
     if not count:
         return f"No runs{which}{' on this page' if more else ''}."
     noun = "run" if count == 1 else "runs"
-    return f"{count} {noun}{which}; {'there are more' if more else 'these are all from here on'}."
+    return f"{count} {noun}{which}; {'there are more' if more else 'no more follow'}."
 
 
 def _follow(token: str | None) -> str | None:
-    return f"More: list_runs(page_token={token!r})." if token else None
+    return f'More: list_runs(page_token="{token}").' if token else None
 
 
 def _row(run: WorkflowRunSummary, now: datetime) -> RunRow:

@@ -35,6 +35,12 @@ def test_the_step_s_own_cause_comes_before_the_run_s() -> None:
     ]
 
 
+def test_a_step_that_does_not_say_why_is_explained_by_its_run() -> None:
+    failed = {"stepType": "ROUTER", "status": "FAILED", "step": {"name": "route"}, "result": None}
+    run = run_of(status="FAILED", failureReason="INTERNAL_ERROR", failureMessage="try later", stepRuns=[failed])
+    assert failures_of(run) == [Failure("route", "INTERNAL_ERROR", "try later")]
+
+
 def test_a_healthy_run_has_no_failure_and_a_failed_one_always_has() -> None:
     assert failures_of(run_of()) == []
     assert failures_of(run_of(status="FAILED")) == [Failure("", "", "")]

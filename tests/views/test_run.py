@@ -150,6 +150,6 @@ def test_a_page_of_twenty_runs_is_one_line_each() -> None:
         for n in range(20)
     ]
     view = run_list_view(runs, token_after=lambda count: None, filters="FAILED", note=None, now=NOW, limit=8000)
-    assert view.text.startswith("20 runs (FAILED); these are all")
+    assert view.text.startswith("20 runs (FAILED); no more follow")
     assert len(view.text.splitlines()) == 23
     assert len(view.text) < 3200
