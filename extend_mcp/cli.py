@@ -7,6 +7,7 @@ belongs to the protocol.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def serve(transport: str, host: str, port: int, env_file: Path | None, **given: 
     async def run() -> None:
         try:
             if transport == "stdio":
+                # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
                 await server.run_stdio_async()
             elif transport == "http":
                 await server.run_streamable_http_async(host=host, port=port)

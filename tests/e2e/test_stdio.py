@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,16 @@ def test_the_bare_command_serves_on_stdio_and_closing_stdin_ends_it() -> None:
         wrong = client.call("get_workflow_run", run_id="nonsense")
         assert wrong["isError"] is True
         assert finish(client, process) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_at_once_without_a_traceback(number: signal.Signals) -> None:
+    with started("-m", "extend_mcp", "--sandbox") as (client, process):
+        client.handshake()
+        process.send_signal(number)
+        assert process.wait(5) == -number
+        assert process.stderr
+        assert process.stderr.read() == ""
 
 
 def test_without_a_key_the_server_starts_and_lists_its_tools() -> None:

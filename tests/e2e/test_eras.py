@@ -1,0 +1,103 @@
+"""The server as a child process, as an IDE starts it, with the SDK's client of either protocol era."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters
+
+from tests.harness import ERAS, KEY, Box, Mode, Person, example_run, facts_of, text_of
+
+ROOT = Path(__file__).parent.parent.parent
+RUN = "workflow_run_overStdio000000001"
+VERSIONS = {"auto": "2026-07-28", "legacy": "2025-11-25"}
+
+
+def child(box: Box, **environment: str) -> StdioServerParameters:
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "extend_mcp"],
+        cwd=str(ROOT),
+        # The sandbox's clock stands still, so following a cancel would only wait in real time.
+        env={
+            "EXTEND_API_KEY": KEY,
+            "EXTEND_BASE_URL": box.base_url,
+            "EXTEND_MCP_FOLLOW_SECONDS": "0",
+            **environment,
+        },
+    )
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("person", [Person(), Person("decline"), None], ids=["yes", "no", "cannot be asked"])
+async def test_a_cancel_through_a_real_process(box: Box, mode: Mode, person: Person | None) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    someone = Person(person.action) if person else None
+    async with Client(child(box), mode=mode, elicitation_callback=someone.answer if someone else None) as client:
+        assert client.protocol_version == VERSIONS[mode]
+        arguments: dict[str, Any] = {"run_id": RUN}
+        if someone is None:
+            plan = facts_of(await client.call_tool("cancel_workflow_run", arguments))
+            assert plan["outcome"] == "confirmation_required"
+            assert box.requests("POST") == []
+            arguments["confirmation_token"] = plan["confirmation_token"]
+        result = await client.call_tool("cancel_workflow_run", arguments)
+    facts = facts_of(result)
+    sent = [request["status"] for request in box.requests("POST")]
+    if someone and someone.action == "decline":
+        assert (facts["outcome"], sent) == ("declined", [])
+    else:
+        assert (facts["outcome"], sent) == ("cancelling", [200])
+
+
+async def test_replicas_that_share_keys_take_each_other_s_tokens_and_others_do_not(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    shared = {"EXTEND_MCP_STATE_KEYS": "a" * 40}
+    async with Client(child(box, **shared)) as first:
+        plan = facts_of(await first.call_tool("cancel_workflow_run", {"run_id": RUN}))
+    arguments = {"run_id": RUN, "confirmation_token": plan["confirmation_token"]}
+    for stranger in (
+        {"EXTEND_MCP_STATE_KEYS": "b" * 40},
+        {**shared, "EXTEND_API_KEY": "sk_another_account"},
+        {**shared, "EXTEND_WORKSPACE_ID": "ws_other"},
+    ):
+        async with Client(child(box, **stranger)) as other:
+            refused = facts_of(await other.call_tool("cancel_workflow_run", arguments))
+            assert refused["outcome"] == "confirmation_required"
+    assert box.requests("POST") == []
+    async with Client(child(box, **shared)) as second:
+        assert facts_of(await second.call_tool("cancel_workflow_run", arguments))["outcome"] == "cancelling"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_streamable_http_serves_the_same_tools_on_loopback(box: Box, mode: Mode) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "extend_mcp", "serve", "--sandbox", "--transport", "http", "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        try:
+            await_port(port)
+            async with Client(f"http://127.0.0.1:{port}/mcp", mode=mode) as client:
+                assert "runs" in text_of(await client.call_tool("list_runs", {"page_size": 2}))
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def await_port(port: int) -> None:
+    """Wait until a process of ours listens; real time is the only clock that another process has."""
+    until = time.monotonic() + 15
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the server did not listen in time")
