@@ -38,7 +38,7 @@ STATUSES: dict[str, StatusInfo] = {
     "CANCELLED": StatusInfo("cancelled", "finished"),
 }
 
-STEP_DONE = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
+STEP_OVER = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
 """Step run statuses that no longer change; PENDING, WAITING and PROCESSING still do."""
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.base import View
-from extend_mcp.views.run import credits_of, step_done_counts
+from extend_mcp.views.run import credits_of, steps_done, steps_to_do
 from extend_mcp.views.untrusted import NOTE, clean, plain, quote
 
 CancelOutcome = Literal[
@@ -60,7 +60,6 @@ class CancelView(View):
 
 def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> CancelPlan:
     """The facts that a person should weigh before cancelling ``run``."""
-    done, known = step_done_counts(run)
     first = run.files[0].name or run.files[0].id if run.files else ""
     return CancelPlan(
         run_id=plain(run.id, 300),
@@ -68,8 +67,8 @@ def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> Cance
         file=plain(first, 100) + (f" +{len(run.files) - 1}" if len(run.files) > 1 else ""),
         status=plain(run.status, 40),
         age=format_span((now - run.initial_run_at).total_seconds()) if run.initial_run_at else "unknown",
-        steps_done=done,
-        steps_still_to_do=known - done,
+        steps_done=steps_done(run),
+        steps_still_to_do=steps_to_do(run),
         credits_used=credits_of(run),
         reason=plain(reason, 200) if reason else None,
     )

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from extend_mcp.api.models import FileSummary, StepRun, WorkflowRun
 from extend_mcp.runs.failures import Failure, failures_of, retry_advice
-from extend_mcp.runs.lifecycle import STEP_DONE, describe, is_finished, is_moving
+from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit, paginate
@@ -131,9 +131,14 @@ def step_view(run: WorkflowRun, step: StepRun, *, detail: Detail, page: int, lim
     ).with_text(f"{of}\n{text}")
 
 
-def step_done_counts(run: WorkflowRun) -> tuple[int, int]:
-    """How many of the run's step runs are over, and how many the API shows so far."""
-    return sum(step.status in STEP_DONE for step in run.step_runs), len(run.step_runs)
+def steps_done(run: WorkflowRun) -> int:
+    """How many of the run's steps did their work; a failed or cancelled one did not."""
+    return sum(step.status == "PROCESSED" for step in run.step_runs)
+
+
+def steps_to_do(run: WorkflowRun) -> int:
+    """How many of the steps that the API shows so far are not over."""
+    return sum(step.status not in STEP_OVER for step in run.step_runs)
 
 
 def waits_for(run: WorkflowRun) -> str | None:
@@ -145,7 +150,7 @@ def waits_for(run: WorkflowRun) -> str | None:
         return "a free place in Extend's queue"
     if phase == "ending":
         return "the cancel to take effect"
-    moving = [step for step in run.step_runs if step.status not in STEP_DONE]
+    moving = [step for step in run.step_runs if step.status not in STEP_OVER]
     if phase == "active" and moving:
         return f"step {quote(moving[0].step.name or moving[0].step_type, 60)} ({clean(moving[0].status)[:40]})"
     return None
@@ -179,7 +184,6 @@ def duration_seconds(run: WorkflowRun, now: datetime) -> float | None:
 
 
 def _facts(run: WorkflowRun, now: datetime) -> RunView:
-    done, known = step_done_counts(run)
     seconds = duration_seconds(run, now)
     return RunView(
         run_id=plain(run.id, 300),
@@ -194,8 +198,8 @@ def _facts(run: WorkflowRun, now: datetime) -> RunView:
         started_at=run.start_time,
         ended_at=run.end_time,
         duration_seconds=round(seconds, 1) if seconds is not None else None,
-        steps_done=done,
-        steps_known=known,
+        steps_done=steps_done(run),
+        steps_known=len(run.step_runs),
         steps=[
             StepFacts(
                 number=number,
@@ -249,11 +253,10 @@ def _head(run: WorkflowRun, facts: RunView, now: datetime) -> list[str]:
 
 
 def _step_lines(run: WorkflowRun, room: int) -> tuple[list[str], int]:
-    done, known = step_done_counts(run)
-    if not known:
+    if not run.step_runs:
         return ["Steps: none yet"], 0
     lines = [step_line(number, step) for number, step in enumerate(run.step_runs, 1)]
-    title = f"Steps ({done} of {known} known done):"
+    title = f"Steps ({steps_done(run)} of {len(run.step_runs)} known done):"
     if sum(len(line) + 1 for line in lines) > room:
         # What went wrong or still moves matters more than what is over, when not all fits.
         lines.sort(key=lambda line: " · PROCESSED" in line)

@@ -22,7 +22,7 @@ def step_digest(step: StepRun) -> str:
     failure = step_failure(step)
     if failure is not None:
         said = f"{clean(failure.reason)[:60]} " if failure.reason else ""
-        return (said + (quote(failure.message, 90) if failure.message else "")).strip() or "failed"
+        return (said + (quote(failure.message, 90) if failure.message else "")).strip()
     if step.result is None:
         return ""
     digest = _DIGESTS.get(step.step_type, _unknown_digest)
