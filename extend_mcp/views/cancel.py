@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.base import View
-from extend_mcp.views.run import credits_of, steps_done, steps_to_do
+from extend_mcp.views.progress import credits_of, steps_done, steps_to_do
 from extend_mcp.views.untrusted import NOTE, clean, plain, quote
 
 CancelOutcome = Literal[
