@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mcp.server.mcpserver import authenticated_principal
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
     ElicitRequest,
     ElicitRequestFormParams,
@@ -99,7 +100,11 @@ async def confirm(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent | 
         return _by_token(ctx, proposal, token)
     params = ElicitRequestFormParams(message=proposal.question, requested_schema=_FORM)
     if not _has_round_trips(ctx):
-        answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+        try:
+            answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+        except MCPError:
+            # It said that it can ask; a token in its place would let the model answer for the person.
+            return Consent("no", note="The client failed to ask a person.")
         return _consent(answer, waited=True)
     state = _round_state(ctx)
     answered = (ctx.input_responses or {}).get(_KEY)

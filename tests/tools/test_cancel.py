@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from mcp_types import ErrorData
 
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
@@ -76,6 +77,19 @@ async def test_without_a_clear_yes_nothing_is_sent(box: Box, mode: Mode, person:
     assert facts["outcome"] == "declined"
     assert facts["request_sent"] is False
     assert facts["status_after"] == "PROCESSING"
+    assert box.requests("POST") == []
+
+
+async def test_a_client_that_fails_to_ask_is_not_taken_for_a_yes(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+
+    class Absent(Person):
+        async def answer(self, context: Any, params: Any) -> Any:
+            return ErrorData(code=-32603, message="nobody at the screen")
+
+    facts = await cancel(box, mode="legacy", person=Absent())
+    assert facts["outcome"] == "declined"
+    assert "failed to ask" in facts["message"]
     assert box.requests("POST") == []
 
 
