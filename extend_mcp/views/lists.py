@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.runs.lifecycle import is_finished
+from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
@@ -104,7 +104,7 @@ def _row(run: WorkflowRunSummary, now: datetime) -> RunRow:
 
 
 def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
-    if run.start_time is None or (run.end_time is None and is_finished(run.status)):
+    if run.start_time is None or (run.end_time is None and not is_moving(run.status)):
         return None
     return round(max(0.0, ((run.end_time or now) - run.start_time).total_seconds()), 1)
 

@@ -46,7 +46,7 @@ class FailureFacts(BaseModel):
     step: str | None = None
     reason: str
     message: str
-    retry: str
+    retry: str | None = None
 
 
 class DetailsPage(BaseModel):
@@ -159,7 +159,7 @@ def _facts(run: WorkflowRun, now: datetime) -> RunView:
             )
             for number, step in enumerate(run.step_runs[:_STEPS_IN_FIELDS], 1)
         ],
-        failures=[_failure_facts(failure) for failure in failures_of(run)[:10]],
+        failures=_failures(run),
         waits_for=waits_for(run),
         reviewed_by=plain(run.reviewed_by_user) if run.reviewed_by_user else None,
         rejection_note=plain(run.rejection_note, 400) if run.rejection_note else None,
@@ -185,7 +185,7 @@ def _head(run: WorkflowRun, facts: RunView, now: datetime) -> list[str]:
         where = f" in step {quote(failure.step, 60)}" if failure.step else ""
         lines.append(
             f"Failed{where}: {failure.reason} {quote(failure.message, 160) if failure.message else ''}".rstrip()
-            + f"; {failure.retry}"
+            + (f"; {failure.retry}" if failure.retry else "")
         )
     if facts.waits_for:
         lines.append(f"Waits for: {facts.waits_for}")
@@ -255,7 +255,7 @@ def _full(run: WorkflowRun) -> list[str]:
 
 def _file_words(file: FileSummary) -> str:
     pages = file.metadata.page_count
-    said = [clean(file.type or "")[:20], f"{pages} pages" if pages is not None else ""]
+    said = [clean(file.type or "")[:20], f"{pages} page{'' if pages == 1 else 's'}" if pages is not None else ""]
     known = ", ".join(part for part in said if part)
     return f"{quote(file.name or file.id, 100)}{f' ({known})' if known else ''}"
 
@@ -269,10 +269,18 @@ def _file_facts(file: FileSummary) -> FileFacts:
     )
 
 
-def _failure_facts(failure: Failure) -> FailureFacts:
+def _failures(run: WorkflowRun) -> list[FailureFacts]:
+    found = failures_of(run)
+    # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
+    return [
+        _failure_facts(failure, is_cause=index == 0 or bool(failure.where)) for index, failure in enumerate(found[:10])
+    ]
+
+
+def _failure_facts(failure: Failure, *, is_cause: bool) -> FailureFacts:
     return FailureFacts(
         step=plain(failure.where, 80) or None,
         reason=plain(failure.reason, 60) or "no reason given",
         message=plain(failure.message, 300),
-        retry=retry_advice(failure.reason),
+        retry=retry_advice(failure.reason) if is_cause else None,
     )

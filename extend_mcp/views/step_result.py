@@ -143,9 +143,8 @@ def _rules(result: Json, run: Json) -> list[str]:
     lines = []
     for rule in objects(result.get("rules")):
         each = rule.get("validArray")
-        rows = (
-            f" (items failed: {[i for i, ok in enumerate(each) if ok is not True]})" if isinstance(each, list) else ""
-        )
+        failed = [index for index, ok in enumerate(each) if ok is not True] if isinstance(each, list) else []
+        rows = f" (items failed: {failed})" if failed else ""
         lines.append(_verdict(rule, rows))
     return lines
 

@@ -149,7 +149,7 @@ def _broken(items: list[Json], why: Callable[[Json], str]) -> str:
     if not items:
         return ""
     shown = [
-        f"{quote(item.get('name') or '?', 26)}{f' {clean(why(item))[:24]}' if why(item) else ''}" for item in items[:2]
+        f"{quote(item.get('name') or '?', 36)}{f' {clean(why(item))[:24]}' if why(item) else ''}" for item in items[:2]
     ]
     return f"; not: {', '.join(shown)}" + (f" and {len(items) - 2} more" if len(items) > 2 else "")
 

@@ -57,9 +57,11 @@ def _clean_line(line: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Shorten ``text`` to ``limit`` characters or a little less, saying how much is gone."""
+    """Shorten ``text`` to about ``limit`` characters; a text of more than a few words says how much is gone."""
     if len(text) <= limit:
         return text
+    if limit <= 60:
+        return f"{text[: limit - 1]}…"
     suffix = f"…(+{len(text) - max(0, limit - 12)} chars)"
     return text[: max(0, limit - 12)] + suffix
 

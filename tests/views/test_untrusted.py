@@ -52,7 +52,12 @@ def test_every_line_of_a_long_text_carries_its_mark(text: str) -> None:
     assert all(line.startswith("|") and "\n" not in line for line in lines)
 
 
-@given(st.text(), st.integers(min_value=20, max_value=200))
+def test_a_short_cut_is_an_ellipsis() -> None:
+    assert cut("Applicant is named on every document", 20) == "Applicant is named …"
+    assert len(cut("x" * 100, 60)) == 60
+
+
+@given(st.text(min_size=150), st.integers(min_value=61, max_value=200))
 def test_a_cut_says_how_much_is_gone(text: str, limit: int) -> None:
     shorter = cut(text, limit)
     assert len(shorter) <= max(limit + 8, len(text) if len(text) <= limit else 0)
