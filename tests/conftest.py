@@ -18,9 +18,8 @@ def anyio_backend() -> str:
 @pytest.fixture
 def box() -> Iterator[Box]:
     """A sandbox on a free port whose clock stands still unless a test turns it."""
-    from extend_mcp.sandbox.serve import running_sandbox
-
     from extend_mcp.sandbox import SandboxClock
+    from extend_mcp.sandbox.serve import running_sandbox
 
     with running_sandbox(clock=SandboxClock(speed=0)) as running:
         yield Box(running.base_url)

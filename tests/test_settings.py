@@ -32,9 +32,7 @@ def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatc
     assert load_settings().api_key is None
 
 
-def test_flags_win_over_environment_over_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_flags_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "settings.env"
     file.write_text("EXTEND_REGION=eu\nEXTEND_MCP_WALK_PAGES=3\nEXTEND_MCP_READ_ONLY=true\n")
     monkeypatch.setenv("EXTEND_MCP_WALK_PAGES", "4")

@@ -270,11 +270,9 @@ def _file_facts(file: FileSummary) -> FileFacts:
 
 
 def _failures(run: WorkflowRun) -> list[FailureFacts]:
-    found = failures_of(run)
+    found = failures_of(run)[:10]
     # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
-    return [
-        _failure_facts(failure, is_cause=index == 0 or bool(failure.where)) for index, failure in enumerate(found[:10])
-    ]
+    return [_failure_facts(each, is_cause=index == 0 or bool(each.where)) for index, each in enumerate(found)]
 
 
 def _failure_facts(failure: Failure, *, is_cause: bool) -> FailureFacts:

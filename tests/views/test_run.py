@@ -92,6 +92,16 @@ def test_a_failed_step_says_why() -> None:
     assert step_digest(StepRun.model_validate(step)) == "CORRUPT_FILE «bad xref»"
 
 
+def test_the_cause_decides_whether_a_retry_helps() -> None:
+    run = with_fields(status="FAILED", failureReason="DOCUMENT_PROCESSOR_ERROR", failureMessage="a step failed")
+    step = run["stepRuns"][0]
+    step |= {"status": "FAILED"}
+    step["result"]["parseRun"] |= {"status": "FAILED", "failureReason": "OUT_OF_CREDITS", "failureMessage": "empty"}
+    text = view_text(run)
+    assert "OUT_OF_CREDITS «empty»; running it again as it is will not help" in text
+    assert "may help" not in text
+
+
 ODD: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=400) | st.just("«»](![\x1b[31m" * 30),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
