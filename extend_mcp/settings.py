@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from extend_mcp.api.config import ClientConfig
@@ -136,6 +136,12 @@ class Settings(BaseSettings):
             msg = "each key must have at least 32 characters"
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _fit_for_a_client(self) -> Settings:
+        # Found at start rather than by the first call.
+        self.client_config()
+        return self
 
     @property
     def api_base_url(self) -> str:

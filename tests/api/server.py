@@ -1,0 +1,79 @@
+"""A real server on a real socket whose every answer a test decides, down to the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+OK = b'{"id": "workflow_run_1", "status": "PROCESSING"}'
+
+
+@dataclass
+class Answer:
+    """What is written for one request; ``None`` as head closes the connection without a word."""
+
+    status: int = 200
+    body: bytes = OK
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    """Close after so many bytes of the body, which is announced in full."""
+    silent: bool = False
+    """Close without a word."""
+    wait: asyncio.Event | None = None
+    """Answer only after this, which no test ever sets: a server that hangs."""
+
+
+@dataclass
+class Seen:
+    """One request as it came in."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """The running server: its address, the answers still to give, the requests seen."""
+
+    url: str
+    answers: list[Answer]
+    seen: list[Seen] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def answering(*answers: Answer) -> AsyncIterator[Server]:
+    """Serve ``answers`` in turn, the last one for ever."""
+    server = Server("", list(answers) or [Answer()])
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.strip().split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+            method, path, _ = first.split(" ")
+            server.seen.append(Seen(method, path, headers, body))
+            answer = server.answers[0] if len(server.answers) == 1 else server.answers.pop(0)
+            if answer.wait:
+                await answer.wait.wait()
+            if not answer.silent:
+                told = {"content-type": "application/json", "content-length": str(len(answer.body)), **answer.headers}
+                text = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+                writer.write(f"HTTP/1.1 {answer.status} X\r\n{text}connection: close\r\n\r\n".encode())
+                writer.write(answer.body[: answer.cut])
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        listener.close()

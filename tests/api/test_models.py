@@ -1,0 +1,81 @@
+"""Models that nothing the API answers can break, and that lose nothing of a step's result."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extend_mcp.api.models import Page, StepRun, WorkflowRun, WorkflowRunSummary
+from tests.harness import example
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=10,
+)
+FIELDS = sorted({field.alias or name for name, field in WorkflowRun.model_fields.items()})
+
+
+@pytest.mark.parametrize("name", ["workflow_run", "workflow_run.allsteps"])
+def test_the_documented_examples_keep_every_step_result(name: str) -> None:
+    document = example(name)
+    run = WorkflowRun.model_validate(document)
+    assert (run.id, run.status) == (document["id"], document["status"])
+    assert [step.result for step in run.step_runs] == [step["result"] for step in document["stepRuns"]]
+    assert [step.step_type for step in run.step_runs] == [step["stepType"] for step in document["stepRuns"]]
+    assert run.metadata == document["metadata"]
+    assert run.usage
+    assert run.usage.total_credits == document["usage"]["totalCredits"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_any_value_in_any_field_makes_a_run(document: dict[str, Any]) -> None:
+    run = WorkflowRun.model_validate(document)
+    assert isinstance(run.id, str)
+    assert isinstance(run.status, str)
+    assert isinstance(run.step_runs, list)
+    WorkflowRunSummary.model_validate(document)
+
+
+@given(st.lists(JSON), JSON)
+def test_any_list_makes_a_page_of_its_objects(items: list[Any], token: Any) -> None:
+    page = Page[WorkflowRunSummary].model_validate({"data": items, "nextPageToken": token})
+    assert len(page.data) == sum(isinstance(item, dict) for item in items)
+    assert page.next_page_token is None or page.next_page_token
+
+
+def test_what_is_new_stays_as_it_is() -> None:
+    run = WorkflowRun.model_validate(
+        {
+            "id": "workflow_run_1",
+            "status": "PAUSED",
+            "mood": {"since": "noon"},
+            "stepRuns": [{"stepType": "TRANSLATE", "status": "DREAMING", "result": {"text": ["a", {"b": None}]}}],
+        }
+    )
+    assert run.status == "PAUSED"
+    assert run.model_extra == {"mood": {"since": "noon"}}
+    [step] = run.step_runs
+    assert (step.step_type, step.status, step.result) == ("TRANSLATE", "DREAMING", {"text": ["a", {"b": None}]})
+
+
+def test_a_step_s_type_is_taken_from_where_it_stands() -> None:
+    assert StepRun.model_validate({"step": {"type": "PARSE"}}).step_type == "PARSE"
+
+
+@pytest.mark.parametrize(
+    ("wire", "moment"),
+    [
+        ("2025-04-28T17:01:39.285Z", datetime(2025, 4, 28, 17, 1, 39, 285_000, timezone.utc)),
+        ("2025-04-28T19:01:39+02:00", datetime(2025, 4, 28, 17, 1, 39, tzinfo=timezone.utc)),
+        ("2025-04-28T17:01:39", datetime(2025, 4, 28, 17, 1, 39, tzinfo=timezone.utc)),
+        ("noon", None),
+        ({}, None),
+    ],
+)
+def test_times_are_utc_or_nothing(wire: Any, moment: datetime | None) -> None:
+    assert WorkflowRun.model_validate({"startTime": wire}).start_time == moment
