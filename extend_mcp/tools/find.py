@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
+from extend_mcp.api.models import StepRun, WorkflowRunSummary, WorkflowSummary
 from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.app import App
@@ -228,7 +228,7 @@ def _names(workflows: list[WorkflowSummary]) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
-def select_step(steps: list[Any], wanted: str) -> Any:
+def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     """The step run meant by a number (from 1), a name, or an id.
 
     Raises:

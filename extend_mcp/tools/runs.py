@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias
 
 from mcp_types import InputRequiredResult
 from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, FileFromText, FileFromUrl, WorkflowTarget
 from extend_mcp.runs.times import parse_moment
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import (
@@ -41,6 +44,8 @@ from extend_mcp.views.cancel import CancelView
 from extend_mcp.views.lists import RunListView, run_list_view
 from extend_mcp.views.run import RunView, run_view, step_view
 from extend_mcp.views.start import RunStartedView, run_started_view, start_unclear_view
+
+FileInput: TypeAlias = FileFromUrl | FileFromId | FileFromText
 
 RUNS = Toolset("runs")
 
@@ -162,7 +167,7 @@ async def run_workflow(
     """
     app = app_of(ctx)
     _check_file(file_url, file_id, text, file_name)
-    if metadata is not None and len(TypeAdapter(Any).dump_json(metadata)) > 10_240:
+    if metadata is not None and len(to_json(metadata)) > 10_240:
         raise Refusal("metadata: must be at most 10 KB as JSON.")
     workflow_id = await resolve_workflow(app, workflow)
     return await _start(app, workflow_id, version, _file(file_url, file_id, text, file_name), metadata, priority)
@@ -172,12 +177,10 @@ async def _start(
     app: App,
     workflow_id: str,
     version: str | None,
-    file: Any,
+    file: FileInput,
     metadata: dict[str, Any] | None,
     priority: int | None,
 ) -> RunStartedView:
-    from extend_mcp.api.requests import CreateWorkflowRun, WorkflowTarget
-
     begun = app.clock.now()
     body = CreateWorkflowRun(
         workflow=WorkflowTarget(id=workflow_id, version=version),
@@ -193,7 +196,7 @@ async def _start(
         return start_unclear_view(str(error), await _created_since(app, workflow_id, begun))
 
 
-async def _created_since(app: App, workflow_id: str, begun: Any) -> list[WorkflowRunSummary] | None:
+async def _created_since(app: App, workflow_id: str, begun: datetime) -> list[WorkflowRunSummary] | None:
     """The workflow's runs created since ``begun``, newest first; None when they could not be read."""
     try:
         page = await app.api.list_workflow_runs(
@@ -205,9 +208,7 @@ async def _created_since(app: App, workflow_id: str, begun: Any) -> list[Workflo
     return [run for run in page.data if run.created_at and (run.created_at - begun).total_seconds() > -5]
 
 
-def _file(url: str | None, file_id: str | None, text: str | None, name: str | None) -> Any:
-    from extend_mcp.api.requests import FileFromId, FileFromText, FileFromUrl
-
+def _file(url: str | None, file_id: str | None, text: str | None, name: str | None) -> FileInput:
     if url is not None:
         return FileFromUrl(url=url, name=name)
     if file_id is not None:
@@ -229,7 +230,7 @@ def _check_file(url: str | None, file_id: str | None, text: str | None, name: st
             raise Refusal('file_url: must be an http or https address. Example: "https://example.com/a.pdf".') from None
 
 
-def _moment(app: App, name: str, text: str | None) -> Any:
+def _moment(app: App, name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
