@@ -101,9 +101,7 @@ async def test_each_move_changes_updated_at_of_the_summary(sandbox: Sandbox, api
         ("unreachable.pdf", "UNABLE_TO_DOWNLOAD_FILE"),
     ],
 )
-async def test_a_name_can_call_up_a_failure(
-    sandbox: Sandbox, api: httpx.AsyncClient, name: str, reason: str
-) -> None:
+async def test_a_name_can_call_up_a_failure(sandbox: Sandbox, api: httpx.AsyncClient, name: str, reason: str) -> None:
     run = await create(api, sandbox, name)
     sandbox.advance(LONG)
     run = await get(api, run["id"])
@@ -204,9 +202,7 @@ async def test_an_unknown_run_is_not_found(api: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("status", ["PROCESSED", "FAILED"])
-async def test_a_run_can_win_the_race_against_its_cancel(
-    sandbox: Sandbox, api: httpx.AsyncClient, status: str
-) -> None:
+async def test_a_run_can_win_the_race_against_its_cancel(sandbox: Sandbox, api: httpx.AsyncClient, status: str) -> None:
     run_id = (await create(api, sandbox))["id"]
     sandbox.advance(4)
     sandbox.finish_run(run_id, status, before_cancel=True)
@@ -251,5 +247,3 @@ async def test_text_is_parsed_and_extracted_as_given(sandbox: Sandbox, api: http
     assert steps[0]["result"]["parseRun"]["output"]["chunks"][0]["content"] == text
     values = steps[2]["result"]["extractRun"]["output"]["value"]
     assert (values["invoice_number"], values["total"], values["vendor_name"]) == ("A-77", 1250.5, "Fjord & Sons")
-
-

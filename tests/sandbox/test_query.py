@@ -186,4 +186,3 @@ async def test_workflows_are_listed_page_by_page(sandbox: Sandbox, api: httpx.As
     found = await pages(api, "/workflows", maxPageSize=3)
     assert [len(page) for page in found] == [3, 1]
     assert {workflow["id"] for page in found for workflow in page} == set(sandbox.store.workflows)
-
