@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
@@ -132,7 +132,7 @@ def mutated_runs(draw: st.DrawFn) -> dict[str, Any]:
     return run
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=150)
 @given(mutated_runs(), st.sampled_from([2000, 8000]))
 def test_no_answer_of_the_api_breaks_a_view_or_its_budget(document: dict[str, Any], limit: int) -> None:
     run = WorkflowRun.model_validate(document)
