@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.tools.args import Example
 from extend_mcp.views.base import View
+from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import clean, cut
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class ExtendTool(Tool):
             effect = ""
             if changes:
                 effect = " Nothing was changed." if cause.effect == "none" else " It is unclear whether it took effect."
-            return f"{cause}.{effect} {cause.next_step}".replace("..", ".")
+            return f"{error_words(cause)}.{effect} {cause.next_step}"
         logger.error("%s failed unexpectedly", self.name, exc_info=cause)
         effect = " It is unclear whether anything was changed: look before repeating." if changes else ""
         return f"{self.name} failed inside extend-mcp; its log (stderr) has the details.{effect}"
@@ -161,7 +162,10 @@ def _explain(metadata: FuncMetadata, problem: ErrorDetails) -> str:
         return f"{shown}: not an argument of this tool. It has: {', '.join(metadata.arg_model.model_fields)}"
     known = metadata.arg_model.model_fields.get(path)
     example = next((mark.value for mark in _marks(known) if isinstance(mark, Example)), None) if known else None
-    return f"{shown}: {_rule(problem)}" + (f'. Example: {path}="{example}"' if example else "")
+    if example is None:
+        return f"{shown}: {_rule(problem)}"
+    written = example if example[0] in "{0123456789" else f'"{example}"'
+    return f"{shown}: {_rule(problem)}. Example: {path}={written}"
 
 
 def _marks(known: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from extend_mcp.runs.lifecycle import describe, is_finished
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.confirm import Consent, Proposal, confirm, earlier
 from extend_mcp.views.cancel import CancelView, cancel_plan, cancel_view, plan_lines, status_words
+from extend_mcp.views.errors import error_words
 
 ACTION = "cancel_workflow_run"
 
@@ -153,7 +154,7 @@ async def _after_refusal(app: App, run: WorkflowRun, error: InvalidRequestError)
     if not verdict.allowed:
         return _refused(seen, verdict, run.status, sent=True)
     return cancel_view(
-        "not_cancellable", run.id, f"Extend refused the cancel ({error}); the run goes on.",
+        "not_cancellable", run.id, f"Extend refused the cancel ({error_words(error)}); the run goes on.",
         status_before=run.status, status_after=seen.status, request_sent=True, next_step=error.next_step,
     )  # fmt: skip
 
@@ -166,7 +167,7 @@ async def _after_unclear(app: App, run: WorkflowRun, error: ExtendError) -> Canc
     looked = f"A second look saw it {status_words(seen.status)}" if seen else "A second look failed too"
     return cancel_view(
         "unknown", run.id,
-        f"Extend gave no clear answer ({error}). {looked}; the cancel may still take effect, and was not repeated.",
+        f"There was no clear answer ({error_words(error)}). {looked}; the cancel may yet take effect. It was not repeated.",
         status_before=run.status, status_after=seen.status if seen else None, request_sent=True,
         next_step=f"Look with get_workflow_run({run.id}) in a few seconds; if it still runs, cancelling again is safe.",
     )  # fmt: skip

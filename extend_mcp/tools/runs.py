@@ -41,6 +41,7 @@ from extend_mcp.tools.find import (
     select_step,
 )
 from extend_mcp.views.cancel import CancelView
+from extend_mcp.views.errors import error_words
 from extend_mcp.views.lists import RunListView, run_list_view
 from extend_mcp.views.run import RunView, run_view, step_view
 from extend_mcp.views.start import RunStartedView, run_started_view, start_unclear_view
@@ -108,6 +109,8 @@ async def _query(app: App, given: dict[str, Any]) -> RunQuery:
     query = RunQuery.model_validate(given)
     query.since = _moment(app, "created_since", query.created_since)
     query.before = _moment(app, "created_before", query.created_before)
+    if query.since and query.before and query.since >= query.before:
+        raise Refusal("created_since must be earlier than created_before.")
     query.workflow_id = await resolve_workflow(app, query.workflow) if query.workflow else None
     return query
 
@@ -193,7 +196,7 @@ async def _start(
     except ExtendError as error:
         if error.effect == "none":
             raise
-        return start_unclear_view(str(error), await _created_since(app, workflow_id, begun))
+        return start_unclear_view(error_words(error), await _created_since(app, workflow_id, begun))
 
 
 async def _created_since(app: App, workflow_id: str, begun: datetime) -> list[WorkflowRunSummary] | None:

@@ -45,7 +45,7 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
     Returns:
         The view. It never claims that the run was or was not created.
     """
-    lines = [f"Unclear: {problem} The run may have been created. It was not sent again."]
+    lines = [f"Unclear: {problem}. The run may have been created. It was not sent again."]
     ids = [plain(run.id, 300) for run in found or []]
     if found is None:
         lines.append('Looking for it failed too. Use list_runs(created_since="10m") before starting it again.')

@@ -31,11 +31,12 @@ RUN = "workflow_run_xKm9pNv3qWsY_jL2tR5Dh"
         ("list_runs", {"status": "BROKEN"}, ["status", "'FAILED'"]),
         ("list_runs", {"created_since": "soon"}, ["created_since", '"24h"']),
         ("list_runs", {"page_size": 101}, ["page_size", "100"]),
+        ("list_runs", {"created_since": "1h", "created_before": "2h"}, ["earlier than created_before"]),
         ("run_workflow", {"workflow": "workflow_abc123"}, ["exactly one of"]),
         ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "file_id": "file_1"}, ["exactly one of"]),
         ("run_workflow", {"workflow": "workflow_abc123", "file_url": "ftp://x"}, ["file_url", "https"]),
         ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "metadata": {"a": "x" * 11_000}}, ["10 KB"]),
-        ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "metadata": "not json"}, ["metadata"]),
+        ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "metadata": "not json"}, ["Example: metadata={"]),
         ("run_workflow", {"workflow": "workflow_abc123", "text": "a", "version": "latest"}, ["version"]),
     ],
 )

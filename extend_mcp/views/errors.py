@@ -1,0 +1,22 @@
+"""A failed call in words: Extend's own text is quoted, since it may repeat what came from outside."""
+
+from __future__ import annotations
+
+from extend_mcp.api.errors import ExtendError
+from extend_mcp.views.untrusted import clean, quote
+
+
+def error_words(error: ExtendError) -> str:
+    """Say in one sentence, without its full stop, what failed.
+
+    Args:
+        error: what the API client raised.
+
+    Returns:
+        Status, code, message and request id as far as they are known; never a secret.
+    """
+    if error.status is None:
+        return error.message.removesuffix(".")
+    code = f" {clean(error.code)}" if error.code else ""
+    request = f" (request {clean(error.request_id)})" if error.request_id else ""
+    return f"Extend answered {error.status}{code}: {quote(error.message, 300)}{request}"
