@@ -167,7 +167,7 @@ async def _after_unclear(app: App, run: WorkflowRun, error: ExtendError) -> Canc
     looked = f"A second look saw it {status_words(seen.status)}" if seen else "A second look failed too"
     return cancel_view(
         "unknown", run.id,
-        f"There was no clear answer ({error_words(error)}). {looked}; the cancel may yet take effect. It was not repeated.",
+        f"No clear answer came ({error_words(error)}). {looked}; the cancel may yet take effect. It was not resent.",
         status_before=run.status, status_after=seen.status if seen else None, request_sent=True,
         next_step=f"Look with get_workflow_run({run.id}) in a few seconds; if it still runs, cancelling again is safe.",
     )  # fmt: skip
