@@ -32,12 +32,17 @@ class SandboxClock:
         """Skip simulated seconds and return the new time.
 
         Raises:
-            ValueError: the number is negative or not finite.
+            ValueError: the number is negative or not finite, or leads beyond the calendar.
         """
         if not 0 <= seconds < float("inf"):
             raise ValueError("a clock is advanced by a finite number of seconds, zero or more")
+        before = self._skipped
         self._skipped += seconds
-        return self.now()
+        try:
+            return self.now()
+        except OverflowError:
+            self._skipped = before
+            raise ValueError("a clock is not advanced beyond the year 9999") from None
 
     @staticmethod
     def _at(epoch_seconds: float) -> datetime:

@@ -75,7 +75,8 @@ def read_fault(given: object) -> Fault:
     unknown = sorted(set(given) - _FIELDS)
     if unknown:
         raise InvalidFieldError(400, "Unknown field", unknown[0])
-    if not any(given.get(kind) not in (None, False) for kind in _KINDS):
+    # Compared by identity: 0 equals False, and breaking off after 0 bytes is a fault.
+    if not any(given.get(kind) is not None and given.get(kind) is not False for kind in _KINDS):
         raise ApiError(400, f"Give one of {', '.join(_KINDS)}; Path: body")
     headers = _typed(given, "headers", dict, {})
     return Fault(
