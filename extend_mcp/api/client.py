@@ -210,20 +210,25 @@ class ExtendClient:
         }
         if config.workspace_id:
             headers["x-extend-workspace-id"] = config.workspace_id
-        return httpx.AsyncClient(
-            auth=BearerAuth(key),
-            base_url=config.base_url,
-            headers=headers,
-            # A redirect would carry the key to wherever it points.
-            follow_redirects=False,
-            timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout),
-            transport=build_transport(
-                self._transport or _network_transport(config.base_url),
-                total_timeout=config.total_timeout,
-                max_attempts=config.max_attempts,
-                sleep=self._sleep,
-            ),
-        )
+        try:
+            return httpx.AsyncClient(
+                auth=BearerAuth(key),
+                base_url=config.base_url,
+                headers=headers,
+                # A redirect would carry the key to wherever it points.
+                follow_redirects=False,
+                timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout),
+                transport=build_transport(
+                    self._transport or _network_transport(config.base_url),
+                    total_timeout=config.total_timeout,
+                    max_attempts=config.max_attempts,
+                    sleep=self._sleep,
+                ),
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL):
+            pass
+        # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
+        raise ConnectFailedError("The base URL, or the proxy or certificate settings of this computer, cannot be used.")
 
 
 def _network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
@@ -231,13 +236,10 @@ def _network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     url = urlsplit(base_url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
-    if proxy and urllib.request.proxy_bypass(url.hostname or ""):
-        proxy = None
-    try:
-        return httpx.AsyncHTTPTransport(proxy=proxy)
-    except (ImportError, OSError, ValueError, httpx.InvalidURL):
-        pass
-    raise ConnectFailedError("The proxy or certificate settings of this computer cannot be used.")
+    if not proxy or urllib.request.proxy_bypass(url.hostname or ""):
+        return httpx.AsyncHTTPTransport()
+    # The variables often name a proxy by host and port alone.
+    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _path_segment(run_id: str) -> str:

@@ -1,7 +1,7 @@
 """What `ExtendClient` needs to know before it can call Extend."""
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
@@ -36,9 +36,9 @@ class ClientConfig:
     max_attempts: int = 4
 
     def __post_init__(self) -> None:
-        url = urlsplit(self.base_url)
-        if url.scheme not in {"http", "https"} or not url.hostname:
-            raise ValueError("base_url must be an http or https URL with a host")
+        url = _split(self.base_url)
+        if url is None or url.scheme not in {"http", "https"} or not url.hostname:
+            raise ValueError("base_url must be an http or https URL with a host, in ASCII")
         # Credentials in the URL would be sent as a second Authorization and shown by repr.
         if url.username or url.password or url.query or url.fragment:
             raise ValueError("base_url must not contain credentials, a query or a fragment")
@@ -48,3 +48,13 @@ class ClientConfig:
             raise ValueError("timeouts must be above 0 seconds")
         if self.max_attempts < 1:
             raise ValueError("max_attempts must be 1 or more")
+
+
+def _split(address: str) -> SplitResult | None:
+    """Take a URL apart; None if it is not one. The errors of urllib would repeat it, credentials included."""
+    try:
+        url = urlsplit(address)
+        # The port is checked only when it is read.
+        return url if is_header_safe(address) and url.port != 0 else None
+    except ValueError:
+        return None

@@ -42,8 +42,8 @@ def clean_text(text: str, limit: int = 300) -> str:
     Control and format characters (line breaks, escape codes, bidirectional marks, zero-width characters)
     are removed: they could forge log lines or hide text from the person who reads it.
     """
-    # A multiple of the limit is enough to find `limit` visible characters in any honest text.
-    spaced = re.sub(r"\s+", " ", text[: limit * 20])
+    # Looking at each character is slow; no honest text has 19 invisible ones for each visible one.
+    spaced = " ".join(text.split())[: limit * 20]
     visible = "".join(char for char in spaced if not unicodedata.category(char).startswith("C")).strip()
     return visible if len(visible) <= limit else visible[: limit - 1].rstrip() + "…"
 

@@ -15,6 +15,11 @@ from extend_mcp.api.requests import CreateWorkflowRun, FileFromUrl
         {"base_url": "ftp://api.extend.ai"},
         {"base_url": "https://"},
         {"base_url": "https://user:canary@api.extend.ai"},
+        {"base_url": "https://user:canary@\u2100.test"},
+        {"base_url": "https://canary.test:port"},
+        {"base_url": "https://canary.test:99999"},
+        {"base_url": "https://canary.test\n"},
+        {"base_url": "https://\u2603-canary.test"},
         {"base_url": "https://api.extend.ai?key=canary"},
         {"workspace_id": "ws canary"},
         {"total_timeout": 0},
@@ -26,6 +31,7 @@ def test_what_cannot_work_is_refused_without_repeating_it(wrong: dict[str, Any])
     with pytest.raises(ValueError, match="must") as refused:
         ClientConfig(**given)
     assert "canary" not in str(refused.value)
+    assert refused.value.__context__ is None
 
 
 def test_a_misspelt_field_is_not_sent() -> None:

@@ -41,6 +41,34 @@ def test_any_value_in_any_field_makes_a_run(document: dict[str, Any]) -> None:
     WorkflowRunSummary.model_validate(document)
 
 
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The path to everything in a document, whatever its depth, but for the insides of step results."""
+    inner: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        inner = [(key, item) for key, item in value.items() if key != "result"]
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    return [place for key, item in inner for place in ((*path, key), *places(item, (*path, key)))]
+
+
+@given(st.sampled_from(places(example("workflow_run"))), JSON)
+def test_one_wrong_value_at_any_depth_spoils_nothing_but_itself(place: tuple[str | int, ...], value: Any) -> None:
+    document = example("workflow_run")
+    *path, last = place
+    spot: Any = document
+    for key in path:
+        spot = spot[key]
+    spot[last] = value
+    run = WorkflowRun.model_validate(document)
+    if place != ("id",):
+        assert run.id == document["id"]
+    if place[0] != "stepRuns":
+        assert [step.result for step in run.step_runs] == [step["result"] for step in document["stepRuns"]]
+    if place[0] != "usage":
+        assert run.usage
+        assert run.usage.total_credits == document["usage"]["totalCredits"]
+
+
 @given(st.lists(JSON), JSON)
 def test_any_list_makes_a_page_of_its_objects(items: list[Any], token: Any) -> None:
     page = Page[WorkflowRunSummary].model_validate({"data": items, "nextPageToken": token})

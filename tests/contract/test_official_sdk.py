@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from extend_mcp.sandbox import SandboxClock
+from extend_mcp.sandbox.faults import Fault
 from extend_mcp.sandbox.serve import RunningSandbox, running_sandbox
 
 with warnings.catch_warnings():
@@ -213,3 +214,39 @@ def test_errors_are_the_sdk_s_own_kinds(judge: Judge) -> None:
         judge.sdk.workflow_runs.create(workflow={"id": judge.sandbox.state()["workflows"][0]["id"]})
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.workflow_runs.create(workflow={"id": "workflow_nowhere"}, file={"text": "a"})
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, extend_ai.BadRequestError),
+        (401, extend_ai.UnauthorizedError),
+        (402, extend_ai.PaymentRequiredError),
+        (403, extend_ai.ForbiddenError),
+        (404, extend_ai.NotFoundError),
+        (422, extend_ai.UnprocessableEntityError),
+        (429, extend_ai.TooManyRequestsError),
+        (500, extend_ai.InternalServerError),
+    ],
+)
+def test_every_declared_status_is_an_exception_of_its_own(judge: Judge, status: int, kind: type[Exception]) -> None:
+    judge.sandbox.faults.add(Fault(status=status))
+    with pytest.raises(kind) as raised:
+        judge.sdk.workflow_runs.list(request_options={"max_retries": 0})
+    body = raised.value.body  # type: ignore[attr-defined]
+    told = body if isinstance(body, dict) else body.model_dump(by_alias=True)
+    assert {key: told[key] for key in judge.raw} == judge.raw
+    assert judge.raw["retryable"] is (status in (429, 500))
+
+
+def test_the_sdk_s_own_retries_get_past_a_passing_fault(judge: Judge) -> None:
+    judge.sandbox.faults.add(Fault(status=429, headers={"Retry-After": "0"}))
+    assert judge.list()
+    assert [entry.status for entry in judge.sandbox.log][:2] == [429, 200]
+
+
+def test_a_package_becomes_one_run_of_all_its_files(judge: Judge) -> None:
+    files = [{"url": f"https://files.example/{name}.pdf"} for name in ("front", "back")]
+    workflow = judge.sandbox.state()["workflows"][0]["id"]
+    run = judge.run(lambda: judge.sdk.workflow_runs.create(workflow={"id": workflow}, package={"files": files}))
+    assert [file.name for file in run.files] == ["front.pdf", "back.pdf"]

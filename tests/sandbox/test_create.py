@@ -10,6 +10,12 @@ from tests.sandbox.kit import client_of, create, get, make_sandbox, workflow_id
 URL = {"url": "https://files.example/a.pdf"}
 
 
+@pytest.fixture
+def sandbox() -> Sandbox:
+    # These tests need no runs of a scenario, and playing one takes most of a short test's time.
+    return make_sandbox(scenario="empty")
+
+
 async def refusal(api: httpx.AsyncClient, sandbox: Sandbox, **fields: Any) -> tuple[int, str]:
     body = {"workflow": {"id": workflow_id(sandbox)}, "file": URL} | fields
     before = len(sandbox.store.runs)
@@ -64,7 +70,7 @@ async def test_a_wrong_field_is_refused_by_its_path(
 
 
 async def test_outputs_do_not_go_with_a_package(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
-    known = list(sandbox.store.files)[:2]
+    known = [(await create(api, sandbox, name))["files"][0]["id"] for name in ("a.pdf", "b.pdf")]
     package = {"files": [{"id": each} for each in known]}
     outputs = [{"processorId": "ex_1", "output": {"value": {}}}]
     assert await refusal(api, sandbox, file=..., package=package, outputs=outputs) == (400, "outputs")
@@ -114,7 +120,7 @@ async def test_the_file_gets_its_name(
 
 
 async def test_a_known_file_is_used_again(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
-    known = next(iter(sandbox.store.files.values()))
+    (known,) = (await create(api, sandbox))["files"]
     assert (await create(api, sandbox, file={"id": known["id"]}))["files"] == [known]
 
 

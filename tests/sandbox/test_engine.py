@@ -11,6 +11,12 @@ from tests.sandbox.kit import client_of, create, get, ids_of, make_sandbox
 LONG = 600
 
 
+@pytest.fixture
+def sandbox() -> Sandbox:
+    # These tests need no runs of a scenario, and playing one takes most of a short test's time.
+    return make_sandbox(scenario="empty")
+
+
 async def summary_of(api: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
     listed = (await api.get("/workflow_runs", params={"maxPageSize": 100})).json()["data"]
     return next(run for run in listed if run["id"] == run_id)
@@ -60,7 +66,7 @@ async def test_each_step_lasts_one_to_four_seconds(sandbox: Sandbox, api: httpx.
 async def test_moves_are_played_at_their_own_time_however_late_someone_looks(
     sandbox: Sandbox, api: httpx.AsyncClient
 ) -> None:
-    other = make_sandbox()
+    other = make_sandbox(scenario="empty")
     run, twin = await create(api, sandbox), None
     async with client_of(other) as other_api:
         twin = await create(other_api, other)
@@ -164,7 +170,7 @@ async def test_a_cancelled_run_passes_through_cancelling(
 
 
 async def test_a_pending_run_may_be_cancelled_at_once(api: httpx.AsyncClient) -> None:
-    sandbox = make_sandbox(cancel_pending_directly=True)
+    sandbox = make_sandbox(scenario="empty", cancel_pending_directly=True)
     async with client_of(sandbox) as own:
         run = await create(own, sandbox)
         assert (await cancel(own, run["id"])).json()["status"] == "CANCELLED"

@@ -5,6 +5,12 @@ from extend_mcp.sandbox import Sandbox
 from tests.sandbox.kit import HEADERS, client_of, make_sandbox
 
 
+@pytest.fixture
+def sandbox() -> Sandbox:
+    # These tests need no runs of a scenario, and playing one takes most of a short test's time.
+    return make_sandbox(scenario="empty")
+
+
 async def ask(sandbox: Sandbox, headers: dict[str, str], path: str = "/workflow_runs") -> httpx.Response:
     async with client_of(sandbox) as client:
         client.headers = httpx.Headers(headers)
@@ -34,7 +40,7 @@ async def test_only_one_api_version_is_served(sandbox: Sandbox, version: str | N
 
 @pytest.mark.parametrize("status", [400, 403])
 async def test_an_organization_key_needs_a_workspace(status: int) -> None:
-    sandbox = make_sandbox(workspace_required=True, workspace_missing_status=status)
+    sandbox = make_sandbox(scenario="empty", workspace_required=True, workspace_missing_status=status)
     assert (await ask(sandbox, HEADERS)).status_code == status
     assert (await ask(sandbox, {**HEADERS, "X-Extend-Workspace-Id": "ws_1"})).status_code == 200
 
