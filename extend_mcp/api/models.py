@@ -6,7 +6,7 @@ becomes the field's default, fields not named here stay in `model_extra`, and en
 """
 
 from datetime import datetime, timezone
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -44,6 +45,10 @@ Items = Annotated[list[ItemT], BeforeValidator(_objects_only)]
 """A list of objects; elements that are not objects are dropped, the others kept."""
 
 
+JsonObjects = Annotated[list[dict[str, Any]], BeforeValidator(_objects_only)]
+"""A list of JSON objects as they came; elements of another kind are dropped."""
+
+
 class ApiModel(BaseModel):
     """Base of all answers: snake_case attributes, every field optional, `model_validate` of a dict never fails."""
 
@@ -64,6 +69,19 @@ class ApiModel(BaseModel):
         except ValidationError:
             assert info.field_name is not None
             return cls.model_fields[info.field_name].get_default(call_default_factory=True, validated_data={})
+
+
+class Answer(ApiModel):
+    """An object that a call can be answered with. Without its id it is none."""
+
+    called: ClassVar[str] = "an object"
+
+    id: str = ""
+
+    @property
+    def key(self) -> str:
+        """What shows that this is the object asked for; empty when it is something else."""
+        return self.id
 
 
 class WorkflowSummary(ApiModel):
@@ -187,14 +205,87 @@ class WorkflowRunSummary(RunBase):
     updated_at: UtcDatetime | None = None
 
 
-class WorkflowRun(RunBase):
+class WorkflowRun(RunBase, Answer):
     """A run in full. `failure_reason` is an open set of codes, given only for failed runs."""
+
+    called: ClassVar[str] = "a workflow run"
 
     metadata: dict[str, Any] = Field(default_factory=dict)
     failure_reason: str | None = None
     failure_message: str | None = None
     reviewed: bool = False
     step_runs: Items[StepRun] = Field(default_factory=list)
+
+
+class BatchStarted(Answer):
+    """What starting a batch is answered with."""
+
+    called: ClassVar[str] = "a batch id"
+
+    batch_id: str = ""
+
+    @property
+    def key(self) -> str:
+        """The batch's id."""
+        return self.batch_id
+
+
+class Deleted(Answer):
+    """What a delete is answered with: the id of what is gone."""
+
+    called: ClassVar[str] = "a deleted object's id"
+
+
+class WorkflowVersion(WorkflowVersionSummary, Answer):
+    """One version of a workflow with its steps, which stay the API's own objects, untouched."""
+
+    called: ClassVar[str] = "a workflow version"
+
+    steps: JsonObjects = Field(default_factory=list)
+
+
+class Workflow(WorkflowSummary, Answer):
+    """A workflow with its draft."""
+
+    called: ClassVar[str] = "a workflow"
+
+    draft_version: WorkflowVersion = Field(default_factory=WorkflowVersion)
+
+
+class File(FileSummary, Answer):
+    """A file in full. `presigned_url` works for 15 minutes and is a secret: whoever has it can read the file."""
+
+    called: ClassVar[str] = "a file"
+
+    presigned_url: SecretStr | None = None
+    contents: dict[str, Any] | None = None
+
+
+class WebhookEndpoint(Answer):
+    """Where Extend sends events. `signing_secret` is there only when it was just created."""
+
+    called: ClassVar[str] = "a webhook endpoint"
+
+    url: str = ""
+    name: str = ""
+    status: str = ""
+    enabled_events: list[str] = Field(default_factory=list)
+    api_version: str = ""
+    advanced_options: dict[str, Any] | None = Field(default=None, repr=False)
+    signing_secret: SecretStr | None = None
+    created_at: UtcDatetime | None = None
+
+
+class WebhookSubscription(Answer):
+    """One resource's events that an endpoint receives."""
+
+    called: ClassVar[str] = "a webhook subscription"
+
+    webhook_endpoint_id: str = ""
+    resource_type: str = ""
+    resource_id: str = ""
+    enabled_events: list[str] = Field(default_factory=list)
+    created_at: UtcDatetime | None = None
 
 
 class Page(ApiModel, Generic[ItemT]):

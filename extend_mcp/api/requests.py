@@ -1,11 +1,20 @@
-"""What is sent to Extend to start a workflow run (Extend API reference, Run Workflow).
+"""What is sent to Extend (Extend API reference, request bodies).
 
 Checked strictly, unlike answers: a misspelt field is a mistake of this program and must not be sent.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+)
 from pydantic.alias_generators import to_camel
 
 
@@ -13,6 +22,15 @@ class RequestModel(BaseModel):
     """Base of request bodies: snake_case attributes, camelCase on the wire, no unknown fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_set(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Not `exclude_none`: a null inside metadata, steps or outputs is the caller's own.
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+    def to_json(self) -> bytes:
+        """Return the body to send: camelCase, fields that are not set left out."""
+        return self.model_dump_json(by_alias=True).encode()
 
 
 class WorkflowTarget(RequestModel):
@@ -53,21 +71,128 @@ class FileFromText(RequestModel):
     name: str | None = None
 
 
+FileInput: TypeAlias = FileFromUrl | FileFromId | FileFromText
+
+
+class Secrets(RootModel[dict[str, Any]]):
+    """Values that are revealed in JSON only, to be sent; no repr and no text of it shows them."""
+
+    def __repr__(self) -> str:
+        return "Secrets(...)"
+
+    __str__ = __repr__
+
+
+class PackageFiles(RequestModel):
+    """2 to 50 files, by URL or id, that become one run."""
+
+    files: list[FileFromUrl | FileFromId] = Field(min_length=2, max_length=50)
+
+
+class OutputOverride(RequestModel):
+    """What a processor shall be taken to have found, instead of running it."""
+
+    processor_id: str = Field(min_length=1)
+    output: dict[str, Any]
+
+
 class CreateWorkflowRun(RequestModel):
-    """The body of a request to run a workflow on one file.
+    """The body of a request to run a workflow once.
 
     Args:
         workflow: Which workflow, and which version of it.
-        file: Exactly one file, by URL, by id, or as text.
+        file: One file, by URL, by id, or as text; or else:
+        package: Several files that become one run.
+        outputs: Outputs to use in place of running their processors; not with a package.
         priority: Lower runs first. Extend checks the range.
         metadata: Kept with the run and returned by it; at most 10 KB of JSON.
+        secrets: For steps that call the customer's own services; never returned, never shown by a repr.
     """
 
     workflow: WorkflowTarget
-    file: FileFromUrl | FileFromId | FileFromText
+    file: FileInput | None = None
+    package: PackageFiles | None = None
+    outputs: list[OutputOverride] | None = None
     priority: int | None = None
     metadata: dict[str, Any] | None = None
+    secrets: Secrets | None = None
 
-    def to_json(self) -> bytes:
-        """Return the body to send: camelCase, fields that are not set left out."""
-        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+class BatchInput(RequestModel):
+    """One file of a batch."""
+
+    file: FileInput
+    metadata: dict[str, Any] | None = None
+    secrets: Secrets | None = None
+
+
+class CreateWorkflowRunBatch(RequestModel):
+    """The body of a request to run a workflow on each of 1 to 1000 files."""
+
+    workflow: WorkflowTarget
+    inputs: list[BatchInput] = Field(min_length=1, max_length=1000)
+    priority: int | None = None
+
+
+class UpdateWorkflowRun(RequestModel):
+    """A new name, metadata to merge, or both."""
+
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class CreateWorkflow(RequestModel):
+    """A new workflow. Steps are sent as they are: check them before."""
+
+    name: str
+    steps: list[dict[str, Any]] | None = None
+
+
+class UpdateWorkflow(RequestModel):
+    """A new name for a workflow, or new steps for its draft, or both."""
+
+    name: str | None = None
+    steps: list[dict[str, Any]] | None = None
+
+
+class DeployWorkflowVersion(RequestModel):
+    """A name for the new version, and its steps if they are not the draft's."""
+
+    name: str | None = None
+    steps: list[dict[str, Any]] | None = None
+
+
+class CreateWebhookEndpoint(RequestModel):
+    """Where Extend shall send which events."""
+
+    url: str
+    name: str
+    enabled_events: list[str]
+    api_version: str = "2026-02-09"
+    status: str | None = None
+    advanced_options: dict[str, Any] | None = None
+
+
+class UpdateWebhookEndpoint(RequestModel):
+    """What shall change of an endpoint."""
+
+    url: str | None = None
+    name: str | None = None
+    status: str | None = None
+    enabled_events: list[str] | None = None
+    advanced_options: dict[str, Any] | None = None
+
+
+class CreateWebhookSubscription(RequestModel):
+    """Which events of one resource an endpoint shall receive."""
+
+    webhook_endpoint_id: str
+    resource_type: str
+    resource_id: str
+    enabled_events: list[str]
+
+
+class UpdateWebhookSubscription(RequestModel):
+    """The events that a subscription shall send from now on."""
+
+    enabled_events: list[str]

@@ -1,4 +1,4 @@
-"""Checks the body of POST /workflow_runs. Rules: Extend API reference, Run Workflow."""
+"""Checks the bodies that start or change runs. Rules: Extend API reference, Run, Batch Run and Update Workflow Run."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from extend_mcp.sandbox.store import Store, Workflow
 
 _METADATA_LIMIT = 10 * 1024
 _USAGE_TAGS = "extend:usage_tags"
+_MOST_INPUTS = 1000
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class RunRequest:
     metadata: JsonObject
 
 
+@dataclass(frozen=True)
+class RunUpdate:
+    """A change of a run's name or metadata that has been checked."""
+
+    name: str | None
+    metadata: JsonObject
+
+
 class RunRequestReader:
     """Reads create requests against what the store knows."""
 
@@ -48,18 +57,63 @@ class RunRequestReader:
         """
         body = self._object(body, "body")
         workflow, version = self._workflow(self._object(body.get("workflow"), "workflow"))
-        metadata = self._metadata(body.get("metadata"))
-        if body.get("secrets") is not None:
-            self._object(body["secrets"], "secrets")
-        priority = body.get("priority")
-        if priority is not None and (type(priority) is not int or not 1 <= priority <= 100):
-            self._refuse("Expected an integer from 1 to 100", "priority")
+        metadata = self._metadata(body.get("metadata"), "metadata")
+        self._secrets(body.get("secrets"), "secrets")
+        self._priority(body.get("priority"))
         file, package = body.get("file"), body.get("package")
         if (file is None) == (package is None):
             self._refuse("Exactly one of file and package must be given", "file")
         self._outputs(body.get("outputs"), with_package=package is not None)
         files = self._package(package) if file is None else (self._file(file, "file", text_allowed=True),)
         return RunRequest(workflow, version, files, metadata)
+
+    def read_batch(self, body: object) -> list[RunRequest]:
+        """Check the parsed body of a batch: one request per input, none accepted unless all are good.
+
+        Raises:
+            ApiError: the body breaks a rule, or names a workflow or file that does not exist.
+        """
+        body = self._object(body, "body")
+        workflow, version = self._workflow(self._object(body.get("workflow"), "workflow"))
+        self._priority(body.get("priority"))
+        inputs = self._array(body.get("inputs"), "inputs")
+        if not 1 <= len(inputs) <= _MOST_INPUTS:
+            self._refuse(f"Expected 1 to {_MOST_INPUTS} inputs", "inputs")
+        requests = []
+        for index, item in enumerate(inputs):
+            path = f"inputs.{index}"
+            entry = self._object(item, path)
+            file = self._file(entry.get("file"), f"{path}.file", text_allowed=True)
+            self._secrets(entry.get("secrets"), f"{path}.secrets")
+            metadata = self._metadata(entry.get("metadata"), f"{path}.metadata")
+            requests.append(RunRequest(workflow, version, (file,), metadata))
+        return requests
+
+    def read_update(self, body: object) -> RunUpdate:
+        """Check the parsed body of an update.
+
+        Raises:
+            ApiError: the body breaks a rule.
+        """
+        body = self._object(body, "body")
+        name = None if body.get("name") is None else self._text(body["name"], "name")
+        return RunUpdate(name, self._metadata(body.get("metadata"), "metadata"))
+
+    def check_metadata(self, metadata: JsonObject) -> None:
+        """Check metadata as a run would hold it.
+
+        Raises:
+            ApiError: it is larger than a run's may be.
+        """
+        self._metadata(metadata, "metadata")
+
+    def _secrets(self, secrets: object, path: str) -> None:
+        if secrets is not None:
+            self._object(secrets, path)
+
+    def _priority(self, priority: object) -> None:
+        if priority is not None and (type(priority) is not int or not 1 <= priority <= 100):
+            self._refuse("Expected an integer from 1 to 100", "priority")
 
     def _workflow(self, reference: JsonObject) -> tuple[Workflow, JsonObject]:
         workflow = self._store.workflows.get(self._text(reference.get("id"), "workflow.id"))
@@ -71,18 +125,18 @@ class RunRequestReader:
             self._refuse("Unknown workflow version", "workflow.version")
         return workflow, version
 
-    def _metadata(self, metadata: object) -> JsonObject:
+    def _metadata(self, metadata: object, path: str) -> JsonObject:
         if metadata is None:
             return {}
-        metadata = self._object(metadata, "metadata")
+        metadata = self._object(metadata, path)
         text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
         if len(text.encode("utf-8", "surrogatepass")) > _METADATA_LIMIT:
-            self._refuse("Metadata must not exceed 10 KB", "metadata")
+            self._refuse("Metadata must not exceed 10 KB", path)
         tags = metadata.get(_USAGE_TAGS)
         if tags is None:
             return metadata
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            self._refuse("Expected an array of strings", f"metadata.{_USAGE_TAGS}")
+            self._refuse("Expected an array of strings", f"{path}.{_USAGE_TAGS}")
         return metadata | {_USAGE_TAGS: [re.sub(r"[^A-Za-z0-9_-]", "", tag) for tag in tags]}
 
     def _outputs(self, outputs: object, *, with_package: bool) -> None:

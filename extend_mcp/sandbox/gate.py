@@ -1,7 +1,8 @@
 """What every API request passes before its route: the log, faults, and the checks of its headers."""
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from starlette.datastructures import Headers, QueryParams
@@ -24,13 +25,17 @@ REQUEST_ID_HEADER = "x-extend-request-id"
 
 @dataclass
 class LoggedRequest:
-    """One API request as it came in; `status` stays None when no answer was sent."""
+    """One API request as it came in; `status` stays None when no answer was sent.
+
+    `body` is its JSON, with the values of secrets and passwords left out; None where there was none.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     at: str
     status: int | None = None
+    body: Any = None
 
     def to_json(self) -> JsonObject:
         """Describe the request for the control route."""
@@ -62,6 +67,16 @@ class Gate:
             fault = sandbox.faults.take(entry.method, entry.path)
         scope.setdefault("state", {})["request_id"] = request_id
 
+        async def receive_logged() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                raw.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    entry.body = _readable(bytes(raw))
+            return message
+
+        raw = bytearray()
+
         async def send_logged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry.status = message["status"]
@@ -69,9 +84,9 @@ class Gate:
             await send(message)
 
         if fault is None:
-            await self._serve(scope, receive, send_logged)
+            await self._serve(scope, receive_logged, send_logged)
         else:
-            await self._strike(fault, scope, receive, send_logged)
+            await self._strike(fault, scope, receive_logged, send_logged)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -130,6 +145,25 @@ def check_headers(headers: Headers, settings: SandboxSettings) -> None:
         raise ApiError(400, f"Header x-extend-api-version: {told}; use {settings.api_version}.")
     if settings.workspace_required and not headers.get("x-extend-workspace-id"):
         raise ApiError(settings.workspace_missing_status, "Header x-extend-workspace-id is required for this key.")
+
+
+def _readable(raw: bytes) -> Any:
+    """A JSON body for the log; anything else, an upload for one, is not kept."""
+    try:
+        return _without_secrets(json.loads(raw)) if raw else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    if name == "password" and value is not None:
+        return "[secret]"
+    if isinstance(value, dict):
+        inside_secrets = name == "secrets"
+        return {key: "[secret]" if inside_secrets else _without_secrets(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    return value
 
 
 async def _late(fault: Fault, answer: Response, scope: Scope, receive: Receive, send: Send) -> None:

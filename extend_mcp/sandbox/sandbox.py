@@ -84,7 +84,7 @@ class Sandbox:
             raise ApiError(404, "Workflow run not found")
         return record
 
-    def create_run(self, request: RunRequest) -> RunRecord:
+    def create_run(self, request: RunRequest, *, batch_id: str | None = None) -> RunRecord:
         """Accept a run whose request has been checked; the engine moves it on from PENDING."""
         with self.lock:
             now = self.catch_up()
@@ -97,7 +97,7 @@ class Sandbox:
                 request.version,
                 [item.file for item in inputs],
                 request.metadata,
-                None,
+                batch_id,
                 now,
             )
             record = RunRecord(run, created_at=now, updated_at=now, plan=RunPlan(steps))

@@ -26,6 +26,9 @@ class SandboxSettings:
     cancelling_seconds: float = 2.0
     """Unknown: how many simulated seconds a run stays CANCELLING."""
 
+    delete_refuses_moving_runs: bool = False
+    """Unknown: whether a run that is PENDING, PROCESSING or CANCELLING can be deleted."""
+
     validation_status: Literal[400, 422] = 400
     """Unknown: the HTTP status of a body or query that breaks a documented rule."""
 

@@ -61,6 +61,8 @@ class RunRecord:
     next_step: int = 0
     step_started_at: datetime | None = None
     finish_on_cancel: str | None = None
+    name: str | None = None
+    """Given by an update; no answer of the API shows it."""
     generation: int = 0
     """Counted up when the future changes; moves scheduled under an older number are void."""
 
@@ -97,6 +99,11 @@ class Store:
         for file in files if isinstance(files, list) else []:
             if isinstance(file, dict) and isinstance(file.get("id"), str):
                 self.files.setdefault(file["id"], file)
+
+    def delete_run(self, record: RunRecord) -> None:
+        """Forget a run; its scheduled moves become void."""
+        record.generation += 1
+        self.runs.pop(record.id, None)
 
     def batches(self) -> list[str]:
         """Return the ids of all batches, oldest run first."""

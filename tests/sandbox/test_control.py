@@ -159,9 +159,10 @@ async def test_requests_are_logged_in_order_with_their_outcome(sandbox: Sandbox,
             "query": {"status": "FAILED", "fileNameContains": "a b"},
             "at": at,
             "status": 200,
+            "body": None,
         },
-        {"method": "GET", "path": "/workflow_runs/none", "query": {}, "at": at, "status": 404},
-        {"method": "POST", "path": "/workflow_runs", "query": {}, "at": at, "status": 401},
+        {"method": "GET", "path": "/workflow_runs/none", "query": {}, "at": at, "status": 404, "body": None},
+        {"method": "POST", "path": "/workflow_runs", "query": {}, "at": at, "status": 401, "body": None},
     ]
     assert (await api.delete("/_sandbox/requests")).json() == {"requests": []}
     assert (await api.get("/_sandbox/requests")).json() == {"requests": []}

@@ -1,0 +1,13 @@
+"""The operations on files. Paths and answers: Extend API reference."""
+
+from typing import TYPE_CHECKING
+
+from starlette.routing import BaseRoute
+
+if TYPE_CHECKING:
+    from extend_mcp.sandbox.sandbox import Sandbox
+
+
+def file_routes(sandbox: "Sandbox") -> list[BaseRoute]:
+    """Build the routes."""
+    return []
