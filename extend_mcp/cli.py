@@ -68,7 +68,7 @@ def serve(transport: str, host: str, port: int, env_file: Path | None, **given: 
     _log_to_stderr(settings)
     from extend_mcp.server import build_server
 
-    server, app = build_server(settings)
+    server, app = build_server(settings, local_files=transport == "stdio")
 
     async def run() -> None:
         try:

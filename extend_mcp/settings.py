@@ -7,8 +7,9 @@ readable :class:`SettingsError` that never repeats a value, since a value may be
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,9 +19,9 @@ from extend_mcp.api.regions import REGION_BASE_URLS
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "token", "trusted"]
-Toolset = Literal["runs"]
+Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks"]
 
-TOOLSETS: tuple[Toolset, ...] = ("runs",)
+DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
 
 class SettingsError(Exception):
@@ -52,7 +53,10 @@ class Settings(BaseSettings):
         False, validation_alias="EXTEND_MCP_READ_ONLY", description="Leave out every tool that writes."
     )
     toolsets: Annotated[tuple[Toolset, ...], NoDecode] = Field(
-        TOOLSETS, validation_alias="EXTEND_MCP_TOOLSETS", description="Comma-separated toolsets to offer."
+        DEFAULT_TOOLSETS,
+        min_length=1,
+        validation_alias="EXTEND_MCP_TOOLSETS",
+        description="Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks; or all.",
     )
     confirmation: Confirmation = Field(
         "ask",
@@ -94,6 +98,14 @@ class Settings(BaseSettings):
         validation_alias="EXTEND_MCP_WALK_PAGES",
         description="How many API pages one call may read for a filter that the API lacks.",
     )
+    file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        validation_alias="EXTEND_MCP_FILE_ROOTS",
+        description="Folders that upload_file may read from, separated as in PATH; stdio only. Default: none.",
+    )
+    upload_megabytes: int = Field(
+        50, ge=1, le=1000, validation_alias="EXTEND_MCP_UPLOAD_MEGABYTES", description="Largest upload, in MB."
+    )
     connect_timeout: float = Field(
         5.0, gt=0, le=60, validation_alias="EXTEND_MCP_CONNECT_TIMEOUT", description="Seconds to connect."
     )
@@ -128,6 +140,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("toolsets", mode="before")
+    @classmethod
+    def _all_toolsets(cls, value: Any) -> Any:
+        return get_args(Toolset) if value in ("all", ("all",)) else value
+
+    @field_validator("file_roots", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return tuple(part for part in value.split(os.pathsep) if part.strip()) if isinstance(value, str) else value
 
     @field_validator("state_keys")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,6 +41,10 @@ def example_run(run_id: str, status: str) -> dict[str, Any]:
     return {**run, "id": run_id, "status": status}
 
 
+# One client for all: making one loads certificates, which takes longer than the call.
+_control = httpx.Client(trust_env=False, verify=False)
+
+
 @dataclass
 class Box:
     """The running sandbox, through its control routes only."""
@@ -75,7 +79,7 @@ class Box:
         return [request for request in seen if method in (None, request["method"])]
 
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer = httpx.request(method, f"{self.base_url}/_sandbox{path}", trust_env=False, **options)
+        answer = _control.request(method, f"{self.base_url}/_sandbox{path}", **options)
         answer.raise_for_status()
         document: dict[str, Any] = answer.json()
         return document
@@ -87,6 +91,7 @@ class BoxClock:
 
     box: Box
     on_sleep: Callable[[], None] | None = None
+    instead: Callable[[], Awaitable[None]] | None = None
     slept: list[float] = field(default_factory=list)
 
     def now(self) -> datetime:
@@ -99,6 +104,9 @@ class BoxClock:
 
     async def sleep(self, seconds: float) -> None:
         """Turn the clock by ``seconds``."""
+        if self.instead:
+            await self.instead()
+            return
         self.slept.append(seconds)
         if self.on_sleep:
             self.on_sleep()
@@ -133,10 +141,11 @@ async def serving(
     person: Person | None = None,
     key: str | None = KEY,
     on_sleep: Callable[[], None] | None = None,
+    sleep: Callable[[], Awaitable[None]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Client]:
     """Our server on ``box``, and a client of the given era connected to it."""
-    clock = BoxClock(box, on_sleep)
+    clock = BoxClock(box, on_sleep, sleep)
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
 
     def connect(_: Settings) -> ExtendClient:

@@ -25,12 +25,14 @@ class App:
         connect: makes the API client; called on first use, so that starting costs nothing.
         seal: seals and opens confirmation tokens.
         clock: time, replaceable in tests.
+        local_files: whether the machine's files are the caller's own, as over stdio.
     """
 
     settings: Settings
     connect: Callable[[], ExtendClient]
     seal: Seal
     clock: Clock = field(default_factory=SystemClock)
+    local_files: bool = True
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import to_json
 
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 
@@ -33,6 +34,13 @@ def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
     return value.strip()
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    # Extend API reference, RunMetadata: 10 KB.
+    if len(to_json(value)) > 10_240:
+        raise ValueError("must be at most 10 KB as JSON")
+    return value
 
 
 Status = Literal["PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING"]
@@ -68,3 +76,13 @@ PageToken = Annotated[
     Field(description="From the answer before; no other argument needed", max_length=8192),
     Example("eyJ2IjoxLC4uLn0"),
 ]
+ConfirmationToken = Annotated[str, Field(max_length=4096, description="From confirmation_required")]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small), Example('{"customer": "acme"}')]
+Priority = Annotated[int, Field(ge=1, le=100, description="Lower runs first"), Example("50")]
+WorkflowVersionName = Annotated[
+    str,
+    Field(pattern=r"^(draft|[0-9]{1,9})$", description='"3" or "draft"; default: newest'),
+    Example("3"),
+]
+Secrets = Annotated[dict[str, Any], Field(description="For steps that call your services; never shown")]
+FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("file_xK9mLPqRtN3vS8wF5hB2cQ")]

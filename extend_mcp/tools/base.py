@@ -31,6 +31,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=True)
 DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+UPDATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 CREATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
 
 _MOST_PROBLEMS = 5
@@ -42,9 +43,16 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
 
 @dataclass
 class Toolset:
-    """A named group of tools that an operator switches on or off together."""
+    """A named group of tools that an operator switches on or off together.
+
+    Attributes:
+        name: as settings and flags write it.
+        about: what its tools do, for the docs.
+        tools: its tools, in the order they were added.
+    """
 
     name: str
+    about: str
     tools: list[Tool] = field(default_factory=list)
 
     def tool(self, *, title: str, annotations: ToolAnnotations) -> Callable[[FunctionT], FunctionT]:

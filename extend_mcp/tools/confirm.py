@@ -76,7 +76,7 @@ class Earlier:
 
 def earlier(ctx: Ctx, action: str, target: str, token: str | None) -> Earlier | None:
     """What was proposed before for this very action, by request state or token; None on a first call."""
-    claims = _round_state(ctx) or (_claims(ctx, token) if token else None)
+    claims = round_state(ctx) or (_claims(ctx, token) if token else None)
     if claims and claims.get("action") == action and claims.get("target") == target:
         return Earlier(str(claims.get("state")))
     return None
@@ -96,17 +96,17 @@ async def confirm(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent | 
     policy = app_of(ctx).settings.confirmation
     if policy == "trusted":
         return Consent("yes")
-    if policy == "token" or not _can_ask(ctx):
+    if policy == "token" or not can_ask(ctx):
         return _by_token(ctx, proposal, token)
     params = ElicitRequestFormParams(message=proposal.question, requested_schema=_FORM)
-    if not _has_round_trips(ctx):
+    if not has_round_trips(ctx):
         try:
             answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
         except MCPError:
             # It said that it can ask; a token in its place would let the model answer for the person.
             return Consent("no", note="The client failed to ask a person.")
         return _consent(answer, waited=True)
-    state = _round_state(ctx)
+    state = round_state(ctx)
     answered = (ctx.input_responses or {}).get(_KEY)
     if state and state.get("target") == proposal.target and isinstance(answered, ElicitResult):
         return _consent(answered, waited=False)
@@ -165,18 +165,21 @@ def _principal(ctx: Ctx) -> str:
     return authenticated_principal(ctx.request_context) or ""
 
 
-def _round_state(ctx: Ctx) -> dict[str, Any] | None:
+def round_state(ctx: Ctx) -> dict[str, Any] | None:
+    """What this service wrote into the sealed state of the round before; None on a first round."""
     # The SDK has opened the seal: what stands here, this service wrote.
     return json.loads(ctx.request_state) if ctx.request_state else None
 
 
-def _can_ask(ctx: Ctx) -> bool:
+def can_ask(ctx: Ctx) -> bool:
+    """Whether the client can put a form before a person."""
     capabilities = ctx.client_capabilities
     asked = capabilities.elicitation if capabilities else None
     # A bare "elicitation": {} is from before there were modes and means forms.
     return asked is not None and (asked.form is not None or asked.url is None)
 
 
-def _has_round_trips(ctx: Ctx) -> bool:
+def has_round_trips(ctx: Ctx) -> bool:
+    """Whether the client asks between two rounds of a call (2026-07-28) rather than during it."""
     version = ctx.protocol_version
     return version is not None and is_version_at_least(version, _ROUND_TRIPS_SINCE)

@@ -58,7 +58,7 @@ class DetailsPage(BaseModel):
 
 
 class RunView(View):
-    """A workflow run in short; with ``details`` a page of all about it; with ``step_result`` one step only."""
+    """A workflow run in short; with ``details`` a page of all about it."""
 
     run_id: str
     status: str
@@ -82,7 +82,6 @@ class RunView(View):
     credits: float | None = None
     dashboard_url: str | None = None
     details: DetailsPage | None = None
-    step_result: StepResult | None = None
     cut: str | None = None
     untrusted: str = "names, files, failures, summaries, notes, content"
 
@@ -119,14 +118,24 @@ def run_view(run: WorkflowRun, *, now: datetime, detail: Detail, page: int, limi
     return facts.with_text("\n".join([head[0], NOTE, *head[1:], *steps, *tail]))
 
 
-def step_view(run: WorkflowRun, step: StepRun, *, detail: Detail, page: int, limit: int) -> RunView:
-    """One step's result of ``run``; arguments as for :func:`run_view`."""
+class StepResultView(View):
+    """One step's result, in pages."""
+
+    run_id: str
+    status: str
+    step_result: StepResult
+    untrusted: str = "name, content"
+
+
+def step_view(
+    run: WorkflowRun, step: StepRun, *, detail: Detail, page: int, limit: int, field: str | None = None
+) -> StepResultView:
+    """One step's result of ``run``, or the part of it at the path ``field``; arguments as for :func:`run_view`."""
     of = f"Run {plain(run.id, 300)} · {plain(run.status, 60) or 'unknown'}"
-    result, text = step_result(step, detail=detail, page=page, limit=limit - len(of) - 1)
-    return RunView(
+    result, text = step_result(step, detail=detail, page=page, limit=limit - len(of) - 1, field=field)
+    return StepResultView(
         run_id=plain(run.id, 300),
         status=plain(run.status, 60) or "unknown",
-        meaning=describe(run.status).meaning,
         step_result=result,
     ).with_text(f"{of}\n{text}")
 
@@ -228,7 +237,7 @@ def step_line(number: int, step: StepRun) -> str:
 
 def _tail(run: WorkflowRun) -> list[str]:
     if any(step.result for step in run.step_runs):
-        return ["One step's result: get_workflow_run(run_id, step=<number, name or id>)."]
+        return ["One step's result: get_step_result(run_id, step=<number, name or id>)."]
     return []
 
 

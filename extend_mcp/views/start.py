@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import BatchStarted, WorkflowRun, WorkflowRunSummary
 from extend_mcp.views.base import View
 from extend_mcp.views.untrusted import plain, quote
 
@@ -32,7 +32,7 @@ def run_started_view(run: WorkflowRun) -> RunStartedView:
         workflow=plain(run.workflow.name, 80),
         dashboard_url=plain(run.dashboard_url, 400) if run.dashboard_url else None,
         message=message,
-    ).with_text(f"{message}\nFollow it with get_workflow_run({plain(run.id, 300)}).")
+    ).with_text(f'{message}\nFollow it with wait_for_run(["{plain(run.id, 300)}"]).')
 
 
 def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> RunStartedView:
@@ -57,3 +57,33 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
         )
     text = "\n".join(lines)
     return RunStartedView(outcome="unknown", message=lines[0], candidates=ids).with_text(text)
+
+
+class BatchStartedView(View):
+    """A batch that was started, or may have been."""
+
+    outcome: Literal["started", "unknown"]
+    batch_id: str | None = None
+    runs: int | None = None
+    message: str
+    candidates: list[str] | None = None
+
+
+def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
+    """Say that a batch of ``count`` runs was created, and how to follow it."""
+    batch_id = plain(batch.batch_id, 300)
+    message = f"Started batch {batch_id} of {count} run{'' if count == 1 else 's'}."
+    return BatchStartedView(outcome="started", batch_id=batch_id, runs=count, message=message).with_text(
+        f'{message}\nFollow it with wait_for_run(batch="{batch_id}"); list_runs(batch="{batch_id}") lists its runs.'
+    )
+
+
+def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> BatchStartedView:
+    """Say that a batch's outcome is unclear; arguments as for :func:`start_unclear_view`."""
+    message = f"Unclear: {problem}. The batch may have been created. It was not sent again."
+    ids = list(dict.fromkeys(plain(run.batch_id, 300) for run in found or [] if run.batch_id))
+    if ids:
+        look = f"Batches with runs created since, so possibly this one: {', '.join(ids)}. Check with list_runs(batch)."
+    else:
+        look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
+    return BatchStartedView(outcome="unknown", message=message, candidates=ids).with_text(f"{message}\n{look}")

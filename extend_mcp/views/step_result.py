@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from extend_mcp.api.models import StepRun
 from extend_mcp.runs.failures import child_run
 from extend_mcp.views.budget import paginate
+from extend_mcp.views.select import select_lines
 from extend_mcp.views.steps import as_object, confidence, extracted_fields, objects, step_digest
 from extend_mcp.views.tree import tree_lines
 from extend_mcp.views.untrusted import NOTE, clean, plain, quote, quote_lines
@@ -34,7 +35,9 @@ class StepResult(BaseModel):
     content: str
 
 
-def step_result(step: StepRun, *, detail: Detail, page: int, limit: int) -> tuple[StepResult, str]:
+def step_result(
+    step: StepRun, *, detail: Detail, page: int, limit: int, field: str | None = None
+) -> tuple[StepResult, str]:
     """Show one step's result.
 
     Args:
@@ -42,6 +45,10 @@ def step_result(step: StepRun, *, detail: Detail, page: int, limit: int) -> tupl
         detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
         page: which page, from 1; past the end gives the last.
         limit: characters of the text.
+        field: the path of one part, shown whole; None for everything.
+
+    Raises:
+        NoSuchPartError: the result has no such part.
 
     Returns:
         The page as facts and as text; the text names how to get the next page and the full form.
@@ -49,7 +56,8 @@ def step_result(step: StepRun, *, detail: Detail, page: int, limit: int) -> tupl
     name = step.step.name or step.step_type
     head = f"Step {quote(name, 80)} · {clean(step.step_type)[:60]} · {clean(step.status)[:40]}"
     # Room for head, note and the two lines that say how to go on.
-    shown = paginate(_lines(step, detail), page, max(400, limit - len(head) - len(NOTE) - 220))
+    lines = select_lines(step, field) if field else _lines(step, detail)
+    shown = paginate(lines, page, max(400, limit - len(head) - len(NOTE) - 220))
     facts = StepResult(
         step_id=plain(step.id, 300),
         name=plain(name),
@@ -60,7 +68,9 @@ def step_result(step: StepRun, *, detail: Detail, page: int, limit: int) -> tupl
         pages=shown.count,
         content="\n".join(shown.lines),
     )
-    return facts, "\n".join([head, NOTE, "", *shown.lines, "", *_tail(shown.number, shown.count, detail)])
+    # A part is shown whole, so there is no fuller form of it.
+    shown_as: Detail = "full" if field else detail
+    return facts, "\n".join([head, NOTE, "", *shown.lines, "", *_tail(shown.number, shown.count, shown_as)])
 
 
 def _tail(number: int, count: int, detail: Detail) -> list[str]:

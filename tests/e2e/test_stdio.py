@@ -83,11 +83,23 @@ def finish(client: RawClient, process: subprocess.Popen[str]) -> str:
     return errors
 
 
+READING = {
+    "list_runs",
+    "get_workflow_run",
+    "get_step_result",
+    "wait_for_run",
+    "list_workflows",
+    "get_workflow",
+    "list_workflow_versions",
+    "get_workflow_version",
+}
+
+
 def test_the_bare_command_serves_on_stdio_and_closing_stdin_ends_it() -> None:
     with started("-m", "extend_mcp", "--sandbox") as (client, process):
         assert client.handshake()["result"]["serverInfo"]["name"] == "extend-mcp"
         tools = client.ask("tools/list")["result"]["tools"]
-        assert len(tools) == 4
+        assert len(tools) == 13
         listed = client.call("list_runs", page_size=3)
         assert len(listed["structuredContent"]["runs"]) == 3
         wrong = client.call("get_workflow_run", run_id="nonsense")
@@ -108,7 +120,7 @@ def test_a_signal_ends_the_server_at_once_without_a_traceback(number: signal.Sig
 def test_without_a_key_the_server_starts_and_lists_its_tools() -> None:
     with started("-m", "extend_mcp", EXTEND_API_KEY="${EXTEND_API_KEY}") as (client, process):
         client.handshake()
-        assert len(client.ask("tools/list")["result"]["tools"]) == 4
+        assert len(client.ask("tools/list")["result"]["tools"]) == 13
         answer = client.call("list_runs")
         assert answer["isError"] is True
         assert "EXTEND_API_KEY" in answer["content"][0]["text"]
@@ -119,7 +131,7 @@ def test_read_only_leaves_out_what_writes() -> None:
     with started("-m", "extend_mcp", "serve", "--sandbox", "--read-only") as (client, process):
         client.handshake()
         names = {tool["name"] for tool in client.ask("tools/list")["result"]["tools"]}
-        assert names == {"list_runs", "get_workflow_run"}
+        assert names == READING
         refused = client.ask("tools/call", name="cancel_workflow_run", arguments={"run_id": "workflow_run_1"})
         assert refused.get("error") or refused["result"]["isError"]
         finish(client, process)

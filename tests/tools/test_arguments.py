@@ -8,7 +8,23 @@ import pytest
 
 from tests.harness import ERAS, Box, Mode, serving, text_of
 
-READING = ["list_runs", "get_workflow_run"]
+READING = {
+    "list_runs",
+    "get_workflow_run",
+    "get_step_result",
+    "wait_for_run",
+    "list_workflows",
+    "get_workflow",
+    "list_workflow_versions",
+    "get_workflow_version",
+}
+WRITING = {
+    "cancel_workflow_run",
+    "run_workflow",
+    "run_workflow_batch",
+    "update_workflow_run",
+    "delete_workflow_run",
+}
 RUN = "workflow_run_xKm9pNv3qWsY_jL2tR5Dh"
 
 
@@ -75,8 +91,8 @@ async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
     async with serving(box, read_only=True) as client:
         reading = (await client.list_tools()).tools
         reading_prompts = (await client.list_prompts()).prompts
-    assert [tool.name for tool in everything] == [*READING, "cancel_workflow_run", "run_workflow"]
-    assert [tool.name for tool in reading] == READING
+    assert {tool.name for tool in everything} == READING | WRITING
+    assert {tool.name for tool in reading} == READING
     assert [prompt.name for prompt in prompts] == ["cancel_run_safely"]
     assert reading_prompts == []
     for tool in everything:
@@ -87,7 +103,8 @@ async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
         assert tool.annotations.read_only_hint is (tool in reading)
         assert tool.annotations.open_world_hint is True
         assert tool.input_schema["additionalProperties"] is False
-    cancel, start = everything[2], everything[3]
+    by_name = {tool.name: tool for tool in everything}
+    cancel, start = by_name["cancel_workflow_run"], by_name["run_workflow"]
     assert cancel.annotations
     assert cancel.annotations.destructive_hint is True
     assert start.annotations

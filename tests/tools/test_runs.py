@@ -174,7 +174,7 @@ async def test_nothing_of_a_step_result_is_out_of_reach(box: Box) -> None:
             arguments: dict[str, Any] = {"run_id": run["id"], "step": str(number), "detail": "full"}
             seen, page, pages = "", 1, 1
             while page <= pages:
-                result = await client.call_tool("get_workflow_run", {**arguments, "page": page})
+                result = await client.call_tool("get_step_result", {**arguments, "page": page})
                 assert len(text_of(result)) <= 2000
                 shown = facts_of(result)["step_result"]
                 assert shown["content"] in text_of(result)
@@ -190,7 +190,7 @@ async def test_nothing_of_a_step_result_is_out_of_reach(box: Box) -> None:
 async def test_a_step_is_named_by_number_name_type_or_id(box: Box, named: Any) -> None:
     run = example("workflow_run.allsteps")
     box.load(run)
-    facts = facts_of(await ask(box, "get_workflow_run", run_id=run["id"], step=named))
+    facts = facts_of(await ask(box, "get_step_result", run_id=run["id"], step=named))
     assert facts["step_result"]["type"] == "RULE_VALIDATION"
     assert "bad formula" in facts["step_result"]["content"]
 
@@ -199,10 +199,10 @@ async def test_a_step_that_is_not_there_lists_those_that_are(box: Box) -> None:
     run = example("workflow_run.allsteps")
     run["stepRuns"] += [run["stepRuns"][3]]
     box.load(run)
-    missing = text_of(await ask(box, "get_workflow_run", run_id=run["id"], step="invoice"))
+    missing = text_of(await ask(box, "get_step_result", run_id=run["id"], step="invoice"))
     assert "has no step" in missing
     assert "10. «external_data_validation»" in missing
-    twice = text_of(await ask(box, "get_workflow_run", run_id=run["id"], step="extract"))
+    twice = text_of(await ask(box, "get_step_result", run_id=run["id"], step="extract"))
     assert "2 steps fit" in twice
     assert "11. «extract»" in twice
 
@@ -217,7 +217,7 @@ async def test_unknown_status_step_type_and_fields_are_shown_as_they_are(box: Bo
     assert "PAUSED_BY_TOMORROW: a status that this version of extend-mcp does not know" in text
     assert "translate_it" in text
     assert "TRANSLATE" in text
-    assert "Rechnung" in text_of(await ask(box, "get_workflow_run", run_id=RUN, step="translate_it"))
+    assert "Rechnung" in text_of(await ask(box, "get_step_result", run_id=RUN, step="translate_it"))
     assert "noon" in text_of(await ask(box, "get_workflow_run", run_id=RUN, detail="full"))
 
 
@@ -333,7 +333,7 @@ async def test_the_hostile_document_reaches_the_model_marked_cut_and_clean(box: 
         for step in run["steps"]:
             for detail in ("concise", "full"):
                 arguments = {"run_id": found["run_id"], "step": str(step["number"]), "detail": detail}
-                texts.append(text_of(await client.call_tool("get_workflow_run", arguments)))
+                texts.append(text_of(await client.call_tool("get_step_result", arguments)))
     everything = "\n".join(texts)
     assert "ignore" in everything.lower()
     assert not [char for char in everything if ord(char) < 32 and char != "\n"]

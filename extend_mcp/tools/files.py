@@ -1,0 +1,150 @@
+"""Uploading, reading, listing and deleting files."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio
+from mcp_types import InputRequiredResult
+from pydantic import Field, SecretStr
+
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.models import FileSummary, Page
+from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken
+from extend_mcp.tools.base import CREATES, DESTRUCTIVE, READ_ONLY, Refusal
+from extend_mcp.tools.find import SortDir
+from extend_mcp.tools.guarded import Action, Done, Plan, act
+from extend_mcp.tools.local_file import check_content, decode_content, read_local
+from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.toolsets import FILES
+from extend_mcp.views.action import ActionView, action_view
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.files import FileListView, FileView, file_lines, file_list_view, file_view
+from extend_mcp.views.untrusted import plain, quote
+
+
+@FILES.tool(title="Upload a file", annotations=CREATES)
+async def upload_file(
+    ctx: Ctx,
+    path: Annotated[str, Field(min_length=1, max_length=4096, description="Under an allowed folder")] | None = None,
+    text: Annotated[str, Field(min_length=1)] | None = None,
+    content_base64: Annotated[str, Field(min_length=1)] | None = None,
+    name: Annotated[str, Field(min_length=1, max_length=255), Example("invoice.pdf")] | None = None,
+    convert_to_pdf: bool | None = None,
+    password: Annotated[str, Field(max_length=255, description="Opens a protected file; never shown")] | None = None,
+) -> ActionView:
+    """Upload a file from exactly one of path, text or content_base64, and return its id for run_workflow.
+    A file that has a URL needs no upload.
+    """
+    app = app_of(ctx)
+    if sum(each is not None for each in (path, text, content_base64)) != 1:
+        raise Refusal("Give exactly one of path, text and content_base64.")
+    most = app.settings.upload_megabytes * 1_000_000
+    if path is not None:
+        if not app.local_files:
+            raise Refusal("path: this server is shared and reads no local files. Give text or content_base64.")
+        found, content = await anyio.to_thread.run_sync(read_local, path, app.settings.file_roots, most)
+        name = name or found
+    elif text is not None:
+        name, content = name or "text.txt", text.encode("utf-8", "replace")
+    else:
+        assert content_base64 is not None
+        if name is None:
+            raise Refusal("name: is needed with content_base64; its extension tells Extend the type.")
+        content = decode_content(content_base64, most)
+    media_type = check_content(name, content, most)
+
+    async def on_progress(sent: int, total: int) -> None:
+        await ctx.report_progress(sent, total, f"{sent:,} of {total:,} bytes sent")
+
+    try:
+        made = await app.api.upload_file(
+            name,
+            content,
+            content_type=media_type,
+            convert_to_pdf=convert_to_pdf,
+            password=SecretStr(password) if password else None,
+            on_progress=on_progress,
+        )
+    except ExtendError as error:
+        if error.effect == "none":
+            raise
+        message = f"No clear answer came ({error_words(error)}). The file may have been uploaded. It was not resent."
+        step = f"Look with list_files(name_contains={quote(name, 80)}); a second copy does no harm."
+        return action_view("unknown", message, sent=True, next_step=step)
+    return action_view(
+        "done",
+        f"Uploaded as {plain(made.id, 300)}.",
+        target=plain(made.id, 300),
+        sent=True,
+        details=file_lines(made),
+        next_step=f'run_workflow(workflow, file_id="{plain(made.id, 300)}")',
+    )
+
+
+@FILES.tool(title="Show a file", annotations=READ_ONLY)
+async def get_file(
+    file_id: FileId,
+    ctx: Ctx,
+    text: Annotated[bool, Field(description="Add the parsed text, in pages")] = False,
+    download_url: Annotated[bool, Field(description="Add a URL that anyone can read it with for 15 min")] = False,
+    page: PageNumber = 1,
+) -> FileView:
+    """Show a file's name, type and pages; on request its parsed text or a download URL for the user."""
+    app = app_of(ctx)
+    file = await app.api.get_file(file_id, raw_text=True if text else None)
+    return file_view(file, with_text=text, with_url=download_url, page=page, limit=app.settings.answer_chars)
+
+
+@FILES.tool(title="List files", annotations=READ_ONLY)
+async def list_files(
+    ctx: Ctx,
+    name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None,
+    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    page_size: PageSize = 20,
+    page_token: PageToken | None = None,
+) -> FileListView:
+    """List files by name, newest first. For the runs of a file use list_runs(file_name_contains)."""
+    app = app_of(ctx)
+    defaults: dict[str, Any] = {"name_contains": None, "sort_dir": "desc", "page_size": 20}
+    arguments = {"name_contains": name_contains, "sort_dir": sort_dir, "page_size": page_size}
+    given = {name: value for name, value in arguments.items() if value != defaults[name]}
+
+    async def fetch(chosen: dict[str, Any], token: str | None) -> Page[FileSummary]:
+        wanted = defaults | chosen
+        return await app.api.list_files(
+            name_contains=wanted["name_contains"],
+            sort_dir=wanted["sort_dir"],
+            max_page_size=wanted["page_size"],
+            next_page_token=token,
+        )
+
+    found = await read_page("list_files", given, page_token, fetch)
+    return file_list_view(found.items, token_after=found.token_after, limit=app.settings.answer_chars)
+
+
+@FILES.tool(title="Delete a file", annotations=DESTRUCTIVE)
+async def delete_file(
+    file_id: FileId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
+) -> ActionView | InputRequiredResult:
+    """Delete a file for good: runs can no longer be started from it. A person confirms first."""
+    app = app_of(ctx)
+
+    async def read() -> Plan:
+        file = await app.api.get_file(file_id)
+        lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
+        return Plan("present", lines)
+
+    async def send() -> Done:
+        await app.api.delete_file(file_id)
+        return Done("The file is deleted for good.")
+
+    async def look() -> str:
+        try:
+            await app.api.get_file(file_id)
+        except NotFoundError:
+            return "A second look does not find it: it is deleted."
+        return "A second look still finds it."
+
+    return await act(ctx, Action("delete_file", file_id, read, send, look), confirmation_token)

@@ -1,0 +1,92 @@
+"""Paging through the API's lists: one kind of token for all, which holds the search it goes on with."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from extend_mcp.api.models import ApiModel, Page
+from extend_mcp.tools.base import Refusal
+
+ItemT = TypeVar("ItemT", bound=ApiModel)
+
+_LONGEST_PAGE = 100
+
+
+class _Token(BaseModel):
+    """The tool it belongs to, its arguments, the API's own token, and how many items of that page are used up."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: str
+    a: dict[str, Any] = Field(default_factory=dict)
+    t: str | None = None
+    s: int = Field(0, ge=0, le=_LONGEST_PAGE)
+
+
+@dataclass(frozen=True)
+class Listing(Generic[ItemT]):
+    """A page of items.
+
+    Attributes:
+        items: the items.
+        given: the arguments of the search, as on its first page.
+        token_after: the page token that goes on behind the first so many items; None at the end of the list.
+    """
+
+    items: list[ItemT]
+    given: dict[str, Any]
+    token_after: Callable[[int], str | None]
+
+
+async def read_page(
+    kind: str,
+    given: dict[str, Any],
+    page_token: str | None,
+    fetch: Callable[[dict[str, Any], str | None], Awaitable[Page[ItemT]]],
+) -> Listing[ItemT]:
+    """Read one page of a list.
+
+    Args:
+        kind: the tool's name; a token of another tool is refused.
+        given: the arguments of this call that are set, without the token.
+        page_token: from the answer before, or None for the first page.
+        fetch: reads a page of the API, given the search's arguments and the API's token.
+
+    Raises:
+        Refusal: the token is not one of this tool, or comes with other arguments than before.
+    """
+    place = _read(kind, page_token) if page_token else _Token(k=kind, a=given)
+    changed = [name for name, value in given.items() if place.a.get(name) != value]
+    if changed:
+        raise Refusal(f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone.")
+    page = await fetch(place.a, place.t)
+    items = page.data[place.s :]
+
+    def token_after(count: int) -> str | None:
+        if count < len(items):
+            return _write(_Token(k=kind, a=place.a, t=place.t, s=place.s + count))
+        return _write(_Token(k=kind, a=place.a, t=page.next_page_token)) if page.next_page_token else None
+
+    return Listing(items, place.a, token_after)
+
+
+def _write(token: _Token) -> str:
+    return base64.urlsafe_b64encode(token.model_dump_json(exclude_defaults=True).encode()).decode().rstrip("=")
+
+
+def _read(kind: str, text: str) -> _Token:
+    try:
+        raw = text.strip().encode("ascii")
+        token = _Token.model_validate_json(
+            base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+        )
+    except ValueError:
+        token = None
+    if token is None or token.k != kind:
+        raise Refusal(f"page_token is not one that {kind} gave. Start again without it.")
+    return token

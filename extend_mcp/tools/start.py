@@ -1,0 +1,208 @@
+"""Starting workflow runs: one file, a package, or a batch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.api.requests import (
+    BatchInput,
+    CreateWorkflowRun,
+    CreateWorkflowRunBatch,
+    FileFromId,
+    FileFromText,
+    FileFromUrl,
+    FileInput,
+    OutputOverride,
+    PackageFiles,
+    WorkflowTarget,
+)
+from extend_mcp.api.requests import Secrets as SecretValues
+from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, WorkflowRef, WorkflowVersionName
+from extend_mcp.tools.base import CREATES, Refusal
+from extend_mcp.tools.find import resolve_workflow
+from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.start import (
+    BatchStartedView,
+    RunStartedView,
+    batch_started_view,
+    batch_unclear_view,
+    run_started_view,
+    start_unclear_view,
+)
+
+_URL = TypeAdapter(AnyHttpUrl)
+_ID = TypeAdapter(FileId)
+
+FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
+
+
+class Override(BaseModel):
+    """A processor's output to use instead of running it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    processor_id: Annotated[str, Field(min_length=1, max_length=255)]
+    output: dict[str, Any]
+
+
+class BatchItem(BaseModel):
+    """One file of a batch."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    file: FileRef | None = None
+    text: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    metadata: dict[str, Any] | None = None
+    secrets: dict[str, Any] | None = None
+
+
+@RUNS.tool(title="Start a workflow run", annotations=CREATES)
+async def run_workflow(
+    workflow: WorkflowRef,
+    ctx: Ctx,
+    file_url: Annotated[str, Field(max_length=8192), Example("https://example.com/invoice.pdf")] | None = None,
+    file_id: FileId | None = None,
+    text: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None,
+    package: Annotated[
+        list[FileRef],
+        Field(min_length=2, max_length=50, description="2-50 URLs or file ids as one run"),
+        Example('["file_a", "file_b"]'),
+    ]
+    | None = None,
+    file_name: Annotated[str, Field(min_length=1, max_length=255, description="With file_url or text")] | None = None,
+    version: WorkflowVersionName | None = None,
+    metadata: Metadata | None = None,
+    priority: Priority | None = None,
+    outputs: Annotated[
+        list[Override],
+        Field(description="Outputs to use instead of running their processors"),
+        Example('[{"processor_id": "ex_1", "output": {"value": {}}}]'),
+    ]
+    | None = None,
+    secrets: Secrets | None = None,
+) -> RunStartedView:
+    """Start a workflow on exactly one of file_url, file_id, text or package. It costs credits.
+    Returns the run's id at once; follow it with wait_for_run. If the outcome is unknown, look before repeating.
+    """
+    app = app_of(ctx)
+    given = [each for each in (file_url, file_id, text, package) if each is not None]
+    if len(given) != 1:
+        raise Refusal("Give exactly one of file_url, file_id, text and package.")
+    if file_name is not None and file_url is None and text is None:
+        raise Refusal("file_name goes with file_url or text; a file_id already has its name.")
+    if outputs and package:
+        raise Refusal("outputs cannot be combined with package.")
+    if file_url is not None:
+        _check_url("file_url", file_url)
+    body = CreateWorkflowRun(
+        workflow=WorkflowTarget(id=await resolve_workflow(app, workflow), version=version),
+        file=None if package else _single_file(file_url, file_id, text, file_name),
+        package=PackageFiles(files=_package(package)) if package else None,
+        outputs=[OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []] or None,
+        metadata=metadata,
+        priority=priority,
+        secrets=SecretValues(secrets) if secrets else None,
+    )
+    begun = app.clock.now()
+    try:
+        return run_started_view(await app.api.create_workflow_run(body))
+    except ExtendError as error:
+        if error.effect == "none":
+            raise
+        return start_unclear_view(error_words(error), await _created_since(app, body.workflow.id, begun))
+
+
+@RUNS.tool(title="Start a batch of workflow runs", annotations=CREATES)
+async def run_workflow_batch(
+    workflow: WorkflowRef,
+    inputs: Annotated[
+        list[BatchItem],
+        Field(min_length=1, max_length=1000, description="Each: file (URL or file id) or text"),
+        Example('[{"file": "https://example.com/a.pdf", "metadata": {"row": 1}}]'),
+    ],
+    ctx: Ctx,
+    version: WorkflowVersionName | None = None,
+    priority: Priority | None = None,
+) -> BatchStartedView:
+    """Start a workflow on each of 1-1000 files at once. It costs credits for each.
+    Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
+    """
+    app = app_of(ctx)
+    items = [_batch_input(index, item) for index, item in enumerate(inputs)]
+    body = CreateWorkflowRunBatch(
+        workflow=WorkflowTarget(id=await resolve_workflow(app, workflow), version=version),
+        inputs=items,
+        priority=priority,
+    )
+    begun = app.clock.now()
+    try:
+        return batch_started_view(await app.api.create_workflow_run_batch(body), len(items))
+    except ExtendError as error:
+        if error.effect == "none":
+            raise
+        return batch_unclear_view(error_words(error), await _created_since(app, body.workflow.id, begun))
+
+
+async def _created_since(app: App, workflow_id: str, begun: datetime) -> list[WorkflowRunSummary] | None:
+    """The workflow's runs created since ``begun``, newest first; None when they could not be read."""
+    try:
+        page = await app.api.list_workflow_runs(
+            workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
+        )
+    except ExtendError:
+        return None
+    # Clocks differ by a little between machines.
+    return [run for run in page.data if run.created_at and (run.created_at - begun).total_seconds() > -5]
+
+
+def _single_file(url: str | None, file_id: str | None, text: str | None, name: str | None) -> FileInput:
+    if url is not None:
+        return FileFromUrl(url=url, name=name)
+    if file_id is not None:
+        return FileFromId(id=file_id)
+    assert text is not None
+    return FileFromText(text=text, name=name)
+
+
+def _package(references: list[str]) -> list[FileFromUrl | FileFromId]:
+    if len(set(references)) < len(references):
+        raise Refusal("package: the same file is given twice.")
+    return [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(references)]
+
+
+def _batch_input(index: int, item: BatchItem) -> BatchInput:
+    where = f"inputs[{index}]"
+    if (item.file is None) == (item.text is None):
+        raise Refusal(f"{where}: give either file or text.")
+    file: FileInput
+    if item.text is not None:
+        file = FileFromText(text=item.text, name=item.name)
+    else:
+        assert item.file is not None
+        file = _by_reference(f"{where}.file", item.file, item.name)
+    return BatchInput(file=file, metadata=item.metadata, secrets=SecretValues(item.secrets) if item.secrets else None)
+
+
+def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl | FileFromId:
+    if "://" in reference:
+        _check_url(where, reference)
+        return FileFromUrl(url=reference, name=name)
+    try:
+        return FileFromId(id=_ID.validate_python(reference))
+    except ValidationError:
+        raise Refusal(f'{where}: must be an http address or a file id. Example: "https://example.com/a.pdf".') from None
+
+
+def _check_url(where: str, url: str) -> None:
+    try:
+        _URL.validate_python(url)
+    except ValidationError:
+        raise Refusal(f'{where}: must be an http or https address. Example: "https://example.com/a.pdf".') from None

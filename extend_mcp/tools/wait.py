@@ -1,0 +1,246 @@
+"""Waiting for runs: look now and then, tell the progress, stop in time, and say how to go on.
+
+Many clients give up on a call after 60 seconds whatever progress they see, so a window is short by default.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated
+
+import anyio
+from pydantic import BeforeValidator, Field
+
+from extend_mcp.api.errors import (
+    AuthenticationError,
+    ExtendError,
+    MissingApiKeyError,
+    NotFoundError,
+    PermissionDeniedError,
+)
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.polling import is_settled, next_pause
+from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.args import BatchId, Example, RunId
+from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.progress import steps_done
+from extend_mcp.views.run import run_view
+from extend_mcp.views.untrusted import clean
+from extend_mcp.views.wait import WaitedRun, WaitView, wait_view, waited_run
+
+_LAST_READ_SECONDS = 3.0
+_AT_ONCE = 5
+_API_PAGE = 100
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+RunIds = Annotated[
+    list[RunId],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=50, description="Run ids"),
+    Example('["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]'),
+]
+Seconds = Annotated[
+    int,
+    Field(ge=1, le=3600, description="Longest wait; clients often give up after 60"),
+    Example("45"),
+]
+
+
+@RUNS.tool(title="Wait for workflow runs", annotations=READ_ONLY)
+async def wait_for_run(
+    ctx: Ctx, run_ids: RunIds | None = None, batch: BatchId | None = None, seconds: Seconds = 45
+) -> WaitView:
+    """Wait until runs, or all runs of a batch, have ended or need review, or the time is up.
+    Use it after starting work instead of repeated reads. Returns each status, failures first, and how to go on.
+    """
+    if (run_ids is None) == (batch is None):
+        raise Refusal("Give either run_ids or batch.")
+    app = app_of(ctx)
+    watch = _BatchWatch(app, batch) if batch else _RunsWatch(app, list(dict.fromkeys(run_ids or [])))
+    waited = await _watch(ctx, app, watch, float(seconds))
+    explained = None
+    single = watch.single()
+    if single and is_settled(single.status):
+        limit = app.settings.answer_chars - 300
+        explained = run_view(single, now=app.clock.now(), detail="concise", page=1, limit=limit).text
+    return wait_view(
+        watch.rows(),
+        waited=waited,
+        explained=explained,
+        problem=error_words(watch.problem) if watch.problem else None,
+        go_on=watch.go_on(),
+        limit=app.settings.answer_chars,
+    )
+
+
+async def _watch(ctx: Ctx, app: App, watch: _Watch, seconds: float) -> float:
+    """Look until everything has settled or the window ends; return how long that took."""
+    clock = app.clock
+    begun = clock.monotonic()
+    # The last look needs time too, and the answer must still be in time.
+    last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
+    pause = 0.0
+    while True:
+        await _look(watch, begun + seconds - clock.monotonic())
+        elapsed = clock.monotonic() - begun
+        await ctx.report_progress(elapsed, seconds, watch.words())
+        if watch.settled():
+            return elapsed
+        pause = next_pause(pause, elapsed)
+        left = last - clock.monotonic()
+        if left <= 0:
+            return elapsed
+        # Spread by a quarter, so that many who wait do not look at the same moment.
+        await clock.sleep(min(pause * random.uniform(0.75, 1.25), left))  # noqa: S311 - spreads load, hides nothing
+
+
+async def _look(watch: _Watch, left: float) -> None:
+    try:
+        with anyio.fail_after(max(left, 1.0)):
+            await watch.look()
+    except TimeoutError:
+        watch.late()
+    if watch.problem and (isinstance(watch.problem, _SURFACES_AT_ONCE) or not watch.rows()):
+        raise watch.problem
+
+
+_SURFACES_AT_ONCE = (AuthenticationError, MissingApiKeyError, PermissionDeniedError)
+
+
+class _Watch:
+    """What is looked at, and what was seen of it."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.problem: ExtendError | None = None
+
+    async def look(self) -> None:
+        """Read everything that has not settled."""
+        raise NotImplementedError
+
+    def rows(self) -> list[WaitedRun]:
+        """The last state seen of each run."""
+        raise NotImplementedError
+
+    def go_on(self) -> str:
+        """The call that goes on waiting."""
+        raise NotImplementedError
+
+    def single(self) -> WorkflowRun | None:
+        """The run, if it is the only one waited for."""
+        return None
+
+    def late(self) -> None:
+        """Note that a look took too long."""
+        self.problem = ExtendError("Extend did not answer in time")
+
+    def settled(self) -> bool:
+        """Whether nothing moves any more."""
+        rows = self.rows()
+        return bool(rows) and self.problem is None and all(is_settled(row.status) for row in rows)
+
+    def words(self) -> str:
+        """The progress in a line."""
+        rows = self.rows()
+        if len(rows) == 1:
+            row = rows[0]
+            steps = f", {row.steps_done} of {row.steps_known} known steps done" if row.steps_known else ""
+            return f"{row.status}{steps}"
+        return f"{sum(is_settled(row.status) for row in rows)} of {len(rows)} runs settled"
+
+
+class _RunsWatch(_Watch):
+    def __init__(self, app: App, run_ids: list[str]) -> None:
+        super().__init__(app)
+        self._ids = run_ids
+        self._seen: dict[str, WorkflowRun] = {}
+        self._gone: set[str] = set()
+
+    async def look(self) -> None:
+        self.problem = None
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+        async with anyio.create_task_group() as group:
+            for run_id in self._ids:
+                seen = self._seen.get(run_id)
+                if run_id not in self._gone and (seen is None or not is_settled(seen.status)):
+                    group.start_soon(self._read, run_id, limiter)
+
+    async def _read(self, run_id: str, limiter: anyio.CapacityLimiter) -> None:
+        async with limiter:
+            try:
+                self._seen[run_id] = await self.app.api.get_workflow_run(run_id)
+            except NotFoundError as error:
+                if len(self._ids) == 1:
+                    self.problem = error
+                self._gone.add(run_id)
+            except ExtendError as error:
+                # Of several failures, the one that ends the waiting counts.
+                if not isinstance(self.problem, _SURFACES_AT_ONCE):
+                    self.problem = error
+
+    def rows(self) -> list[WaitedRun]:
+        rows = [
+            waited_run(
+                run_id,
+                run.status,
+                run.files[0].name if run.files and len(self._ids) > 1 else None,
+                steps_done(run),
+                len(run.step_runs),
+            )
+            for run_id, run in self._seen.items()
+            if run_id not in self._gone
+        ]
+        return rows + [waited_run(run_id, "NOT_FOUND") for run_id in self._gone if len(self._ids) > 1]
+
+    def go_on(self) -> str:
+        moving = [run_id for run_id in self._ids if run_id not in self._gone and not self._has_settled(run_id)]
+        shown = ", ".join(f'"{clean(run_id)}"' for run_id in moving)
+        return f"wait_for_run(run_ids=[{shown}])"
+
+    def single(self) -> WorkflowRun | None:
+        return self._seen.get(self._ids[0]) if len(self._ids) == 1 else None
+
+    def _has_settled(self, run_id: str) -> bool:
+        return run_id in self._seen and is_settled(self._seen[run_id].status)
+
+
+class _BatchWatch(_Watch):
+    def __init__(self, app: App, batch: str) -> None:
+        super().__init__(app)
+        self._batch = batch
+        self._seen: list[WorkflowRunSummary] = []
+
+    async def look(self) -> None:
+        self.problem = None
+        found: list[WorkflowRunSummary] = []
+        token: str | None = None
+        try:
+            # A batch has at most 1000 runs.
+            for _ in range(1000 // _API_PAGE + 1):
+                page = await self.app.api.list_workflow_runs(
+                    batch_id=self._batch,
+                    sort_by="createdAt",
+                    sort_dir="asc",
+                    next_page_token=token,
+                    max_page_size=_API_PAGE,
+                )
+                found += page.data
+                token = page.next_page_token
+                if not token:
+                    break
+        except ExtendError as error:
+            self.problem = error
+            return
+        self._seen = found
+
+    def rows(self) -> list[WaitedRun]:
+        return [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in self._seen]
+
+    def go_on(self) -> str:
+        return f'wait_for_run(batch="{self._batch}")'

@@ -1,0 +1,156 @@
+"""Reading workflows and their versions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, WorkflowRef
+from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.find import SortBy, SortDir, resolve_workflow
+from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.toolsets import WORKFLOWS
+from extend_mcp.views.untrusted import quote
+from extend_mcp.views.workflows import (
+    VersionListView,
+    WorkflowListView,
+    WorkflowView,
+    version_list_view,
+    workflow_list_view,
+    workflow_view,
+)
+
+Form = Annotated[
+    Literal["graph", "mermaid", "json"],
+    Field(description="graph: a line a step; json: definitions to edit"),
+    Example("mermaid"),
+]
+VersionRef = Annotated[
+    str,
+    # Models often send a version's number as a number.
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    Field(
+        pattern=r"^(draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
+        description='"3", "newest", "draft" or id',
+    ),
+    Example("3"),
+]
+
+
+@WORKFLOWS.tool(title="List workflows", annotations=READ_ONLY)
+async def list_workflows(
+    ctx: Ctx,
+    sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
+    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    page_size: PageSize = 50,
+    page_token: PageToken | None = None,
+) -> WorkflowListView:
+    """List workflows with ids and names. Not needed before other tools: they take a workflow's name."""
+    app = app_of(ctx)
+    given = _changed({"sort_by": sort_by, "sort_dir": sort_dir, "page_size": page_size}, _WORKFLOW_DEFAULTS)
+
+    async def fetch(arguments: dict[str, Any], token: str | None) -> Page[WorkflowSummary]:
+        chosen = _WORKFLOW_DEFAULTS | arguments
+        return await app.api.list_workflows(
+            sort_by=chosen["sort_by"],
+            sort_dir=chosen["sort_dir"],
+            max_page_size=chosen["page_size"],
+            next_page_token=token,
+        )
+
+    found = await read_page("list_workflows", given, page_token, fetch)
+    return workflow_list_view(found.items, token_after=found.token_after, limit=app.settings.answer_chars)
+
+
+@WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
+async def get_workflow(workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", page: PageNumber = 1) -> WorkflowView:
+    """Show a workflow's draft: steps, processors and routing, in pages. For what runs now, use get_workflow_version."""
+    app = app_of(ctx)
+    found = await app.api.get_workflow(await resolve_workflow(app, workflow))
+    return workflow_view(found, found.draft_version, form=form, page=page, limit=app.settings.answer_chars)
+
+
+@WORKFLOWS.tool(title="List a workflow's versions", annotations=READ_ONLY)
+async def list_workflow_versions(
+    workflow: WorkflowRef,
+    ctx: Ctx,
+    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    page_size: PageSize = 50,
+    page_token: PageToken | None = None,
+) -> VersionListView:
+    """List a workflow's versions, the draft included, with the time each was made."""
+    app = app_of(ctx)
+    workflow_id = await resolve_workflow(app, workflow)
+    defaults: dict[str, Any] = {"sort_dir": "desc", "page_size": 50}
+    given = {"workflow": workflow_id, **_changed({"sort_dir": sort_dir, "page_size": page_size}, defaults)}
+
+    async def fetch(arguments: dict[str, Any], token: str | None) -> Page[WorkflowVersionSummary]:
+        chosen = defaults | arguments
+        return await app.api.list_workflow_versions(
+            workflow_id, sort_dir=chosen["sort_dir"], max_page_size=chosen["page_size"], next_page_token=token
+        )
+
+    found = await read_page("list_workflow_versions", given, page_token, fetch)
+    return version_list_view(workflow_id, found.items, token_after=found.token_after, limit=app.settings.answer_chars)
+
+
+@WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
+async def get_workflow_version(
+    workflow: WorkflowRef,
+    ctx: Ctx,
+    version: VersionRef = "newest",
+    form: Form = "graph",
+    page: PageNumber = 1,
+) -> WorkflowView:
+    """Show one version of a workflow, by default the newest published: what runs without a version use."""
+    app = app_of(ctx)
+    workflow_id = await resolve_workflow(app, workflow)
+    found = await read_version(app, workflow_id, version)
+    return workflow_view(workflow_id, found, form=form, page=page, limit=app.settings.answer_chars)
+
+
+async def read_version(app: App, workflow_id: str, wanted: str) -> WorkflowVersion:
+    """A version with its steps, by number, ``draft``, ``newest`` or id.
+
+    Raises:
+        Refusal: there is no such version; the text lists what there is.
+    """
+    if not wanted.isdecimal() and wanted not in ("draft", "newest"):
+        return await app.api.get_workflow_version(workflow_id, wanted)
+    versions = await all_versions(app, workflow_id)
+    chosen = newest(versions) if wanted == "newest" else next((v for v in versions if v.version == wanted), None)
+    if chosen is None:
+        there = ", ".join(quote(each.version, 20) for each in versions[:20]) or "none"
+        raise Refusal(f"The workflow has no version {quote(wanted, 20)}. It has: {there}.")
+    return await app.api.get_workflow_version(workflow_id, chosen.id)
+
+
+async def all_versions(app: App, workflow_id: str) -> list[WorkflowVersionSummary]:
+    """A workflow's versions, as many as the operator lets one call read."""
+    versions: list[WorkflowVersionSummary] = []
+    token: str | None = None
+    for _ in range(app.settings.walk_pages):
+        page = await app.api.list_workflow_versions(
+            workflow_id, sort_dir="desc", next_page_token=token, max_page_size=100
+        )
+        versions += page.data
+        token = page.next_page_token
+        if not token:
+            break
+    return versions
+
+
+def newest(versions: list[WorkflowVersionSummary]) -> WorkflowVersionSummary | None:
+    """The published version with the highest number; None when none is published."""
+    published = [each for each in versions if each.version.isdecimal()]
+    return max(published, key=lambda each: int(each.version), default=None)
+
+
+_WORKFLOW_DEFAULTS: dict[str, Any] = {"sort_by": "createdAt", "sort_dir": "desc", "page_size": 50}
+
+
+def _changed(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value != defaults[name]}
