@@ -1,0 +1,29 @@
+"""What the docs list is what the code has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from extend_mcp.server import TOOLSETS
+from extend_mcp.settings import DEFAULT_TOOLSETS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_table_of_tools_is_the_tools() -> None:
+    """docs/tools.md holds these lines, in this order; print them with ``tools_table``."""
+    assert "\n".join(tools_table()) in (ROOT / "docs" / "tools.md").read_text()
+
+
+def tools_table() -> list[str]:
+    """A row a tool, from the tools themselves."""
+    rows = ["| Toolset | Tool | What a model is told of it | Writes |", "|---|---|---|---|"]
+    for toolset in TOOLSETS.values():
+        group = f"`{toolset.name}`" + (" (default)" if toolset.name in DEFAULT_TOOLSETS else "")
+        for tool in toolset.tools:
+            assert tool.annotations
+            writes = "no" if tool.annotations.read_only_hint else "yes"
+            if tool.annotations.destructive_hint:
+                writes += ", asks a person"
+            rows.append(f"| {group} | `{tool.name}` | {tool.description.replace('|', '/')} | {writes} |")
+    return rows
