@@ -17,6 +17,7 @@ from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
 from extend_mcp.sandbox.faults import FaultBook
 from extend_mcp.sandbox.gate import LoggedRequest
 from extend_mcp.sandbox.plan import RunPlan
+from extend_mcp.sandbox.player import play
 from extend_mcp.sandbox.scenarios import load_scenario
 from extend_mcp.sandbox.scenarios.blueprints import generic_steps
 from extend_mcp.sandbox.scenarios.documents import page_count
@@ -90,7 +91,11 @@ class Sandbox:
             now = self.catch_up()
             run_id = self.ids("workflow_run_")
             inputs = [FileInput(given.known or self._new_file(given, now), text=given.text) for given in request.files]
-            steps = request.workflow.blueprint(inputs[0], self.ids, now)
+            blueprint = request.workflow.blueprint_of(request.version)
+            if blueprint:
+                steps = blueprint(inputs[0], self.ids, now)
+            else:
+                steps = play(request.workflow.steps[request.version["id"]], inputs[0], self.ids, now)
             run = wire.workflow_run(
                 run_id,
                 request.workflow.summary,

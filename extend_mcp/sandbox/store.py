@@ -28,25 +28,61 @@ Blueprint = Callable[[FileInput, IdMaker, datetime], tuple[PlannedStep, ...]]
 """Lays out the steps that a workflow takes for one file, created at the given time."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Workflow:
-    """A workflow: its summary, its versions (oldest first, draft last), and the steps its runs take."""
+    """A workflow: its summary, the summaries of its versions (oldest first, draft last), and their steps by id.
+
+    Versions that a scenario made run by its blueprint; all others, by their steps.
+    """
 
     summary: JsonObject
-    versions: tuple[JsonObject, ...]
-    blueprint: Blueprint
+    versions: list[JsonObject]
+    blueprint: Blueprint | None
+    steps: dict[str, list[JsonObject]]
+    made_here: set[str] = field(default_factory=set)
+    """Ids of the versions whose steps were given through the API."""
 
     @property
     def id(self) -> str:
         """The workflow's id."""
         return str(self.summary["id"])
 
+    @property
+    def draft_steps(self) -> list[JsonObject]:
+        """The steps of the draft."""
+        return self.steps[self.versions[-1]["id"]]
+
     def version(self, name: str | None) -> JsonObject | None:
         """Find a version; without a name the newest published one, or the draft if none is published."""
         if name is not None:
             return next((version for version in self.versions if version["version"] == name), None)
         published = [version for version in self.versions if version["version"] != "draft"]
-        return (published or list(self.versions))[-1]
+        return (published or self.versions)[-1]
+
+    def blueprint_of(self, version: JsonObject) -> Blueprint | None:
+        """The scenario's blueprint, if this version is the scenario's own."""
+        return None if version["id"] in self.made_here else self.blueprint
+
+    def version_in_full(self, version: JsonObject) -> JsonObject:
+        """Return a version with its steps."""
+        return version | {"steps": self.steps[version["id"]]}
+
+    def whole(self) -> JsonObject:
+        """Return the workflow with its draft."""
+        return self.summary | {"draftVersion": self.version_in_full(self.versions[-1])}
+
+    def change_draft(self, steps: list[JsonObject]) -> None:
+        """Replace the draft's steps."""
+        draft = self.versions[-1]["id"]
+        self.steps[draft] = steps
+        self.made_here.add(draft)
+
+    def publish(self, version: JsonObject, steps: list[JsonObject], *, from_draft: bool) -> None:
+        """Add a published version."""
+        if not from_draft or self.versions[-1]["id"] in self.made_here:
+            self.made_here.add(version["id"])
+        self.steps[version["id"]] = steps
+        self.versions.insert(len(self.versions) - 1, version)
 
 
 @dataclass

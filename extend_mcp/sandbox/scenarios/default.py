@@ -211,6 +211,7 @@ def _schedule(
     batch: str | None,
 ) -> None:
     item = case.item(FileInput(wire.file_summary(ids("file_"), case.file, case.pages, created)))
+    assert workflow.blueprint
     plan = RunPlan(workflow.blueprint(item, ids, created), queue_seconds=case.queued).paced(case.pace)
     if case.fails_at and case.failure:
         plan = plan.failing(case.fails_at, case.failure)
