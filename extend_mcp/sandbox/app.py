@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from extend_mcp.sandbox.control import control_routes
-from extend_mcp.sandbox.files_api import file_routes
+from extend_mcp.sandbox.files_api import download_routes, file_routes
 from extend_mcp.sandbox.gate import Gate
 from extend_mcp.sandbox.routing import ERROR_ANSWERS
 from extend_mcp.sandbox.runs_api import run_routes
@@ -26,6 +26,6 @@ def build_app(sandbox: "Sandbox") -> Starlette:
         *webhook_routes(sandbox),
     ]
     api = Starlette(routes=routes, exception_handlers=ERROR_ANSWERS)
-    control = Starlette(routes=control_routes(sandbox), exception_handlers=ERROR_ANSWERS)
+    control = Starlette(routes=[*control_routes(sandbox), *download_routes(sandbox)], exception_handlers=ERROR_ANSWERS)
     api.router.redirect_slashes = control.router.redirect_slashes = False
     return Starlette(routes=[Mount("/_sandbox", control), Mount("/", Gate(api, sandbox))])

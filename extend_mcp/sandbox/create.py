@@ -2,11 +2,11 @@
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
+from extend_mcp.sandbox.reader import BodyReader
 from extend_mcp.sandbox.settings import SandboxSettings
 from extend_mcp.sandbox.store import Store, Workflow
 
@@ -32,6 +32,8 @@ class RunRequest:
     version: JsonObject
     files: tuple[GivenFile, ...]
     metadata: JsonObject
+    outputs: dict[str, JsonObject] = field(default_factory=dict)
+    """Outputs that replace those of processors, by processor id."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ class RunUpdate:
     metadata: JsonObject
 
 
-class RunRequestReader:
+class RunRequestReader(BodyReader):
     """Reads create requests against what the store knows."""
 
     def __init__(self, store: Store, settings: SandboxSettings) -> None:
+        super().__init__(settings.validation_status)
         self._store = store
         self._settings = settings
 
@@ -55,17 +58,17 @@ class RunRequestReader:
         Raises:
             ApiError: the body breaks a rule, or names a workflow or file that does not exist.
         """
-        body = self._object(body, "body")
-        workflow, version = self._workflow(self._object(body.get("workflow"), "workflow"))
+        body = self.read_object(body, "body")
+        workflow, version = self._workflow(self.read_object(body.get("workflow"), "workflow"))
         metadata = self._metadata(body.get("metadata"), "metadata")
         self._secrets(body.get("secrets"), "secrets")
         self._priority(body.get("priority"))
         file, package = body.get("file"), body.get("package")
         if (file is None) == (package is None):
-            self._refuse("Exactly one of file and package must be given", "file")
-        self._outputs(body.get("outputs"), with_package=package is not None)
+            self.refuse("Exactly one of file and package must be given", "file")
+        outputs = self._outputs(body.get("outputs"), with_package=package is not None)
         files = self._package(package) if file is None else (self._file(file, "file", text_allowed=True),)
-        return RunRequest(workflow, version, files, metadata)
+        return RunRequest(workflow, version, files, metadata, outputs)
 
     def read_batch(self, body: object) -> list[RunRequest]:
         """Check the parsed body of a batch: one request per input, none accepted unless all are good.
@@ -73,16 +76,16 @@ class RunRequestReader:
         Raises:
             ApiError: the body breaks a rule, or names a workflow or file that does not exist.
         """
-        body = self._object(body, "body")
-        workflow, version = self._workflow(self._object(body.get("workflow"), "workflow"))
+        body = self.read_object(body, "body")
+        workflow, version = self._workflow(self.read_object(body.get("workflow"), "workflow"))
         self._priority(body.get("priority"))
-        inputs = self._array(body.get("inputs"), "inputs")
+        inputs = self.read_array(body.get("inputs"), "inputs")
         if not 1 <= len(inputs) <= _MOST_INPUTS:
-            self._refuse(f"Expected 1 to {_MOST_INPUTS} inputs", "inputs")
+            self.refuse(f"Expected 1 to {_MOST_INPUTS} inputs", "inputs")
         requests = []
         for index, item in enumerate(inputs):
             path = f"inputs.{index}"
-            entry = self._object(item, path)
+            entry = self.read_object(item, path)
             file = self._file(entry.get("file"), f"{path}.file", text_allowed=True)
             self._secrets(entry.get("secrets"), f"{path}.secrets")
             metadata = self._metadata(entry.get("metadata"), f"{path}.metadata")
@@ -95,8 +98,8 @@ class RunRequestReader:
         Raises:
             ApiError: the body breaks a rule.
         """
-        body = self._object(body, "body")
-        name = None if body.get("name") is None else self._text(body["name"], "name")
+        body = self.read_object(body, "body")
+        name = None if body.get("name") is None else self.read_text(body["name"], "name")
         return RunUpdate(name, self._metadata(body.get("metadata"), "metadata"))
 
     def check_metadata(self, metadata: JsonObject) -> None:
@@ -109,103 +112,87 @@ class RunRequestReader:
 
     def _secrets(self, secrets: object, path: str) -> None:
         if secrets is not None:
-            self._object(secrets, path)
+            self.read_object(secrets, path)
 
     def _priority(self, priority: object) -> None:
         if priority is not None and (type(priority) is not int or not 1 <= priority <= 100):
-            self._refuse("Expected an integer from 1 to 100", "priority")
+            self.refuse("Expected an integer from 1 to 100", "priority")
 
     def _workflow(self, reference: JsonObject) -> tuple[Workflow, JsonObject]:
-        workflow = self._store.workflows.get(self._text(reference.get("id"), "workflow.id"))
+        workflow = self._store.workflows.get(self.read_text(reference.get("id"), "workflow.id"))
         if workflow is None:
             raise ApiError(404, "Workflow not found")
         name = reference.get("version")
-        version = workflow.version(None if name is None else self._text(name, "workflow.version"))
+        version = workflow.version(None if name is None else self.read_text(name, "workflow.version"))
         if version is None:
-            self._refuse("Unknown workflow version", "workflow.version")
+            self.refuse("Unknown workflow version", "workflow.version")
         return workflow, version
 
     def _metadata(self, metadata: object, path: str) -> JsonObject:
         if metadata is None:
             return {}
-        metadata = self._object(metadata, path)
+        metadata = self.read_object(metadata, path)
         text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False)
         if len(text.encode("utf-8", "surrogatepass")) > _METADATA_LIMIT:
-            self._refuse("Metadata must not exceed 10 KB", path)
+            self.refuse("Metadata must not exceed 10 KB", path)
         tags = metadata.get(_USAGE_TAGS)
         if tags is None:
             return metadata
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            self._refuse("Expected an array of strings", f"{path}.{_USAGE_TAGS}")
+            self.refuse("Expected an array of strings", f"{path}.{_USAGE_TAGS}")
         return metadata | {_USAGE_TAGS: [re.sub(r"[^A-Za-z0-9_-]", "", tag) for tag in tags]}
 
-    def _outputs(self, outputs: object, *, with_package: bool) -> None:
+    def _outputs(self, outputs: object, *, with_package: bool) -> dict[str, JsonObject]:
         if outputs is None:
-            return
+            return {}
         if with_package:
-            self._refuse("Outputs cannot be combined with a package", "outputs")
-        for index, item in enumerate(self._array(outputs, "outputs")):
-            override = self._object(item, f"outputs.{index}")
-            self._text(override.get("processorId"), f"outputs.{index}.processorId")
-            self._object(override.get("output"), f"outputs.{index}.output")
+            self.refuse("Outputs cannot be combined with a package", "outputs")
+        found = {}
+        for index, item in enumerate(self.read_array(outputs, "outputs")):
+            override = self.read_object(item, f"outputs.{index}")
+            processor = self.read_text(override.get("processorId"), f"outputs.{index}.processorId")
+            found[processor] = self.read_object(override.get("output"), f"outputs.{index}.output")
+        return found
 
     def _package(self, package: object) -> tuple[GivenFile, ...]:
-        items = self._array(self._object(package, "package").get("files"), "package.files")
+        items = self.read_array(self.read_object(package, "package").get("files"), "package.files")
         if not 2 <= len(items) <= 50:
-            self._refuse("Expected 2 to 50 files", "package.files")
+            self.refuse("Expected 2 to 50 files", "package.files")
         files = tuple(
             self._file(item, f"package.files.{index}", text_allowed=False) for index, item in enumerate(items)
         )
         sources = [item.get("id") or item.get("url") for item in items]
         if len(set(sources)) < len(sources):
-            self._refuse("The same file is given twice", "package.files")
+            self.refuse("The same file is given twice", "package.files")
         return files
 
     def _file(self, given: object, path: str, *, text_allowed: bool) -> GivenFile:
-        given = self._object(given, path)
+        given = self.read_object(given, path)
         kinds = [kind for kind in ("url", "id", "text") if given.get(kind) is not None]
         if len(kinds) != 1 or (kinds == ["text"] and not text_allowed):
-            self._refuse(f"Expected one of url, id{', text' if text_allowed else ''}", path)
-        name = None if given.get("name") is None else self._text(given["name"], f"{path}.name")
+            self.refuse(f"Expected one of url, id{', text' if text_allowed else ''}", path)
+        name = None if given.get("name") is None else self.read_text(given["name"], f"{path}.name")
         if kinds == ["id"]:
-            file = self._store.files.get(self._text(given["id"], f"{path}.id"))
+            file = self._store.files.get(self.read_text(given["id"], f"{path}.id"))
             if file is None:
                 raise InvalidFieldError(self._settings.unknown_file_status, "File not found", f"{path}.id")
             return GivenFile(str(file.get("name", "file")), known=file)
         if kinds == ["text"]:
-            return GivenFile(name or "input.txt", text=self._text(given["text"], f"{path}.text"))
+            return GivenFile(name or "input.txt", text=self.read_text(given["text"], f"{path}.text"))
         url = self._url(given["url"], f"{path}.url")
         if given.get("settings") is not None:
-            password = self._object(given["settings"], f"{path}.settings").get("password")
+            password = self.read_object(given["settings"], f"{path}.settings").get("password")
             if password is not None:
-                self._text(password, f"{path}.settings.password")
+                self.read_text(password, f"{path}.settings.password")
         return GivenFile(name or unquote(url.rpartition("/")[2]) or "document.pdf")
 
     def _url(self, value: object, path: str) -> str:
-        text = self._text(value, path)
+        text = self.read_text(value, path)
         try:
             parts = urlsplit(text)
             usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
         except ValueError:
             usable = False
         if not usable:
-            self._refuse("Invalid URL", path)
+            self.refuse("Invalid URL", path)
         return parts.path
-
-    def _object(self, value: object, path: str) -> JsonObject:
-        if not isinstance(value, dict):
-            self._refuse("Required" if value is None else "Expected an object", path)
-        return value
-
-    def _array(self, value: object, path: str) -> list[Any]:
-        if not isinstance(value, list):
-            self._refuse("Required" if value is None else "Expected an array", path)
-        return value
-
-    def _text(self, value: object, path: str) -> str:
-        if not isinstance(value, str) or not value:
-            self._refuse("Required" if value is None else "Expected a non-empty string", path)
-        return value
-
-    def _refuse(self, message: str, path: str) -> NoReturn:
-        raise InvalidFieldError(self._settings.validation_status, message, path)

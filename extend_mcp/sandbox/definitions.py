@@ -5,9 +5,9 @@ Rules: Extend API reference, WorkflowStepDefinition. What the reference leaves o
 
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
 
-from extend_mcp.sandbox.errors import InvalidFieldError, JsonObject
+from extend_mcp.sandbox.errors import JsonObject
+from extend_mcp.sandbox.reader import BodyReader
 
 SIMPLE = frozenset(
     {
@@ -38,11 +38,8 @@ DEFERRABLE = frozenset(
 _PINNED = re.compile(r"draft|[0-9]+(\.[0-9]+)*")
 
 
-class DefinitionReader:
-    """Checks definitions; refusals have this HTTP status."""
-
-    def __init__(self, status: int) -> None:
-        self._status = status
+class DefinitionReader(BodyReader):
+    """Checks definitions."""
 
     def check(self, steps: object, *, deploying: bool) -> list[JsonObject]:
         """Return the steps if they can be kept, or deployed.
@@ -51,78 +48,78 @@ class DefinitionReader:
             InvalidFieldError: they break a rule.
         """
         if not isinstance(steps, list) or not steps:
-            self._refuse("Expected a non-empty array", "steps")
+            self.refuse("Expected a non-empty array", "steps")
         kinds: dict[str, str] = {}
         for index, step in enumerate(steps):
             path = f"steps.{index}"
-            self._object(step, path)
-            name = self._text(step.get("name"), f"{path}.name")
+            self.read_object(step, path)
+            name = self.read_text(step.get("name"), f"{path}.name")
             if name in kinds:
-                self._refuse("Step names must be unique", f"{path}.name")
+                self.refuse("Step names must be unique", f"{path}.name")
             if step.get("type") not in TYPES:
-                self._refuse("Unknown step type", f"{path}.type")
+                self.refuse("Unknown step type", f"{path}.type")
             kinds[name] = step["type"]
         for kind in ("TRIGGER", "PARSE"):
             if list(kinds.values()).count(kind) != 1:
-                self._refuse(f"Expected exactly one {kind} step", "steps")
+                self.refuse(f"Expected exactly one {kind} step", "steps")
         for index, step in enumerate(steps):
             self._step(step, f"steps.{index}", kinds, deploying=deploying)
         for index, step in enumerate(steps):
             if step["name"] not in ending(steps):
-                self._refuse("The step leads into a cycle that cannot end", f"steps.{index}.next")
+                self.refuse("The step leads into a cycle that cannot end", f"steps.{index}.next")
         return steps
 
     def _step(self, step: JsonObject, path: str, kinds: dict[str, str], *, deploying: bool) -> None:
         kind, config, leads = step["type"], step.get("config"), step.get("next")
-        leads = [] if leads is None else self._array(leads, f"{path}.next")
+        leads = [] if leads is None else self.read_array(leads, f"{path}.next")
         if config is None and kind in DEFERRABLE:
             if leads:
-                self._refuse("next can only be set when config is present", f"{path}.next")
+                self.refuse("next can only be set when config is present", f"{path}.next")
             if deploying:
-                self._refuse("The step is not configured", f"{path}.config")
+                self.refuse("The step is not configured", f"{path}.config")
         elif config is None and kind == "CONDITIONAL":
-            self._refuse("Required", f"{path}.config")
+            self.refuse("Required", f"{path}.config")
         elif config is not None and kind not in WITHOUT_CONFIG:
-            _CONFIGS[kind](self, self._object(config, f"{path}.config"), f"{path}.config")
+            _CONFIGS[kind](self, self.read_object(config, f"{path}.config"), f"{path}.config")
         if kind == "WEBHOOK_RESPONSE" and leads:
-            self._refuse("Nothing follows a WEBHOOK_RESPONSE", f"{path}.next")
+            self.refuse("Nothing follows a WEBHOOK_RESPONSE", f"{path}.next")
         for place, entry in enumerate(leads):
             where = f"{path}.next.{place}"
-            target = self._text(self._object(entry, where).get("step"), f"{where}.step")
+            target = self.read_text(self.read_object(entry, where).get("step"), f"{where}.step")
             if target not in kinds or kinds[target] == "TRIGGER":
-                self._refuse("No such step to route to", f"{where}.step")
+                self.refuse("No such step to route to", f"{where}.step")
             if kind in CHOOSING:
                 self._choice(step, entry, CHOOSING[kind], where)
         if kind == "TRIGGER" and [kinds[entry["step"]] for entry in leads] != ["PARSE"]:
-            self._refuse("TRIGGER must route to the PARSE step alone", f"{path}.next")
+            self.refuse("TRIGGER must route to the PARSE step alone", f"{path}.next")
 
     def _choice(self, step: JsonObject, entry: JsonObject, key: str, path: str) -> None:
-        chosen = self._text(entry.get(key), f"{path}.{key}")
+        chosen = self.read_text(entry.get(key), f"{path}.{key}")
         known = declared(step)
         if known is not None and chosen not in known:
-            self._refuse("Not among the ids of this step", f"{path}.{key}")
+            self.refuse("Not among the ids of this step", f"{path}.{key}")
 
     def _source(self, config: JsonObject, path: str, kind: str, *, latest: bool) -> JsonObject | None:
         """Check that a step names one processor, saved or inline, and return the inline one."""
         saved, inline = config.get(kind), config.get(f"{kind}Config")
         if (saved is None) == (inline is None):
-            self._refuse(f"Expected exactly one of {kind} and {kind}Config", path)
+            self.refuse(f"Expected exactly one of {kind} and {kind}Config", path)
         if saved is not None:
             self._reference(saved, f"{path}.{kind}", latest=latest)
             return None
-        return self._object(inline, f"{path}.{kind}Config")
+        return self.read_object(inline, f"{path}.{kind}Config")
 
     def _reference(self, saved: object, path: str, *, latest: bool) -> None:
-        saved = self._object(saved, path)
-        self._text(saved.get("id"), f"{path}.id")
-        version = self._text(saved.get("version"), f"{path}.version")
+        saved = self.read_object(saved, path)
+        self.read_text(saved.get("id"), f"{path}.id")
+        version = self.read_text(saved.get("version"), f"{path}.version")
         if not _PINNED.fullmatch(version) and not (latest and version == "latest"):
-            self._refuse("Unsupported version", f"{path}.version")
+            self.refuse("Unsupported version", f"{path}.version")
 
     def _extract(self, config: JsonObject, path: str) -> None:
         inline = self._source(config, path, "extractor", latest=True)
         if inline is not None:
-            self._object(inline.get("schema"), f"{path}.extractorConfig.schema")
+            self.read_object(inline.get("schema"), f"{path}.extractorConfig.schema")
 
     def _classify(self, config: JsonObject, path: str) -> None:
         self._kinds(self._source(config, path, "classifier", latest=False), f"{path}.classifierConfig.classifications")
@@ -137,112 +134,90 @@ class DefinitionReader:
             for index, item in enumerate(items):
                 for key in ("type", "description"):
                     if not isinstance(item.get(key), str):
-                        self._refuse("Expected a string", f"{path}.{index}.{key}")
+                        self.refuse("Expected a string", f"{path}.{index}.{key}")
 
     def _conditional(self, config: JsonObject, path: str) -> None:
         items = self._items(config.get("conditions"), f"{path}.conditions")
         self._unique_ids(items, f"{path}.conditions", reserved=())
         for index, item in enumerate(items):
             where = f"{path}.conditions.{index}"
-            self._one_of(item.get("type"), ("IF", "ELSE_IF", "ELSE"), f"{where}.type")
+            self.read_one_of(item.get("type"), ("IF", "ELSE_IF", "ELSE"), f"{where}.type")
             if item.get("operation") is not None:
                 operations = ("EQUALS", "GTE", "LTE", "IS_NULL", "CONTAINS", "NO_OP")
-                self._one_of(item["operation"], operations, f"{where}.operation")
+                self.read_one_of(item["operation"], operations, f"{where}.operation")
 
     def _conditional_extract(self, config: JsonObject, path: str) -> None:
         rules = self._items(config.get("rules"), f"{path}.rules")
         for index, rule in enumerate(rules):
-            self._text(rule.get("formula"), f"{path}.rules.{index}.formula")
+            self.read_text(rule.get("formula"), f"{path}.rules.{index}.formula")
             self._reference(rule.get("extractor"), f"{path}.rules.{index}.extractor", latest=True)
         if rules[-1]["formula"] != "TRUE":
-            self._refuse("The last formula must be TRUE", path)
+            self.refuse("The last formula must be TRUE", path)
 
     def _rules(self, config: JsonObject, path: str) -> None:
         for index, rule in enumerate(self._items(config.get("rules"), f"{path}.rules")):
-            self._text(rule.get("name"), f"{path}.rules.{index}.name")
-            self._text(rule.get("formula"), f"{path}.rules.{index}.formula")
+            self.read_text(rule.get("name"), f"{path}.rules.{index}.name")
+            self.read_text(rule.get("formula"), f"{path}.rules.{index}.formula")
 
     def _blocks(self, config: JsonObject, path: str) -> None:
         for index, block in enumerate(self._items(config.get("blocks"), f"{path}.blocks")):
             self._block(block, f"{path}.blocks.{index}")
 
     def _block(self, block: JsonObject, path: str) -> None:
-        self._one_of(block.get("blockType"), ("code", "semantic"), path)
-        self._text(block.get("name"), f"{path}.name")
+        self.read_one_of(block.get("blockType"), ("code", "semantic"), path)
+        self.read_text(block.get("name"), f"{path}.name")
         kind = block["blockType"]
-        inner = self._object(block.get(kind), f"{path}.{kind}")
+        inner = self.read_object(block.get(kind), f"{path}.{kind}")
         for key in ("language", "code") if kind == "code" else ("promptText",):
             if not isinstance(inner.get(key), str):
-                self._refuse("Expected a string", f"{path}.{kind}.{key}")
+                self.refuse("Expected a string", f"{path}.{kind}.{key}")
 
     def _router(self, config: JsonObject, path: str) -> None:
         branches = self._items(config.get("branches"), f"{path}.branches")
         self._unique_ids(branches, f"{path}.branches", reserved=("otherwise",))
         for index, branch in enumerate(branches):
             if branch.get("block") is not None:
-                block = self._object(branch["block"], f"{path}.branches.{index}.block")
+                block = self.read_object(branch["block"], f"{path}.branches.{index}.block")
                 self._block(block, f"{path}.branches.{index}.block")
 
     def _external(self, config: JsonObject, path: str) -> None:
-        options = self._object(config.get("requestOptions"), f"{path}.requestOptions")
+        options = self.read_object(config.get("requestOptions"), f"{path}.requestOptions")
         where = f"{path}.requestOptions"
-        if not re.match(r"https?://.", self._text(options.get("url"), f"{where}.url")):
-            self._refuse("Expected an http address", f"{where}.url")
-        self._one_of(options.get("method"), ("GET", "POST", "PUT"), f"{where}.method")
+        if not re.match(r"https?://.", self.read_text(options.get("url"), f"{where}.url")):
+            self.refuse("Expected an http address", f"{where}.url")
+        self.read_one_of(options.get("method"), ("GET", "POST", "PUT"), f"{where}.method")
         if options.get("contentType") is not None:
-            self._one_of(options["contentType"], ("application/json", "text/plain"), f"{where}.contentType")
+            self.read_one_of(options["contentType"], ("application/json", "text/plain"), f"{where}.contentType")
         self._behaviour(config, path)
 
     def _behaviour(self, config: JsonObject, path: str) -> None:
         if config.get("failureBehavior") is not None:
-            self._one_of(config["failureBehavior"], ("CONTINUE", "EXIT"), f"{path}.failureBehavior")
+            self.read_one_of(config["failureBehavior"], ("CONTINUE", "EXIT"), f"{path}.failureBehavior")
 
     def _merge(self, config: JsonObject, path: str) -> None:
         if config.get("mergeOrder") is not None:
             orders = ("confidence", "alphabetic", "first_to_execute", "last_to_execute")
-            self._one_of(config["mergeOrder"], orders, f"{path}.mergeOrder")
+            self.read_one_of(config["mergeOrder"], orders, f"{path}.mergeOrder")
 
     def _parse(self, config: JsonObject, path: str) -> None:
         if config.get("parseConfig") is not None:
-            self._object(config["parseConfig"], f"{path}.parseConfig")
+            self.read_object(config["parseConfig"], f"{path}.parseConfig")
 
     def _items(self, value: object, path: str) -> list[JsonObject]:
-        items = self._array(value, path)
+        items = self.read_array(value, path)
         if not items:
-            self._refuse("Expected at least one", path)
+            self.refuse("Expected at least one", path)
         for index, item in enumerate(items):
-            self._object(item, f"{path}.{index}")
+            self.read_object(item, f"{path}.{index}")
         return items
 
     def _unique_ids(self, items: list[JsonObject], path: str, *, reserved: tuple[str, ...]) -> None:
         seen: set[str] = set(reserved)
         for index, item in enumerate(items):
-            given = self._text(item.get("id"), f"{path}.{index}.id")
+            given = self.read_text(item.get("id"), f"{path}.{index}.id")
             if given in seen:
-                self._refuse("Ids must be unique and not reserved", f"{path}.{index}.id")
+                self.refuse("Ids must be unique and not reserved", f"{path}.{index}.id")
             seen.add(given)
-
-    def _one_of(self, value: object, options: tuple[str, ...], path: str) -> None:
-        if value not in options:
-            self._refuse(f"Expected one of {'|'.join(options)}", path)
-
-    def _object(self, value: object, path: str) -> JsonObject:
-        if not isinstance(value, dict):
-            self._refuse("Required" if value is None else "Expected an object", path)
-        return value
-
-    def _array(self, value: object, path: str) -> list[Any]:
-        if not isinstance(value, list):
-            self._refuse("Required" if value is None else "Expected an array", path)
-        return value
-
-    def _text(self, value: object, path: str) -> str:
-        if not isinstance(value, str) or not value:
-            self._refuse("Required" if value is None else "Expected a non-empty string", path)
-        return value
-
-    def _refuse(self, message: str, path: str) -> NoReturn:
-        raise InvalidFieldError(self._status, message, path)
 
 
 _CONFIGS: dict[str, Callable[[DefinitionReader, JsonObject, str], None]] = {

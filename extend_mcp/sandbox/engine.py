@@ -1,7 +1,7 @@
 """Moves runs through their life. Nothing runs in the background: due moves are played when time is read."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import count
 
@@ -183,7 +183,9 @@ class Engine:
             failure=failure,
             parse_run_id=_parse_run_id(record),
         )
-        result = step.build_result(moment)
+        result = _overridden(step.build_result(moment), record.plan.outputs)
+        for file in () if failure else step.makes:
+            self._store.files.setdefault(str(file["id"]), file)
         record.planned_step_runs[index].update(status="FAILED" if failure else "PROCESSED", result=result)
         record.next_step = index + 1
         record.step_started_at = None
@@ -212,6 +214,14 @@ class Engine:
 def _step_runs(record: RunRecord) -> list[JsonObject]:
     found = record.run.get("stepRuns")
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _overridden(result: JsonObject | None, outputs: Mapping[str, JsonObject]) -> JsonObject | None:
+    for child in wire.child_runs(result):
+        processor = next((child[kind] for kind in ("extractor", "classifier", "splitter") if kind in child), None)
+        if processor and processor["id"] in outputs and "output" in child:
+            child["output"] = outputs[processor["id"]]
+    return result
 
 
 def _parse_run_id(record: RunRecord) -> str | None:

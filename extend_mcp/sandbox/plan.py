@@ -1,7 +1,7 @@
 """The script of one run: which steps it takes, how long each lasts, where it fails or waits for a person."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from extend_mcp.sandbox.dice import IdMaker
@@ -46,6 +46,8 @@ class PlannedStep:
     build_result: ResultBuilder
     needs_review: bool = False
     failure: Failure | None = None
+    makes: tuple[JsonObject, ...] = ()
+    """Files that exist once the step has ended: the parts of a split."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class RunPlan:
     """Set when the run fails before its first step."""
     cancelling_seconds: float | None = None
     """Overrides the sandbox's setting, for a big document that winds down slowly."""
+    outputs: Mapping[str, JsonObject] = field(default_factory=dict)
+    """Outputs that replace what processors make of the file, by processor id."""
 
     def paced(self, factor: float) -> "RunPlan":
         """Return the plan with every step lasting `factor` times as long."""

@@ -5,47 +5,102 @@ and `review` makes a check fail.
 """
 
 from collections import deque
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from extend_mcp.sandbox import wire
 from extend_mcp.sandbox.definitions import CHOOSING, declared
 from extend_mcp.sandbox.dice import Dice, IdMaker
 from extend_mcp.sandbox.errors import JsonObject
-from extend_mcp.sandbox.plan import PlannedStep, ResultBuilder
+from extend_mcp.sandbox.plan import PlannedStep, ResultBuilder, StepMoment
 from extend_mcp.sandbox.scenarios import step_results as results
-from extend_mcp.sandbox.scenarios.documents import Document, read_document
+from extend_mcp.sandbox.scenarios.documents import Document, Section, part_file, read_document
 from extend_mcp.sandbox.scenarios.failures import BY_WORD_IN_NAME
 from extend_mcp.sandbox.store import FileInput
 
+_JOINING = frozenset({"MERGE_EXTRACT", "COLLECT"})
+"""Steps that take the parts of a split together again."""
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """A step that is reached with a document; `after` is the place of the planned step before it, if any."""
+
+    step: JsonObject
+    document: Document
+    after: int | None
+
 
 def play(steps: list[JsonObject], item: FileInput, ids: IdMaker, created: datetime) -> tuple[PlannedStep, ...]:
-    """Plan a run of a definition that has been checked; each step runs at most once."""
-    document = read_document("invoice", item, created)
-    by_name = {step["name"]: step for step in steps}
-    queue = deque(step for step in steps if step["type"] == "TRIGGER")
-    planned: list[PlannedStep] = []
-    seen: set[str] = set()
-    while queue:
-        step = queue.popleft()
-        if step["name"] in seen:
-            continue
-        seen.add(step["name"])
+    """Plan a run of a definition that has been checked; each step runs at most once for a file or part."""
+    return _Player(steps, item, ids, created).plan()
+
+
+class _Player:
+    def __init__(self, steps: list[JsonObject], item: FileInput, ids: IdMaker, created: datetime) -> None:
+        self._by_name = {step["name"]: step for step in steps}
+        self._ids = ids
+        self._created = created
+        self._whole = read_document("invoice", item, created)
+        self._planned: list[PlannedStep] = []
+        self._next = deque(_Visit(step, self._whole, None) for step in steps if step["type"] == "TRIGGER")
+        # A join waits until all parts have come as far as they can.
+        self._joins: deque[_Visit] = deque()
+        self._seen: set[tuple[str, str]] = set()
+
+    def plan(self) -> tuple[PlannedStep, ...]:
+        while self._next or self._joins:
+            visit = self._next.popleft() if self._next else self._joins.popleft()
+            key = (visit.step["name"], visit.document.file["id"])
+            if key not in self._seen:
+                self._seen.add(key)
+                self._visit(visit)
+        return tuple(self._planned)
+
+    def _visit(self, visit: _Visit) -> None:
+        step, document = visit.step, visit.document
+        if step["type"] == "HUMAN_REVIEW" and visit.after is not None:
+            self._planned[visit.after] = replace(self._planned[visit.after], needs_review=True)
+        if step["type"] == "SPLIT":
+            self._split(step, document)
+            return
         chosen = _choose(step, document)
-        if step["type"] == "HUMAN_REVIEW" and planned:
-            planned[-1] = replace(planned[-1], needs_review=True)
-        build = _builder(step, document, chosen)
-        if build is not None:
-            planned.append(_planned(step, document, build))
+        build = _as_saved(step, _builder(step, document, chosen))
+        after = visit.after if build is None else self._add(_planned(step, document, build))
         key = CHOOSING.get(step["type"])
         for entry in step.get("next") or []:
             if key is None or entry[key] == chosen:
-                queue.append(by_name[entry["step"]])
-    return tuple(planned)
+                self._go(entry["step"], document, after)
+
+    def _split(self, step: JsonObject, document: Document) -> None:
+        kinds = _kinds(step, "splitterConfig", "splitClassifications")
+        parts = _cut(document, kinds, self._ids, self._created)
+        build = _as_saved(step, results.split(parts, kinds))
+        assert build
+        planned = _planned(step, document, build)
+        after = self._add(replace(planned, makes=tuple(part.file for part in parts)))
+        for part in parts:
+            piece = read_document("invoice", FileInput(part.file), self._created)
+            for entry in step.get("next") or []:
+                if entry["classificationId"] == part.classification_id:
+                    self._go(entry["step"], piece, after)
+
+    def _add(self, planned: PlannedStep) -> int:
+        self._planned.append(planned)
+        return len(self._planned) - 1
+
+    def _go(self, name: str, document: Document, after: int | None) -> None:
+        step = self._by_name[name]
+        if step["type"] in _JOINING:
+            self._joins.append(_Visit(step, self._whole, after))
+        else:
+            self._next.append(_Visit(step, document, after))
 
 
 def _planned(step: JsonObject, document: Document, build: ResultBuilder) -> PlannedStep:
-    name = str(document.file["name"]).lower()
+    name = document.name.lower()
     failure = next((each for word, each in BY_WORD_IN_NAME.items() if word in name), None)
     return PlannedStep(
         name=step["name"],
@@ -62,12 +117,38 @@ def _choose(step: JsonObject, document: Document) -> str | None:
     key = CHOOSING.get(step["type"])
     if key is None:
         return None
-    name = document.name.lower()
     if step["type"] in ("RULE_VALIDATION", "VALIDATION"):
-        return "fail" if "review" in name else "pass"
+        return "fail" if "review" in document.name.lower() else "pass"
     known = declared(step) or [entry[key] for entry in step.get("next") or []]
-    said = [each for each in known if each.lower() in name or each.lower().rpartition("_")[2] in name]
-    return next(iter([*said, *known]), None)
+    return next(iter([*_named(known, document), *known]), None)
+
+
+def _named(known: Sequence[str], document: Document) -> list[str]:
+    name = document.name.lower()
+    return [each for each in known if each.lower() in name or each.lower().rpartition("_")[2] in name]
+
+
+def _kinds(step: JsonObject, inline: str, key: str) -> list[JsonObject]:
+    """The classifications of a step: its own, or what its routing tells of a saved processor."""
+    own = ((step.get("config") or {}).get(inline) or {}).get(key)
+    if own is not None:
+        return list(own)
+    routed = dict.fromkeys(entry["classificationId"] for entry in step.get("next") or [])
+    return [{"id": each, "type": each.removeprefix("cls_"), "description": each} for each in routed or ["other"]]
+
+
+def _cut(document: Document, kinds: list[JsonObject], ids: IdMaker, created: datetime) -> list[results.Part]:
+    """Cut the pages into one part per kind: those that the name speaks of, or all but `other`."""
+    named = _named([kind["id"] for kind in kinds], document)
+    wanted = [kind for kind in kinds if kind["id"] in named or (not named and kind["type"] != "other")] or kinds
+    wanted = wanted[: document.pages]
+    length = document.pages // len(wanted)
+    parts = []
+    for place, kind in enumerate(wanted):
+        last = document.pages if place == len(wanted) - 1 else (place + 1) * length
+        section = Section(kind["type"], f"{kind['type']} {place + 1}", place * length + 1, last, {})
+        parts.append(results.Part(section, part_file(document.file, section, ids, created), kind["id"]))
+    return parts
 
 
 def _builder(step: JsonObject, document: Document, chosen: str | None) -> ResultBuilder | None:
@@ -83,11 +164,8 @@ def _builder(step: JsonObject, document: Document, chosen: str | None) -> Result
     if kind == "CONDITIONAL_EXTRACT":
         return results.extract(document.name, name, document.values)
     if kind == "CLASSIFY":
-        known = declared(step) or [chosen or "other"]
-        kinds = [each.removeprefix("cls_") for each in known]
-        return results.classify(document, kinds, (chosen or "other").removeprefix("cls_"), "The heading says so.")
-    if kind == "SPLIT":
-        return results.split(document, ())
+        known = _kinds(step, "classifierConfig", "classifications")
+        return results.classify(document, known, chosen or "other", "The heading says so.")
     if kind == "RULE_VALIDATION":
         return results.rules([results.Check(rule["name"], chosen == "pass") for rule in config.get("rules", [])])
     if kind == "VALIDATION":
@@ -100,6 +178,23 @@ def _builder(step: JsonObject, document: Document, chosen: str | None) -> Result
     if kind == "EXTERNAL_DATA_VALIDATION":
         return results.external_response(200, {"ok": True})
     return None
+
+
+def _as_saved(step: JsonObject, build: ResultBuilder | None) -> ResultBuilder | None:
+    """Let results name the saved processor that the step names."""
+    config = step.get("config") or {}
+    kind = next((each for each in ("extractor", "classifier", "splitter") if config.get(each)), None)
+    if build is None or kind is None:
+        return build
+
+    def build_named(moment: StepMoment) -> JsonObject | None:
+        result = build(moment)
+        for child in wire.child_runs(result):
+            child[kind] |= {"id": config[kind]["id"], "name": f"{kind} of {step['name']}"}
+            child[f"{kind}Version"] |= {f"{kind}Id": config[kind]["id"], "version": config[kind]["version"]}
+        return result
+
+    return build_named
 
 
 def _values(config: JsonObject, document: Document) -> JsonObject:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,22 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """One API call whose body and query have been read.
-
-    `raw` is the body as it came, for operations that take no JSON; `body` is None there.
-    """
+    """One API call whose body and query have been read; `form` is the body of an operation that takes a form."""
 
     query: dict[str, str]
     path: dict[str, str]
     body: Any = None
-    raw: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
+    form: dict[str, "str | FormFile"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FormFile:
+    """A file in a multipart form."""
+
+    name: str
+    content: bytes
 
 
 Operation = Callable[["Sandbox", Call], JsonObject]
 
 
-def route(sandbox: "Sandbox", method: str, path: str, operation: Operation, *, takes_json: bool = True) -> Route:
+def route(sandbox: "Sandbox", method: str, path: str, operation: Operation, *, takes_form: bool = False) -> Route:
     """Make a route of an operation.
 
     Args:
@@ -42,23 +47,36 @@ def route(sandbox: "Sandbox", method: str, path: str, operation: Operation, *, t
         method: the HTTP method.
         path: the path, with `{id}` for ids.
         operation: answers with a JSON object, or raises ApiError.
-        takes_json: whether a body is JSON; otherwise it is handed over as bytes.
+        takes_form: whether the body is a multipart form; otherwise it is JSON.
     """
 
     async def endpoint(request: Request) -> Response:
-        raw = await request.body()
+        form = await _read_form(request, sandbox) if takes_form else {}
+        raw = b"" if takes_form else await request.body()
         with sandbox.lock:
             sandbox.catch_up()
             call = Call(
                 query=query.single_values(request.query_params.multi_items(), sandbox.settings),
                 path=request.path_params,
-                body=_parse(raw, sandbox) if takes_json else None,
-                raw=b"" if takes_json else raw,
-                headers=dict(request.headers),
+                body=_parse(raw, sandbox),
+                form=form,
             )
             return json_response(operation(sandbox, call))
 
     return Route(path, endpoint, methods=[method])
+
+
+async def _read_form(request: Request, sandbox: "Sandbox") -> dict[str, "str | FormFile"]:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ApiError(sandbox.settings.validation_status, "Expected a multipart form; Path: body")
+    try:
+        async with request.form(max_files=1, max_fields=10) as form:
+            return {
+                name: FormFile(part.filename or "", await part.read()) if isinstance(part, UploadFile) else part
+                for name, part in form.items()
+            }
+    except HTTPException as error:
+        raise ApiError(sandbox.settings.validation_status, f"Malformed form: {error.detail}; Path: body") from error
 
 
 def _parse(raw: bytes, sandbox: "Sandbox") -> Any:

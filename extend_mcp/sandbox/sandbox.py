@@ -16,11 +16,11 @@ from extend_mcp.sandbox.engine import Engine
 from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
 from extend_mcp.sandbox.faults import FaultBook
 from extend_mcp.sandbox.gate import LoggedRequest
-from extend_mcp.sandbox.plan import RunPlan
+from extend_mcp.sandbox.plan import PlannedStep, RunPlan
 from extend_mcp.sandbox.player import play
 from extend_mcp.sandbox.scenarios import load_scenario
 from extend_mcp.sandbox.scenarios.blueprints import generic_steps
-from extend_mcp.sandbox.scenarios.documents import page_count
+from extend_mcp.sandbox.scenarios.documents import page_count, readable_text
 from extend_mcp.sandbox.settings import DEFAULT_SETTINGS, SandboxSettings
 from extend_mcp.sandbox.store import FileInput, RunRecord, Store
 
@@ -51,6 +51,8 @@ class Sandbox:
         self.store = Store()
         self.faults = FaultBook()
         self.log: list[LoggedRequest] = []
+        self.base_url = "http://sandbox"
+        """Where it is served; URLs in its answers lead there."""
         # Scenario runs lie in the past: the engine begins there and plays them up to the start.
         self.engine = Engine(self.store, self.ids, settings, now=self.started_at - _HISTORY)
         load_scenario(settings.scenario, self.store, self.engine, self.ids, self.started_at)
@@ -90,12 +92,8 @@ class Sandbox:
         with self.lock:
             now = self.catch_up()
             run_id = self.ids("workflow_run_")
-            inputs = [FileInput(given.known or self._new_file(given, now), text=given.text) for given in request.files]
-            blueprint = request.workflow.blueprint_of(request.version)
-            if blueprint:
-                steps = blueprint(inputs[0], self.ids, now)
-            else:
-                steps = play(request.workflow.steps[request.version["id"]], inputs[0], self.ids, now)
+            inputs = [self._file_input(given, now) for given in request.files]
+            steps = [step for item in inputs for step in self._steps_for(request, item, now)]
             run = wire.workflow_run(
                 run_id,
                 request.workflow.summary,
@@ -105,13 +103,21 @@ class Sandbox:
                 batch_id,
                 now,
             )
-            record = RunRecord(run, created_at=now, updated_at=now, plan=RunPlan(steps))
+            record = RunRecord(run, created_at=now, updated_at=now, plan=RunPlan(tuple(steps), outputs=request.outputs))
             self.engine.submit(record)
             return record
 
-    def _new_file(self, given: GivenFile, now: datetime) -> JsonObject:
-        pages = page_count(given.name, given.text)
-        return wire.file_summary(self.ids("file_"), given.name, pages, now)
+    def _file_input(self, given: GivenFile, now: datetime) -> FileInput:
+        if given.known is None:
+            pages = page_count(given.name, given.text)
+            return FileInput(wire.file_summary(self.ids("file_"), given.name, pages, now), text=given.text)
+        return FileInput(given.known, text=readable_text(given.name, self.store.uploads.get(given.known["id"])))
+
+    def _steps_for(self, request: RunRequest, item: FileInput, now: datetime) -> tuple[PlannedStep, ...]:
+        blueprint = request.workflow.blueprint_of(request.version)
+        if blueprint:
+            return blueprint(item, self.ids, now)
+        return play(request.workflow.steps[request.version["id"]], item, self.ids, now)
 
     def load_run(self, run: JsonObject, *, live: bool = False) -> RunRecord:
         """Keep a run exactly as given, in place of any run with its id.

@@ -35,6 +35,12 @@ class SandboxSettings:
     unknown_file_status: Literal[400, 404] = 404
     """Unknown: the HTTP status when a run is created from a file id that does not exist."""
 
+    largest_upload_bytes: int = 100_000_000
+    """Unknown: the largest file that can be uploaded, in bytes."""
+
+    webhook_retry_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 1800.0, 7200.0)
+    """Unknown: simulated seconds between the attempts to deliver an event; after the last one it is given up."""
+
     default_page_size: int = 20
     """Unknown: the number of list entries when `maxPageSize` is not given."""
 

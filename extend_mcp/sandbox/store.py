@@ -124,6 +124,8 @@ class Store:
         self.workflows: dict[str, Workflow] = {}
         self.runs: dict[str, RunRecord] = {}
         self.files: dict[str, JsonObject] = {}
+        self.uploads: dict[str, bytes] = {}
+        """What stands in the files that were uploaded, by file id."""
 
     def add_run(self, record: RunRecord) -> None:
         """Keep a run; one with the same id is replaced and its scheduled moves become void."""
@@ -135,6 +137,11 @@ class Store:
         for file in files if isinstance(files, list) else []:
             if isinstance(file, dict) and isinstance(file.get("id"), str):
                 self.files.setdefault(file["id"], file)
+
+    def delete_file(self, file_id: str) -> None:
+        """Forget a file; runs keep its summary."""
+        self.files.pop(file_id, None)
+        self.uploads.pop(file_id, None)
 
     def delete_run(self, record: RunRecord) -> None:
         """Forget a run; its scheduled moves become void."""

@@ -23,21 +23,17 @@ UNFINISHED_STEP_STATUSES = frozenset({"PENDING", "WAITING", "PROCESSING"})
 
 CHILD_RUN_KEYS = ("parseRun", "classifyRun", "splitRun", "extractRun")
 
-_FILE_TYPES = {
-    "pdf": "PDF",
-    "csv": "CSV",
-    "txt": "TXT",
-    "docx": "DOCX",
-    "xlsx": "EXCEL",
-    "xls": "EXCEL",
-    "xml": "XML",
-    "html": "HTML",
-    "png": "IMG",
-    "jpg": "IMG",
-    "jpeg": "IMG",
-    "tiff": "IMG",
-    "heic": "IMG",
+_EXTENSIONS = {
+    "PDF": "pdf",
+    "CSV": "csv",
+    "TXT": "txt md rtf eml",
+    "DOCX": "doc docx dotx odt wpd",
+    "EXCEL": "xls xlsx xltm xltx ods",
+    "XML": "xml",
+    "HTML": "html",
+    "IMG": "png jpg jpeg tiff tif svg heic heif bmp gif webp psd pcx",
 }
+_FILE_TYPES = {extension: kind for kind, extensions in _EXTENSIONS.items() for extension in extensions.split()}
 
 _SUMMARY_FIELDS = (
     "object",

@@ -7,6 +7,7 @@ from starlette.routing import BaseRoute
 from extend_mcp.sandbox import query, wire
 from extend_mcp.sandbox.definitions import DefinitionReader
 from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
+from extend_mcp.sandbox.reader import BodyReader
 from extend_mcp.sandbox.routing import Call, route
 from extend_mcp.sandbox.store import Workflow
 
@@ -48,7 +49,7 @@ def list_workflows(sandbox: "Sandbox", call: Call) -> JsonObject:
 
 def create_workflow(sandbox: "Sandbox", call: Call) -> JsonObject:
     """Create a workflow with a draft."""
-    body = _object(sandbox, call.body)
+    body = _body(sandbox, call)
     name = _name(sandbox, body, required=True)
     steps = _steps(sandbox, body, deploying=False) or _FIRST_STEPS
     now = sandbox.engine.now
@@ -66,7 +67,7 @@ def get_workflow(sandbox: "Sandbox", call: Call) -> JsonObject:
 
 def update_workflow(sandbox: "Sandbox", call: Call) -> JsonObject:
     """Rename a workflow, or replace the steps of its draft."""
-    workflow, body = _workflow(sandbox, call), _object(sandbox, call.body)
+    workflow, body = _workflow(sandbox, call), _body(sandbox, call)
     name, steps = _name(sandbox, body), _steps(sandbox, body, deploying=False)
     if name is not None:
         workflow.summary["name"] = name
@@ -93,7 +94,7 @@ def list_workflow_versions(sandbox: "Sandbox", call: Call) -> JsonObject:
 
 def deploy_workflow_version(sandbox: "Sandbox", call: Call) -> JsonObject:
     """Publish the draft, or the given steps, as the next version."""
-    workflow, body = _workflow(sandbox, call), _object(sandbox, call.body or {})
+    workflow, body = _workflow(sandbox, call), _body(sandbox, call) if call.body else {}
     name, given = _name(sandbox, body), _steps(sandbox, body, deploying=True)
     steps = given
     if steps is None:
@@ -122,19 +123,14 @@ def _workflow(sandbox: "Sandbox", call: Call) -> Workflow:
     return workflow
 
 
-def _object(sandbox: "Sandbox", body: object) -> JsonObject:
-    if not isinstance(body, dict):
-        raise InvalidFieldError(sandbox.settings.validation_status, "Expected an object", "body")
-    return body
+def _body(sandbox: "Sandbox", call: Call) -> JsonObject:
+    return BodyReader(sandbox.settings.validation_status).read_object(call.body, "body")
 
 
 def _name(sandbox: "Sandbox", body: JsonObject, *, required: bool = False) -> str | None:
-    name = body.get("name")
-    if name is None and not required:
+    if body.get("name") is None and not required:
         return None
-    if not isinstance(name, str) or not name:
-        raise InvalidFieldError(sandbox.settings.validation_status, "Expected a non-empty string", "name")
-    return name
+    return BodyReader(sandbox.settings.validation_status).read_text(body.get("name"), "name")
 
 
 def _steps(sandbox: "Sandbox", body: JsonObject, *, deploying: bool) -> list[JsonObject] | None:

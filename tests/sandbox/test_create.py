@@ -129,8 +129,11 @@ async def test_a_package_becomes_one_run(sandbox: Sandbox, api: httpx.AsyncClien
     body = {"workflow": {"id": workflow_id(sandbox)}, "package": {"files": files}}
     run = (await api.post("/workflow_runs", json=body)).json()
     assert len(run["files"]) == 50
-    sandbox.advance(600)
-    assert (await get(api, run["id"]))["status"] == "PROCESSED"
+    sandbox.advance(3600)
+    done = await get(api, run["id"])
+    assert done["status"] == "PROCESSED"
+    parsed = [step["files"][0]["id"] for step in done["stepRuns"] if step["stepType"] == "PARSE"]
+    assert parsed == [file["id"] for file in run["files"]]
 
 
 async def test_metadata_is_kept_and_tags_are_cleaned(sandbox: Sandbox, api: httpx.AsyncClient) -> None:

@@ -20,7 +20,7 @@ from extend_mcp.sandbox.dice import Dice, IdMaker
 from extend_mcp.sandbox.errors import JsonObject
 from extend_mcp.sandbox.plan import PlannedStep, ResultBuilder
 from extend_mcp.sandbox.scenarios import step_results as results
-from extend_mcp.sandbox.scenarios.documents import Document, Section, read_document
+from extend_mcp.sandbox.scenarios.documents import Document, part_file, read_document
 from extend_mcp.sandbox.scenarios.failures import BY_WORD_IN_NAME
 from extend_mcp.sandbox.scenarios.step_results import Check
 from extend_mcp.sandbox.store import Blueprint, FileInput
@@ -88,14 +88,14 @@ def _lay_out_invoice(document: Document, ids: IdMaker, created: datetime) -> lis
         ("large", "Total of 5,000 or more", f"The total is {values['total']}."),
         ("standard", "Total below 5,000", f"The total is {values['total']}."),
     )
-    kinds = ("invoice", "credit_note", "remittance_advice")
+    kinds = results.classifications("invoice", "credit_note", "remittance_advice")
     return [
         _parse(document),
         _step(
             document,
             "Classify document",
             "CLASSIFY",
-            results.classify(document, kinds, "invoice", "The header reads Invoice, and there is a due date."),
+            results.classify(document, kinds, "cls_invoice", "The header reads Invoice, and there is a due date."),
         ),
         _step(document, "Extract invoice", "EXTRACT", results.extract(document.name, "Invoice Extractor", values)),
         _step(
@@ -113,7 +113,10 @@ def _lay_out_invoice(document: Document, ids: IdMaker, created: datetime) -> lis
 def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
     if _wants_review(document) and len(document.sections) > 1:
         document.sections[1].values["account_holder"] = "R. Unknown"
-    parts = [(section, _part_file(document, section, ids, created)) for section in document.sections]
+    parts = [
+        results.Part(section, part_file(document.file, section, ids, created), f"cls_{section.kind}")
+        for section in document.sections
+    ]
     applicant = document.values["applicant_name"]
     strangers = [part for part in document.sections if part.values["account_holder"] != applicant]
     named = "; ".join(
@@ -140,16 +143,24 @@ def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) ->
     merged = document.values | {"documents": [part.values for part in document.sections]}
     return [
         _parse(document),
-        _step(document, "Split packet", "SPLIT", results.split(document, parts)),
+        replace(
+            _step(
+                document,
+                "Split packet",
+                "SPLIT",
+                results.split(parts, results.classifications("bank_statement", "pay_stub")),
+            ),
+            makes=tuple(part.file for part in parts),
+        ),
         *(
             _step(
                 document,
-                f"Extract {section.kind.replace('_', ' ')}",
+                f"Extract {part.section.kind.replace('_', ' ')}",
                 "EXTRACT",
-                results.extract(file["name"], extractors[section.kind == "pay_stub"], section.values),
-                file=file,
+                results.extract(part.file["name"], extractors[part.section.kind == "pay_stub"], part.section.values),
+                file=part.file,
             )
-            for section, file in parts
+            for part in parts
         ),
         _step(document, "Merge extractions", "MERGE_EXTRACT", results.merge_extract(document.name, extractors, merged)),
         _step(
@@ -168,20 +179,6 @@ def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) ->
             ),
         ),
     ]
-
-
-def _part_file(document: Document, section: Section, ids: IdMaker, created: datetime) -> JsonObject:
-    pages = f"{section.start_page}-{section.end_page}"
-    split = {
-        "id": ids("split_"),
-        "type": section.kind,
-        "identifier": section.identifier,
-        "startPage": section.start_page,
-        "endPage": section.end_page,
-    }
-    parent = {"fileId": document.file["id"], "split": split}
-    length = section.end_page - section.start_page + 1
-    return wire.file_summary(ids("file_"), f"{document.name} ({pages})", length, created, parent)
 
 
 def _lay_out_claim(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
@@ -216,7 +213,10 @@ def _lay_out_claim(document: Document, ids: IdMaker, created: datetime) -> list[
             "Classify claim",
             "CLASSIFY",
             results.classify(
-                document, ("auto_claim", "property_claim"), kind, f"The loss is described as {values['loss_type']}."
+                document,
+                results.classifications("auto_claim", "property_claim"),
+                f"cls_{kind}",
+                f"The loss is described as {values['loss_type']}.",
             ),
         ),
         _step(

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from extend_mcp.sandbox.dice import Dice
+from extend_mcp.sandbox import wire
+from extend_mcp.sandbox.dice import Dice, IdMaker
 from extend_mcp.sandbox.errors import JsonObject
 from extend_mcp.sandbox.store import FileInput
 
@@ -14,6 +15,7 @@ _PEOPLE = ("Maria Alvarez", "Tom Okafor", "Ingrid Solberg", "Wei Chen", "Priya R
 _GOODS = ("Copy paper A4, 80 g", "Pallet transport", "Toner cartridge", "Lunch service", "Support hours", "Drill bits")
 _BANKS = ("First Harbor Bank", "Prairie Credit Union", "Union Coast Bank")
 _LOSSES = ("water damage", "rear-end collision", "hail", "burst pipe", "theft")
+_TEXT_EXTENSIONS = frozenset({"txt", "md", "csv", "html", "xml", "eml"})
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ def page_count(name: str, text: str | None = None) -> int:
     return 1 + len(text) // 3000 if text is not None else Dice("pages", name).between(1, 6)
 
 
+def readable_text(name: str, content: bytes | None) -> str | None:
+    """Return the text of an uploaded file, where its kind is text and it can be read."""
+    if content is None or name.rpartition(".")[2].lower() not in _TEXT_EXTENSIONS:
+        return None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
 def read_document(kind: str, item: FileInput, today: datetime) -> Document:
     """Make up the document of a file. Lines like `Total: 12.50` in given text replace made-up values."""
     name = str(item.file["name"])
@@ -78,6 +90,20 @@ def read_document(kind: str, item: FileInput, today: datetime) -> Document:
     if kind != "loan_packet":
         return document
     return Document(item.file, kind, values, _sections(document, today), item.text, item.passages)
+
+
+def part_file(parent: JsonObject, section: Section, ids: IdMaker, created: datetime) -> JsonObject:
+    """Build the FileSummary of a part that a SPLIT step cuts out of a file."""
+    split = {
+        "id": ids("split_"),
+        "type": section.kind,
+        "identifier": section.identifier,
+        "startPage": section.start_page,
+        "endPage": section.end_page,
+    }
+    name = f"{parent['name']} ({section.start_page}-{section.end_page})"
+    pages = section.end_page - section.start_page + 1
+    return wire.file_summary(ids("file_"), name, pages, created, {"fileId": parent["id"], "split": split})
 
 
 def _invoice(dice: Dice, today: datetime) -> JsonObject:

@@ -72,17 +72,17 @@ def parse(document: Document) -> ResultBuilder:
     return build
 
 
-def classify(document: Document, kinds: Sequence[str], chosen: str, reasoning: str) -> ResultBuilder:
-    """Build the result of choosing one kind for the whole file."""
+def classify(document: Document, classifications: list[JsonObject], chosen: str, reasoning: str) -> ResultBuilder:
+    """Build the result of choosing one of the classifications, by its id, for the whole file."""
 
     def build(moment: StepMoment) -> JsonObject:
         run = wire.processor_run("classify_run", "clr_", "classification", 1, moment)
         run |= Processor("Document Type").describe("classifier", "cl_", "clv_")
-        run["config"] = {"classifications": _classifications(kinds)}
+        run["config"] = {"classifications": classifications}
         if not moment.failure:
             run["output"] = {
-                "id": f"cls_{chosen}",
-                "type": chosen,
+                "id": chosen,
+                "type": next((str(each["type"]) for each in classifications if each["id"] == chosen), chosen),
                 "confidence": Dice(document.name, "class").fraction(0.91, 0.995),
                 "insights": [{"type": "reasoning", "content": reasoning}],
             }
@@ -91,15 +91,24 @@ def classify(document: Document, kinds: Sequence[str], chosen: str, reasoning: s
     return build
 
 
-def split(document: Document, parts: Sequence[tuple[Section, JsonObject]]) -> ResultBuilder:
-    """Build the result of cutting a packet into parts; each comes with the file that was made of it."""
+@dataclass(frozen=True)
+class Part:
+    """A part of a packet: what it is, the file that was made of it, and the classification it was given."""
+
+    section: Section
+    file: JsonObject
+    classification_id: str
+
+
+def split(parts: Sequence[Part], classifications: list[JsonObject]) -> ResultBuilder:
+    """Build the result of cutting a packet into parts."""
 
     def build(moment: StepMoment) -> JsonObject:
         run = wire.processor_run("split_run", "splr_", "splitting", 1, moment)
         run |= Processor("Packet Splitter").describe("splitter", "sp_", "spv_")
-        run["config"] = {"splitClassifications": _classifications(("bank_statement", "pay_stub"))}
+        run["config"] = {"splitClassifications": classifications}
         if not moment.failure:
-            run["output"] = {"splits": [_split_entry(section, file) for section, file in parts]}
+            run["output"] = {"splits": [_split_entry(part) for part in parts]}
         return {"splitRun": run}
 
     return build
@@ -228,21 +237,23 @@ def _corners(box: JsonObject) -> list[JsonObject]:
     return [{"x": box[across], "y": box[down]} for across, down in places]
 
 
-def _split_entry(section: Section, file: JsonObject) -> JsonObject:
+def _split_entry(part: Part) -> JsonObject:
+    section = part.section
     return {
-        "id": file["metadata"]["parentSplit"]["id"],
+        "id": part.file["metadata"]["parentSplit"]["id"],
         "type": section.kind,
-        "classificationId": f"cls_{section.kind}",
+        "classificationId": part.classification_id,
         "identifier": section.identifier,
         "observation": f"A new {section.kind.replace('_', ' ')} begins on page {section.start_page}.",
         "startPage": section.start_page,
         "endPage": section.end_page,
-        "fileId": file["id"],
-        "name": file["name"],
+        "fileId": part.file["id"],
+        "name": part.file["name"],
     }
 
 
-def _classifications(kinds: Sequence[str]) -> list[JsonObject]:
+def classifications(*kinds: str) -> list[JsonObject]:
+    """The classifications of a classifier or splitter that knows these kinds and `other`."""
     described = ((kind, f"A {kind.replace('_', ' ')}") for kind in (*kinds, "other"))
     return [{"id": f"cls_{kind}", "type": kind, "description": text} for kind, text in described]
 
