@@ -8,11 +8,13 @@ from itertools import count
 from extend_mcp.sandbox import wire
 from extend_mcp.sandbox.dice import IdMaker
 from extend_mcp.sandbox.errors import JsonObject
+from extend_mcp.sandbox.events import RUN_EVENTS
 from extend_mcp.sandbox.plan import Failure, StepMoment
 from extend_mcp.sandbox.settings import SandboxSettings
 from extend_mcp.sandbox.store import RunRecord, Store
 
 Move = Callable[[RunRecord], None]
+OnEvent = Callable[[RunRecord, str, JsonObject], None]
 
 
 class NotPossibleError(Exception):
@@ -24,6 +26,8 @@ class Engine:
 
     def __init__(self, store: Store, ids: IdMaker, settings: SandboxSettings, now: datetime) -> None:
         self.now = now
+        self.on_event: OnEvent = lambda record, event_type, payload: None
+        """Told of what webhooks report: the run, the event's type, its payload."""
         self._store = store
         self._ids = ids
         self._settings = settings
@@ -132,6 +136,9 @@ class Engine:
     def _change(self, record: RunRecord, **fields: object) -> None:
         record.run.update(fields)
         record.updated_at = self.now
+        event = RUN_EVENTS.get(str(fields.get("status")))
+        if event:
+            self.on_event(record, event, record.run)
 
     def _start(self, record: RunRecord) -> None:
         self._change(record, status="PROCESSING", startTime=wire.timestamp(self.now))
@@ -191,6 +198,8 @@ class Engine:
         record.step_started_at = None
         wire.add_usage(record.run, result)
         self._change(record)
+        if not failure:
+            self.on_event(record, "workflow_run.step_run.processed", record.planned_step_runs[index])
 
     def _fail(self, record: RunRecord, failure: Failure) -> None:
         running = [step_run for step_run in _step_runs(record) if step_run.get("status") == "PROCESSING"]

@@ -1,9 +1,7 @@
 """The operations on files, and the download that their presigned URLs lead to. Source: Extend API reference, Files."""
 
-import hashlib
-import hmac
 import html
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -65,7 +63,7 @@ def get_file(sandbox: "Sandbox", call: Call) -> JsonObject:
     file = _file(sandbox, call.path["id"])
     wanted = {name: _flag(sandbox, call, name) for name in ("rawText", "markdown", "html")}
     pages = _parsed_pages(sandbox, file["id"]) if any(wanted.values()) else None
-    answer = file | {"presignedUrl": _presigned_url(sandbox, file["id"])}
+    answer = file | {"presignedUrl": sandbox.links.make(_link(file["id"]), sandbox.engine.now, _URL_LIFE)}
     return answer if pages is None else answer | {"contents": _contents(file, pages, wanted)}
 
 
@@ -142,23 +140,12 @@ def _contents(file: JsonObject, pages: list[str], wanted: dict[str, bool]) -> Js
     return contents
 
 
-def _presigned_url(sandbox: "Sandbox", file_id: str) -> str:
-    expires = int((sandbox.engine.now + _URL_LIFE).timestamp())
-    signature = _signature(sandbox, file_id, str(expires))
-    return f"{sandbox.base_url}/_sandbox/files/{file_id}?expires={expires}&signature={signature}"
-
-
-def _signature(sandbox: "Sandbox", file_id: str, expires: str) -> str:
-    key = f"files of sandbox {sandbox.settings.seed}".encode()
-    return hmac.new(key, f"{file_id}:{expires}".encode(), hashlib.sha256).hexdigest()
+def _link(file_id: str) -> str:
+    return f"/files/{file_id}"
 
 
 def _download(sandbox: "Sandbox", file_id: str, given: dict[str, str]) -> Response:
-    now: datetime = sandbox.catch_up()
-    expires = given.get("expires", "")
-    signed = hmac.compare_digest(_signature(sandbox, file_id, expires).encode(), given.get("signature", "").encode())
-    if not signed or now.timestamp() > int(expires):
-        raise ApiError(403, "The URL is not valid any more.")
+    sandbox.links.check(_link(file_id), given, sandbox.catch_up())
     file = _file(sandbox, file_id)
     content = sandbox.store.uploads.get(file_id)
     if content is None:

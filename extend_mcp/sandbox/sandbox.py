@@ -10,12 +10,15 @@ from starlette.types import ASGIApp
 from extend_mcp.sandbox import wire
 from extend_mcp.sandbox.app import build_app
 from extend_mcp.sandbox.clock import SandboxClock
+from extend_mcp.sandbox.courier import Courier
 from extend_mcp.sandbox.create import GivenFile, RunRequest
 from extend_mcp.sandbox.dice import IdMaker
 from extend_mcp.sandbox.engine import Engine
 from extend_mcp.sandbox.errors import ApiError, InvalidFieldError, JsonObject
+from extend_mcp.sandbox.events import Outbox
 from extend_mcp.sandbox.faults import FaultBook
 from extend_mcp.sandbox.gate import LoggedRequest
+from extend_mcp.sandbox.links import SignedLinks
 from extend_mcp.sandbox.plan import PlannedStep, RunPlan
 from extend_mcp.sandbox.player import play
 from extend_mcp.sandbox.scenarios import load_scenario
@@ -51,12 +54,14 @@ class Sandbox:
         self.store = Store()
         self.faults = FaultBook()
         self.log: list[LoggedRequest] = []
-        self.base_url = "http://sandbox"
-        """Where it is served; URLs in its answers lead there."""
+        self.links = SignedLinks(settings.seed)
+        self.outbox = Outbox(self.ids, settings, self.links)
+        self.courier = Courier(self)
         # Scenario runs lie in the past: the engine begins there and plays them up to the start.
         self.engine = Engine(self.store, self.ids, settings, now=self.started_at - _HISTORY)
         load_scenario(settings.scenario, self.store, self.engine, self.ids, self.started_at)
         self.engine.advance_to(self.started_at)
+        self.engine.on_event = self._run_event
         self.app = build_app(self)
 
     def catch_up(self) -> datetime:
@@ -103,9 +108,16 @@ class Sandbox:
                 batch_id,
                 now,
             )
-            record = RunRecord(run, created_at=now, updated_at=now, plan=RunPlan(tuple(steps), outputs=request.outputs))
+            record = RunRecord(
+                run, created_at=now, updated_at=now, plan=RunPlan(tuple(steps), outputs=request.outputs), by_api=True
+            )
             self.engine.submit(record)
             return record
+
+    def _run_event(self, record: RunRecord, event_type: str, payload: JsonObject) -> None:
+        # Only runs created through the API emit events (Extend API reference, Webhooks).
+        if record.by_api:
+            self.outbox.run_event(event_type, record.run["workflow"]["id"], payload, self.engine.now)
 
     def _file_input(self, given: GivenFile, now: datetime) -> FileInput:
         if given.known is None:

@@ -60,7 +60,7 @@ async def serve(
         OSError: the address cannot be listened on.
     """
     with _listen(host, port) as listener:
-        sandbox.base_url = base_url = _base_url(listener)
+        sandbox.links.base_url = base_url = _base_url(listener)
         server = _server(sandbox, lambda: on_ready(base_url))
         try:
             await server.serve(sockets=[listener])
@@ -81,7 +81,7 @@ def running_sandbox(
     listening = threading.Event()
     server = _server(sandbox, listening.set)
     with _listen("127.0.0.1", 0) as listener:
-        sandbox.base_url = _base_url(listener)
+        sandbox.links.base_url = _base_url(listener)
         thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listener])), name="extend-sandbox", daemon=True
         )
@@ -89,7 +89,7 @@ def running_sandbox(
         try:
             if not listening.wait(timeout=10):
                 raise RuntimeError("the sandbox did not start within 10 seconds")
-            yield RunningSandbox(sandbox.base_url, sandbox)
+            yield RunningSandbox(sandbox.links.base_url, sandbox)
         finally:
             server.should_exit = True
             thread.join(timeout=10)
@@ -100,7 +100,7 @@ def _server(sandbox: Sandbox, on_listening: Callable[[], None]) -> _Server:
         sandbox.app,
         http=SandboxProtocol,
         ws="none",
-        lifespan="off",
+        lifespan="on",
         # Without a configuration of its own, uvicorn's warnings go where the program's go: to stderr.
         log_config=None,
         log_level="warning",

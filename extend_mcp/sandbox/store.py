@@ -99,6 +99,8 @@ class RunRecord:
     finish_on_cancel: str | None = None
     name: str | None = None
     """Given by an update; no answer of the API shows it."""
+    by_api: bool = False
+    """Whether it was created through the API."""
     generation: int = 0
     """Counted up when the future changes; moves scheduled under an older number are void."""
 

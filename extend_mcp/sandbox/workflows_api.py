@@ -57,6 +57,7 @@ def create_workflow(sandbox: "Sandbox", call: Call) -> JsonObject:
     summary = wire.workflow_summary(sandbox.ids("workflow_"), name or "", now, now)
     workflow = Workflow(summary, [draft], None, {draft["id"]: steps})
     sandbox.store.workflows[workflow.id] = workflow
+    sandbox.outbox.account_event("workflow.created", workflow.whole(), now)
     return workflow.whole()
 
 
@@ -104,6 +105,7 @@ def deploy_workflow_version(sandbox: "Sandbox", call: Call) -> JsonObject:
     version = wire.version_summary(sandbox.ids("workflow_version_"), number, name, now)
     workflow.publish(version, steps, from_draft=given is None)
     workflow.summary["updatedAt"] = wire.timestamp(now)
+    sandbox.outbox.account_event("workflow.deployed", workflow.whole(), now)
     return workflow.version_in_full(version)
 
 
