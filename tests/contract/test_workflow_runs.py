@@ -1,27 +1,14 @@
-"""Extend's own Python SDK as judge of the sandbox, over a socket.
-
-Its methods are lenient (nearly anything passes), so every raw answer also goes through the strict form of its
-models: ``model_validate`` raises on missing or mistyped fields.
-"""
+"""The official SDK judges the sandbox's workflow runs, and its errors."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
-from extend_mcp.sandbox import SandboxClock
 from extend_mcp.sandbox.faults import Fault
-from extend_mcp.sandbox.serve import RunningSandbox, running_sandbox
-
-with warnings.catch_warnings():
-    # The SDK's own modules warn on import; that is not ours to fail on.
-    warnings.simplefilter("ignore")
-    import extend_ai
-    from extend_ai import Extend
+from tests.contract.judge import Judge, extend_ai
 
 STATUSES = ("PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING")
 STEP_TYPES = {
@@ -36,55 +23,6 @@ STEP_TYPES = {
     "ROUTER",
     "EXTERNAL_DATA_VALIDATION",
 }
-
-
-class Judge:
-    """The SDK, and the raw answer of the last call it made."""
-
-    def __init__(self, running: RunningSandbox) -> None:
-        self.raw: Any = None
-        self._http = httpx.Client(event_hooks={"response": [self._keep]}, trust_env=False)
-        self.sandbox = running.sandbox
-        self.sdk = Extend(token="sk_contract", base_url=running.base_url, httpx_client=self._http)
-
-    def _keep(self, response: httpx.Response) -> None:
-        response.read()
-        self.raw = response.json()
-
-    def run(self, call: Callable[[], Any]) -> Any:
-        """Make a call that answers with a run, judge the raw answer strictly, and return what the SDK made of it."""
-        found = call()
-        extend_ai.WorkflowRun.model_validate(self.raw)
-        assert len(found.step_runs) == len(self.raw["stepRuns"])
-        # The SDK loses a step run whose type it does not know: it becomes None.
-        assert None not in found.step_runs
-        return found
-
-    def list(self, **query: Any) -> list[Any]:
-        """Read a list to its end, page by page."""
-        seen: list[Any] = []
-        token: str | None = None
-        while True:
-            page = self.sdk.workflow_runs.list(**query, **({"next_page_token": token} if token else {}))
-            extend_ai.WorkflowRunsListResponse.model_validate(self.raw)
-            for summary in self.raw["data"]:
-                extend_ai.WorkflowRunSummary.model_validate(summary)
-                assert not {"metadata", "stepRuns", "failureReason", "reviewed"} & set(summary)
-            seen += page.data
-            token = page.next_page_token
-            if token is None:
-                return seen
-
-    def close(self) -> None:
-        self._http.close()
-
-
-@pytest.fixture
-def judge() -> Iterator[Judge]:
-    with running_sandbox(clock=SandboxClock(speed=0)) as running:
-        judge = Judge(running)
-        yield judge
-        judge.close()
 
 
 def test_every_run_of_the_scenario_passes_and_all_statuses_and_step_types_are_there(judge: Judge) -> None:
@@ -196,14 +134,6 @@ def test_any_other_cancel_is_refused(judge: Judge, status: str) -> None:
     assert status in judge.raw["message"]
 
 
-def test_workflows_are_listed(judge: Judge) -> None:
-    page = judge.sdk.workflows.list(max_page_size=2)
-    assert len(page.data) == 2
-    assert page.next_page_token
-    for summary in judge.raw["data"]:
-        extend_ai.WorkflowSummary.model_validate(summary)
-
-
 def test_errors_are_the_sdk_s_own_kinds(judge: Judge) -> None:
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.workflow_runs.retrieve("workflow_run_nowhere")
@@ -250,3 +180,53 @@ def test_a_package_becomes_one_run_of_all_its_files(judge: Judge) -> None:
     workflow = judge.sandbox.state()["workflows"][0]["id"]
     run = judge.run(lambda: judge.sdk.workflow_runs.create(workflow={"id": workflow}, package={"files": files}))
     assert [file.name for file in run.files] == ["front.pdf", "back.pdf"]
+
+
+def test_an_output_override_replaces_what_the_extractor_found(judge: Judge) -> None:
+    workflow = judge.sdk.workflows.list(sort_by="createdAt", sort_dir="desc").data[0].id
+    extract = next(
+        step["config"]["extractor"]["id"]
+        for step in judge.sandbox.store.workflows[workflow].draft_steps
+        if step["type"] == "EXTRACT"
+    )
+    output = {"value": {"total": 1.0}, "metadata": {}}
+    run = judge.run(
+        lambda: judge.sdk.workflow_runs.create(
+            workflow={"id": workflow},
+            file={"url": "https://files.example/a.pdf"},
+            outputs=[{"processor_id": extract, "output": output}],
+        )
+    )
+    judge.sandbox.advance(300)
+    judge.run(lambda: judge.sdk.workflow_runs.retrieve(run.id))
+    (found,) = (step["result"]["extractRun"] for step in judge.raw["stepRuns"] if step["stepType"] == "EXTRACT")
+    assert found["output"] == output
+
+
+def test_a_batch_is_followed_by_its_id(judge: Judge) -> None:
+    workflow = judge.sandbox.state()["workflows"][0]["id"]
+    inputs = [{"file": {"url": f"https://files.example/{n}.pdf"}, "metadata": {"n": n}} for n in range(5)]
+    started = judge.strictly(
+        extend_ai.WorkflowRunsCreateBatchResponse,
+        lambda: judge.sdk.workflow_runs.create_batch(workflow={"id": workflow}, inputs=inputs, priority=90),
+    )
+    runs = judge.list(batch_id=started.batch_id, max_page_size=2)
+    found = [judge.run(lambda run=run: judge.sdk.workflow_runs.retrieve(run.id)).metadata for run in runs]  # type: ignore[misc]
+    assert sorted(entry["n"] for entry in found) == list(range(5))
+
+
+def test_an_update_merges_metadata_and_incoming_keys_win(judge: Judge) -> None:
+    workflow = judge.sandbox.state()["workflows"][0]["id"]
+    run = judge.sdk.workflow_runs.create(workflow={"id": workflow}, file={"text": "a"}, metadata={"a": 1, "b": 2})
+    changed = judge.run(lambda: judge.sdk.workflow_runs.update(run.id, name="New", metadata={"b": 3, "c": 4}))
+    assert changed.metadata == {"a": 1, "b": 3, "c": 4}
+    assert judge.run(lambda: judge.sdk.workflow_runs.retrieve(run.id)).metadata == changed.metadata
+
+
+def test_a_deleted_run_is_gone(judge: Judge) -> None:
+    run_id = judge.sandbox.state()["runs"][0]["id"]
+    told = judge.strictly(extend_ai.WorkflowRunsDeleteResponse, lambda: judge.sdk.workflow_runs.delete(run_id))
+    assert told.id == run_id
+    with pytest.raises(extend_ai.NotFoundError):
+        judge.sdk.workflow_runs.retrieve(run_id)
+    assert run_id not in {run.id for run in judge.list()}
