@@ -30,7 +30,7 @@ CHOOSING = {
     "VALIDATION": "result",
     "ROUTER": "branchId",
 }
-TYPES = SIMPLE | set(CHOOSING) | {"WEBHOOK_RESPONSE"}
+TYPES = (*sorted(SIMPLE), *CHOOSING, "WEBHOOK_RESPONSE")
 WITHOUT_CONFIG = frozenset({"TRIGGER", "HUMAN_REVIEW", "COLLECT", "WEBHOOK_RESPONSE"})
 DEFERRABLE = frozenset(
     {"EXTRACT", "CLASSIFY", "SPLIT", "CONDITIONAL_EXTRACT", "RULE_VALIDATION", "EXTERNAL_DATA_VALIDATION"}
@@ -56,9 +56,7 @@ class DefinitionReader(BodyReader):
             name = self.read_text(step.get("name"), f"{path}.name")
             if name in kinds:
                 self.refuse("Step names must be unique", f"{path}.name")
-            if step.get("type") not in TYPES:
-                self.refuse("Unknown step type", f"{path}.type")
-            kinds[name] = step["type"]
+            kinds[name] = self.read_one_of(step.get("type"), TYPES, f"{path}.type")
         for kind in ("TRIGGER", "PARSE"):
             if list(kinds.values()).count(kind) != 1:
                 self.refuse(f"Expected exactly one {kind} step", "steps")

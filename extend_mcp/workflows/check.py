@@ -45,7 +45,7 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
     if not isinstance(steps, list) or not steps:
         return [Fault("steps", "must be an array of at least one step")]
     faults = [fault for index, step in enumerate(steps) for fault in _shape(index, step)]
-    read = [(index, step) for index, step in enumerate(steps) if isinstance(step, dict)]
+    read = [(index, _readable(step)) for index, step in enumerate(steps) if isinstance(step, dict)]
     for rule in _GRAPH_RULES:
         faults += rule(read)
     for index, step in read:
@@ -54,13 +54,24 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
     return sorted(unique, key=lambda fault: [(part.isdigit(), part.zfill(9)) for part in fault.path.split(".")])
 
 
+def _readable(step: Json) -> Json:
+    """A step without a name or type that is no text: its shape is a fault already, and the graph needs text."""
+    return {key: value for key, value in step.items() if key not in ("name", "type") or isinstance(value, str)}
+
+
 def _shape(index: int, step: object) -> list[Fault]:
     """What is wrong with one step taken by itself."""
     try:
         STEP.validate_python(step)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=True, include_input=False)
-        return [Fault(_path(index, problem), _words(problem)) for problem in problems]
+        faults = [Fault(_path(index, problem), _words(problem)) for problem in problems]
+        # Without a type there is no model that could miss the name.
+        tagless = any(problem["type"].startswith("union_tag") for problem in problems) and isinstance(step, dict)
+        name = step.get("name") if isinstance(step, dict) else None
+        if tagless and not (isinstance(name, str) and name):
+            faults.append(Fault(f"steps.{index}.name", "must be a string that is not empty"))
+        return faults
     except RecursionError:
         return [Fault(f"steps.{index}", "is nested too deeply")]
     return []

@@ -76,7 +76,7 @@ def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:
     for _, entry in entries(step):
         # A target that does not exist is another fault; here it counts as an end.
         if _names_one(entry, by_name):
-            ways.setdefault(choice(step, entry) if step.get("type") in KEYS else None, []).append(entry["step"])
+            ways.setdefault(choice(step, entry), []).append(entry["step"])
     return list(ways.values())
 
 

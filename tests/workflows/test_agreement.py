@@ -1,0 +1,82 @@
+"""Our validator and the sandbox judge every definition alike, though they are written apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings, target
+from hypothesis import strategies as st
+
+from extend_mcp.sandbox.definitions import DefinitionReader
+from extend_mcp.sandbox.errors import InvalidFieldError
+from extend_mcp.workflows.check import find_faults
+from tests.workflows.definitions import changed_graphs, graphs
+
+_ARBITRARY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "type", "next", "config", "step"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def refusal(steps: Any, *, deploying: bool) -> str | None:
+    """What the sandbox says against a definition."""
+    try:
+        DefinitionReader(400).check(steps, deploying=deploying)
+    except InvalidFieldError as error:
+        return error.message
+    return None
+
+
+def agree(steps: Any, *, deploying: bool) -> bool:
+    faults, refused = find_faults(steps, deploying=deploying), refusal(steps, deploying=deploying)
+    assert bool(faults) == (refused is not None), (faults, refused)
+    if refused is not None:
+        # The sandbox stops at the first fault it meets; it must be among those that we list, or within one.
+        path = refused.rpartition("; Path: ")[2]
+        assert any(path == each.path or path.startswith(each.path) or each.path.startswith(path) for each in faults), (
+            path,
+            faults,
+        )
+    return not faults
+
+
+@settings(max_examples=400, deadline=None)
+@given(graphs(), st.booleans())
+def test_they_agree_about_graphs(steps: Any, deploying: bool) -> None:
+    target(-len(find_faults(steps, deploying=deploying)), label="few faults")
+    agree(steps, deploying=deploying)
+
+
+@settings(max_examples=400, deadline=None)
+@given(changed_graphs(), st.booleans())
+def test_they_agree_about_changed_graphs(steps: Any, deploying: bool) -> None:
+    agree(steps, deploying=deploying)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_ARBITRARY, st.booleans())
+def test_they_agree_about_anything_at_all(steps: Any, deploying: bool) -> None:
+    agree(steps, deploying=deploying)
+
+
+def test_the_graphs_are_both_good_and_bad() -> None:
+    seen: Counter[bool] = Counter()
+    kinds: Counter[str] = Counter()
+
+    @settings(max_examples=600, deadline=None, database=None, derandomize=True)
+    @given(graphs())
+    def sample(steps: Any) -> None:
+        good = not find_faults(steps)
+        seen[good] += 1
+        if good:
+            kinds.update(step["type"] for step in steps)
+
+    sample()
+    assert seen[True] > 30
+    assert seen[False] > 30
+    assert len(kinds) == 16, "good definitions have steps of every type"
