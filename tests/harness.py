@@ -78,6 +78,23 @@ class Box:
         seen: list[dict[str, Any]] = self._call("GET", "/requests")["requests"]
         return [request for request in seen if method in (None, request["method"])]
 
+    def forget(self) -> None:
+        """Forget the API requests received so far."""
+        self._call("DELETE", "/requests")
+
+    def api(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Call the API as someone else would."""
+        headers = {"Authorization": "Bearer sk_someone_else", "x-extend-api-version": "2026-02-09"}
+        answer = _control.request(method, f"{self.base_url}{path}", headers=headers, **options)
+        answer.raise_for_status()
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def workflow(self, name: str = "Invoice Processing") -> str:
+        """The id of a workflow of the scenario."""
+        found: str = next(each["id"] for each in self.state()["workflows"] if each["name"] == name)
+        return found
+
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = _control.request(method, f"{self.base_url}/_sandbox{path}", **options)
         answer.raise_for_status()

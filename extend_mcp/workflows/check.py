@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from extend_mcp.workflows.graph import dead_ends, entries
+from extend_mcp.workflows.parts import BLOCK_KINDS
 from extend_mcp.workflows.steps import CONFIGURED_LATER, STEP, STEP_TYPES
 
 Json = dict[str, Any]
@@ -78,8 +79,14 @@ def _shape(index: int, step: object) -> list[Fault]:
 
 
 def _path(index: int, problem: ErrorDetails) -> str:
-    # The names of the chosen alternatives stand in the location too; no field is written like them.
-    parts = [str(part) for part in problem["loc"] if part not in STEP_TYPES]
+    # The tags of the chosen alternatives stand in the location too: a step's type, and a block's kind.
+    parts: list[str] = []
+    was_tag = False
+    for part in problem["loc"]:
+        in_block = not was_tag and (parts[-1:] == ["block"] or parts[-2:-1] == ["blocks"])
+        was_tag = part in STEP_TYPES or (in_block and part in BLOCK_KINDS)
+        if not was_tag:
+            parts.append(str(part))
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found") and not parts:
         parts = ["type"]
     return ".".join(["steps", str(index), *parts])

@@ -241,6 +241,7 @@ class SemanticBlock(Part):
     semantic: Semantic
 
 
+BLOCK_KINDS = ("code", "semantic")
 Block = Annotated[CodeBlock | SemanticBlock, Field(discriminator="block_type")]
 
 

@@ -158,7 +158,8 @@ def changed_graphs(draw: st.DrawFn) -> Any:
             holder = holder[key]
         action = draw(st.sampled_from(["drop", "replace", "double"]))
         if action == "replace":
-            holder[last] = draw(_VALUES)
+            # What st.just gives is one object for all examples.
+            holder[last] = copy.deepcopy(draw(_VALUES))
         elif action == "drop":
             del holder[last]
         elif isinstance(holder, list):
