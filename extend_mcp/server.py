@@ -12,7 +12,17 @@ from extend_mcp import __version__
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.prompts import add_prompts
 from extend_mcp.settings import Settings
-from extend_mcp.tools import authoring, change, files, runs, start, wait, webhooks, workflows
+from extend_mcp.tools import (
+    authoring,
+    change,
+    files,
+    runs,
+    start,
+    wait,
+    webhook_endpoints,
+    webhook_subscriptions,
+    workflows,
+)
 from extend_mcp.tools.app import App
 from extend_mcp.tools.base import Toolset
 from extend_mcp.tools.seal import Seal
@@ -26,7 +36,7 @@ NAME = "extend-mcp"
 TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS)}
 
 # Each module adds its tools to a toolset when it is imported.
-_TOOL_MODULES = (runs, wait, start, change, workflows, authoring, files, webhooks)
+_TOOL_MODULES = (runs, wait, start, change, workflows, authoring, files, webhook_endpoints, webhook_subscriptions)
 
 INSTRUCTIONS = """\
 Operates document workflows on Extend. A workflow run takes a file through the steps of a workflow.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -114,7 +114,7 @@ def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
     lines = [
         f"Endpoint {quote(endpoint.name, 80)} ({plain(endpoint.id, 300)}), {clean(endpoint.status)[:40]}",
         f"Sends to: {quote(shown_url(endpoint.url), 200)}",
-        f"Global events: {', '.join(clean(event)[:80] for event in endpoint.enabled_events) or 'none'}",
+        f"Global events: {event_words(endpoint.enabled_events)}",
     ]
     headers = (endpoint.advanced_options or {}).get("headers")
     if isinstance(headers, dict) and headers:
@@ -127,8 +127,13 @@ def subscription_lines(subscription: WebhookSubscription) -> list[str]:
     return [
         f"Subscription {plain(subscription.id, 300)} of endpoint {plain(subscription.webhook_endpoint_id, 300)}",
         f"Resource: {clean(subscription.resource_type)[:40]} {plain(subscription.resource_id, 300)}",
-        f"Events: {', '.join(clean(event)[:80] for event in subscription.enabled_events) or 'none'}",
+        f"Events: {event_words(subscription.enabled_events)}",
     ]
+
+
+def event_words(events: Iterable[str]) -> str:
+    """Events by name, or that there are none."""
+    return ", ".join(clean(event)[:80] for event in events) or "none"
 
 
 def shown_url(url: str) -> str:
