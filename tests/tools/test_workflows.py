@@ -1,0 +1,147 @@
+"""Reading workflows and versions: by id or name, as a graph, a diagram or JSON, page by page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.harness import Box, facts_of, serving, text_of
+
+
+async def test_the_list_pages_with_one_token_and_nothing_else(box: Box) -> None:
+    for number in range(6):
+        box.api("POST", "/workflows", json={"name": f"W{number}"})
+    known = {each["id"] for each in box.state()["workflows"]}
+    seen: list[str] = []
+    arguments: dict[str, Any] = {"page_size": 3, "sort_by": "updatedAt", "sort_dir": "asc"}
+    async with serving(box) as client:
+        while True:
+            facts = facts_of(await client.call_tool("list_workflows", arguments))
+            seen += [row["workflow_id"] for row in facts["workflows"]]
+            if facts["complete"]:
+                break
+            arguments = {"page_token": facts["next_page_token"]}
+        both = await client.call_tool("list_workflows", {"page_token": "x", "page_size": 5})
+    assert len(seen) == len(known)
+    assert set(seen) == known
+    assert both.is_error
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+async def test_the_graph_names_every_step_with_its_routing(box: Box, by: str) -> None:
+    workflow = box.workflow("Loan Packet Review")
+    async with serving(box) as client:
+        reference = workflow if by == "id" else "loan packet review"
+        result = await client.call_tool("get_workflow", {"workflow": reference})
+    facts, text = facts_of(result), text_of(result)
+    steps = box.api("GET", f"/workflows/{workflow}")["draftVersion"]["steps"]
+    assert facts["workflow_id"] == workflow
+    assert facts["version"] == "draft"
+    for step in steps:
+        assert f"«{step['name']}»" in text
+        assert step["type"] in text
+    assert "cls_bank_statement" in text
+    assert len(text) < 3000
+
+
+async def test_mermaid_is_one_diagram_with_every_edge(box: Box) -> None:
+    workflow = box.workflow()
+    async with serving(box) as client:
+        text = text_of(await client.call_tool("get_workflow", {"workflow": workflow, "form": "mermaid"}))
+    steps = box.api("GET", f"/workflows/{workflow}")["draftVersion"]["steps"]
+    assert text.count("flowchart") == 1
+    assert text.count("-->") == sum(len(step.get("next") or []) for step in steps)
+
+
+async def test_the_json_form_is_the_definition_itself(box: Box) -> None:
+    workflow = box.workflow("Insurance Claims Intake")
+    parts: list[str] = []
+    page = 1
+    async with serving(box, answer_chars=2000) as client:
+        while True:
+            result = await client.call_tool("get_workflow", {"workflow": workflow, "form": "json", "page": page})
+            facts = facts_of(result)
+            parts += [line.removeprefix("| ") for line in text_of(result).splitlines() if line.startswith("| ")]
+            if page >= facts.get("pages", 1):
+                break
+            page += 1
+    assert page > 1
+    steps = box.api("GET", f"/workflows/{workflow}")["draftVersion"]["steps"]
+    assert [json.loads(part) for part in parts] == steps
+
+
+async def test_no_form_loses_the_rest_of_a_very_long_step(box: Box) -> None:
+    prompt = "".join(f"<{number}>" for number in range(3000))
+    block = {"blockType": "semantic", "name": "b", "semantic": {"promptText": prompt}}
+    steps = [
+        {"name": "Trigger", "type": "TRIGGER", "next": [{"step": "Parse"}]},
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Ask"}]},
+        {"name": "Ask", "type": "VALIDATION", "config": {"blocks": [block]}},
+    ]
+    made = box.api("POST", "/workflows", json={"name": "Long", "steps": steps})
+    seen, page = "", 1
+    async with serving(box, answer_chars=2000) as client:
+        while True:
+            result = await client.call_tool("get_workflow", {"workflow": made["id"], "form": "json", "page": page})
+            seen += text_of(result)
+            assert len(text_of(result)) <= 2100
+            if page >= facts_of(result).get("pages", 1):
+                break
+            page += 1
+    assert all(f"<{number}>" in seen.replace("\n| ", "") for number in (0, 1500, 2999))
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("1", "1"), (2, "2"), ("newest", "3"), ("draft", "draft"), (None, "3"), ("id", "2")]
+)
+async def test_a_version_by_number_word_or_id(box: Box, version: Any, expected: str) -> None:
+    workflow = box.workflow()
+    if version == "id":
+        listed = box.api("GET", f"/workflows/{workflow}/versions")["data"]
+        version = next(each["id"] for each in listed if each["version"] == "2")
+    async with serving(box) as client:
+        arguments = {"workflow": workflow, **({"version": version} if version is not None else {})}
+        facts = facts_of(await client.call_tool("get_workflow_version", arguments))
+    assert facts["version"] == expected
+
+
+async def test_an_unknown_version_lists_what_there_is(box: Box) -> None:
+    async with serving(box) as client:
+        result = await client.call_tool("get_workflow_version", {"workflow": "Invoice Processing", "version": "9"})
+    assert result.is_error
+    text = text_of(result)
+    assert all(f"«{name}»" in text for name in ("1", "2", "3", "draft"))
+
+
+async def test_an_unpublished_workflow_says_so(box: Box) -> None:
+    made = box.api("POST", "/workflows", json={"name": "New"})
+    async with serving(box) as client:
+        result = await client.call_tool("get_workflow_version", {"workflow": made["id"]})
+    assert result.is_error
+    assert "draft" in text_of(result)
+
+
+@pytest.mark.parametrize(
+    "tool", ["get_workflow", "list_workflow_versions", "get_workflow_version", "run_workflow", "run_workflow_batch"]
+)
+async def test_an_ambiguous_name_lists_the_candidates_and_nothing_is_done(box: Box, tool: str) -> None:
+    ids = [box.api("POST", "/workflows", json={"name": "Twin"})["id"] for _ in range(2)]
+    box.forget()
+    more = {"run_workflow": {"text": "a"}, "run_workflow_batch": {"inputs": [{"text": "a"}]}}.get(tool, {})
+    async with serving(box) as client:
+        result = await client.call_tool(tool, {"workflow": "Twin", **more})
+    assert result.is_error
+    assert all(each in text_of(result) for each in ids)
+    assert box.requests("POST") == []
+
+
+@pytest.mark.parametrize("tool", ["get_workflow", "list_workflow_versions", "get_workflow_version"])
+async def test_an_unknown_workflow_is_said_to_be_so(box: Box, tool: str) -> None:
+    async with serving(box) as client:
+        by_id = await client.call_tool(tool, {"workflow": "workflow_nowhere0000000000"})
+        by_name = await client.call_tool(tool, {"workflow": "No such workflow"})
+    assert by_id.is_error
+    assert by_name.is_error
+    assert "Invoice Processing" in text_of(by_name), "names what there is"
