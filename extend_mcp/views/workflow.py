@@ -62,7 +62,7 @@ def _uses(step: Json) -> str:
             return f"{len(items)} {key if len(items) > 1 else _SINGULAR[key]}"
     if request := as_object(config.get("requestOptions")):
         return f"{clean(str(request.get('method')))[:8]} {quote(shown_url(str(request.get('url') or '')), 80)}"
-    if "config" not in step and step.get("type") in _NEEDS_CONFIG:
+    if "config" not in step and str(step.get("type")) in _NEEDS_CONFIG:
         return "not configured yet"
     return ""
 
@@ -129,11 +129,16 @@ def _changes(before: Json, after: Json) -> list[str]:
         changes.append(f"type: {_kind(before)} -> {_kind(after)}")
     if _edges(before) != _edges(after):
         changes.append(f"leads{_leads(before)}; now{_leads(after)}")
-    old, new = _leaves(before.get("config")), _leaves(after.get("config"))
-    moved = [path for path in dict.fromkeys([*old, *new]) if old.get(path, _ABSENT) != new.get(path, _ABSENT)]
-    return changes + [
-        f"config{quote(path, 80) if path else ''}: {_value(old, path)} -> {_value(new, path)}" for path in moved
-    ]
+    for key in dict.fromkeys([*before, *after]):
+        if key in ("name", "type", "next"):
+            continue
+        old, new = _leaves(before.get(key)), _leaves(after.get(key))
+        moved = [path for path in dict.fromkeys([*old, *new]) if old.get(path, _ABSENT) != new.get(path, _ABSENT)]
+        called = key if key == "config" else quote(key, 40)
+        changes += [
+            f"{called}{quote(path, 80) if path else ''}: {_value(old, path)} -> {_value(new, path)}" for path in moved
+        ]
+    return changes
 
 
 _ABSENT = object()
