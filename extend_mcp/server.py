@@ -25,6 +25,7 @@ from extend_mcp.tools import (
 )
 from extend_mcp.tools.app import App
 from extend_mcp.tools.base import Toolset
+from extend_mcp.tools.narrow import NarrowedTools
 from extend_mcp.tools.seal import Seal
 from extend_mcp.tools.toolsets import AUTHORING, FILES, RUNS, WEBHOOKS, WORKFLOWS
 
@@ -79,6 +80,15 @@ def build_server(
         local_files=local_files,
     )
 
+    offered = {
+        name: [
+            tool
+            for tool in TOOLSETS[name].tools
+            if not settings.read_only or (tool.annotations and tool.annotations.read_only_hint)
+        ]
+        for name in settings.toolsets
+    }
+
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
         # SSE enters this once a connection: it hands out the shared parts and owns none.
@@ -97,12 +107,8 @@ def build_server(
             if keys
             else RequestStateSecurity.ephemeral(ttl=settings.confirmation_seconds)
         ),
-        tools=[
-            tool
-            for name in settings.toolsets
-            for tool in TOOLSETS[name].tools
-            if not settings.read_only or (tool.annotations and tool.annotations.read_only_hint)
-        ],
+        tools=[tool for tools in offered.values() for tool in tools],
+        middleware=[NarrowedTools({name: {tool.name for tool in tools} for name, tools in offered.items()})],
     )
     add_prompts(server, read_only=settings.read_only)
     return server, app
