@@ -14,10 +14,10 @@ from extend_mcp.prompts import add_prompts
 from extend_mcp.settings import Settings
 from extend_mcp.tools import (
     authoring,
-    change,
     files,
     runs,
     start,
+    update,
     wait,
     webhook_endpoints,
     webhook_subscriptions,
@@ -37,7 +37,7 @@ NAME = "extend-mcp"
 TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS)}
 
 # Each module adds its tools to a toolset when it is imported.
-_TOOL_MODULES = (runs, wait, start, change, workflows, authoring, files, webhook_endpoints, webhook_subscriptions)
+_TOOL_MODULES = (runs, start, update, wait, workflows, authoring, files, webhook_endpoints, webhook_subscriptions)
 
 INSTRUCTIONS = """\
 Operates document workflows on Extend. A workflow run takes a file through the steps of a workflow.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness import Box
+
+if TYPE_CHECKING:
+    from tests.contract.judge import Judge
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,3 +32,16 @@ def box() -> Iterator[Box]:
 
     with running_sandbox(clock=SandboxClock(speed=0)) as running:
         yield Box(running.base_url)
+
+
+@pytest.fixture
+def judge() -> Iterator[Judge]:
+    """A sandbox and the official SDK as its judge."""
+    from extend_mcp.sandbox import SandboxClock
+    from extend_mcp.sandbox.serve import running_sandbox
+    from tests.contract.judge import Judge
+
+    with running_sandbox(clock=SandboxClock(speed=0)) as running:
+        judge = Judge(running)
+        yield judge
+        judge.close()

@@ -275,10 +275,10 @@ CASES: dict[str, tuple[Theirs, Ours]] = {
 @pytest.mark.parametrize("operation", CASES)
 async def test_both_send_the_same(judge: Judge, operation: str) -> None:
     theirs, ours = CASES[operation]
-    ids = _objects(judge)
+    ids = objects(judge)
     theirs(judge.sdk, ids)
     sent_by_sdk = _last(judge, ids)
-    ids = _objects(judge)
+    ids = objects(judge)
     config = ClientConfig(api_key=SecretStr("sk_contract"), base_url=judge.base_url)
     client = ExtendClient(config)
     try:
@@ -290,7 +290,8 @@ async def test_both_send_the_same(judge: Judge, operation: str) -> None:
     assert sent_by_us["status"] == 200
 
 
-def _objects(judge: Judge) -> Ids:
+def objects(judge: Judge) -> Ids:
+    """Fresh objects for one operation to act on."""
     sdk = judge.sdk
     workflow = judge.sandbox.state()["workflows"][0]["id"]
     run = sdk.workflow_runs.create(workflow={"id": workflow}, file={"text": "a"})

@@ -1,0 +1,222 @@
+"""One table of the whole surface: each endpoint with what serves it on every layer, none of it typed in by hand.
+
+The client column is what our client's method really requests, the sandbox column is the route that answers it, the
+tool and view columns are what reaches the endpoint when every tool is called once, and the contract column is the
+test in which the official SDK makes the same request.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, get_args
+
+import pytest
+from mcp.client.client import Client
+from pydantic import SecretStr
+from starlette.routing import Match, Route
+
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.sandbox import Sandbox
+from extend_mcp.sandbox.files_api import file_routes
+from extend_mcp.sandbox.runs_api import run_routes
+from extend_mcp.sandbox.webhooks_api import webhook_routes
+from extend_mcp.sandbox.workflows_api import workflow_routes
+from extend_mcp.server import TOOLSETS
+from tests.contract.judge import Judge
+from tests.contract.test_request_bodies import CASES, Ids, objects
+from tests.harness import Box, Person, example_run, facts_of, serving
+
+# Extend API reference: the Workflows section, Files, Webhook endpoints and Webhook subscriptions.
+ENDPOINTS = """
+POST   /workflow_runs
+GET    /workflow_runs
+POST   /workflow_runs/batch
+GET    /workflow_runs/{id}
+POST   /workflow_runs/{id}
+DELETE /workflow_runs/{id}
+POST   /workflow_runs/{id}/cancel
+POST   /workflows
+GET    /workflows
+GET    /workflows/{id}
+POST   /workflows/{id}
+POST   /workflows/{id}/versions
+GET    /workflows/{id}/versions
+GET    /workflows/{id}/versions/{version}
+POST   /files/upload
+GET    /files
+GET    /files/{id}
+DELETE /files/{id}
+POST   /webhook_endpoints
+GET    /webhook_endpoints
+GET    /webhook_endpoints/{id}
+POST   /webhook_endpoints/{id}
+DELETE /webhook_endpoints/{id}
+POST   /webhook_subscriptions
+GET    /webhook_subscriptions
+GET    /webhook_subscriptions/{id}
+POST   /webhook_subscriptions/{id}
+DELETE /webhook_subscriptions/{id}
+""".strip().splitlines()
+
+UPLOAD: dict[str, tuple[Callable[[Any, Ids], Any], Callable[[ExtendClient, Ids], Awaitable[Any]]]] = {
+    "upload": (
+        lambda sdk, ids: sdk.files.upload(file=("a.pdf", b"x")),
+        lambda api, ids: api.upload_file("a.pdf", b"x", content_type="application/pdf"),
+    )
+}
+"""Its body is multipart, with a boundary of each client's own; the other operations are compared byte for byte."""
+
+
+async def test_every_endpoint_is_served_on_every_layer(judge: Judge, capsys: pytest.CaptureFixture[str]) -> None:
+    routes = _routes()
+    assert {f"{method:6} {path}" for method, path in routes} == set(ENDPOINTS)
+    client, contract = await _clients(judge, routes)
+    tools = await _tools(Box(judge.base_url), routes)
+    header = "| Endpoint | Client | Sandbox | Tools | Views | Contract: test_both_send_the_same |"
+    rows = [header, "|---|---|---|---|---|---|"]
+    for endpoint in ENDPOINTS:
+        method, path = endpoint.split()
+        key = (method, path)
+        views = sorted({view for tool in tools.get(key, ()) for view in _views(tool)})
+        cells = [
+            f"{method} {path}",
+            ", ".join(sorted(client.get(key, ()))),
+            routes[key],
+            ", ".join(sorted(tools.get(key, ()))),
+            ", ".join(views),
+            ", ".join(sorted(contract.get(key, ()))),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    with capsys.disabled():
+        print("\n" + "\n".join(rows))
+    empty = [row for row in rows if re.search(r"\|\s*\|", row)]
+    assert not empty
+
+
+def _routes() -> dict[tuple[str, str], str]:
+    sandbox = Sandbox()
+    routes: list[Any] = [
+        *run_routes(sandbox),
+        *workflow_routes(sandbox),
+        *file_routes(sandbox),
+        *webhook_routes(sandbox),
+    ]
+    return {(next(iter(route.methods - {"HEAD"})), route.path): _operation(route) for route in routes}
+
+
+def _operation(route: Route) -> str:
+    # The route's handler closes over the operation that it runs.
+    name: str = inspect.getclosurevars(route.endpoint).nonlocals["operation"].__name__
+    return name
+
+
+def _endpoint(request: dict[str, Any], routes: dict[tuple[str, str], str]) -> tuple[str, str] | None:
+    if request["status"] is None or request["status"] >= 300:
+        return None
+    for method, path in routes:
+        scope = {"type": "http", "method": request["method"], "path": request["path"]}
+        if Route(path, lambda _: None, methods=[method]).matches(scope)[0] is Match.FULL:  # type: ignore[arg-type, return-value]
+            return method, path
+    return None
+
+
+Reached = dict[tuple[str, str], set[str]]
+
+
+async def _clients(judge: Judge, routes: dict[tuple[str, str], str]) -> tuple[Reached, Reached]:
+    """Which of our client's methods, and which of the SDK's operations, reach each endpoint."""
+    ours: Reached = {}
+    theirs: Reached = {}
+    client = ExtendClient(ClientConfig(api_key=SecretStr("sk_surface"), base_url=judge.base_url))
+    for name, (call_sdk, call_us) in (CASES | UPLOAD).items():
+        method = re.search(r"api\.(\w+)\(", inspect.getsource(call_us).split("lambda api")[-1])
+        for reached, call in ((theirs, call_sdk), (ours, call_us)):
+            ids = objects(judge)
+            made = call(judge.sdk if call is call_sdk else client, ids)
+            if inspect.isawaitable(made):
+                await made
+            endpoint = _endpoint(judge.sandbox.log[-1].to_json(), routes)
+            assert endpoint, name
+            label = f"[{name}]" if call is call_sdk else (method[1] if method else "")
+            reached.setdefault(endpoint, set()).add(label)
+    await client.aclose()
+    public = {name for name in dir(ExtendClient) if not name.startswith("_")}
+    assert {name for names in ours.values() for name in names} <= public
+    return ours, theirs
+
+
+async def _tools(box: Box, routes: dict[tuple[str, str], str]) -> Reached:
+    """Which tools reach each endpoint: every tool is called, and a person says yes."""
+    reached: Reached = {}
+    run = box.load(example_run("workflow_run_surface0000000001", "PROCESSED"))
+    live = box.load(example_run("workflow_run_surface0000000002", "PROCESSING"))
+    called: set[str] = set()
+
+    async with serving(box, person=Person(), toolsets="all") as client:
+
+        async def call(tool: str, **arguments: Any) -> dict[str, Any]:
+            facts = await _call(client, tool, arguments)
+            for request in box.requests():
+                endpoint = _endpoint(request, routes)
+                if endpoint:
+                    reached.setdefault(endpoint, set()).add(tool)
+            box.forget()
+            called.add(tool)
+            return facts
+
+        box.forget()
+        workflow = (await call("create_workflow", name="Surface"))["id"]
+        await call("update_workflow", workflow=workflow, name="Surface 2")
+        await call("deploy_workflow_version", workflow=workflow)
+        await call("list_workflows")
+        await call("get_workflow", workflow=workflow)
+        await call("list_workflow_versions", workflow=workflow)
+        await call("get_workflow_version", workflow=workflow)
+        await call("list_runs")
+        await call("get_workflow_run", run_id=run)
+        await call("get_step_result", run_id=run, step="1")
+        await call("run_workflow", workflow=workflow, text="a")
+        await call("run_workflow_batch", workflow=workflow, inputs=[{"text": "a"}])
+        await call("wait_for_run", run_ids=[run])
+        await call("update_workflow_run", run_id=run, metadata={"a": 1})
+        await call("cancel_workflow_run", run_id=live)
+        await call("delete_workflow_run", run_id=run)
+        file = (await call("upload_file", text="a", name="a.txt"))["id"]
+        await call("get_file", file_id=file)
+        await call("list_files")
+        await call("delete_file", file_id=file)
+        made = await call("create_webhook_endpoint", url="https://hooks.example/x", name="Ops", events=[])
+        endpoint = made["id"]
+        await call("update_webhook_endpoint", endpoint_id=endpoint, status="disabled")
+        await call("list_webhook_endpoints")
+        await call("list_webhook_endpoints", endpoint_id=endpoint)
+        await call(
+            "create_webhook_subscription",
+            endpoint_id=endpoint,
+            resource_id=workflow,
+            events=["workflow_run.failed"],
+        )
+        listed = await call("list_webhook_subscriptions", endpoint_id=endpoint)
+        subscription = listed["subscriptions"][0]["subscription_id"]
+        await call("list_webhook_subscriptions", subscription_id=subscription)
+        await call("update_webhook_subscription", subscription_id=subscription, events=["workflow_run.completed"])
+        await call("delete_webhook_subscription", subscription_id=subscription)
+        await call("delete_webhook_endpoint", endpoint_id=endpoint)
+        assert called == {tool.name for tool in (await client.list_tools()).tools}
+    return reached
+
+
+async def _call(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    facts = facts_of(await client.call_tool(tool, arguments))
+    assert facts.get("outcome", "done") in ("done", "started", "settled", "cancelled"), (tool, facts)
+    return facts
+
+
+def _views(tool: str) -> set[str]:
+    """The views that a tool's function is declared to return."""
+    function = next(each.fn for toolset in TOOLSETS.values() for each in toolset.tools if each.name == tool)
+    declared = inspect.signature(function, eval_str=True).return_annotation
+    return {each.__name__ for each in get_args(declared) or (declared,) if each.__name__.endswith("View")}
