@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from extend_mcp.workflows.graph import dead_ends, entries
+from extend_mcp.workflows.graph import endless, entries
 from extend_mcp.workflows.parts import BLOCK_KINDS
 from extend_mcp.workflows.steps import CONFIGURED_LATER, STEP, STEP_TYPES
 
@@ -202,9 +202,9 @@ _CHOICES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 
 def _endings(steps: list[tuple[int, Json]]) -> list[Fault]:
-    stuck = dead_ends([step for _, step in steps])
+    stuck = endless([step for _, step in steps])
     return [
-        Fault(f"steps.{index}.next", "leads into a cycle that cannot end: some way out of it must lead elsewhere")
+        Fault(f"steps.{index}.next", "is on a cycle that cannot end: some way out of it must lead elsewhere")
         for index, step in steps
         if step.get("name") in stuck
     ]

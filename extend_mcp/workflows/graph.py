@@ -52,8 +52,8 @@ def walk(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
     return reached, [step for step in steps if not any(step is each for each in reached)]
 
 
-def dead_ends(steps: Sequence[Json]) -> set[str]:
-    """Names of the steps from which no way leads to an end.
+def endless(steps: Sequence[Json]) -> set[str]:
+    """Names of the steps on a cycle from which no way leads to an end.
 
     A step can end when it leads nowhere, or when one of its outcomes leads nowhere or only to steps that can end.
     """
@@ -66,8 +66,21 @@ def dead_ends(steps: Sequence[Json]) -> set[str]:
             if name not in able and any(all(target in able for target in way) for way in _outcomes(step, by_name))
         }
         if not more:
-            return set(by_name) - able
+            break
         able |= more
+    # What only leads into a cycle is mended with it, and is no fault of its own.
+    return {name for name in by_name if name not in able and name in _reached(name, by_name)}
+
+
+def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
+    """The names of the steps that a step leads to, itself only if a way leads back."""
+    seen: set[str] = set()
+    pending = [name]
+    while pending:
+        targets = {entry["step"] for _, entry in entries(by_name[pending.pop()]) if _names_one(entry, by_name)}
+        pending += targets - seen
+        seen |= targets
+    return seen
 
 
 def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:
