@@ -19,8 +19,9 @@ import anyio
 from mcp.client.client import Client
 from rs_bpe.bpe import openai
 
-from extend_mcp.server import TOOLSETS, build_server
+from extend_mcp.server import build_server
 from extend_mcp.settings import DEFAULT_TOOLSETS, Settings
+from extend_mcp.tools.toolsets import TOOLSETS
 
 RECORD = Path(__file__).with_name("tokens.json")
 GROWTH = 1.05

@@ -12,32 +12,15 @@ from extend_mcp import __version__
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.prompts import add_prompts
 from extend_mcp.settings import Settings
-from extend_mcp.tools import (
-    authoring,
-    files,
-    runs,
-    start,
-    update,
-    wait,
-    webhook_endpoints,
-    webhook_subscriptions,
-    workflows,
-)
 from extend_mcp.tools.app import App
-from extend_mcp.tools.base import Toolset
 from extend_mcp.tools.narrow import NarrowedTools
 from extend_mcp.tools.seal import Seal
-from extend_mcp.tools.toolsets import AUTHORING, FILES, RUNS, WEBHOOKS, WORKFLOWS
+from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
 
 NAME = "extend-mcp"
-
-TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS)}
-
-# Each module adds its tools to a toolset when it is imported.
-_TOOL_MODULES = (runs, start, update, wait, workflows, authoring, files, webhook_endpoints, webhook_subscriptions)
 
 INSTRUCTIONS = """\
 Operates document workflows on Extend. A workflow run takes a file through the steps of a workflow.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extend_mcp.server import TOOLSETS
 from extend_mcp.settings import DEFAULT_TOOLSETS
+from extend_mcp.tools.toolsets import TOOLSETS
 
 ROOT = Path(__file__).parents[1]
 

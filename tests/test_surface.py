@@ -24,7 +24,7 @@ from extend_mcp.sandbox.files_api import file_routes
 from extend_mcp.sandbox.runs_api import run_routes
 from extend_mcp.sandbox.webhooks_api import webhook_routes
 from extend_mcp.sandbox.workflows_api import workflow_routes
-from extend_mcp.server import TOOLSETS
+from extend_mcp.tools.toolsets import TOOLSETS
 from tests.contract.judge import Judge
 from tests.contract.test_request_bodies import CASES, Ids, objects
 from tests.harness import Box, Person, example_run, facts_of, serving

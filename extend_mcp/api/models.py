@@ -59,6 +59,8 @@ class ApiModel(BaseModel):
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         protected_namespaces=(),
+        # Built by the first answer that is read: a client waits for the tool list, which needs none of them.
+        defer_build=True,
     )
 
     @field_validator("*", mode="wrap")

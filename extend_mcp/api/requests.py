@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 class RequestModel(BaseModel):
     """Base of request bodies: snake_case attributes, camelCase on the wire, no unknown fields."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", defer_build=True)
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_set(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

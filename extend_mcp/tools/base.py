@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from mcp.server.mcpserver import Context
@@ -48,18 +49,26 @@ class Toolset:
     Attributes:
         name: as settings and flags write it.
         about: what its tools do, for the docs.
-        tools: its tools, in the order they were added.
+        modules: the modules under ``extend_mcp.tools`` that add tools to it, in the order of the tools.
     """
 
     name: str
     about: str
-    tools: list[Tool] = field(default_factory=list)
+    modules: tuple[str, ...]
+    _added: list[Tool] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def tools(self) -> list[Tool]:
+        """Its tools. Their modules are imported now and not before: a toolset that is off costs no start-up time."""
+        for module in self.modules:
+            import_module(f"extend_mcp.tools.{module}")
+        return self._added
 
     def tool(self, *, title: str, annotations: ToolAnnotations) -> Callable[[FunctionT], FunctionT]:
         """Add a function as a tool; its docstring is the description that every conversation pays for."""
 
         def register(function: FunctionT) -> FunctionT:
-            self.tools.append(_tool_of(function, title, annotations))
+            self._added.append(_tool_of(function, title, annotations))
             return function
 
         return register

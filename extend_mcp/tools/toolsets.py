@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from extend_mcp.tools.base import Toolset
 
-RUNS = Toolset("runs", "List, explain, wait for, start, change, cancel and delete workflow runs")
-WORKFLOWS = Toolset("workflows", "Read workflows and their versions")
-AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows")
-FILES = Toolset("files", "Upload, read, list and delete files")
-WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions")
+RUNS = Toolset(
+    "runs",
+    "List, explain, wait for, start, change, cancel and delete workflow runs",
+    ("runs", "start", "update", "wait"),
+)
+WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
+AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))
+FILES = Toolset("files", "Upload, read, list and delete files", ("files",))
+WEBHOOKS = Toolset(
+    "webhooks", "Administer webhook endpoints and subscriptions", ("webhook_endpoints", "webhook_subscriptions")
+)
+
+TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS)}
+"""All of them, by name."""

@@ -21,13 +21,12 @@ from extend_mcp.tools.paging import read_page
 from extend_mcp.tools.show_once import ShownOnce, show_once, was_shown
 from extend_mcp.tools.toolsets import WEBHOOKS
 from extend_mcp.views.action import ActionView, action_view
-from extend_mcp.views.untrusted import clean, plain, quote
+from extend_mcp.views.untrusted import clean, plain, quote, shown_url
 from extend_mcp.views.webhooks import (
     EndpointListView,
     endpoint_lines,
     endpoint_list_view,
     event_words,
-    shown_url,
 )
 
 EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("wh_xK9mLPqRtN3vS8wF5hB2cQ")]

@@ -19,11 +19,10 @@ from extend_mcp.tools.paging import read_page
 from extend_mcp.tools.toolsets import WEBHOOKS
 from extend_mcp.tools.webhook_endpoints import EndpointId, Event
 from extend_mcp.views.action import ActionView
-from extend_mcp.views.untrusted import clean, plain, quote
+from extend_mcp.views.untrusted import clean, plain, quote, shown_url
 from extend_mcp.views.webhooks import (
     SubscriptionListView,
     event_words,
-    shown_url,
     subscription_lines,
     subscription_list_view,
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.views.listing import ListingView, listing, moment
-from extend_mcp.views.untrusted import clean, plain, quote
+from extend_mcp.views.untrusted import clean, plain, quote, shown_url
 
 
 class EndpointRow(BaseModel):
@@ -134,14 +133,3 @@ def subscription_lines(subscription: WebhookSubscription) -> list[str]:
 def event_words(events: Iterable[str]) -> str:
     """Events by name, or that there are none."""
     return ", ".join(clean(event)[:80] for event in events) or "none"
-
-
-def shown_url(url: str) -> str:
-    """A URL without credentials and query, which may hold secrets."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-        hidden = "?…" if parts.query else ""
-        return f"{plain(parts.scheme, 10)}://{plain(parts.hostname or '?', 200)}{port}{plain(parts.path, 300)}{hidden}"
-    except ValueError:
-        return "not a URL"

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from extend_mcp.views.steps import as_object, objects
-from extend_mcp.views.untrusted import clean, cut, quote
-from extend_mcp.views.webhooks import shown_url
+from extend_mcp.views.untrusted import clean, cut, quote, shown_url
 from extend_mcp.workflows.graph import choice, entries, walk
 
 Json = dict[str, Any]

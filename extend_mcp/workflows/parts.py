@@ -36,7 +36,9 @@ def _http(url: str) -> str:
 class Part(BaseModel):
     """Base of all parts of a definition: camelCase names, no unknown fields, no conversion between types."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, protected_namespaces=(), defer_build=True
+    )
 
 
 Text = Annotated[str, Field(min_length=1)]
