@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.harness import Box
+from tests.hosting import Host, hosting
 
 if TYPE_CHECKING:
     from tests.contract.judge import Judge
@@ -24,24 +26,29 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """What serves the sandboxes of all tests."""
+    # What was imported so far stays: without this every collection walks all of it, in each of many small tests.
+    gc.collect()
+    gc.freeze()
+    with hosting() as host:
+        yield host
+
+
 @pytest.fixture
-def box() -> Iterator[Box]:
-    """A sandbox on a free port whose clock stands still unless a test turns it."""
-    from extend_mcp.sandbox import SandboxClock
-    from extend_mcp.sandbox.serve import running_sandbox
-
-    with running_sandbox(clock=SandboxClock(speed=0)) as running:
-        yield Box(running.base_url)
+def box(host: Host) -> Iterator[Box]:
+    """A sandbox over a socket whose clock stands still unless a test turns it."""
+    with host.room() as running:
+        yield Box(running.base_url, running.sandbox)
 
 
 @pytest.fixture
-def judge() -> Iterator[Judge]:
+def judge(host: Host) -> Iterator[Judge]:
     """A sandbox and the official SDK as its judge."""
-    from extend_mcp.sandbox import SandboxClock
-    from extend_mcp.sandbox.serve import running_sandbox
     from tests.contract.judge import Judge
 
-    with running_sandbox(clock=SandboxClock(speed=0)) as running:
+    with host.room() as running:
         judge = Judge(running)
         yield judge
         judge.close()

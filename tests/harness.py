@@ -19,6 +19,8 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.sandbox import Sandbox
+from extend_mcp.sandbox.faults import read_fault
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 
@@ -47,40 +49,44 @@ _control = httpx.Client(trust_env=False, verify=False)
 
 @dataclass
 class Box:
-    """The running sandbox, through its control routes only."""
+    """The sandbox that a test runs against; served at ``base_url``, steered here without the detour over HTTP."""
 
     base_url: str
+    sandbox: Sandbox
 
     def load(self, run: dict[str, Any], *, live: bool = False) -> str:
         """Load a run and return its id."""
-        self._call("POST", "/runs", params={"live": "true"} if live else None, json=run)
-        run_id: str = run["id"]
-        return run_id
+        return self.sandbox.load_run(run, live=live).id
 
     def fault(self, **fault: Any) -> None:
         """Arm a fault."""
-        self._call("POST", "/faults", json={"times": 1, **fault})
+        self.sandbox.faults.add(read_fault({"times": 1, **fault}))
 
     def finish(self, run_id: str, status: str, *, before_cancel: bool) -> None:
         """Let a run finish, at once or when its cancel arrives."""
-        self._call("POST", f"/runs/{run_id}/finish", json={"status": status, "beforeCancel": before_cancel})
+        self.sandbox.finish_run(run_id, status, before_cancel=before_cancel)
 
     def advance(self, seconds: float) -> None:
         """Turn the clock."""
-        self._call("POST", "/clock", json={"advanceSeconds": seconds})
+        self.sandbox.advance(seconds)
+
+    def now(self) -> datetime:
+        """The simulated present."""
+        return self.sandbox.clock.now()
 
     def state(self) -> dict[str, Any]:
         """Everything the sandbox holds, in short."""
-        return self._call("GET", "/state")
+        return self.sandbox.state()
 
     def requests(self, method: str | None = None) -> list[dict[str, Any]]:
         """The API requests received, in order."""
-        seen: list[dict[str, Any]] = self._call("GET", "/requests")["requests"]
-        return [request for request in seen if method in (None, request["method"])]
+        with self.sandbox.lock:
+            return [entry.to_json() for entry in self.sandbox.log if method in (None, entry.method)]
 
     def forget(self) -> None:
         """Forget the API requests received so far."""
-        self._call("DELETE", "/requests")
+        with self.sandbox.lock:
+            self.sandbox.log.clear()
 
     def api(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Call the API as someone else would."""
@@ -95,12 +101,6 @@ class Box:
         found: str = next(each["id"] for each in self.state()["workflows"] if each["name"] == name)
         return found
 
-    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer = _control.request(method, f"{self.base_url}/_sandbox{path}", **options)
-        answer.raise_for_status()
-        document: dict[str, Any] = answer.json()
-        return document
-
 
 @dataclass
 class BoxClock:
@@ -113,7 +113,7 @@ class BoxClock:
 
     def now(self) -> datetime:
         """The sandbox's present."""
-        return datetime.fromisoformat(self.box.state()["now"].replace("Z", "+00:00"))
+        return self.box.now()
 
     def monotonic(self) -> float:
         """Seconds slept so far."""

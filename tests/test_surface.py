@@ -74,7 +74,7 @@ async def test_every_endpoint_is_served_on_every_layer(judge: Judge, capsys: pyt
     routes = _routes()
     assert {f"{method:6} {path}" for method, path in routes} == set(ENDPOINTS)
     client, contract = await _clients(judge, routes)
-    tools = await _tools(Box(judge.base_url), routes)
+    tools = await _tools(Box(judge.base_url, judge.sandbox), routes)
     header = "| Endpoint | Client | Sandbox | Tools | Views | Contract: test_both_send_the_same |"
     rows = [header, "|---|---|---|---|---|---|"]
     for endpoint in ENDPOINTS:

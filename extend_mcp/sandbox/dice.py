@@ -9,6 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
+_INNER = _ALPHANUMERIC + "_-"
+_PLACES_PER_ROLL = 32
+"""A roll has 256 bits and a place takes six; enough are left over for the last place to be even."""
 
 
 class Dice:
@@ -37,9 +40,14 @@ class Dice:
 
     def token(self, length: int) -> str:
         """Return letters and digits, with an inner `_` or `-` now and then, as Extend's ids have."""
-        ends = _ALPHANUMERIC
-        inner = _ALPHANUMERIC + "_-"
-        return "".join(self.pick(ends if place in (0, length - 1) else inner) for place in range(length))
+        places: list[str] = []
+        for place in range(length):
+            if place % _PLACES_PER_ROLL == 0:
+                rolled = self._roll()
+            options = _ALPHANUMERIC if place in (0, length - 1) else _INNER
+            rolled, chosen = divmod(rolled, len(options))
+            places.append(options[chosen])
+        return "".join(places)
 
 
 class IdMaker:

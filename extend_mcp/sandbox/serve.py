@@ -10,6 +10,7 @@ from types import FrameType
 
 import anyio
 import uvicorn
+from starlette.types import ASGIApp
 
 from extend_mcp.sandbox.clock import SandboxClock
 from extend_mcp.sandbox.protocol import SandboxProtocol
@@ -61,7 +62,7 @@ async def serve(
     """
     with _listen(host, port) as listener:
         sandbox.links.base_url = base_url = _base_url(listener)
-        server = _server(sandbox, lambda: on_ready(base_url))
+        server = _server(sandbox.app, lambda: on_ready(base_url))
         try:
             await server.serve(sockets=[listener])
         except asyncio.CancelledError:
@@ -78,10 +79,17 @@ def running_sandbox(
 ) -> Iterator[RunningSandbox]:
     """Serve a new sandbox on a free port of this machine from a daemon thread, until the block ends."""
     sandbox = Sandbox(settings, clock)
+    with running_app(sandbox.app) as base_url:
+        sandbox.links.base_url = base_url
+        yield RunningSandbox(base_url, sandbox)
+
+
+@contextmanager
+def running_app(app: ASGIApp) -> Iterator[str]:
+    """Serve an application with the sandbox's protocol, as `running_sandbox` does; gives its base URL."""
     listening = threading.Event()
-    server = _server(sandbox, listening.set)
+    server = _server(app, listening.set)
     with _listen("127.0.0.1", 0) as listener:
-        sandbox.links.base_url = _base_url(listener)
         thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listener])), name="extend-sandbox", daemon=True
         )
@@ -89,15 +97,15 @@ def running_sandbox(
         try:
             if not listening.wait(timeout=10):
                 raise RuntimeError("the sandbox did not start within 10 seconds")
-            yield RunningSandbox(sandbox.links.base_url, sandbox)
+            yield _base_url(listener)
         finally:
             server.should_exit = True
             thread.join(timeout=10)
 
 
-def _server(sandbox: Sandbox, on_listening: Callable[[], None]) -> _Server:
+def _server(app: ASGIApp, on_listening: Callable[[], None]) -> _Server:
     config = uvicorn.Config(
-        sandbox.app,
+        app,
         http=SandboxProtocol,
         ws="none",
         lifespan="on",
