@@ -21,11 +21,14 @@ def moving(box: Box, run_id: str = RUN, status: str = "PROCESSING") -> str:
 
 
 def slow(box: Box) -> str:
-    """A run of the scenario of which more than 20 simulated minutes are left."""
-    # The packet takes some 45 minutes from here.
-    box.advance(20 * 60)
-    name = "harbor-view-loan-packet.pdf"
-    return next(run["id"] for run in box.state()["runs"] if run["file"] == name and run["status"] == "PROCESSING")
+    """A run that has just been started and takes 20 simulated minutes."""
+    body = {"workflow": {"id": box.workflow()}, "file": {"url": "https://files.example/slow.pdf"}}
+    run_id: str = box.api("POST", "/workflow_runs", json=body)["id"]
+    record = box.sandbox.record(run_id)
+    assert record.plan
+    seconds = sum(step.seconds for step in record.plan.steps)
+    record.plan = record.plan.paced(20 * 60 / seconds)
+    return run_id
 
 
 async def wait(box: Box, **arguments: Any) -> CallToolResult:
