@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from extend_mcp.settings import DEFAULT_TOOLSETS
@@ -13,6 +14,14 @@ ROOT = Path(__file__).parents[1]
 def test_the_table_of_tools_is_the_tools() -> None:
     """docs/tools.md holds these lines, in this order; print them with ``tools_table``."""
     assert "\n".join(tools_table()) in (ROOT / "docs" / "tools.md").read_text()
+
+
+def test_a_description_has_at_most_three_sentences() -> None:
+    """They are paid for in every conversation."""
+    for toolset in TOOLSETS.values():
+        for tool in toolset.tools:
+            sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", tool.description)
+            assert 1 <= len(sentences) <= 3, tool.name
 
 
 def tools_table() -> list[str]:

@@ -34,7 +34,7 @@ Steps = Annotated[
 
 @AUTHORING.tool(title="Create a workflow", annotations=CREATES)
 async def create_workflow(name: Name, ctx: Ctx, steps: Steps | None = None) -> ActionView:
-    """Create a workflow with a draft; without steps it has TRIGGER and PARSE. Every fault in steps is listed at once.
+    """Create a workflow with a draft; without steps it has TRIGGER and PARSE, and faulty steps are all named at once.
     See get_workflow(form="json") of a like one first. It runs after deploy_workflow_version, or as version "draft".
     """
     app = app_of(ctx)

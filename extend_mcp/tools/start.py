@@ -89,7 +89,7 @@ async def run_workflow(
     | None = None,
     secrets: Secrets | None = None,
 ) -> RunStartedView:
-    """Start a workflow on exactly one of file_url, file_id, text or package. It costs credits.
+    """Start a workflow on exactly one of file_url, file_id, text or package; it costs credits.
     Returns the run's id at once; follow it with wait_for_run. If the outcome is unknown, look before repeating.
     """
     app = app_of(ctx)
@@ -132,7 +132,7 @@ async def run_workflow_batch(
     version: WorkflowVersionName | None = None,
     priority: Priority | None = None,
 ) -> BatchStartedView:
-    """Start a workflow on each of 1-1000 files at once. It costs credits for each.
+    """Start a workflow on each of 1-1000 files at once; it costs credits for each.
     Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
     """
     app = app_of(ctx)
