@@ -119,6 +119,34 @@ class Settings(BaseSettings):
         validation_alias="EXTEND_MCP_TOTAL_TIMEOUT",
         description="Seconds for one API call, retries included.",
     )
+    requests_per_second: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        validation_alias="EXTEND_MCP_REQUESTS_PER_SECOND",
+        description="Most API requests a second, for reads, starts and other writes each; 10 is the smallest plan's.",
+    )
+    summary_runs: int = Field(
+        10_000,
+        ge=100,
+        le=1_000_000,
+        validation_alias="EXTEND_MCP_SUMMARY_RUNS",
+        description="How many runs one summary reads at most.",
+    )
+    detail_runs: int = Field(
+        300,
+        ge=1,
+        le=10_000,
+        validation_alias="EXTEND_MCP_DETAIL_RUNS",
+        description="How many runs one call reads one by one at most, where a list does not tell enough.",
+    )
+    bulk_runs: int = Field(
+        200,
+        ge=1,
+        le=1000,
+        validation_alias="EXTEND_MCP_BULK_RUNS",
+        description="How many runs one call may cancel or run again.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="What goes to stderr."
     )
@@ -179,6 +207,7 @@ class Settings(BaseSettings):
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
             total_timeout=self.total_timeout,
+            requests_per_second=self.requests_per_second,
         )
 
 

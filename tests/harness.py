@@ -159,6 +159,7 @@ async def serving(
     key: str | None = KEY,
     on_sleep: Callable[[], None] | None = None,
     sleep: Callable[[], Awaitable[None]] | None = None,
+    requests_per_second: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Client]:
     """Our server on ``box``, and a client of the given era connected to it."""
@@ -166,8 +167,10 @@ async def serving(
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
 
     def connect(_: Settings) -> ExtendClient:
-        config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
-        return ExtendClient(config, sleep=clock.sleep)
+        config = ClientConfig(
+            api_key=SecretStr(key) if key else None, base_url=box.base_url, requests_per_second=requests_per_second
+        )
+        return ExtendClient(config, sleep=clock.sleep, monotonic=clock.monotonic)
 
     server, app = build_server(chosen, connect=connect, clock=clock)
     try:

@@ -1,5 +1,6 @@
 """One account's connection to Extend: sends a call, and turns whatever comes back into an object or an error."""
 
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
@@ -58,6 +59,7 @@ class Session:
         transport: The transport that talks to the network; retries, deadline and size limit are put around it.
             Given by tests; by default the network, through the proxy the environment names.
         sleep: Waits between attempts, in seconds; given by tests.
+        monotonic: Tells the time in seconds; given by tests.
     """
 
     def __init__(
@@ -66,10 +68,12 @@ class Session:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._transport = transport
         self._sleep = sleep
+        self._monotonic = monotonic
         self._http: httpx.AsyncClient | None = None
 
     async def aclose(self) -> None:
@@ -171,7 +175,9 @@ class Session:
                     self._transport or _network_transport(config.base_url),
                     total_timeout=config.total_timeout,
                     max_attempts=config.max_attempts,
+                    requests_per_second=config.requests_per_second,
                     sleep=self._sleep,
+                    monotonic=self._monotonic,
                 ),
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL):

@@ -5,11 +5,13 @@ Each class wraps another transport and does one job. `build_transport` puts them
     DeadlineTransport   the whole call, retries and waits included, has an end
     RetryTransport      a GET that failed in passing is sent again
     BufferTransport     the body is read here, so that a truncated one is seen by the retries
+    PaceTransport       each attempt waits for its turn under the rate limit
     inner               the network
 """
 
 import logging
 import random
+import time
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -19,6 +21,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState
 
 from extend_mcp.api.errors import RETRYABLE_STATUSES
+from extend_mcp.api.pace import PaceTransport
 from extend_mcp.api.wire import parse_retry_after
 
 logger = logging.getLogger(__name__)
@@ -217,7 +220,9 @@ def build_transport(
     *,
     total_timeout: float,
     max_attempts: int,
+    requests_per_second: int | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> httpx.AsyncBaseTransport:
     """Wrap a network transport in the whole stack, in its order.
 
@@ -225,8 +230,12 @@ def build_transport(
         inner: The transport that talks to the network.
         total_timeout: Seconds one call may take in all.
         max_attempts: How often a GET is sent at most.
+        requests_per_second: Most requests a second in each category; None for no limit.
         sleep: Waits between attempts.
+        monotonic: Tells the time in seconds.
     """
+    if requests_per_second is not None:
+        inner = PaceTransport(inner, per_second=requests_per_second, sleep=sleep, monotonic=monotonic)
     retrying = RetryTransport(BufferTransport(inner), max_attempts=max_attempts, sleep=sleep)
     return DeadlineTransport(retrying, seconds=total_timeout)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from extend_mcp.api.models import StepRun, WorkflowRunSummary, WorkflowSummary
 from extend_mcp.runs.ids import is_workflow_id
-from extend_mcp.runs.times import format_instant
+from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.app import App
 from extend_mcp.tools.base import Refusal
 from extend_mcp.views.untrusted import quote
@@ -65,6 +65,21 @@ class RunQuery(BaseModel):
     def differs_from(self, given: dict[str, Any]) -> list[str]:
         """Names of the arguments in ``given`` that this query did not begin with."""
         return [name for name, value in given.items() if getattr(self, name) != value]
+
+
+async def read_query(app: App, given: dict[str, Any]) -> RunQuery:
+    """Make a query of a tool's arguments: times become instants, a workflow's name its id.
+
+    Raises:
+        Refusal: a time is none, the times exclude each other, or the workflow's name does not name one.
+    """
+    query = RunQuery.model_validate(given)
+    query.since = _moment(app, "created_since", query.created_since)
+    query.before = _moment(app, "created_before", query.created_before)
+    if query.since and query.before and query.since >= query.before:
+        raise Refusal("created_since must be earlier than created_before.")
+    query.workflow_id = await resolve_workflow(app, query.workflow) if query.workflow else None
+    return query
 
 
 @dataclass(frozen=True)
@@ -251,3 +266,12 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     if found:
         raise Refusal(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
     raise Refusal(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")
+
+
+def _moment(app: App, name: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_moment(text, app.clock.now())
+    except ValueError as error:
+        raise Refusal(f'{name}: {error}. Example: {name}="24h".') from None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from mcp_types import InputRequiredResult
 from pydantic import Field
 
-from extend_mcp.runs.times import parse_moment
-from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import (
     BatchId,
     ConfirmationToken,
@@ -28,13 +26,12 @@ from extend_mcp.tools.base import DESTRUCTIVE, READ_ONLY, Refusal
 from extend_mcp.tools.cancel import cancel
 from extend_mcp.tools.find import (
     Position,
-    RunQuery,
     SortBy,
     SortDir,
     decode_page_token,
     encode_page_token,
     find_runs,
-    resolve_workflow,
+    read_query,
     select_step,
 )
 from extend_mcp.tools.toolsets import RUNS
@@ -78,7 +75,7 @@ async def list_runs(
     if page_token:
         query, position = decode_page_token(page_token, given)
     else:
-        query, position = await _query(app, given), Position()
+        query, position = await read_query(app, given), Position()
     found = await find_runs(app, query, position)
     note = None
     if found.bounded_after:
@@ -96,17 +93,6 @@ async def list_runs(
         now=app.clock.now(),
         limit=app.settings.answer_chars,
     )
-
-
-async def _query(app: App, given: dict[str, Any]) -> RunQuery:
-    """Make a query of the arguments: times become instants, a workflow's name its id."""
-    query = RunQuery.model_validate(given)
-    query.since = _moment(app, "created_since", query.created_since)
-    query.before = _moment(app, "created_before", query.created_before)
-    if query.since and query.before and query.since >= query.before:
-        raise Refusal("created_since must be earlier than created_before.")
-    query.workflow_id = await resolve_workflow(app, query.workflow) if query.workflow else None
-    return query
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY)
@@ -159,12 +145,3 @@ async def cancel_workflow_run(
     Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
     """
     return await cancel(ctx, run_id, reason, confirmation_token)
-
-
-def _moment(app: App, name: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_moment(text, app.clock.now())
-    except ValueError as error:
-        raise Refusal(f'{name}: {error}. Example: {name}="24h".') from None

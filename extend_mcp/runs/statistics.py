@@ -1,0 +1,126 @@
+"""Counting runs: how many, how they ended, how long they took, what they cost, and since when it goes wrong.
+
+Works on summaries as lists give them, one after the other, so that many thousand runs need little memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from extend_mcp.api.models import WorkflowRunSummary
+
+WAITING = ("PENDING", "NEEDS_REVIEW")
+"""Statuses in which a run waits for something outside itself."""
+
+
+@dataclass
+class Tally:
+    """What was counted of some runs. Durations are of runs that began and ended, all in seconds."""
+
+    runs: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    durations: list[float] = field(default_factory=list)
+    queues: list[float] = field(default_factory=list)
+    credits: float = 0.0
+
+    def add(self, run: WorkflowRunSummary) -> None:
+        """Count one more run."""
+        self.runs += 1
+        self.statuses[run.status] += 1
+        created = created_at(run)
+        if run.start_time and run.end_time:
+            self.durations.append(max(0.0, (run.end_time - run.start_time).total_seconds()))
+        if run.start_time and created:
+            self.queues.append(max(0.0, (run.start_time - created).total_seconds()))
+        if run.usage:
+            spent = run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits
+            self.credits += spent or 0.0
+
+    @property
+    def failed(self) -> int:
+        """How many runs failed."""
+        return self.statuses["FAILED"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run that waits, and since when it exists."""
+
+    run_id: str
+    created: datetime
+
+
+@dataclass
+class Statistics:
+    """Everything that is counted of one window of time.
+
+    Attributes:
+        total: all runs.
+        groups: the same by a key that the caller chose.
+        oldest: for each waiting status, the run that was created first.
+        moments: when each run was created, in Unix seconds, and whether it failed.
+    """
+
+    total: Tally = field(default_factory=Tally)
+    groups: dict[str, Tally] = field(default_factory=dict)
+    oldest: dict[str, Waiting] = field(default_factory=dict)
+    moments: list[tuple[float, bool]] = field(default_factory=list)
+
+    def add(self, run: WorkflowRunSummary, group: str | None) -> None:
+        """Count a run; without a group it counts in the total alone."""
+        self.total.add(run)
+        if group is not None:
+            self.add_to_group(run, group)
+        created = created_at(run)
+        if created is None:
+            return
+        self.moments.append((created.timestamp(), run.status == "FAILED"))
+        before = self.oldest.get(run.status)
+        if run.status in WAITING and (before is None or created < before.created):
+            self.oldest[run.status] = Waiting(run.id, created)
+
+    def add_to_group(self, run: WorkflowRunSummary, group: str) -> None:
+        """Count a run in a group alone, as when its group was learnt later."""
+        self.groups.setdefault(group, Tally()).add(run)
+
+
+def created_at(run: WorkflowRunSummary) -> datetime | None:
+    """When a run was created, as far as the API says."""
+    return run.created_at or run.initial_run_at
+
+
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that at least this share of the values does not exceed; None of nothing.
+
+    Args:
+        values: in any order.
+        share: above 0 and at most 1; 0.5 is the median, 0.95 the 95th percentile.
+    """
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def buckets(moments: Sequence[tuple[float, bool]], count: int) -> tuple[list[int], list[int], float, float]:
+    """Spread moments over equal spans of time.
+
+    Args:
+        moments: Unix seconds, and whether the run of that moment failed.
+        count: how many spans, 1 or more.
+
+    Returns:
+        Runs and failed runs in each span, the first moment, and the length of a span in seconds.
+    """
+    first = min(moment for moment, _ in moments)
+    last = max(moment for moment, _ in moments)
+    width = max((last - first) / count, 1.0)
+    runs, failed = [0] * count, [0] * count
+    for moment, has_failed in moments:
+        place = min(int((moment - first) / width), count - 1)
+        runs[place] += 1
+        failed[place] += has_failed
+    return runs, failed, first, width
