@@ -44,6 +44,13 @@ def box(host: Host) -> Iterator[Box]:
 
 
 @pytest.fixture
+def large(host: Host) -> Iterator[Box]:
+    """A sandbox with 10,000 runs."""
+    with host.room("large") as running:
+        yield Box(running.base_url, running.sandbox)
+
+
+@pytest.fixture
 def judge(host: Host) -> Iterator[Judge]:
     """A sandbox and the official SDK as its judge."""
     from tests.contract.judge import Judge

@@ -8,7 +8,7 @@ from itertools import count
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from extend_mcp.sandbox import Sandbox, SandboxClock
+from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
 from extend_mcp.sandbox.serve import RunningSandbox, running_app
 
 
@@ -34,9 +34,9 @@ class Host:
         await app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send)
 
     @contextmanager
-    def room(self) -> Iterator[RunningSandbox]:
+    def room(self, scenario: str = "default") -> Iterator[RunningSandbox]:
         """A new sandbox whose clock stands still unless it is turned."""
-        sandbox = Sandbox(clock=SandboxClock(speed=0))
+        sandbox = Sandbox(SandboxSettings(scenario=scenario), SandboxClock(speed=0))
         name = f"box{next(self._numbers)}"
         self._rooms[name] = sandbox.app
         sandbox.links.base_url = f"{self.base_url}/{name}"

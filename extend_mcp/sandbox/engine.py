@@ -46,6 +46,10 @@ class Engine:
         """Have something happen at a time, whatever becomes of any run meanwhile."""
         heapq.heappush(self._due, (when, next(self._order), action))
 
+    def keep(self, record: RunRecord) -> None:
+        """Take in a run that nothing will happen to any more."""
+        self._store.add_run(record)
+
     def submit(self, record: RunRecord) -> None:
         """Take in a new PENDING run that follows its plan."""
         self._store.add_run(record)

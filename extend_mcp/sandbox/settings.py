@@ -9,7 +9,7 @@ class SandboxSettings:
     """How this sandbox behaves; every field but the first three stands for an unknown of the real API."""
 
     scenario: str = "default"
-    """Name of the data to start with: `default` (a busy account) or `empty` (workflows, no runs)."""
+    """The data to start with: `default` (a busy account), `empty` (workflows, no runs) or `large` (10,000 runs)."""
 
     seed: int = 1
     """Ids, names and values of the scenario follow from the seed and the start time alone."""

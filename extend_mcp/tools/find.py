@@ -50,7 +50,12 @@ class RunQuery(BaseModel):
     before: datetime | None = None
 
     def words(self) -> str:
-        """The filters in words, for the answer's first line."""
+        """The filters and the order in words, for the answer's first line."""
+        order = f"{self.sort_by.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
+        return ", ".join(part for part in (self.filters(), order) if part)
+
+    def filters(self) -> str:
+        """The filters in words."""
         said = [
             self.status,
             f"workflow {self.workflow_id}" if self.workflow_id else None,
@@ -58,7 +63,6 @@ class RunQuery(BaseModel):
             f"file name contains {quote(self.file_name_contains)}" if self.file_name_contains else None,
             f"created since {format_instant(self.since)}" if self.since else None,
             f"created before {format_instant(self.before)}" if self.before else None,
-            f"{self.sort_by.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first",
         ]
         return ", ".join(part for part in said if part)
 

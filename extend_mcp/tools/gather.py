@@ -124,18 +124,12 @@ class Details(Generic[T]):
     Attributes:
         found: what was kept of each run that could be read, by id.
         failed: the error of each that could not.
-        skipped: ids that were not read, because the bound or the deadline came first.
+        skipped: ids that were not read, because time was up.
     """
 
     found: dict[str, T]
     failed: dict[str, ExtendError]
     skipped: list[str]
-
-    def words(self) -> str | None:
-        """What is missing, in words; None when nothing is."""
-        total = len(self.found) + len(self.failed) + len(self.skipped)
-        missing = total - len(self.found)
-        return f"details of {missing:,} of {total:,} runs were not read" if missing else None
 
 
 async def read_details(
@@ -144,7 +138,6 @@ async def read_details(
     run_ids: Sequence[str],
     keep: Callable[[WorkflowRun], T],
     *,
-    most: int,
     noun: str = "runs looked into",
 ) -> Details[T]:
     """Read runs one by one, several at once, and keep only what is needed of each.
@@ -154,11 +147,10 @@ async def read_details(
         deadline: when to stop.
         run_ids: which runs, the most wanted first.
         keep: takes from a run what is to be kept; the run itself is let go.
-        most: how many are read at most.
         noun: what progress calls them.
     """
-    details: Details[T] = Details({}, {}, list(run_ids[most:]))
-    waiting = list(reversed(run_ids[:most]))
+    details: Details[T] = Details({}, {}, [])
+    waiting = list(reversed(run_ids))
 
     async def work() -> None:
         while waiting and deadline.left > 0:

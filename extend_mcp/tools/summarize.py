@@ -55,7 +55,7 @@ async def summarize_runs(
     }
     query = await read_query(app, {name: value for name, value in arguments.items() if value is not None})
     deadline = Deadline(ctx, app)
-    count = _Count(group_by, metadata_key)
+    count = _Count(group_by, metadata_key, most_unread=app.settings.detail_runs)
     before = await _count(app, query, deadline, count)
     if group_by in _FROM_DETAILS:
         await _look_into(app, deadline, count)
@@ -63,7 +63,7 @@ async def summarize_runs(
         count.statistics,
         labels=count.labels,
         grouped_by=metadata_key or group_by.replace("_", " "),
-        filters=query.words(),
+        filters=query.filters(),
         before=before,
         missing=count.missing,
         now=app.clock.now(),
@@ -78,16 +78,23 @@ class _Count:
     statistics: Statistics = field(default_factory=Statistics)
     labels: dict[str, Label] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    most_unread: int = 0
     unread: dict[str, WorkflowRunSummary] = field(default_factory=dict)
-    """Runs whose group only they themselves tell, the newest first."""
+    """Runs whose group only they themselves tell, the newest first; not more than will be read."""
+    beyond: int = 0
+    """How many more of them there are."""
 
     def add(self, run: WorkflowRunSummary) -> None:
         if self.group_by not in _FROM_DETAILS:
             self.statistics.add(run, self._group(run))
             return
         self.statistics.add(run, None)
-        if self.group_by == "metadata" or run.status == "FAILED":
+        if self.group_by != "metadata" and run.status != "FAILED":
+            return
+        if len(self.unread) < self.most_unread:
             self.unread[run.id] = run
+        else:
+            self.beyond += 1
 
     def learn(self, run: WorkflowRunSummary, key: str) -> None:
         self.labels[key] = Label(key)
@@ -146,9 +153,9 @@ async def _count(app: App, query: RunQuery, deadline: Deadline, count: _Count) -
 
 
 async def _look_into(app: App, deadline: Deadline, count: _Count) -> None:
-    details = await read_details(app, deadline, list(count.unread), count.told_by, most=app.settings.detail_runs)
+    details = await read_details(app, deadline, list(count.unread), count.told_by)
     for run_id, key in details.found.items():
         count.learn(count.unread[run_id], key)
-    missing = details.words()
-    if missing:
-        count.missing.append(f"{missing}; the groups hold those that were")
+    of = len(count.unread) + count.beyond
+    if len(details.found) < of:
+        count.missing.append(f"the groups hold the newest {len(details.found):,} of {of:,} runs; others were not read")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from extend_mcp.sandbox.dice import IdMaker
 from extend_mcp.sandbox.engine import Engine
-from extend_mcp.sandbox.scenarios import default
+from extend_mcp.sandbox.scenarios import default, large
 from extend_mcp.sandbox.scenarios.workflows import make_workflows
 from extend_mcp.sandbox.store import Store, Workflow
 
@@ -16,7 +16,11 @@ def _nothing(workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start
     """Leave the account without runs."""
 
 
-SCENARIOS: dict[str, Populate] = {"default": default.populate, "empty": _nothing}
+SCENARIOS: dict[str, Populate] = {
+    "default": default.populate,
+    "empty": _nothing,
+    "large": large.populate,
+}
 
 
 def load_scenario(name: str, store: Store, engine: Engine, ids: IdMaker, start: datetime) -> None:

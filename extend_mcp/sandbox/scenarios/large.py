@@ -1,0 +1,65 @@
+"""An account with 10,000 runs of the last thirty days, for questions about many. They are short and have ended."""
+
+from datetime import datetime, timedelta
+
+from extend_mcp.sandbox import wire
+from extend_mcp.sandbox.dice import Dice, IdMaker
+from extend_mcp.sandbox.engine import Engine
+from extend_mcp.sandbox.errors import JsonObject
+from extend_mcp.sandbox.plan import Failure, PlannedStep, StepMoment
+from extend_mcp.sandbox.scenarios import failures
+from extend_mcp.sandbox.scenarios.workflows import CLAIMS, INVOICES, LOANS, PURCHASING
+from extend_mcp.sandbox.store import RunRecord, Workflow
+
+RUNS = 10_000
+_DAYS = 30
+_NAMES = (INVOICES,) * 6 + (CLAIMS,) * 2 + (LOANS, PURCHASING)
+_STATUSES = (
+    ("PROCESSED",) * 88 + ("FAILED",) * 6 + ("REJECTED", "REJECTED", "CANCELLED", "CANCELLED") + ("NEEDS_REVIEW",) * 2
+)
+_FAILURES = (failures.CORRUPT, failures.CORRUPT, failures.UNREACHABLE, failures.PASSWORD_PROTECTED)
+_EXTENSIONS = ("pdf", "pdf", "pdf", "png", "xlsx")
+
+
+def populate(workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start: datetime) -> None:
+    """Put the runs into the account, the oldest first."""
+    dice = Dice("large")
+    for number in range(RUNS):
+        created = start - timedelta(days=_DAYS) * (1 - number / RUNS)
+        workflow = workflows[dice.pick(_NAMES)]
+        status = dice.pick(_STATUSES)
+        name = f"document-{number:05d}.{dice.pick(_EXTENSIONS)}"
+        engine.keep(_record(workflow, status, name, dice, ids, created))
+
+
+def _record(workflow: Workflow, status: str, name: str, dice: Dice, ids: IdMaker, created: datetime) -> RunRecord:
+    version = workflow.version(None)
+    assert version
+    file = wire.file_summary(ids("file_"), name, dice.between(1, 9), created)
+    metadata = {"customer": f"customer-{dice.between(1, 12)}"}
+    run = wire.workflow_run(ids("workflow_run_"), workflow.summary, version, [file], metadata, None, created)
+    started = created + timedelta(seconds=dice.fraction(0.5, 20))
+    ended = started + timedelta(seconds=dice.fraction(5, 300))
+    failure = dice.pick(_FAILURES) if status == "FAILED" else None
+    run |= {"status": status, "startTime": wire.timestamp(started)}
+    if status != "NEEDS_REVIEW":
+        run["endTime"] = wire.timestamp(ended)
+    _parse(run, file, ids, started, ended, failure)
+    return RunRecord(run, created_at=created, updated_at=ended)
+
+
+def _parse(
+    run: JsonObject, file: JsonObject, ids: IdMaker, started: datetime, ended: datetime, failure: Failure | None
+) -> None:
+    moment = StepMoment(ids, file, started, ended, failure, None)
+    child = wire.child_run("parse_run", "pr_", "parsing_performance", 2, moment)
+    step = PlannedStep("Parse", "PARSE", "step_parse", 1.0, (file,), lambda _: None)
+    step_run = wire.step_run(ids("workflow_step_run_"), run["id"], step)
+    child["config"] = {}
+    if failure:
+        run |= {"failureReason": failure.reason, "failureMessage": failure.message}
+    else:
+        child |= {"output": {"chunks": []}, "metrics": {"processingTimeMs": 1, "pageCount": 1}}
+    step_run |= {"status": "FAILED" if failure else "PROCESSED", "result": {"parseRun": child}}
+    run["stepRuns"].append(step_run)
+    wire.add_usage(run, step_run["result"])

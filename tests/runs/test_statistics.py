@@ -1,0 +1,89 @@
+"""Figures of many runs beside a plain count of the same."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.runs.statistics import Statistics, buckets, quantile
+
+START = datetime(2026, 11, 24, tzinfo=timezone.utc)
+
+
+def wire_run(number: int, values: dict[str, Any]) -> dict[str, Any]:
+    created = START + timedelta(minutes=values["minute"])
+    started = created + timedelta(seconds=values["queued"])
+    run = {"id": f"workflow_run_{number}", "status": values["status"], "createdAt": created.isoformat()}
+    if values["started"]:
+        run["startTime"] = started.isoformat()
+        if values["ended"]:
+            run["endTime"] = (started + timedelta(seconds=values["took"])).isoformat()
+    if values["credits"] is not None:
+        run["usage"] = {"credits": values["credits"], "totalCredits": values["credits"]}
+    return run
+
+
+RUNS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "status": st.sampled_from(["PENDING", "NEEDS_REVIEW", "FAILED", "PROCESSED", "TOMORROWS"]),
+            "minute": st.integers(0, 10_000),
+            "queued": st.integers(0, 500),
+            "took": st.integers(0, 5000),
+            "started": st.booleans(),
+            "ended": st.booleans(),
+            "credits": st.none() | st.integers(0, 1000),
+            "group": st.sampled_from(["a", "b", "c"]),
+        }
+    ),
+    max_size=40,
+)
+
+
+@given(RUNS)
+def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> None:
+    counted = Statistics()
+    for number, values in enumerate(runs):
+        counted.add(WorkflowRunSummary.model_validate(wire_run(number, values)), values["group"])
+    assert counted.total.runs == len(runs)
+    assert counted.total.statuses == Counter(values["status"] for values in runs)
+    assert counted.total.credits == sum(values["credits"] or 0 for values in runs)
+    assert sorted(counted.total.durations) == sorted(v["took"] for v in runs if v["started"] and v["ended"])
+    assert sorted(counted.total.queues) == sorted(v["queued"] for v in runs if v["started"])
+    for group, tally in counted.groups.items():
+        assert tally.runs == sum(values["group"] == group for values in runs)
+    assert sum(tally.runs for tally in counted.groups.values()) == len(runs)
+    for status in ("PENDING", "NEEDS_REVIEW"):
+        minutes = [values["minute"] for values in runs if values["status"] == status]
+        oldest = counted.oldest.get(status)
+        assert (oldest.created if oldest else None) == (START + timedelta(minutes=min(minutes)) if minutes else None)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0.01, 1))
+def test_a_quantile_is_a_value_that_its_share_does_not_exceed(values: list[float], share: float) -> None:
+    found = quantile(values, share)
+    assert found in values
+    assert found is not None
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value < found for value in values) <= share * len(values)
+    assert quantile(values, 0.5) == statistics.median_low(values)
+
+
+def test_of_nothing_there_is_no_quantile() -> None:
+    assert quantile([], 0.5) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.booleans()), min_size=1, max_size=60), st.integers(1, 30))
+def test_every_moment_is_in_one_span(moments: list[tuple[float, bool]], count: int) -> None:
+    runs, failed, first, width = buckets(moments, count)
+    assert sum(runs) == len(moments)
+    assert sum(failed) == sum(has_failed for _, has_failed in moments)
+    assert all(part <= whole for part, whole in zip(failed, runs, strict=True))
+    assert first == min(moment for moment, _ in moments)
+    assert width >= 1
