@@ -25,7 +25,8 @@ def waits_for(run: WorkflowRun) -> str | None:
     """What has to happen before ``run`` goes on, in one line; None when nothing is awaited."""
     phase = describe(run.status).phase
     if phase == "review":
-        return f"a person's review in the dashboard (the API cannot approve){_review_cause(run)}"
+        cause = review_cause(run)
+        return f"a person's review in the dashboard (the API cannot approve){f'; {cause}' if cause else ''}"
     if phase == "waiting":
         return "a free place in Extend's queue"
     if phase == "ending":
@@ -63,11 +64,12 @@ def duration_seconds(run: WorkflowRun, now: datetime) -> float | None:
     return max(0.0, ((run.end_time or now) - run.start_time).total_seconds())
 
 
-def _review_cause(run: WorkflowRun) -> str:
+def review_cause(run: WorkflowRun) -> str:
+    """Which check sent the run to a person; empty where its steps do not say."""
     for step in reversed(run.step_runs):
         result = as_object(step.result)
         checks = objects(result.get("rules")) or objects(result.get("blocks"))
         broken = [check for check in checks if check.get("valid") is not True]
         if broken:
-            return f"; {quote(broken[0].get('name') or '?', 60)} did not pass in step {quote(step.step.name, 40)}"
+            return f"{quote(broken[0].get('name') or '?', 60)} did not pass in step {quote(step.step.name, 40)}"
     return ""
