@@ -10,6 +10,7 @@ from mcp.server.mcpserver import Context
 
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.settings import Settings
+from extend_mcp.tools.plans import PlanStore
 from extend_mcp.tools.seal import Seal
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class App:
         seal: seals and opens confirmation tokens.
         clock: time, replaceable in tests.
         local_files: whether the machine's files are the caller's own, as over stdio.
+        plans: bulk actions that were proposed or interrupted.
     """
 
     settings: Settings
@@ -33,6 +35,7 @@ class App:
     seal: Seal
     clock: Clock = field(default_factory=SystemClock)
     local_files: bool = True
+    plans: PlanStore = field(default_factory=PlanStore)
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property

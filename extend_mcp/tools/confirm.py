@@ -76,7 +76,7 @@ class Earlier:
 
 def earlier(ctx: Ctx, action: str, target: str, token: str | None) -> Earlier | None:
     """What was proposed before for this very action, by request state or token; None on a first call."""
-    claims = round_state(ctx) or (_claims(ctx, token) if token else None)
+    claims = round_state(ctx) or (token_claims(ctx, token) if token else None)
     if claims and claims.get("action") == action and claims.get("target") == target:
         return Earlier(str(claims.get("state")))
     return None
@@ -138,7 +138,7 @@ def _consent(answer: ElicitResult, *, waited: bool) -> Consent:
 def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:
     note = ""
     if token:
-        claims = _claims(ctx, token)
+        claims = token_claims(ctx, token)
         if claims == _claims_of(proposal):
             return Consent("yes")
         moved = claims is not None and {**claims, "state": proposal.state} == _claims_of(proposal)
@@ -148,7 +148,7 @@ def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:
             else "The confirmation token is not good: it was altered, has expired, or is for something else."
         )
     app = app_of(ctx)
-    made = app.seal.close(_claims_of(proposal), principal=_principal(ctx), now=app.clock.now())
+    made = app.seal.close(_claims_of(proposal), principal=principal_of(ctx), now=app.clock.now())
     return Consent("token_required", token=made, note=note)
 
 
@@ -156,12 +156,14 @@ def _claims_of(proposal: Proposal) -> dict[str, str]:
     return {"action": proposal.action, "target": proposal.target, "state": proposal.state}
 
 
-def _claims(ctx: Ctx, token: str) -> dict[str, Any] | None:
+def token_claims(ctx: Ctx, token: str) -> dict[str, Any] | None:
+    """What a confirmation token of this caller says; None when it is altered, expired or another's."""
     app = app_of(ctx)
-    return app.seal.open(token, principal=_principal(ctx), now=app.clock.now())
+    return app.seal.open(token, principal=principal_of(ctx), now=app.clock.now())
 
 
-def _principal(ctx: Ctx) -> str:
+def principal_of(ctx: Ctx) -> str:
+    """Who calls, as the transport authenticated them; empty where it does not."""
     return authenticated_principal(ctx.request_context) or ""
 
 

@@ -7,7 +7,7 @@ from extend_mcp.tools.base import Toolset
 RUNS = Toolset(
     "runs",
     "List, explain, wait for, start, change, cancel and delete workflow runs",
-    ("runs", "summarize", "triage", "start", "update", "wait"),
+    ("runs", "summarize", "triage", "cancel_many", "rerun", "start", "update", "wait"),
 )
 WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))

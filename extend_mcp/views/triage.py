@@ -102,8 +102,7 @@ def failure_view(
     lines = [
         f"{view.run_id} of {quote(run.workflow.name, 60)}, {view.status}: failed {where}: {view.reason}{told}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        f"Failed alike ({window}): {len(alike):,} others; {looked_into:,} of the workflow's {failed:,} failed runs "
-        "were read.",
+        f"Failed alike ({window}): {len(alike):,} others; of {failed:,} failed runs here {looked_into:,} were read.",
     ]
     if alike:
         since = f", the first created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""

@@ -1,0 +1,173 @@
+"""How an action on many runs goes: plan, ask, then act on exactly the planned runs, and go on after an interruption.
+
+- The first call makes a plan and sends nothing. The plan stays here; a token or the sealed request state names it.
+- The call that brings a person's yes acts on each planned run of which nothing final is known, several at once,
+  and always after a fresh read of that run.
+- A call that is cut short leaves what it knows in the plan: the same token goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from mcp_types import InputRequiredResult
+
+from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.tools.confirm import Proposal, confirm, principal_of, round_state, token_claims
+from extend_mcp.tools.gather import CALL_SECONDS, Deadline, in_parallel
+from extend_mcp.tools.plans import Item, Plan
+from extend_mcp.views.bulk import BulkView, bulk_result, bulk_view
+
+_AT_ONCE = 6
+_LAST_SECONDS = 5.0
+"""Kept at the end of a call for answering."""
+
+
+class BulkAction(ABC):
+    """One kind of action on many runs, as a call wants it.
+
+    Attributes:
+        name: the tool's name.
+        verb: what is done, as in "3 runs were cancelled".
+    """
+
+    name: str
+    verb: str
+
+    @abstractmethod
+    async def propose(self, deadline: Deadline) -> Plan | BulkView:
+        """Read what there is and say what would be done; a view where there is nothing to agree to."""
+
+    @abstractmethod
+    async def act(self, item: Item) -> None:
+        """Act on one run, after a fresh read, and note the outcome in the item; called again while it is None."""
+
+    async def finish(self, plan: Plan, deadline: Deadline) -> None:
+        """Do what is to be done once all runs were acted on, such as a last look."""
+        return
+
+
+async def carry_out(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
+    """Propose or carry out an action on many runs.
+
+    Args:
+        ctx: the call.
+        action: what is wanted; its arguments matter for a proposal only.
+        token: names the plan, on the call that brings the yes or goes on.
+
+    Raises:
+        ExtendError: what is needed for a plan could not be read, or the key is refused.
+    """
+    app = app_of(ctx)
+    limit = app.settings.answer_chars
+    deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
+    plan = _named(ctx, action, token)
+    if plan is None:
+        proposed = await action.propose(deadline)
+        if isinstance(proposed, BulkView):
+            return proposed
+        plan = proposed
+        app.plans.put(plan)
+    if not plan.agreed:
+        question = "\n".join(plan.lines)
+        consent = await confirm(ctx, Proposal(action.name, plan.id, _digest(plan), question), token)
+        if isinstance(consent, InputRequiredResult):
+            return consent
+        if consent.verdict == "no":
+            said = f"{consent.note} Nothing was sent."
+            return bulk_view("declined", said, planned=len(plan.items), skipped=plan.skipped, limit=limit)
+        if consent.verdict == "token_required":
+            stale = " The token given names no plan of this server any more." if token and not consent.note else ""
+            return bulk_view(
+                "confirmation_required",
+                f"{consent.note}{stale} Nothing was sent yet.".strip(),
+                planned=len(plan.items),
+                skipped=plan.skipped,
+                plan=plan.lines,
+                token=consent.token,
+                next_step="Show this plan to the user. Only if they agree, call again with this token alone.",
+                limit=limit,
+            )
+        plan.agreed = True
+        # A person takes time; the reading before the question does not count against the acting.
+        deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
+    return await _work(ctx, action, plan, deadline)
+
+
+async def _work(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:
+    app = app_of(ctx)
+    limit = app.settings.answer_chars
+    if plan.at_work.locked():
+        return bulk_view(
+            "busy",
+            "Another call is carrying out this plan right now. Nothing was sent by this one.",
+            planned=len(plan.items),
+            next_step="Make the same call again in a few seconds.",
+            limit=limit,
+        )
+    async with plan.at_work:
+        waiting = list(reversed(plan.open_items))
+
+        async def work() -> None:
+            while waiting and deadline.left > 0:
+                item = waiting.pop()
+                await action.act(item)
+                await deadline.tell(f"{len(plan.items) - len(plan.open_items):,} of {len(plan.items):,} runs done")
+
+        await in_parallel(work, min(_AT_ONCE, len(waiting)))
+        if not plan.open_items:
+            await action.finish(plan, deadline)
+    results = [bulk_result(item.run_id, item.outcome or "not_done_yet", item.status, item.note) for item in plan.items]
+    left = len(plan.open_items)
+    if not left:
+        message = f"All {len(plan.items):,} planned runs were gone through."
+        return bulk_view("done", message, planned=len(plan.items), skipped=plan.skipped, results=results, limit=limit)
+    return bulk_view(
+        "partial",
+        f"{left:,} of {len(plan.items):,} planned runs are not done yet: time was up, or no clear answer came.",
+        planned=len(plan.items),
+        skipped=plan.skipped,
+        results=results,
+        token=_resume_token(ctx, action, plan),
+        next_step="Call again with this confirmation_token alone: it goes on with the rest, and asks nobody again.",
+        limit=limit,
+    )
+
+
+def _named(ctx: Ctx, action: BulkAction, token: str | None) -> Plan | None:
+    """The plan that this call goes on with; None when it names none that is still here."""
+    claims = round_state(ctx) or (token_claims(ctx, token) if token else None)
+    if not claims or claims.get("action") != action.name:
+        return None
+    app = app_of(ctx)
+    principal = principal_of(ctx)
+    return app.plans.get(str(claims.get("target")), action=action.name, principal=principal, now=app.clock.monotonic())
+
+
+def _resume_token(ctx: Ctx, action: BulkAction, plan: Plan) -> str:
+    app = app_of(ctx)
+    claims = {"action": action.name, "target": plan.id, "state": _digest(plan)}
+    return app.seal.close(claims, principal=principal_of(ctx), now=app.clock.now())
+
+
+def _digest(plan: Plan) -> str:
+    return hashlib.sha256("\n".join(item.run_id for item in plan.items).encode()).hexdigest()[:24]
+
+
+def words_of(counts: dict[str, int]) -> str:
+    """Counts by name in words, the most frequent first."""
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def refusal_above(planned: Sequence[object], most: int, *, limit: int) -> BulkView | None:
+    """The refusal of more runs than the operator lets one call act on."""
+    if len(planned) <= most:
+        return None
+    return bulk_view(
+        "refused",
+        f"{len(planned):,} runs would be acted on; the operator allows {most:,} in one call. Nothing was sent.",
+        next_step="Narrow the filters, or name the runs.",
+        limit=limit,
+    )

@@ -1,0 +1,158 @@
+"""explain_failure, review_queue and compare_runs beside what the sandbox holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness import Box, example_run, facts_of, serving, text_of
+
+
+async def ask(box: Box, tool: str, settings: dict[str, Any] | None = None, **arguments: Any) -> Any:
+    async with serving(box, **(settings or {})) as client:
+        return await client.call_tool(tool, arguments)
+
+
+def cause(box: Box, run_id: str) -> tuple[str, str]:
+    """The failing step and its reason, as the sandbox has it."""
+    run = box.sandbox.record(run_id).run
+    for step in run["stepRuns"]:
+        for child in (step["result"] or {}).values():
+            if isinstance(child, dict) and child.get("status") == "FAILED":
+                return step["step"]["name"], child["failureReason"]
+    return "", run["failureReason"]
+
+
+async def test_runs_that_failed_alike_are_counted_and_others_not(large: Box) -> None:
+    failed = [run for run in large.state()["runs"] if run["status"] == "FAILED"]
+    run = failed[-1]
+    facts = facts_of(await ask(large, "explain_failure", {"detail_runs": 1000}, run_id=run["id"], created_since="30d"))
+    same_workflow = [each for each in failed if each["workflowId"] == run["workflowId"]]
+    alike = {each["id"] for each in same_workflow if cause(large, each["id"]) == cause(large, run["id"])} - {run["id"]}
+    assert (facts["step"], facts["reason"]) == cause(large, run["id"])
+    assert facts["failed_in_window"] == len(same_workflow)
+    assert facts["looked_into"] == len(same_workflow)
+    assert facts["alike"] == len(alike)
+    assert set(facts["alike_run_ids"]) <= alike
+    assert "missing" not in facts
+    good = large.sandbox.record(facts["last_good_run_id"]).run
+    assert good["status"] == "PROCESSED"
+    assert good["workflow"]["id"] == run["workflowId"]
+    assert good["initialRunAt"] < large.sandbox.record(run["id"]).run["initialRunAt"]
+
+
+async def test_a_bound_on_details_is_told(large: Box) -> None:
+    run = next(run for run in reversed(large.state()["runs"]) if run["status"] == "FAILED")
+    result = await ask(large, "explain_failure", {"detail_runs": 3}, run_id=run["id"], created_since="30d")
+    assert "INCOMPLETE: 3 of" in text_of(result)
+    assert facts_of(result)["looked_into"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "helps"),
+    [
+        ("locked.pdf", "PASSWORD_PROTECTED_FILE", "will not help"),
+        ("corrupt.pdf", "CORRUPT_FILE", "will not help"),
+        ("unreachable.pdf", "UNABLE_TO_DOWNLOAD_FILE", "will not help"),
+    ],
+)
+async def test_whether_a_retry_helps_is_said(box: Box, name: str, reason: str, helps: str) -> None:
+    body = {"workflow": {"id": box.workflow()}, "file": {"url": f"https://files.example/{name}"}}
+    run = box.api("POST", "/workflow_runs", json=body)["id"]
+    box.advance(60)
+    facts = facts_of(await ask(box, "explain_failure", run_id=run))
+    assert facts["reason"] == reason
+    assert helps in facts["retry"]
+    assert "next_step" not in facts
+
+
+async def test_what_differs_from_the_last_good_run_is_named(box: Box) -> None:
+    box.load({**example_run("workflow_run_good000000000000001", "PROCESSED"), "initialRunAt": "2026-02-09T08:00:00Z"})
+    bad = example_run("workflow_run_bad0000000000000001", "FAILED")
+    bad["initialRunAt"] = "2026-02-10T08:00:00Z"
+    bad["failureReason"] = "INTERNAL_ERROR"
+    bad["workflowVersion"] = {**bad["workflowVersion"], "version": "9"}
+    bad["files"] = [{**bad["files"][0], "type": "IMG", "metadata": {"pageCount": 99}}]
+    bad["stepRuns"] = []
+    box.load(bad)
+    facts = facts_of(await ask(box, "explain_failure", run_id=bad["id"]))
+    assert facts["last_good_run_id"] == "workflow_run_good000000000000001"
+    assert {each["of"]: each["this"] for each in facts["differences"]} == {
+        "version": "9",
+        "file type": "IMG",
+        "pages": "99",
+    }
+    assert "rerun_workflow_runs" in facts["next_step"]
+
+
+async def test_a_run_that_did_not_fail_is_not_explained_as_one(box: Box) -> None:
+    run = next(run for run in box.state()["runs"] if run["status"] == "PROCESSED")
+    result = await ask(box, "explain_failure", run_id=run["id"])
+    assert result.is_error
+    assert "nothing in it failed" in text_of(result)
+
+
+async def test_the_queue_is_whole_oldest_first_with_causes_and_links(box: Box) -> None:
+    result = await ask(box, "review_queue")
+    facts = facts_of(result)
+    waiting = sorted(
+        (run for run in box.state()["runs"] if run["status"] == "NEEDS_REVIEW"), key=lambda run: run["createdAt"]
+    )
+    assert [row["run_id"] for row in facts["runs"]] == [run["id"] for run in waiting]
+    assert facts["total"] == len(waiting)
+    assert sum(facts["by_workflow"].values()) == len(waiting)
+    assert all("did not pass" in row["cause"] for row in facts["runs"])
+    assert all(row["dashboard_url"].startswith("https://dashboard.extend.ai/") for row in facts["runs"])
+    assert "cannot approve" in text_of(result)
+
+
+async def test_a_long_queue_shows_the_oldest_and_counts_all(large: Box) -> None:
+    facts = facts_of(await ask(large, "review_queue", limit=5))
+    waiting = [run for run in large.state()["runs"] if run["status"] == "NEEDS_REVIEW"]
+    assert facts["total"] == len(waiting)
+    assert facts["shown"] == 5
+    assert [row["run_id"] for row in facts["runs"]] == [run["id"] for run in waiting[:5]]
+    assert len([each for each in large.requests() if each["path"] != "/workflow_runs"]) == 5
+
+
+async def test_two_runs_differ_where_they_do(box: Box) -> None:
+    one = example_run("workflow_run_first00000000000001", "PROCESSED")
+    other = example_run("workflow_run_second0000000000001", "PROCESSED")
+    extract = next(step for step in other["stepRuns"] if step["stepType"] == "EXTRACT")
+    output = extract["result"]["extractRun"]["output"]
+    path = next(key for key, value in output["value"].items() if isinstance(value, str))
+    before = output["value"][path]
+    output["value"][path] = "something else"
+    classify = next(step for step in other["stepRuns"] if step["stepType"] == "CLASSIFY")
+    classify["result"]["classifyRun"]["output"]["type"] = "letter"
+    box.load(one)
+    box.load(other)
+    facts = facts_of(await ask(box, "compare_runs", first=one["id"], second=other["id"]))
+    assert facts["runs"] == []
+    [step] = facts["steps"]
+    assert "type letter" in step["second"]
+    [field] = [each for each in facts["extracted"] if each["of"].endswith(path)]
+    assert (field["first"], field["second"]) == (str(before), "something else")
+    assert field["first_confidence"] is not None
+    assert facts["same_fields"] > 0
+    assert len(facts["extracted"]) == 1
+
+
+async def test_runs_of_different_workflows_are_not_compared(box: Box) -> None:
+    runs = box.state()["runs"]
+    one = runs[0]
+    other = next(run for run in runs if run["workflowId"] != one["workflowId"])
+    result = await ask(box, "compare_runs", first=one["id"], second=other["id"])
+    assert result.is_error
+    same = await ask(box, "compare_runs", first=one["id"], second=one["id"])
+    assert same.is_error
+
+
+async def test_comparing_every_pair_of_a_workflow_keeps_the_budget(box: Box) -> None:
+    runs = [run for run in box.state()["runs"] if run["status"] in ("PROCESSED", "FAILED")][:14]
+    for one in runs:
+        for other in runs:
+            if one["id"] < other["id"] and one["workflowId"] == other["workflowId"]:
+                text = text_of(await ask(box, "compare_runs", first=one["id"], second=other["id"]))
+                assert len(text) <= 8000
