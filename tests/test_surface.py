@@ -183,6 +183,15 @@ async def _tools(box: Box, routes: dict[tuple[str, str], str]) -> Reached:
         await call("wait_for_run", run_ids=[run])
         await call("update_workflow_run", run_id=run, metadata={"a": 1})
         await call("cancel_workflow_run", run_id=live)
+        failed = next(each["id"] for each in box.state()["runs"] if each["status"] == "FAILED")
+        await call("summarize_runs")
+        await call("explain_failure", run_id=failed)
+        await call("review_queue")
+        twins = [box.load(example_run(f"workflow_run_surfaceTwin0000{number}", "PROCESSED")) for number in (1, 2)]
+        await call("compare_runs", first=twins[0], second=twins[1])
+        bulk = box.load(example_run("workflow_run_surface0000000003", "PROCESSING"))
+        await call("cancel_runs", run_ids=[bulk])
+        await call("rerun_workflow_runs", run_ids=[failed])
         await call("delete_workflow_run", run_id=run)
         file = (await call("upload_file", text="a", name="a.txt"))["id"]
         await call("get_file", file_id=file)

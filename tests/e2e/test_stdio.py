@@ -88,6 +88,10 @@ READING = {
     "get_workflow_run",
     "get_step_result",
     "wait_for_run",
+    "summarize_runs",
+    "explain_failure",
+    "review_queue",
+    "compare_runs",
     "list_workflows",
     "get_workflow",
     "list_workflow_versions",
@@ -99,7 +103,7 @@ def test_the_bare_command_serves_on_stdio_and_closing_stdin_ends_it() -> None:
     with started("-m", "extend_mcp", "--sandbox") as (client, process):
         assert client.handshake()["result"]["serverInfo"]["name"] == "extend-mcp"
         tools = client.ask("tools/list")["result"]["tools"]
-        assert len(tools) == 13
+        assert len(tools) == 19
         listed = client.call("list_runs", page_size=3)
         assert len(listed["structuredContent"]["runs"]) == 3
         wrong = client.call("get_workflow_run", run_id="nonsense")
@@ -120,7 +124,7 @@ def test_a_signal_ends_the_server_at_once_without_a_traceback(number: signal.Sig
 def test_without_a_key_the_server_starts_and_lists_its_tools() -> None:
     with started("-m", "extend_mcp", EXTEND_API_KEY="${EXTEND_API_KEY}") as (client, process):
         client.handshake()
-        assert len(client.ask("tools/list")["result"]["tools"]) == 13
+        assert len(client.ask("tools/list")["result"]["tools"]) == 19
         answer = client.call("list_runs")
         assert answer["isError"] is True
         assert "EXTEND_API_KEY" in answer["content"][0]["text"]

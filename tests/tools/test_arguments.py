@@ -13,6 +13,10 @@ READING = {
     "get_workflow_run",
     "get_step_result",
     "wait_for_run",
+    "summarize_runs",
+    "explain_failure",
+    "review_queue",
+    "compare_runs",
     "list_workflows",
     "get_workflow",
     "list_workflow_versions",
@@ -20,6 +24,8 @@ READING = {
 }
 WRITING = {
     "cancel_workflow_run",
+    "cancel_runs",
+    "rerun_workflow_runs",
     "run_workflow",
     "run_workflow_batch",
     "update_workflow_run",

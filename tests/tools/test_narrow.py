@@ -56,7 +56,7 @@ async def test_toolsets_and_single_tools_can_be_named(box: Box, mode: Mode) -> N
         everything = await names(url, mode)
         files = await names(f"{url}?tools=files", mode)
         mixed = await names(f"{url}?tools=files,%20list_runs", mode)
-    assert len(everything) == 28
+    assert len(everything) == 34
     assert files == {"upload_file", "get_file", "list_files", "delete_file"}
     assert mixed == files | {"list_runs"}
 
