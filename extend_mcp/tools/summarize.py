@@ -54,6 +54,19 @@ async def summarize_runs(
         "created_before": created_before,
     }
     query = await read_query(app, {name: value for name, value in arguments.items() if value is not None})
+    return await summarize(ctx, query, group_by, metadata_key)
+
+
+async def summarize(ctx: Ctx, query: RunQuery, group_by: GroupBy, metadata_key: str | None = None) -> SummaryView:
+    """Count the runs that a query finds.
+
+    Args:
+        ctx: the call; it is told the progress.
+        query: which runs; with ``since``, the window before is counted too.
+        group_by: what the groups are.
+        metadata_key: whose values group the runs, with ``metadata``.
+    """
+    app = app_of(ctx)
     deadline = Deadline(ctx, app)
     count = _Count(group_by, metadata_key, most_unread=app.settings.detail_runs)
     before = await _count(app, query, deadline, count)

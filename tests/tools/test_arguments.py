@@ -99,8 +99,8 @@ async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
         reading_prompts = (await client.list_prompts()).prompts
     assert {tool.name for tool in everything} == READING | WRITING
     assert {tool.name for tool in reading} == READING
-    assert [prompt.name for prompt in prompts] == ["cancel_run_safely"]
-    assert reading_prompts == []
+    changing = {"cancel_run_safely", "stop_a_bad_batch", "release_a_workflow_version"}
+    assert {prompt.name for prompt in prompts} - {prompt.name for prompt in reading_prompts} == changing
     for tool in everything:
         assert tool.title
         assert tool.description
@@ -116,15 +116,3 @@ async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
     assert start.annotations
     assert start.annotations.destructive_hint is False
     assert start.annotations.idempotent_hint is False
-
-
-@pytest.mark.parametrize("mode", ERAS)
-async def test_the_guard_prompt_names_the_steps_in_order(box: Box, mode: Mode) -> None:
-    async with serving(box, mode=mode) as client:
-        given = {"run_id": f"https://dashboard.extend.ai/workflows/{RUN}", "reason": "wrong file"}
-        prompt = await client.get_prompt("cancel_run_safely", given)
-        wrong = await client.get_prompt("cancel_run_safely", {"run_id": "batch_1"})
-    text = str(prompt.messages[0].content)
-    assert text.index("get_workflow_run") < text.index("PENDING and PROCESSING") < text.index("cancel_workflow_run")
-    assert "https" not in text
-    assert "batch" in str(wrong.messages[0].content)

@@ -1,0 +1,101 @@
+"""Completing ids and names while a person types them, from what was seen a moment ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import anyio
+from mcp.server.mcpserver import MCPServer
+from mcp_types import (
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+
+from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
+from extend_mcp.tools.app import App
+
+_FRESH_SECONDS = 30.0
+_MOST_VALUES = 100
+_SECONDS = 3.0
+
+
+@dataclass
+class Recent:
+    """The newest runs and workflows, read again when they are older than half a minute."""
+
+    app: App
+    runs: list[WorkflowRunSummary] = field(default_factory=list)
+    workflows: list[WorkflowSummary] = field(default_factory=list)
+    read_at: float | None = None
+    _reading: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def refresh(self) -> None:
+        """Read them where that is due; what could not be read stays as it was."""
+        async with self._reading:
+            now = self.app.clock.monotonic()
+            if self.read_at is not None and now - self.read_at < _FRESH_SECONDS:
+                return
+            # A person types: better no completion than a late one.
+            with anyio.move_on_after(_SECONDS):
+                try:
+                    runs = await self.app.api.list_workflow_runs(
+                        sort_by="createdAt", sort_dir="desc", max_page_size=100
+                    )
+                    workflows = await self.app.api.list_workflows(max_page_size=100)
+                except ExtendError:
+                    return
+                self.runs, self.workflows, self.read_at = runs.data, workflows.data, now
+
+
+def add_completions(server: MCPServer[App], app: App) -> None:
+    """Answer completion requests for the arguments of prompts and resource templates."""
+    recent = Recent(app)
+
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
+    async def complete(
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
+    ) -> Completion:
+        find = _FINDERS.get(argument.name)
+        if find is None:
+            return Completion(values=[], total=0, has_more=False)
+        await recent.refresh()
+        values = list(dict.fromkeys(find(recent, argument.value.strip().casefold())))
+        return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)
+
+
+def _runs(recent: Recent, typed: str) -> Iterable[str]:
+    """Ids of runs whose id begins so, or whose status, workflow or file name holds it."""
+    for run in recent.runs:
+        about = " ".join([run.status, run.workflow.name, *(file.name for file in run.files)]).casefold()
+        if run.id.casefold().startswith(typed) or (typed and typed in about):
+            yield run.id
+
+
+def _batches(recent: Recent, typed: str) -> Iterable[str]:
+    return (run.batch_id for run in recent.runs if run.batch_id and run.batch_id.casefold().startswith(typed))
+
+
+def _workflow_ids(recent: Recent, typed: str) -> Iterable[str]:
+    return (
+        each.id for each in recent.workflows if each.id.casefold().startswith(typed) or typed in each.name.casefold()
+    )
+
+
+def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
+    return (each.name for each in recent.workflows if typed in each.name.casefold())
+
+
+_Finder = Callable[[Recent, str], Iterable[str]]
+_FINDERS: dict[str, _Finder] = {
+    "run_id": _runs,
+    "batch_id": _batches,
+    "workflow_id": _workflow_ids,
+    "workflow": _workflow_names,
+}

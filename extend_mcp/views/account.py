@@ -1,0 +1,32 @@
+"""What this server works on and what it may do, in a few lines without a secret."""
+
+from __future__ import annotations
+
+from extend_mcp import __version__
+from extend_mcp.settings import Settings
+from extend_mcp.views.untrusted import plain, shown_url
+
+_CONFIRMATION = {
+    "ask": "a person is asked; where the client cannot ask, a sealed token and a second call",
+    "token": "a sealed token and a second call",
+    "trusted": "none: the operator trusts every caller",
+}
+
+
+def account_text(settings: Settings) -> str:
+    """Describe the configuration in force."""
+    where = "the embedded sandbox: nothing here is real" if settings.sandbox else shown_url(settings.api_base_url)
+    writes = "reading only" if settings.read_only else "reading and writing"
+    lines = [
+        f"extend-mcp {__version__}",
+        f"Extend API: {where}",
+        f"Workspace: {plain(settings.workspace_id, 120) if settings.workspace_id else 'as the API key says'}",
+        f"API key: {'set' if settings.api_key or settings.sandbox else 'not set (EXTEND_API_KEY)'}",
+        f"Toolsets: {', '.join(settings.toolsets)}; {writes}",
+        f"Confirmation of what destroys or publishes: {_CONFIRMATION[settings.confirmation]}",
+        f"Requests a second, by category: at most {settings.requests_per_second}",
+        f"Runs in one summary: at most {settings.summary_runs:,}",
+        f"Runs looked into one by one in a call: at most {settings.detail_runs:,}",
+        f"Runs acted on in one call: at most {settings.bulk_runs:,}",
+    ]
+    return "\n".join(lines)
