@@ -11,7 +11,7 @@ from mcp_types import Annotations, EmbeddedResource, TextResourceContents
 from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.resources import run_resource, run_uri
+from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.base import Refusal
@@ -21,6 +21,7 @@ from extend_mcp.tools.triage import review_queue
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.uris import run_uri
 from extend_mcp.views.workflow import diff_lines
 from extend_mcp.workflows.check import find_faults
 

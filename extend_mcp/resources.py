@@ -21,26 +21,16 @@ from extend_mcp.tools.gather import Deadline, Walk, collect
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.run import run_view, step_view
+from extend_mcp.views.uris import ACCOUNT, BATCH, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
 from extend_mcp.views.wait import wait_view, waited_run
 from extend_mcp.views.workflows import workflow_view
 
 T = TypeVar("T")
 
-RUN_URI = "extend://workflow-runs/{run_id}"
-STEP_URI = "extend://workflow-runs/{run_id}/steps/{step}"
-WORKFLOW_URI = "extend://workflows/{workflow_id}"
-BATCH_URI = "extend://batches/{batch_id}"
-ACCOUNT_URI = "extend://account"
-
 _TEXT = "text/plain"
 _CHARS = 60_000
 _USEFUL = Annotations(audience=["user", "assistant"], priority=0.7)
 _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
-
-
-def run_uri(run_id: str) -> str:
-    """The resource of a run."""
-    return f"extend://workflow-runs/{run_id}"
 
 
 async def run_resource(run_id: str, ctx: Ctx) -> str:
@@ -53,8 +43,7 @@ async def run_resource(run_id: str, ctx: Ctx) -> str:
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
     """The whole result of one step, by its number, name, type or id."""
     app = app_of(ctx)
-    uri = f"{run_uri(run_id)}/steps/{step}"
-    run = await _read(uri, app.api.get_workflow_run(_checked(parse_run_id, run_id)))
+    run = await _read(step_uri(run_id, step), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     try:
         chosen = select_step(run.step_runs, step)
     except Refusal as refusal:
@@ -67,7 +56,7 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
     if not is_workflow_id(workflow_id):
         raise ResourceNotFoundError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
     app = app_of(ctx)
-    found = await _read(f"extend://workflows/{workflow_id}", app.api.get_workflow(workflow_id))
+    found = await _read(WORKFLOW.format(workflow_id=workflow_id), app.api.get_workflow(workflow_id))
     return workflow_view(found, found.draft_version, form="graph", page=1, limit=_CHARS).text
 
 
@@ -77,7 +66,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
     walk = Walk(RunQuery(batch=batch), app.settings.summary_runs)
-    found = await _read(f"extend://batches/{batch_id}", collect(walk, app, deadline))
+    found = await _read(batch_uri(batch_id), collect(walk, app, deadline))
     rows = [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in found]
     go_on = f'wait_for_run(batch="{batch}")'
     return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=_CHARS).text
@@ -86,12 +75,12 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
 def add_resources(server: MCPServer[App], app: App) -> None:
     """Register the resources and their templates."""
     named = server.resource
-    named(RUN_URI, name="workflow-run", title="Workflow run", mime_type=_TEXT, annotations=_USEFUL)(run_resource)
-    named(STEP_URI, name="step-result", title="Step result", mime_type=_TEXT, annotations=_USEFUL)(step_resource)
-    named(WORKFLOW_URI, name="workflow", title="Workflow", mime_type=_TEXT, annotations=_USEFUL)(workflow_resource)
-    named(BATCH_URI, name="batch", title="Batch of runs", mime_type=_TEXT, annotations=_USEFUL)(batch_resource)
+    named(RUN, name="workflow-run", title="Workflow run", mime_type=_TEXT, annotations=_USEFUL)(run_resource)
+    named(STEP, name="step-result", title="Step result", mime_type=_TEXT, annotations=_USEFUL)(step_resource)
+    named(WORKFLOW, name="workflow", title="Workflow", mime_type=_TEXT, annotations=_USEFUL)(workflow_resource)
+    named(BATCH, name="batch", title="Batch of runs", mime_type=_TEXT, annotations=_USEFUL)(batch_resource)
 
-    @named(ACCOUNT_URI, name="account", title="Account and server", mime_type=_TEXT, annotations=_BACKGROUND)
+    @named(ACCOUNT, name="account", title="Account and server", mime_type=_TEXT, annotations=_BACKGROUND)
     def account() -> str:
         """Which account and region this server works on, what it may do, and its limits. No secrets."""
         return account_text(app.settings)

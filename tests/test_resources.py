@@ -164,3 +164,16 @@ async def test_without_a_key_there_is_nothing_to_complete(box: Box) -> None:
     ref = PromptReference(type="ref/prompt", name="investigate_run")
     async with serving(box, key=None) as client:
         assert await complete(client, ref, "run_id", "") == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_an_answer_that_shows_a_part_links_to_the_whole(box: Box, mode: Mode) -> None:
+    run = max(box.state()["runs"], key=lambda run: len(str(box.sandbox.record(run["id"]).run)))
+    async with serving(box, mode=mode, answer_chars=2000) as client:
+        long = await client.call_tool("get_step_result", {"run_id": run["id"], "step": "Parse"})
+        [link] = [block for block in long.content if block.type == "resource_link"]
+        assert link.mime_type == "text/plain"
+        whole = await read(client, link.uri)
+        short = await client.call_tool("get_step_result", {"run_id": run["id"], "step": "Parse", "field": "metrics"})
+    assert len(whole) > 5 * 2000
+    assert all(block.type == "text" for block in short.content)

@@ -16,7 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
 from pydantic import ValidationError, create_model
 from pydantic_core import ErrorDetails
 
@@ -143,7 +143,13 @@ class ExtendTool(Tool):
         if isinstance(result, InputRequiredResult):
             return result
         assert isinstance(result, View)
-        return CallToolResult(content=[TextContent(type="text", text=result.text)], structured_content=result.fields())
+        links = [
+            ResourceLink(type="resource_link", uri=link.uri, name=link.uri, title=link.title, mime_type="text/plain")
+            for link in result.links
+        ]
+        return CallToolResult(
+            content=[TextContent(type="text", text=result.text), *links], structured_content=result.fields()
+        )
 
     def _failure(self, cause: BaseException) -> str:
         changes = not (self.annotations and self.annotations.read_only_hint)

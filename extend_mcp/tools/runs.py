@@ -40,6 +40,7 @@ from extend_mcp.views.lists import RunListView, run_list_view
 from extend_mcp.views.run import RunView, StepResultView, run_view, step_view
 from extend_mcp.views.select import NoSuchPartError
 from extend_mcp.views.untrusted import quote
+from extend_mcp.views.uris import run_uri, step_uri
 
 
 @RUNS.tool(title="List workflow runs", annotations=READ_ONLY)
@@ -107,7 +108,10 @@ async def get_workflow_run(
     """
     app = app_of(ctx)
     run = await app.api.get_workflow_run(run_id)
-    return run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.settings.answer_chars)
+    view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.settings.answer_chars)
+    if view.cut or (view.details and view.details.pages > 1):
+        view.with_link(run_uri(run.id), "All steps of the run")
+    return view
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)
@@ -129,9 +133,12 @@ async def get_step_result(
     run = await app.api.get_workflow_run(run_id)
     chosen = select_step(run.step_runs, step)
     try:
-        return step_view(run, chosen, detail=detail, page=page, limit=app.settings.answer_chars, field=field)
+        view = step_view(run, chosen, detail=detail, page=page, limit=app.settings.answer_chars, field=field)
     except NoSuchPartError as error:
         raise Refusal(f"field: the result has no such part. It begins with: {quote(error, 400)}.") from None
+    if view.step_result.pages > 1:
+        view.with_link(step_uri(run.id, chosen.id or step), "The step's whole result")
+    return view
 
 
 @RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE)

@@ -28,6 +28,7 @@ from extend_mcp.views.errors import error_words
 from extend_mcp.views.progress import steps_done
 from extend_mcp.views.run import run_view
 from extend_mcp.views.untrusted import clean
+from extend_mcp.views.uris import batch_uri
 from extend_mcp.views.wait import WaitedRun, WaitView, wait_view, waited_run
 
 _LAST_READ_SECONDS = 3.0
@@ -69,7 +70,7 @@ async def wait_for_run(
     if single and is_settled(single.status):
         limit = app.settings.answer_chars - 300
         explained = run_view(single, now=app.clock.now(), detail="concise", page=1, limit=limit).text
-    return wait_view(
+    view = wait_view(
         watch.rows(),
         waited=waited,
         explained=explained,
@@ -77,6 +78,9 @@ async def wait_for_run(
         go_on=watch.go_on(),
         limit=app.settings.answer_chars,
     )
+    if batch and view.shown < view.total:
+        view.with_link(batch_uri(batch), "All runs of the batch")
+    return view
 
 
 async def _watch(ctx: Ctx, app: App, watch: _Watch, seconds: float) -> float:

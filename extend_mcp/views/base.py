@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 ViewT = TypeVar("ViewT", bound="View")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A resource of this server, and what it is called."""
+
+    uri: str
+    title: str
 
 
 class View(BaseModel):
@@ -18,11 +27,22 @@ class View(BaseModel):
     """Fields that are there even when they hold nothing: other programs look for them."""
 
     _text: str = PrivateAttr(default="")
+    _links: list[Link] = PrivateAttr(default_factory=list)
 
     @property
     def text(self) -> str:
         """The answer as text."""
         return self._text
+
+    @property
+    def links(self) -> list[Link]:
+        """Resources that hold more than this answer shows."""
+        return self._links
+
+    def with_link(self: ViewT, uri: str, title: str) -> ViewT:
+        """Add a link to a resource with more, in place of showing it, and return the view."""
+        self._links.append(Link(uri, title))
+        return self
 
     def with_text(self: ViewT, text: str) -> ViewT:
         """Set the text that goes with these fields and return the view."""
