@@ -21,14 +21,13 @@ from extend_mcp.tools.gather import Deadline, Walk, collect
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.run import run_view, step_view
-from extend_mcp.views.uris import ACCOUNT, BATCH, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
+from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
 from extend_mcp.views.wait import wait_view, waited_run
 from extend_mcp.views.workflows import workflow_view
 
 T = TypeVar("T")
 
 _TEXT = "text/plain"
-_CHARS = 60_000
 _USEFUL = Annotations(audience=["user", "assistant"], priority=0.7)
 _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 
@@ -37,7 +36,7 @@ async def run_resource(run_id: str, ctx: Ctx) -> str:
     """A workflow run: status, what failed or is awaited, every step."""
     app = app_of(ctx)
     run = await _read(run_uri(run_id), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
-    return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=_CHARS).text
+    return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS).text
 
 
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
@@ -48,7 +47,7 @@ async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
         chosen = select_step(run.step_runs, step)
     except Refusal as refusal:
         raise ResourceNotFoundError(str(refusal)) from None
-    return step_view(run, chosen, detail="full", page=1, limit=_CHARS).text
+    return step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS).text
 
 
 async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
@@ -57,7 +56,7 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
         raise ResourceNotFoundError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
     app = app_of(ctx)
     found = await _read(WORKFLOW.format(workflow_id=workflow_id), app.api.get_workflow(workflow_id))
-    return workflow_view(found, found.draft_version, form="graph", page=1, limit=_CHARS).text
+    return workflow_view(found, found.draft_version, form="graph", page=1, limit=RESOURCE_CHARS).text
 
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
@@ -69,7 +68,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     found = await _read(batch_uri(batch_id), collect(walk, app, deadline))
     rows = [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in found]
     go_on = f'wait_for_run(batch="{batch}")'
-    return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=_CHARS).text
+    return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
 def add_resources(server: MCPServer[App], app: App) -> None:

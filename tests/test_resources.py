@@ -174,6 +174,7 @@ async def test_an_answer_that_shows_a_part_links_to_the_whole(box: Box, mode: Mo
         [link] = [block for block in long.content if block.type == "resource_link"]
         assert link.mime_type == "text/plain"
         whole = await read(client, link.uri)
+        assert link.size == len(whole.encode())
         short = await client.call_tool("get_step_result", {"run_id": run["id"], "step": "Parse", "field": "metrics"})
     assert len(whole) > 5 * 2000
     assert all(block.type == "text" for block in short.content)

@@ -16,7 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
+from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
 from pydantic import ValidationError, create_model
 from pydantic_core import ErrorDetails
 
@@ -144,7 +144,15 @@ class ExtendTool(Tool):
             return result
         assert isinstance(result, View)
         links = [
-            ResourceLink(type="resource_link", uri=link.uri, name=link.uri, title=link.title, mime_type="text/plain")
+            ResourceLink(
+                type="resource_link",
+                uri=link.uri,
+                name=link.uri,
+                title=link.title,
+                mime_type="text/plain",
+                size=link.size,
+                annotations=Annotations(audience=["assistant"], priority=0.3),
+            )
             for link in result.links
         ]
         return CallToolResult(

@@ -30,11 +30,9 @@ class BulkAction(ABC):
 
     Attributes:
         name: the tool's name.
-        verb: what is done, as in "3 runs were cancelled".
     """
 
     name: str
-    verb: str
 
     @abstractmethod
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
@@ -156,11 +154,6 @@ def _digest(plan: Plan) -> str:
     return hashlib.sha256("\n".join(item.run_id for item in plan.items).encode()).hexdigest()[:24]
 
 
-def words_of(counts: dict[str, int]) -> str:
-    """Counts by name in words, the most frequent first."""
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
 def refusal_above(planned: Sequence[object], most: int, *, limit: int) -> BulkView | None:
     """The refusal of more runs than the operator lets one call act on."""
     if len(planned) <= most:
@@ -169,5 +162,15 @@ def refusal_above(planned: Sequence[object], most: int, *, limit: int) -> BulkVi
         "refused",
         f"{len(planned):,} runs would be acted on; the operator allows {most:,} in one call. Nothing was sent.",
         next_step="Narrow the filters, or name the runs.",
+        limit=limit,
+    )
+
+
+def no_such_plan(limit: int) -> BulkView:
+    """The refusal of a call that brings nothing but a token, where the token names no plan."""
+    return bulk_view(
+        "refused",
+        "The confirmation token names no plan here: it was altered, has expired, or the plan is gone.",
+        next_step="Make the first call again, with the runs.",
         limit=limit,
     )

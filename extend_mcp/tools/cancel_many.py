@@ -16,7 +16,7 @@ from extend_mcp.runs.lifecycle import describe, is_finished
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, ConfirmationToken, Example, Moment, RunId, StatusFilter, WorkflowRef
 from extend_mcp.tools.base import DESTRUCTIVE, Refusal
-from extend_mcp.tools.bulk import BulkAction, carry_out, refusal_above
+from extend_mcp.tools.bulk import BulkAction, carry_out, no_such_plan, refusal_above
 from extend_mcp.tools.confirm import principal_of
 from extend_mcp.tools.find import RunQuery, read_query
 from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
@@ -72,7 +72,6 @@ async def cancel_runs(
 
 class _CancelRuns(BulkAction):
     name = "cancel_runs"
-    verb = "cancelled"
 
     def __init__(self, ctx: Ctx, app: App, ids: list[str] | None, query: RunQuery, reason: str | None) -> None:
         self._ctx = ctx
@@ -85,12 +84,7 @@ class _CancelRuns(BulkAction):
         app, limit = self._app, self._app.settings.answer_chars
         skipped: Counter[str] = Counter()
         if self._ids is None and self._query == RunQuery():
-            return bulk_view(
-                "refused",
-                "The confirmation token names no plan here: it was altered, has expired, or the plan is gone.",
-                next_step="Make the first call again, with the runs.",
-                limit=limit,
-            )
+            return no_such_plan(limit)
         found, missing = await self._find(deadline, skipped)
         planned = []
         for run in sorted(found, key=lambda run: (run.initial_run_at or app.clock.now(), run.id)):

@@ -16,7 +16,7 @@ from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles,
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, ConfirmationToken, Example, RunId
 from extend_mcp.tools.base import CREATES, Refusal
-from extend_mcp.tools.bulk import BulkAction, carry_out, refusal_above
+from extend_mcp.tools.bulk import BulkAction, carry_out, no_such_plan, refusal_above
 from extend_mcp.tools.confirm import principal_of
 from extend_mcp.tools.find import RunQuery
 from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
@@ -64,7 +64,6 @@ async def rerun_workflow_runs(
 
 class _Rerun(BulkAction):
     name = "rerun_workflow_runs"
-    verb = "run again"
 
     def __init__(
         self, ctx: Ctx, app: App, ids: list[str] | None, batch: str | None, version: str, *, again: bool
@@ -79,12 +78,7 @@ class _Rerun(BulkAction):
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
         app, limit = self._app, self._app.settings.answer_chars
         if self._ids is None and self._batch is None:
-            return bulk_view(
-                "refused",
-                "The confirmation token names no plan here: it was altered, has expired, or the plan is gone.",
-                next_step="Make the first call again, with the runs.",
-                limit=limit,
-            )
+            return no_such_plan(limit)
         skipped: Counter[str] = Counter()
         runs, missing = await self._read(deadline, skipped)
         reruns = {} if self._again else await self._reruns(deadline, runs)

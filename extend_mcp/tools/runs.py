@@ -40,7 +40,7 @@ from extend_mcp.views.lists import RunListView, run_list_view
 from extend_mcp.views.run import RunView, StepResultView, run_view, step_view
 from extend_mcp.views.select import NoSuchPartError
 from extend_mcp.views.untrusted import quote
-from extend_mcp.views.uris import run_uri, step_uri
+from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
 
 @RUNS.tool(title="List workflow runs", annotations=READ_ONLY)
@@ -110,7 +110,8 @@ async def get_workflow_run(
     run = await app.api.get_workflow_run(run_id)
     view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.settings.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
-        view.with_link(run_uri(run.id), "All steps of the run")
+        whole = run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS)
+        view.with_link(run_uri(run.id), "All steps of the run", len(whole.text.encode()))
     return view
 
 
@@ -137,7 +138,8 @@ async def get_step_result(
     except NoSuchPartError as error:
         raise Refusal(f"field: the result has no such part. It begins with: {quote(error, 400)}.") from None
     if view.step_result.pages > 1:
-        view.with_link(step_uri(run.id, chosen.id or step), "The step's whole result")
+        whole = step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
+        view.with_link(step_uri(run.id, chosen.id or step), "The step's whole result", len(whole.text.encode()))
     return view
 
 

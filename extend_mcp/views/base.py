@@ -12,10 +12,11 @@ ViewT = TypeVar("ViewT", bound="View")
 
 @dataclass(frozen=True)
 class Link:
-    """A resource of this server, and what it is called."""
+    """A resource of this server: what it is called, and how long it is in bytes where that is known."""
 
     uri: str
     title: str
+    size: int | None = None
 
 
 class View(BaseModel):
@@ -39,9 +40,9 @@ class View(BaseModel):
         """Resources that hold more than this answer shows."""
         return self._links
 
-    def with_link(self: ViewT, uri: str, title: str) -> ViewT:
+    def with_link(self: ViewT, uri: str, title: str, size: int | None = None) -> ViewT:
         """Add a link to a resource with more, in place of showing it, and return the view."""
-        self._links.append(Link(uri, title))
+        self._links.append(Link(uri, title, size))
         return self
 
     def with_text(self: ViewT, text: str) -> ViewT:

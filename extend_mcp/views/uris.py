@@ -1,4 +1,4 @@
-"""The URIs of this server's resources."""
+"""The URIs of this server's resources, and how long one may be."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ STEP = "extend://workflow-runs/{run_id}/steps/{step}"
 WORKFLOW = "extend://workflows/{workflow_id}"
 BATCH = "extend://batches/{batch_id}"
 ACCOUNT = "extend://account"
+
+RESOURCE_CHARS = 60_000
+"""Most characters of one resource: a client attaches it on purpose, so it may be longer than an answer."""
 
 
 def run_uri(run_id: str) -> str:
