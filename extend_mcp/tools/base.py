@@ -4,6 +4,7 @@ answers are views, and every error says what happened, whether anything changed,
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
-from pydantic import ValidationError, create_model
+from pydantic import ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from extend_mcp.api.errors import ExtendError
@@ -75,28 +77,40 @@ class Toolset:
 
 
 def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotations) -> Tool:
-    tool = ExtendTool.from_function(
-        function, title=title, annotations=annotations, description=" ".join((function.__doc__ or "").split())
+    # The SDK's own from_function would make the models and schemas once, for us to make them again.
+    signature = inspect.signature(function, eval_str=True)
+    context = find_context_parameter(function)
+    fields: dict[str, Any] = {
+        name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in signature.parameters.items()
+        if name != context
+    }
+    assert not any(hasattr(ArgModelBase, name) for name in fields), "an argument shadows an attribute of the model"
+    arguments = create_model(f"{function.__name__}Arguments", __base__=_Arguments, **fields)
+    returned = signature.return_annotation
+    view = next(each for each in get_args(returned) or (returned,) if each is not InputRequiredResult)
+    return ExtendTool(
+        fn=function,
+        name=function.__name__,
+        title=title,
+        description=" ".join((function.__doc__ or "").split()),
+        parameters=_lean(arguments.model_json_schema()),
+        fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(view), output_model=view),
+        is_async=True,
+        context_kwarg=context,
+        annotations=annotations,
     )
-    metadata = tool.fn_metadata
-    arguments = create_model(
-        metadata.arg_model.__name__, __base__=metadata.arg_model, __config__=None, __cls_kwargs__={"extra": "forbid"}
-    )
-    tool.fn_metadata = _Metadata(
-        arg_model=arguments,
-        output_schema=_output_schema(metadata),
-        output_model=metadata.output_model,
-        wrap_output=metadata.wrap_output,
-    )
-    tool.parameters = _lean(arguments.model_json_schema())
-    return tool
 
 
-def _output_schema(metadata: FuncMetadata) -> dict[str, Any]:
-    assert metadata.output_schema is not None
-    assert issubclass(metadata.output_model, View)
-    lean = _lean(metadata.output_schema)
-    for name in metadata.output_model.always:
+class _Arguments(ArgModelBase):
+    """Base of the models of arguments: an unknown one is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _output_schema(view: type[View]) -> dict[str, Any]:
+    lean = _lean(view.model_json_schema())
+    for name in view.always:
         # These are sent even when null, so the schema must go on allowing it.
         lean["properties"][name] = {"type": [lean["properties"][name]["type"], "null"]}
     return lean
