@@ -23,7 +23,6 @@ from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import plain, quote
 from extend_mcp.views.uris import run_uri
 from extend_mcp.views.workflow import diff_lines
-from extend_mcp.workflows.check import find_faults
 
 RunRef = Annotated[str, Field(description="The run: id or dashboard URL")]
 Since = Annotated[str, Field(description='Since when: "12h", "24h", "7d" or an ISO time')]
@@ -217,6 +216,9 @@ async def _queue(ctx: Ctx, workflow: str | None) -> str:
 
 
 async def _release(ctx: Ctx, workflow: str) -> str:
+    # Sixteen models of steps, which nothing needs before the tool list.
+    from extend_mcp.workflows.check import find_faults
+
     app = app_of(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await app.api.get_workflow(workflow_id)
