@@ -1,0 +1,104 @@
+"""Views of many runs: whatever the API answers, they keep their budget, their lines and their own schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.statistics import Statistics
+from extend_mcp.views.bulk import bulk_result, bulk_view
+from extend_mcp.views.compare import comparison_view
+from extend_mcp.views.progress import review_cause
+from extend_mcp.views.sets import set_lines
+from extend_mcp.views.summary import Before, Label, summary_view
+from extend_mcp.views.triage import failure_view, review_queue_view
+from tests.views.test_run import NOW, mutated_runs
+
+DOCUMENTS = st.lists(mutated_runs(), min_size=1, max_size=4)
+LIMITS = st.sampled_from([2000, 8000])
+
+
+def fine(view: Any, limit: int) -> None:
+    assert len(view.text) <= limit
+    type(view).model_validate(view.fields())
+    assert all(line.isprintable() for line in view.text.splitlines())
+
+
+@settings(max_examples=80)
+@given(DOCUMENTS, LIMITS)
+def test_a_summary(documents: list[dict[str, Any]], limit: int) -> None:
+    counted = Statistics()
+    labels: dict[str, Label] = {}
+    for document in documents * 10:
+        run = WorkflowRunSummary.model_validate(document)
+        counted.add(run, run.workflow.id)
+        labels[run.workflow.id] = Label(run.workflow.name, run.workflow.id)
+    before = Before(counted.total, complete=False)
+    for some in (before, None):
+        view = summary_view(
+            counted,
+            labels=labels,
+            grouped_by="workflow",
+            filters="FAILED",
+            before=some,
+            missing=["half of it"],
+            now=NOW,
+            limit=limit,
+        )
+        fine(view, limit)
+        assert view.runs == len(documents) * 10
+
+
+@settings(max_examples=80)
+@given(mutated_runs(), DOCUMENTS)
+def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str, Any]]) -> None:
+    run = WorkflowRun.model_validate(document)
+    summaries = [WorkflowRunSummary.model_validate(each) for each in others]
+    cause = next(iter(failures_of(run)), Failure("", "", ""))
+    view = failure_view(
+        run,
+        cause,
+        failed=5,
+        looked_into=3,
+        alike=summaries * 5,
+        good=summaries[0],
+        window="since yesterday",
+        missing=[],
+        now=NOW,
+    )
+    fine(view, 8000)
+
+
+@settings(max_examples=80)
+@given(DOCUMENTS, LIMITS)
+def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
+    runs = [WorkflowRun.model_validate(document) for document in documents]
+    causes = {run.id: review_cause(run) for run in runs}
+    summaries = [WorkflowRunSummary.model_validate(document) for document in documents] * 8
+    view = review_queue_view(summaries, causes, shown=20, missing=[], now=NOW, limit=limit)
+    fine(view, limit)
+    assert view.total == len(summaries)
+
+
+@settings(max_examples=80)
+@given(mutated_runs(), mutated_runs(), LIMITS)
+def test_a_comparison(one: dict[str, Any], other: dict[str, Any], limit: int) -> None:
+    view = comparison_view(WorkflowRun.model_validate(one), WorkflowRun.model_validate(other), now=NOW, limit=limit)
+    fine(view, limit)
+
+
+@settings(max_examples=80)
+@given(DOCUMENTS, LIMITS)
+def test_a_plan_for_many(documents: list[dict[str, Any]], limit: int) -> None:
+    runs = [WorkflowRun.model_validate(document) for document in documents]
+    lines = set_lines(runs, {"already over": 3}, now=NOW)
+    assert all(line.isprintable() for line in lines)
+    assert len("\n".join(lines)) < 4000
+    results = [bulk_result(run.id, "cancelled", run.status, run.rejection_note or "") for run in runs] * 60
+    fine(bulk_view("done", "All were gone through.", planned=len(results), results=results, limit=limit), limit)
+    plan = bulk_view("confirmation_required", "Nothing was sent.", plan=lines, token="t" * 400, limit=limit)
+    assert "confirmation_token: ttt" in plan.text
