@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import aclosing
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from mcp_types import InputRequiredResult
@@ -81,7 +80,7 @@ class _Rerun(BulkAction):
             return no_such_plan(limit)
         skipped: Counter[str] = Counter()
         runs, missing = await self._read(deadline, skipped)
-        reruns = {} if self._again else await self._reruns(deadline, runs)
+        reruns = {} if self._again else await self._reruns(deadline, runs, missing)
         planned = [run for run in runs if run.id not in reruns]
         notes = [f"Run again already: {old} as {new}" for old, new in list(reruns.items())[:20]]
         if reruns:
@@ -136,24 +135,24 @@ class _Rerun(BulkAction):
                 good.append(run)
         return good, missing
 
-    async def _reruns(self, deadline: Deadline, runs: list[WorkflowRun]) -> dict[str, str]:
+    async def _reruns(self, deadline: Deadline, runs: list[WorkflowRun], missing: list[str]) -> dict[str, str]:
         """The newest rerun of each run that has one, found by its file and proved by its mark."""
         by_files = {_files(run): run.id for run in runs}
         candidates: list[str] = []
+        complete = True
         for workflow in dict.fromkeys(run.workflow.id for run in runs):
             moments = [run.initial_run_at for run in runs if run.workflow.id == workflow and run.initial_run_at]
-            candidates += await self._same_files(deadline, workflow, min(moments, default=None), by_files)
+            query = RunQuery(workflow_id=workflow, since=min(moments, default=None))
+            walk = Walk(query, self._app.settings.summary_runs)
+            async with aclosing(walk.runs(self._app, deadline)) as found:
+                candidates += [run.id async for run in found if by_files.get(_files(run), run.id) != run.id]
+            complete = complete and walk.missing is None
         details = await read_details(self._app, deadline, candidates, _mark, noun="possible reruns checked")
+        if not complete or len(details.found) < len(candidates):
+            missing.append("not all later runs could be checked for reruns of these")
         wanted = {run.id for run in runs}
         marks = [(details.found.get(each), each) for each in reversed(candidates)]
         return {str(old): new for old, new in marks if old in wanted}
-
-    async def _same_files(
-        self, deadline: Deadline, workflow: str, since: datetime | None, by_files: dict[frozenset[str], str]
-    ) -> list[str]:
-        walk = Walk(RunQuery(workflow_id=workflow, since=since), self._app.settings.summary_runs)
-        async with aclosing(walk.runs(self._app, deadline)) as found:
-            return [run.id async for run in found if by_files.get(_files(run), run.id) != run.id]
 
     async def act(self, item: Item) -> None:
         if item.facts.get("sent"):

@@ -272,6 +272,19 @@ async def test_a_dead_receiver_is_no_accident_and_a_second_try_delivers(receiver
     assert event["payload"]["name"] == "New"
 
 
+@pytest.mark.parametrize("options", [{"headers": {"x": "\u2713"}}, {"headers": {"x": "a\nb"}}])
+async def test_an_endpoint_that_cannot_be_sent_to_stops_nothing(
+    sandbox: Sandbox, api: httpx.AsyncClient, receiver: Receiver, options: dict[str, Any]
+) -> None:
+    for url in (receiver.url, "http://[", "http://127.0.0.1:99999/"):
+        await endpoint(api, url, enabledEvents=["workflow.created"], advancedOptions=options)
+    await endpoint(api, receiver.url, enabledEvents=["workflow.created"])
+    await api.post("/workflows", json={"name": "New"})
+    deliveries = (await api.post("/_sandbox/deliveries")).json()["deliveries"]
+    assert [each["status"] for each in deliveries].count("delivered") == 1
+    assert all(len(each["attempts"]) == 1 for each in deliveries)
+
+
 async def test_a_large_payload_goes_by_a_signed_url_that_ends(
     sandbox: Sandbox, api: httpx.AsyncClient, receiver: Receiver
 ) -> None:

@@ -63,6 +63,18 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     assert len(started(box)) == len(ids) + 1
 
 
+async def test_what_could_not_be_checked_for_reruns_is_said_before_anyone_agrees(box: Box) -> None:
+    run = failed_batch(box)[0]
+    async with serving(box, confirmation="trusted") as client:
+        await client.call_tool("rerun_workflow_runs", {"run_ids": [run]})
+    rerun = box.api("GET", "/workflow_runs", params={"maxPageSize": 1, "sortBy": "createdAt"})["data"][0]["id"]
+    box.fault(method="GET", path=f"/workflow_runs/{rerun}", status=500, times=20)
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+    assert facts["outcome"] == "confirmation_required"
+    assert "INCOMPLETE: not all later runs could be checked" in "\n".join(facts["plan"])
+
+
 async def test_a_batch_s_failed_runs_alone_are_repeated(box: Box) -> None:
     ids = failed_batch(box)
     batch = box.sandbox.record(ids[0]).run["batchId"]
