@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 
 from extend_mcp import __version__
+from extend_mcp.audit import Audit
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.completions import add_completions
 from extend_mcp.prompts import add_prompts
@@ -72,6 +73,7 @@ def build_server(
         ),
         clock=clock or SystemClock(),
         local_files=local_files,
+        audit=Audit(settings.audit),
     )
 
     offered = {

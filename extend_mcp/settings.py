@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         validation_alias="EXTEND_MCP_BULK_RUNS",
         description="How many runs one call may cancel or run again.",
     )
+    audit: str = Field(
+        "off",
+        min_length=1,
+        validation_alias="EXTEND_MCP_AUDIT",
+        description="A JSON line for each call that can write: off, stderr, or a file to add to.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="What goes to stderr."
     )

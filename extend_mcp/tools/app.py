@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mcp.server.mcpserver import Context
 
+from extend_mcp.audit import Audit
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.settings import Settings
 from extend_mcp.tools.plans import PlanStore
@@ -28,6 +29,7 @@ class App:
         clock: time, replaceable in tests.
         local_files: whether the machine's files are the caller's own, as over stdio.
         plans: bulk actions that were proposed or interrupted.
+        audit: where a line for each call that can write goes.
     """
 
     settings: Settings
@@ -36,6 +38,7 @@ class App:
     clock: Clock = field(default_factory=SystemClock)
     local_files: bool = True
     plans: PlanStore = field(default_factory=PlanStore)
+    audit: Audit = field(default_factory=Audit)
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, authenticated_principal
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
@@ -23,6 +23,8 @@ from pydantic import ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.audit import Entry, confirmed
+from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.args import Example
 from extend_mcp.views.base import View
 from extend_mcp.views.errors import error_words
@@ -148,15 +150,25 @@ class ExtendTool(Tool):
             self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
             return _failed(explain_arguments(self.name, self.fn_metadata, error))
+        confirmed.set(None)
         try:
             result = await super().run(arguments, context, convert_result=False)
         except MCPError:
+            self._audit(context, outcome="MCPError")
             raise
         except ToolError as error:
-            return _failed(self._failure(error.__cause__ or error))
+            cause = error.__cause__ or error
+            self._audit(context, outcome=type(cause).__name__, request_id=getattr(cause, "request_id", None))
+            return _failed(self._failure(cause))
+        except BaseException:
+            # The client cancelled the call: what was sent by then is in Extend's hands.
+            self._audit(context, outcome="interrupted")
+            raise
         if isinstance(result, InputRequiredResult):
+            self._audit(context, outcome="asked")
             return result
         assert isinstance(result, View)
+        self._audit(context, outcome=str(getattr(result, "outcome", "done")), view=result)
         links = [
             ResourceLink(
                 type="resource_link",
@@ -171,6 +183,27 @@ class ExtendTool(Tool):
         ]
         return CallToolResult(
             content=[TextContent(type="text", text=result.text), *links], structured_content=result.fields()
+        )
+
+    def _audit(
+        self, context: Context[Any, Any], *, outcome: str, view: View | None = None, request_id: str | None = None
+    ) -> None:
+        if self.annotations and self.annotations.read_only_hint:
+            return
+        app = context.request_context.lifespan_context
+        facts = {name: getattr(view, name, None) for name in ("run_id", "batch_id", "id", "request_sent", "counts")}
+        app.audit.note(
+            Entry(
+                at=format_instant(app.clock.now()),
+                who=authenticated_principal(context.request_context) or "local",
+                tool=self.name,
+                target=facts["run_id"] or facts["batch_id"] or facts["id"],
+                outcome=outcome,
+                sent=facts["request_sent"],
+                confirmed=confirmed.get(),
+                counts=facts["counts"] or None,
+                request_id=request_id,
+            )
         )
 
     def _failure(self, cause: BaseException) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from mcp_types import InputRequiredResult
 
+from extend_mcp.audit import confirmed
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.confirm import Proposal, confirm, principal_of, round_state, token_claims
 from extend_mcp.tools.gather import CALL_SECONDS, Deadline, in_parallel
@@ -91,6 +92,8 @@ async def carry_out(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView
         plan.agreed = True
         # A person takes time; the reading before the question does not count against the acting.
         deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
+    elif token:
+        confirmed.set("token")
     return await _work(ctx, action, plan, deadline)
 
 

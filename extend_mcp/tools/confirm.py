@@ -25,6 +25,7 @@ from mcp_types import (
 )
 from mcp_types.version import is_version_at_least
 
+from extend_mcp.audit import confirmed
 from extend_mcp.tools.app import Ctx, app_of
 
 _ROUND_TRIPS_SINCE = "2026-07-28"
@@ -95,6 +96,7 @@ async def confirm(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent | 
     """
     policy = app_of(ctx).settings.confirmation
     if policy == "trusted":
+        confirmed.set("trusted")
         return Consent("yes")
     if policy == "token" or not can_ask(ctx):
         return _by_token(ctx, proposal, token)
@@ -130,6 +132,7 @@ _FORM: dict[str, Any] = {
 
 def _consent(answer: ElicitResult, *, waited: bool) -> Consent:
     if answer.action == "accept" and (answer.content or {}).get("confirm") is True:
+        confirmed.set("person")
         return Consent("yes", waited)
     said = {"accept": "The form came back without a yes.", "decline": "The person said no."}
     return Consent("no", waited, note=said.get(answer.action, "The person closed the question without an answer."))
@@ -140,6 +143,7 @@ def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:
     if token:
         claims = token_claims(ctx, token)
         if claims == _claims_of(proposal):
+            confirmed.set("token")
             return Consent("yes")
         moved = claims is not None and {**claims, "state": proposal.state} == _claims_of(proposal)
         note = (
