@@ -49,6 +49,8 @@ class _Player:
         # A join waits until all parts have come as far as they can.
         self._joins: deque[_Visit] = deque()
         self._seen: set[tuple[str, str]] = set()
+        # The SPLIT steps that a part has come out of: none cuts it again, or a cycle would go on for ever.
+        self._cut_by: dict[str, frozenset[str]] = {}
 
     def plan(self) -> tuple[PlannedStep, ...]:
         while self._next or self._joins:
@@ -75,6 +77,9 @@ class _Player:
                 self._go(entry["step"], document, after)
 
     def _split(self, step: JsonObject, document: Document) -> None:
+        cut_by = self._cut_by.get(document.file["id"], frozenset())
+        if step["name"] in cut_by:
+            return
         kinds = _kinds(step, "splitterConfig", "splitClassifications")
         parts = _cut(document, kinds, self._ids, self._created)
         build = _as_saved(step, results.split(parts, kinds))
@@ -82,6 +87,7 @@ class _Player:
         planned = _planned(step, document, build)
         after = self._add(replace(planned, makes=tuple(part.file for part in parts)))
         for part in parts:
+            self._cut_by[part.file["id"]] = cut_by | {step["name"]}
             piece = read_document("invoice", FileInput(part.file), self._created)
             for entry in step.get("next") or []:
                 if entry["classificationId"] == part.classification_id:

@@ -198,6 +198,28 @@ async def test_a_cycle_ends_since_a_step_runs_once_for_a_file(sandbox: Sandbox, 
     assert [name for name, _ in taken] == ["Parse", "A", "Check"]
 
 
+async def test_a_part_that_comes_back_to_its_split_is_not_cut_again(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+    steps = [
+        parse("Split"),
+        {
+            "name": "Split",
+            "type": "SPLIT",
+            "config": {"splitterConfig": {"splitClassifications": kinds("bill", "letter")}},
+            "next": [{"step": "Bill", "classificationId": "bill"}],
+        },
+        extract("Bill", "Check"),
+        {
+            "name": "Check",
+            "type": "RULE_VALIDATION",
+            "config": {"rules": [{"name": "r", "formula": "a > 1"}]},
+            "next": [{"step": "Split", "result": "fail"}],
+        },
+    ]
+    ended, taken = await run(sandbox, api, steps, "bill-and-letter-review-01.pdf")
+    assert ended["status"] == "PROCESSED"
+    assert [name for name, _ in taken] == ["Parse", "Split", "Bill", "Check"]
+
+
 async def test_a_schema_s_fields_are_what_is_extracted(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     ended, _ = await run(sandbox, api, [parse("Read"), extract("Read")])
     output = ended["stepRuns"][1]["result"]["extractRun"]["output"]
