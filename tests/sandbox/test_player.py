@@ -242,7 +242,7 @@ async def test_a_bad_file_fails_where_it_is_parsed(sandbox: Sandbox, api: httpx.
     assert [name for name, _ in taken][:1] == ["Parse"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(graphs(), st.sampled_from(["x.pdf", "y-review.pdf", "otherwise.pdf", "a.pdf"]))
 def test_whatever_can_be_drafted_can_be_played(steps: Any, name: str) -> None:
     assume(not find_faults(steps))

@@ -41,7 +41,7 @@ def named(*names: str) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(STEP, max_size=5))
 def test_a_graph_is_a_line_a_step_whatever_the_steps_hold(steps: list[Any]) -> None:
     lines = graph_lines(steps)
@@ -52,7 +52,7 @@ def test_a_graph_is_a_line_a_step_whatever_the_steps_hold(steps: list[Any]) -> N
         assert line.isprintable()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(STEP, max_size=5))
 def test_a_diagram_has_nodes_and_edges_and_nothing_else(steps: list[Any]) -> None:
     first, *rest = mermaid_lines(steps)

@@ -49,14 +49,14 @@ def agree(steps: Any, *, deploying: bool) -> bool:
     return not faults
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(graphs(), st.booleans())
 def test_they_agree_about_graphs(steps: Any, deploying: bool) -> None:
     target(-len(find_faults(steps, deploying=deploying)), label="few faults")
     agree(steps, deploying=deploying)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(changed_graphs(), st.booleans())
 def test_they_agree_about_changed_graphs(steps: Any, deploying: bool) -> None:
     agree(steps, deploying=deploying)
@@ -72,7 +72,7 @@ def test_the_graphs_are_both_good_and_bad() -> None:
     seen: Counter[bool] = Counter()
     kinds: Counter[str] = Counter()
 
-    @settings(max_examples=600, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=400, deadline=None, database=None, derandomize=True)
     @given(graphs())
     def sample(steps: Any) -> None:
         good = not find_faults(steps)
