@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError
 from mcp.server.mcpserver.prompts.base import Message, UserMessage
 from mcp_types import Annotations, EmbeddedResource, TextResourceContents
 from pydantic import Field
@@ -16,7 +17,7 @@ from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.base import Refusal
 from extend_mcp.tools.find import RunQuery, read_query, resolve_workflow
-from extend_mcp.tools.summarize import summarize
+from extend_mcp.tools.summarize import GroupBy, summarize
 from extend_mcp.tools.triage import review_queue
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
@@ -183,7 +184,7 @@ async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message
     """The steps, with the run attached where it can be read."""
     try:
         text = await run_resource(run_id, ctx)
-    except Exception as error:
+    except ResourceError as error:
         return [UserMessage("\n".join([*steps, f"(The run could not be read for this prompt: {plain(error, 300)})"]))]
     contents = TextResourceContents(uri=run_uri(run_id), mime_type="text/plain", text=text)
     attached = EmbeddedResource(
@@ -201,10 +202,9 @@ async def _facts(read: Callable[[], Awaitable[str]]) -> str:
         return f"(The facts could not be read for this prompt: {refusal})"
 
 
-async def _summary(ctx: Ctx, since: str, group_by: str) -> str:
-    app = app_of(ctx)
-    query = await read_query(app, {"created_since": since})
-    return (await summarize(ctx, query, "failure_reason" if group_by == "failure_reason" else "workflow")).text
+async def _summary(ctx: Ctx, since: str, group_by: GroupBy) -> str:
+    query = await read_query(app_of(ctx), {"created_since": since})
+    return (await summarize(ctx, query, group_by)).text
 
 
 async def _of_batch(ctx: Ctx, batch: str) -> str:

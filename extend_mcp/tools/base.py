@@ -63,10 +63,12 @@ class Toolset:
 
     @property
     def tools(self) -> list[Tool]:
-        """Its tools. Their modules are imported now and not before: a toolset that is off costs no start-up time."""
-        for module in self.modules:
-            import_module(f"extend_mcp.tools.{module}")
-        return self._added
+        """Its tools, in the order of its modules, which are imported now: a toolset that is off need not be."""
+        modules = [f"extend_mcp.tools.{module}" for module in self.modules]
+        for module in modules:
+            import_module(module)
+        # Another part may have imported one of them earlier.
+        return sorted(self._added, key=lambda tool: modules.index(tool.fn.__module__))
 
     def tool(self, *, title: str, annotations: ToolAnnotations) -> Callable[[FunctionT], FunctionT]:
         """Add a function as a tool; its docstring is the description that every conversation pays for."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from mcp_types import InputRequiredResult
 
 from extend_mcp.audit import confirmed
+from extend_mcp.clock import Clock
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.confirm import Proposal, confirm, principal_of, round_state, token_claims
 from extend_mcp.tools.gather import CALL_SECONDS, Deadline, in_parallel
@@ -22,6 +23,10 @@ from extend_mcp.tools.plans import Item, Plan
 from extend_mcp.views.bulk import BulkView, bulk_result, bulk_view
 
 _AT_ONCE = 6
+_ATTEMPTS = 3
+_LONGEST_WAIT = 10.0
+"""Seconds that a refusal for rate (429) may ask to wait."""
+
 _LAST_SECONDS = 5.0
 """Kept at the end of a call for answering."""
 
@@ -40,8 +45,20 @@ class BulkAction(ABC):
         """Read what there is and say what would be done; a view where there is nothing to agree to."""
 
     @abstractmethod
-    async def act(self, item: Item) -> None:
-        """Act on one run, after a fresh read, and note the outcome in the item; called again while it is None."""
+    async def attempt(self, item: Item) -> float | None:
+        """Act on one run and note the outcome in the item; called again while that is None.
+
+        Returns:
+            The seconds that Extend's refusal for rate asks to wait before another attempt; None otherwise.
+        """
+
+    async def act(self, clock: Clock, item: Item) -> None:
+        """Act on one run; where Extend refuses for its rate, wait and attempt it again a few times."""
+        for _ in range(_ATTEMPTS):
+            wait = await self.attempt(item)
+            if wait is None or wait > _LONGEST_WAIT:
+                return
+            await clock.sleep(wait)
 
     async def finish(self, plan: Plan, deadline: Deadline) -> None:
         """Do what is to be done once all runs were acted on, such as a last look."""
@@ -114,7 +131,7 @@ async def _work(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) ->
         async def work() -> None:
             while waiting and deadline.left > 0:
                 item = waiting.pop()
-                await action.act(item)
+                await action.act(app.clock, item)
                 await deadline.tell(f"{len(plan.items) - len(plan.open_items):,} of {len(plan.items):,} runs done")
 
         await in_parallel(work, min(_AT_ONCE, len(waiting)))

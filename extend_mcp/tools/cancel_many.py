@@ -27,10 +27,6 @@ from extend_mcp.views.errors import error_words
 from extend_mcp.views.sets import set_lines
 from extend_mcp.views.untrusted import quote
 
-_LONGEST_WAIT = 10.0
-"""Seconds that a cancel refused for its rate (429) may wait."""
-
-_ATTEMPTS = 3
 _LOOK_AGAIN_AFTER = 0.5
 _FOLLOW_EVERY = 2.0
 
@@ -127,14 +123,7 @@ class _CancelRuns(BulkAction):
             missing += [walk.missing] if walk.missing else []
         return list(found.values()), missing
 
-    async def act(self, item: Item) -> None:
-        for _ in range(_ATTEMPTS):
-            wait = await self._try(item)
-            if wait is None:
-                return
-            await self._app.clock.sleep(wait)
-
-    async def _try(self, item: Item) -> float | None:
+    async def attempt(self, item: Item) -> float | None:
         """Read the run and cancel it if it still can be; return the seconds to wait before another try, or None."""
         app = self._app
         run = await self._read(item)
@@ -159,8 +148,7 @@ class _CancelRuns(BulkAction):
             # Refused before it was looked at: the run may be read and tried again.
             item.facts["sent"] = False
             item.note = error_words(error)
-            wait = error.retry_after if error.retry_after is not None else 1.0
-            return wait if wait <= _LONGEST_WAIT else None
+            return error.retry_after if error.retry_after is not None else 1.0
         except ExtendError as error:
             if isinstance(error, SURFACES_AT_ONCE):
                 raise

@@ -29,8 +29,6 @@ MARK = "rerunOf"
 """The metadata key that names the run which another one repeats."""
 
 _REPEATABLE = frozenset({"FAILED", "CANCELLED", "REJECTED"})
-_LONGEST_WAIT = 10.0
-_ATTEMPTS = 3
 
 Version = Annotated[
     Literal["newest", "same"],
@@ -154,24 +152,15 @@ class _Rerun(BulkAction):
         marks = [(details.found.get(each), each) for each in reversed(candidates)]
         return {str(old): new for old, new in marks if old in wanted}
 
-    async def act(self, item: Item) -> None:
+    async def attempt(self, item: Item) -> float | None:
+        """Start the run; the seconds to wait before another try, or None."""
         if item.facts.get("sent"):
             # An earlier call sent it and got no clear answer: look, never send again.
             await self._look(item)
             if item.outcome is None:
-                item.outcome, item.note = (
-                    "unknown",
-                    f"sent once; look with list_runs before starting it again: {item.note}",
-                )
-            return
-        for _ in range(_ATTEMPTS):
-            wait = await self._try(item)
-            if wait is None:
-                return
-            await self._app.clock.sleep(wait)
-
-    async def _try(self, item: Item) -> float | None:
-        """Start the run; the seconds to wait before another try, or None."""
+                item.outcome = "unknown"
+                item.note = f"sent once; look with list_runs before starting it again: {item.note}"
+            return None
         app, facts = self._app, item.facts
         files = [FileFromId(id=file) for file in facts["files"]]
         body = CreateWorkflowRun(
@@ -187,8 +176,7 @@ class _Rerun(BulkAction):
             # Refused before it was looked at: nothing was started.
             facts["sent"] = False
             item.note = error_words(error)
-            wait = error.retry_after if error.retry_after is not None else 1.0
-            return wait if wait <= _LONGEST_WAIT else None
+            return error.retry_after if error.retry_after is not None else 1.0
         except ExtendError as error:
             if isinstance(error, SURFACES_AT_ONCE):
                 facts["sent"] = False
@@ -196,7 +184,8 @@ class _Rerun(BulkAction):
             item.note = error_words(error)
             if error.effect == "none":
                 facts["sent"] = False
-                item.outcome = "refused"
+                # What failed in passing is left for the next call.
+                item.outcome = None if error.retryable else "refused"
             else:
                 await self._look(item)
         else:

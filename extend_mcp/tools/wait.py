@@ -12,17 +12,15 @@ import anyio
 from pydantic import BeforeValidator, Field
 
 from extend_mcp.api.errors import (
-    AuthenticationError,
     ExtendError,
-    MissingApiKeyError,
     NotFoundError,
-    PermissionDeniedError,
 )
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.polling import is_settled, next_pause
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, RunId
 from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.gather import SURFACES_AT_ONCE
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.progress import steps_done
@@ -110,11 +108,8 @@ async def _look(watch: _Watch, left: float) -> None:
             await watch.look()
     except TimeoutError:
         watch.late()
-    if watch.problem and (isinstance(watch.problem, _SURFACES_AT_ONCE) or not watch.rows()):
+    if watch.problem and (isinstance(watch.problem, SURFACES_AT_ONCE) or not watch.rows()):
         raise watch.problem
-
-
-_SURFACES_AT_ONCE = (AuthenticationError, MissingApiKeyError, PermissionDeniedError)
 
 
 class _Watch:
@@ -185,7 +180,7 @@ class _RunsWatch(_Watch):
                 self._gone.add(run_id)
             except ExtendError as error:
                 # Of several failures, the one that ends the waiting counts.
-                if not isinstance(self.problem, _SURFACES_AT_ONCE):
+                if not isinstance(self.problem, SURFACES_AT_ONCE):
                     self.problem = error
 
     def rows(self) -> list[WaitedRun]:

@@ -155,13 +155,11 @@ async def test_an_interruption_at_any_point_and_a_second_call_end_in_the_same_st
         plan = facts_of(await client.call_tool("cancel_runs", {"batch": "batch_bulk001"}))
         arguments = {"confirmation_token": plan["confirmation_token"]}
         box.forget()
-        reached = anyio.Event()
         with anyio.CancelScope() as scope:
 
             async def watch() -> None:
                 while len(box.requests()) < stop_after:
                     await anyio.sleep(0)
-                reached.set()
                 scope.cancel()
 
             async with anyio.create_task_group() as group:
