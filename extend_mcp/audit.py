@@ -1,4 +1,5 @@
-"""One line for each call of a tool that can write: who, what, on which object, how it was confirmed, how it ended.
+"""One line for each call of a tool that can write: who, what, on which object, what the guard said, how it was
+confirmed, how it ended.
 
 Lines are JSON, for machines to collect. They hold ids and outcomes, never names, document content or secrets.
 """
@@ -21,20 +22,26 @@ confirmed: ContextVar[Confirmed | None] = ContextVar("confirmed", default=None)
 """How the call at hand was confirmed; None where nothing was asked, or nobody has said yes."""
 
 
+judged: ContextVar[str | None] = ContextVar("judged", default=None)
+"""What the guard said of the call at hand: ``allowed`` or the refusal; None where nothing was judged."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One call.
 
     Attributes:
         at: when it ended, ISO 8601 in UTC.
-        who: the caller as the transport authenticated them; ``local`` over stdio.
+        who: the caller's principal; ``local`` where the transport authenticates nobody.
         tool: the tool's name.
         target: the id of what it acted on, where the answer names one.
+        verdict: what the guard said: ``allowed``, or why not.
         outcome: the answer's outcome, ``asked`` while a person is being asked, or the error's class.
         sent: whether a request that can change something left this server, where the answer tells.
         confirmed: how it was confirmed.
         counts: outcomes of an action on many runs.
         request_id: Extend's id of a request that failed, for its support.
+        call_id: this server's id of the HTTP request that made the call, as its logs and spans have it.
     """
 
     at: str
@@ -46,6 +53,8 @@ class Entry:
     confirmed: Confirmed | None
     counts: dict[str, int] | None = None
     request_id: str | None = None
+    verdict: str | None = None
+    call_id: str | None = None
 
 
 class Audit:

@@ -1,4 +1,4 @@
-"""The command line: serve (the default), demo, sandbox, doctor.
+"""The command line: serve (the default), demo, sandbox, doctor, token.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
 belongs to the protocol.
@@ -6,7 +6,6 @@ belongs to the protocol.
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from pathlib import Path
@@ -16,12 +15,12 @@ import anyio
 import click
 
 from extend_mcp import __version__
-from extend_mcp.settings import Settings, SettingsError, load_settings
+from extend_mcp.settings import Settings, SettingsError, load, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+    from extend_mcp.telemetry.redaction import Redactor
 
 
 class _ServeByDefault(click.Group):
@@ -51,40 +50,26 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--transport", type=click.Choice(["stdio", "http", "sse"]), default="stdio", show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address for http and sse; loopback only.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port for http and sse.")
+@click.option(
+    "--transport",
+    type=click.Choice(["stdio", "http", "sse"]),
+    default="stdio",
+    show_default=True,
+    help="http serves /mcp; sse serves /sse as well, for older clients.",
+)
+@click.option("--host", help="Address for http and sse; EXTEND_MCP_HOST. Other than loopback needs EXTEND_MCP_AUTH.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port for http and sse; EXTEND_MCP_PORT.")
 @click.option("--sandbox", is_flag=True, default=None, help="Run against the embedded sandbox: no account, no network.")
 @click.option("--read-only", is_flag=True, default=None, help="Leave out every tool that writes.")
 @click.option("--toolsets", metavar="A,B", help="Toolsets to offer, comma-separated.")
 @_env_file
-def serve(transport: str, host: str, port: int, env_file: Path | None, **given: Any) -> None:
+def serve(transport: str, host: str | None, port: int | None, env_file: Path | None, **given: Any) -> None:
     """Serve MCP (the default command)."""
     settings = _settings(env_file, **given)
-    if transport != "stdio" and host not in _LOOPBACK:
-        raise click.UsageError(
-            f"--host {host}: this version has no authentication over {transport}, so it serves loopback addresses only."
-        )
-    _log_to_stderr(settings)
-    from extend_mcp.server import build_server
-
-    server, app = build_server(settings, local_files=transport == "stdio")
-
-    async def run() -> None:
-        try:
-            if transport == "stdio":
-                # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                await server.run_stdio_async()
-            elif transport == "http":
-                await server.run_streamable_http_async(host=host, port=port)
-            else:
-                await server.run_sse_async(host=host, port=port)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await app.aclose()
-
-    _run(run)
+    if transport == "stdio":
+        _serve_stdio(settings)
+    else:
+        _serve_http(settings, env_file, host, port, sse=transport == "sse")
 
 
 @main.command()
@@ -134,6 +119,67 @@ def doctor(env_file: Path | None, **given: Any) -> None:
     sys.exit(anyio.run(examine, settings, _say))
 
 
+@main.command()
+@click.argument("name")
+def token(name: str) -> None:
+    """Make a token for the caller NAME, and its entry for EXTEND_MCP_TOKENS_FILE, which holds only its hash."""
+    import json
+
+    from extend_mcp.http.tokens import new_token
+
+    try:
+        made, entry = new_token(name)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("The token, shown this once; give it to the caller:", err=True)
+    _say(made)
+    click.echo('\nIts entry, for the list "tokens" of the file; add what the caller may do:', err=True)
+    click.echo(json.dumps(entry, indent=2), err=True)
+
+
+def _serve_stdio(settings: Settings) -> None:
+    from extend_mcp.server import build_server
+
+    _, stop_tracing = _observe(settings, settings.secrets)
+    server, service = build_server(settings)
+
+    async def run() -> None:
+        # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            await server.run_stdio_async()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await service.aclose()
+
+    _run(run)
+    stop_tracing()
+
+
+def _serve_http(settings: Settings, env_file: Path | None, host: str | None, port: int | None, *, sse: bool) -> None:
+    from extend_mcp.http.serve import serve_http
+    from extend_mcp.http.settings import HttpSettings
+
+    try:
+        http = load(HttpSettings, env_file=env_file, host=host, port=port)
+    except SettingsError as error:
+        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
+    redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
+    try:
+        _run(lambda: serve_http(settings, http, sse=sse, redactor=redactor, on_ready=_say_ready))
+    except SettingsError as error:
+        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
+    finally:
+        stop_tracing()
+
+
+def _say_ready(url: str) -> None:
+    # Whoever started the process waits for this line, so it does not depend on the log level.
+    click.echo(f"extend-mcp serves {url}", err=True)
+
+
 def _settings(env_file: Path | None, **given: Any) -> Settings:
     try:
         return load_settings(env_file=env_file, **given)
@@ -141,10 +187,15 @@ def _settings(env_file: Path | None, **given: Any) -> Settings:
         raise click.ClickException(f"these settings cannot be used:\n{error}") from None
 
 
-def _log_to_stderr(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:
+    """Set up logs and spans; return what keeps secrets out of them, and what sends the last spans."""
+    from extend_mcp.telemetry.logs import configure_logging
+    from extend_mcp.telemetry.redaction import Redactor
+    from extend_mcp.telemetry.spans import configure_tracing
+
+    redactor = Redactor(secrets)
+    configure_logging(settings.log_level, settings.log_format, redactor)
+    return redactor, configure_tracing(__version__, redact=redactor)
 
 
 def _run(function: Callable[[], Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import anyio
 from mcp.server.mcpserver import MCPServer
@@ -18,6 +20,7 @@ from mcp_types import (
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
 from extend_mcp.tools.app import App
+from extend_mcp.tools.service import Service
 
 _FRESH_SECONDS = 30.0
 _MOST_VALUES = 100
@@ -52,9 +55,9 @@ class Recent:
                 self.runs, self.workflows, self.read_at = runs.data, workflows.data, now
 
 
-def add_completions(server: MCPServer[App], app: App) -> None:
-    """Answer completion requests for the arguments of prompts and resource templates."""
-    recent = Recent(app)
+def add_completions(server: MCPServer[Service], service: Service) -> None:
+    """Answer completion requests for the arguments of prompts and resource templates, each caller from their own."""
+    seen: WeakKeyDictionary[App, Recent] = WeakKeyDictionary()
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
@@ -65,6 +68,8 @@ def add_completions(server: MCPServer[App], app: App) -> None:
         find = _FINDERS.get(argument.name)
         if find is None:
             return Completion(values=[], total=0, has_more=False)
+        app = service.app()
+        recent = seen.setdefault(app, Recent(weakref.proxy(app)))
         await recent.refresh()
         values = list(dict.fromkeys(find(recent, argument.value.strip().casefold())))
         return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)

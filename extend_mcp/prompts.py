@@ -14,9 +14,10 @@ from pydantic import Field
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
-from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.base import Refusal
 from extend_mcp.tools.find import RunQuery, read_query, resolve_workflow
+from extend_mcp.tools.service import Service
 from extend_mcp.tools.summarize import GroupBy, summarize
 from extend_mcp.tools.triage import review_queue
 from extend_mcp.tools.workflows import all_versions, newest
@@ -157,7 +158,7 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
     return [UserMessage(facts), UserMessage("\n".join(steps))]
 
 
-def add_prompts(server: MCPServer[App], *, read_only: bool) -> None:
+def add_prompts(server: MCPServer[Service], *, read_only: bool) -> None:
     """Register the prompts; those that lead to a write are left out when ``read_only``."""
     server.prompt(title="Triage failures")(triage_failures)
     server.prompt(title="Investigate a run")(investigate_run)

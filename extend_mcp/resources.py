@@ -14,10 +14,11 @@ from mcp_types import Annotations
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
-from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.base import Refusal
 from extend_mcp.tools.find import RunQuery, select_step
 from extend_mcp.tools.gather import Deadline, Walk, collect
+from extend_mcp.tools.service import Service
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.run import run_view, step_view
@@ -71,7 +72,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
-def add_resources(server: MCPServer[App], app: App) -> None:
+def add_resources(server: MCPServer[Service], service: Service) -> None:
     """Register the resources and their templates."""
     named = server.resource
     named(RUN, name="workflow-run", title="Workflow run", mime_type=_TEXT, annotations=_USEFUL)(run_resource)
@@ -82,7 +83,7 @@ def add_resources(server: MCPServer[App], app: App) -> None:
     @named(ACCOUNT, name="account", title="Account and server", mime_type=_TEXT, annotations=_BACKGROUND)
     def account() -> str:
         """Which account and region this server works on, what it may do, and its limits. No secrets."""
-        return account_text(app.settings)
+        return account_text(service.app().settings, service.caller())
 
 
 async def _read(uri: str, reading: Awaitable[T]) -> T:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.regions import REGION_BASE_URLS
+from extend_mcp.callers import Account
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "token", "trusted"]
@@ -28,12 +29,19 @@ class SettingsError(Exception):
     """The configuration cannot be used; the text names each variable and its rule, never its value."""
 
 
-class Settings(BaseSettings):
-    """What the operator chose. Immutable after start."""
+class EnvironmentSettings(BaseSettings):
+    """Base of settings: read from the environment, immutable after start, and silent about values in errors."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True, env_ignore_empty=True
     )
+
+
+SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
+
+
+class Settings(EnvironmentSettings):
+    """What the operator chose, whatever the transport. Serving over HTTP has more: see `http.settings`."""
 
     api_key: SecretStr | None = Field(
         None, validation_alias="EXTEND_API_KEY", description="Extend API key. Without it every call says so."
@@ -157,6 +165,10 @@ class Settings(BaseSettings):
         "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="What goes to stderr."
     )
 
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias="EXTEND_MCP_LOG_FORMAT", description="text for people, json for machines."
+    )
+
     @field_validator("api_key", mode="before")
     @classmethod
     def _unset_key(cls, value: Any) -> Any:
@@ -204,23 +216,44 @@ class Settings(BaseSettings):
         """The API address in force: ``EXTEND_BASE_URL`` if given, else the region's."""
         return str(self.base_url).rstrip("/") if self.base_url else REGION_BASE_URLS[self.region]
 
-    def client_config(self) -> ClientConfig:
-        """What the API client needs to know, and nothing more."""
+    @property
+    def account(self) -> Account:
+        """The account that the operator configured."""
+        return Account(SecretStr("sandbox") if self.sandbox and not self.api_key else self.api_key, self.workspace_id)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret among these settings, for keeping them out of logs."""
+        return [secret.get_secret_value() for secret in (self.api_key, *self.state_keys) if secret is not None]
+
+    def client_config(self, account: Account | None = None) -> ClientConfig:
+        """What an account's API client needs to know, and nothing more.
+
+        Args:
+            account: whose client; by default the configured account's.
+        """
+        chosen = account or self.account
         return ClientConfig(
-            api_key=self.api_key,
-            base_url=self.api_base_url,
-            workspace_id=self.workspace_id,
+            api_key=chosen.api_key,
+            base_url="http://sandbox.invalid" if self.sandbox else self.api_base_url,
+            workspace_id=chosen.workspace_id,
             connect_timeout=self.connect_timeout,
             read_timeout=self.read_timeout,
             total_timeout=self.total_timeout,
-            requests_per_second=self.requests_per_second,
+            requests_per_second=None if self.sandbox else self.requests_per_second,
         )
 
 
 def load_settings(*, env_file: Path | None = None, **given: Any) -> Settings:
-    """Read the settings: command-line values win over the environment, which wins over ``env_file``.
+    """Read the :class:`Settings`; see :func:`load`."""
+    return load(Settings, env_file=env_file, **given)
+
+
+def load(kind: type[SettingsT], *, env_file: Path | None = None, **given: Any) -> SettingsT:
+    """Read settings: command-line values win over the environment, which wins over ``env_file``.
 
     Args:
+        kind: which settings.
         env_file: a file of ``NAME=value`` lines, read only when named.
         given: values from the command line by field name; ``None`` means not given.
 
@@ -229,16 +262,18 @@ def load_settings(*, env_file: Path | None = None, **given: Any) -> Settings:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     try:
-        return Settings(_env_file=env_file, **chosen)
+        return kind(_env_file=env_file, **chosen)
     except ValidationError as error:
-        lines = [f"{_variable(problem['loc'])}: {_rule(problem['msg'])}" for problem in error.errors()]
+        lines = [f"{_variable(kind, problem['loc'])}{_rule(problem['msg'])}" for problem in error.errors()]
         raise SettingsError("\n".join(lines)) from None
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    name = str(location[0]) if location else "settings"
-    field = Settings.model_fields.get(name)
-    return str(field.validation_alias) if field else name
+def _variable(kind: type[EnvironmentSettings], location: tuple[int | str, ...]) -> str:
+    # A rule about several settings names them itself.
+    if not location:
+        return ""
+    field = kind.model_fields.get(str(location[0]))
+    return f"{field.validation_alias if field else location[0]}: "
 
 
 def _rule(message: str) -> str:

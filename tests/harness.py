@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.callers import Caller
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.faults import read_fault
 from extend_mcp.server import build_server
@@ -166,18 +167,18 @@ async def serving(
     clock = BoxClock(box, on_sleep, sleep)
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
 
-    def connect(_: Settings) -> ExtendClient:
+    def connect(_: Caller) -> ExtendClient:
         config = ClientConfig(
             api_key=SecretStr(key) if key else None, base_url=box.base_url, requests_per_second=requests_per_second
         )
         return ExtendClient(config, sleep=clock.sleep, monotonic=clock.monotonic)
 
-    server, app = build_server(chosen, connect=connect, clock=clock)
+    server, service = build_server(chosen, connect=connect, clock=clock)
     try:
         async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
             yield client
     finally:
-        await app.aclose()
+        await service.aclose()
 
 
 def text_of(result: CallToolResult) -> str:

@@ -40,6 +40,7 @@ async def test_a_confirmed_cancel_is_one_line_with_who_agreed(box: Box, log: Pat
         "outcome": "cancelled",
         "sent": True,
         "confirmed": "person",
+        "verdict": "allowed",
     }
     # In the new era the call that asks and the call that brings the answer are two.
     assert [line["outcome"] for line in asked] == (["asked"] if mode == "auto" else [])

@@ -25,11 +25,16 @@ from extend_mcp.api.errors import (
     write_effect,
 )
 from extend_mcp.api.models import Answer, ApiModel, Page
+from extend_mcp.api.observe import Observer
+from extend_mcp.api.pace import Budget, LocalPermits
 from extend_mcp.api.transport import BodyTooLargeError, DeadlineExceededError, build_transport
 from extend_mcp.api.wire import decode_json, is_header_safe
 
 API_VERSION: Final = "2026-02-09"
 """Sent with every request: Extend answers in the shapes of this version (Extend API reference, Versioning)."""
+
+_LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
+"""Beyond httpx's own, for servers with many callers: the rate limit is what holds requests back, not the pool."""
 
 Query = dict[str, str | int | bool | None]
 
@@ -58,6 +63,10 @@ class Session:
         config: Address, credentials and limits.
         transport: The transport that talks to the network; retries, deadline and size limit are put around it.
             Given by tests; by default the network, through the proxy the environment names.
+        budget: The rate limit, where it is shared with other sessions. By default one of this session's own, if
+            the configuration has a limit.
+        caller: Names whose calls these are: callers who share a budget take turns.
+        observer: Is told of every attempt.
         sleep: Waits between attempts, in seconds; given by tests.
         monotonic: Tells the time in seconds; given by tests.
     """
@@ -67,13 +76,22 @@ class Session:
         config: ClientConfig,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
+        budget: Budget | None = None,
+        caller: str = "",
+        observer: Observer | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._transport = transport
+        if budget is None and config.requests_per_second is not None:
+            # Made once, so that what it learned outlives the connections.
+            permits = LocalPermits(config.requests_per_second, monotonic=monotonic)
+            budget = Budget(permits, sleep=sleep, monotonic=monotonic)
+        self._budget = budget
+        self._caller = caller
+        self._observer = observer
         self._sleep = sleep
-        self._monotonic = monotonic
         self._http: httpx.AsyncClient | None = None
 
     async def aclose(self) -> None:
@@ -172,12 +190,13 @@ class Session:
                 follow_redirects=False,
                 timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout),
                 transport=build_transport(
-                    self._transport or _network_transport(config.base_url),
+                    self._transport or network_transport(config.base_url),
                     total_timeout=config.total_timeout,
                     max_attempts=config.max_attempts,
-                    requests_per_second=config.requests_per_second,
+                    budget=self._budget,
+                    caller=self._caller,
+                    observer=self._observer,
                     sleep=self._sleep,
-                    monotonic=self._monotonic,
                 ),
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL):
@@ -186,15 +205,30 @@ class Session:
         raise ConnectFailedError("The base URL, or the proxy or certificate settings of this computer, cannot be used.")
 
 
-def _network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
+class SharedTransport(httpx.AsyncBaseTransport):
+    """A transport that several sessions use: closing one of them leaves it open.
+
+    Args:
+        inner: The transport that does the work; whoever made it closes it.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Hand the request on."""
+        return await self._inner.handle_async_request(request)
+
+
+def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     """Open the network as httpx would by itself: it reads no proxy settings once it is given a transport."""
     url = urlsplit(base_url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(url.hostname or ""):
-        return httpx.AsyncHTTPTransport()
+        return httpx.AsyncHTTPTransport(limits=_LIMITS)
     # The variables often name a proxy by host and port alone.
-    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
+    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", limits=_LIMITS)
 
 
 def path_segment(given_id: str) -> str:

@@ -5,15 +5,16 @@ Each class wraps another transport and does one job. `build_transport` puts them
     DeadlineTransport   the whole call, retries and waits included, has an end
     RetryTransport      a GET that failed in passing is sent again
     BufferTransport     the body is read here, so that a truncated one is seen by the retries
-    PaceTransport       each attempt waits for its turn under the rate limit
+    PaceTransport       each attempt waits for its turn under the rate limit; a 429 teaches it
+    ObserveTransport    each attempt is counted, and has a span
     inner               the network
 """
 
 import logging
 import random
-import time
 import zlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import anyio
@@ -21,7 +22,8 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState
 
 from extend_mcp.api.errors import RETRYABLE_STATUSES
-from extend_mcp.api.pace import PaceTransport
+from extend_mcp.api.observe import Observer, ObserveTransport, endpoint_of
+from extend_mcp.api.pace import NEVER_SENT, Budget, PaceTransport
 from extend_mcp.api.wire import parse_retry_after
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,10 @@ _BROKEN_CONNECTION: Final = (
 
 class DeadlineExceededError(httpx.TimeoutException):
     """The call did not finish within its total time."""
+
+
+class NoTurnError(httpx.PoolTimeout):
+    """The call waited for its turn under the rate limit until its total time was over: nothing was sent."""
 
 
 class BodyTooLargeError(httpx.DecodingError):
@@ -126,6 +132,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         retry_after_ceiling: Seconds, longest Retry-After that is waited for.
         sleep: Waits; given so that tests need not.
         uniform: Returns a random number between its two arguments.
+        observer: Is told of every repetition.
     """
 
     def __init__(
@@ -138,6 +145,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         retry_after_ceiling: float = 30.0,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
+        observer: Observer | None = None,
     ) -> None:
         self._inner = inner
         self._max_attempts = max_attempts
@@ -146,6 +154,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         self._retry_after_ceiling = retry_after_ceiling
         self._sleep = sleep
         self._uniform = uniform
+        self._observer = observer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, a GET as often as needed and allowed; return or raise the last outcome."""
@@ -157,7 +166,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
             retry=self._should_retry,
             wait=self._wait,
             stop=self._should_stop,
-            before_sleep=_log_retry,
+            before_sleep=partial(self._tell, request),
             retry_error_callback=_last_outcome,
         )
         return await retrying(self._inner.handle_async_request, request)
@@ -182,6 +191,14 @@ class RetryTransport(httpx.AsyncBaseTransport):
             return asked
         return self._uniform(0.0, min(self._cap, self._base * 2 ** (state.attempt_number - 1)))
 
+    def _tell(self, request: httpx.Request, state: RetryCallState) -> None:
+        assert state.outcome is not None
+        exc = state.outcome.exception()
+        reason = type(exc).__name__ if exc else str(_response(state).status_code)
+        logger.info("GET attempt %d met %s; next in %.1f s", state.attempt_number, reason, state.upcoming_sleep)
+        if self._observer is not None:
+            self._observer.api_retry(method=request.method, endpoint=endpoint_of(request.url.path), reason=reason)
+
     def _should_stop(self, state: RetryCallState) -> bool:
         # An answer in hand says more than the timeout that waiting on would end in.
         time_left = anyio.current_effective_deadline() - anyio.current_time()
@@ -205,9 +222,12 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
 
         Raises:
             DeadlineExceededError: There was no complete answer in time.
+            NoTurnError: The request was not even sent in time.
         """
         with anyio.move_on_after(self._seconds):
             return await self._inner.handle_async_request(request)
+        if request.extensions.get(NEVER_SENT):
+            raise NoTurnError(f"held back by the rate limit for {self._seconds:g} seconds")
         raise DeadlineExceededError(f"no complete answer within {self._seconds:g} seconds")
 
     async def aclose(self) -> None:
@@ -220,9 +240,10 @@ def build_transport(
     *,
     total_timeout: float,
     max_attempts: int,
-    requests_per_second: int | None = None,
+    budget: Budget | None = None,
+    caller: str = "",
+    observer: Observer | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-    monotonic: Callable[[], float] = time.monotonic,
 ) -> httpx.AsyncBaseTransport:
     """Wrap a network transport in the whole stack, in its order.
 
@@ -230,13 +251,16 @@ def build_transport(
         inner: The transport that talks to the network.
         total_timeout: Seconds one call may take in all.
         max_attempts: How often a GET is sent at most.
-        requests_per_second: Most requests a second in each category; None for no limit.
+        budget: The rate limit that each attempt counts against; None for no limit.
+        caller: Names whose calls these are: callers who share a budget take turns.
+        observer: Is told of every attempt, every repetition, and every wait for a turn.
         sleep: Waits between attempts.
-        monotonic: Tells the time in seconds.
     """
-    if requests_per_second is not None:
-        inner = PaceTransport(inner, per_second=requests_per_second, sleep=sleep, monotonic=monotonic)
-    retrying = RetryTransport(BufferTransport(inner), max_attempts=max_attempts, sleep=sleep)
+    if observer is not None:
+        inner = ObserveTransport(inner, observer)
+    if budget is not None:
+        inner = PaceTransport(inner, budget, caller=caller, observer=observer)
+    retrying = RetryTransport(BufferTransport(inner), max_attempts=max_attempts, sleep=sleep, observer=observer)
     return DeadlineTransport(retrying, seconds=total_timeout)
 
 
@@ -253,10 +277,3 @@ def _last_outcome(state: RetryCallState) -> httpx.Response:
 
 def _retry_after(response: httpx.Response) -> float | None:
     return parse_retry_after(response.headers.get("retry-after"))
-
-
-def _log_retry(state: RetryCallState) -> None:
-    assert state.outcome is not None
-    exc = state.outcome.exception()
-    reason = type(exc).__name__ if exc else f"status {_response(state).status_code}"
-    logger.info("GET attempt %d met %s; next in %.1f s", state.attempt_number, reason, state.upcoming_sleep)

@@ -1,4 +1,4 @@
-"""What every tool call works with: the API client, the settings, the clock and the seal."""
+"""What every tool call works with: the caller and their API client, the settings, the clock and the seal."""
 
 from __future__ import annotations
 
@@ -7,38 +7,48 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mcp.server.mcpserver import Context
+from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 from extend_mcp.audit import Audit
+from extend_mcp.callers import Caller
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.settings import Settings
-from extend_mcp.tools.plans import PlanStore
+from extend_mcp.telemetry.meter import Meter
+from extend_mcp.tools.plans import LocalPlans, PlanStore
 from extend_mcp.tools.seal import Seal
 
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
+    from extend_mcp.tools.service import Service
 
 
-@dataclass
+@dataclass(eq=False)
 class App:
-    """One server's parts.
+    """One caller's parts of the server.
 
     Attributes:
+        caller: whose they are.
         settings: what the operator chose.
-        connect: makes the API client; called on first use, so that starting costs nothing.
-        seal: seals and opens confirmation tokens.
+        connect: makes the caller's API client; called on first use, so that starting costs nothing.
+        seal: seals and opens the caller's confirmation tokens.
         clock: time, replaceable in tests.
         local_files: whether the machine's files are the caller's own, as over stdio.
         plans: bulk actions that were proposed or interrupted.
         audit: where a line for each call that can write goes.
+        meter: counts what is done.
+        bus: where changes of runs are heard of.
     """
 
+    caller: Caller
     settings: Settings
     connect: Callable[[], ExtendClient]
     seal: Seal
     clock: Clock = field(default_factory=SystemClock)
     local_files: bool = True
-    plans: PlanStore = field(default_factory=PlanStore)
+    plans: PlanStore = field(default_factory=LocalPlans)
     audit: Audit = field(default_factory=Audit)
+    meter: Meter = field(default_factory=Meter)
+    bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property
@@ -49,15 +59,15 @@ class App:
         return self._client
 
     async def aclose(self) -> None:
-        """Close the client's connections."""
+        """Close the client."""
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
 
-Ctx: TypeAlias = Context[App, Any]
+Ctx: TypeAlias = Context["Service", Any]
 
 
 def app_of(ctx: Ctx) -> App:
-    """The server's parts, from inside a tool call."""
-    return ctx.request_context.lifespan_context
+    """The parts of whoever makes this call."""
+    return ctx.request_context.lifespan_context.app()

@@ -10,25 +10,29 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
-from mcp.server.mcpserver import Context, authenticated_principal
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
 from pydantic import ConfigDict, ValidationError, create_model
-from pydantic_core import ErrorDetails
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.audit import Entry, confirmed
+from extend_mcp.audit import Entry, confirmed, judged
+from extend_mcp.rights import scope_of_tool
 from extend_mcp.runs.times import format_instant
-from extend_mcp.tools.args import Example
+from extend_mcp.telemetry.request_id import request_id as call_id
+from extend_mcp.tools.app import App
+from extend_mcp.tools.explain import explain_arguments
+from extend_mcp.tools.schema import lean
 from extend_mcp.views.base import View
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import clean, cut
+from extend_mcp.views.uris import run_uri
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +43,15 @@ DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idemp
 UPDATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 CREATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
 
-_MOST_PROBLEMS = 5
-
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
-    """A call that cannot be done as asked; its text tells the model what to do instead. Nothing was changed."""
+    """A call that cannot be done as asked; its text tells the model what to do instead.
+
+    Attributes:
+        changed_nothing: whether that is certain; otherwise the text says what may have changed.
+    """
+
+    changed_nothing: ClassVar[bool] = True
 
 
 @dataclass
@@ -59,10 +67,10 @@ class Toolset:
     name: str
     about: str
     modules: tuple[str, ...]
-    _added: list[Tool] = field(default_factory=list, init=False, repr=False)
+    _added: list[ExtendTool] = field(default_factory=list, init=False, repr=False)
 
     @property
-    def tools(self) -> list[Tool]:
+    def tools(self) -> list[ExtendTool]:
         """Its tools, in the order of its modules, which are imported now: a toolset that is off need not be."""
         modules = [f"extend_mcp.tools.{module}" for module in self.modules]
         for module in modules:
@@ -70,17 +78,26 @@ class Toolset:
         # Another part may have imported one of them earlier.
         return sorted(self._added, key=lambda tool: modules.index(tool.fn.__module__))
 
-    def tool(self, *, title: str, annotations: ToolAnnotations) -> Callable[[FunctionT], FunctionT]:
-        """Add a function as a tool; its docstring is the description that every conversation pays for."""
+    def tool(
+        self, *, title: str, annotations: ToolAnnotations, scope: str | None = None
+    ) -> Callable[[FunctionT], FunctionT]:
+        """Add a function as a tool; its docstring is the description that every conversation pays for.
+
+        Args:
+            title: its name for people.
+            annotations: what it may do.
+            scope: what a caller needs for it; by default the toolset's scope for reading or writing.
+        """
 
         def register(function: FunctionT) -> FunctionT:
-            self._added.append(_tool_of(function, title, annotations))
+            needed = scope or scope_of_tool(self.name, read_only=bool(annotations.read_only_hint))
+            self._added.append(_tool_of(function, title, annotations, needed))
             return function
 
         return register
 
 
-def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotations) -> Tool:
+def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotations, scope: str) -> ExtendTool:
     # The SDK's own from_function would make the models and schemas once, for us to make them again.
     signature = inspect.signature(function, eval_str=True)
     context = find_context_parameter(function)
@@ -98,11 +115,12 @@ def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotati
         name=function.__name__,
         title=title,
         description=" ".join((function.__doc__ or "").split()),
-        parameters=_lean(arguments.model_json_schema()),
+        parameters=lean(arguments.model_json_schema()),
         fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(view), output_model=view),
         is_async=True,
         context_kwarg=context,
         annotations=annotations,
+        scope=scope,
     )
 
 
@@ -113,11 +131,11 @@ class _Arguments(ArgModelBase):
 
 
 def _output_schema(view: type[View]) -> dict[str, Any]:
-    lean = _lean(view.model_json_schema())
+    schema = lean(view.model_json_schema())
     for name in view.always:
         # These are sent even when null, so the schema must go on allowing it.
-        lean["properties"][name] = {"type": [lean["properties"][name]["type"], "null"]}
-    return lean
+        schema["properties"][name] = {"type": [schema["properties"][name]["type"], "null"]}
+    return schema
 
 
 class _Metadata(FuncMetadata):
@@ -144,60 +162,81 @@ def _wants_object(annotation: Any) -> bool:
 
 
 class ExtendTool(Tool):
-    """A tool whose function returns a :class:`View` (or asks the client for input)."""
+    """A tool whose function returns a :class:`View` (or asks the client for input).
+
+    Attributes:
+        scope: what a caller needs to see and use it.
+    """
+
+    scope: str
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Run the tool; failures that were foreseen become an answer marked as an error."""
+        app: App = context.request_context.lifespan_context.app()
+        begun = app.clock.monotonic()
+        app.meter.call_began()
+        # What becomes of a call that its client cancels: what was sent by then is in Extend's hands.
+        outcome, answer = "interrupted", None
+        try:
+            outcome, answer = await self._run(arguments, context, app)
+            if isinstance(answer, MCPError):
+                raise answer
+        finally:
+            app.meter.call_ended()
+            app.meter.tool_call(
+                tool=self.name,
+                outcome=outcome,
+                seconds=app.clock.monotonic() - begun,
+                characters=_characters(answer),
+            )
+        return answer
+
+    async def _run(self, arguments: dict[str, Any], context: Context[Any, Any], app: App) -> tuple[str, Any]:
+        """Run the tool and write its audit line; return the outcome in a word, and the answer or the error to raise."""
         try:
             self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
-            return _failed(explain_arguments(self.name, self.fn_metadata, error))
+            return "wrong_arguments", _failed(explain_arguments(self.name, self.fn_metadata, error))
         confirmed.set(None)
+        judged.set(None)
         try:
             result = await super().run(arguments, context, convert_result=False)
-        except MCPError:
-            self._audit(context, outcome="MCPError")
-            raise
+        except MCPError as error:
+            self._audit(app, outcome="MCPError")
+            return "MCPError", error
         except ToolError as error:
             cause = error.__cause__ or error
-            self._audit(context, outcome=type(cause).__name__, request_id=getattr(cause, "request_id", None))
-            return _failed(self._failure(cause))
+            self._audit(app, outcome=type(cause).__name__, request_id=getattr(cause, "request_id", None))
+            return type(cause).__name__, _failed(self._failure(cause))
         except BaseException:
-            # The client cancelled the call: what was sent by then is in Extend's hands.
-            self._audit(context, outcome="interrupted")
+            self._audit(app, outcome="interrupted")
             raise
         if isinstance(result, InputRequiredResult):
-            self._audit(context, outcome="asked")
-            return result
+            self._audit(app, outcome="asked")
+            return "asked", result
         assert isinstance(result, View)
-        self._audit(context, outcome=str(getattr(result, "outcome", "done")), view=result)
-        links = [
-            ResourceLink(
-                type="resource_link",
-                uri=link.uri,
-                name=link.uri,
-                title=link.title,
-                mime_type="text/plain",
-                size=link.size,
-                annotations=Annotations(audience=["assistant"], priority=0.3),
-            )
-            for link in result.links
-        ]
-        return CallToolResult(
-            content=[TextContent(type="text", text=result.text), *links], structured_content=result.fields()
-        )
+        outcome = str(getattr(result, "outcome", "done"))
+        self._audit(app, outcome=outcome, view=result)
+        changed = getattr(result, "run_id", None)
+        if changed and not self._reads_only and getattr(result, "request_sent", True):
+            await app.bus.publish(ResourceUpdated(run_uri(changed)))
+        return outcome, _answer(result)
 
-    def _audit(
-        self, context: Context[Any, Any], *, outcome: str, view: View | None = None, request_id: str | None = None
-    ) -> None:
-        if self.annotations and self.annotations.read_only_hint:
+    @property
+    def _reads_only(self) -> bool:
+        return bool(self.annotations and self.annotations.read_only_hint)
+
+    def _audit(self, app: App, *, outcome: str, view: View | None = None, request_id: str | None = None) -> None:
+        verdict = judged.get()
+        if verdict not in (None, "allowed"):
+            app.meter.guard_refused(tool=self.name, verdict=verdict)
+        if self._reads_only:
             return
-        app = context.request_context.lifespan_context
         facts = {name: getattr(view, name, None) for name in ("run_id", "batch_id", "id", "request_sent", "counts")}
         app.audit.note(
             Entry(
                 at=format_instant(app.clock.now()),
-                who=authenticated_principal(context.request_context) or "local",
+                who=app.caller.principal,
                 tool=self.name,
                 target=facts["run_id"] or facts["batch_id"] or facts["id"],
                 outcome=outcome,
@@ -205,13 +244,15 @@ class ExtendTool(Tool):
                 confirmed=confirmed.get(),
                 counts=facts["counts"] or None,
                 request_id=request_id,
+                verdict=verdict,
+                call_id=call_id.get(),
             )
         )
 
     def _failure(self, cause: BaseException) -> str:
-        changes = not (self.annotations and self.annotations.read_only_hint)
+        changes = not self._reads_only
         if isinstance(cause, Refusal):
-            return f"{cause} Nothing was changed." if changes else str(cause)
+            return f"{cause} Nothing was changed." if changes and cause.changed_nothing else str(cause)
         if isinstance(cause, ExtendError):
             effect = ""
             if changes:
@@ -222,66 +263,28 @@ class ExtendTool(Tool):
         return f"{self.name} failed inside extend-mcp; its log (stderr) has the details.{effect}"
 
 
+def _answer(view: View) -> CallToolResult:
+    links = [
+        ResourceLink(
+            type="resource_link",
+            uri=link.uri,
+            name=link.uri,
+            title=link.title,
+            mime_type="text/plain",
+            size=link.size,
+            annotations=Annotations(audience=["assistant"], priority=0.3),
+        )
+        for link in view.links
+    ]
+    return CallToolResult(content=[TextContent(type="text", text=view.text), *links], structured_content=view.fields())
+
+
+def _characters(answer: Any) -> int:
+    """How long the text of an answer is: what it costs a model, in proportion."""
+    if not isinstance(answer, CallToolResult):
+        return 0
+    return sum(len(block.text) for block in answer.content if isinstance(block, TextContent))
+
+
 def _failed(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
-
-
-def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError) -> str:
-    """Explain wrong arguments: field, rule and an example, one line each, at most five."""
-    problems = error.errors(include_url=False, include_context=True)
-    lines = [_explain(metadata, problem) for problem in problems[:_MOST_PROBLEMS]]
-    if len(problems) > _MOST_PROBLEMS:
-        lines.append(f"and {len(problems) - _MOST_PROBLEMS} more")
-    return "\n".join([f"{tool}: wrong arguments; nothing was sent.", *(f"- {line}" for line in lines)])
-
-
-def _explain(metadata: FuncMetadata, problem: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in problem["loc"][:1]) or "arguments"
-    shown = cut(clean(path), 60)
-    if problem["type"] == "extra_forbidden":
-        return f"{shown}: not an argument of this tool. It has: {', '.join(metadata.arg_model.model_fields)}"
-    known = metadata.arg_model.model_fields.get(path)
-    example = next((mark.value for mark in _marks(known) if isinstance(mark, Example)), None) if known else None
-    if example is None:
-        return f"{shown}: {_rule(problem)}"
-    written = example if example[0] in "{0123456789" else f'"{example}"'
-    return f"{shown}: {_rule(problem)}. Example: {path}={written}"
-
-
-def _marks(known: Any) -> list[Any]:
-    # In an optional argument the marks stand inside the union's member.
-    inner = [mark for part in get_args(known.annotation) for mark in getattr(part, "__metadata__", ())]
-    return [*known.metadata, *inner]
-
-
-def _rule(problem: ErrorDetails) -> str:
-    if problem["type"] == "missing":
-        return "is required"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return cut(message, 240)
-
-
-def _lean(schema: dict[str, Any]) -> dict[str, Any]:
-    """Drop what a model does not need from a schema: generated titles, null alternatives, null defaults."""
-    lean = {key: _lean_value(key, value) for key, value in schema.items() if not _is_noise(key, value)}
-    alternatives = lean.get("anyOf")
-    if isinstance(alternatives, list):
-        real = [item for item in alternatives if item != {"type": "null"}]
-        if len(real) == 1 and len(real) < len(alternatives) and "default" not in lean:
-            rest = {key: value for key, value in lean.items() if key != "anyOf"}
-            return {**real[0], **rest}
-    return lean
-
-
-def _is_noise(key: str, value: Any) -> bool:
-    return (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
-
-
-def _lean_value(key: str, value: Any) -> Any:
-    if key in ("properties", "$defs") and isinstance(value, dict):
-        return {name: _lean(item) for name, item in value.items()}
-    if isinstance(value, dict):
-        return _lean(value)
-    if isinstance(value, list):
-        return [_lean(item) if isinstance(item, dict) else item for item in value]
-    return value

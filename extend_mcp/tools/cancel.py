@@ -8,6 +8,7 @@ from mcp_types import InputRequiredResult
 
 from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
+from extend_mcp.audit import judged
 from extend_mcp.runs.guards import Verdict, may_cancel
 from extend_mcp.runs.lifecycle import describe, is_finished
 from extend_mcp.tools.app import App, Ctx, app_of
@@ -41,6 +42,7 @@ async def cancel(ctx: Ctx, run_id: str, reason: str | None, token: str | None) -
     asked_in = before.state if before else run.status
     if not (verdict := may_cancel(run.status)).allowed:
         return _refused(run, verdict, asked_in)
+    judged.set("allowed")
 
     plan = cancel_plan(run, reason=reason, now=app.clock.now())
     consent = await confirm(ctx, Proposal(ACTION, run_id, run.status, "\n".join(plan_lines(plan))), token)
@@ -185,6 +187,8 @@ async def _follow_if_ending(app: App, run_id: str) -> WorkflowRun | None:
 def _refused(run: WorkflowRun, verdict: Verdict, asked_in: str, *, sent: bool = False) -> CancelView:
     """The run's state forbids it: at first sight, or since it was proposed or sent (a race)."""
     assert verdict.refusal is not None
+    if not sent:
+        judged.set(verdict.refusal)
     # Had it been cancelled by someone else meanwhile, nothing was lost to the wish to cancel it.
     raced = verdict.refusal == "already_finished" and run.status != "CANCELLED" and may_cancel(asked_in).allowed
     word = status_words(run.status)

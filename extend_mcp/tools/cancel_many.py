@@ -11,6 +11,7 @@ from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import RunBase, WorkflowRun
+from extend_mcp.rights import CANCEL
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import describe, is_finished
 from extend_mcp.tools.app import App, Ctx, app_of
@@ -31,7 +32,7 @@ _LOOK_AGAIN_AFTER = 0.5
 _FOLLOW_EVERY = 2.0
 
 
-@RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE)
+@RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL)
 async def cancel_runs(
     ctx: Ctx,
     run_ids: Annotated[list[RunId], Field(min_length=1, max_length=1000)] | None = None,
@@ -103,7 +104,7 @@ class _CancelRuns(BulkAction):
         lines += [f"Reason given: {quote(self._reason, 200)}"] if self._reason else []
         lines.append("Cancelled runs do not resume.")
         items = [Item(run.id, status=run.status) for run in planned]
-        return Plan(self.name, principal_of(self._ctx), items, lines, dict(skipped), app.clock.monotonic())
+        return Plan(self.name, principal_of(self._ctx), items, lines, dict(skipped), app.clock.now().timestamp())
 
     async def _find(self, deadline: Deadline, skipped: Counter[str]) -> tuple[Sequence[RunBase], list[str]]:
         app = self._app

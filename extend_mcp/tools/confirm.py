@@ -15,7 +15,6 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mcp.server.mcpserver import authenticated_principal
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     ElicitRequest,
@@ -167,8 +166,8 @@ def token_claims(ctx: Ctx, token: str) -> dict[str, Any] | None:
 
 
 def principal_of(ctx: Ctx) -> str:
-    """Who calls, as the transport authenticated them; empty where it does not."""
-    return authenticated_principal(ctx.request_context) or ""
+    """Who calls, as the transport authenticated them."""
+    return app_of(ctx).caller.principal
 
 
 def round_state(ctx: Ctx) -> dict[str, Any] | None:

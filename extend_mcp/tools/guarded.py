@@ -14,6 +14,7 @@ from typing import Any
 from mcp_types import InputRequiredResult
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.audit import judged
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.confirm import Proposal, confirm, earlier
 from extend_mcp.views.action import ActionView, action_view
@@ -81,6 +82,7 @@ async def act(ctx: Ctx, action: Action, token: str | None) -> ActionView | Input
         plan = await action.read()
     except NotFoundError:
         return _gone(action)
+    judged.set("refused" if plan.refusal else "allowed")
     if plan.refusal:
         return action_view("refused", plan.refusal, target=action.target, limit=limit)
     if before and before.state != plan.state:

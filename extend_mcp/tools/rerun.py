@@ -97,7 +97,7 @@ class _Rerun(BulkAction):
             *(f"INCOMPLETE: {each}." for each in missing),
         ]
         items = [Item(run.id, status=run.status, facts=self._facts(run)) for run in planned]
-        return Plan(self.name, principal_of(self._ctx), items, lines, dict(skipped), app.clock.monotonic())
+        return Plan(self.name, principal_of(self._ctx), items, lines, dict(skipped), app.clock.now().timestamp())
 
     def _facts(self, run: WorkflowRun) -> dict[str, Any]:
         version = run.workflow_version.version if self._version == "same" else None
@@ -169,7 +169,9 @@ class _Rerun(BulkAction):
             package=PackageFiles(files=[*files]) if len(files) > 1 else None,
             metadata={**facts["metadata"], MARK: item.run_id},
         )
-        facts["sent"], facts["begun"] = True, app.clock.now()
+        facts["sent"], facts["begun"] = True, app.clock.now().timestamp()
+        # Known before it is sent: should this process die now, whoever goes on looks and never sends it again.
+        await self.keep(item)
         try:
             made = await app.api.create_workflow_run(body)
         except RateLimitedError as error:
@@ -200,7 +202,7 @@ class _Rerun(BulkAction):
             )
             for run in page.data:
                 # An older rerun has the mark too, but was there before.
-                fresh = run.initial_run_at is None or (item.facts["begun"] - run.initial_run_at).total_seconds() < 5
+                fresh = run.initial_run_at is None or item.facts["begun"] - run.initial_run_at.timestamp() < 5
                 if fresh and _files(run) == frozenset(item.facts["files"]) and run.id != item.run_id:
                     found = await self._app.api.get_workflow_run(run.id)
                     if found.metadata.get(MARK) == item.run_id:

@@ -7,6 +7,7 @@ from typing import Annotated
 from mcp_types import InputRequiredResult
 from pydantic import Field
 
+from extend_mcp.rights import CANCEL
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import (
     BatchId,
@@ -143,7 +144,7 @@ async def get_step_result(
     return view
 
 
-@RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE)
+@RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
 async def cancel_workflow_run(
     run_id: RunId,
     ctx: Ctx,

@@ -18,18 +18,32 @@ from mcp.server.mcpserver import AESGCMRequestStateCodec, InvalidRequestState
 _VERSION = 1
 
 
+class SealKeys:
+    """The keys of all seals.
+
+    Args:
+        keys: secrets of at least 32 bytes; the first seals, all open. Empty: one random key of this process.
+
+    Attributes:
+        codec: seals and opens with them.
+    """
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        self.codec = AESGCMRequestStateCodec(list(keys) or [os.urandom(32)])
+
+
 class Seal:
     """Makes and opens sealed claims.
 
     Args:
-        keys: secrets of at least 32 bytes; the first seals, all open. Empty: one random key of this process.
+        keys: what they are sealed with.
         audience: who the tokens are for: anything that must be equal where they are made and used, such as
             the account. Only its digest goes in.
         lifetime: seconds that a token stays good.
     """
 
-    def __init__(self, keys: Sequence[str], *, audience: str, lifetime: float) -> None:
-        self._codec = AESGCMRequestStateCodec(list(keys) or [os.urandom(32)])
+    def __init__(self, keys: SealKeys, *, audience: str, lifetime: float) -> None:
+        self._codec = keys.codec
         self._audience = audience
         self._lifetime = lifetime
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.requests import UpdateWorkflowRun
+from extend_mcp.rights import DELETE
 from extend_mcp.runs.lifecycle import describe, is_moving
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Metadata, RunId
@@ -56,7 +57,7 @@ async def update_workflow_run(
     )
 
 
-@RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE)
+@RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE, scope=DELETE)
 async def delete_workflow_run(
     run_id: RunId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:

@@ -16,6 +16,7 @@ from extend_mcp.api.errors import (
     NotFoundError,
 )
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.events.wake import waking
 from extend_mcp.runs.polling import is_settled, next_pause
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, RunId
@@ -26,7 +27,7 @@ from extend_mcp.views.errors import error_words
 from extend_mcp.views.progress import steps_done
 from extend_mcp.views.run import run_view
 from extend_mcp.views.untrusted import clean
-from extend_mcp.views.uris import batch_uri
+from extend_mcp.views.uris import batch_uri, run_uri
 from extend_mcp.views.wait import WaitedRun, WaitView, wait_view, waited_run
 
 _LAST_READ_SECONDS = 3.0
@@ -88,18 +89,21 @@ async def _watch(ctx: Ctx, app: App, watch: _Watch, seconds: float) -> float:
     # The last look needs time too, and the answer must still be in time.
     last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
     pause = 0.0
-    while True:
-        await _look(watch, begun + seconds - clock.monotonic())
-        elapsed = clock.monotonic() - begun
-        await ctx.report_progress(elapsed, seconds, watch.words())
-        if watch.settled():
-            return elapsed
-        pause = next_pause(pause, elapsed)
-        left = last - clock.monotonic()
-        if left <= 0:
-            return elapsed
-        # Spread by a quarter, so that many who wait do not look at the same moment.
-        await clock.sleep(min(pause * random.uniform(0.75, 1.25), left))  # noqa: S311 - spreads load, hides nothing
+    # Heard of from before the first look: a change between two looks is then never missed.
+    with waking(app.bus, watch.uris()) as waker:
+        while True:
+            await _look(watch, begun + seconds - clock.monotonic())
+            elapsed = clock.monotonic() - begun
+            await ctx.report_progress(elapsed, seconds, watch.words())
+            if watch.settled():
+                return elapsed
+            pause = next_pause(pause, elapsed)
+            left = last - clock.monotonic()
+            if left <= 0:
+                return elapsed
+            # Spread by a quarter, so that many who wait do not look at the same moment.
+            spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
+            await waker.sleep(min(pause * spread, left), clock.sleep)
 
 
 async def _look(watch: _Watch, left: float) -> None:
@@ -121,6 +125,10 @@ class _Watch:
 
     async def look(self) -> None:
         """Read everything that has not settled."""
+        raise NotImplementedError
+
+    def uris(self) -> list[str]:
+        """The resources whose change makes a look worth while."""
         raise NotImplementedError
 
     def rows(self) -> list[WaitedRun]:
@@ -160,6 +168,9 @@ class _RunsWatch(_Watch):
         self._ids = run_ids
         self._seen: dict[str, WorkflowRun] = {}
         self._gone: set[str] = set()
+
+    def uris(self) -> list[str]:
+        return [run_uri(run_id) for run_id in self._ids]
 
     async def look(self) -> None:
         self.problem = None
@@ -214,6 +225,9 @@ class _BatchWatch(_Watch):
         super().__init__(app)
         self._batch = batch
         self._seen: list[WorkflowRunSummary] = []
+
+    def uris(self) -> list[str]:
+        return [batch_uri(self._batch)]
 
     async def look(self) -> None:
         self.problem = None

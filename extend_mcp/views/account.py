@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from extend_mcp import __version__
+from extend_mcp.callers import Caller
 from extend_mcp.settings import Settings
 from extend_mcp.views.untrusted import plain, shown_url
 
@@ -13,16 +14,19 @@ _CONFIRMATION = {
 }
 
 
-def account_text(settings: Settings) -> str:
-    """Describe the configuration in force."""
+def account_text(settings: Settings, caller: Caller) -> str:
+    """Describe the configuration in force for a caller."""
     where = "the embedded sandbox: nothing here is real" if settings.sandbox else shown_url(settings.api_base_url)
     writes = "reading only" if settings.read_only else "reading and writing"
+    account = caller.account
     lines = [
         f"extend-mcp {__version__}",
         f"Extend API: {where}",
-        f"Workspace: {plain(settings.workspace_id, 120) if settings.workspace_id else 'as the API key says'}",
-        f"API key: {'set' if settings.api_key or settings.sandbox else 'not set (EXTEND_API_KEY)'}",
+        f"Caller: {plain(caller.principal, 120)}",
+        f"Workspace: {plain(account.workspace_id, 120) if account.workspace_id else 'as the API key says'}",
+        f"API key: {'set' if account.api_key else 'not set (EXTEND_API_KEY)'}",
         f"Toolsets: {', '.join(settings.toolsets)}; {writes}",
+        f"Scopes: {'all' if caller.scopes is None else ', '.join(sorted(caller.scopes)) or 'none'}",
         f"Confirmation of what destroys or publishes: {_CONFIRMATION[settings.confirmation]}",
         f"Requests a second, by category: at most {settings.requests_per_second}",
         f"Runs in one summary: at most {settings.summary_runs:,}",

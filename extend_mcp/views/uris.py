@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, unquote
 
 RUN = "extend://workflow-runs/{run_id}"
 STEP = "extend://workflow-runs/{run_id}/steps/{step}"
@@ -27,3 +30,33 @@ def step_uri(run_id: str, step: str) -> str:
 def batch_uri(batch_id: str) -> str:
     """The resource of a batch."""
     return BATCH.format(batch_id=quote(batch_id, safe=""))
+
+
+def workflow_uri(workflow_id: str) -> str:
+    """The resource of a workflow's draft."""
+    return WORKFLOW.format(workflow_id=quote(workflow_id, safe=""))
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a resource's URI names: a ``run`` (or one of its steps), a ``workflow``, a ``batch`` or the ``account``."""
+
+    kind: Literal["run", "workflow", "batch", "account"]
+    id: str = ""
+
+
+_PATTERNS: tuple[tuple[Literal["run", "workflow", "batch"], re.Pattern[str]], ...] = (
+    ("run", re.compile(r"extend://workflow-runs/([^/?#]{1,700})(?:/steps/[^/?#]{1,700})?")),
+    ("workflow", re.compile(r"extend://workflows/([^/?#]{1,700})")),
+    ("batch", re.compile(r"extend://batches/([^/?#]{1,700})")),
+)
+
+
+def named_by(uri: str) -> Named | None:
+    """What a URI of ours names; None for any other."""
+    if uri == ACCOUNT:
+        return Named("account")
+    for kind, pattern in _PATTERNS:
+        if found := pattern.fullmatch(uri):
+            return Named(kind, unquote(found[1]))
+    return None

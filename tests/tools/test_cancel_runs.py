@@ -130,7 +130,8 @@ async def test_two_hundred_runs_with_races_refusals_and_dropped_connections(box:
                 break
             assert facts["outcome"] == "partial"
             token = facts["confirmation_token"]
-            assert calls < 6
+            # Refusals for rate slow down what follows, so it takes more calls than without.
+            assert calls < 12
     outcome = {result["run_id"]: result["outcome"] for result in facts["results"]}
     assert set(outcome) == set(ids), "every run is accounted for"
     assert {outcome[run_id] for run_id in ids[5:25]} == {"finished_first"}

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.tools.seal import Seal
+from extend_mcp.tools.seal import Seal, SealKeys
 
 NOW = datetime(2026, 2, 10, tzinfo=timezone.utc)
-KEYS = ["k" * 32]
+KEYS = SealKeys(["k" * 32])
 CLAIMS = {"action": "cancel_workflow_run", "target": "workflow_run_1", "state": "PENDING"}
 SEAL = Seal(KEYS, audience="account", lifetime=300)
 TOKEN = SEAL.close(CLAIMS, principal="ana", now=NOW)
@@ -22,9 +22,10 @@ def test_a_token_opens_for_whom_and_as_long_as_it_was_made() -> None:
 
 
 def test_a_token_opens_where_key_and_audience_are_the_same() -> None:
-    assert Seal(["n" * 32, *KEYS], audience="account", lifetime=300).open(TOKEN, principal="ana", now=NOW) == CLAIMS
+    rotated = SealKeys(["n" * 32, "k" * 32])
+    assert Seal(rotated, audience="account", lifetime=300).open(TOKEN, principal="ana", now=NOW) == CLAIMS
     assert Seal(KEYS, audience="other", lifetime=300).open(TOKEN, principal="ana", now=NOW) is None
-    assert Seal([], audience="account", lifetime=300).open(TOKEN, principal="ana", now=NOW) is None
+    assert Seal(SealKeys(), audience="account", lifetime=300).open(TOKEN, principal="ana", now=NOW) is None
 
 
 def test_nothing_of_the_claims_can_be_read_from_a_token() -> None:

@@ -1,0 +1,77 @@
+"""What an event says of which resources changed. Source: Extend API reference, Webhooks (envelope and payloads)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from extend_mcp.api.wire import decode_json
+from extend_mcp.views.uris import batch_uri, run_uri, workflow_uri
+
+_LONGEST_ID = 255
+
+
+class NotAnEventError(ValueError):
+    """A body that is no event of Extend's."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event, as far as it matters here.
+
+    Attributes:
+        id: names it among all events.
+        type: such as ``workflow_run.completed``.
+        payload: the object it is about, or where that can be had.
+    """
+
+    id: str
+    type: str
+    payload: dict[str, Any]
+
+    @property
+    def payload_url(self) -> str | None:
+        """Where the payload is, when it was too large to be sent along."""
+        url = self.payload.get("data") if self.payload.get("object") == "signed_data_url" else None
+        return url if isinstance(url, str) else None
+
+
+def read_event(body: bytes) -> Event:
+    """Read the body of a delivery.
+
+    Raises:
+        NotAnEventError: it is none.
+    """
+    try:
+        document = decode_json(body)
+    except ValueError:
+        raise NotAnEventError("the body is not JSON") from None
+    if not isinstance(document, dict):
+        raise NotAnEventError("the body is not a JSON object")
+    event_id, kind, payload = (document.get(name) for name in ("eventId", "eventType", "payload"))
+    if not _is_id(event_id) or not isinstance(kind, str) or not isinstance(payload, dict):
+        raise NotAnEventError("eventId, eventType or payload is missing")
+    return Event(str(event_id), kind, payload)
+
+
+def needs_payload(event: Event) -> bool:
+    """Whether an event whose payload stays behind a URL says too little without it: a step's run, a run's batch."""
+    return event.payload_url is not None and event.type.startswith("workflow_run.")
+
+
+def resources_of(event: Event) -> list[str]:
+    """The URIs of the resources that changed with an event; empty where none of ours did."""
+    payload = event.payload
+    if event.type == "workflow_run.step_run.processed":
+        return [run_uri(payload["workflowRunId"])] if _is_id(payload.get("workflowRunId")) else []
+    if event.type.startswith("workflow_run."):
+        batch = payload.get("batchId")
+        runs = [run_uri(payload["id"])] if _is_id(payload.get("id")) else []
+        return runs + ([batch_uri(str(batch))] if _is_id(batch) else [])
+    if event.type.startswith("workflow."):
+        return [workflow_uri(payload["id"])] if _is_id(payload.get("id")) else []
+    return []
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID

@@ -1,0 +1,117 @@
+"""The webhook receiver: checks a delivery, answers at once, and tells whoever listens what changed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+import anyio
+from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from extend_mcp.events.event import Event, NotAnEventError, needs_payload, read_event, resources_of
+from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
+from extend_mcp.events.seen import Seen
+from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
+from extend_mcp.telemetry.meter import Meter
+
+logger = logging.getLogger(__name__)
+
+_MOST_WAITING = 1000
+
+
+class Receiver:
+    """Takes deliveries and turns them into changes on the bus.
+
+    Args:
+        secrets: signing secrets that count.
+        seen: remembers events, so that one delivered twice is acted on once.
+        bus: where changes are told.
+        fetcher: fetches payloads that were too large to be sent along.
+        meter: counts deliveries.
+        wall: tells the time in Unix seconds.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[SecretStr],
+        *,
+        seen: Seen,
+        bus: SubscriptionBus,
+        fetcher: PayloadFetcher,
+        meter: Meter,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._secrets = secrets
+        self._seen = seen
+        self._bus = bus
+        self._fetcher = fetcher
+        self._meter = meter
+        self._wall = wall
+        self._put, self._take = anyio.create_memory_object_stream[Event](_MOST_WAITING)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
+        body = await request.body()
+        headers = request.headers
+        try:
+            verify(
+                body,
+                timestamp=headers.get(TIMESTAMP_HEADER),
+                signature=headers.get(SIGNATURE_HEADER),
+                secrets=self._secrets,
+                now=self._wall(),
+            )
+        except BadSignatureError as error:
+            logger.warning("a webhook delivery was refused: %s", error)
+            return self._answer("bad_signature", 401)
+        try:
+            event = read_event(body)
+        except NotAnEventError as error:
+            logger.warning("a signed webhook delivery is no event: %s", error)
+            return self._answer("not_an_event", 400)
+        if not await self._seen.first(event.id):
+            # Whoever sends at least once must hear that it arrived, or it sends for ever.
+            return self._answer("duplicate", 200)
+        try:
+            self._put.send_nowait(event)
+        except anyio.WouldBlock:
+            await self._seen.forget(event.id)
+            return self._answer("full", 503)
+        return self._answer("accepted", 200)
+
+    async def run(self) -> None:
+        """Work on what was accepted, until cancelled."""
+        async for event in self._take:
+            try:
+                await self.tell(event)
+            except Exception:
+                # One event that goes wrong must not end the reception of all others.
+                logger.exception("an event of type %r could not be passed on", event.type)
+
+    async def tell(self, event: Event) -> None:
+        """Tell the bus what changed with an event."""
+        if needs_payload(event):
+            try:
+                payload = await self._fetcher.fetch(str(event.payload_url))
+            except PayloadRefusedError as error:
+                # What the event says by itself must do: for a run that is its id.
+                logger.warning("the payload of a %s event was not fetched: %s", event.type, error)
+            else:
+                # Whose event it is, the signed part says; the payload may only add to that.
+                known = {"id": event.payload["id"]} if event.payload.get("id") else {}
+                event = Event(event.id, event.type, {**payload, **known})
+        for uri in resources_of(event):
+            await self._bus.publish(ResourceUpdated(uri))
+
+    def close(self) -> None:
+        """Release what waits; for when the server has ended."""
+        self._put.close()
+        self._take.close()
+
+    def _answer(self, outcome: str, status: int) -> Response:
+        self._meter.event(outcome=outcome)
+        return JSONResponse({"status": outcome}, status_code=status)

@@ -1,0 +1,193 @@
+"""Subscriptions to resources, in both protocol eras, and only to what the caller may read.
+
+- 2026-07-28: ``subscriptions/listen``, a stream of its own (MCP specification, Subscriptions).
+- 2025-11-25 and before: ``resources/subscribe``, heard of on the session's standing stream.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent, SubscriptionBus
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INTERNAL_ERROR,
+    EmptyResult,
+    ResourceUpdatedNotification,
+    ResourceUpdatedNotificationParams,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
+
+from extend_mcp.callers import Caller
+from extend_mcp.clock import Clock
+from extend_mcp.events.access import MOST_URIS, check_readable
+from extend_mcp.tools.service import Service
+
+logger = logging.getLogger(__name__)
+
+_SEND_SECONDS: Final = 10.0
+"""How long a client may take to accept one notification, which is then given up."""
+
+_STATE: Final = "extend_mcp.subscriptions"
+
+_Context = ServerRequestContext[Service, Any]
+
+
+class Subscriptions:
+    """Serves the subscriptions of all clients of this process.
+
+    Args:
+        bus: where changes are heard of.
+        service: tells who calls.
+        clock: time, for credentials that expire.
+        most: how many may be open at once; one caller may hold a tenth of them.
+    """
+
+    def __init__(self, bus: SubscriptionBus, service: Service, clock: Clock, *, most: int) -> None:
+        self._bus = bus
+        self._service = service
+        self._clock = clock
+        self._most = most
+        self._open: Counter[str] = Counter()
+        self._listening: set[ListenHandler] = set()
+        self.tasks: TaskGroup | None = None
+        """Where notifications to older clients are sent from, while the server runs."""
+
+    async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
+        caller = self._service.caller()
+        self._admit(caller)
+        try:
+            uris = list(params.notifications.resource_subscriptions or ())
+            await check_readable(self._service.app(), uris)
+            # One handler a stream: each stream hears of the steps that it named along with their run.
+            handler = ListenHandler(_WithSteps(self._bus, uris))
+            self._listening.add(handler)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    if caller.expires_at is not None:
+                        left = caller.expires_at - self._clock.now().timestamp()
+                        tasks.start_soon(self._end_after, handler, left)
+                    result = await handler(ctx, params)
+                    tasks.cancel_scope.cancel()
+                return result
+            finally:
+                self._listening.discard(handler)
+        finally:
+            self._leave(caller)
+
+    async def subscribe(self, ctx: _Context, params: SubscribeRequestParams) -> EmptyResult:
+        """Serve ``resources/subscribe`` of a client of an older era."""
+        connection, uri = _connection(ctx), str(params.uri)
+        held: dict[str, Callable[[], None]] = connection.state.setdefault(_STATE, {})
+        if uri in held:
+            return EmptyResult()
+        if len(held) >= MOST_URIS:
+            raise MCPError(INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
+        caller = self._service.caller()
+        self._admit(caller)
+        try:
+            await check_readable(self._service.app(), [uri])
+        except BaseException:
+            self._leave(caller)
+            raise
+        bus = _WithSteps(self._bus, [uri])
+
+        def hear(event: ServerEvent) -> None:
+            expired = caller.expires_at is not None and caller.expires_at <= self._clock.now().timestamp()
+            if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None and not expired:
+                self.tasks.start_soon(_notify, connection, uri)
+
+        unsubscribe = bus.subscribe(hear)
+
+        def end() -> None:
+            if held.pop(uri, None) is not None:
+                unsubscribe()
+                self._leave(caller)
+
+        held[uri] = end
+        connection.exit_stack.callback(end)
+        return EmptyResult()
+
+    async def unsubscribe(self, ctx: _Context, params: UnsubscribeRequestParams) -> EmptyResult:
+        """Serve ``resources/unsubscribe``; one that there is not is no error."""
+        end = _connection(ctx).state.get(_STATE, {}).get(str(params.uri))
+        if end is not None:
+            end()
+        return EmptyResult()
+
+    def close(self) -> None:
+        """End every listening stream in good order: each still sends what it holds."""
+        for handler in list(self._listening):
+            handler.close()
+
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return self._open.total()
+
+    def _admit(self, caller: Caller) -> None:
+        if self.count >= self._most or self._open[caller.principal] >= max(self._most // 10, 1):
+            raise MCPError(INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
+        self._open[caller.principal] += 1
+
+    def _leave(self, caller: Caller) -> None:
+        self._open[caller.principal] -= 1
+        if not self._open[caller.principal]:
+            del self._open[caller.principal]
+
+    async def _end_after(self, handler: ListenHandler, seconds: float) -> None:
+        await self._clock.sleep(max(seconds, 0.0))
+        handler.close()
+
+
+class _WithSteps:
+    """A bus on which a change of a run is also one of its steps that a subscriber named.
+
+    Events name runs; which of the ways to write a step means the one that moved, only the reader can tell.
+    """
+
+    def __init__(self, bus: SubscriptionBus, uris: Iterable[str]) -> None:
+        self._bus = bus
+        self._steps: dict[str, list[str]] = {}
+        for uri in uris:
+            run, steps, _ = uri.partition("/steps/")
+            if steps:
+                self._steps.setdefault(run, []).append(uri)
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Hand an event on."""
+        await self._bus.publish(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Register a listener."""
+
+        def hear(event: ServerEvent) -> None:
+            listener(event)
+            if isinstance(event, ResourceUpdated):
+                for uri in self._steps.get(event.uri, ()):
+                    listener(ResourceUpdated(uri))
+
+        return self._bus.subscribe(hear)
+
+
+async def _notify(connection: Connection, uri: str) -> None:
+    notification = ResourceUpdatedNotification(params=ResourceUpdatedNotificationParams(uri=uri))
+    data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
+    with anyio.move_on_after(_SEND_SECONDS):
+        await connection.outbound.notify(data["method"], data.get("params"))
+
+
+def _connection(ctx: _Context) -> Connection:
+    # The SDK has no public way from a request to its connection yet; a test fails when this one goes.
+    return ctx.session._connection

@@ -1,0 +1,123 @@
+"""What every HTTP request passes before anything looks at it: an id for it, and bounds on its body."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.request_id import accept_request_id, request_id
+
+REQUEST_ID_HEADER: Final = "x-request-id"
+
+_REASONS: Final = {401: "credential", 403: "origin_or_scope", 408: "slow_body", 413: "large_body", 421: "host"}
+
+
+class RequestIds:
+    """ASGI middleware: gives each request an id, for its logs, spans, audit lines and answer, and counts refusals.
+
+    Args:
+        app: the application.
+        meter: counts the requests that were refused at the door.
+    """
+
+    def __init__(self, app: ASGIApp, meter: Meter) -> None:
+        self._app = app
+        self._meter = meter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = accept_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
+
+        async def named_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = given
+                if reason := _REASONS.get(message["status"]):
+                    self._meter.refused(reason=reason)
+            await send(message)
+
+        before = request_id.set(given)
+        try:
+            await self._app(scope, receive, named_send)
+        finally:
+            request_id.reset(before)
+
+
+class WholeBody:
+    """ASGI middleware: a request's body is here, whole, before the application sees the request.
+
+    Args:
+        app: the application.
+        most_bytes: the largest body; a larger one is answered 413.
+        seconds: how long a body may take to come; a slower one is answered 408 (RFC 9110, section 15.5.9).
+    """
+
+    def __init__(self, app: ASGIApp, *, most_bytes: int, seconds: float) -> None:
+        self._app = app
+        self._most = most_bytes
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdigit() and int(length) > self._most:
+            await _refuse(413, "The request is too large.")(scope, receive, send)
+            return
+        body = None
+        with anyio.move_on_after(self._seconds):
+            try:
+                body = await self._read(receive)
+            except _TooLargeError:
+                await _refuse(413, "The request is too large.")(scope, receive, send)
+                return
+            except ClientDisconnect:
+                return
+        if body is None:
+            await _refuse(408, "The request did not come in time.")(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > self._most:
+                raise _TooLargeError
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+class _TooLargeError(Exception):
+    """The body is larger than allowed."""
+
+
+def _refuse(status: int, words: str) -> PlainTextResponse:
+    # What is left of the body must not be read as the next request.
+    return PlainTextResponse(words, status, headers={"Connection": "close"})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

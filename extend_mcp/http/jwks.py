@@ -1,0 +1,259 @@
+"""The keys an OAuth issuer signs its access tokens with: found, fetched, kept, and fetched again when they change."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from jwt import PyJWK
+from jwt.algorithms import AllowedPublicKeys
+
+from extend_mcp.api.wire import decode_json, is_header_safe
+from extend_mcp.clock import Clock
+from extend_mcp.http.settings import is_loopback
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger(__name__)
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Gets the body at a URL; raises whatever it likes when it cannot."""
+
+FRESH_SECONDS: Final = 600.0
+"""How long keys are used without asking the issuer again."""
+
+STALE_SECONDS: Final = 3600.0
+"""How long keys are used while the issuer cannot be asked."""
+
+RETRY_SECONDS: Final = 10.0
+"""The issuer is not asked more often than this, whatever key ids callers make up."""
+
+FETCH_SECONDS: Final = 5.0
+MAX_BYTES: Final = 1_000_000
+MIN_RSA_BITS: Final = 2048
+TRIED_WITHOUT_ID: Final = 8
+"""How many keys are tried for a token that does not say which one signed it."""
+
+_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+_FITTING: Final[dict[tuple[object, object], frozenset[str]]] = {
+    ("RSA", None): _RSA,
+    ("EC", "P-256"): frozenset({"ES256"}),
+    ("EC", "P-384"): frozenset({"ES384"}),
+    ("EC", "P-521"): frozenset({"ES512"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
+}
+"""Which signatures a key of a type and curve can make."""
+
+ALGORITHMS: Final = frozenset[str]().union(*_FITTING.values())
+"""The signatures that are accepted: asymmetric ones only, since the keys are public."""
+
+
+class KeysUnavailableError(Exception):
+    """The issuer's keys could not be had; the text, for the log, says why."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key of the issuer, its id, and the algorithms it may be used with."""
+
+    kid: str | None
+    algorithms: frozenset[str]
+    public: AllowedPublicKeys
+
+
+class KeySet:
+    """The keys of one issuer.
+
+    Args:
+        issuer: the issuer's identifier, a URL as :func:`is_secure` wants it.
+        jwks_url: where the keys are; None to look it up in the issuer's metadata each time.
+        clock: tells the time.
+        fetch: gets a body; by default :func:`download`.
+        seconds: longest time that one fetch, metadata included, may take.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        jwks_url: str | None,
+        *,
+        clock: Clock,
+        fetch: Fetch | None = None,
+        seconds: float = FETCH_SECONDS,
+    ) -> None:
+        self._issuer = issuer
+        self._jwks_url = jwks_url
+        self._clock = clock
+        self._fetch = fetch or download
+        self._seconds = seconds
+        self._keys: tuple[Key, ...] = ()
+        self._fetched: float | None = None
+        self._tried: float | None = None
+        self._fetching = anyio.Lock()
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        """The keys that a token may be signed with; none where the issuer has none or cannot be asked.
+
+        Args:
+            kid: the key id that the token names.
+            algorithm: the algorithm that it names.
+        """
+        # While one caller asks the issuer, the others go on with the keys of before.
+        if self._age() >= FRESH_SECONDS and not (self._age() < STALE_SECONDS and self._fetching.locked()):
+            await self._refresh()
+        found = self._matching(kid, algorithm)
+        if not found:
+            await self._refresh()
+            found = self._matching(kid, algorithm)
+        return found
+
+    def _age(self) -> float:
+        return float("inf") if self._fetched is None else self._clock.monotonic() - self._fetched
+
+    def _matching(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+        if self._age() >= STALE_SECONDS:
+            return ()
+        fitting = [key for key in self._keys if algorithm in key.algorithms]
+        return fitting[:TRIED_WITHOUT_ID] if kid is None else [key for key in fitting if key.kid == kid]
+
+    async def _refresh(self) -> None:
+        async with self._fetching:
+            # Whoever waited for another's fetch finds it done here.
+            if self._tried is not None and self._clock.monotonic() - self._tried < RETRY_SECONDS:
+                return
+            self._tried = self._clock.monotonic()
+            try:
+                # A caller who hangs up must not take the answer from those who wait for it.
+                with anyio.CancelScope(shield=True), anyio.fail_after(self._seconds):
+                    self._keys = await self._load()
+            except Exception as error:  # whatever the network or the answer holds, calls go on with the old keys
+                reason = str(error) if isinstance(error, KeysUnavailableError) else type(error).__name__
+                logger.warning("The keys of the OAuth issuer could not be read: %s", reason)
+            else:
+                self._fetched = self._clock.monotonic()
+
+    async def _load(self) -> tuple[Key, ...]:
+        document = await self._document(self._jwks_url or await self._discover())
+        entries = document.get("keys")
+        if not isinstance(entries, list):
+            raise KeysUnavailableError("the key set has no keys")
+        return tuple(key for entry in entries if (key := read_key(entry)))
+
+    async def _discover(self) -> str:
+        reasons = []
+        for url in metadata_urls(self._issuer):
+            try:
+                document = await self._document(url)
+            except Exception as error:  # there may be metadata at the next address
+                reasons.append(str(error) if isinstance(error, KeysUnavailableError) else type(error).__name__)
+                continue
+            # RFC 8414, section 3.3: otherwise one issuer could speak for another.
+            if document.get("issuer") != self._issuer:
+                reasons.append("the metadata is of another issuer")
+            elif isinstance(where := document.get("jwks_uri"), str):
+                return where
+            else:
+                reasons.append("the metadata names no keys")
+        raise KeysUnavailableError("; ".join(reasons))
+
+    async def _document(self, url: str) -> dict[str, Any]:
+        if not is_secure(url):
+            raise KeysUnavailableError("an address is not https")
+        document = decode_json(await self._fetch(url))
+        if not isinstance(document, dict):
+            raise KeysUnavailableError("an answer is no JSON object")
+        return document
+
+
+async def download(url: str) -> bytes:
+    """Get a body of at most :data:`MAX_BYTES` without following redirects.
+
+    Raises:
+        KeysUnavailableError: the answer is not 200, or too large.
+        httpx.HTTPError: there is no answer.
+    """
+    # Loading certificates takes long enough to hold up other calls.
+    client = await anyio.to_thread.run_sync(_client)
+    async with client, client.stream("GET", url, headers={"accept-encoding": "identity"}) as response:
+        if response.status_code != 200:
+            raise KeysUnavailableError(f"an answer is {response.status_code}")
+        body = bytearray()
+        # Raw, since unpacking could make much of little.
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise KeysUnavailableError(f"an answer is larger than {MAX_BYTES} bytes")
+    return bytes(body)
+
+
+def _client() -> httpx.AsyncClient:
+    import httpx
+
+    return httpx.AsyncClient(verify=_certificates(), timeout=FETCH_SECONDS, follow_redirects=False)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def metadata_urls(issuer: str) -> list[str]:
+    """Where an issuer's metadata may be, in the order that MCP's authorization specification tells clients.
+
+    RFC 8414, section 3.1, puts the well-known part before the issuer's path; OpenID Connect Discovery after it.
+    """
+    parts = urlsplit(issuer)
+    root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    addresses = (
+        f"{root}/.well-known/oauth-authorization-server{path}",
+        f"{root}/.well-known/openid-configuration{path}",
+        f"{root}{path}/.well-known/openid-configuration",
+    )
+    return list(dict.fromkeys(addresses))
+
+
+def is_secure(url: str) -> bool:
+    """Whether a URL can be asked for keys: https, or http on this machine; no credentials, no fragment."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        good = is_header_safe(url) and host != "" and parts.port != 0 and "@" not in parts.netloc and not parts.fragment
+    except ValueError:
+        return False
+    return good and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+
+
+def read_key(entry: object) -> Key | None:
+    """Read one JSON Web Key (RFC 7517); None where it is not one to check these signatures with."""
+    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+        return None
+    # With a secret or private key published, anybody could sign.
+    if "d" in entry or "k" in entry:
+        return None
+    kty, crv, named, kid = (_text(entry.get(name)) for name in ("kty", "crv", "alg", "kid"))
+    algorithms = _FITTING.get((kty, crv), frozenset())
+    if "alg" in entry:
+        algorithms &= {named}
+    if not algorithms:
+        return None
+    try:
+        public = PyJWK(entry, min(algorithms)).key
+    except Exception:  # one odd key must not cost the others
+        return None
+    if kty == "RSA" and public.key_size < MIN_RSA_BITS:
+        return None
+    return Key(kid, algorithms, public)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

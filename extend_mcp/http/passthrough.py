@@ -1,0 +1,64 @@
+"""Passthrough: callers bring their own Extend key and act on its account, with everything that the operator offers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import SecretStr
+from starlette.datastructures import Headers
+
+from extend_mcp.api.wire import is_header_safe
+from extend_mcp.callers import Account, Caller, fingerprint
+from extend_mcp.http.identity import UnidentifiedError, bearer
+
+WORKSPACE_HEADER: Final = "x-extend-workspace-id"
+"""Names the workspace, as in Extend's own API; organization-scoped keys need it."""
+
+MAX_CHARS: Final = 500
+"""The longest key or workspace id that is sent on."""
+
+
+class Passthrough:
+    """Takes callers for the holders of the Extend key they send. Whether the key is good, Extend says.
+
+    Args:
+        key_header: the header that carries the key. ``Authorization`` carries it as a bearer token; any other carries
+            it as it is, and a ``Bearer`` before it is tolerated.
+    """
+
+    def __init__(self, key_header: str = "Authorization") -> None:
+        self._key_header = key_header.lower()
+
+    async def __call__(self, headers: Headers) -> Caller:
+        """Identify the caller by their key and workspace.
+
+        Raises:
+            UnidentifiedError: no key, or a key or workspace that cannot be one.
+        """
+        # Of two values a proxy may have checked one and this server taken the other.
+        for name in (self._key_header, WORKSPACE_HEADER):
+            if len(headers.getlist(name)) > 1:
+                raise UnidentifiedError(f"more than one {name} header")
+        key = self._key(headers)
+        if not is_sendable(key):
+            raise UnidentifiedError("the Extend key is too long or holds characters that no header can")
+        workspace = headers.get(WORKSPACE_HEADER, "").strip()
+        if workspace and not is_sendable(workspace):
+            raise UnidentifiedError("the workspace id is too long or holds characters that no header can")
+        principal = f"key:{fingerprint(key)}" + (f":{workspace}" if workspace else "")
+        return Caller(principal, Account(SecretStr(key), workspace or None), client_id=principal)
+
+    def _key(self, headers: Headers) -> str:
+        if self._key_header == "authorization":
+            return bearer(headers)
+        value = headers.get(self._key_header, "").strip()
+        scheme, _, rest = value.partition(" ")
+        key = rest.strip() if scheme.lower() == "bearer" else value
+        if not key:
+            raise UnidentifiedError(f"no {self._key_header} header")
+        return key
+
+
+def is_sendable(value: str) -> bool:
+    """Whether a key or workspace id can be sent on to Extend in a header."""
+    return len(value) <= MAX_CHARS and is_header_safe(value)

@@ -1,0 +1,109 @@
+"""The process that listens: it ends in good order when it is told to."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+
+import anyio
+import uvicorn
+from anyio.abc import TaskGroup
+from starlette.types import ASGIApp
+
+from extend_mcp.http.lifecycle import Lifecycle
+from extend_mcp.http.settings import HttpSettings
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp,
+    lifecycle: Lifecycle,
+    http: HttpSettings,
+    listener: socket.socket,
+    on_ready: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Server]:
+    """A uvicorn server for ``app``, not yet started."""
+    async with anyio.create_task_group() as tasks:
+        config = uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=http.connections,
+            timeout_graceful_shutdown=max(round(http.shutdown_seconds), 1),
+        )
+        yield Server(config, lifecycle, tasks, drain_seconds=http.drain_seconds, on_ready=on_ready)
+        tasks.cancel_scope.cancel()
+
+
+class Server(uvicorn.Server):
+    """Ends in good order: says that it is not ready, takes requests a while longer, stops listening, lets calls finish.
+
+    Args:
+        config: uvicorn's.
+        lifecycle: what is under way.
+        tasks: where the end is prepared.
+        drain_seconds: how long requests are still taken after the first signal.
+        on_ready: called once requests are taken.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        lifecycle: Lifecycle,
+        tasks: TaskGroup,
+        *,
+        drain_seconds: float,
+        on_ready: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._tasks = tasks
+        self._drain_seconds = drain_seconds
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second signal ends at once."""
+        # Not uvicorn's own, which raises the signal again once it has shut down: that would end in its status.
+        if self._lifecycle.draining:
+            self.force_exit = self.should_exit = True
+            return
+        self._lifecycle.draining = True
+        self._tasks.start_soon(self._drain)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let calls finish, then end what would stay open for ever."""
+        self._lifecycle.draining = True
+        self._tasks.start_soon(self._lifecycle.end_streams)
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        logger.info("ending: requests are taken for %g s more", self._drain_seconds)
+        await anyio.sleep(self._drain_seconds)
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+    # Head and body go out in two writes; without this the second one waits for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,0 +1,284 @@
+"""Static bearer tokens, kept as hashes in a JSON file: who may call, on which Extend account, with which rights.
+
+The file holds ``{"tokens": [entry, ...]}``; :class:`Entry` says what an entry may hold, :func:`new_token` makes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args
+
+import anyio.to_thread
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from starlette.datastructures import Headers
+
+from extend_mcp.api.wire import decode_json
+from extend_mcp.callers import Account, Caller
+from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.http.identity import UnidentifiedError, bearer
+from extend_mcp.http.passthrough import is_sendable
+from extend_mcp.rights import SCOPES, scopes_of
+from extend_mcp.settings import SettingsError, Toolset
+
+logger = logging.getLogger(__name__)
+
+MIN_CHARS: Final = 20
+LOOK_SECONDS: Final = 1.0
+"""How often the file is looked at, at most."""
+
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
+_FIELD: Final = re.compile(r"[a-z_]{1,32}")
+
+
+class Entry(BaseModel):
+    """One token. At most one of the three ``api_key`` fields; without one the server's own account is meant.
+
+    Attributes:
+        name: names the caller in logs and audit lines; unique.
+        sha256: the token's SHA-256 in hex.
+        api_key: the Extend key itself, which is better kept outside the file.
+        api_key_env: the environment variable that holds the key.
+        api_key_file: the file that holds the key.
+        workspace_id: needed with organization-scoped keys.
+        organization: see :class:`~extend_mcp.callers.Account`.
+        scopes: what the caller may do. Neither these nor the next two: everything.
+        toolsets: another way to say it: everything of these.
+        read_only: only what reads.
+        expires: after this the token no longer counts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str = Field(pattern=_NAME)
+    sha256: str = Field(pattern=r"^[0-9A-Fa-f]{64}$")
+    api_key: SecretStr | None = None
+    # A key that was put here by mistake must not be shown either.
+    api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", repr=False)
+    api_key_file: Path | None = Field(None, repr=False)
+    workspace_id: str | None = None
+    organization: str = Field("", max_length=100)
+    scopes: Annotated[frozenset[str], Field(min_length=1)] | None = None
+    toolsets: Annotated[tuple[Toolset, ...], Field(min_length=1)] | None = None
+    read_only: bool | None = None
+    expires: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Entry:
+        if sum(given is not None for given in (self.api_key, self.api_key_env, self.api_key_file)) > 1:
+            raise ValueError("give one of api_key_env, api_key_file and api_key")
+        if self.workspace_id is not None and not is_sendable(self.workspace_id):
+            raise ValueError("workspace_id must be visible ASCII without spaces")
+        if self.scopes is not None and (self.toolsets is not None or self.read_only is not None):
+            raise ValueError("give scopes, or toolsets and read_only, not both")
+        if self.scopes and not self.scopes <= set(SCOPES):
+            raise ValueError(f"scopes are some of {', '.join(SCOPES)}")
+        if self.rights == frozenset():
+            raise ValueError("toolsets and read_only together leave nothing that is allowed")
+        return self
+
+    @property
+    def rights(self) -> frozenset[str] | None:
+        """The scopes that the entry amounts to; None for everything."""
+        if self.toolsets is None and not self.read_only:
+            return self.scopes
+        return scopes_of(self.toolsets or get_args(Toolset), read_only=bool(self.read_only))
+
+
+class TokensFile(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    tokens: tuple[Entry, ...]
+
+    @model_validator(mode="after")
+    def _unique(self) -> TokensFile:
+        names = Counter(entry.name for entry in self.tokens)
+        digests = Counter(entry.sha256.lower() for entry in self.tokens)
+        for place, entry in enumerate(self.tokens):
+            if names[entry.name] > 1:
+                raise ValueError(f"tokens[{place}] ({entry.name}): the name is used more than once")
+            if digests[entry.sha256.lower()] > 1:
+                raise ValueError(f"tokens[{place}] ({entry.name}): the sha256 is used more than once")
+        return self
+
+
+@dataclass(frozen=True)
+class _Row:
+    digest: bytes
+    caller: Caller
+
+
+class Tokens:
+    """Takes callers for those whom the file names. The file is read again when it, or a key's file, has changed.
+
+    Args:
+        path: the file.
+        default: the account of entries that name no key.
+        clock: tells the time; given by tests.
+
+    Raises:
+        SettingsError: the file cannot be used; the text names entry and rule, never a value.
+    """
+
+    def __init__(self, path: Path, *, default: Account, clock: Clock | None = None) -> None:
+        self._path = path
+        self._default = default
+        self._clock = clock or SystemClock()
+        self._rows: tuple[_Row, ...] = ()
+        self._seen: dict[Path, tuple[int, ...] | None] = {}
+        self._warned = False
+        self._looked = self._clock.monotonic()
+        self._load()
+
+    async def __call__(self, headers: Headers) -> Caller:
+        """Identify the caller by their token.
+
+        Raises:
+            UnidentifiedError: no token, or none that counts.
+        """
+        token = bearer(headers)
+        if len(token) < MIN_CHARS or not is_sendable(token):
+            raise UnidentifiedError("what was sent is too short, too long or not plain enough for a token")
+        await self._look()
+        # Slow hashes protect what can be guessed, as passwords can; a random token of 256 bits needs a fast one only.
+        digest = hashlib.sha256(token.encode()).digest()
+        # All are compared, so that the time taken does not tell which was met.
+        met = [row.caller for row in self._rows if hmac.compare_digest(row.digest, digest)]
+        if not met:
+            raise UnidentifiedError("no such token")
+        caller = met[0]
+        if caller.expires_at is not None and self._clock.now().timestamp() >= caller.expires_at:
+            raise UnidentifiedError(f"the token {caller.client_id} has expired")
+        return caller
+
+    async def _look(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        # A file may lie on a slow mount; other callers are served meanwhile.
+        await anyio.to_thread.run_sync(self._reload)
+
+    def _reload(self) -> None:
+        if all(_stamp(path) == stamp for path, stamp in self._seen.items()):
+            return
+        try:
+            self._load()
+        except SettingsError as error:
+            logger.error("The tokens read before still count, since the new file cannot be used: %s", error)  # noqa: TRY400
+        else:
+            logger.info("Read %d tokens.", len(self._rows))
+
+    def _load(self) -> None:
+        # Stamps come before contents: a change in between is then seen the next time.
+        self._seen = seen = {self._path: _stamp(self._path)}
+        entries = _parse(self._path)
+        seen.update({entry.api_key_file: _stamp(entry.api_key_file) for entry in entries if entry.api_key_file})
+        self._rows = tuple(self._row(place, entry) for place, entry in enumerate(entries))
+        if not self._warned and any(entry.api_key for entry in entries):
+            self._warned = True
+            logger.warning("The tokens file holds Extend keys in clear; api_key_env or api_key_file keep them out.")
+
+    def _row(self, place: int, entry: Entry) -> _Row:
+        key, fault = _key(entry)
+        if fault:
+            raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}")
+        account = Account(key, entry.workspace_id, entry.organization)
+        if key is None:
+            account = replace(
+                self._default,
+                workspace_id=entry.workspace_id or self._default.workspace_id,
+                organization=entry.organization or self._default.organization,
+            )
+        caller = Caller(
+            f"token:{entry.name}",
+            account,
+            scopes=entry.rights,
+            expires_at=int(entry.expires.timestamp()) if entry.expires else None,
+            client_id=entry.name,
+        )
+        return _Row(bytes.fromhex(entry.sha256), caller)
+
+
+def new_token(name: str) -> tuple[str, dict[str, Any]]:
+    """Make a token for a caller.
+
+    Args:
+        name: names the caller.
+
+    Returns:
+        The token, which is to be shown once and kept nowhere, and its entry for the file.
+
+    Raises:
+        SettingsError: the name does not fit.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise SettingsError("a token's name has 1 to 64 letters, digits, dots, dashes, underscores or at signs")
+    token = f"emcp_{secrets.token_urlsafe(32)}"
+    return token, {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
+
+
+def _parse(path: Path) -> tuple[Entry, ...]:
+    try:
+        document = decode_json(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"the tokens file cannot be read: {error.strerror}") from None
+    except ValueError:
+        # The error would hold the text of the file.
+        raise SettingsError("the tokens file is not JSON") from None
+    try:
+        return TokensFile.model_validate(document).tokens
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        raise SettingsError("\n".join(_fault(problem, document) for problem in problems)) from None
+
+
+def _fault(problem: Any, document: Any) -> str:
+    location = problem["loc"]
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    where = "the tokens file"
+    if len(location) > 1 and isinstance(location[1], int):
+        entry = document["tokens"][location[1]]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        called = f" ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else ""
+        where = f"tokens[{location[1]}]{called}"
+        location = location[2:]
+    # What stands where a field's name should may be anything, a secret too.
+    field = str(location[0]) if location else ""
+    field = field if field in Entry.model_fields or _FIELD.fullmatch(field) else ""
+    return f"{where}: {field} {message}" if field else f"{where}: {message}"
+
+
+def _key(entry: Entry) -> tuple[SecretStr | None, str]:
+    """The entry's own key, if it names one, and what is wrong with it."""
+    if entry.api_key is not None:
+        key, rule = entry.api_key.get_secret_value(), "api_key is not a key"
+    elif entry.api_key_env is not None:
+        key, rule = os.environ.get(entry.api_key_env, ""), "api_key_env names a variable that is not set to a key"
+    elif entry.api_key_file is not None:
+        rule = "api_key_file names a file that holds no key or cannot be read"
+        try:
+            key = entry.api_key_file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None, rule
+    else:
+        return None, ""
+    return (SecretStr(key.strip()), "") if is_sendable(key.strip()) else (None, rule)
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Changes when the file does; None while there is none."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino

@@ -1,0 +1,90 @@
+"""Changes of runs, told to the subscribers of all replicas by Redis's publish and subscribe."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+CHANNEL: Final = "extend-mcp:events"
+
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 10.0
+_LONGEST_URI: Final = 2000
+
+
+class RedisBus:
+    """The SDK's `SubscriptionBus` over Redis. What this replica publishes, its own subscribers hear without Redis.
+
+    A change that is published while Redis is out of reach stays in this replica: an event is a hint to look again,
+    and whoever waits also looks without one.
+
+    Args:
+        redis: the connections to Redis; whoever opened them closes them.
+        sleep: waits between attempts to reconnect, in seconds.
+    """
+
+    def __init__(self, redis: Redis, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+        self._redis = redis
+        self._sleep = sleep
+        self._local = InMemorySubscriptionBus()
+        self._origin = secrets.token_hex(8)
+        self.listening = anyio.Event()
+        """Set once this replica hears the others."""
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Tell the subscribers of all replicas."""
+        await self._local.publish(event)
+        if not isinstance(event, ResourceUpdated):
+            return
+        try:
+            await self._redis.publish(CHANNEL, json.dumps({"from": self._origin, "uri": event.uri}))
+        except (RedisError, OSError) as error:
+            logger.warning("a change could not be told to other replicas: %s", type(error).__name__)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Register a listener of this replica."""
+        return self._local.subscribe(listener)
+
+    async def run(self) -> None:
+        """Hear the other replicas until cancelled, over and over when Redis fails."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError) as error:
+                logger.warning("other replicas cannot be heard (%s); next try in %.1f s", type(error).__name__, pause)
+            if self.listening.is_set():
+                self.listening, pause = anyio.Event(), _FIRST_PAUSE
+            await self._sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _listen(self) -> None:
+        async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+            await channel.subscribe(CHANNEL)
+            self.listening.set()
+            while True:
+                message = await channel.get_message(timeout=5.0)
+                if message is None:
+                    # A connection that was cut without a word is found by asking.
+                    await channel.ping()
+                elif message.get("type") == "message" and (uri := self._uri(message["data"])):
+                    await self._local.publish(ResourceUpdated(uri))
+
+    def _uri(self, data: bytes | str) -> str | None:
+        """The resource that another replica's message names; None for our own and for what is none."""
+        try:
+            document = json.loads(data)
+            origin, uri = document["from"], document["uri"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return uri if origin != self._origin and isinstance(uri, str) and len(uri) <= _LONGEST_URI else None

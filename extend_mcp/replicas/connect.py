@@ -1,0 +1,83 @@
+"""Opening what the replicas share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from extend_mcp.api.permits import LocalPermits, Permits
+from extend_mcp.replicas.bus import RedisBus
+from extend_mcp.replicas.permits import RedisPermits
+from extend_mcp.replicas.plans import RedisPlans
+from extend_mcp.replicas.seen import RedisSeen
+from extend_mcp.settings import SettingsError
+from extend_mcp.tools.seal import SealKeys
+
+_SECONDS = 2.0
+"""How long a command to Redis may take."""
+
+_FIRST_CONTACT_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """What this replica shares with the others.
+
+    Attributes:
+        redis: the connections.
+        bus: tells and hears changes of runs.
+        plans: keeps bulk plans.
+        seen: remembers events.
+    """
+
+    redis: Redis
+    bus: RedisBus
+    plans: RedisPlans
+    seen: RedisSeen
+
+    def permits(self, name: str, per_second: int) -> Permits:
+        """The shared count of an account's requests."""
+        return RedisPermits(self.redis, name, per_second, fallback=LocalPermits(per_second))
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Hear the other replicas until the block ends, then close the connections."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.bus.run)
+                # Without Redis the replica serves all the same, by itself.
+                with anyio.move_on_after(_FIRST_CONTACT_SECONDS):
+                    await self.bus.listening.wait()
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_SECONDS):
+                await self.redis.aclose()
+
+
+def open_replicas(url: str, keys: SealKeys) -> Replicas:
+    """Prepare what is shared through the Redis at ``url``; nothing is connected yet.
+
+    Raises:
+        SettingsError: the URL cannot be used. The text does not repeat it: it may hold a password.
+    """
+    try:
+        redis = Redis.from_url(
+            url,
+            socket_timeout=_SECONDS,
+            socket_connect_timeout=_SECONDS,
+            health_check_interval=15,
+            # A connection that was cut while idle is opened again; more than that is an outage.
+            retry=Retry(ConstantBackoff(0.05), 1),
+        )
+    except ValueError:
+        redis = None
+    if redis is None:
+        raise SettingsError("EXTEND_MCP_REDIS_URL: must be a redis://, rediss:// or unix:// URL")
+    return Replicas(redis, RedisBus(redis), RedisPlans(redis, keys), RedisSeen(redis))

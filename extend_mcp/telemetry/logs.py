@@ -1,0 +1,153 @@
+"""Logs: every line of this process goes to stderr through one handler, in one form, with no secret in it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+
+from extend_mcp.telemetry.redaction import REDACTED, Redactor, is_secret_name
+from extend_mcp.telemetry.request_id import request_id
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    # Not generic at run time before Python 3.11.
+    _StreamHandler = logging.StreamHandler
+
+_FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "mcp")
+"""Loggers whose owners like to give them handlers of their own."""
+
+_TALKATIVE: Final = ("httpx", "mcp.server.sse", "mcp.server.streamable_http", "mcp.server.streamable_http_manager")
+"""Loggers that tell whole URLs, with names of documents in them, or the ids of sessions, in passing."""
+
+_INDENT: Final = "    "
+
+# Controls, line separators, marks that reverse the order of letters, halves of surrogate pairs.
+_UNSAFE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def configure_logging(
+    level: str, form: Literal["text", "json"], redactor: Redactor, stream: TextIO | None = None
+) -> None:
+    """Send all logs through one handler on the root logger; called again, it replaces that handler.
+
+    Call it before or after MCP's SDK sets up logging, which it does when a server is made, and only where nobody has.
+    uvicorn must be run with ``log_config=None``, or it gives its loggers handlers of its own again.
+
+    Args:
+        level: what is shown at least, such as ``WARNING``.
+        form: ``text``, one line for people, or ``json``, one object a line for machines: timestamp, level, logger,
+            message, request_id and exc_info, as far as there are any, and what the record has in ``extra``.
+        redactor: takes secrets out of everything that is written.
+        stream: where to; stderr if omitted.
+    """
+    handler = _Handler(stream or sys.stderr)
+    handler.setFormatter(_json_formatter(redactor) if form == "json" else _TextFormatter(redactor))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if _is_ours_or_default(old):
+            root.removeHandler(old)
+            old.close()
+    root.addHandler(handler)
+    root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "DEBUG" else logging.WARNING)
+    for name in _OTHERS:
+        other = logging.getLogger(name)
+        other.handlers.clear()
+        other.propagate = True
+
+
+class _Handler(_StreamHandler):
+    """Writes to a stream. What the logging module itself says of a broken record would show its arguments."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            return super().format(record)
+        except Exception as error:
+            where = f"{record.filename}:{record.lineno}"
+            said = f"a record of {where} could not be formatted: {type(error).__name__}"
+            return super().format(
+                logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, said, None, None)
+            )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing: the stream is broken, and there is no other."""
+
+
+class _TextFormatter(logging.Formatter):
+    """One line for each record, and below it the traceback, indented, so that no text can pass for another record."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__(_FORM)
+        self._redact = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record, self.datefmt)
+        # Redacted as it was written, before escapes are put into it.
+        lines = [_one_line(self._redact(self.formatMessage(record)))]
+        # The text that another handler left on the record is not redacted; ours is not left there.
+        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        for part in (trace, record.stack_info):
+            if part:
+                lines += [_INDENT + _one_line(line) for line in self._redact(part).split("\n")]
+        return "\n".join(lines)
+
+
+def _json_formatter(redactor: Redactor) -> logging.Formatter:
+    """One JSON object for each record."""
+    import json
+
+    from pythonjsonlogger.json import JsonFormatter
+
+    def write(log_data: dict[str, Any], **_: Any) -> str:
+        # Written and read once, so that whatever was in there is text, numbers and lists of such when it is redacted.
+        # By str, not by the library's encoder: that one writes bytes in base64 and looks into dataclasses.
+        document = json.loads(json.dumps(log_data, default=str), parse_constant=str)
+        return json.dumps(_redacted(document, redactor))
+
+    class Formatter(JsonFormatter):
+        def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+            # uvicorn's message over again, with colors.
+            log_data.pop("color_message", None)
+            if (current := request_id.get()) is not None:
+                log_data["request_id"] = current
+            stamp = log_data.pop("timestamp")
+            return {"timestamp": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **log_data}
+
+    return Formatter(
+        "%(levelname)s %(name)s %(message)s",
+        rename_fields={"levelname": "level", "name": "logger"},
+        timestamp=True,
+        json_serializer=write,
+    )
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(each, redact) for each in value]
+    if isinstance(value, dict):
+        return {
+            redact(name): REDACTED if is_secret_name(name) and each else _redacted(each, redact)
+            for name, each in value.items()
+        }
+    return value
+
+
+def _one_line(text: str) -> str:
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def _is_ours_or_default(handler: logging.Handler) -> bool:
+    """Whether a handler is an earlier one of ours, or what `logging.basicConfig` or MCP's SDK put there."""
+    # Not by isinstance: what a program around us put there, such as a file, is none of ours to take away.
+    kind = type(handler)
+    return kind in {_Handler, logging.StreamHandler} or kind.__module__.startswith("rich.")

@@ -1,0 +1,183 @@
+"""Takes secrets out of a line: those that are known, wherever they stand, and what looks like one.
+
+Known secrets are the sure part. The patterns catch what this process was never told, such as a key in an error page
+that somebody's proxy wrote; they would rather take too much than too little. All of it takes time in proportion to
+the length of the line: no pattern can fail after an unbounded scan.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+REDACTED: Final = "[redacted]"
+
+SHORTEST: Final = 8
+"""Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words."""
+
+MOST_SECRETS: Final = 10_000
+"""How many are remembered: where each caller brings a key of their own, those that were not seen for longest go."""
+
+_MOST_LENGTHS: Final = 64
+
+# Start of a word, also where the line is JSON, a repr or a URL and an escape sequence stands before it.
+_START: Final = (
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})|(?<=%[0-9A-Fa-f]{2}))"
+)
+
+# Names of values that are secret, also at the end of longer names such as EXTEND_API_KEY.
+_NAME: Final = (
+    r"(?:pass(?:word|wd|phrase)|pwd|secrets?|secret[_-]?key|(?:api|private|signing|encryption)[_-]?keys?"
+    r"|(?:access|refresh|id|auth|bearer|session|confirmation)[_-]?token|(?<![A-Za-z_-])token"
+    r"|credentials?|authorization|cookie)"
+)
+_NAME_HINTS: Final = ("pass", "pwd", "secret", "key", "token", "credential", "authorization", "cookie")
+
+# A value in quotes up to where they close, on one line; the second kind is within a string that is itself quoted.
+_QUOTED: Final = "|".join(
+    rf"(b?{mark})[^{mark}\\\n]*(?:\\.[^{mark}\\\n]*)*|(b?\\{mark})(?:[^{mark}\\\n]|\\\\(?:\\.|[^\\\n])|\\[^{mark}\\\n])*"
+    for mark in ('"', "'")
+)
+
+_QUERY_NAME: Final = r"(?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|key)"
+
+
+class Redactor:
+    """Replaces secrets in text by ``[redacted]``; may be called from any thread.
+
+    Args:
+        secrets: known secrets, as for `add`.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._forms: Counter[str] = Counter()
+        self._lengths: dict[str, Counter[int]] = defaultdict(Counter)
+        # How long the forms are that begin so, longest first. Tuples are replaced whole, since readers take no lock.
+        self._candidates: dict[str, tuple[int, ...]] = {}
+        self._lock = Lock()
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Know a secret from now on, also where it is percent-encoded, escaped in JSON or quoted by ``repr``.
+
+        Args:
+            secret: ignored if it has fewer than 8 characters without the spaces around it.
+        """
+        secret = secret.strip()
+        if len(secret) < SHORTEST:
+            return
+        with self._lock:
+            if secret in self._secrets:
+                self._secrets.move_to_end(secret)
+                return
+            self._secrets[secret] = forms = _forms(secret)
+            for form in forms:
+                self._count(form, 1)
+            if len(self._secrets) > MOST_SECRETS:
+                for form in self._secrets.popitem(last=False)[1]:
+                    self._count(form, -1)
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets."""
+        text = self._without_known(text)
+        lower = text.lower()
+        for pattern in _patterns():
+            # Most lines have nothing of the kind, and looking for a word is much faster than matching.
+            if any(hint in lower for hint in pattern.hints):
+                text = pattern.looks.sub(pattern.stays, text)
+        return text
+
+    def _count(self, form: str, change: int) -> None:
+        start = form[:SHORTEST]
+        self._forms[form] += change
+        self._lengths[start][len(form)] += change
+        if not self._forms[form]:
+            del self._forms[form]
+        if not self._lengths[start][len(form)]:
+            del self._lengths[start][len(form)]
+        if self._lengths[start]:
+            self._candidates[start] = tuple(sorted(self._lengths[start], reverse=True))
+        else:
+            del self._lengths[start], self._candidates[start]
+
+    def _without_known(self, text: str) -> str:
+        candidates, forms = self._candidates, self._forms
+        if not candidates:
+            return text
+        kept: list[str] = []
+        done = at = 0
+        last = len(text) - SHORTEST
+        while at <= last:
+            lengths = candidates.get(text[at : at + SHORTEST])
+            end = at + _known_length(text, at, lengths, forms) if lengths else at
+            if end > at:
+                kept += (text[done:at], REDACTED)
+                done = at = end
+            else:
+                at += 1
+        return "".join((*kept, text[done:])) if kept else text
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a value under this name is taken for a secret."""
+    return bool(_secret_name().search(name))
+
+
+def _known_length(text: str, at: int, lengths: tuple[int, ...], forms: Counter[str]) -> int:
+    """How long the longest known secret at this place is; 0 if there is none."""
+    if len(lengths) > _MOST_LENGTHS:
+        # Only keys made up to slow this down get here: the word is taken, whichever of them it begins with.
+        return len(text[at : at + lengths[0]].split(None, 1)[0])
+    return next((length for length in lengths if text[at : at + length] in forms), 0)
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """How a secret may be written. What JSON escapes may stand in JSON within JSON."""
+    plain = secret.encode("utf-8", "replace").decode()
+    escaped = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]]
+    twice = [json.dumps(each)[1:-1] for each in escaped]
+    return tuple({secret, quote(plain, safe=""), quote(plain), quote_plus(plain), *escaped, *twice})
+
+
+@functools.cache
+def _secret_name() -> re.Pattern[str]:
+    return re.compile(_NAME + r"['\"]?\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """What looks like a secret, and what stays of it. ``hints`` are in lower case; each match has one of them in it."""
+
+    hints: tuple[str, ...]
+    looks: re.Pattern[str]
+    stays: str
+
+
+@functools.cache
+def _patterns() -> tuple[_Pattern, ...]:
+    """Compiled when the first line is written, not at start-up."""
+    # What is between a name and its value: a colon or the like, and where needed [ or SecretStr( .
+    between = r"(?:\\?[\"'])?[ \t]{0,4}(?:[:=]|%3D)[ \t]{0,4}(?!\[redacted\])(?:[a-z_.]{0,40}(?!\[red)[\[{(])?"
+    pair = rf"({_NAME}{between})(?:{_QUOTED}|(?:(?:bearer|basic|digest)[ ]{{1,4}})?[^\s\"'\\&]+)"
+    query = rf"(?<!_){_START}({_QUERY_NAME}(?:=|%3D))[^\s&\"'<>#\\]+"
+    bearer = r"(bearer(?:[ \t]{1,4}|%20|\+))(?!\[redacted\])[^\s\"'\\,;&<>]{6,}"
+    key = rf"{_START}((?:sk|xt|wss|emcp)_)[A-Za-z0-9_-]{{6,}}"
+    jwt = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"
+    return (
+        _Pattern(("://",), re.compile(r"(?<=://)[^\s/?#\"'<>\\]*@"), f"{REDACTED}@"),
+        _Pattern(("bearer",), re.compile(bearer, re.IGNORECASE), rf"\1{REDACTED}"),
+        _Pattern(("=", "%3d"), re.compile(query, re.IGNORECASE), rf"\1{REDACTED}"),
+        _Pattern(("sk_", "xt_", "wss_", "emcp_"), re.compile(key), rf"\1{REDACTED}"),
+        _Pattern(("eyj",), re.compile(jwt), REDACTED),
+        # Last: what it takes for a value may be the word before the secret.
+        _Pattern(_NAME_HINTS, re.compile(pair, re.IGNORECASE), rf"\1\2\3\4\5{REDACTED}"),
+    )
