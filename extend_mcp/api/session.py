@@ -27,7 +27,7 @@ from extend_mcp.api.errors import (
 from extend_mcp.api.models import Answer, ApiModel, Page
 from extend_mcp.api.observe import Observer
 from extend_mcp.api.pace import Budget, LocalPermits
-from extend_mcp.api.transport import BodyTooLargeError, DeadlineExceededError, build_transport
+from extend_mcp.api.transport import BodyTooLargeError, DeadlineExceededError, NoTurnError, build_transport
 from extend_mcp.api.wire import decode_json, is_header_safe
 
 API_VERSION: Final = "2026-02-09"
@@ -264,6 +264,11 @@ def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) 
     match exc:
         case httpx.InvalidURL():
             return InvalidRequestError("The arguments do not fit into a URL.")
+        case NoTurnError():
+            return ConnectFailedError(
+                "The call waited for its turn under the rate limit until its time was over; nothing was sent.",
+                retryable=True,
+            )
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return ConnectFailedError("Extend could not be reached in time.", retryable=True)
         case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():

@@ -197,7 +197,8 @@ class RetryTransport(httpx.AsyncBaseTransport):
         reason = type(exc).__name__ if exc else str(_response(state).status_code)
         logger.info("GET attempt %d met %s; next in %.1f s", state.attempt_number, reason, state.upcoming_sleep)
         if self._observer is not None:
-            self._observer.api_retry(method=request.method, endpoint=endpoint_of(request.url.path), reason=reason)
+            path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+            self._observer.api_retry(method=request.method, endpoint=endpoint_of(path), reason=reason)
 
     def _should_stop(self, state: RetryCallState) -> bool:
         # An answer in hand says more than the timeout that waiting on would end in.

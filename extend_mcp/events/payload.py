@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import anyio
+
 from extend_mcp.api.wire import decode_json
 
 if TYPE_CHECKING:
     import httpx
 
 _SECONDS: Final = 10.0
-_MOST_BYTES: Final = 64 * 1024 * 1024
+_MOST_BYTES: Final = 16 * 1024 * 1024
 
 
 class PayloadRefusedError(Exception):
@@ -42,21 +44,9 @@ class PayloadFetcher:
         import httpx
 
         try:
-            async with (
-                httpx.AsyncClient(
-                    transport=self._transport, timeout=_SECONDS, follow_redirects=False, trust_env=False
-                ) as client,
-                client.stream("GET", url) as response,
-            ):
-                if response.status_code != httpx.codes.OK:
-                    raise PayloadRefusedError(f"the payload's host answered {response.status_code}")
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > _MOST_BYTES:
-                        raise PayloadRefusedError("the payload is too large")
-            document = decode_json(bytes(body))
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            with anyio.fail_after(_SECONDS):
+                document = decode_json(await self._read(url))
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
             problem = type(error).__name__
         else:
             if isinstance(document, dict):
@@ -64,6 +54,24 @@ class PayloadFetcher:
             problem = "not a JSON object"
         # Raised out here, so that it is not chained to an exception that quotes the URL.
         raise PayloadRefusedError(f"the payload could not be read: {problem}")
+
+    async def _read(self, url: str) -> bytes:
+        import httpx
+
+        async with (
+            httpx.AsyncClient(
+                transport=self._transport, timeout=_SECONDS, follow_redirects=False, trust_env=False
+            ) as client,
+            client.stream("GET", url) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                raise PayloadRefusedError(f"the payload's host answered {response.status_code}")
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _MOST_BYTES:
+                    raise PayloadRefusedError("the payload is too large")
+            return bytes(body)
 
     def _check(self, url: str) -> None:
         try:

@@ -7,13 +7,16 @@ from typing import Final
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extend_mcp.telemetry.meter import Meter
 from extend_mcp.telemetry.request_id import accept_request_id, request_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+
+_LINGER_SECONDS: Final = 0.5
+_LINGER_BYTES: Final = 8 * 1024 * 1024
+"""How much of a refused body is still read and thrown away, so that its sender gets to see the refusal."""
 
 _REASONS: Final = {401: "credential", 403: "origin_or_scope", 408: "slow_body", 413: "large_body", 421: "host"}
 
@@ -72,19 +75,19 @@ class WholeBody:
             return
         length = Headers(scope=scope).get("content-length", "")
         if length.isdigit() and int(length) > self._most:
-            await _refuse(413, "The request is too large.")(scope, receive, send)
+            await _refuse(413, "The request is too large.", receive, send)
             return
         body = None
         with anyio.move_on_after(self._seconds):
             try:
                 body = await self._read(receive)
             except _TooLargeError:
-                await _refuse(413, "The request is too large.")(scope, receive, send)
+                await _refuse(413, "The request is too large.", receive, send)
                 return
             except ClientDisconnect:
                 return
         if body is None:
-            await _refuse(408, "The request did not come in time.")(scope, receive, send)
+            await _refuse(408, "The request did not come in time.", receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -105,9 +108,20 @@ class _TooLargeError(Exception):
     """The body is larger than allowed."""
 
 
-def _refuse(status: int, words: str) -> PlainTextResponse:
-    # What is left of the body must not be read as the next request.
-    return PlainTextResponse(words, status, headers={"Connection": "close"})
+async def _refuse(status: int, words: str, receive: Receive, send: Send) -> None:
+    """Answer, and close the connection: what is left of the body must not be read as the next request."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": words.encode(), "more_body": True})
+    # Closing on a client that still sends would reset the connection, and it would never see the answer.
+    with anyio.move_on_after(_LINGER_SECONDS):
+        left = _LINGER_BYTES
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                break
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -15,6 +15,8 @@ from extend_mcp.tools.service import CallerUser
 
 logger = logging.getLogger(__name__)
 
+_KEY_CHARS = 16
+
 
 class UnidentifiedError(Exception):
     """The request carries no credential that counts. The text is for the log; it never holds the credential."""
@@ -66,6 +68,8 @@ class IdentityBackend(AuthenticationBackend):
         except UnidentifiedError as error:
             logger.info("a request was refused: %s", error)
             return None
-        if caller.account.api_key is not None:
-            self._redactor.add(caller.account.api_key.get_secret_value())
+        key = caller.account.api_key.get_secret_value() if caller.account.api_key else ""
+        # A short word that someone presents as a key is left in the logs: it would take other words out of them.
+        if len(key) >= _KEY_CHARS:
+            self._redactor.add(key)
         return AuthCredentials(sorted(caller.scopes or ())), CallerUser(caller)

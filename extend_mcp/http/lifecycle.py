@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -44,7 +44,7 @@ class Lifecycle:
             self.calls -= 1
 
     @contextmanager
-    def standing(self) -> Any:
+    def standing(self) -> Iterator[anyio.Event]:
         """Register a stream that would stay open for ever; gives the event that asks it to end."""
         end = anyio.Event()
         self._standing.add(end)
@@ -52,6 +52,11 @@ class Lifecycle:
             yield end
         finally:
             self._standing.discard(end)
+
+    @property
+    def streams(self) -> int:
+        """How many standing streams are open."""
+        return len(self._standing)
 
     async def end_streams(self) -> None:
         """Ask all standing streams to end as soon as no call is being answered.
@@ -85,11 +90,15 @@ class StandingStreams:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        begun = ended = False
+        begun = again = ended = False
 
         async def watched_send(message: Message) -> None:
-            nonlocal begun, ended
-            begun = begun or message["type"] == "http.response.start"
+            nonlocal begun, again, ended
+            if message["type"] == "http.response.start":
+                # The SDK's /sse answers a second time when its stream has ended.
+                begun, again = True, begun
+            if again:
+                return
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 

@@ -11,6 +11,7 @@ from types import FrameType
 import anyio
 import uvicorn
 from anyio.abc import TaskGroup
+from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp
 
 from extend_mcp.http.lifecycle import Lifecycle
@@ -28,6 +29,9 @@ async def serving(
     on_ready: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Server]:
     """A uvicorn server for ``app``, not yet started."""
+    # Left to itself it would cut off every event stream as soon as the server is to end, and with it the answers of
+    # calls in flight; the standing ones are ended by `Lifecycle`.
+    AppStatus.enable_automatic_graceful_drain = False
     async with anyio.create_task_group() as tasks:
         config = uvicorn.Config(
             app,

@@ -166,7 +166,7 @@ class _Pattern:
 def _patterns() -> tuple[_Pattern, ...]:
     """Compiled when the first line is written, not at start-up."""
     # What is between a name and its value: a colon or the like, and where needed [ or SecretStr( .
-    between = r"(?:\\?[\"'])?[ \t]{0,4}(?:[:=]|%3D)[ \t]{0,4}(?!\[redacted\])(?:[a-z_.]{0,40}(?!\[red)[\[{(])?"
+    between = r"(?:\\?[\"'])?[ \t]{0,4}(?:[:=]|%3D)[ \t]{0,4}(?:[a-z_.]{0,40}(?!\[red)[\[{(])?"
     pair = rf"({_NAME}{between})(?:{_QUOTED}|(?:(?:bearer|basic|digest)[ ]{{1,4}})?[^\s\"'\\&]+)"
     query = rf"(?<!_){_START}({_QUERY_NAME}(?:=|%3D))[^\s&\"'<>#\\]+"
     bearer = r"(bearer(?:[ \t]{1,4}|%20|\+))(?!\[redacted\])[^\s\"'\\,;&<>]{6,}"

@@ -19,6 +19,8 @@ from tests.redis_server import RunningRedis, needs_redis, running_redis
 pytestmark = needs_redis
 
 LIMIT = 50
+ALONE = 99
+"""The limit of one replica without Redis, so that a test sees who counted."""
 AGAIN = 2.0
 
 
@@ -35,14 +37,23 @@ class Clock:
 class Replica:
     """One server's connection, its clock, and the permits it asks."""
 
-    def __init__(self, url: str, name: str, *, limit: int = LIMIT, timeout: float = 5.0, regrow: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        limit: int = LIMIT,
+        alone: int = ALONE,
+        timeout: float = 5.0,
+        regrow: float = 60.0,
+    ) -> None:
         self.clock = Clock()
         self.redis = Redis.from_url(url)
         self.permits = RedisPermits(
             self.redis,
             name,
             limit,
-            fallback=LocalPermits(limit, monotonic=self.clock),
+            fallback=LocalPermits(alone, monotonic=self.clock),
             timeout=timeout,
             again=AGAIN,
             regrow=regrow,
@@ -169,8 +180,9 @@ async def test_each_refusal_of_another_second_halves_down_to_one(redis_server: R
         for _ in range(3):
             await replica.permits.refused("GET", 0.0)
             # As if a second had passed since.
-            learned = {"halved": await ago(replica.redis, 1.1), "until": "0"}
-            await replica.redis.hset(f"extend-mcp:rate:{{{name}:GET}}:learned", mapping=learned)
+            before = await ago(replica.redis, 1.1)
+            key = f"extend-mcp:rate:{{{name}:GET}}:learned"
+            await replica.redis.hset(key, mapping={"halved": before, "until": "0"})
         assert await taken(replica.permits) == 1
     finally:
         await replica.redis.aclose()
@@ -231,7 +243,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_an_outage_is_bridged_told_once_and_over_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "extend_mcp")
     with running_redis() as server:
-        replica = Replica(server.url, "organization:1", limit=5)
+        replica = Replica(server.url, "organization:1", limit=5, alone=5)
         assert await taken(replica.permits) == 5
         server.stop()
         assert await replica.permits.take("GET") > 0, "what went before the outage still counts"
@@ -259,11 +271,11 @@ async def test_a_redis_that_hangs_costs_the_time_out_once(
     replicas: tuple[Replica, Replica], redis_server: RunningRedis, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, other = replicas
-    slow = Replica(redis_server.url, name, limit=5, timeout=0.02)
+    slow = Replica(redis_server.url, name, timeout=0.02)
     try:
         await other.redis.client_pause(200)
         start = time.monotonic()
-        assert await taken(slow.permits) == 5
+        assert await taken(slow.permits) == ALONE
         assert time.monotonic() - start < 0.15
         assert len(warnings_of(caplog)) == 1
     finally:
@@ -276,7 +288,7 @@ async def test_a_redis_that_refuses_the_script_is_an_outage_and_says_nothing_of_
 ) -> None:
     one, _ = replicas
     await one.redis.set(f"extend-mcp:rate:{{{name}:GET}}:sent", "a string, not a list")
-    assert await taken(one.permits) == LIMIT
+    assert await taken(one.permits) == ALONE
     [warning] = warnings_of(caplog)
     assert "ResponseError" in warning
     assert name not in warning

@@ -1,0 +1,107 @@
+"""Payloads are fetched from the hosts that the operator named and from nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from extend_mcp.events import payload as module
+from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
+from extend_mcp.sandbox.serve import running_app
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    asked: list[dict[str, str]] = []
+
+    async def good(request: Request) -> Response:
+        asked.append(dict(request.headers))
+        return JSONResponse({"id": "workflow_run_1"})
+
+    async def away(_: Request) -> Response:
+        return RedirectResponse("/good")
+
+    async def text(_: Request) -> Response:
+        return PlainTextResponse("no json")
+
+    async def listed(_: Request) -> Response:
+        return JSONResponse(["a"])
+
+    async def large(_: Request) -> Response:
+        return PlainTextResponse("x" * 2_000_000)
+
+    routes = [Route(f"/{each.__name__}", each) for each in (good, away, text, listed, large)]
+    with running_app(Starlette(routes=routes)) as url:
+        yield url, asked
+
+
+async def test_a_named_host_is_asked_without_any_credential(files: tuple[str, list[dict[str, str]]]) -> None:
+    url, asked = files
+    assert await PayloadFetcher([url.removeprefix("http://")]).fetch(f"{url}/good?sig=x") == {"id": "workflow_run_1"}
+    assert "authorization" not in asked[-1]
+    assert "cookie" not in asked[-1]
+
+
+@pytest.mark.parametrize("path", ["away", "text", "listed", "large", "missing"])
+async def test_whatever_else_comes_back_is_no_payload(
+    files: tuple[str, list[dict[str, str]]], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, asked = files
+    monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
+    before = len(asked)
+    with pytest.raises(PayloadRefusedError) as refused:
+        await PayloadFetcher([url.removeprefix("http://")]).fetch(f"{url}/{path}?sig=canary")
+    assert "canary" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert len(asked) == before, "a redirect is not followed"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/x",
+        "https://files.example.evil.example/x",
+        "https://evil.example/files.example",
+        "https://files.example@evil.example/x",
+        "https://user:canary@files.example/x",
+        "http://files.example/x",
+        "https://files.example:8443/x",
+        "ftp://files.example/x",
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest/meta-data",
+        "http://127.0.0.1:1/x",
+        "http://[::1]:1/x",
+        "https://files.example:port/x",
+        "https://[/x",
+        "",
+        "data:application/json,{}",
+    ],
+)
+async def test_no_other_address_is_asked(url: str) -> None:
+    import httpx
+
+    def asked(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(f"{request.url} was asked")
+
+    fetcher = PayloadFetcher(["files.example"], httpx.MockTransport(asked))
+    with pytest.raises(PayloadRefusedError) as refused:
+        await fetcher.fetch(url)
+    assert "canary" not in str(refused.value)
+
+
+async def test_by_default_nobody_is_asked() -> None:
+    with pytest.raises(PayloadRefusedError, match="EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS"):
+        await PayloadFetcher([]).fetch("https://api.extend.ai/x")
+
+
+async def test_a_host_is_matched_without_case_and_with_the_port_of_https() -> None:
+    import httpx
+
+    fetcher = PayloadFetcher(["Files.Example"], httpx.MockTransport(lambda _: httpx.Response(200, json={"a": 1})))
+    assert await fetcher.fetch("https://FILES.example/x") == {"a": 1}
+    assert await fetcher.fetch("https://files.example:443/x") == {"a": 1}

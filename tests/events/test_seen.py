@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from extend_mcp.events import seen as module
+from extend_mcp.events.seen import REMEMBERED_SECONDS, LocalSeen
+
+
+async def test_an_event_is_new_once_until_it_is_forgotten_or_a_day_has_passed() -> None:
+    now = 0.0
+    seen = LocalSeen(lambda: now)
+    assert await seen.first("a")
+    assert not await seen.first("a")
+    assert await seen.first("b")
+    await seen.forget("a")
+    assert await seen.first("a")
+    now = REMEMBERED_SECONDS - 1
+    assert not await seen.first("b")
+    now = REMEMBERED_SECONDS
+    assert await seen.first("b")
+
+
+async def test_it_does_not_grow_without_bound(monkeypatch: object) -> None:
+    seen = LocalSeen(lambda: 0.0)
+    most = module._MOST
+    for number in range(most + 50):
+        await seen.first(str(number))
+    assert len(seen._until) <= most + 1
+    assert not await seen.first(str(most + 49))

@@ -1,0 +1,175 @@
+"""Metrics as Prometheus reads them: what was counted comes back from the text, and nothing that was not meant to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
+from pydantic import SecretStr
+
+from extend_mcp import __version__
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.observe import ObserveTransport
+from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.prometheus import PrometheusMeter
+from tests.harness import KEY, Box, example_run
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+RUN = "workflow_run_canary0000000001"
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples(meter: PrometheusMeter, accept: str | None = None) -> Samples:
+    """What a scrape finds, by name and labels."""
+    body, content_type = meter.render(accept)
+    read: Any = openmetrics_parser if content_type.startswith("application/openmetrics-text") else parser
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in read.text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def labels(**given: str) -> frozenset[tuple[str, str]]:
+    return frozenset(given.items())
+
+
+def tell(meter: Meter) -> None:
+    """One of everything."""
+    meter.call_began()
+    meter.call_began()
+    meter.call_ended()
+    meter.tool_call(tool="list_runs", outcome="ok", seconds=0.3, characters=120)
+    meter.tool_call(tool="list_runs", outcome="ok", seconds=70.0, characters=80)
+    meter.guard_refused(tool="cancel_workflow_run", verdict="finished")
+    meter.api_request(method="GET", endpoint="/workflow_runs/{id}", status="200", seconds=0.2)
+    meter.api_request(method="GET", endpoint="/workflow_runs/{id}", status="ReadTimeout", seconds=30.0)
+    meter.api_retry(method="GET", endpoint="/workflow_runs/{id}", reason="ReadTimeout")
+    meter.rate_waited(category="GET", seconds=0.5)
+    meter.rate_waited(category="GET", seconds=1.0)
+    meter.event(outcome="accepted")
+    meter.refused(reason="origin")
+
+
+@pytest.mark.parametrize("accept", [None, OPENMETRICS])
+def test_what_is_told_is_what_is_read(accept: str | None) -> None:
+    meter = PrometheusMeter()
+    tell(meter)
+    read = samples(meter, accept)
+    endpoint = {"method": "GET", "endpoint": "/workflow_runs/{id}"}
+    expected = {
+        ("extend_mcp_calls_in_flight", labels()): 1,
+        ("extend_mcp_tool_calls_total", labels(tool="list_runs", outcome="ok")): 2,
+        ("extend_mcp_tool_call_seconds_count", labels(tool="list_runs")): 2,
+        ("extend_mcp_tool_call_seconds_sum", labels(tool="list_runs")): 70.3,
+        ("extend_mcp_tool_call_seconds_bucket", labels(tool="list_runs", le="0.25")): 0,
+        ("extend_mcp_tool_call_seconds_bucket", labels(tool="list_runs", le="0.5")): 1,
+        ("extend_mcp_tool_call_seconds_bucket", labels(tool="list_runs", le="120.0")): 2,
+        ("extend_mcp_answer_characters_total", labels(tool="list_runs")): 200,
+        ("extend_mcp_guard_refusals_total", labels(tool="cancel_workflow_run", verdict="finished")): 1,
+        ("extend_mcp_api_requests_total", labels(**endpoint, status="200")): 1,
+        ("extend_mcp_api_requests_total", labels(**endpoint, status="ReadTimeout")): 1,
+        ("extend_mcp_api_request_seconds_count", labels(**endpoint)): 2,
+        ("extend_mcp_api_request_seconds_sum", labels(**endpoint)): 30.2,
+        ("extend_mcp_api_retries_total", labels(**endpoint, reason="ReadTimeout")): 1,
+        ("extend_mcp_rate_wait_seconds_total", labels(category="GET")): 1.5,
+        ("extend_mcp_webhook_events_total", labels(outcome="accepted")): 1,
+        ("extend_mcp_refused_requests_total", labels(reason="origin")): 1,
+        ("extend_mcp_build_info", labels(version=__version__)): 1,
+    }
+    assert {each: read.get(each) for each in expected} == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="read from /proc")
+def test_the_process_is_measured_too() -> None:
+    read = samples(PrometheusMeter())
+    assert read["process_resident_memory_bytes", labels()] > 1e6
+    assert read["process_open_fds", labels()] > 0
+
+
+def test_meters_know_nothing_of_each_other() -> None:
+    one, other = PrometheusMeter(), PrometheusMeter()
+    one.refused(reason="host")
+    counted = ("extend_mcp_refused_requests_total", labels(reason="host"))
+    assert counted in samples(one)
+    assert counted not in samples(other)
+
+
+PLAIN = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        (None, PLAIN),
+        ("", PLAIN),
+        ("*/*", PLAIN),
+        ("text/plain;version=1.0.0;escaping=\r\nx: y", PLAIN),
+        ("text/plain;q=0.2, Application/OpenMetrics-Text;version=0.0.1", OPENMETRICS),
+        ("application/openmetrics-text;version=nonsense", OPENMETRICS),
+        ("application/openmetrics-text;version=9.9\r\nx: y", OPENMETRICS),
+    ],
+)
+def test_the_form_is_the_one_asked_for(accept: str | None, answered: str) -> None:
+    assert PrometheusMeter().render(accept)[1] == answered
+
+
+def test_a_meter_that_keeps_nothing_takes_the_same_calls() -> None:
+    tell(Meter())
+    told = {name for name in vars(Meter) if not name.startswith("_")}
+    assert told <= set(vars(PrometheusMeter)), "and none is forgotten by the one that keeps them"
+
+
+async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSED"))
+    meter = PrometheusMeter()
+    box.fault(path=f"/workflow_runs/{RUN}", status=503)
+    box.fault(path="/workflow_runs", drop=True)
+
+    async def no_sleep(_: float) -> None:
+        """Return at once."""
+
+    transport = ObserveTransport(httpx.AsyncHTTPTransport(), meter)
+    config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, workspace_id="ws_canary")
+    async with ExtendClient(config, transport=transport, sleep=no_sleep) as client:
+        await client.get_workflow_run(RUN)
+        await client.list_workflow_runs(file_name_contains="canary-name", workflow_id="workflow_canary")
+        with pytest.raises(ExtendError):
+            await client.get_file("file_canary")
+    read = samples(meter)
+    one, every = labels(method="GET", endpoint="/workflow_runs/{id}"), labels(method="GET", endpoint="/workflow_runs")
+    assert read["extend_mcp_api_requests_total", one | {("status", "503")}] == 1
+    assert read["extend_mcp_api_requests_total", one | {("status", "200")}] == 1
+    assert read["extend_mcp_api_requests_total", every | {("status", "RemoteProtocolError")}] == 1
+    assert read["extend_mcp_api_request_seconds_count", every] == 2
+    for accept in (None, OPENMETRICS):
+        assert b"canary" not in meter.render(accept)[0]
+
+
+def test_start_up_does_not_pay_for_any_of_it() -> None:
+    script = """
+import sys
+import extend_mcp.api.observe, extend_mcp.telemetry.meter, extend_mcp.telemetry.redaction, extend_mcp.telemetry.spans
+from extend_mcp.telemetry import logs
+logs.configure_logging("WARNING", "text", logs.Redactor(["sk_canary_key"]))
+extend_mcp.telemetry.spans.configure_tracing("1")
+heavy = ("prometheus_client", "pythonjsonlogger", "opentelemetry.sdk", "opentelemetry.exporter")
+print([name for name in sys.modules if name.startswith(heavy)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.stdout.strip() == "[]"
