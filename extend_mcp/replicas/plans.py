@@ -25,9 +25,16 @@ _PREFIX: Final = "extend-mcp:plan:"
 _LEASE_SECONDS: Final = 20.0
 """How long a plan stays held when its holder dies; a living one renews it."""
 
+_KEPT_SECONDS: Final = PLAN_SECONDS + 900
+"""How long Redis keeps a plan: beyond the end of a call that began just before the plan grew too old, so that what such
+a call notes is not left behind alone for ever."""
+
 _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _RENEW: Final = (
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+)
+_NOTE: Final = (
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) return 1"
 )
 
 
@@ -35,7 +42,8 @@ class RedisPlans:
     """Keeps plans in Redis, each run's state in a field of its own, so that an outcome is kept as soon as it is known.
 
     It fails closed: with Redis out of reach no plan is made, found or gone on with, since a copy of one's own may not
-    know what another replica did.
+    know what another replica did. So it does for a holder whose hold has ended while it stood still: what it would note
+    or send comes too late.
 
     Args:
         redis: the connections to Redis; whoever opened them closes them.
@@ -47,19 +55,23 @@ class RedisPlans:
         self._keys = keys
         self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
+        self._note = redis.register_script(_NOTE)
+        self._held: dict[str, str] = {}
 
     async def put(self, plan: Plan) -> None:
-        """Keep a new plan for an hour."""
+        """Keep a new plan."""
         key = _key(plan.principal, plan.id)
         head = {**asdict(plan), "items": [item.run_id for item in plan.items], "agreed": None}
         fields: dict[Any, Any] = {"plan": self._seal(key, "plan", head)}
-        fields |= {f"item:{item.run_id}": self._seal(key, f"item:{item.run_id}", asdict(item)) for item in plan.items}
+        for item in plan.items:
+            name = _item(key, item.run_id)
+            fields[name] = self._seal(key, name, asdict(item))
         if plan.agreed:
             fields["agreed"] = self._seal(key, "agreed", True)
         with _reaching():
             async with self._redis.pipeline(transaction=True) as both:
                 both.hset(key, mapping=fields)
-                both.expire(key, round(PLAN_SECONDS))
+                both.expire(key, round(_KEPT_SECONDS))
                 await both.execute()
 
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
@@ -73,7 +85,7 @@ class RedisPlans:
             return None
         if now - head["made_at"] > PLAN_SECONDS:
             return None
-        items = [self._open(key, f"item:{run_id}", fields) for run_id in head["items"]]
+        items = [self._open(key, _item(key, run_id), fields) for run_id in head["items"]]
         if None in items:
             logger.warning("a plan was kept in part, or altered: it is left alone")
             return None
@@ -88,26 +100,47 @@ class RedisPlans:
         plan.agreed = True
 
     async def note(self, plan: Plan, item: Item) -> None:
-        """Keep what is known of one of its runs."""
-        key, name = _key(plan.principal, plan.id), f"item:{item.run_id}"
+        """Keep what is known of one of its runs, as long as this store holds the plan.
+
+        Raises:
+            PlansUnavailableError: Redis is out of reach, or the plan is not held any more.
+        """
+        key = _key(plan.principal, plan.id)
+        lease, name = _lease(key), _item(key, item.run_id)
         with _reaching():
-            await self._redis.hset(key, name, self._seal(key, name, asdict(item)))
+            # Checked and written in one: whoever takes the plan over afterwards reads what is noted here.
+            noted = await self._note(
+                [lease, key], [self._held.get(lease, ""), name, self._seal(key, name, asdict(item))]
+            )
+        if not noted:
+            logger.warning("a plan is not held any more: this replica leaves it to another")
+            raise PlansUnavailableError
 
     @asynccontextmanager
     async def at_work(self, plan: Plan) -> AsyncIterator[bool]:
         """Hold the plan while a call carries it out; gives False where another replica's call holds it."""
-        key, mine = f"{_key(plan.principal, plan.id)}:lease", secrets.token_hex(8)
+        key, mine = _lease(_key(plan.principal, plan.id)), secrets.token_hex(8)
         with _reaching():
             ours = bool(await self._redis.set(key, mine, nx=True, px=round(_LEASE_SECONDS * 1000)))
         if not ours:
             yield False
             return
+        self._held[key] = mine
+        problem: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep_lease, key, mine)
-                yield True
+                try:
+                    yield True
+                except Exception as error:
+                    # Raised out here, or the task group would wrap what callers know by its type.
+                    problem = error
                 tasks.cancel_scope.cancel()
+            if problem is not None:
+                raise problem
         finally:
+            if self._held.get(key) == mine:
+                del self._held[key]
             with anyio.CancelScope(shield=True), anyio.move_on_after(2):
                 try:
                     await self._release([key], [mine])
@@ -137,11 +170,21 @@ class RedisPlans:
 
 def _key(principal: str, plan_id: str) -> str:
     owner = hashlib.sha256(principal.encode()).hexdigest()[:16]
-    return f"{_PREFIX}{owner}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}"
+    # What stands between braces decides where a cluster keeps a key: a plan and its hold stay together.
+    return f"{_PREFIX}{{{owner}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}}}"
+
+
+def _item(key: str, run_id: str) -> str:
+    return f"item:{hashlib.sha256(f'{key} {run_id}'.encode()).hexdigest()[:32]}"
+
+
+def _lease(key: str) -> str:
+    return f"{key}:lease"
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    # What is no text is none of ours, and opens as such.
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 @contextmanager

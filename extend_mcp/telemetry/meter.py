@@ -21,7 +21,8 @@ class Meter:
 
         Args:
             tool: the name of a tool that exists; a call of an unknown one goes under ``unknown``.
-            outcome: ``ok``, ``asked``, or a kind of error.
+            outcome: the answer's own outcome such as ``cancelled``, ``done`` where it has none, ``asked`` while a
+                person is being asked, ``wrong_arguments``, ``interrupted``, or the class name of an error.
             seconds: how long it took.
             characters: length of the answer's text, which is what a model reads.
         """

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.errors import error_from_response
-from extend_mcp.api.wire import clean_text, decode_json, parse_retry_after, text_from_html
+from extend_mcp.api.wire import _decode_with_care, clean_text, decode_json, parse_retry_after, text_from_html
 
 NOW = datetime(2026, 2, 10, 10, 0, 0, tzinfo=timezone.utc)
 
@@ -38,6 +39,23 @@ def test_a_bad_character_does_not_cost_the_document(body: bytes, value: Any) -> 
 def test_what_is_not_json_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode_json(body)
+
+
+_SOUP = st.text('[]{}",:0123456789.eE-+\\ud8dcfNaInrtsl \n').map(str.encode)
+
+
+_WRITTEN = st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps).map(str.encode)
+
+
+@given(st.binary() | _SOUP | _WRITTEN)
+def test_the_fast_parser_reads_what_the_careful_one_does(body: bytes) -> None:
+    def outcome(parse: Callable[[bytes], Any]) -> str:
+        try:
+            return repr(parse(body))
+        except ValueError:
+            return "ValueError"
+
+    assert outcome(decode_json) == outcome(_decode_with_care)
 
 
 @given(st.text(st.characters()), st.integers(2, 40))

@@ -21,6 +21,7 @@ MAX_MEGABYTES = 150
 reason = why_not()
 
 
+@pytest.mark.deploying
 @pytest.mark.skipif(bool(reason), reason=reason)
 async def test_the_image_holds_only_what_runs_and_serves_without_writing(tmp_path: Path) -> None:
     """One test: building takes most of its time."""

@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ("hadolint", "check-jsonschema", "kubernetes-validate", "yamllint")
 
 missing = [tool for tool in TOOLS if not (ROOT / ".venv" / "bin" / tool).exists()]
-pytestmark = pytest.mark.skipif(bool(missing), reason=f"not in .venv: {', '.join(missing)}; .ci/validate installs them")
+pytestmark = [
+    pytest.mark.deploying,
+    pytest.mark.skipif(bool(missing), reason=f"not in .venv: {', '.join(missing)}; .ci/validate installs them"),
+]
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -18,8 +17,6 @@ from typing import Final
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
-
-logger = logging.getLogger(__name__)
 
 UNCLEAR: Final = (
     "The load balancer got no answer from the server. It is unclear whether the call took effect. "
@@ -41,14 +38,12 @@ class Proxy:
 
     Attributes:
         url: where it listens itself.
-        received: how many requests were sent to each replica, by its port.
-        holding: how many of these it has not answered yet.
+        holding: how many requests each replica has not answered yet, by its port.
         broken: how many answers were lost.
     """
 
     def __init__(self, ports: Sequence[int]) -> None:
         self.url = ""
-        self.received: Counter[int] = Counter()
         self.holding: Counter[int] = Counter()
         self.broken = 0
         self._ports = list(ports)
@@ -100,7 +95,6 @@ class Proxy:
             except OSError:
                 # Refused, so nothing was sent: the next one may have it.
                 continue
-            self.received[port] += 1
             self.holding[port] += 1
             try:
                 async with replica, anyio.create_task_group() as tasks:
@@ -118,9 +112,8 @@ class Proxy:
         try:
             await replica.send(request)
             head = await answer.receive_until(b"\r\n\r\n", _LARGEST_HEAD)
-        except _BROKEN as error:
+        except _BROKEN:
             self.broken += 1
-            logger.info("an answer was lost: %s", type(error).__name__)
             await client.send(_error(502, UNCLEAR))
             return
         await client.send(_closing(head))

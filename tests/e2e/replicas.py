@@ -111,6 +111,15 @@ class Child:
         """Send it SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop it until the block ends, as when its machine is moved."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def await_end(self) -> int:
         """Wait until it has ended; its status."""
         return self.process.wait(_END_SECONDS)

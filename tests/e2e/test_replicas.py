@@ -11,8 +11,9 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp.client.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
-from mcp_types import ResourceUpdatedNotification
+from mcp_types import CallToolResult, ResourceUpdatedNotification
 from redis import Redis
 
 from extend_mcp.views.uris import run_uri
@@ -47,6 +48,7 @@ def with_sessions(tmp_path: Path) -> Iterator[Fleet]:
     """Two replicas that keep sessions."""
     with fleet(tmp_path, 2, stateless=False) as made:
         yield made
+        made.check()
 
 
 def run_id() -> str:
@@ -115,13 +117,15 @@ async def test_an_event_at_one_replica_reaches_a_listener_of_another(replicas: F
         with anyio.fail_after(10):
             first = await anext(heard)
         # That of the other run came before it.
-        assert first == type(first)(run_uri(run))
+        assert first == ResourceUpdated(run_uri(run))
         assert await third.deliver(event) == "duplicate", "what one replica has received, all have"
 
 
 # The client's word for what is served for older servers' sake.
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-async def test_an_event_at_one_replica_reaches_an_older_client_of_another(with_sessions: Fleet) -> None:
+async def test_an_older_client_hears_of_an_event_at_another_replica_and_gets_its_last_answer(
+    with_sessions: Fleet,
+) -> None:
     one, other = with_sessions.replicas
     run, another = (with_sessions.extend.load(run_id(), "PROCESSING") for _ in range(2))
     heard: list[str] = []
@@ -132,7 +136,7 @@ async def test_an_event_at_one_replica_reaches_an_older_client_of_another(with_s
             heard.append(str(message.params.uri))
             told.set()
 
-    async with connected(other.url, mode="legacy", on_message=hear) as client:
+    async with connected(other.url, mode="legacy", on_message=hear) as client, anyio.create_task_group() as tasks:
         assert client.protocol_version == "2025-11-25"
         await client.session.subscribe_resource(run_uri(run))
         with anyio.fail_after(20):
@@ -142,7 +146,24 @@ async def test_an_event_at_one_replica_reaches_an_older_client_of_another(with_s
                 await one.deliver(run_event(run))
                 with anyio.move_on_after(0.2):
                     await told.wait()
-    assert set(heard) == {run_uri(run)}
+        assert set(heard) == {run_uri(run)}
+
+        # The client checks answers against the list of tools, which it could not ask for in the end.
+        await client.list_tools()
+        # The replica ends: the call in flight is answered, and then the session's stream ends.
+        with_sessions.extend.fault("GET", "/workflow_runs/*", delaySeconds=1.2)
+        answers: list[str] = []
+
+        async def call() -> None:
+            answers.append(text_of(await client.call_tool("get_workflow_run", {"run_id": another})))
+
+        tasks.start_soon(call)
+        with anyio.fail_after(10):
+            while not await other.calls():
+                await anyio.sleep(0.01)
+        other.ask_to_end()
+        assert await anyio.to_thread.run_sync(other.await_end) == 0
+    assert another in answers[0]
 
 
 async def test_a_wait_at_one_replica_ends_by_an_event_at_another(replicas: Fleet) -> None:
@@ -178,7 +199,7 @@ async def test_a_wait_at_one_replica_ends_by_an_event_at_another(replicas: Fleet
 async def test_a_replica_that_is_told_to_end_loses_no_call(replicas: Fleet, mode: Mode) -> None:
     ids = [replicas.extend.load(run_id(), "PROCESSING") for _ in range(20)]
     # Longer than the replica still takes requests, so that it closes its door while it answers.
-    replicas.extend.fault("GET", "/workflow_runs/*", delaySeconds=1.5, times=1000)
+    replicas.extend.fault("GET", "/workflow_runs/*", delaySeconds=1.2, times=1000)
     leaving = replicas.replicas[1]
     answers: list[tuple[str, str]] = []
 
@@ -197,9 +218,14 @@ async def test_a_replica_that_is_told_to_end_loses_no_call(replicas: Fleet, mode
                     await anyio.sleep(0.01)
             held = proxy.holding[leaving.port]
             leaving.ask_to_end()
+            with anyio.fail_after(10):
+                while leaving.port in proxy.ready:
+                    await anyio.sleep(0.01)
+            told_first = leaving.alive
             status = await anyio.to_thread.run_sync(leaving.await_end)
             ended_early = len(answers) < 200
     assert held >= 20, "it was in the middle of calls"
+    assert told_first, "it said so before it closed its door"
     assert ended_early, "and the others went on without it"
     assert status == 0
     assert Counter(run for run, text in answers if run in text) == dict.fromkeys(ids, 10)
@@ -268,6 +294,32 @@ async def test_an_interrupted_rerun_goes_on_at_another_replica_and_starts_nothin
     assert sorted(request["body"]["metadata"]["rerunOf"] for request in created) == sorted(ids)
     [done] = where(replicas, tool, "done")
     assert replicas.replicas[done].port != port
+
+
+async def test_a_replica_that_slept_through_its_hold_starts_nothing_more(replicas: Fleet) -> None:
+    ids = await replicas.extend.failed_runs(12)
+    replicas.extend.forget()
+    one, other, _ = replicas.replicas
+    tool = "rerun_workflow_runs"
+    late: list[CallToolResult] = []
+    async with connected(one.url) as client, connected(other.url) as elsewhere, anyio.create_task_group() as tasks:
+        plan = facts_of(await client.call_tool(tool, {"run_ids": ids}))
+        again = {"confirmation_token": plan["confirmation_token"]}
+        # The first six are started at once; before they are answered the replica's machine stands still.
+        replicas.extend.fault("POST", "/workflow_runs", delaySeconds=1, times=6)
+
+        async def carry_out() -> None:
+            late.append(await client.call_tool(tool, again))
+
+        tasks.start_soon(carry_out)
+        await replicas.extend.await_requests(6, "POST", "/workflow_runs")
+        with one.standing_still():
+            let_the_lease_run_out(replicas)
+            facts = facts_of(await elsewhere.call_tool(tool, again))
+    assert (facts["outcome"], facts["counts"]) == ("done", {"started": 12})
+    assert "nothing more is sent" in text_of(late[0])
+    created = await replicas.extend.requests("POST", "/workflow_runs")
+    assert sorted(request["body"]["metadata"]["rerunOf"] for request in created) == sorted(ids)
 
 
 def let_the_lease_run_out(replicas: Fleet) -> None:

@@ -222,6 +222,9 @@ def test_mcp_and_uvicorn_log_through_it_and_once(
     logs: Logs, first: str, form: Form, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.alone()
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        # A server of another test in this process has set levels of its own.
+        logging.getLogger(name).setLevel(logging.NOTSET)
     if first == "ours":
         logs.configure(form)
         MCPServer("tests")
