@@ -37,9 +37,12 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture
-def box(host: Host) -> Iterator[Box]:
-    """A sandbox over a socket whose clock stands still unless a test turns it."""
-    with host.room() as running:
+def box(host: Host, request: pytest.FixtureRequest) -> Iterator[Box]:
+    """A sandbox over a socket whose clock stands still unless a test turns it.
+
+    A module whose tests bring their own runs says ``SCENARIO = "empty"``: playing a busy month takes 80 ms a test.
+    """
+    with host.room(getattr(request.module, "SCENARIO", "default")) as running:
         yield Box(running.base_url, running.sandbox)
 
 

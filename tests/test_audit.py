@@ -12,6 +12,8 @@ import pytest
 
 from tests.harness import ERAS, KEY, Box, Mode, Person, example_run, serving
 
+SCENARIO = "empty"
+
 RUN = "workflow_run_auditMe000000000001"
 
 

@@ -15,6 +15,8 @@ from extend_mcp.api.config import ClientConfig
 from tests.contract.judge import Judge
 from tests.contract.test_workflows import STEPS
 
+SCENARIO = "empty"
+
 URL = {"url": "https://files.example/a.pdf", "name": "a.pdf"}
 METADATA: dict[str, Any] = {"customer": "Kestrel", "nested": {"empty": None, "list": [1, None, "é"]}}
 

@@ -15,6 +15,8 @@ from mcp.client.stdio import StdioServerParameters
 
 from tests.harness import ERAS, KEY, Box, Mode, Person, example_run, facts_of, text_of
 
+SCENARIO = "empty"
+
 ROOT = Path(__file__).parent.parent.parent
 RUN = "workflow_run_overStdio000000001"
 VERSIONS = {"auto": "2026-07-28", "legacy": "2025-11-25"}

@@ -23,6 +23,8 @@ from tests.events.kit import SECRET, event, signed
 from tests.harness import ERAS, Box, BoxClock, Mode, example_run, facts_of
 from tests.http.kit import Running, connected, serving_http
 
+SCENARIO = "empty"
+
 RUN = "workflow_run_webhook000000000001"
 PATH = "/webhooks/extend"
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.harness import ERAS, Box, Mode, serving, text_of
 
+SCENARIO = "empty"
+
 READING = {
     "list_runs",
     "get_workflow_run",

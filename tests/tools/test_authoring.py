@@ -9,6 +9,8 @@ import pytest
 
 from tests.harness import ERAS, Box, Mode, Person, facts_of, serving, text_of
 
+SCENARIO = "empty"
+
 GOOD: list[dict[str, Any]] = [
     {"name": "Trigger", "type": "TRIGGER", "next": [{"step": "Parse"}]},
     {"name": "Parse", "type": "PARSE", "next": [{"step": "Read"}]},

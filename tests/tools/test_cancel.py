@@ -9,6 +9,8 @@ from mcp_types import ErrorData
 
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
+SCENARIO = "empty"
+
 RUN = "workflow_run_cancelMe0000000001"
 
 REFUSED = {

@@ -10,6 +10,8 @@ import pytest
 
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
+SCENARIO = "empty"
+
 RUN = "workflow_run_guardMe00000000001"
 STEPS = [
     {"name": "Trigger", "type": "TRIGGER", "next": [{"step": "Parse"}]},

@@ -8,6 +8,8 @@ import pytest
 
 from tests.harness import Box, Person, example_run, facts_of, serving, text_of
 
+SCENARIO = "empty"
+
 RUN = "workflow_run_changeMe0000000001"
 
 

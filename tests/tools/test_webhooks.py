@@ -10,6 +10,8 @@ from mcp_types import ElicitRequestParams, ElicitResult
 
 from tests.harness import ERAS, Box, Mode, Person, facts_of, serving, text_of
 
+SCENARIO = "empty"
+
 ARGUMENTS = {"url": "https://hooks.example/x?key=q-canary", "name": "Ops", "events": ["workflow.created"]}
 READING = ("list_webhook_endpoints", "list_webhook_subscriptions")
 

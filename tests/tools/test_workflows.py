@@ -9,6 +9,8 @@ import pytest
 
 from tests.harness import Box, facts_of, serving, text_of
 
+SCENARIO = "empty"
+
 
 async def test_the_list_pages_with_one_token_and_nothing_else(box: Box) -> None:
     for number in range(6):
