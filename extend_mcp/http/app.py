@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.http.door import REQUEST_ID_HEADER, RequestIds, WholeBody
+from extend_mcp.http.door import REQUEST_ID_HEADER, AtOnce, RequestIds, WholeBody
 from extend_mcp.http.identity import Identify, IdentityBackend
 from extend_mcp.http.lifecycle import Lifecycle, StandingStreams
 from extend_mcp.http.probes import probe_routes
@@ -105,7 +105,7 @@ def build_app(served: Served, http: HttpSettings, *, sse: bool) -> Starlette:
         )
 
     def mcp_app(app: ASGIApp) -> ASGIApp:
-        return protected(StandingStreams(whole_body(app), served.lifecycle))
+        return AtOnce(protected(StandingStreams(whole_body(app), served.lifecycle)), http.requests_at_once)
 
     routes: list[BaseRoute] = [
         Route("/mcp", mcp_app(StreamableHTTPASGIApp(manager))),

@@ -7,6 +7,7 @@ from typing import Final
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extend_mcp.telemetry.meter import Meter
@@ -18,7 +19,14 @@ _LINGER_SECONDS: Final = 0.5
 _LINGER_BYTES: Final = 8 * 1024 * 1024
 """How much of a refused body is still read and thrown away, so that its sender gets to see the refusal."""
 
-_REASONS: Final = {401: "credential", 403: "origin_or_scope", 408: "slow_body", 413: "large_body", 421: "host"}
+_REASONS: Final = {
+    401: "credential",
+    403: "origin_or_scope",
+    408: "slow_body",
+    413: "large_body",
+    421: "host",
+    503: "full",
+}
 
 
 class RequestIds:
@@ -43,7 +51,9 @@ class RequestIds:
         async def named_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)[REQUEST_ID_HEADER] = given
-                if reason := _REASONS.get(message["status"]):
+                reason = _REASONS.get(message["status"])
+                # A probe that says "not ready" refuses nobody.
+                if reason and scope["path"] != "/readyz":
                     self._meter.refused(reason=reason)
             await send(message)
 
@@ -102,6 +112,32 @@ class WholeBody:
                 raise _TooLargeError
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+class AtOnce:
+    """ASGI middleware: so many requests at once and no more; the next is answered 503 and may come again.
+
+    Args:
+        app: the application.
+        most: how many, open streams included.
+    """
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if self._open >= self._most:
+            headers = {"Retry-After": "1", "Connection": "close"}
+            await PlainTextResponse("Too many requests are being answered.", 503, headers)(scope, receive, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
 
 
 class _TooLargeError(Exception):

@@ -40,7 +40,8 @@ async def serving(
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=http.connections,
+            # Beyond our own bound, which leaves the probes alone: a full server must not look like a dead one.
+            limit_concurrency=http.requests_at_once * 2 + 100,
             timeout_graceful_shutdown=max(round(http.shutdown_seconds), 1),
         )
         yield Server(config, lifecycle, tasks, drain_seconds=http.drain_seconds, on_ready=on_ready)

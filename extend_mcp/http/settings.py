@@ -79,12 +79,12 @@ class HttpSettings(EnvironmentSettings):
         validation_alias="EXTEND_MCP_BODY_SECONDS",
         description="Seconds a request may take to come.",
     )
-    connections: int = Field(
+    requests_at_once: int = Field(
         1000,
         ge=1,
         le=100_000,
-        validation_alias="EXTEND_MCP_CONNECTIONS",
-        description="Most connections at once; more are answered 503.",
+        validation_alias="EXTEND_MCP_REQUESTS_AT_ONCE",
+        description="Most MCP requests at once, open streams included; more are answered 503.",
     )
     stateless: bool = Field(
         False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -132,3 +134,15 @@ def test_http_is_served_to_this_machine_only() -> None:
     ended = run("serve", "--transport", "http", "--host", "0.0.0.0")
     assert ended.returncode == 1
     assert "EXTEND_MCP_HOST is no loopback address and EXTEND_MCP_AUTH is none" in ended.stderr
+
+
+def test_a_token_is_shown_once_and_its_entry_holds_only_its_hash() -> None:
+    made = run("token", "ops-bot")
+    token = made.stdout.strip()
+    entry = json.loads(made.stderr[made.stderr.index("{") :])
+    assert token.startswith("emcp_")
+    assert token not in made.stderr
+    assert entry == {"name": "ops-bot", "sha256": hashlib.sha256(token.encode()).hexdigest()}
+    refused = run("token", "two words")
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr

@@ -205,6 +205,23 @@ async def test_sessions_are_bounded(box: Box, mode: Mode) -> None:
     assert second.status_code == (503 if mode == "legacy" else 200)
 
 
+async def test_a_full_server_says_so_and_its_probes_still_answer(box: Box) -> None:
+    async with serving_http(box.base_url, http={"requests_at_once": 1}) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        # A request whose body is still to come takes the only place.
+        async with await anyio.connect_tcp(host, int(port)) as first:
+            await first.send(f"POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 5\r\n\r\n{{".encode())
+            with anyio.fail_after(5):
+                while (answer := await running.post(CALL, HEADERS)).status_code != 503:
+                    await anyio.sleep(0.01)
+            assert answer.headers["retry-after"] == "1"
+            assert (await running.get("/healthz")).status_code == 200
+            assert (await running.get("/readyz")).status_code == 200
+        with anyio.fail_after(5):
+            while (await running.post(CALL, HEADERS)).status_code != 200:
+                await anyio.sleep(0.01)
+
+
 _INITIALIZE = {
     "protocolVersion": "2025-11-25",
     "capabilities": {},
