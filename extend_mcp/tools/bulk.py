@@ -142,10 +142,11 @@ async def _work(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) ->
                 limit=limit,
             )
         # What another call did between our reading of the plan and our hold on it counts.
-        plan = (
-            await app.plans.get(plan.id, action=plan.action, principal=plan.principal, now=app.clock.now().timestamp())
-            or plan
-        )
+        now = app.clock.now().timestamp()
+        fresh = await app.plans.get(plan.id, action=plan.action, principal=plan.principal, now=now)
+        if fresh is None:
+            return no_such_plan(limit)
+        plan = fresh
         action.keep = partial(app.plans.note, plan)
         waiting = list(reversed(plan.open_items))
 
