@@ -244,6 +244,21 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
             assert told == [step]
 
 
+@pytest.mark.filterwarnings("ignore:resources/")
+async def test_a_session_that_ends_takes_its_subscriptions_along(box: Box) -> None:
+    from mcp.client.client import Client
+
+    box.load(example_run(RUN, "PROCESSING"))
+    async with receiving(box) as (running, _):
+        async with Client(running.mcp, mode="legacy") as client:
+            await client.subscribe_resource(run_uri(RUN))
+            await client.subscribe_resource(run_uri(RUN))
+            assert open_subscriptions(running) == 1
+        with anyio.fail_after(5):
+            while open_subscriptions(running):
+                await anyio.sleep(0.01)
+
+
 async def test_waiting_ends_with_the_event_and_not_with_the_next_look(box: Box) -> None:
     """Time stands still, so no second look would ever come by itself."""
     box.load(example_run(RUN, "PROCESSING"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,43 @@ async def test_the_end_does_not_wait_for_standing_streams_and_is_in_good_order(
         await stream.aclose()
     assert "without completing" not in caplog.text
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_the_answer_of_a_call_in_flight_comes_over_sse_before_the_end(box: Box) -> None:
+    """Its call was accepted with 202 long ago: only the standing stream can still bring the answer."""
+    box.fault(method="GET", path="/workflow_runs", delaySeconds=0.4)
+    answers: list[Any] = []
+    async with (
+        serving_http(box.base_url, sse=True, http={"shutdown_seconds": 10}) as running,
+        Client(sse_client(f"{running.url}/sse"), mode="legacy") as client,
+    ):
+
+        async def call() -> None:
+            answers.append(facts_of(await client.call_tool("list_runs", {})))
+
+        # The client wants the tools' schemas, and after the end nobody would give them.
+        await client.list_tools()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(call)
+                while not running.served.lifecycle.calls:
+                    await anyio.sleep(0.01)
+                running.server.should_exit = True
+    assert answers[0]["runs"]
+
+
+async def test_a_stream_ends_with_the_credential_that_opened_it(box: Box, tmp_path: Path) -> None:
+    token, entry = new_token("short")
+    expires = (NOW + timedelta(seconds=90)).isoformat()
+    file = _tokens(tmp_path, {**entry, "expires": expires})
+    # This clock sleeps in no time, so the credential has run out as soon as the stream waits for that.
+    async with (
+        serving_http(box.base_url, http={"auth": "token", "tokens_file": file}, clock=HandClock()) as running,
+        connected(running, token) as client,
+    ):
+        with anyio.fail_after(5):
+            async with client.listen(resource_subscriptions=["extend://account"]) as stream:
+                assert [event async for event in stream] == []
 
 
 async def _drained(stream: Any) -> None:
