@@ -10,14 +10,19 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from extend_mcp.callers import Account
+from extend_mcp.http.identity import UnidentifiedError
+from extend_mcp.http.oauth import OAuth
 from extend_mcp.sandbox.serve import running_app
 
 NOW = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
@@ -142,3 +147,23 @@ def sign(content: dict[str, Any], key: Any = RSA, algorithm: str = "RS256", **he
 
 def with_bearer(token: str) -> Headers:
     return Headers({"authorization": f"Bearer {token}"})
+
+
+ACCOUNT = Account(SecretStr("sk_canary_own"), "ws_1")
+START = int(NOW.timestamp())
+KEYS = [
+    public(RSA, "k1"),
+    public(P256, "p256"),
+    public(P384, "p384"),
+    public(P521, "p521"),
+    public(ED25519, "ed"),
+]
+
+
+async def refused(oauth: OAuth, token: str, why: str) -> None:
+    with pytest.raises(UnidentifiedError, match=why) as problem:
+        await oauth(with_bearer(token))
+    error = problem.value
+    assert "canary" not in str(error)
+    assert not any(part and part in str(error) for part in token.split("."))
+    assert error.__context__ is None

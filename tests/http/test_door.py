@@ -1,0 +1,127 @@
+"""What is refused at the door, with which status, and that nothing behind it happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.harness import KEY, Box
+from tests.http.calls import CALL, HEADERS
+from tests.http.kit import serving_http
+
+
+async def test_the_call_that_the_refusals_below_vary_is_a_good_one(box: Box) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough"}) as running:
+        answer = await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {KEY}"})
+    assert answer.status_code == 200
+    assert answer.json()["result"]["structuredContent"]["runs"]
+    assert [request["path"] for request in box.requests()] == ["/workflow_runs"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "127.0.0.1.evil.example:8000"}, 421),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Authorization": ""}, 401),
+        ({"Authorization": "Basic c2s6"}, 401),
+        ({"Authorization": "Bearer two words"}, 401),
+        ({"Content-Type": "text/plain"}, 400),
+    ],
+)
+async def test_a_bad_header_is_refused_and_nothing_is_acted_on(box: Box, headers: dict[str, str], status: int) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough", "body_seconds": 2}) as running:
+        answer = await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {KEY}", **headers})
+        counted = (await running.get("/metrics")).text
+    assert answer.status_code == status
+    assert box.requests() == []
+    assert ("extend_mcp_refused_requests_total{" in counted) == (status != 400)
+
+
+async def test_a_public_name_and_a_browser_are_taken_where_the_operator_named_them(box: Box) -> None:
+    http = {
+        "auth": "passthrough",
+        "public_url": "https://mcp.example.com/mcp",
+        "allowed_hosts": "inside.example:*",
+        "allowed_origins": "https://chat.example.com",
+    }
+    good = {**HEADERS, "Authorization": f"Bearer {KEY}"}
+    async with serving_http(box.base_url, http=http) as running:
+        for more in (
+            {"Host": "mcp.example.com"},
+            {"Host": "inside.example:8000"},
+            {"Origin": "https://chat.example.com"},
+        ):
+            answer = await running.post(CALL, {**good, **more})
+            assert answer.status_code == 200, more
+        assert answer.headers["access-control-allow-origin"] == "https://chat.example.com"
+        for more in ({"Host": "other.example"}, {"Origin": "http://localhost:3000"}):
+            assert (await running.post(CALL, {**good, **more})).status_code in (403, 421)
+
+
+async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> None:
+    large = {**CALL, "padding": "x" * 40_000}
+
+    async def pieces() -> Any:
+        for _ in range(8):
+            yield b" " * 8192
+
+    async with serving_http(box.base_url, http={"body_kilobytes": 32}) as running:
+        declared = await running.post(large, HEADERS)
+        from tests.http.kit import plain_client
+
+        async with plain_client() as client:
+            chunked = await client.post(running.mcp, content=pieces(), headers=HEADERS)
+        small = await running.post(CALL, HEADERS)
+    assert (declared.status_code, chunked.status_code, small.status_code) == (413, 413, 200)
+    assert len(box.requests()) == 1
+
+
+async def test_a_body_that_does_not_come_is_answered_408_and_the_connection_ends(box: Box) -> None:
+    async with serving_http(box.base_url, http={"body_seconds": 0.2}) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        head = "\r\n".join(f"{name}: {value}" for name, value in HEADERS.items())
+        stream = await anyio.connect_tcp(host, int(port))
+        async with stream:
+            await stream.send(
+                f"POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\n{head}\r\nContent-Length: 500\r\n\r\n{{".encode()
+            )
+            received = b""
+            with anyio.fail_after(10):
+                try:
+                    while True:
+                        received += await stream.receive()
+                except anyio.EndOfStream:
+                    pass
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert box.requests() == []
+
+
+async def test_every_answer_names_its_request_and_a_forged_name_is_not_taken(box: Box) -> None:
+    async with serving_http(box.base_url) as running:
+        given = await running.get("/healthz", {"X-Request-Id": "abc-123"})
+        forged = await running.get("/healthz", {"X-Request-Id": 'x" level="root'})
+    assert given.headers["x-request-id"] == "abc-123"
+    assert forged.headers["x-request-id"] != 'x" level="root'
+    assert len(forged.headers["x-request-id"]) == 16
+
+
+async def test_a_full_server_says_so_and_its_probes_still_answer(box: Box) -> None:
+    async with serving_http(box.base_url, http={"requests_at_once": 1}) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        # A request whose body is still to come takes the only place.
+        async with await anyio.connect_tcp(host, int(port)) as first:
+            await first.send(f"POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 5\r\n\r\n{{".encode())
+            with anyio.fail_after(5):
+                while (answer := await running.post(CALL, HEADERS)).status_code != 503:
+                    await anyio.sleep(0.01)
+            assert answer.headers["retry-after"] == "1"
+            assert (await running.get("/healthz")).status_code == 200
+            assert (await running.get("/readyz")).status_code == 200
+        with anyio.fail_after(5):
+            while (await running.post(CALL, HEADERS)).status_code != 200:
+                await anyio.sleep(0.01)
