@@ -62,12 +62,13 @@ class PayloadFetcher:
             httpx.AsyncClient(
                 transport=self._transport, timeout=_SECONDS, follow_redirects=False, trust_env=False
             ) as client,
-            client.stream("GET", url) as response,
+            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
         ):
             if response.status_code != httpx.codes.OK:
                 raise PayloadRefusedError(f"the payload's host answered {response.status_code}")
             body = bytearray()
-            async for chunk in response.aiter_bytes():
+            # Raw, since unpacking could make much of little.
+            async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > _MOST_BYTES:
                     raise PayloadRefusedError("the payload is too large")
