@@ -102,6 +102,9 @@ async def test_by_default_nobody_is_asked() -> None:
 async def test_a_host_is_matched_without_case_and_with_the_port_of_https() -> None:
     import httpx
 
-    fetcher = PayloadFetcher(["Files.Example"], httpx.MockTransport(lambda _: httpx.Response(200, json={"a": 1})))
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=httpx.ByteStream(b'{"a": 1}'))
+
+    fetcher = PayloadFetcher(["Files.Example"], httpx.MockTransport(answer))
     assert await fetcher.fetch("https://FILES.example/x") == {"a": 1}
     assert await fetcher.fetch("https://files.example:443/x") == {"a": 1}
