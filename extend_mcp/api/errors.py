@@ -20,7 +20,7 @@ RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_ERROR_BODY: Final = 65_536
 _CHECK_BEFORE_REPEATING: Final = (
-    "The request may have taken effect. Read the run, or list recent runs, to see what happened; "
+    "The request may have taken effect. Read the object it was about, or list the newest ones, to see what happened; "
     "do not send the request again before that."
 )
 
@@ -162,9 +162,15 @@ class ResponseLostError(ExtendError):
 
 
 class MalformedResponseError(ExtendError):
-    """2xx, but the body is not the JSON object expected, cannot be decoded, or is too large."""
+    """2xx, but the body is not the JSON object expected, or cannot be decoded."""
 
     advice = "Tell the user: the base URL may not be Extend's API, or the API may have changed."
+
+
+class AnswerTooLargeError(MalformedResponseError):
+    """2xx, but the body is larger than this client reads."""
+
+    advice = "Ask for less at once, such as a smaller page. A single object this large is for Extend's dashboard."
 
 
 _BY_STATUS: Final[Mapping[int, type[ExtendError]]] = {

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from extend_mcp import __version__
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import (
+    AnswerTooLargeError,
     ConnectFailedError,
     ExtendError,
     InvalidRequestError,
@@ -280,7 +281,7 @@ def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) 
         case httpx.TimeoutException():
             return ResponseLostError("Extend did not answer in time.", retryable=True, effect=effect)
         case BodyTooLargeError():
-            return MalformedResponseError("The answer is too large.", effect=effect)
+            return AnswerTooLargeError("The answer is too large.", effect=effect)
         case httpx.DecodingError():
             return MalformedResponseError("The answer cannot be decompressed.", effect=effect)
         case _:

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.http.door import REQUEST_ID_HEADER, AtOnce, RequestIds, WholeBody
+from extend_mcp.http.door import REQUEST_ID_HEADER, AtOnce, NoMessage, RequestIds, WholeBody
 from extend_mcp.http.identity import Identify, IdentityBackend
 from extend_mcp.http.lifecycle import Lifecycle, StandingStreams
 from extend_mcp.http.probes import probe_routes
@@ -108,7 +108,7 @@ def build_app(served: Served, http: HttpSettings, *, sse: bool) -> Starlette:
         return AtOnce(protected(StandingStreams(whole_body(app), served.lifecycle)), http.requests_at_once)
 
     routes: list[BaseRoute] = [
-        Route("/mcp", mcp_app(StreamableHTTPASGIApp(manager))),
+        Route("/mcp", mcp_app(NoMessage(StreamableHTTPASGIApp(manager)))),
         *probe_routes(served.lifecycle, served.meter),
         *metadata_routes,
     ]

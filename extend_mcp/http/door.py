@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import anyio
@@ -27,6 +28,53 @@ _REASONS: Final = {
     421: "host",
     503: "full",
 }
+
+
+_NO_MESSAGE: Final = {
+    "jsonrpc": "2.0",
+    "id": None,
+    "error": {
+        "code": -32600,
+        "message": 'The body is no JSON-RPC 2.0 message. Example: {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}',
+    },
+}
+
+
+class NoMessage:
+    """ASGI middleware: a body that is no JSON-RPC message is refused in one line.
+
+    The SDK hands out pydantic's text instead, a page that repeats what was in the body.
+
+    Args:
+        app: the SDK's application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        held: Message | None = None
+        body = b""
+
+        async def worded_send(message: Message) -> None:
+            nonlocal held, body
+            if message["type"] == "http.response.start" and message["status"] == 400:
+                held = message
+                return
+            if held is None:
+                await send(message)
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            if b"errors.pydantic.dev" in body:
+                body = json.dumps(_NO_MESSAGE).encode()
+                MutableHeaders(scope=held)["content-length"] = str(len(body))
+            await send(held)
+            await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, worded_send)
 
 
 class RequestIds:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import FrameType
+from typing import Final
 
 import anyio
 import uvicorn
 from anyio.abc import TaskGroup
 from sse_starlette.sse import AppStatus
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings
 
 logger = logging.getLogger(__name__)
+
+_LAST_SECONDS: Final = 0.5
+"""How long what was broken off may take to clean up."""
+
+_BROKEN_OFF: Final = (
+    "The server ended before the call did. It is unclear whether the call took effect: look before you repeat anything."
+)
 
 
 @asynccontextmanager
@@ -34,7 +44,7 @@ async def serving(
     AppStatus.enable_automatic_graceful_drain = False
     async with anyio.create_task_group() as tasks:
         config = uvicorn.Config(
-            app,
+            BrokenOff(app, lifecycle),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -94,11 +104,58 @@ class Server(uvicorn.Server):
         self._lifecycle.draining = True
         self._tasks.start_soon(self._lifecycle.end_streams)
         await super().shutdown(sockets)
+        if self.force_exit:
+            await self._break_off()
+
+    async def _break_off(self) -> None:
+        """End calls now, and the application with them; uvicorn leaves both to the end of the loop, which logs it."""
+        calls = list(self.server_state.tasks)
+        for call in calls:
+            call.cancel()
+        if calls:
+            await asyncio.wait(calls, timeout=_LAST_SECONDS)
+        with anyio.move_on_after(_LAST_SECONDS):
+            await self.lifespan.shutdown()
 
     async def _drain(self) -> None:
         logger.info("ending: requests are taken for %g s more", self._drain_seconds)
         await anyio.sleep(self._drain_seconds)
         self.should_exit = True
+
+
+class BrokenOff:
+    """ASGI middleware: a call that the end of the process breaks off is answered, and is no error of the application.
+
+    Args:
+        app: the application.
+        lifecycle: says whether the process is about to end.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        begun = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or not self._lifecycle.draining:
+                raise
+            if not begun:
+                document = {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": _BROKEN_OFF}}
+                headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+                await send({"type": "http.response.start", "status": 503, "headers": headers})
+                await send({"type": "http.response.body", "body": json.dumps(document).encode()})
+            else:
+                await send({"type": "http.response.body", "body": b""})
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import json
+from typing import Any, Final, get_args
 
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from pydantic import ValidationError
@@ -11,39 +12,115 @@ from pydantic_core import ErrorDetails
 from extend_mcp.tools.args import Example
 from extend_mcp.views.untrusted import clean, cut
 
-_MOST_PROBLEMS = 5
+_MOST_PROBLEMS: Final = 5
+_MOST_CHARS: Final = 620
+"""Of the whole text: under 300 tokens however it is counted."""
+
+_RULES: Final = {
+    "missing": "is required",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be an object",
+    "int_parsing": "must be a valid integer",
+    "int_parsing_size": "must be a smaller integer",
+    "list_type": "must be a list",
+    "model_attributes_type": "must be an object",
+    "model_type": "must be an object",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "string_unicode": "must be valid Unicode text",
+    "too_long": "must have at most {max_length} items",
+    "too_short": "must have at least {min_length} item(s)",
+}
+"""By pydantic's name of the fault, where its own words speak of Python; filled in from the fault's context."""
+
+_SAMPLES: Final[dict[str, Any]] = {"string": "some text", "boolean": True, "object": {}, "number": 1.5}
 
 
 def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError) -> str:
-    """Explain wrong arguments: field, rule and an example, one line each, at most five."""
-    problems = error.errors(include_url=False, include_context=True)
-    lines = [_explain(metadata, problem) for problem in problems[:_MOST_PROBLEMS]]
-    if len(problems) > _MOST_PROBLEMS:
-        lines.append(f"and {len(problems) - _MOST_PROBLEMS} more")
-    return "\n".join([f"{tool}: wrong arguments; nothing was sent.", *(f"- {line}" for line in lines)])
+    """Explain wrong arguments: field, rule and an example, one line each, at most five. No value is repeated."""
+    # The values are not even read: one may be a secret.
+    problems = error.errors(include_url=False, include_input=False)
+    properties: dict[str, Any] = metadata.arg_model.model_json_schema()["properties"]
+    text = f"{tool}: wrong arguments; nothing was sent."
+    names = ""
+    if any(_is_unknown(problem) for problem in problems):
+        names = f"\nIts arguments: {cut(', '.join(properties), 240)}"
+    shown = 0
+    for problem in problems[:_MOST_PROBLEMS]:
+        line = f"\n- {_explain(metadata, properties, problem)}"
+        if shown and len(text) + len(line) + len(names) > _MOST_CHARS:
+            break
+        text += line
+        shown += 1
+    if len(problems) > shown:
+        text += f"\nand {len(problems) - shown} more"
+    return text + names
 
 
-def _explain(metadata: FuncMetadata, problem: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in problem["loc"][:1]) or "arguments"
-    shown = cut(clean(path), 60)
-    if problem["type"] == "extra_forbidden":
-        return f"{shown}: not an argument of this tool. It has: {', '.join(metadata.arg_model.model_fields)}"
-    known = metadata.arg_model.model_fields.get(path)
-    example = next((mark.value for mark in _marks(known) if isinstance(mark, Example)), None) if known else None
-    if example is None:
-        return f"{shown}: {_rule(problem)}"
-    written = example if example[0] in "{0123456789" else f'"{example}"'
-    return f"{shown}: {_rule(problem)}. Example: {path}={written}"
+def _is_unknown(problem: ErrorDetails) -> bool:
+    return problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1
 
 
-def _marks(known: Any) -> list[Any]:
-    # In an optional argument the marks stand inside the union's member.
-    inner = [mark for part in get_args(known.annotation) for mark in getattr(part, "__metadata__", ())]
-    return [*known.metadata, *inner]
+def _explain(metadata: FuncMetadata, properties: dict[str, Any], problem: ErrorDetails) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "arguments"
+    where = cut(clean(name + "".join(_within(part) for part in problem["loc"][1:])), 40)
+    if _is_unknown(problem):
+        return f"{where}: not an argument of this tool"
+    rule = f"{where}: {_rule(problem)}"
+    schema = properties.get(name)
+    if schema is None:
+        return rule
+    return f"{rule}. Example: {name}={_example(metadata.arg_model.model_fields[name], schema)}"
+
+
+def _within(part: int | str) -> str:
+    return f"[{part}]" if isinstance(part, int) else f".{part}"
+
+
+def _example(known: Any, schema: dict[str, Any]) -> str:
+    """A good value as it stands in JSON: the one that the argument's type brings, else one made from its schema."""
+    kinds = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    given = _marked([*known.metadata, known.annotation])
+    if given is None:
+        return json.dumps(_sample(kinds[0], known.annotation))
+    if all(each.get("type", "string") == "string" for each in kinds):
+        return json.dumps(given)
+    return given if _is_json(given) else json.dumps(given)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _sample(schema: dict[str, Any], annotation: Any) -> Any:
+    kind = schema.get("type", "string")
+    if kind == "array":
+        return [_marked(_parts(annotation, depth=3)) or _sample(schema.get("items", {}), str)]
+    return next(iter(schema.get("enum", [])), _SAMPLES.get(kind, schema.get("minimum", 1)))
+
+
+def _marked(marks: list[Any]) -> str | None:
+    """The first example among marks, or in an optional argument among those of the union's member."""
+    inner = [each for mark in marks for part in get_args(mark) for each in getattr(part, "__metadata__", ())]
+    return next((mark.value for mark in (*marks, *inner) if isinstance(mark, Example)), None)
+
+
+def _parts(annotation: Any, depth: int) -> list[Any]:
+    """What an annotation is put together of, marks included, down to the items of an optional list."""
+    inner = [*get_args(annotation), *getattr(annotation, "__metadata__", ())]
+    return [*inner, *(each for part in inner for each in _parts(part, depth - 1))] if depth else inner
 
 
 def _rule(problem: ErrorDetails) -> str:
-    if problem["type"] == "missing":
-        return "is required"
+    if problem["type"] == "extra_forbidden":
+        return "is no field that is known here"
+    words = _RULES.get(problem["type"])
+    if words is not None:
+        return words.format(**problem.get("ctx", {}))
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return cut(message, 240)
+    return cut(message.replace("String should match pattern", "must match"), 240)

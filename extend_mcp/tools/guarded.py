@@ -124,8 +124,6 @@ def digest(value: Any) -> str:
 async def _send(action: Action, limit: int) -> ActionView:
     try:
         done = await action.send()
-    except NotFoundError:
-        return _gone(action, sent=True)
     except ExtendError as error:
         if error.effect == "none":
             raise
@@ -162,10 +160,9 @@ def _changed(action: Action, plan: Plan, limit: int) -> ActionView:
     )
 
 
-def _gone(action: Action, *, sent: bool = False) -> ActionView:
+def _gone(action: Action) -> ActionView:
     return action_view(
         "not_found",
         "There is no such object for this API key: wrong id, workspace or region, or deleted already.",
         target=action.target,
-        sent=sent,
     )

@@ -1,4 +1,4 @@
-"""One call, seen from everywhere: log lines, spans and audit line carry one id, and its requests to Extend are below."""
+"""One call, seen from everywhere: log lines, spans and audit line carry one id, and its requests are below."""
 
 from __future__ import annotations
 

@@ -1,0 +1,140 @@
+"""The same faults through real tools: what a model reads names what happened, whether anything changed, what is next.
+
+Each tool's write meets the fault; what it reads before or after is answered well, unless nobody answers at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from extend_mcp.api.transport import BufferTransport
+from extend_mcp.tools.toolsets import TOOLSETS
+from tests.faults.calls import Kind
+from tests.faults.clock import LeapingLoop
+from tests.faults.rules import ATTEMPTS, SMALL, Cell, Fault, expected, faults
+from tests.faults.wire import KEY, faulty, unreachable
+from tests.harness import Box, Person, serving, text_of
+
+pytestmark = pytest.mark.thorough
+
+SCENARIO = "empty"
+SAME = {
+    "400": ("422", "error as a wrapped text (400)", "HTML error (400)"),
+    "429, Retry-After: 2": ("429, Retry-After: a date 5 s ahead", "429, Retry-After: 90"),
+    "500": ("502", "503", "504"),
+    "reset before the headers": ("reset in the body", "body shorter than announced"),
+    "truncated JSON": ("HTML instead of JSON", "empty body", "truncated gzip"),
+    "body above 64 MB": ("gzip bomb",),
+    "wrong content type, JSON inside": ("60 MB run",),
+}
+"""Faults that the client makes the same kind of error of as the first, as test_matrix.py proves."""
+
+CHOSEN = [fault for fault in faults() if not any(fault.name in others for others in SAME.values())]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool to call.
+
+    Attributes:
+        name: of the tool.
+        kind: of the one call that meets the fault.
+        arguments: that work.
+        path: where that call goes.
+        guarded: whether a person is asked first.
+    """
+
+    name: str
+    kind: Kind
+    arguments: dict[str, Any]
+    path: str
+    guarded: bool = False
+
+
+_RUN = "/workflow_runs"
+TOOLS = [
+    Tool("get_workflow_run", "read", {"run_id": "workflow_run_1"}, f"{_RUN}/workflow_run_1"),
+    Tool("update_workflow_run", "write", {"run_id": "workflow_run_1", "name": "n"}, f"{_RUN}/workflow_run_1"),
+    Tool("run_workflow", "create", {"workflow": "workflow_1abcdefghij", "text": "t"}, _RUN),
+    Tool(
+        "run_workflow_batch", "create", {"workflow": "workflow_1abcdefghij", "inputs": [{"text": "t"}]}, f"{_RUN}/batch"
+    ),
+    Tool("create_workflow", "create", {"name": "n"}, "/workflows"),
+    Tool("upload_file", "create", {"text": "t"}, "/files/upload"),
+    Tool(
+        "create_webhook_endpoint", "create", {"url": "https://hooks.test/a", "name": "n", "events": []},
+        "/webhook_endpoints", guarded=True,
+    ),
+    Tool("delete_file", "write", {"file_id": "file_1"}, "/files/file_1", guarded=True),
+]  # fmt: skip
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Time-outs take no time here: see clock.py."""
+    return "asyncio", {"loop_factory": LeapingLoop}
+
+
+@pytest.fixture(autouse=True)
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit that the bodies of the rules are made for."""
+    defaults = BufferTransport.__init__.__kwdefaults__
+    assert defaults
+    monkeypatch.setitem(defaults, "max_bytes", SMALL)
+
+
+@pytest.fixture
+def nowhere() -> Iterator[dict[str, str]]:
+    with unreachable() as urls:
+        yield urls
+
+
+def _cells() -> list[Any]:
+    return [pytest.param(tool, fault, id=f"{tool.name}: {fault.name}") for tool in TOOLS for fault in CHOSEN]
+
+
+@pytest.mark.parametrize(("tool", "fault"), _cells())
+async def test_a_model_reads_what_happened_what_changed_and_what_is_next(
+    box: Box, nowhere: dict[str, str], tool: Tool, fault: Fault
+) -> None:
+    cell = expected(fault, tool.kind)
+    async with faulty() as server:
+        server.wire = fault.wire
+        if tool.kind != "read":
+            server.strikes = frozenset({"POST", "DELETE"})
+        behind = Box({"server": server.url, **nowhere}[fault.wire.where], box.sandbox)
+        async with serving(behind, key=KEY, person=Person(), toolsets=tuple(TOOLSETS)) as client:
+            result = await client.call_tool(tool.name, tool.arguments)
+    text = text_of(result)
+    if cell.error is None:
+        assert not result.is_error
+        return
+    assert result.is_error == (cell.changed != "unclear"), text
+    assert KEY not in text
+    check_text(text, cell, tool.kind)
+    struck = [path for verb, path in server.seen if path == tool.path and (verb == "GET") == (tool.kind == "read")]
+    assert len(struck) == cell.requests <= (ATTEMPTS if tool.kind == "read" else 1)
+
+
+def check_text(text: str, cell: Cell, kind: Kind) -> None:
+    assert cell.says in text
+    if cell.changed != "unclear":
+        assert cell.advice in text
+        assert ("Nothing was changed." in text) == (kind != "read"), text
+        return
+    assert "Nothing was changed" not in text
+    assert text.startswith(("unknown: No clear answer came", "Unclear: ")), text
+    assert "look" in text.lower(), text
+    assert "not resent" in text or "not sent again" in text or "Repeating the change does no harm" in text, text
+
+
+def test_what_is_left_out_is_the_same_kind_of_error_with_the_same_effect() -> None:
+    by_name = {fault.name: fault for fault in faults()}
+    for first, others in SAME.items():
+        kinds = {(by_name[name].error, by_name[name].unclear) for name in (first, *others)}
+        assert len(kinds) == 1, first
+    assert len(CHOSEN) + sum(map(len, SAME.values())) == len(by_name)
