@@ -94,7 +94,7 @@ def _workflow_ids(recent: Recent, typed: str) -> Iterable[str]:
 
 
 def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
-    return (each.name for each in recent.workflows if typed in each.name.casefold())
+    return (each.name for each in recent.workflows if typed in each.name.casefold() and each.name.isprintable())
 
 
 _Finder = Callable[[Recent, str], Iterable[str]]

@@ -22,7 +22,7 @@ from extend_mcp.tools.summarize import GroupBy, summarize
 from extend_mcp.tools.triage import review_queue
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.untrusted import cut_line, plain, quote, word
 from extend_mcp.views.uris import run_uri
 from extend_mcp.views.workflow import diff_lines
 
@@ -186,7 +186,7 @@ async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message
     try:
         text = await run_resource(run_id, ctx)
     except ResourceError as error:
-        return [UserMessage("\n".join([*steps, f"(The run could not be read for this prompt: {plain(error, 300)})"]))]
+        return [UserMessage("\n".join([*steps, _unread("run", str(error))]))]
     contents = TextResourceContents(uri=run_uri(run_id), mime_type="text/plain", text=text)
     attached = EmbeddedResource(
         type="resource", resource=contents, annotations=Annotations(audience=["assistant"], priority=1.0)
@@ -198,9 +198,14 @@ async def _facts(read: Callable[[], Awaitable[str]]) -> str:
     try:
         return await read()
     except ExtendError as error:
-        return f"(The facts could not be read for this prompt: {error_words(error)}. {error.next_step})"
+        return _unread("facts", f"{error_words(error)}. {error.next_step}")
     except Refusal as refusal:
-        return f"(The facts could not be read for this prompt: {refusal})"
+        return _unread("facts", str(refusal))
+
+
+def _unread(what: str, why: str) -> str:
+    # What comes from outside in it is marked already.
+    return cut_line(f"(The {what} could not be read for this prompt: {why})", 1000)
 
 
 async def _summary(ctx: Ctx, since: str, group_by: GroupBy) -> str:
@@ -225,11 +230,11 @@ async def _release(ctx: Ctx, workflow: str) -> str:
     found = await app.api.get_workflow(workflow_id)
     latest = newest(await all_versions(app, workflow_id))
     before = await app.api.get_workflow_version(workflow_id, latest.id) if latest else None
-    against = f"version {plain(latest.version, 40)}, the newest published" if latest else "nothing: none is published"
+    against = f"version {word(latest.version, 40)}, the newest published" if latest else "nothing: none is published"
     faults = find_faults(found.draft_version.steps, deploying=True)[:10]
     lines = [
-        f"Workflow {quote(found.name, 80)} ({plain(workflow_id, 300)}): draft against {against}:",
+        f"Workflow {quote(found.name, 80)} ({word(workflow_id, 300)}): draft against {against}:",
         *diff_lines(before.steps if before else [], found.draft_version.steps)[:60],
-        *(f"FAULT: {plain(fault.path, 160)}: {plain(fault.rule, 300)}" for fault in faults),
+        *(f"FAULT: {word(fault.path, 160)}: {quote(fault.rule, 300)}" for fault in faults),
     ]
     return "\n".join(lines)

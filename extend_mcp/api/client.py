@@ -14,6 +14,6 @@ class ExtendClient(RunCalls, WorkflowCalls, FileCalls, WebhookCalls):
 
     Every method raises an `ExtendError` (see `errors` for the kinds) and no error of httpx. Reads are repeated
     when they fail in passing; a write is sent exactly once: after an error with effect "unknown", look before
-    repeating it. A method that takes an id raises ValueError for one that cannot be part of a path.
+    repeating it. An id that cannot be part of a path is an InvalidRequestError, and nothing is sent.
     Construction: see `Session`.
     """

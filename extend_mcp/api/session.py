@@ -236,10 +236,10 @@ def path_segment(given_id: str) -> str:
     """Make an id one segment of a path, whatever is in it.
 
     Raises:
-        ValueError: The id is empty, or would climb to another path.
+        InvalidRequestError: The id is empty, or would climb to another path; an answer of the API can bring such a one.
     """
     if given_id in {"", ".", ".."}:
-        raise ValueError("an id must not be empty or consist of dots")
+        raise InvalidRequestError("An id must not be empty or consist of dots; nothing was sent.")
     return quote(given_id, safe="")
 
 

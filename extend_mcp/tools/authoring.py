@@ -18,7 +18,7 @@ from extend_mcp.tools.toolsets import AUTHORING
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.action import ActionView, action_view
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.untrusted import plain, quote, word
 from extend_mcp.views.workflow import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults
 
@@ -162,7 +162,7 @@ def _refuse_faults(steps: list[dict[str, Any]] | None, *, deploying: bool = Fals
 
 
 def _words(fault: Fault) -> str:
-    return f"{plain(fault.path, 160)}: {plain(fault.rule, 300)}"
+    return f"{word(fault.path, 160)}: {plain(fault.rule, 300)}"
 
 
 def _differs(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:

@@ -24,6 +24,7 @@ from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.bulk import BulkView, bulk_view
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.sets import set_lines
+from extend_mcp.views.untrusted import word
 
 MARK = "rerunOf"
 """The metadata key that names the run which another one repeats."""
@@ -117,7 +118,7 @@ class _Rerun(BulkAction):
             missing += [walk.missing] if walk.missing else []
             ids = [each.id for each in found if each.status in _REPEATABLE]
             others = [each.status for each in found if each.status not in _REPEATABLE]
-            skipped.update(f"{status}, which is not repeated" for status in others)
+            skipped.update(f"{word(status)}, which is not repeated" for status in others)
         details = await read_details(app, deadline, ids, _without_steps)
         for error in details.failed.values():
             skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
@@ -126,7 +127,7 @@ class _Rerun(BulkAction):
         good = []
         for run in sorted(details.found.values(), key=lambda run: (run.initial_run_at or app.clock.now(), run.id)):
             if run.status not in _REPEATABLE:
-                skipped[f"{run.status}, which is not repeated"] += 1
+                skipped[f"{word(run.status)}, which is not repeated"] += 1
             elif not run.files or not all(file.id for file in run.files) or not run.workflow.id:
                 skipped["without a known file or workflow"] += 1
             else:

@@ -17,6 +17,7 @@ from extend_mcp.tools.base import READ_ONLY, Refusal
 from extend_mcp.tools.find import RunQuery, read_query
 from extend_mcp.tools.gather import Deadline, Walk, collect, read_details
 from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.cancel import status_words
 from extend_mcp.views.compare import ComparisonView, comparison_view
 from extend_mcp.views.progress import review_cause
 from extend_mcp.views.triage import FailureView, ReviewQueueView, failure_view, review_queue_view
@@ -31,7 +32,9 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     run = await app.api.get_workflow_run(run_id)
     failures = failures_of(run)
     if not failures:
-        raise Refusal(f"The run is {run.status}, and nothing in it failed. get_workflow_run({run_id}) shows it.")
+        raise Refusal(
+            f"The run is {status_words(run.status)}, and nothing in it failed. get_workflow_run({run_id}) shows it."
+        )
     cause = failures[0]
     deadline = Deadline(ctx, app)
     query = await read_query(app, {"created_since": created_since, "status": "FAILED"})

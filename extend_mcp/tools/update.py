@@ -19,7 +19,7 @@ from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.action import ActionView, action_view
 from extend_mcp.views.change import loss_lines, metadata_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import quote, word
 
 
 @RUNS.tool(title="Change a workflow run", annotations=UPDATES)
@@ -86,6 +86,6 @@ async def delete_workflow_run(
             run = await app.api.get_workflow_run(run_id)
         except NotFoundError:
             return "A second look does not find it: it is deleted."
-        return f"A second look still sees it, {run.status}."
+        return f"A second look still sees it, {word(run.status)}."
 
     return await act(ctx, Action("delete_workflow_run", run_id, read, send, look), confirmation_token)

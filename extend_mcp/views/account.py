@@ -5,7 +5,7 @@ from __future__ import annotations
 from extend_mcp import __version__
 from extend_mcp.callers import Caller
 from extend_mcp.settings import Settings
-from extend_mcp.views.untrusted import plain, shown_url
+from extend_mcp.views.untrusted import shown_url, word
 
 _CONFIRMATION = {
     "ask": "a person is asked; where the client cannot ask, a sealed token and a second call",
@@ -22,8 +22,8 @@ def account_text(settings: Settings, caller: Caller) -> str:
     lines = [
         f"extend-mcp {__version__}",
         f"Extend API: {where}",
-        f"Caller: {plain(caller.principal, 120)}",
-        f"Workspace: {plain(account.workspace_id, 120) if account.workspace_id else 'as the API key says'}",
+        f"Caller: {word(caller.principal, 120)}",
+        f"Workspace: {word(account.workspace_id, 120) if account.workspace_id else 'as the API key says'}",
         f"API key: {'set' if account.api_key else 'not set (EXTEND_API_KEY)'}",
         f"Toolsets: {', '.join(settings.toolsets)}; {writes}",
         f"Scopes: {'all' if caller.scopes is None else ', '.join(sorted(caller.scopes)) or 'none'}",

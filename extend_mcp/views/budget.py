@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from extend_mcp.views.untrusted import is_open
+
 
 @dataclass(frozen=True)
 class TextPage:
@@ -73,4 +75,6 @@ def _pieces(line: str, size: int) -> list[str]:
         return [line]
     # A continuation of outside text keeps its mark, or its middle could pass for ours.
     width = size - 2
-    return [line[:width]] + [f"| {line[at : at + width]}" for at in range(width, len(line), width)]
+    first = line[:width]
+    rest = [f"| {line[at : at + width]}" for at in range(width, len(line), width)]
+    return [f"{first}»" if is_open(first) else first, *rest]

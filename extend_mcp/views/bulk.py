@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, clean, plain
+from extend_mcp.views.untrusted import NOTE, cut_line, plain, word
 
 BulkOutcome = Literal["confirmation_required", "declined", "done", "partial", "nothing_to_do", "refused", "busy"]
 
@@ -93,12 +93,22 @@ def bulk_view(
 
 
 def bulk_result(run_id: str, outcome: str, status: str = "", note: str = "") -> BulkResult:
-    """A run's result, outside text made plain."""
+    """A run's result.
+
+    Args:
+        run_id: the run.
+        outcome: what became of it, in our words.
+        status: its status, as the API gave it.
+        note: a line of ours, text from outside in it marked.
+    """
     return BulkResult(
-        run_id=plain(run_id, 300), outcome=outcome, status=plain(status, 60) or None, note=clean(note)[:300] or None
+        run_id=plain(run_id, 300),
+        outcome=outcome,
+        status=plain(status, 60) or None,
+        note=cut_line(note, 500) or None,
     )
 
 
 def _line(result: BulkResult) -> str:
-    status = f" · {result.status}" if result.status else ""
-    return f"{result.run_id} · {result.outcome}{status}{f' · {result.note}' if result.note else ''}"
+    status = f" · {word(result.status)}" if result.status else ""
+    return f"{word(result.run_id, 300)} · {result.outcome}{status}{f' · {result.note}' if result.note else ''}"

@@ -11,7 +11,7 @@ from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.progress import credits_of, steps_done, steps_to_do
-from extend_mcp.views.untrusted import NOTE, clean, plain, quote
+from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
 CancelOutcome = Literal[
     "cancelled",
@@ -78,9 +78,9 @@ def plan_lines(plan: CancelPlan) -> list[str]:
     """The plan in words, for a person and for a model."""
     used = f", {plan.credits_used:g} credits used so far" if plan.credits_used is not None else ""
     lines = [
-        f"Cancel workflow run {plan.run_id}?",
+        f"Cancel workflow run {word(plan.run_id, 300)}?",
         f"Workflow: {quote(plan.workflow)}, file: {quote(plan.file)}",
-        f"Status: {plan.status}, created {plan.age} ago",
+        f"Status: {status_words(plan.status)}, created {plan.age} ago",
         f"Steps: {plan.steps_done} done, {plan.steps_still_to_do} known still to do{used}",
     ]
     if plan.reason:
@@ -114,4 +114,4 @@ def cancel_view(outcome: CancelOutcome, run_id: str, message: str, **known: Any)
 
 def status_words(status: str) -> str:
     """A status for use inside a sentence."""
-    return clean(status)[:40] or "unknown"
+    return word(status, 40) or "unknown"

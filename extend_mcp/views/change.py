@@ -8,7 +8,7 @@ from typing import Any
 
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.views.progress import age_line, credits_of, steps_done
-from extend_mcp.views.untrusted import clean, plain, quote
+from extend_mcp.views.untrusted import quote, word
 
 
 def metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -32,9 +32,9 @@ def loss_lines(run: WorkflowRun, now: datetime) -> list[str]:
     more = f" and {len(run.files) - 3} more" if len(run.files) > 3 else ""
     spent = credits_of(run)
     lines = [
-        f"Delete workflow run {plain(run.id, 300)} for good?",
+        f"Delete workflow run {word(run.id, 300)} for good?",
         f"Workflow: {quote(run.workflow.name, 80)}, file: {files or 'none'}{more}",
-        f"Status: {clean(run.status)[:40]}, {age_line(run, now)}".rstrip(", "),
+        f"Status: {word(run.status, 40)}, {age_line(run, now)}".rstrip(", "),
         f"Lost for good: the results of {steps_done(run)} finished steps, metadata "
         f"({len(run.metadata)} keys) and the run's history"
         + (f"; {spent:g} credits were spent on it" if spent is not None else ""),

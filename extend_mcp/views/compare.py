@@ -14,7 +14,7 @@ from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
 from extend_mcp.views.progress import credits_of, duration_seconds
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
-from extend_mcp.views.untrusted import NOTE, plain, quote
+from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
 _MOST_CHARS = 80
 
@@ -64,7 +64,7 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
         extracted=fields,
         same_fields=same,
     )
-    head = [f"{view.first} -> {view.second}, both of {quote(one.workflow.name, 60)}.", NOTE]
+    head = [f"{word(one.id, 300)} -> {word(other.id, 300)}, both of {quote(one.workflow.name, 60)}.", NOTE]
     lines = [*(_line(pair) for pair in runs), "Steps:", *(_line(pair) for pair in steps)]
     lines += [] if steps else ["no difference"]
     lines += [f"Extracted fields ({same:,} alike):", *(_line(pair) for pair in fields)]

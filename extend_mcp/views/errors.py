@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.views.untrusted import clean, quote
+from extend_mcp.views.untrusted import quote, word
 
 
 def error_words(error: ExtendError) -> str:
@@ -17,6 +17,6 @@ def error_words(error: ExtendError) -> str:
     """
     if error.status is None:
         return error.message.removesuffix(".")
-    code = f" {clean(error.code)}" if error.code else ""
-    request = f" (request {clean(error.request_id)})" if error.request_id else ""
+    code = f" {word(error.code, 100)}" if error.code else ""
+    request = f" (request {word(error.request_id, 100)})" if error.request_id else ""
     return f"Extend answered {error.status}{code}: {quote(error.message, 300)}{request}"

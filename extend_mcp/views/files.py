@@ -12,7 +12,7 @@ from extend_mcp.views.base import View
 from extend_mcp.views.budget import paginate
 from extend_mcp.views.listing import ListingView, listing, moment
 from extend_mcp.views.tree import tree_lines
-from extend_mcp.views.untrusted import NOTE, plain, quote
+from extend_mcp.views.untrusted import NOTE, download_link, plain, quote, word
 
 
 class FileRow(BaseModel):
@@ -56,7 +56,7 @@ def file_list_view(files: list[FileSummary], *, token_after: Callable[[int], str
         ),
         [_row(file) for file in files],
         lambda row: (
-            f"{row.file_id} | {quote(row.name, 80)} | {row.type or '?'} | "
+            f"{word(row.file_id, 300)} | {quote(row.name, 80)} | {word(row.type or '', 20) or '?'} | "
             f"{'?' if row.pages is None else row.pages} | {moment(row.created_at)}"
         ),
         noun="files",
@@ -83,11 +83,11 @@ def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: 
         parent_file_id=plain(file.parent_file_id, 300) if file.parent_file_id else None,
     )
     if with_url:
-        view.download_url = file.presigned_url.get_secret_value() if file.presigned_url else None
+        view.download_url = download_link(file.presigned_url.get_secret_value()) or None if file.presigned_url else None
         lines.append(
             f"Download (works for 15 minutes, for anyone who has it): {view.download_url}"
             if view.download_url
-            else "Extend gave no download URL."
+            else "Extend gave no usable download URL."
         )
     if with_text:
         text = tree_lines(file.contents) if file.contents else ["It has no parsed text yet: no run has parsed it."]
@@ -103,15 +103,15 @@ def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: 
 def file_lines(file: FileSummary) -> list[str]:
     """A file's facts, a line each."""
     pages = file.metadata.page_count
-    said = [plain(file.type, 20) or "type unknown", f"{pages} pages" if pages is not None else "page count unknown"]
+    said = [word(file.type, 20) or "type unknown", f"{pages} pages" if pages is not None else "page count unknown"]
     lines = [
-        f"File {quote(file.name, 120)} ({plain(file.id, 300)})",
+        f"File {quote(file.name, 120)} ({word(file.id, 300)})",
         f"{', '.join(said)}, created {moment(file.created_at)}",
     ]
     split = file.metadata.parent_split
     if file.parent_file_id:
         part = f", pages {split.start_page}-{split.end_page}" if split else ""
-        lines.append(f"Split from {plain(file.parent_file_id, 300)}{part}")
+        lines.append(f"Split from {word(file.parent_file_id, 300)}{part}")
     return lines
 
 

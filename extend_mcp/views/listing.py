@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from extend_mcp.runs.times import format_instant
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, cut
+from extend_mcp.views.untrusted import NOTE, cut_line
 
 
 class ListingView(View):
@@ -59,7 +59,7 @@ def listing(
     token = token_after(kept)
     some = f"{kept} {noun}" if kept else f"No {noun}"
     head = f"{some}; {'there are more' if token else 'no more follow'}."
-    body = [NOTE, columns, *(cut(each, room) for each in lines[:kept])] if kept else []
+    body = [NOTE, columns, *(cut_line(each, room) for each in lines[:kept])] if kept else []
     tail = [*([note] if note else []), *([f'More: {tool}(page_token="{token}").'] if token else [])]
     return make(rows[:kept], kept, token).with_text("\n".join([head, *body, *tail]))
 

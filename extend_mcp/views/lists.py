@@ -12,7 +12,7 @@ from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, cut, plain, quote
+from extend_mcp.views.untrusted import NOTE, cut_line, plain, quote, word
 
 
 class RunRow(BaseModel):
@@ -69,7 +69,7 @@ def run_list_view(
     if kept < len(rows):
         # At least one, or asking for the next page would never get anywhere.
         kept = max(kept, 1)
-        rows, lines, token = rows[:kept], [cut(line, room) for line in lines[:kept]], token_after(kept)
+        rows, lines, token = rows[:kept], [cut_line(line, room) for line in lines[:kept]], token_after(kept)
         note = f"The page was cut to {kept} runs to keep the answer short."
     body = [NOTE, "id | status | workflow | file | created | took", *lines] if rows else []
     tail = [line for line in (note, _follow(token)) if line]
@@ -112,4 +112,5 @@ def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
 def _line(row: RunRow, width: int) -> str:
     created = f"{format_instant(row.created_at)}" if row.created_at else "?"
     took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
-    return f"{row.run_id} | {row.status} | {quote(row.workflow, width)} | {quote(row.file, width)} | {created} | {took}"
+    head = f"{word(row.run_id, 300)} | {word(row.status) or '?'}"
+    return f"{head} | {quote(row.workflow, width)} | {quote(row.file, width)} | {created} | {took}"

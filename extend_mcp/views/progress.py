@@ -8,7 +8,7 @@ from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.steps import as_object, objects
-from extend_mcp.views.untrusted import clean, quote
+from extend_mcp.views.untrusted import quote, word
 
 
 def steps_done(run: WorkflowRun) -> int:
@@ -33,7 +33,7 @@ def waits_for(run: WorkflowRun) -> str | None:
         return "the cancel to take effect"
     moving = [step for step in run.step_runs if step.status not in STEP_OVER]
     if phase == "active" and moving:
-        return f"step {quote(moving[0].step.name or moving[0].step_type, 60)} ({clean(moving[0].status)[:40]})"
+        return f"step {quote(moving[0].step.name or moving[0].step_type, 60)} ({word(moving[0].status, 40)})"
     return None
 
 

@@ -15,9 +15,10 @@ from extend_mcp.views.progress import age_line, credits_of, duration_seconds, st
 from extend_mcp.views.step_result import Detail, StepResult, step_result
 from extend_mcp.views.steps import step_digest
 from extend_mcp.views.tree import tree_lines
-from extend_mcp.views.untrusted import NOTE, clean, plain, quote
+from extend_mcp.views.untrusted import NOTE, cut_line, extend_link, plain, quote, word
 
 _STEPS_IN_FIELDS = 50
+_NO_REASON = "no reason given"
 
 
 class FileFacts(BaseModel):
@@ -131,7 +132,7 @@ def step_view(
     run: WorkflowRun, step: StepRun, *, detail: Detail, page: int, limit: int, field: str | None = None
 ) -> StepResultView:
     """One step's result of ``run``, or the part of it at the path ``field``; arguments as for :func:`run_view`."""
-    of = f"Run {plain(run.id, 300)} · {plain(run.status, 60) or 'unknown'}"
+    of = f"Run {word(run.id, 300)} · {word(run.status) or 'unknown'}"
     result, text = step_result(step, detail=detail, page=page, limit=limit - len(of) - 1, field=field)
     return StepResultView(
         run_id=plain(run.id, 300),
@@ -173,29 +174,29 @@ def _facts(run: WorkflowRun, now: datetime) -> RunView:
         reviewed_by=plain(run.reviewed_by_user) if run.reviewed_by_user else None,
         rejection_note=plain(run.rejection_note, 400) if run.rejection_note else None,
         credits=credits_of(run),
-        dashboard_url=plain(run.dashboard_url, 400) if run.dashboard_url else None,
+        dashboard_url=extend_link(run.dashboard_url) or None,
     )
 
 
 def _head(run: WorkflowRun, facts: RunView, now: datetime) -> list[str]:
-    lines = [f"Run {facts.run_id} · {facts.status}: {facts.meaning}"]
+    lines = [f"Run {word(run.id, 300)} · {word(run.status) or 'unknown'}: {facts.meaning}"]
     version_name = f" {quote(run.workflow_version.name, 60)}" if run.workflow_version.name else ""
     lines.append(
-        f"Workflow: {quote(run.workflow.name, 80)} ({facts.workflow_id}), version {facts.version or '?'}{version_name}"
+        f"Workflow: {quote(run.workflow.name, 80)} ({word(run.workflow.id, 300)}), "
+        f"version {word(run.workflow_version.version) or '?'}{version_name}"
     )
     if run.files:
         more = f" and {len(run.files) - 2} more" if len(run.files) > 2 else ""
         lines.append(f"File: {', '.join(_file_words(file) for file in run.files[:2])}{more}")
-    if facts.batch_id:
-        lines.append(f"Batch: {facts.batch_id}")
+    if run.batch_id:
+        lines.append(f"Batch: {word(run.batch_id, 300)}")
     if age := age_line(run, now):
         lines.append(age[0].upper() + age[1:])
     for failure in (facts.failures or [])[:3]:
         where = f" in step {quote(failure.step, 60)}" if failure.step else ""
-        lines.append(
-            f"Failed{where}: {failure.reason} {quote(failure.message, 160) if failure.message else ''}".rstrip()
-            + (f"; {failure.retry}" if failure.retry else "")
-        )
+        told = f" {quote(failure.message, 160)}" if failure.message else ""
+        advice = f"; {failure.retry}" if failure.retry else ""
+        lines.append(f"Failed{where}: {_reason_words(failure.reason)}{told}{advice}")
     if facts.waits_for:
         lines.append(f"Waits for: {facts.waits_for}")
     if run.rejection_note:
@@ -205,8 +206,12 @@ def _head(run: WorkflowRun, facts: RunView, now: datetime) -> list[str]:
     if facts.credits is not None:
         lines.append(f"Credits: {facts.credits:g}")
     if facts.dashboard_url:
-        lines.append(f"Dashboard: {facts.dashboard_url[:200]}")
+        lines.append(f"Dashboard: {facts.dashboard_url}")
     return lines
+
+
+def _reason_words(reason: str) -> str:
+    return reason if reason == _NO_REASON else word(reason)
 
 
 def _step_lines(run: WorkflowRun, room: int) -> tuple[list[str], int]:
@@ -223,16 +228,10 @@ def _step_lines(run: WorkflowRun, room: int) -> tuple[list[str], int]:
 
 def step_line(number: int, step: StepRun) -> str:
     """One step in one line of at most 180 characters: number, name, type, status and what it found."""
-    called = f"{quote(step.step.name or '?', 40)} {clean(step.step_type)[:30] or '?'}"
+    called = f"{quote(step.step.name or '?', 40)} {word(step.step_type, 30) or '?'}"
     digest = step_digest(step)
-    line = f"{number}. {called} · {clean(step.status)[:20] or '?'}" + (f" · {digest}" if digest else "")
-    return (
-        line
-        if len(line) <= 179
-        else f"{line[:176]}…»"
-        if line[:176].count("«") > line[:176].count("»")
-        else f"{line[:178]}…"
-    )
+    line = f"{number}. {called} · {word(step.status, 20) or '?'}" + (f" · {digest}" if digest else "")
+    return cut_line(line, 179)
 
 
 def _tail(run: WorkflowRun) -> list[str]:
@@ -244,7 +243,7 @@ def _tail(run: WorkflowRun) -> list[str]:
 def _full(run: WorkflowRun) -> list[str]:
     lines: list[str] = []
     if len(run.files) > 2:
-        lines += ["Files:", *(f" {clean(file.id)[:300]} {_file_words(file)}" for file in run.files)]
+        lines += ["Files:", *(f" {word(file.id, 300)} {_file_words(file)}" for file in run.files)]
     if run.metadata:
         lines += ["Metadata:", *tree_lines(run.metadata, 1)]
     if run.usage and run.usage.breakdown:
@@ -254,7 +253,7 @@ def _full(run: WorkflowRun) -> list[str]:
     for number, step in enumerate(run.step_runs, 1):
         lines += [
             step_line(number, step),
-            f"   {clean(step.id)[:300]} · {', '.join(_file_words(f) for f in step.files[:3])}".rstrip(" ·"),
+            f"   {word(step.id, 300)} · {', '.join(_file_words(f) for f in step.files[:3])}".rstrip(" ·"),
         ]
     extra = {name: value for name, value in (run.model_extra or {}).items() if name != "object"}
     if extra:
@@ -264,7 +263,7 @@ def _full(run: WorkflowRun) -> list[str]:
 
 def _file_words(file: FileSummary) -> str:
     pages = file.metadata.page_count
-    said = [clean(file.type or "")[:20], f"{pages} page{'' if pages == 1 else 's'}" if pages is not None else ""]
+    said = [word(file.type, 20), f"{pages} page{'' if pages == 1 else 's'}" if pages is not None else ""]
     known = ", ".join(part for part in said if part)
     return f"{quote(file.name or file.id, 100)}{f' ({known})' if known else ''}"
 
@@ -287,7 +286,7 @@ def _failures(run: WorkflowRun) -> list[FailureFacts]:
 def _failure_facts(failure: Failure, *, is_cause: bool) -> FailureFacts:
     return FailureFacts(
         step=plain(failure.where, 80) or None,
-        reason=plain(failure.reason, 60) or "no reason given",
+        reason=plain(failure.reason, 60) or _NO_REASON,
         message=plain(failure.message, 300),
         retry=retry_advice(failure.reason) if is_cause else None,
     )

@@ -9,6 +9,7 @@ from extend_mcp.api.models import StepRun
 from extend_mcp.runs.failures import child_run
 from extend_mcp.views.steps import as_object, extracted_fields
 from extend_mcp.views.tree import tree_lines
+from extend_mcp.views.untrusted import field_path
 
 _PART = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 _MOST_NAMES = 12
@@ -38,7 +39,7 @@ def select_lines(step: StepRun, path: str) -> list[str]:
     found = [value for root in roots if (value := _follow(root, parts)) is not _MISSING]
     if not parts or not found:
         raise NoSuchPartError(_names(roots))
-    lines = [f"{path}:", *tree_lines(found[0], 1)]
+    lines = [f"{field_path(path)}:", *tree_lines(found[0], 1)]
     facts = {
         name: item
         for name, _, item in extracted_fields(output.get("value"), output.get("metadata"))

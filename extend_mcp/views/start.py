@@ -6,7 +6,7 @@ from typing import Literal
 
 from extend_mcp.api.models import BatchStarted, WorkflowRun, WorkflowRunSummary
 from extend_mcp.views.base import View
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.untrusted import extend_link, plain, quote, word
 
 
 class RunStartedView(View):
@@ -24,15 +24,15 @@ class RunStartedView(View):
 
 def run_started_view(run: WorkflowRun) -> RunStartedView:
     """Say that ``run`` was created."""
-    message = f"Started run {plain(run.id, 300)} of {quote(run.workflow.name, 80)}, status {plain(run.status, 40)}."
+    message = f"Started run {word(run.id, 300)} of {quote(run.workflow.name, 80)}, status {word(run.status, 40)}."
     return RunStartedView(
         outcome="started",
         run_id=plain(run.id, 300),
         status=plain(run.status, 40),
         workflow=plain(run.workflow.name, 80),
-        dashboard_url=plain(run.dashboard_url, 400) if run.dashboard_url else None,
+        dashboard_url=extend_link(run.dashboard_url) or None,
         message=message,
-    ).with_text(f'{message}\nFollow it with wait_for_run(["{plain(run.id, 300)}"]).')
+    ).with_text(f'{message}\nFollow it with wait_for_run(["{word(run.id, 300)}"]).')
 
 
 def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> RunStartedView:
@@ -50,13 +50,17 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
     if found is None:
         lines.append('Looking for it failed too. Use list_runs(created_since="10m") before starting it again.')
     elif ids:
-        lines.append(f"Created since the request, so possibly this one: {', '.join(ids)}. Check with get_workflow_run.")
+        lines.append(f"Created since the request, so possibly this one: {_words(ids)}. Check with get_workflow_run.")
     else:
         lines.append(
             "No run of this workflow was created since the request, so far. Look again with list_runs before retrying."
         )
     text = "\n".join(lines)
     return RunStartedView(outcome="unknown", message=lines[0], candidates=ids).with_text(text)
+
+
+def _words(ids: list[str]) -> str:
+    return ", ".join(word(each, 300) for each in ids)
 
 
 class BatchStartedView(View):
@@ -71,9 +75,11 @@ class BatchStartedView(View):
 
 def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
     """Say that a batch of ``count`` runs was created, and how to follow it."""
-    batch_id = plain(batch.batch_id, 300)
+    batch_id = word(batch.batch_id, 300)
     message = f"Started batch {batch_id} of {count} run{'' if count == 1 else 's'}."
-    return BatchStartedView(outcome="started", batch_id=batch_id, runs=count, message=message).with_text(
+    return BatchStartedView(
+        outcome="started", batch_id=plain(batch.batch_id, 300), runs=count, message=message
+    ).with_text(
         f'{message}\nFollow it with wait_for_run(batch="{batch_id}"); list_runs(batch="{batch_id}") lists its runs.'
     )
 
@@ -83,7 +89,7 @@ def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
     message = f"Unclear: {problem}. The batch may have been created. It was not sent again."
     ids = list(dict.fromkeys(plain(run.batch_id, 300) for run in found or [] if run.batch_id))
     if ids:
-        look = f"Batches with runs created since, so possibly this one: {', '.join(ids)}. Check with list_runs(batch)."
+        look = f"Batches with runs created since, so possibly this one: {_words(ids)}. Check with list_runs(batch)."
     else:
         look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
     return BatchStartedView(outcome="unknown", message=message, candidates=ids).with_text(f"{message}\n{look}")

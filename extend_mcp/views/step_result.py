@@ -13,7 +13,7 @@ from extend_mcp.views.budget import paginate
 from extend_mcp.views.select import select_lines
 from extend_mcp.views.steps import as_object, confidence, extracted_fields, objects, step_digest
 from extend_mcp.views.tree import tree_lines
-from extend_mcp.views.untrusted import NOTE, clean, plain, quote, quote_lines
+from extend_mcp.views.untrusted import NOTE, field_path, plain, quote, quote_lines, word
 
 Detail = Literal["concise", "full"]
 Json = dict[str, Any]
@@ -54,7 +54,7 @@ def step_result(
         The page as facts and as text; the text names how to get the next page and the full form.
     """
     name = step.step.name or step.step_type
-    head = f"Step {quote(name, 80)} · {clean(step.step_type)[:60]} · {clean(step.status)[:40]}"
+    head = f"Step {quote(name, 80)} · {word(step.step_type) or '?'} · {word(step.status, 40) or '?'}"
     # Room for head, note and the two lines that say how to go on.
     lines = select_lines(step, field) if field else _lines(step, detail)
     shown = paginate(lines, page, max(400, limit - len(head) - len(NOTE) - 220))
@@ -98,7 +98,7 @@ def _parse(result: Json, run: Json) -> list[str]:
     lines: list[str] = []
     for number, chunk in enumerate(objects(as_object(run.get("output")).get("chunks")), 1):
         span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
-        kind, first, last = clean(str(chunk.get("type")))[:20], _number(span.get("start")), _number(span.get("end"))
+        kind, first, last = word(chunk.get("type"), 20), _number(span.get("start")), _number(span.get("end"))
         lines.append(f"Chunk {number} ({kind}, pages {first}-{last}):")
         lines += quote_lines(str(chunk.get("content") or ""))
     return lines
@@ -129,7 +129,7 @@ def _field(path: str, value: Any, facts: Json) -> str:
     cited = sorted({_number(item.get("page")) for item in objects(facts.get("citations"))} - {"?"})
     if cited:
         known.append(f"page {', '.join(cited[:5])}")
-    label = path if path.isascii() and path.isprintable() else quote(path)
+    label = field_path(path)
     return f"{label} = {shown}" + (f"  ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
 
 
@@ -143,7 +143,7 @@ def _classify(result: Json, run: Json) -> list[str]:
 def _split(result: Json, run: Json) -> list[str]:
     return [
         f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}: {quote(split.get('type') or '?', 60)} "
-        f"{quote(split.get('name') or split.get('identifier') or '', 80)} {clean(str(split.get('fileId') or ''))[:80]}"
+        f"{quote(split.get('name') or split.get('identifier') or '', 80)} {word(split.get('fileId') or '', 80)}"
         + (f" {quote(split['observation'], _LONG)}" if split.get("observation") else "")
         for split in objects(as_object(run.get("output")).get("splits"))
     ]
@@ -173,7 +173,7 @@ def _branches(result: Json, run: Json) -> list[str]:
 
 def _verdict(item: Json, rows: str) -> str:
     passed = "passed" if item.get("valid") is True else "FAILED"
-    reason = f" {clean(str(item['failureReason']))[:40]}" if item.get("failureReason") else ""
+    reason = f" {word(item['failureReason'], 40)}" if item.get("failureReason") else ""
     return f"{passed}: {quote(item.get('name') or '?')}{reason}{rows}{_why(item)}"
 
 

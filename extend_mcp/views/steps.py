@@ -12,7 +12,7 @@ from typing import Any
 
 from extend_mcp.api.models import StepRun
 from extend_mcp.runs.failures import child_run, step_failure
-from extend_mcp.views.untrusted import clean, quote
+from extend_mcp.views.untrusted import quote, word
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ def step_digest(step: StepRun) -> str:
     """Say in one line what ``step`` found or why it failed; empty while there is nothing to say."""
     failure = step_failure(step)
     if failure is not None:
-        said = f"{clean(failure.reason)[:60]} " if failure.reason else ""
+        said = f"{word(failure.reason)} " if failure.reason else ""
         return (said + (quote(failure.message, 90) if failure.message else "")).strip()
     if step.result is None:
         return ""
@@ -138,7 +138,7 @@ def _router(result: Json, run: Json) -> str:
 def _external(result: Json, run: Json) -> str:
     response = as_object(result.get("response"))
     names = ", ".join(list(as_object(response.get("data")))[:4])
-    return f"HTTP {clean(str(response.get('status')))[:12]}" + (f", data: {quote(names, 60)}" if names else "")
+    return f"HTTP {word(response.get('status'), 12)}" + (f", data: {quote(names, 60)}" if names else "")
 
 
 def _unknown_digest(result: Json, run: Json) -> str:
@@ -149,7 +149,7 @@ def _broken(items: list[Json], why: Callable[[Json], str]) -> str:
     if not items:
         return ""
     shown = [
-        f"{quote(item.get('name') or '?', 36)}{f' {clean(why(item))[:24]}' if why(item) else ''}" for item in items[:2]
+        f"{quote(item.get('name') or '?', 36)}{f' {word(why(item), 24)}' if why(item) else ''}" for item in items[:2]
     ]
     return f"; not: {', '.join(shown)}" + (f" and {len(items) - 2} more" if len(items) > 2 else "")
 

@@ -13,7 +13,7 @@ from extend_mcp.runs.statistics import Statistics, Tally, buckets, quantile
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, plain, quote
+from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
 _MOST_GROUPS = 25
 _BARS = "▁▂▃▄▅▆▇█"
@@ -116,7 +116,7 @@ def summary_view(
         runs=total.runs,
         complete=not missing,
         missing=list(missing) or None,
-        statuses={status: total.statuses[status] for status in by_urgency(total.statuses)},
+        statuses=_by_status(total),
         duration_p50=_rounded(quantile(total.durations, 0.5)),
         duration_p95=_rounded(quantile(total.durations, 0.95)),
         queue_p50=_rounded(quantile(total.queues, 0.5)),
@@ -159,6 +159,14 @@ def _figures(label: Label, tally: Tally) -> GroupFigures:
     )
 
 
+def _by_status(tally: Tally) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for status in by_urgency(tally.statuses):
+        name = plain(status, 60) or "unknown"
+        counts[name] = counts.get(name, 0) + tally.statuses[status]
+    return counts
+
+
 def _before(before: Before | None) -> WindowBefore | None:
     if before is None:
         return None
@@ -172,7 +180,7 @@ def _before(before: Before | None) -> WindowBefore | None:
 
 
 def _head(view: SummaryView, counted: Statistics, filters: str, before: Before | None, now: datetime) -> list[str]:
-    statuses = ", ".join(f"{count:,} {plain(status, 40)}" for status, count in view.statuses.items())
+    statuses = ", ".join(f"{count:,} {word(status)}" for status, count in view.statuses.items())
     lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
     lines += [f"INCOMPLETE: {each}." for each in view.missing or ()]
     if not view.runs:
@@ -183,7 +191,7 @@ def _head(view: SummaryView, counted: Statistics, filters: str, before: Before |
     )
     for each in view.oldest_waiting:
         age = format_span((now - each.created_at).total_seconds())
-        lines.append(f"Oldest {each.status}: {each.run_id}, created {age} ago.")
+        lines.append(f"Oldest {each.status}: {word(each.run_id, 300)}, created {age} ago.")
     if before is not None:
         lines.append(_compared(counted.total, before))
     return lines + _chart(counted.moments)
@@ -218,7 +226,7 @@ def _bars(counts: Sequence[int]) -> str:
 
 
 def _row(figures: GroupFigures, total: int) -> str:
-    called = f" ({figures.id})" if figures.id else ""
+    called = f" ({word(figures.id, 300)})" if figures.id else ""
     return (
         f"{quote(figures.group, 80)}{called} | {figures.runs:,} | {_share(figures.runs, total)} | {figures.failed:,} | "
         f"{_span(figures.duration_p50)} | {_span(figures.duration_p95)} | {figures.credits:,.10g}"

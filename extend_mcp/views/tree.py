@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from extend_mcp.views.untrusted import quote, quote_lines
+from extend_mcp.views.untrusted import field_path, quote, quote_lines
 
 _DEEPEST = 40
 _WHOLE = 1_000_000
@@ -24,7 +24,7 @@ def tree_lines(value: Any, depth: int = 0) -> list[str]:
     if isinstance(value, dict):
         lines: list[str] = []
         for name, item in value.items():
-            lines += _entry(f"{' ' * depth}{_key(name)}", item, depth)
+            lines += _entry(f"{' ' * depth}{field_path(name)}", item, depth)
         return lines
     if isinstance(value, list):
         lines = []
@@ -46,8 +46,3 @@ def _entry(label: str, value: Any, depth: int) -> list[str]:
             return [f"{label}:", *quote_lines(value)]
         return [f"{label}: {quote(value, _WHOLE)}"]
     return [f"{label}: {json.dumps(value)}"]
-
-
-def _key(name: str) -> str:
-    # Field names can come from a document's schema, so an odd one is outside text too.
-    return name if name.isascii() and name.replace("_", "a").isalnum() else quote(name, 120)

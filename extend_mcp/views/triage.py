@@ -14,7 +14,7 @@ from extend_mcp.runs.statistics import created_at
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, plain, quote
+from extend_mcp.views.untrusted import NOTE, extend_link, plain, quote, word
 
 _MOST_ALIKE = 10
 
@@ -98,21 +98,22 @@ def failure_view(
         next_step=rerun,
     )
     where = f"in step {quote(cause.where, 60)}" if cause.where else "before or outside a step"
+    why = word(cause.reason) or view.reason
     told = f" {quote(cause.message, 200)}" if cause.message else ""
     lines = [
-        f"{view.run_id} of {quote(run.workflow.name, 60)}, {view.status}: failed {where}: {view.reason}{told}.",
+        f"{word(run.id, 300)} of {quote(run.workflow.name, 60)}, {word(run.status, 40)}: failed {where}: {why}{told}.",
         f"{advice[:1].upper()}{advice[1:]}.",
         f"Failed alike ({window}): {len(alike):,} others; of {failed:,} failed runs here {looked_into:,} were read.",
     ]
     if alike:
         since = f", the first created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
         more = f" and {len(alike) - _MOST_ALIKE:,} more" if len(alike) > _MOST_ALIKE else ""
-        lines.append(f"They are{since}: {', '.join(view.alike_run_ids)}{more}.")
+        lines.append(f"They are{since}: {', '.join(word(each, 300) for each in view.alike_run_ids)}{more}.")
     if good:
         age = _age(good, now)
         said = "; ".join(f"{each.of} {quote(each.good, 60)} -> {quote(each.this, 60)}" for each in differences)
         rest = said or "same version, file type and pages" + (f"; {same_file}" if same_file else "")
-        lines.append(f"Last good run before it: {view.last_good_run_id}, created {age} ago. Then -> now: {rest}.")
+        lines.append(f"Last good run before it: {word(good.id, 300)}, created {age} ago. Then -> now: {rest}.")
     else:
         lines.append("No good run of this workflow was found before it.")
     lines += [f"INCOMPLETE: {each}." for each in view.missing or ()]
@@ -194,7 +195,7 @@ def review_queue_view(
             file=plain(run.files[0].name, 100) if run.files else None,
             created_at=created_at(run),
             cause=causes.get(run.id) or None,
-            dashboard_url=plain(run.dashboard_url, 400) or None,
+            dashboard_url=extend_link(run.dashboard_url) or None,
         )
         for run in waiting[:shown]
     ]
@@ -222,7 +223,7 @@ def review_queue_view(
 
 def _review_line(row: ReviewRow, run: WorkflowRunSummary, now: datetime) -> str:
     return (
-        f"{_age(run, now)} | {row.run_id} | {quote(row.workflow, 40)} | {quote(row.file or '?', 60)} | "
+        f"{_age(run, now)} | {word(row.run_id, 300)} | {quote(row.workflow, 40)} | {quote(row.file or '?', 60)} | "
         f"{row.cause or 'not told'} | {row.dashboard_url or '-'}"
     )
 

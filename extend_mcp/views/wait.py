@@ -12,7 +12,7 @@ from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.base import View
 from extend_mcp.views.budget import fit
-from extend_mcp.views.untrusted import NOTE, plain, quote
+from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
 
 class WaitedRun(BaseModel):
@@ -61,7 +61,7 @@ def wait_view(
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
     counts = Counter(run.status for run in ordered)
     over = bool(runs) and all(is_settled(run.status) for run in runs)
-    said = ", ".join(f"{counts[status]} {status}" for status in by_urgency(counts))
+    said = ", ".join(f"{counts[status]} {word(status)}" for status in by_urgency(counts))
     head = f"{'Settled' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."
     step = _next_step(ordered, over, go_on)
     lines = [head]
@@ -93,7 +93,7 @@ def _more(gone: int) -> str:
 def _line(run: WaitedRun) -> str:
     steps = f" · {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
     file = f" · {quote(run.file, 60)}" if run.file else ""
-    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{file}"
+    return f"{word(run.run_id, 300)} · {word(run.status)}: {describe(run.status).meaning}{steps}{file}"
 
 
 def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
@@ -101,11 +101,11 @@ def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
         return f"{go_on} goes on waiting; or tell the user that it still runs."
     bad = next((run for run in runs if run.status in ("FAILED", "REJECTED")), None)
     if bad and len(runs) > 1:
-        return f"get_workflow_run({bad.run_id}) explains the first that went wrong."
+        return f"get_workflow_run({word(bad.run_id, 300)}) explains the first that went wrong."
     if any(run.status == "NEEDS_REVIEW" for run in runs):
         return "A person reviews it in the dashboard; the API cannot."
     if len(runs) == 1:
-        return f"get_step_result({runs[0].run_id}, step) shows what a step found."
+        return f"get_step_result({word(runs[0].run_id, 300)}, step) shows what a step found."
     return "get_workflow_run(run_id) explains one of them."
 
 

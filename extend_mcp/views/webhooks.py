@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.views.listing import ListingView, listing, moment
-from extend_mcp.views.untrusted import clean, plain, quote, shown_url
+from extend_mcp.views.untrusted import plain, quote, shown_url, word
 
 
 class EndpointRow(BaseModel):
@@ -58,7 +58,7 @@ def endpoint_list_view(
             EndpointRow(
                 endpoint_id=plain(each.id, 300),
                 name=plain(each.name, 80),
-                url=shown_url(each.url),
+                url=plain(shown_url(each.url), 400),
                 status=plain(each.status, 40),
                 events=[plain(event, 80) for event in each.enabled_events[:40]],
                 created_at=each.created_at,
@@ -66,8 +66,8 @@ def endpoint_list_view(
             for each in endpoints
         ],
         lambda row: (
-            f"{row.endpoint_id} | {quote(row.name, 60)} | {quote(row.url, 120)} | {row.status} | "
-            f"{', '.join(row.events) or 'none'} | {moment(row.created_at)}"
+            f"{word(row.endpoint_id, 300)} | {quote(row.name, 60)} | {quote(row.url, 120)} | {word(row.status, 40)} | "
+            f"{event_words(row.events)} | {moment(row.created_at)}"
         ),
         noun="webhook endpoints",
         columns="id | name | url | status | global events | created",
@@ -97,7 +97,8 @@ def subscription_list_view(
             for each in subscriptions
         ],
         lambda row: (
-            f"{row.subscription_id} | {row.endpoint_id} | {row.resource} | {', '.join(row.events) or 'none'} | "
+            f"{word(row.subscription_id, 300)} | {word(row.endpoint_id, 300)} | {quote(row.resource, 360)} | "
+            f"{event_words(row.events)} | "
             f"{moment(row.created_at)}"
         ),
         noun="webhook subscriptions",
@@ -111,7 +112,7 @@ def subscription_list_view(
 def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
     """An endpoint's facts, a line each; its headers by name only, since their values may be secrets."""
     lines = [
-        f"Endpoint {quote(endpoint.name, 80)} ({plain(endpoint.id, 300)}), {clean(endpoint.status)[:40]}",
+        f"Endpoint {quote(endpoint.name, 80)} ({word(endpoint.id, 300)}), {word(endpoint.status, 40)}",
         f"Sends to: {quote(shown_url(endpoint.url), 200)}",
         f"Global events: {event_words(endpoint.enabled_events)}",
     ]
@@ -124,12 +125,12 @@ def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
 def subscription_lines(subscription: WebhookSubscription) -> list[str]:
     """A subscription's facts, a line each."""
     return [
-        f"Subscription {plain(subscription.id, 300)} of endpoint {plain(subscription.webhook_endpoint_id, 300)}",
-        f"Resource: {clean(subscription.resource_type)[:40]} {plain(subscription.resource_id, 300)}",
+        f"Subscription {word(subscription.id, 300)} of endpoint {word(subscription.webhook_endpoint_id, 300)}",
+        f"Resource: {word(subscription.resource_type, 40)} {word(subscription.resource_id, 300)}",
         f"Events: {event_words(subscription.enabled_events)}",
     ]
 
 
 def event_words(events: Iterable[str]) -> str:
     """Events by name, or that there are none."""
-    return ", ".join(clean(event)[:80] for event in events) or "none"
+    return ", ".join(word(event, 80) for event in events) or "none"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from extend_mcp.views.steps import as_object, objects
-from extend_mcp.views.untrusted import clean, cut, quote, shown_url
+from extend_mcp.views.untrusted import clean, cut, plain, quote, shown_url, word
 from extend_mcp.workflows.graph import choice, entries, walk
 
 Json = dict[str, Any]
@@ -60,7 +60,7 @@ def _uses(step: Json) -> str:
         if items := objects(config.get(key)):
             return f"{len(items)} {key if len(items) > 1 else _SINGULAR[key]}"
     if request := as_object(config.get("requestOptions")):
-        return f"{clean(str(request.get('method')))[:8]} {quote(shown_url(str(request.get('url') or '')), 80)}"
+        return f"{word(request.get('method'), 8)} {quote(plain(shown_url(str(request.get('url') or ''))), 80)}"
     if "config" not in step and str(step.get("type")) in _NEEDS_CONFIG:
         return "not configured yet"
     return ""
@@ -171,4 +171,4 @@ def _called(step: Json) -> str:
 
 
 def _kind(step: Json) -> str:
-    return clean(str(step.get("type") or "?"))[:40]
+    return word(step.get("type") or "", 40) or "?"

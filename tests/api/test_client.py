@@ -334,7 +334,7 @@ async def test_without_a_key_nothing_is_sent(call: Call, key: str | None) -> Non
 async def test_an_id_that_would_climb_is_refused(run_id: str) -> None:
     async with answering() as server:
         async with client_of(server) as client:
-            with pytest.raises(ValueError, match="an id"):
+            with pytest.raises(InvalidRequestError, match="nothing was sent"):
                 await client.get_workflow_run(run_id)
         assert server.seen == []
 

@@ -16,6 +16,7 @@ from extend_mcp.views.progress import review_cause
 from extend_mcp.views.sets import set_lines
 from extend_mcp.views.summary import Before, Label, summary_view
 from extend_mcp.views.triage import failure_view, review_queue_view
+from extend_mcp.views.untrusted import quote
 from tests.views.test_run import NOW, mutated_runs
 
 DOCUMENTS = st.lists(mutated_runs(), min_size=1, max_size=4)
@@ -98,7 +99,7 @@ def test_a_plan_for_many(documents: list[dict[str, Any]], limit: int) -> None:
     lines = set_lines(runs, {"already over": 3}, now=NOW)
     assert all(line.isprintable() for line in lines)
     assert len("\n".join(lines)) < 4000
-    results = [bulk_result(run.id, "cancelled", run.status, run.rejection_note or "") for run in runs] * 60
+    results = [bulk_result(run.id, "cancelled", run.status, quote(run.rejection_note)) for run in runs] * 60
     fine(bulk_view("done", "All were gone through.", planned=len(results), results=results, limit=limit), limit)
     plan = bulk_view("confirmation_required", "Nothing was sent.", plan=lines, token="t" * 400, limit=limit)
     assert "confirmation_token: ttt" in plan.text

@@ -1,12 +1,29 @@
 from __future__ import annotations
 
+import json
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.views.untrusted import clean, cut, quote, quote_lines
+from extend_mcp.views.budget import paginate
+from extend_mcp.views.untrusted import (
+    clean,
+    cut,
+    cut_line,
+    download_link,
+    extend_link,
+    field_path,
+    is_open,
+    plain,
+    quote,
+    quote_json,
+    quote_lines,
+    shown_url,
+    word,
+)
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
@@ -64,3 +81,117 @@ def test_a_cut_says_how_much_is_gone(text: str, limit: int) -> None:
     if len(text) > limit:
         kept, said = shorter.rsplit("…(+", 1)
         assert len(kept) + int(said.split(" ")[0]) == len(text)
+
+
+ODD = st.text(alphabet=st.sampled_from("«»‹›<>[]!():/`&#;|w. a\u200b\ufe0f\u00a0\ud800\n"), max_size=60)  # noqa: RUF001
+
+
+@given(st.text() | ODD)
+def test_what_is_clean_stays_as_it_is(text: str) -> None:
+    assert clean(clean(text)) == clean(text)
+    kept = clean(text, keep_lines=True)
+    assert clean(kept, keep_lines=True) == kept
+
+
+@given(st.text() | ODD)
+def test_nothing_a_host_would_act_on_survives(text: str) -> None:
+    for cleaned in (clean(text), clean(text, keep_lines=True)):
+        assert not any(part in cleaned for part in ("](", "![", "]:", "``", "«", "»", "<<", ">>"))
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ('<table><tr><td colspan="2">1 < 2</td></tr></table>',) * 2,
+        ("AT&T; a > b, x<5, [1] (2), 12:30, ana@example.com",) * 2,
+        ("<td onclick=x>", "< td onclick=x>"),
+        ("<br>new line", "< br>new line"),
+    ],
+)
+def test_documents_keep_what_harms_nobody(text: str, seen: str) -> None:
+    assert clean(text) == seen
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | ODD, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_quoted_json_is_the_same_value_and_as_harmless_as_text(value: Any) -> None:
+    line = quote_json(value)
+    assert line.startswith("| ")
+    assert json.loads(line[2:]) == value
+    assert line.isprintable()
+    assert not any(part in line for part in ("](", "![", "``", "«", "»", "<<", ">>", "<a", "]:"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *((same, same) for same in ("PROCESSED", "workflow_run.failed", "2", "")),
+        ("PROCESSED. Obey", "«PROCESSED. Obey»"),
+        ("a|b", "«a|b»"),
+        ("x" * 61, f"«{'x' * 59}…»"),
+    ],
+)
+def test_a_word_stands_bare_and_anything_else_is_quoted(text: str, shown: str) -> None:
+    assert word(text) == shown
+
+
+@given(st.text() | ODD)
+def test_a_path_is_bare_only_where_it_cannot_be_read_as_words(text: str) -> None:
+    shown = field_path(text)
+    assert shown.startswith("«") or (shown == text and " " not in text and "](" not in text)
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [
+        ("https://dashboard.extend.ai/workflows/workflow_run_1", True),
+        ("https://dashboard.us2.extend.app/runs/x?tab=steps", True),
+        ("http://dashboard.extend.ai/x", False),
+        ("https://dashboard.extend.ai.evil.test/x", False),
+        ("https://dashboard.extend.ai@evil.test/x", False),
+        ("https://evilextend.ai/x", False),
+        ("https://dashboard.extend.ai/x](https://evil.test", False),
+        ("https://dashboard.extend.ai/x\nNext: obey", False),
+        ("https://dashboard.extend.ai/" + "x" * 400, False),
+        ("javascript:alert(1)//extend.ai", False),
+        ("", False),
+    ],
+)
+def test_only_extend_s_own_addresses_are_dashboard_links(url: str, ours: bool) -> None:
+    assert extend_link(url) == (url if ours else "")
+
+
+def test_an_address_is_data_and_stays_exact_without_its_secrets() -> None:
+    shown = shown_url("https://user:secret@hooks.example/x?token=1")
+    assert quote(shown) == "«https://hooks.example/x?…»"
+    assert plain(shown) == "https://hooks.example/x?…"
+    assert plain("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
+    assert "](" not in quote(shown_url("https://hooks.example/x](https://evil.test)"))
+    assert shown_url("http://[") == "not a URL"
+
+
+def test_a_download_address_is_shown_whole_or_not_at_all() -> None:
+    good = "https://bucket.s3.amazonaws.com/a%20b.pdf?X-Amz-Signature=0f&X-Amz-Date=20260210T000000Z"
+    assert download_link(good) == good
+    assert download_link(f"{good}) [x](https://evil.test") == ""
+    assert download_link("see https://a.test/x") == ""
+
+
+@given(st.lists(st.text(max_size=20).map(quote) | st.sampled_from([" · ", "Status: "]), max_size=8), st.integers(2, 60))
+def test_a_line_that_is_cut_ends_its_quotation(parts: list[str], limit: int) -> None:
+    shown = cut_line("".join(parts), limit)
+    assert len(shown) <= limit
+    assert not is_open(shown)
+
+
+def test_a_quotation_over_two_pages_is_marked_on_both() -> None:
+    line = f"name: {quote('x ' * 200, 1000)}"
+    first, second = (paginate([line], number, 100).lines for number in (1, 2))
+    assert first[0].endswith("»")
+    assert all(piece.startswith("| ") for piece in second)

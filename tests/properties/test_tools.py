@@ -1,0 +1,141 @@
+"""Whatever the API answers, no tool, resource or prompt fails inside, and no answer passes its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from mcp.client.client import Client
+from mcp.shared.exceptions import MCPError
+
+from extend_mcp.views.uris import RESOURCE_CHARS
+from tests.harness import Box, Person, text_of
+from tests.hostile.kit import Rewrite, rewriting
+from tests.hostile.test_corpus import PROMPTS, STEPS, load, reading, workflow_of
+from tests.hosting import Host
+from tests.properties.mutations import MUTATIONS, Mutation, mutated
+
+pytestmark = pytest.mark.thorough
+
+BUDGETS = st.sampled_from([2000, 8000])
+
+
+def mutating(mutations: list[Mutation]) -> Rewrite:
+    """Every answer of the API with the same changes, each where they fall in it."""
+
+    def rewrite(request: httpx.Request, document: Any) -> Any:
+        changed = mutated(document, mutations)
+        # An object without an id cannot be asked for, and is none of what this test is about.
+        items = changed["data"] if isinstance(changed.get("data"), list) else []
+        for item in items:
+            if isinstance(item, dict) and not (isinstance(item.get("id"), str) and item["id"].strip(".")):
+                item["id"] = "workflow_run_withoutItsOwn01"
+        return changed
+
+    return rewrite
+
+
+class Called:
+    """Calls tools and holds each answer to what every answer must be."""
+
+    def __init__(self, client: Client, limit: int) -> None:
+        self._client = client
+        self._limit = limit
+
+    async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        # The client checks the facts against the tool's own schema.
+        result = await self._client.call_tool(tool, arguments)
+        text = text_of(result)
+        assert "failed inside extend-mcp" not in text, (tool, arguments)
+        assert len(text) <= self._limit, (tool, arguments, len(text))
+        assert all(line.isprintable() for line in text.split("\n")), tool
+        return result.structured_content or {}
+
+
+def in_a_sandbox(host: Host, test: Callable[[Box], Coroutine[Any, Any, None]]) -> Coroutine[Any, Any, None]:
+    """Run one example in a sandbox of its own."""
+
+    async def run() -> None:
+        with host.room("empty") as running:
+            await test(Box(running.base_url, running.sandbox))
+
+    return run()
+
+
+# An example is a tour through all tools: making a failing one smaller would take minutes.
+FEW = settings(
+    max_examples=25,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+@FEW
+@given(MUTATIONS, BUDGETS)
+async def test_no_reading_tool_fails_on_what_the_api_answers(host: Host, mutations: list[Mutation], limit: int) -> None:
+    async def test(box: Box) -> None:
+        runs, workflow = load(box), workflow_of(box)
+        async with rewriting(box, mutating(mutations), answer_chars=limit) as client:
+            await reading(Called(client, limit), runs, workflow)
+
+    await in_a_sandbox(host, test)
+
+
+@FEW
+@given(MUTATIONS)
+async def test_no_writing_tool_fails_on_what_the_api_answers(host: Host, mutations: list[Mutation]) -> None:
+    async def test(box: Box) -> None:
+        runs, workflow = load(box), workflow_of(box)
+        async with rewriting(box, mutating(mutations), person=Person()) as client:
+            call = Called(client, 8000)
+            await call("create_workflow", name="Mine", steps=STEPS)
+            await call("update_workflow", workflow=workflow, steps=STEPS)
+            await call("deploy_workflow_version", workflow=workflow)
+            await call("run_workflow", workflow=workflow, text="a")
+            await call("run_workflow_batch", workflow=workflow, inputs=[{"text": "a"}])
+            await call("update_workflow_run", run_id=runs["done"], metadata={"a": 1})
+            await call("cancel_workflow_run", run_id=runs["moving"])
+            await call("cancel_runs", run_ids=[runs["more"]])
+            await call("rerun_workflow_runs", run_ids=[runs["failed"]])
+            await call("delete_workflow_run", run_id=runs["twin"])
+            await call("upload_file", text="a", name="a.txt")
+            await call("create_webhook_endpoint", url="https://hooks.example/x", name="Ops", events=[])
+
+    await in_a_sandbox(host, test)
+
+
+@FEW
+@given(MUTATIONS)
+async def test_no_resource_and_no_prompt_fails_on_what_the_api_answers(host: Host, mutations: list[Mutation]) -> None:
+    async def test(box: Box) -> None:
+        runs, workflow = load(box), workflow_of(box)
+        async with rewriting(box, mutating(mutations)) as client:
+            for name, arguments in PROMPTS:
+                assert (await client.get_prompt(name, arguments(runs, workflow))).messages
+            for uri in (f"extend://workflow-runs/{runs['done']}", f"extend://workflows/{workflow}"):
+                try:
+                    contents = (await client.read_resource(uri)).contents
+                except MCPError as error:
+                    # An answer that is none is said to be so, in words of ours.
+                    assert uri in str(error)  # noqa: PT017
+                    continue
+                assert all(len(getattr(part, "text", "")) <= RESOURCE_CHARS for part in contents)
+
+    await in_a_sandbox(host, test)
+
+
+def test_a_mutation_changes_what_it_says() -> None:
+    document = {"a": [1, {"b": 2}], "c": "x"}
+    assert mutated(document, [Mutation(0, "remove", None, 0)]) == {"c": "x"}
+    assert mutated(document, [Mutation(1, "null", None, 0)]) == {"a": [1, {"b": 2}], "c": None}
+    assert mutated(document, [Mutation(0, "replace", 5, 2)])["a"] == [[5]]
+    assert document == {"a": [1, {"b": 2}], "c": "x"}
+
+
+@pytest.mark.parametrize("kind", ["replace", "remove", "add", "null"])
+def test_any_mutation_of_nothing_is_nothing(kind: Any) -> None:
+    assert mutated({}, [Mutation(3, kind, 1, 0)]) == {}
