@@ -58,3 +58,17 @@ def test_a_healthy_run_has_no_failure_and_a_failed_one_always_has() -> None:
 )
 def test_retry_advice_follows_the_reference(reason: str, advice: str) -> None:
     assert advice in retry_advice(reason)
+
+
+@pytest.mark.parametrize("kind", ["parseRun", "extractRun", "classifyRun", "splitRun"])
+def test_a_failure_is_found_in_a_child_run_of_every_kind(kind: str) -> None:
+    """A step may go on when its child failed: the step's own status does not tell."""
+    child = {"status": "FAILED", "failureReason": "OCR_ERROR", "failureMessage": "no text"}
+    step = {"stepType": "X", "status": "PROCESSED", "step": {"name": "read"}, "result": {kind: child}}
+    assert failures_of(run_of(stepRuns=[step])) == [Failure("read", "OCR_ERROR", "no text")]
+
+
+@pytest.mark.parametrize("known", [{"failureReason": "ABORTED"}, {"failureMessage": "stopped"}])
+def test_either_a_reason_or_a_message_is_enough(known: dict[str, str]) -> None:
+    expected = Failure("", known.get("failureReason", ""), known.get("failureMessage", ""))
+    assert failures_of(run_of(**known)) == [expected]

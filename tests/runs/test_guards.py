@@ -45,3 +45,32 @@ def test_no_unknown_status_ever_allows_a_cancel(status: str) -> None:
 def test_a_run_in_review_neither_moves_nor_is_over() -> None:
     assert {status for status in DOCUMENTED if is_moving(status)} == {"PENDING", "PROCESSING", "CANCELLING"}
     assert {status for status in DOCUMENTED if is_finished(status)} == {"PROCESSED", "FAILED", "REJECTED", "CANCELLED"}
+
+
+@pytest.mark.parametrize(
+    ("status", "why", "instead"),
+    [
+        ("CANCELLING", "under way", "get_workflow_run"),
+        ("NEEDS_REVIEW", "a person's review", "dashboard"),
+        ("PAUSED", "'PAUSED' is not known", "dashboard"),
+        ("PROCESSED", "finished successfully", "get_workflow_run"),
+        ("FAILED", "finished with a failure", "run_workflow"),
+        ("REJECTED", "reviewer rejected", "run_workflow"),
+        ("CANCELLED", "cancelled", "run_workflow"),
+    ],
+)
+def test_a_refusal_tells_why_and_what_can_be_done(status: str, why: str, instead: str) -> None:
+    verdict = may_cancel(status)
+    assert why in verdict.reason
+    assert instead in verdict.instead
+
+
+@pytest.mark.parametrize("status", ["NEEDS_REVIEW", "PAUSED"])
+def test_where_the_rule_is_the_reason_it_is_told_which_statuses_it_allows(status: str) -> None:
+    assert "only" in may_cancel(status).reason or "documents" in may_cancel(status).reason
+    assert "PENDING and PROCESSING" in may_cancel(status).reason
+
+
+def test_a_status_of_tomorrow_is_in_no_phase_that_we_know() -> None:
+    assert describe("PAUSED").phase == "unknown"
+    assert "does not know" in describe("PAUSED").meaning

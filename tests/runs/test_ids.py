@@ -24,6 +24,7 @@ RUN = "workflow_run_xKm9pNv3qWsY_jL2tR5Dh"
         f"https://dashboard.extend.ai/workflows/{RUN}?tab=steps#s1",
         f"https://dashboard.extend.ai/ws_1/workflows/workflow_abc/{RUN}/steps",
         f" https://dashboard.extend.ai/workflows/{RUN} ",
+        f"https://dashboard.extend.ai/{RUN}/compare/workflow_run_another1",
     ],
 )
 def test_a_run_id_is_found_in_what_was_pasted(pasted: str) -> None:
@@ -51,6 +52,11 @@ def test_a_run_id_is_found_in_what_was_pasted(pasted: str) -> None:
 def test_anything_else_is_refused_with_what_to_do(wrong: str, hint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(hint)):
         parse_run_id(wrong)
+
+
+def test_no_letter_of_an_id_is_taken_for_what_stands_around_it() -> None:
+    assert parse_run_id("workflow_run_XabX") == "workflow_run_XabX"
+    assert parse_batch_id("<batch_abX>") == "batch_abX"
 
 
 def test_a_prefix_of_the_future_passes_when_the_rest_looks_like_an_id() -> None:

@@ -36,3 +36,15 @@ def test_failures_come_first_and_successes_last(statuses: list[str]) -> None:
         assert order[0] == "FAILED"
     if "PROCESSED" in order:
         assert order[-1] == "PROCESSED"
+
+
+def test_it_slows_down_from_half_a_minute_on() -> None:
+    assert next_pause(1.0, 29.9) == 1.0
+    assert next_pause(1.0, 30.0) == 1.15
+
+
+def test_the_whole_order() -> None:
+    """What is unknown stands before what is known to be harmless."""
+    before = ["FAILED", "REJECTED", "NEEDS_REVIEW", "TOMORROWS"]
+    order = [*before, "CANCELLED", "CANCELLING", "PENDING", "PROCESSING", "PROCESSED"]
+    assert by_urgency(reversed(order)) == order

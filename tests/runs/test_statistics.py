@@ -87,3 +87,44 @@ def test_every_moment_is_in_one_span(moments: list[tuple[float, bool]], count: i
     assert all(part <= whole for part, whole in zip(failed, runs, strict=True))
     assert first == min(moment for moment, _ in moments)
     assert width >= 1
+
+
+def summary(number: int, status: str, minute: int, **fields: Any) -> WorkflowRunSummary:
+    created = (START + timedelta(minutes=minute)).isoformat()
+    return WorkflowRunSummary.model_validate(
+        {"id": f"workflow_run_{number}", "status": status, "createdAt": created, **fields}
+    )
+
+
+def test_total_credits_count_where_they_are_told_and_the_others_where_not() -> None:
+    counted = Statistics()
+    counted.add(summary(1, "PROCESSED", 0, usage={"credits": 1, "totalCredits": 10}), None)
+    counted.add(summary(2, "PROCESSED", 0, usage={"credits": 100}), None)
+    counted.add(summary(3, "PROCESSED", 0, usage={"credits": 1000, "totalCredits": 0}), None)
+    assert counted.total.credits == 110
+
+
+def test_each_moment_is_kept_with_whether_its_run_failed() -> None:
+    counted = Statistics()
+    counted.add(summary(1, "FAILED", 1), None)
+    counted.add(summary(2, "PROCESSED", 2), None)
+    counted.add(WorkflowRunSummary.model_validate({"id": "workflow_run_3", "status": "FAILED"}), None)
+    assert counted.moments == [(START.timestamp() + 60, True), (START.timestamp() + 120, False)]
+
+
+def test_the_oldest_that_waits_is_named_and_of_equals_the_first_that_came() -> None:
+    counted = Statistics()
+    for number, minute in ((1, 9), (2, 4), (3, 4), (4, 7)):
+        counted.add(summary(number, "NEEDS_REVIEW", minute), None)
+    counted.add(summary(5, "PROCESSED", 0), None)
+    assert set(counted.oldest) == {"NEEDS_REVIEW"}
+    assert counted.oldest["NEEDS_REVIEW"].run_id == "workflow_run_2"
+
+
+def test_moments_fall_into_spans_of_equal_length() -> None:
+    moments = [(100.0, False), (109.9, True), (110.0, False), (119.0, True), (125.0, True), (130.0, False)]
+    assert buckets(moments, 3) == ([2, 2, 2], [1, 1, 1], 100.0, 10.0)
+    # The last moment belongs to the last one, not to one behind it.
+    assert buckets(moments, 1) == ([6], [3], 100.0, 30.0)
+    # A span is a second at least: shorter ones would tell nothing.
+    assert buckets([(100.0, True), (101.5, False)], 4) == ([1, 1, 0, 0], [1, 0, 0, 0], 100.0, 1.0)

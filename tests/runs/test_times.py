@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -24,6 +26,7 @@ NOW = datetime(2026, 2, 10, 9, 30, tzinfo=timezone.utc)
         ("Yesterday", datetime(2026, 2, 9, tzinfo=timezone.utc)),
         ("2026-02-01", datetime(2026, 2, 1, tzinfo=timezone.utc)),
         ("2026-02-01T10:00:00Z", datetime(2026, 2, 1, 10, tzinfo=timezone.utc)),
+        ("2026-02-01T10:00:00z", datetime(2026, 2, 1, 10, tzinfo=timezone.utc)),
         ("2026-02-01T10:00:00+02:00", datetime(2026, 2, 1, 8, tzinfo=timezone.utc)),
         ("2026-02-01 10:00", datetime(2026, 2, 1, 10, tzinfo=timezone.utc)),
     ],
@@ -60,6 +63,7 @@ def test_any_text_gives_an_instant_or_the_rule(text: str) -> None:
         (3605, "1h"),
         (18_600, "5h 10m"),
         (1_047_600, "12d 3h"),
+        (90_061, "1d 1h"),
     ],
 )
 def test_spans_have_at_most_two_units(seconds: float, text: str) -> None:
@@ -71,3 +75,25 @@ def test_one_time_format() -> None:
         format_instant(datetime(2026, 2, 10, 11, 59, 58, 900_000, timezone(timedelta(hours=2))))
         == "2026-02-10T09:59:58Z"
     )
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time is nine hours ahead of UTC."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system has no time zone of the process")
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "XYZ-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_the_machine_s_own_time_zone_does_not_matter() -> None:
+    late = datetime(2026, 2, 10, 20, 15, 42, 7, tzinfo=timezone.utc)
+    assert parse_moment("today", late) == datetime(2026, 2, 10, tzinfo=timezone.utc)
+    assert parse_moment("yesterday", late) == datetime(2026, 2, 9, tzinfo=timezone.utc)
+    assert parse_moment("2026-02-01T10:00:00+02:00", late).utcoffset() == timedelta(0)
+    assert parse_moment("2026-02-01 10:00", late) == datetime(2026, 2, 1, 10, tzinfo=timezone.utc)
+    assert format_instant(late) == "2026-02-10T20:15:42Z"

@@ -1,0 +1,1 @@
+"""The parts of the soak: watched processes, calls, clients, the faults that strike them, and the report."""

@@ -1,0 +1,130 @@
+"""What a soak found, as Markdown, and what of it should not be."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from soakkit.clients import Record
+from soakkit.readings import Reading, Watch, growth
+from soakkit.world import World
+
+MOST_GROWTH = 0.05
+SPARE_FILES = 3
+"""How many descriptors more than before count as rest: connections that are kept for the next call."""
+SPARE_TASKS = 2
+
+_MARK = "Traceback (most recent call last)"
+_STAMPED = re.compile(r"\d{4}-\d\d-\d\d ")
+_MOST_LINES = 200
+
+
+@dataclass(frozen=True)
+class End:
+    """How it ended.
+
+    Attributes:
+        before: the server over HTTP at rest, before the first call.
+        after: the same, after the last client went.
+        metrics: what its /metrics says then.
+        errors: what each server wrote to stderr.
+        status: exit status of the server over HTTP; None while it runs, as it should.
+    """
+
+    before: Reading | None
+    after: Reading | None
+    metrics: str
+    errors: list[str]
+    status: int | None
+
+    @property
+    def in_flight(self) -> float | None:
+        """Calls under way at the end, as the server counts them; None if it does not say."""
+        found = re.search(r"^extend_mcp_calls_in_flight (\S+)$", self.metrics, re.MULTILINE)
+        return float(found[1]) if found else None
+
+    @property
+    def tracebacks(self) -> list[str]:
+        """The tracebacks on stderr."""
+        return [found for text in self.errors for found in _tracebacks(text)]
+
+
+def markdown(minutes: float, record: Record, world: World, watches: list[Watch], end: End) -> str:
+    """The tables."""
+    by_tool: dict[str, list[str]] = defaultdict(list)
+    totals: dict[str, int] = defaultdict(int)
+    for (tool, outcome), count in record.calls.most_common():
+        by_tool[tool].append(f"{count} {outcome}")
+        totals[tool] += count
+    lines = [
+        f"{minutes:g} minutes, {sum(totals.values()):,} calls, {sum(world.faults.values()):,} faults ordered",
+        "",
+        "| tool | calls | outcomes |",
+        "|---|---|---|",
+        *(f"| {tool} | {totals[tool]:,} | {', '.join(by_tool[tool])} |" for tool in sorted(by_tool)),
+        "",
+        f"faults: {_counted(world.faults)}  ",
+        f"besides: {_counted(record.events)}  ",
+        f"in flight at the end: {end.in_flight}; tracebacks: {len(end.tracebacks)}; amiss: {record.faults.total()}",
+        "",
+        "| server | span | RSS MB, highest | descriptors, highest | tasks, highest |",
+        "|---|---|---|---|---|",
+    ]
+    for watch in watches:
+        for number, span in enumerate(watch.spans(), 1):
+            tasks = max((reading.tasks for reading in span if reading.tasks is not None), default="-")
+            memory, files = max(reading.resident_mb for reading in span), max(reading.files for reading in span)
+            lines.append(f"| {watch.name} | {number} of 10 | {memory:.1f} | {files} | {tasks} |")
+    for name, reading in (("before", end.before), ("after", end.after)):
+        if reading:
+            lines.append(f"| http | at rest {name} | {reading.resident_mb:.1f} | {reading.files} | {reading.tasks} |")
+    return "\n".join(lines)
+
+
+def faults(record: Record, world: World, watches: list[Watch], end: End) -> list[str]:
+    """What should not have happened."""
+    found = [f"{count} x {fault}" for fault, count in record.faults.most_common()]
+    found += [f"traceback: {line}" for line in end.tracebacks]
+    if end.status is not None:
+        found.append(f"the server ended with status {end.status}")
+    if end.in_flight != 0:
+        found.append(f"calls in flight at the end: {end.in_flight}")
+    if end.before is None or end.after is None or end.before.tasks is None or end.after.tasks is None:
+        found.append("the server did not tell what it holds")
+    else:
+        if end.after.files > end.before.files + SPARE_FILES:
+            found.append(f"descriptors at rest: {end.before.files} before, {end.after.files} after")
+        if end.after.tasks > end.before.tasks + SPARE_TASKS:
+            found.append(f"tasks at rest: {end.before.tasks} before, {end.after.tasks} after")
+    for watch in watches:
+        found += _growth(watch)
+    return found
+
+
+def _growth(watch: Watch) -> list[str]:
+    spans = watch.spans()
+    if not spans:
+        return [f"{watch.name}: too few readings"]
+    grown = growth([[reading.resident_mb for reading in span] for span in spans])
+    found = [f"{watch.name}: memory grew by {grown:.1%} over the second half"] if grown >= MOST_GROWTH else []
+    files = growth([[float(reading.files) for reading in span] for span in spans])
+    more = max(r.files for r in spans[9]) - max(r.files for r in spans[5])
+    if files >= MOST_GROWTH and more > SPARE_FILES:
+        found.append(f"{watch.name}: descriptors grew by {files:.1%} over the second half")
+    return found
+
+
+def _tracebacks(text: str) -> list[str]:
+    """The tracebacks of a log, where our own lines hold a whole one with its line ends escaped, and others are bare."""
+    found: list[list[str]] = []
+    for line in text.splitlines():
+        if _MARK in line:
+            found.append([line])
+        elif found and len(found[-1]) < _MOST_LINES and (line.startswith(" ") or not _STAMPED.match(line)):
+            found[-1].append(line)
+    return ["\n".join(lines).replace("\\n", "\n") for lines in found]
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items(), key=lambda each: -each[1]))

@@ -1,0 +1,38 @@
+"""Runs extend-mcp and tells, on SIGUSR1, how many tasks its event loop has. Only the soak starts it.
+
+    python watched.py FILE [arguments of extend-mcp]
+
+FILE gets the process id at the start and a line ``tasks N`` for each signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def _tell(file: Path) -> None:
+    try:
+        count = len(asyncio.all_tasks())
+    except RuntimeError:
+        return  # no loop runs yet, or none any more
+    with file.open("a") as lines:
+        lines.write(f"tasks {count}\n")
+
+
+def main() -> None:
+    """Begin to listen to the signal, and serve."""
+    file = Path(sys.argv.pop(1))
+    file.write_text(f"pid {os.getpid()}\n")
+    signal.signal(signal.SIGUSR1, lambda *_: _tell(file))
+    sys.argv[0] = "extend-mcp"
+    from extend_mcp.cli import main as serve
+
+    serve()
+
+
+if __name__ == "__main__":
+    main()

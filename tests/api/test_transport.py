@@ -1,0 +1,434 @@
+"""The layers between a call and the network, one by one: what each does at its bounds, and how they fit together."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from extend_mcp.api.observe import Observer
+from extend_mcp.api.pace import NEVER_SENT, Budget, LocalPermits
+from extend_mcp.api.transport import (
+    BodyTooLargeError,
+    BufferTransport,
+    DeadlineExceededError,
+    DeadlineTransport,
+    NoTurnError,
+    RetryTransport,
+    build_transport,
+)
+from tests.api.server import Answer, answering
+
+URL = "http://x/workflow_runs/workflow_run_xKm9pNv3qWsY_jL2tR5Dh?q=1"
+
+
+@dataclass
+class Body(httpx.AsyncByteStream):
+    """A body that comes in these pieces, breaks off where it should, and remembers being closed."""
+
+    pieces: Iterable[bytes]
+    breaks: bool = False
+    given: int = 0
+    closed: bool = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            self.given += 1
+            yield piece
+        if self.breaks:
+            raise httpx.ReadError("reset")
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class Network(httpx.AsyncBaseTransport):
+    """Gives these outcomes in turn, the last one for ever, and remembers what was sent and being closed."""
+
+    def __init__(self, *outcomes: httpx.Response | Exception) -> None:
+        self._outcomes = list(outcomes)
+        self.sent: list[httpx.Request] = []
+        self.closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Told(Observer):
+    """An observer that remembers everything."""
+
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    retries: list[tuple[str, str, str]] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
+
+    def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
+        self.requests.append((method, endpoint, status))
+
+    def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
+        self.retries.append((method, endpoint, reason))
+
+    def rate_waited(self, *, category: str, seconds: float) -> None:
+        self.waits.append(category)
+
+
+@dataclass
+class Waits:
+    """Sleeps in no time, and draws the highest number of each range."""
+
+    slept: list[float] = field(default_factory=list)
+    ranges: list[tuple[float, float]] = field(default_factory=list)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def uniform(self, low: float, high: float) -> float:
+        self.ranges.append((low, high))
+        return high
+
+
+def get(method: str = "GET") -> httpx.Request:
+    return httpx.Request(method, URL)
+
+
+def answer(status: int = 200, **headers: str) -> httpx.Response:
+    return httpx.Response(status, headers=headers, content=b"{}")
+
+
+def coded(body: Body, encoding: str | None = None, status: int = 200) -> httpx.Response:
+    headers = {"content-type": "application/json", "transfer-encoding": "chunked", "content-length": "3"}
+    return httpx.Response(
+        status, headers={**headers, **({"content-encoding": encoding} if encoding else {})}, stream=body
+    )
+
+
+def halves(data: bytes) -> list[bytes]:
+    return [data[: len(data) // 2], data[len(data) // 2 :]]
+
+
+# The body
+
+
+@pytest.mark.parametrize("encoding", [None, "identity", "gzip", " GZIP "])
+async def test_a_body_is_put_together_from_its_pieces(encoding: str | None) -> None:
+    text = b'{"id": "workflow_run_1"}' * 50
+    packed = gzip.compress(text) if encoding and "zip" in encoding.lower() else text
+    body = Body(halves(packed))
+    got = await BufferTransport(Network(coded(body, encoding))).handle_async_request(get())
+    assert (got.status_code, got.content) == (200, text)
+    assert body.closed
+
+
+async def test_headers_that_describe_the_packed_body_go_and_all_others_stay() -> None:
+    sent = coded(Body([gzip.compress(b"{}")]), "gzip")
+    sent.extensions["network_stream"] = "as it was"
+    got = await BufferTransport(Network(sent)).handle_async_request(get())
+    assert got.headers["content-type"] == "application/json"
+    assert "content-encoding" not in got.headers
+    assert "transfer-encoding" not in got.headers
+    assert got.headers.get("content-length") in (None, "2")
+    assert got.extensions["network_stream"] == "as it was"
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+async def test_a_body_may_be_as_large_as_allowed_and_not_a_byte_larger(encoding: str | None) -> None:
+    pack: Callable[[bytes], bytes] = gzip.compress if encoding else bytes
+    just = Network(coded(Body(halves(pack(b"x" * 100))), encoding))
+    got = await BufferTransport(just, max_bytes=100).handle_async_request(get())
+    assert got.content == b"x" * 100
+    body = Body(halves(pack(b"x" * 101)))
+    with pytest.raises(BodyTooLargeError, match="larger than 100 bytes"):
+        await BufferTransport(Network(coded(body, encoding)), max_bytes=100).handle_async_request(get())
+    assert body.closed
+
+
+async def test_a_body_without_end_is_left_where_it_is_too_large() -> None:
+    body = Body(b"x" * 30 for _ in range(1_000_000))
+    with pytest.raises(BodyTooLargeError):
+        await BufferTransport(Network(coded(body)), max_bytes=100).handle_async_request(get())
+    assert body.given == 4
+
+
+async def test_a_bomb_is_not_unpacked_further_than_is_allowed() -> None:
+    bomb = gzip.compress(b"x" * 50_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLargeError):
+            await BufferTransport(Network(coded(Body([bomb]), "gzip")), max_bytes=1_000_000).handle_async_request(get())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("pieces", "encoding", "told"),
+    [
+        ([b"no gzip at all"], "gzip", "not valid gzip"),
+        ([zlib.compress(b"{}")], "gzip", "not valid gzip"),
+        ([gzip.compress(b"{}" * 500)[:-12]], "gzip", "ends early"),
+        ([], "gzip", "ends early"),
+        ([zlib.compress(b"{}")], "deflate", "not asked for"),
+        ([b"{}"], "br", "not asked for"),
+    ],
+)
+async def test_what_cannot_be_unpacked_is_an_error_of_a_good_answer_only(
+    pieces: list[bytes], encoding: str, told: str
+) -> None:
+    body = Body(pieces)
+    with pytest.raises(httpx.DecodingError, match=told) as failed:
+        await BufferTransport(Network(coded(body, encoding))).handle_async_request(get())
+    assert not isinstance(failed.value, BodyTooLargeError)
+    assert body.closed
+    # Of a refusal the status says enough.
+    refused = await BufferTransport(Network(coded(Body(pieces), encoding, 503))).handle_async_request(get())
+    assert refused.status_code == 503
+    assert b"no gzip" not in refused.content
+
+
+async def test_what_was_read_of_a_refusal_before_it_broke_off_is_kept() -> None:
+    body = Body([b'{"code"', b": 1"], breaks=True)
+    got = await BufferTransport(Network(coded(body, None, 500))).handle_async_request(get())
+    assert (got.status_code, got.content) == (500, b'{"code": 1')
+    assert body.closed
+    broken = Body([b'{"id"'], breaks=True)
+    with pytest.raises(httpx.ReadError):
+        await BufferTransport(Network(coded(broken))).handle_async_request(get())
+    assert broken.closed
+
+
+# Sending again
+
+
+def retrying(network: Network, waits: Waits, **options: Any) -> RetryTransport:
+    return RetryTransport(network, sleep=waits.sleep, uniform=waits.uniform, **options)
+
+
+async def test_by_default_there_are_four_attempts_and_waits_double_from_half_a_second() -> None:
+    network, waits = Network(answer(503)), Waits()
+    assert (await retrying(network, waits).handle_async_request(get())).status_code == 503
+    assert len(network.sent) == 4
+    assert waits.slept == [0.5, 1, 2]
+    assert {low for low, _ in waits.ranges} == {0}
+
+
+async def test_waits_double_up_to_the_cap() -> None:
+    waits = Waits()
+    await retrying(Network(answer(503)), waits, max_attempts=8).handle_async_request(get())
+    assert waits.slept == [0.5, 1, 2, 4, 8, 8, 8]
+    other = Waits()
+    await retrying(Network(answer(503)), other, max_attempts=5, base=3, cap=7).handle_async_request(get())
+    assert other.slept == [3, 6, 7, 7]
+
+
+async def test_one_attempt_means_no_second_one() -> None:
+    network, waits = Network(answer(503), answer()), Waits()
+    assert (await retrying(network, waits, max_attempts=1).handle_async_request(get())).status_code == 503
+    assert (len(network.sent), waits.slept) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "ceiling", "slept"),
+    [("30", {}, [30]), ("30.5", {}, []), ("2", {"retry_after_ceiling": 2}, [2]), ("0", {}, [0])],
+)
+async def test_retry_after_is_waited_for_up_to_the_ceiling(
+    asked: str, ceiling: dict[str, float], slept: list[float]
+) -> None:
+    waits = Waits()
+    network = Network(answer(429, **{"Retry-After": asked}), answer())
+    got = await retrying(network, waits, **ceiling).handle_async_request(get())
+    assert waits.slept == slept
+    assert waits.ranges == []
+    assert got.status_code == (200 if slept else 429)
+
+
+async def test_an_answer_that_asks_for_no_time_is_under_every_ceiling() -> None:
+    waits = Waits()
+    network = Network(answer(503), answer())
+    got = await retrying(network, waits, retry_after_ceiling=0).handle_async_request(get())
+    assert (got.status_code, waits.slept) == (200, [0.5])
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 501])
+async def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+    network, waits = Network(answer(status), answer()), Waits()
+    assert (await retrying(network, waits).handle_async_request(get())).status_code == status
+    assert len(network.sent) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD"])
+@pytest.mark.parametrize("outcome", [answer(503), httpx.ConnectError("refused")], ids=["answer", "error"])
+async def test_nothing_but_a_get_is_sent_twice(method: str, outcome: httpx.Response | Exception) -> None:
+    network, waits = Network(outcome, answer()), Waits()
+    sending = retrying(network, waits).handle_async_request(get(method))
+    if isinstance(outcome, Exception):
+        with pytest.raises(httpx.ConnectError):
+            await sending
+    else:
+        assert (await sending).status_code == 503
+    assert [request.method for request in network.sent] == [method]
+    assert waits.slept == []
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (httpx.ConnectError("refused"), True),
+        (httpx.ReadError("reset"), True),
+        (httpx.ReadTimeout("late"), True),
+        (httpx.RemoteProtocolError("cut"), True),
+        (httpx.ProxyError("no"), True),
+        (BodyTooLargeError("large"), False),
+        (httpx.UnsupportedProtocol("ftp"), False),
+        (RuntimeError("a fault of ours"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_only_a_broken_connection_is_tried_again(error: Exception, again: bool) -> None:
+    network, waits = Network(error, answer()), Waits()
+    if again:
+        assert (await retrying(network, waits).handle_async_request(get())).status_code == 200
+        assert waits.slept == [0.5]
+    else:
+        with pytest.raises(type(error)):
+            await retrying(network, waits).handle_async_request(get())
+        assert len(network.sent) == 1
+
+
+async def test_the_last_error_is_raised_as_it_is() -> None:
+    last = httpx.ReadError("the last")
+    network = Network(httpx.ConnectError("first"), last)
+    with pytest.raises(httpx.ReadError) as raised:
+        await retrying(network, Waits(), max_attempts=2).handle_async_request(get())
+    assert raised.value is last
+
+
+async def test_a_wait_that_would_outlast_the_call_is_not_begun() -> None:
+    network, waits = Network(answer(429, **{"Retry-After": "20"}), answer()), Waits()
+    with anyio.fail_after(10):
+        got = await retrying(network, waits).handle_async_request(get())
+    assert (got.status_code, waits.slept) == (429, [])
+    with anyio.fail_after(60):
+        assert (await retrying(network, waits).handle_async_request(get())).status_code == 200
+
+
+async def test_who_watches_is_told_of_every_repetition_and_so_is_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    told, waits = Told(), Waits()
+    network = Network(answer(503), httpx.ReadError("reset"), answer())
+    with caplog.at_level(logging.INFO, logger="extend_mcp.api.transport"):
+        await retrying(network, waits, observer=told).handle_async_request(get())
+    endpoint = "/workflow_runs/{id}"
+    assert told.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "GET attempt 1 met 503; next in 0.5 s"
+    assert second == "GET attempt 2 met ReadError; next in 1.0 s"
+
+
+async def test_what_was_searched_for_is_told_to_nobody() -> None:
+    told = Told()
+    request = httpx.Request("GET", "http://x/workflow_runs?fileNameContains=secret?plan")
+    await retrying(Network(answer(503), answer()), Waits(), observer=told).handle_async_request(request)
+    assert told.retries == [("GET", "/workflow_runs", "503")]
+
+
+# The end of a call
+
+
+async def test_a_call_that_takes_too_long_ends_and_says_whether_it_was_sent() -> None:
+    async def hang(request: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    transport = DeadlineTransport(httpx.MockTransport(hang), seconds=0.01)
+    with pytest.raises(DeadlineExceededError, match=r"within 0\.01 seconds"):
+        await transport.handle_async_request(get())
+    waiting = get()
+    waiting.extensions[NEVER_SENT] = True
+    with pytest.raises(NoTurnError, match=r"for 0\.01 seconds"):
+        await transport.handle_async_request(waiting)
+
+
+async def test_an_answer_in_time_is_handed_on_as_it_is() -> None:
+    sent = answer(404)
+    assert await DeadlineTransport(Network(sent), seconds=5).handle_async_request(get()) is sent
+
+
+# The whole stack
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        BufferTransport,
+        RetryTransport,
+        lambda inner: DeadlineTransport(inner, seconds=1),
+        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, budget=Budget(LocalPermits(1))),
+        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, observer=Told()),
+    ],
+    ids=["buffer", "retry", "deadline", "stack with a limit", "stack with an observer"],
+)
+async def test_closing_closes_the_network(wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]) -> None:
+    network = Network(answer())
+    await wrap(network).aclose()
+    assert network.closed
+
+
+async def test_every_attempt_every_repetition_and_every_wait_for_a_turn_is_told() -> None:
+    told, waits = Told(), Waits()
+    clock = iter(range(0, 1_000_000, 1))
+    budget = Budget(
+        LocalPermits(1, monotonic=lambda: next(clock) / 4), sleep=waits.sleep, monotonic=lambda: next(clock)
+    )
+    transport = build_transport(
+        Network(answer(503), httpx.ReadError("reset"), answer()),
+        total_timeout=60,
+        max_attempts=3,
+        budget=budget,
+        observer=told,
+        sleep=waits.sleep,
+    )
+    assert (await transport.handle_async_request(get())).status_code == 200
+    endpoint = "/workflow_runs/{id}"
+    assert told.requests == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError"), ("GET", endpoint, "200")]
+    assert told.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
+    assert told.waits
+    assert set(told.waits) == {"GET"}
+
+
+async def test_the_stack_repeats_as_often_as_told_and_a_truncated_body_counts() -> None:
+    cut = Answer(cut=10)
+    for attempts in (2, 3):
+        waits = Waits()
+        async with answering(cut, cut, Answer()) as server, httpx.AsyncHTTPTransport() as network:
+            transport = build_transport(network, total_timeout=10, max_attempts=attempts, sleep=waits.sleep)
+            request = httpx.Request("GET", f"{server.url}/workflow_runs/workflow_run_1")
+            if attempts == 2:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await transport.handle_async_request(request)
+            else:
+                assert (await transport.handle_async_request(request)).status_code == 200
+            assert len(server.seen) == attempts
+        assert len(waits.slept) == attempts - 1
+
+
+async def test_the_stack_ends_a_call_that_hangs() -> None:
+    async with answering(Answer(wait=asyncio.Event())) as server, httpx.AsyncHTTPTransport() as network:
+        transport = build_transport(network, total_timeout=0.05, max_attempts=4)
+        with anyio.fail_after(20), pytest.raises(DeadlineExceededError):
+            await transport.handle_async_request(httpx.Request("GET", server.url))
