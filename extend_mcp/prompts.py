@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError
 from mcp.server.mcpserver.prompts.base import Message, UserMessage
-from mcp_types import Annotations, EmbeddedResource, TextResourceContents
-from pydantic import Field
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, Annotations, EmbeddedResource, TextResourceContents
+from pydantic import Field, ValidationError
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.resources import run_resource
@@ -179,6 +181,22 @@ def _run_id(text: str) -> str | None:
 
 def _ask_for_id(verb: str) -> str:
     return f"The user wants to {verb} a workflow run but gave something that is no run id. Ask for the run's id."
+
+
+async def explain_prompt_errors(ctx: ServerRequestContext[Service, Any], call_next: CallNext) -> HandlerResult:
+    """Server middleware: a prompt that there is not, or wrong arguments of one, is the caller's error, told in a line.
+
+    The SDK makes an internal error of it, with a traceback in the log.
+    """
+    try:
+        return await call_next(ctx)
+    except ValueError as error:
+        cause = error.__cause__
+        # What else goes wrong in a prompt comes wrapped in the same type, and is no business of the caller's.
+        if ctx.method != "prompts/get" or not isinstance(cause, ValueError):
+            raise
+        words = "The arguments do not fit the prompt." if isinstance(cause, ValidationError) else plain(error, 300)
+        raise MCPError(INVALID_PARAMS, words) from None
 
 
 async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message]:

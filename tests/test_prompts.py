@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp_types import EmbeddedResource, GetPromptResult, TextContent
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, EmbeddedResource, GetPromptResult, TextContent
 
 from tests.harness import ERAS, Box, Mode, example_run, serving
 
@@ -117,3 +118,18 @@ async def test_facts_that_cannot_be_read_are_said_to_be_so(box: Box, name: str) 
 )
 async def test_wrong_arguments_are_explained_in_the_prompt(box: Box, name: str, arguments: dict[str, str]) -> None:
     assert "could not be read" in words(await prompt(box, name, **arguments))
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [("no_such_prompt", {}, "Unknown prompt: no_such_prompt"), ("investigate_run", {}, "run_id")],
+)
+async def test_a_prompt_that_is_not_there_or_lacks_an_argument_is_the_callers_error(
+    box: Box, mode: Mode, name: str, arguments: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(box, mode=mode) as client:
+        with pytest.raises(MCPError, match=said) as refused:
+            await client.get_prompt(name, arguments)
+    assert refused.value.error.code == INVALID_PARAMS
+    assert not [record for record in caplog.records if record.exc_info]
