@@ -1,6 +1,8 @@
 """The baseline under load: two tools on the bare SDK that hand on what Extend answered, as a first draft would.
 
-EXTEND_BASE_URL=http://127.0.0.1:9000 EXTEND_API_KEY=x python benchmarks/bare_http_server.py PORT
+    EXTEND_BASE_URL=http://127.0.0.1:9000 EXTEND_API_KEY=x python benchmarks/bare_http_server.py PORT [whole|brief]
+
+With 0 for PORT it serves over stdio.
 """
 
 import os
@@ -51,4 +53,8 @@ async def get_workflow_run(run_id: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]))
+    port = int(sys.argv[1])
+    if port:
+        server.run("streamable-http", host="127.0.0.1", port=port)
+    else:
+        server.run()

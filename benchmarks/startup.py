@@ -1,91 +1,84 @@
 """From process start to the first tools/list answer: extend-mcp beside a one-tool server on the bare SDK.
 
-    python benchmarks/startup.py [--pairs N] [--most RATIO]
+    python benchmarks/startup.py [--pairs N] [--most RATIO] [--fastmcp PYTHON]
 
-The two run in turn, pair by pair, so that a change in the machine's speed meets both. The client is a few
-lines that write and read raw JSON, so that its own cost is next to nothing. Prints Markdown.
+All run in turn, round by round, so that a change in the machine's speed meets them alike. The client is a few lines
+that write and read raw JSON, so that its own cost is next to nothing. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
-OURS = [sys.executable, "-m", "extend_mcp", "serve"]
-BARE = [sys.executable, str(HERE / "bare_server.py")]
-MESSAGES = (
-    {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "startup-benchmark", "version": "1"},
-        },
-    },
-    {"jsonrpc": "2.0", "method": "notifications/initialized"},
-    {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
-)
+from benchkit.extend import RATE
+from benchkit.report import Section, Target, median_of_ratios
+from benchkit.servers import ALL, OURS, baselines
+from benchkit.stdio import StdioServer
+
+MOST = 1.25
+_PING = (sys.executable, str(Path(__file__).with_name("bare_server.py")))
 
 
-def seconds_to_tools(command: list[str]) -> tuple[float, int]:
+def seconds_to_tools(command: Sequence[str]) -> tuple[float, int]:
     """Start ``command``, ask for its tools, and return seconds until they came, with their number."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("EXTEND_")}
-    begun = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        cwd=HERE.parent,
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write("".join(json.dumps(message) + "\n" for message in MESSAGES).encode())
-        process.stdin.flush()
-        for line in process.stdout:
-            answer = json.loads(line)
-            if answer.get("id") == 2:
-                taken = time.perf_counter() - begun
-                process.stdin.close()
-                process.wait(10)
-                return taken, len(answer["result"]["tools"])
-    raise RuntimeError(f"{command} ended without listing its tools")
+    # The servers make no call, so nothing needs to answer there.
+    with StdioServer(command, EXTEND_BASE_URL="http://127.0.0.1:9", **RATE) as server:
+        tools = server.tools()
+        return time.perf_counter() - server.begun, len(tools)
+
+
+def section(pairs: int, most: float, fastmcp: Path | None) -> Section:
+    """Measure ``pairs`` rounds, after one that is not counted."""
+    commands = {
+        "bare SDK, one tool": _PING,
+        "extend-mcp, all toolsets": (*OURS.stdio, *ALL),
+        "extend-mcp, default toolsets": OURS.stdio,
+        **{server.name: server.stdio for server in baselines(fastmcp)},
+    }
+    taken: dict[str, list[float]] = {name: [] for name in commands}
+    tools = dict.fromkeys(commands, 0)
+    for number in range(pairs + 1):
+        for name, command in commands.items():
+            seconds, tools[name] = seconds_to_tools(command)
+            if number:
+                taken[name].append(seconds)
+    bare, *_ = taken.values()
+    result = Section("Start to first tools/list, over stdio")
+    result.table(
+        ["server", "tools", "median s", "min s", "max s", "beside bare SDK"],
+        [
+            [
+                name,
+                tools[name],
+                f"{statistics.median(each):.3f}",
+                f"{min(each):.3f}",
+                f"{max(each):.3f}",
+                f"{median_of_ratios(each, bare):.2f}",
+            ]
+            for name, each in taken.items()
+        ],
+    )
+    result.say(f"The last column is the median of the ratios, round by round over {pairs}.")
+    ratio = median_of_ratios(taken["extend-mcp, all toolsets"], bare)
+    result.targets.append(Target("start, all toolsets, beside the bare SDK", most, ratio))
+    return result
 
 
 def main() -> int:
     """Measure, print, and judge against ``--most`` where it is given."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--pairs", type=int, default=15, help="how many pairs are counted, after one that is not")
-    options.add_argument("--most", type=float, help="exit with 1 where the median ratio is above this")
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--pairs", type=int, default=15, help="how many rounds are counted, after one that is not")
+    options.add_argument("--most", type=float, help="exit with 1 where the ratio of all toolsets is above this")
+    options.add_argument("--fastmcp", type=Path, help="a Python that has fastmcp, for a generated server beside")
     given = options.parse_args()
-
-    ours: list[float] = []
-    bare: list[float] = []
-    tools = 0
-    for pair in range(given.pairs + 1):
-        first, tools = seconds_to_tools(OURS)
-        second, _ = seconds_to_tools(BARE)
-        if pair:
-            ours.append(first)
-            bare.append(second)
-    ratios = sorted(a / b for a, b in zip(ours, bare, strict=True))
-    ratio = statistics.median(ratios)
-    print("| start to first tools/list | median s | min s | max s |")
-    print("|---|---|---|---|")
-    print(f"| extend-mcp ({tools} tools) | {statistics.median(ours):.3f} | {min(ours):.3f} | {max(ours):.3f} |")
-    print(f"| bare SDK (1 tool) | {statistics.median(bare):.3f} | {min(bare):.3f} | {max(bare):.3f} |")
-    print(f"\nratio, pair by pair over {given.pairs}: median {ratio:.2f}, from {ratios[0]:.2f} to {ratios[-1]:.2f}")
-    return 1 if given.most and ratio > given.most else 0
+    result = section(given.pairs, given.most or MOST, given.fastmcp)
+    print(result.markdown())
+    return 1 if given.most and not all(target.met for target in result.targets) else 0
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ belongs to the protocol.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,11 @@ import anyio
 import click
 
 from extend_mcp import __version__
-from extend_mcp.settings import Settings, SettingsError, load, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from extend_mcp.settings import Settings
     from extend_mcp.telemetry.redaction import Redactor
 
 
@@ -65,7 +67,8 @@ def main() -> None:
 @_env_file
 def serve(transport: str, host: str | None, port: int | None, env_file: Path | None, **given: Any) -> None:
     """Serve MCP (the default command)."""
-    settings = _settings(env_file, **given)
+    with _loading():
+        settings = _settings(env_file, **given)
     if transport == "stdio":
         _serve_stdio(settings)
     else:
@@ -126,6 +129,7 @@ def token(name: str) -> None:
     import json
 
     from extend_mcp.http.tokens import new_token
+    from extend_mcp.settings import SettingsError
 
     try:
         made, entry = new_token(name)
@@ -138,10 +142,11 @@ def token(name: str) -> None:
 
 
 def _serve_stdio(settings: Settings) -> None:
-    from extend_mcp.server import build_server
+    with _loading():
+        from extend_mcp.server import build_server
 
-    _, stop_tracing = _observe(settings, settings.secrets)
-    server, service = build_server(settings)
+        _, stop_tracing = _observe(settings, settings.secrets)
+        server, service = build_server(settings)
 
     async def run() -> None:
         # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
@@ -159,6 +164,7 @@ def _serve_stdio(settings: Settings) -> None:
 def _serve_http(settings: Settings, env_file: Path | None, host: str | None, port: int | None, *, sse: bool) -> None:
     from extend_mcp.http.serve import serve_http
     from extend_mcp.http.settings import HttpSettings
+    from extend_mcp.settings import SettingsError, load
 
     try:
         http = load(HttpSettings, env_file=env_file, host=host, port=port)
@@ -175,12 +181,26 @@ def _serve_http(settings: Settings, env_file: Path | None, host: str | None, por
         stop_tracing()
 
 
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Import and build without the garbage collector, which would look through it all again and again in vain."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        # What was made stays until the end: no later collection needs to look at it either.
+        gc.freeze()
+        gc.enable()
+
+
 def _say_ready(url: str) -> None:
     # Whoever started the process waits for this line, so it does not depend on the log level.
     click.echo(f"extend-mcp serves {url}", err=True)
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
+    from extend_mcp.settings import SettingsError, load_settings
+
     try:
         return load_settings(env_file=env_file, **given)
     except SettingsError as error:

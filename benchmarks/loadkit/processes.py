@@ -17,6 +17,20 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 30.0
 
 
+def clean_environment(**given: str) -> dict[str, str]:
+    """The machine's own variables and the ``given`` ones."""
+    # Settings of whoever runs this must not steer a server, nothing may leave the machine through a proxy, and a
+    # process that may not keep its bytecode would compile everything again at each start.
+    return given | {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EXTEND_")
+        and not name.lower().endswith("_proxy")
+        and name != "PYTHONDONTWRITEBYTECODE"
+        and name not in given
+    }
+
+
 class Child:
     """One process, from `start` until the end of the `with` block.
 
@@ -26,19 +40,13 @@ class Child:
     """
 
     def __init__(self, command: list[str], **environment: str) -> None:
-        # Settings of whoever runs this must not steer it, and nothing may leave the machine through a proxy.
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("EXTEND_") and not name.lower().endswith("_proxy")
-        }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**inherited, **environment},
+            env=clean_environment(**environment),
             cwd=BENCHMARKS.parent,
         )
         self._proc = Path("/proc") / str(self._process.pid)
@@ -95,8 +103,7 @@ class Child:
 
     def resident_mb(self) -> float:
         """Memory that it holds in RAM, in megabytes of 2**20 bytes."""
-        pages = int((self._proc / "statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return resident_mb(self._process.pid)
 
     def last_words(self) -> str:
         """The end of what it wrote to stderr."""
@@ -106,6 +113,12 @@ class Child:
 
     def _failure(self, what: str) -> RuntimeError:
         return RuntimeError(f"{self._process.args!r} {what}: {self.last_words()}")
+
+
+def resident_mb(pid: int) -> float:
+    """Memory that a process holds in RAM, in megabytes of 2**20 bytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def free_port() -> int:

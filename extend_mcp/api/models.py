@@ -5,6 +5,7 @@ this package reads answers it has not been tested with. So a value that is missi
 becomes the field's default, fields not named here stay in `model_extra`, and enumerations are plain strings.
 """
 
+from collections.abc import Set
 from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -14,11 +15,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     SecretStr,
     ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -63,14 +62,26 @@ class ApiModel(BaseModel):
         defer_build=True,
     )
 
-    @field_validator("*", mode="wrap")
+    @model_validator(mode="wrap")
     @classmethod
-    def _default_on_misfit(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    def _default_on_misfit(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Around the object and not around each field: nearly every answer fits, and a call per field is what it costs.
         try:
             return handler(value)
-        except ValidationError:
-            assert info.field_name is not None
-            return cls.model_fields[info.field_name].get_default(call_default_factory=True, validated_data={})
+        except ValidationError as error:
+            if not isinstance(value, dict):
+                raise
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return handler({**value, **cls._defaults({problem["loc"][0] for problem in problems})})
+
+    @classmethod
+    def _defaults(cls, keys: Set[int | str]) -> dict[str, Any]:
+        """The defaults of the fields that have these names or aliases, by what they were called."""
+        return {
+            key: field.get_default(call_default_factory=True, validated_data={})
+            for name, field in cls.model_fields.items()
+            for key in {name, field.alias or name} & keys
+        }
 
 
 class Answer(ApiModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp_types import InputRequiredResult
 from pydantic import Field
@@ -20,7 +20,9 @@ from extend_mcp.views.action import ActionView, action_view
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import plain, quote, word
 from extend_mcp.views.workflow import diff_lines, graph_lines
-from extend_mcp.workflows.check import Fault, find_faults
+
+if TYPE_CHECKING:
+    from extend_mcp.workflows.check import Fault
 
 _MOST_FAULTS = 40
 
@@ -123,7 +125,7 @@ async def deploy_workflow_version(
             *diff_lines(before, after),
         ]
         # The draft came from Extend: what this version finds odd in it, Extend may know better.
-        lines += [f"Extend may refuse it: {_words(fault)}" for fault in find_faults(after, deploying=True)[:5]]
+        lines += [f"Extend may refuse it: {_words(fault)}" for fault in _faults(after, deploying=True)[:5]]
         return Plan(digest([label, before, after]), lines)
 
     async def send() -> Done:
@@ -150,8 +152,15 @@ async def _published(app: App, workflow_id: str) -> tuple[list[dict[str, Any]], 
     return version.steps, f"version {plain(latest.version, 40)}, the newest published"
 
 
+def _faults(steps: list[dict[str, Any]], *, deploying: bool) -> list[Fault]:
+    # Imported on first use: its models of all step types would delay every start.
+    from extend_mcp.workflows.check import find_faults
+
+    return find_faults(steps, deploying=deploying)
+
+
 def _refuse_faults(steps: list[dict[str, Any]] | None, *, deploying: bool = False) -> None:
-    faults = find_faults(steps, deploying=deploying) if steps is not None else []
+    faults = _faults(steps, deploying=deploying) if steps is not None else []
     if not faults:
         return
     lines = [f"- {_words(fault)}" for fault in faults[:_MOST_FAULTS]]

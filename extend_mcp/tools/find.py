@@ -33,7 +33,7 @@ class RunQuery(BaseModel):
     The made ones travel in page tokens too, so that a later page means the same: "24h" moves on, a name may change.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     status: str | None = None
     workflow: str | None = None
@@ -140,7 +140,7 @@ def decode_page_token(token: str, given: dict[str, Any]) -> tuple[RunQuery, Posi
 class _PageToken(BaseModel):
     """What a page token holds: the query, the API's own token, how many items of that page are used up."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     q: RunQuery
     t: str | None = None

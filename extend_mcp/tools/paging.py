@@ -20,7 +20,7 @@ _LONGEST_PAGE = 100
 class _Token(BaseModel):
     """The tool it belongs to, its arguments, the API's own token, and how many items of that page are used up."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     k: str
     a: dict[str, Any] = Field(default_factory=dict)

@@ -46,7 +46,7 @@ FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL o
 class Override(BaseModel):
     """A processor's output to use instead of running it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     processor_id: Annotated[str, Field(min_length=1, max_length=255)]
     output: dict[str, Any]
@@ -55,7 +55,7 @@ class Override(BaseModel):
 class BatchItem(BaseModel):
     """One file of a batch."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     file: FileRef | None = None
     text: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic.json_schema import GenerateJsonSchema
 
 ViewT = TypeVar("ViewT", bound="View")
 
@@ -19,7 +21,14 @@ class Link:
     size: int | None = None
 
 
-class View(BaseModel):
+class ViewPart(BaseModel):
+    """A part of an answer: facts that belong together."""
+
+    # Built with the answer that holds it, or by the first one made: a client waits for the tool list, not for these.
+    model_config = ConfigDict(defer_build=True)
+
+
+class View(ViewPart):
     """One answer. Fields become structured content; :attr:`text` is what a model reads."""
 
     model_config = ConfigDict(extra="forbid")
@@ -29,6 +38,11 @@ class View(BaseModel):
 
     _text: str = PrivateAttr(default="")
     _links: list[Link] = PrivateAttr(default_factory=list)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The JSON schema of the fields. Without arguments it is made once, and not to be changed."""
+        return super().model_json_schema(*args, **kwargs) if args or kwargs else _schema(cls)
 
     @property
     def text(self) -> str:
@@ -56,6 +70,19 @@ class View(BaseModel):
         return {
             name: _without_nulls(value) for name, value in dumped.items() if value is not None or name in self.always
         }
+
+
+class _PlainDefaults(GenerateJsonSchema):
+    """Takes a default that is JSON as it is; pydantic would make a type adapter for each, a tenth of a start."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return dft if dft is None or type(dft) in (bool, int, str) else super().encode_default(dft)
+
+
+@cache
+def _schema(view: type[View]) -> dict[str, Any]:
+    # Many tools give the same kind of answer, and a client waits for all their schemas.
+    return super(View, view).model_json_schema(schema_generator=_PlainDefaults)
 
 
 def _without_nulls(value: Any) -> Any:

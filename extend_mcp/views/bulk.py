@@ -6,16 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel
-
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
 from extend_mcp.views.untrusted import NOTE, cut_line, plain, word
 
 BulkOutcome = Literal["confirmation_required", "declined", "done", "partial", "nothing_to_do", "refused", "busy"]
 
 
-class BulkResult(BaseModel):
+class BulkResult(ViewPart):
     """What became of one run."""
 
     run_id: str

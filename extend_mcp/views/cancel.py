@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.progress import credits_of, steps_done, steps_to_do
 from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
@@ -27,7 +25,7 @@ CancelOutcome = Literal[
 ]
 
 
-class CancelPlan(BaseModel):
+class CancelPlan(ViewPart):
     """What a cancel would stop, as a person should see it before saying yes."""
 
     action: Literal["cancel_workflow_run"] = "cancel_workflow_run"

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import child_run, step_failure
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
 from extend_mcp.views.progress import credits_of, duration_seconds
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
@@ -19,7 +17,7 @@ from extend_mcp.views.untrusted import NOTE, plain, quote, word
 _MOST_CHARS = 80
 
 
-class Pair(BaseModel):
+class Pair(ViewPart):
     """One thing that differs between the runs; None where a run does not have it."""
 
     of: str

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import File, FileSummary
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import paginate
 from extend_mcp.views.listing import ListingView, listing, moment
 from extend_mcp.views.tree import tree_lines
 from extend_mcp.views.untrusted import NOTE, download_link, plain, quote, word
 
 
-class FileRow(BaseModel):
+class FileRow(ViewPart):
     """One file of a list."""
 
     file_id: str

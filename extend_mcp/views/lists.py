@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
 from extend_mcp.views.untrusted import NOTE, cut_line, plain, quote, word
 
 
-class RunRow(BaseModel):
+class RunRow(ViewPart):
     """One run of a list."""
 
     run_id: str

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import FileSummary, StepRun, WorkflowRun
 from extend_mcp.runs.failures import Failure, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import describe
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit, paginate
 from extend_mcp.views.progress import age_line, credits_of, duration_seconds, steps_done, waits_for
 from extend_mcp.views.step_result import Detail, StepResult, step_result
@@ -21,7 +19,7 @@ _STEPS_IN_FIELDS = 50
 _NO_REASON = "no reason given"
 
 
-class FileFacts(BaseModel):
+class FileFacts(ViewPart):
     """A file of a run."""
 
     id: str
@@ -30,7 +28,7 @@ class FileFacts(BaseModel):
     pages: int | None = None
 
 
-class StepFacts(BaseModel):
+class StepFacts(ViewPart):
     """A step of a run: enough to see where it stands and to ask for more."""
 
     number: int
@@ -41,7 +39,7 @@ class StepFacts(BaseModel):
     summary: str
 
 
-class FailureFacts(BaseModel):
+class FailureFacts(ViewPart):
     """One thing that went wrong, with what is known about trying again."""
 
     step: str | None = None
@@ -50,7 +48,7 @@ class FailureFacts(BaseModel):
     retry: str | None = None
 
 
-class DetailsPage(BaseModel):
+class DetailsPage(ViewPart):
     """A page of the full form."""
 
     page: int

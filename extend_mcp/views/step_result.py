@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import StepRun
 from extend_mcp.runs.failures import child_run
+from extend_mcp.views.base import ViewPart
 from extend_mcp.views.budget import paginate
 from extend_mcp.views.select import select_lines
 from extend_mcp.views.steps import as_object, confidence, extracted_fields, objects, step_digest
@@ -22,7 +21,7 @@ _WHOLE = 1_000_000
 _LONG = 400
 
 
-class StepResult(BaseModel):
+class StepResult(ViewPart):
     """A page of one step's result."""
 
     step_id: str

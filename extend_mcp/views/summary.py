@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from pydantic import BaseModel
-
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import Statistics, Tally, buckets, quantile
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
 from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
@@ -21,7 +19,7 @@ _SPANS = 24
 _FEW = 5
 
 
-class GroupFigures(BaseModel):
+class GroupFigures(ViewPart):
     """The runs of one group; times in seconds."""
 
     group: str
@@ -33,7 +31,7 @@ class GroupFigures(BaseModel):
     credits: float
 
 
-class OldestWaiting(BaseModel):
+class OldestWaiting(ViewPart):
     """The run of a status that has existed longest."""
 
     status: str
@@ -41,7 +39,7 @@ class OldestWaiting(BaseModel):
     created_at: datetime
 
 
-class WindowBefore(BaseModel):
+class WindowBefore(ViewPart):
     """The window of the same length right before."""
 
     runs: int

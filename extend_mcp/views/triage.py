@@ -6,20 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, retry_advice
 from extend_mcp.runs.statistics import created_at
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
 from extend_mcp.views.untrusted import NOTE, extend_link, plain, quote, word
 
 _MOST_ALIKE = 10
 
 
-class Difference(BaseModel):
+class Difference(ViewPart):
     """What the last good run had, and what this one has."""
 
     of: str
@@ -143,7 +141,7 @@ def _file(run: RunBase, what: str) -> str:
     return {"name": file.name, "type": file.type, "pages": "" if pages is None else str(pages)}[what]
 
 
-class ReviewRow(BaseModel):
+class ReviewRow(ViewPart):
     """A run that waits for a person."""
 
     run_id: str

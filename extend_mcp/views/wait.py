@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from pydantic import BaseModel
-
 from extend_mcp.runs.lifecycle import describe
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.base import View
+from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
 from extend_mcp.views.untrusted import NOTE, plain, quote, word
 
 
-class WaitedRun(BaseModel):
+class WaitedRun(ViewPart):
     """One run that was waited for."""
 
     run_id: str

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from pydantic import BaseModel
-
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
+from extend_mcp.views.base import ViewPart
 from extend_mcp.views.listing import ListingView, listing, moment
 from extend_mcp.views.untrusted import plain, quote, shown_url, word
 
 
-class EndpointRow(BaseModel):
+class EndpointRow(ViewPart):
     """One endpoint of a list."""
 
     endpoint_id: str
@@ -30,7 +29,7 @@ class EndpointListView(ListingView):
     untrusted: str = "name, url"
 
 
-class SubscriptionRow(BaseModel):
+class SubscriptionRow(ViewPart):
     """One subscription of a list."""
 
     subscription_id: str

@@ -1,0 +1,1 @@
+"""The parts that the benchmarks share: servers and baselines, a client over stdio, documents, and the report."""
