@@ -69,7 +69,6 @@ def may_cancel(status: str) -> Verdict:
         )
     return Verdict(
         "not_cancellable",
-        f"the status {status!r} is not known to this version, and Extend documents cancel only for "
-        "PENDING and PROCESSING runs",
+        "this version does not know its status, and Extend documents cancel only for PENDING and PROCESSING runs",
         "Open the run in the dashboard.",
     )

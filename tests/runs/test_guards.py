@@ -52,7 +52,7 @@ def test_a_run_in_review_neither_moves_nor_is_over() -> None:
     [
         ("CANCELLING", "under way", "get_workflow_run"),
         ("NEEDS_REVIEW", "a person's review", "dashboard"),
-        ("PAUSED", "'PAUSED' is not known", "dashboard"),
+        ("PAUSED", "does not know its status", "dashboard"),
         ("PROCESSED", "finished successfully", "get_workflow_run"),
         ("FAILED", "finished with a failure", "run_workflow"),
         ("REJECTED", "reviewer rejected", "run_workflow"),
