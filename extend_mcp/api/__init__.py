@@ -1,7 +1,7 @@
 """Extend's REST API (version 2026-02-09) as typed Python.
 
 This package knows HTTP and the shapes of Extend's answers, and nothing else. Importing it costs nothing:
-take what you need from its modules. Only `session` and `transport` import httpx and tenacity.
+take what you need from its modules. Only `session`, `transport` and `certificates` import httpx or tenacity.
 
 - `client`: `ExtendClient`, one method per operation; the methods stand in `run_calls`, `workflow_calls`,
   `file_calls` and `webhook_calls`, what they share in `session`.

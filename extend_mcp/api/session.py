@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from typing_extensions import Self
 
 from extend_mcp import __version__
+from extend_mcp.api.certificates import certificates
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import (
     AnswerTooLargeError,
@@ -227,9 +228,10 @@ def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(url.hostname or ""):
-        return httpx.AsyncHTTPTransport(limits=_LIMITS)
+        return httpx.AsyncHTTPTransport(verify=certificates(), limits=_LIMITS)
     # The variables often name a proxy by host and port alone.
-    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}", limits=_LIMITS)
+    named = proxy if "://" in proxy else f"http://{proxy}"
+    return httpx.AsyncHTTPTransport(verify=certificates(), proxy=named, limits=_LIMITS)
 
 
 def path_segment(given_id: str) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -197,14 +195,9 @@ async def download(url: str) -> bytes:
 def _client() -> httpx.AsyncClient:
     import httpx
 
-    return httpx.AsyncClient(verify=_certificates(), timeout=FETCH_SECONDS, follow_redirects=False)
+    from extend_mcp.api.certificates import certificates
 
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    import httpx
-
-    return httpx.create_ssl_context()
+    return httpx.AsyncClient(verify=certificates(), timeout=FETCH_SECONDS, follow_redirects=False)
 
 
 def metadata_urls(issuer: str) -> list[str]:

@@ -4,6 +4,7 @@ import hashlib
 import string
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -60,5 +61,10 @@ class IdMaker:
     def __call__(self, prefix: str) -> str:
         """Return the next id with this prefix, e.g. `workflow_run_` or `req_`."""
         self._made[prefix] += 1
-        length = 7 if prefix == "batch_" else 21
-        return prefix + Dice(self._seed, prefix, self._made[prefix]).token(length)
+        return prefix + _token(self._seed, prefix, self._made[prefix])
+
+
+# Whoever plays a scenario again in this process, as tests do, gets the same ids again.
+@lru_cache(maxsize=8192)
+def _token(seed: int, prefix: str, number: int) -> str:
+    return Dice(seed, prefix, number).token(7 if prefix == "batch_" else 21)

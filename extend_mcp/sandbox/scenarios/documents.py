@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from extend_mcp.sandbox import wire
 from extend_mcp.sandbox.dice import Dice, IdMaker
@@ -58,7 +59,7 @@ class Document:
         first = number == (section.start_page if section else 1)
         values = section.values if section else self.values
         title = (section.kind if section else self.kind).replace("_", " ").title()
-        body = _field_lines(values) if first else _body_lines(Dice(self.name, "page", number))
+        body = _field_lines(values) if first else _body_lines(self.name, number)
         added = self.passages.get(number)
         return "\n\n".join([f"# {title}" if first else f"## Page {number}", body, *([added] if added else [])])
 
@@ -267,7 +268,10 @@ def _field_lines(values: JsonObject) -> str:
     return "\n".join(lines)
 
 
-def _body_lines(dice: Dice) -> str:
+# The pages of a scenario's documents are the same whenever it is played.
+@lru_cache(maxsize=4096)
+def _body_lines(name: str, page: int) -> str:
+    dice = Dice(name, "page", page)
     clauses = (
         "Services are billed monthly in arrears and are payable within thirty days of receipt.",
         "Either party may end this agreement with sixty days' written notice.",
