@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 OK = b'{"id": "workflow_run_1", "status": "PROCESSING"}'
@@ -48,8 +48,10 @@ class Server:
 async def answering(*answers: Answer) -> AsyncIterator[Server]:
     """Serve ``answers`` in turn, the last one for ever."""
     server = Server("", list(answers) or [Answer()])
+    serving: set[asyncio.Task[None] | None] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
@@ -70,6 +72,9 @@ async def answering(*answers: Answer) -> AsyncIterator[Server]:
             pass
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            serving.discard(asyncio.current_task())
 
     listener = await asyncio.start_server(handle, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
@@ -77,3 +82,8 @@ async def answering(*answers: Answer) -> AsyncIterator[Server]:
         yield server
     finally:
         listener.close()
+        # A connection that outlived its test would be reported as left open in another.
+        left = [task for task in serving if task]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
