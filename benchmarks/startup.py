@@ -17,11 +17,10 @@ from pathlib import Path
 
 from benchkit.extend import RATE
 from benchkit.report import Section, Target, median_of_ratios
-from benchkit.servers import ALL, OURS, baselines
+from benchkit.servers import ALL, OURS, PING, baselines
 from benchkit.stdio import StdioServer
 
 MOST = 1.25
-_PING = (sys.executable, str(Path(__file__).with_name("bare_server.py")))
 
 
 def seconds_to_tools(command: Sequence[str]) -> tuple[float, int]:
@@ -35,7 +34,7 @@ def seconds_to_tools(command: Sequence[str]) -> tuple[float, int]:
 def section(pairs: int, most: float, fastmcp: Path | None) -> Section:
     """Measure ``pairs`` rounds, after one that is not counted."""
     commands = {
-        "bare SDK, one tool": _PING,
+        PING.name: PING.stdio,
         "extend-mcp, all toolsets": (*OURS.stdio, *ALL),
         "extend-mcp, default toolsets": OURS.stdio,
         **{server.name: server.stdio for server in baselines(fastmcp)},

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from benchkit.report import Section
 from mcp.client.client import Client
 from rs_bpe.bpe import openai
 
@@ -85,6 +86,14 @@ def faults(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, int
             if now[key] > before[key] * GROWTH
         ]
     return found
+
+
+def section() -> Section:
+    """The figures, for the page of all benchmarks."""
+    result = Section("Tokens of tools/list")
+    rows = [[name, now["tools"], f"{now['tokens']:,}", f"{now['bytes']:,}"] for name, now in anyio.run(measure).items()]
+    result.table(["toolsets", "tools", "tokens (o200k)", "bytes"], rows)
+    return result
 
 
 def main() -> None:

@@ -49,7 +49,11 @@ def _script(name: str, script: str, python: str = sys.executable) -> Server:
     return Server(name, (*command, "0"), (*command, "{port}"))
 
 
+PING = Server("bare SDK, one tool", (sys.executable, str(BENCHMARKS / "bare_server.py")), ())
+"""Makes no call at all: what the SDK itself costs."""
 BARE = _script("bare SDK, raw JSON", "bare_http_server.py")
+BRIEF = Server("bare SDK, id and status", (*BARE.stdio, "brief"), (*BARE.http, "brief"))
+"""Makes the same call and reads the answer, and hands on next to nothing."""
 NAIVE = _script("vendor's SDK handed over", "naive_server.py")
 
 

@@ -128,9 +128,9 @@ def free_port() -> int:
         return port
 
 
-def start_sandbox() -> tuple[Child, str]:
+def start_sandbox(scenario: str = "default") -> tuple[Child, str]:
     """Extend's API on this machine, and its base URL."""
-    child = Child([*PROGRAM, "sandbox", "--port", "0", "--speed", "1"])
+    child = Child([*PROGRAM, "sandbox", "--port", "0", "--speed", "1", "--scenario", scenario])
     try:
         return child, child.first_line()
     except BaseException:

@@ -21,12 +21,14 @@ class Reading:
         resident_mb: memory held in RAM.
         files: open file descriptors.
         tasks: of the event loop; None while it has not told any.
+        blocks: of Python memory, in use; None likewise.
     """
 
     seconds: float
     resident_mb: float
     files: int
     tasks: int | None
+    blocks: int | None = None
 
 
 @dataclass
@@ -59,8 +61,9 @@ class Watch:
             self.gone = True
             return None
         resident = pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
-        tasks = int(lines[-1].split()[1]) if len(lines) > 1 else None
-        reading = Reading(time.monotonic() - self.begun, resident, files, tasks)
+        told = lines[-1].split() if len(lines) > 1 else []
+        tasks, blocks = (int(told[1]), int(told[3])) if len(told) == 4 else (None, None)
+        reading = Reading(time.monotonic() - self.begun, resident, files, tasks, blocks)
         self.readings.append(reading)
         return reading
 

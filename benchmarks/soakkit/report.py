@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from soakkit.readings import Reading, Watch, growth
 from soakkit.world import World
 
 MOST_GROWTH = 0.05
+MOST_RAM_GROWTH = 0.10
+"""More than of what Python holds: freed memory that an allocator cannot give back is no leak."""
 SPARE_FILES = 3
 """How many descriptors more than before count as rest: connections that are kept for the next call."""
 SPARE_TASKS = 2
@@ -68,17 +71,19 @@ def markdown(minutes: float, record: Record, world: World, watches: list[Watch],
         f"besides: {_counted(record.events)}  ",
         f"in flight at the end: {end.in_flight}; tracebacks: {len(end.tracebacks)}; amiss: {record.faults.total()}",
         "",
-        "| server | span | RSS MB, highest | descriptors, highest | tasks, highest |",
-        "|---|---|---|---|---|",
+        "| server | span | RSS MB, highest | blocks of memory, median | descriptors, highest | tasks, highest |",
+        "|---|---|---|---|---|---|",
     ]
     for watch in watches:
         for number, span in enumerate(watch.spans(), 1):
             tasks = max((reading.tasks for reading in span if reading.tasks is not None), default="-")
             memory, files = max(reading.resident_mb for reading in span), max(reading.files for reading in span)
-            lines.append(f"| {watch.name} | {number} of 10 | {memory:.1f} | {files} | {tasks} |")
+            blocks = statistics.median(_blocks(span) or [0])
+            lines.append(f"| {watch.name} | {number} of 10 | {memory:.1f} | {blocks:,.0f} | {files} | {tasks} |")
     for name, reading in (("before", end.before), ("after", end.after)):
         if reading:
-            lines.append(f"| http | at rest {name} | {reading.resident_mb:.1f} | {reading.files} | {reading.tasks} |")
+            held = f"{reading.resident_mb:.1f} | {reading.blocks or 0:,}"
+            lines.append(f"| http | at rest {name} | {held} | {reading.files} | {reading.tasks} |")
     return "\n".join(lines)
 
 
@@ -107,12 +112,19 @@ def _growth(watch: Watch) -> list[str]:
     if not spans:
         return [f"{watch.name}: too few readings"]
     grown = growth([[reading.resident_mb for reading in span] for span in spans])
-    found = [f"{watch.name}: memory grew by {grown:.1%} over the second half"] if grown >= MOST_GROWTH else []
+    found = [f"{watch.name}: RAM grew by {grown:.1%} over the second half"] if grown >= MOST_RAM_GROWTH else []
+    blocks = [_blocks(span) for span in spans]
+    if all(blocks) and (held := growth(blocks)) >= MOST_GROWTH:
+        found.append(f"{watch.name}: memory in use grew by {held:.1%} over the second half")
     files = growth([[float(reading.files) for reading in span] for span in spans])
     more = max(r.files for r in spans[9]) - max(r.files for r in spans[5])
     if files >= MOST_GROWTH and more > SPARE_FILES:
         found.append(f"{watch.name}: descriptors grew by {files:.1%} over the second half")
     return found
+
+
+def _blocks(span: list[Reading]) -> list[float]:
+    return [float(reading.blocks) for reading in span if reading.blocks is not None]
 
 
 def _tracebacks(text: str) -> list[str]:

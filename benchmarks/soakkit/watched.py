@@ -1,8 +1,9 @@
-"""Runs extend-mcp and tells, on SIGUSR1, how many tasks its event loop has. Only the soak starts it.
+"""Runs extend-mcp and tells, on SIGUSR1, its tasks and its blocks of memory. Only the soak starts it.
 
     python watched.py FILE [arguments of extend-mcp]
 
-FILE gets the process id at the start and a line ``tasks N`` for each signal.
+FILE gets the process id at the start and for each signal a line ``tasks N blocks N``. A block is what one Python object
+or buffer holds: their number grows with a leak, and not with how the allocator lays pages out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def _tell(file: Path) -> None:
     except RuntimeError:
         return  # no loop runs yet, or none any more
     with file.open("a") as lines:
-        lines.write(f"tasks {count}\n")
+        lines.write(f"tasks {count} blocks {sys.getallocatedblocks()}\n")
 
 
 def main() -> None:

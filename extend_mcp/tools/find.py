@@ -6,7 +6,6 @@ name (Extend API reference, List Workflow Runs), and gives no totals.
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -18,12 +17,12 @@ from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.app import App
 from extend_mcp.tools.base import Refusal
+from extend_mcp.tools.page_tokens import API_PAGE, Place, pack, unpack
 from extend_mcp.views.untrusted import quote
 
 SortBy = Literal["createdAt", "updatedAt"]
 SortDir = Literal["asc", "desc"]
 
-_API_PAGE = 100
 _MOST_CANDIDATES = 8
 
 
@@ -117,8 +116,7 @@ class Found:
 
 def encode_page_token(query: RunQuery, position: Position) -> str:
     """Put a query and a position into one opaque token."""
-    told = _PageToken(q=query, t=position.token, s=position.skip).model_dump_json(exclude_defaults=True)
-    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    return pack(_PageToken(q=query, t=position.token, s=position.skip))
 
 
 def decode_page_token(token: str, given: dict[str, Any]) -> tuple[RunQuery, Position]:
@@ -137,22 +135,15 @@ def decode_page_token(token: str, given: dict[str, Any]) -> tuple[RunQuery, Posi
     return query, position
 
 
-class _PageToken(BaseModel):
-    """What a page token holds: the query, the API's own token, how many items of that page are used up."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+class _PageToken(Place):
+    """What a page token holds: the query, and the place in its list."""
 
     q: RunQuery
-    t: str | None = None
-    s: int = Field(0, ge=0, le=_API_PAGE)
 
 
 def _read_page_token(token: str) -> tuple[RunQuery, Position]:
     try:
-        raw = token.strip().encode("ascii")
-        told = _PageToken.model_validate_json(
-            base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-        )
+        told = unpack(_PageToken, token)
     except ValueError:
         raise Refusal("page_token is not one that list_runs gave. Start again without it.") from None
     return told.q, Position(told.t, told.s)
@@ -164,7 +155,7 @@ async def find_runs(app: App, query: RunQuery, position: Position) -> Found:
     places: list[Position] = []
     filtered = query.since is not None or query.before is not None
     # Without filters of our own an API page is exactly an answer's page.
-    size = _API_PAGE if filtered else query.page_size
+    size = API_PAGE if filtered else query.page_size
     for _ in range(app.settings.walk_pages):
         page = await app.api.list_workflow_runs(
             status=query.status,
@@ -224,7 +215,7 @@ async def resolve_workflow(app: App, given: str) -> str:
     everything: list[WorkflowSummary] = []
     token: str | None = None
     for _ in range(app.settings.walk_pages):
-        page = await app.api.list_workflows(next_page_token=token, max_page_size=_API_PAGE)
+        page = await app.api.list_workflows(next_page_token=token, max_page_size=API_PAGE)
         everything += page.data
         token = page.next_page_token
         if not token:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from extend_mcp.api.models import ApiModel, Page
 from extend_mcp.tools.base import Refusal
+from extend_mcp.tools.page_tokens import Place, pack, unpack
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 
-_LONGEST_PAGE = 100
 
-
-class _Token(BaseModel):
-    """The tool it belongs to, its arguments, the API's own token, and how many items of that page are used up."""
-
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+class _Token(Place):
+    """The tool it belongs to, its arguments, and the place in the list."""
 
     k: str
     a: dict[str, Any] = Field(default_factory=dict)
-    t: str | None = None
-    s: int = Field(0, ge=0, le=_LONGEST_PAGE)
 
 
 @dataclass(frozen=True)
@@ -69,22 +63,15 @@ async def read_page(
 
     def token_after(count: int) -> str | None:
         if count < len(items):
-            return _write(_Token(k=kind, a=place.a, t=place.t, s=place.s + count))
-        return _write(_Token(k=kind, a=place.a, t=page.next_page_token)) if page.next_page_token else None
+            return pack(_Token(k=kind, a=place.a, t=place.t, s=place.s + count))
+        return pack(_Token(k=kind, a=place.a, t=page.next_page_token)) if page.next_page_token else None
 
     return Listing(items, place.a, token_after)
 
 
-def _write(token: _Token) -> str:
-    return base64.urlsafe_b64encode(token.model_dump_json(exclude_defaults=True).encode()).decode().rstrip("=")
-
-
 def _read(kind: str, text: str) -> _Token:
     try:
-        raw = text.strip().encode("ascii")
-        token = _Token.model_validate_json(
-            base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-        )
+        token = unpack(_Token, text)
     except ValueError:
         token = None
     if token is None or token.k != kind:

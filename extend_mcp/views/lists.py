@@ -58,18 +58,18 @@ def run_list_view(
         The view; text and fields hold the same runs.
     """
     rows = [_row(run, now) for run in runs]
-    lines = [_line(row, 60) for row in rows]
+    lines = _lines(rows, 60)
     token = token_after(len(rows))
     room = limit - len(filters) - len(NOTE) - len(note or "") - len(token or "x" * 800) - 300
     if sum(len(line) + 1 for line in lines) > room:
-        lines = [_line(row, 24) for row in rows]
+        lines = _lines(rows, 24)
     _, kept = fit(lines, room, lambda gone: "")
     if kept < len(rows):
         # At least one, or asking for the next page would never get anywhere.
         kept = max(kept, 1)
         rows, lines, token = rows[:kept], [cut_line(line, room) for line in lines[:kept]], token_after(kept)
         note = f"The page was cut to {kept} runs to keep the answer short."
-    body = [NOTE, "id | status | workflow | file | created | took", *lines] if rows else []
+    body = [NOTE, "id | status | workflow | file | created (UTC) | took", *lines] if rows else []
     tail = [line for line in (note, _follow(token)) if line]
     return RunListView(runs=rows, shown=len(rows), complete=token is None, next_page_token=token, note=note).with_text(
         "\n".join([_headline(len(rows), filters, token is not None), *body, *tail])
@@ -107,8 +107,20 @@ def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
     return round(max(0.0, ((run.end_time or now) - run.start_time).total_seconds()), 1)
 
 
+def _lines(rows: list[RunRow], width: int) -> list[str]:
+    """A line a row; the first one of a day stands below the day, which would cost each row as much as its id."""
+    lines: list[str] = []
+    day = ""
+    for row in rows:
+        line, before = _line(row, width), day
+        if row.created_at:
+            day = format_instant(row.created_at).partition("T")[0]
+        lines.append(f"{day}:\n{line}" if day != before else line)
+    return lines
+
+
 def _line(row: RunRow, width: int) -> str:
-    created = f"{format_instant(row.created_at)}" if row.created_at else "?"
+    created = format_instant(row.created_at).partition("T")[2].rstrip("Z") if row.created_at else "?"
     took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
     head = f"{word(row.run_id, 300)} | {word(row.status) or '?'}"
     return f"{head} | {quote(row.workflow, width)} | {quote(row.file, width)} | {created} | {took}"

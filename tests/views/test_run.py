@@ -161,5 +161,8 @@ def test_a_page_of_twenty_runs_is_one_line_each() -> None:
     ]
     view = run_list_view(runs, token_after=lambda count: None, filters="FAILED", note=None, now=NOW, limit=8000)
     assert view.text.startswith("20 runs (FAILED); no more follow")
-    assert len(view.text.splitlines()) == 23
+    # The runs, three lines around them, and the two days they were made on.
+    lines = view.text.splitlines()
+    assert len(lines) == 20 + 3 + 2
+    assert [line for line in lines if line.endswith(":") and len(line) == 11] == ["2026-02-10:", "2026-02-09:"]
     assert len(view.text) < 3200

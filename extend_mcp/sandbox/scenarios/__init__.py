@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from extend_mcp.sandbox.dice import IdMaker
 from extend_mcp.sandbox.engine import Engine
@@ -20,6 +21,7 @@ SCENARIOS: dict[str, Populate] = {
     "default": default.populate,
     "empty": _nothing,
     "large": large.populate,
+    "huge": partial(large.populate, runs=large.MORE_RUNS),
 }
 
 

@@ -1,4 +1,4 @@
-"""An account with 10,000 runs of the last thirty days, for questions about many. They are short and have ended."""
+"""Accounts with 10,000 and 50,000 runs of the last thirty days, for questions about many. They are short and ended."""
 
 from datetime import datetime, timedelta
 
@@ -12,6 +12,7 @@ from extend_mcp.sandbox.scenarios.workflows import CLAIMS, INVOICES, LOANS, PURC
 from extend_mcp.sandbox.store import RunRecord, Workflow
 
 RUNS = 10_000
+MORE_RUNS = 50_000
 _DAYS = 30
 _NAMES = (INVOICES,) * 6 + (CLAIMS,) * 2 + (LOANS, PURCHASING)
 _STATUSES = (
@@ -21,11 +22,13 @@ _FAILURES = (failures.CORRUPT, failures.CORRUPT, failures.UNREACHABLE, failures.
 _EXTENSIONS = ("pdf", "pdf", "pdf", "png", "xlsx")
 
 
-def populate(workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start: datetime) -> None:
-    """Put the runs into the account, the oldest first."""
+def populate(
+    workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start: datetime, *, runs: int = RUNS
+) -> None:
+    """Put so many runs into the account, the oldest first."""
     dice = Dice("large")
-    for number in range(RUNS):
-        created = start - timedelta(days=_DAYS) * (1 - number / RUNS)
+    for number in range(runs):
+        created = start - timedelta(days=_DAYS) * (1 - number / runs)
         workflow = workflows[dice.pick(_NAMES)]
         status = dice.pick(_STATUSES)
         name = f"document-{number:05d}.{dice.pick(_EXTENSIONS)}"

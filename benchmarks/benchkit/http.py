@@ -1,0 +1,90 @@
+"""A client over streamable HTTP (2026-07-28) that costs next to nothing, with the face of the one over stdio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from loadkit.connection import Connection
+from loadkit.processes import Child, free_port
+from loadkit.requests import ERAS, Call, Encoder
+
+from benchkit.servers import Server
+
+
+class HttpServer:
+    """A server as a child process on a free port, from here until the end of the `with` block.
+
+    Args:
+        server: what to run.
+        environment: variables it gets beside the machine's own.
+    """
+
+    def __init__(self, server: Server, **environment: str) -> None:
+        self._port = free_port()
+        self._child = Child(server.over_http(self._port), **environment)
+        self._loop = asyncio.new_event_loop()
+        self._connections: list[Connection] = []
+        self._sent = 0
+        try:
+            self._child.wait_for_port(self._port)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> HttpServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections:
+            connection.close()
+        # Closing is done by the loop's next turn.
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+        self._child.__exit__()
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> bytes:
+        """Call a tool and return the message with the answer."""
+        return self._loop.run_until_complete(self._all([(tool, arguments)], 1))
+
+    def burst(self, calls: Sequence[tuple[str, dict[str, Any]]], at_once: int) -> float:
+        """Make all calls on ``at_once`` connections, and return the seconds it took.
+
+        Raises:
+            RuntimeError: an answer was an error.
+        """
+        begun = time.perf_counter()
+        self._loop.run_until_complete(self._all(calls, at_once))
+        return time.perf_counter() - begun
+
+    def answer(self, message: bytes) -> dict[str, Any]:
+        """The result in a message.
+
+        Raises:
+            RuntimeError: it is an error.
+        """
+        result: dict[str, Any] | None = json.loads(message).get("result")
+        if result is None or result.get("isError"):
+            raise RuntimeError(f"answered {message[:500]!r}: {self._child.last_words()}")
+        return result
+
+    async def _all(self, calls: Sequence[tuple[str, dict[str, Any]]], at_once: int) -> bytes:
+        encoder = Encoder(self._port, ERAS[0], [Call(tool, arguments, ()) for tool, arguments in calls])
+        turns = iter(range(len(calls)))
+        while len(self._connections) < at_once:
+            self._connections.append(await Connection.open(self._port))
+        answers = await asyncio.gather(*(self._drive(each, encoder, turns) for each in self._connections[:at_once]))
+        return next(answer for answer in answers if answer)
+
+    async def _drive(self, connection: Connection, encoder: Encoder, turns: Any) -> bytes:
+        message = b""
+        for turn in turns:
+            request, _ = encoder.call(turn, self._sent, b"")
+            self._sent += 1
+            message = (await connection.ask(request)).message()
+            if b'"isError":true' in message[-200:] or b'"result"' not in message:
+                self.answer(message)
+        return message
