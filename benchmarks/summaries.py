@@ -34,8 +34,8 @@ def section(sizes: Sequence[int]) -> Section:
     )
     result.say(
         f"By workflow, over stdio. The limit of requests is {RATE['EXTEND_MCP_REQUESTS_PER_SECOND']} a second here, so "
-        "that the server is what is measured: at an account's 10 a second the pages take as long as they must. The pages "
-        "alone are read one after another by httpx, parsed and forgotten. Raw JSON is counted at 4 bytes a token."
+        "that the server is what is measured: at an account's 10 a second the pages take as long as they must. The "
+        "pages alone are read one after another by httpx, parsed and forgotten. Raw JSON is counted at 4 bytes a token."
     )
     return result
 
