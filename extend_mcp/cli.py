@@ -1,4 +1,4 @@
-"""The command line: serve (the default), demo, sandbox, doctor, token.
+"""The command line: serve (the default), demo, sandbox, doctor, token, manifests.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
 belongs to the protocol.
@@ -25,13 +25,24 @@ if TYPE_CHECKING:
     from extend_mcp.telemetry.redaction import Redactor
 
 
-class _ServeByDefault(click.Group):
+class _Commands(click.Group):
     """``extend-mcp --sandbox`` means ``extend-mcp serve --sandbox``: clients start the bare command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "--version")):
+        if not args or (args[0] not in self.list_commands(ctx) and args[0] not in ("--help", "--version")):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "manifests"])
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name == "manifests":
+            # Whoever serves does not wait for it.
+            from extend_mcp.manifests.cli import manifests
+
+            return manifests
+        return super().get_command(ctx, name)
 
 
 _env_file = click.option(
@@ -41,7 +52,7 @@ _env_file = click.option(
 )
 
 
-@click.group(cls=_ServeByDefault, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="extend-mcp")
 def main() -> None:
     """Operate Extend document workflows from an AI assistant, over the Model Context Protocol.

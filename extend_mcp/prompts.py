@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -160,16 +161,47 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
     return [UserMessage(facts), UserMessage("\n".join(steps))]
 
 
+@dataclass(frozen=True)
+class Offered:
+    """A prompt as it is offered: its name and description are those of the function that makes it.
+
+    Attributes:
+        title: what a person picks.
+        make: makes its messages.
+        writes: whether it leads to a write.
+    """
+
+    title: str
+    make: Callable[..., Awaitable[Sequence[Message]]]
+    writes: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a client calls it by."""
+        return self.make.__name__
+
+    @property
+    def description(self) -> str:
+        """What it is for."""
+        return (self.make.__doc__ or "").strip()
+
+
+PROMPTS = (
+    Offered("Triage failures", triage_failures),
+    Offered("Investigate a run", investigate_run),
+    Offered("Write a shift report", shift_report),
+    Offered("Clear the review queue", clear_review_queue),
+    Offered("Cancel a run safely", cancel_run_safely, writes=True),
+    Offered("Stop a bad batch", stop_a_bad_batch, writes=True),
+    Offered("Release a workflow version", release_a_workflow_version, writes=True),
+)
+
+
 def add_prompts(server: MCPServer[Service], *, read_only: bool) -> None:
     """Register the prompts; those that lead to a write are left out when ``read_only``."""
-    server.prompt(title="Triage failures")(triage_failures)
-    server.prompt(title="Investigate a run")(investigate_run)
-    server.prompt(title="Write a shift report")(shift_report)
-    server.prompt(title="Clear the review queue")(clear_review_queue)
-    if not read_only:
-        server.prompt(title="Cancel a run safely")(cancel_run_safely)
-        server.prompt(title="Stop a bad batch")(stop_a_bad_batch)
-        server.prompt(title="Release a workflow version")(release_a_workflow_version)
+    for prompt in PROMPTS:
+        if not (read_only and prompt.writes):
+            server.prompt(title=prompt.title)(prompt.make)
 
 
 def _run_id(text: str) -> str | None:

@@ -8,6 +8,7 @@ readable :class:`SettingsError` that never repeats a value, since a value may be
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -22,6 +23,8 @@ Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "token", "trusted"]
 Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks"]
 
+_REFERENCE = re.compile(r"\$\{[^{}]*\}")
+
 DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
 
@@ -35,6 +38,16 @@ class EnvironmentSettings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True, env_ignore_empty=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unfilled(cls, values: Any) -> Any:
+        """Take a reference such as ``${EXTEND_REGION}``, which a client did not fill in, for a setting not given."""
+        return {name: value for name, value in values.items() if not _is_reference(value)}
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and bool(_REFERENCE.fullmatch(value.strip()))
 
 
 SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
@@ -172,15 +185,8 @@ class Settings(EnvironmentSettings):
     @field_validator("api_key", mode="before")
     @classmethod
     def _unset_key(cls, value: Any) -> Any:
-        """Treat an empty key, or a ``${EXTEND_API_KEY}`` that a client did not fill in, as no key."""
-        if isinstance(value, str) and (not value.strip() or value.strip().startswith("${")):
-            return None
-        return value.strip() if isinstance(value, str) else value
-
-    @field_validator("workspace_id", mode="before")
-    @classmethod
-    def _unset_workspace(cls, value: Any) -> Any:
-        return None if isinstance(value, str) and value.strip().startswith("${") else value
+        """Treat a blank key as none, and blanks around one as none of it."""
+        return value.strip() or None if isinstance(value, str) else value
 
     @field_validator("toolsets", "state_keys", mode="before")
     @classmethod
