@@ -89,6 +89,8 @@ def with_member(text: str, path: Sequence[str], value: object) -> str:
             inner = _margin(text, node, indent)
             return _inserted(text, node, made + _dump(_nested(path[depth + 1 :], value), inner, _break(text), indent))
         node = found
+    if node.plain() == value:
+        return text
     margin = _line_margin(text, node.start)
     return text[: node.start] + _dump(value, margin, _break(text), indent) + text[node.end :]
 

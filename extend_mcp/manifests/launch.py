@@ -44,7 +44,7 @@ def this_machine(
         one; else the script beside the interpreter; else the interpreter itself.
     """
     home = Path(prefix)
-    if "archive-v0" in home.parts or {"cache", "uv"} <= set(home.parts):
+    if "archive-v0" in home.parts or ("uv" in home.parts and {"cache", ".cache"} & set(home.parts)):
         return PUBLISHED
     found = shutil.which(PACKAGE, path=environment.get("PATH"))
     if "pipx" in home.parts and found and Path(found).resolve().is_relative_to(home.resolve()):
