@@ -86,6 +86,7 @@ def _latencies(tool: str, running: dict[Server, Running], extend: Extend, rounds
         seconds = {UPSTREAM: _upstream(tool, run_id, extend)}
         for server, child in running.items():
             arguments = server.arguments(tool, run_id)
+            child.ready(1)
             begun = time.perf_counter()
             line = child.call(tool, arguments)
             seconds[server.name] = time.perf_counter() - begun

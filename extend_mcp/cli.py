@@ -115,11 +115,28 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
 
 
 @main.command()
-def demo() -> None:
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also write it as a recording: an asciicast (.cast) or a picture that plays (.svg).",
+)
+def demo(record: Path | None) -> None:
     """Play an operator's story against the sandbox with a real MCP client over stdio."""
     from extend_mcp.demo import play
+    from extend_mcp.recording import Recording
 
-    sys.exit(anyio.run(play, _say))
+    if record and record.suffix not in (".cast", ".svg"):
+        raise click.BadParameter("a recording ends with .cast or .svg", param_hint="--record")
+    recording = Recording()
+
+    def say(line: str) -> None:
+        recording.add(line)
+        _say(line)
+
+    status = anyio.run(play, say)
+    if record and status == 0:
+        recording.write(record)
+    sys.exit(status)
 
 
 @main.command()

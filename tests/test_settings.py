@@ -7,6 +7,7 @@ import pytest
 
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import EnvironmentSettings, Settings, SettingsError, load_settings
+from tests.docs.configuration import settings_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,20 +70,10 @@ def test_no_secret_is_in_a_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "canary" not in repr(settings) + str(settings) + repr(settings.client_config())
 
 
-@pytest.mark.parametrize(("page", "kind"), [("README.md", Settings), ("docs/deploy.md", HttpSettings)])
-def test_the_table_of_settings_is_the_settings(page: str, kind: type[EnvironmentSettings]) -> None:
-    """The page's rows are these, in this order; print them with ``settings_table``."""
-    text = (ROOT / page).read_text()
+@pytest.mark.parametrize("kind", [Settings, HttpSettings])
+def test_the_table_of_settings_is_the_settings(kind: type[EnvironmentSettings]) -> None:
+    """The page's rows are these, in this order; write it with ``python -m tests.docs.configuration``."""
+    text = (ROOT / "docs" / "configuration.md").read_text()
     assert "\n".join(settings_table(kind)) in text
     named = set(re.findall(r"^\| `(EXTEND_[A-Z_]+)` ", text, re.MULTILINE))
     assert {str(field.validation_alias) for field in kind.model_fields.values()} <= named
-
-
-def settings_table(kind: type[EnvironmentSettings]) -> list[str]:
-    """A page's rows, from the settings themselves."""
-    rows = []
-    for field in kind.model_fields.values():
-        default = field.default
-        shown = "-" if default in (None, (), "") else ",".join(default) if isinstance(default, tuple) else str(default)
-        rows.append(f"| `{field.validation_alias}` | {field.description} | {shown} |")
-    return rows

@@ -50,12 +50,17 @@ class HttpServer:
         """Call a tool and return the message with the answer."""
         return self._loop.run_until_complete(self._all([(tool, arguments)], 1))
 
+    def ready(self, at_once: int) -> None:
+        """Open as many connections as are asked for: that is no part of a call."""
+        self._loop.run_until_complete(self._connect(at_once))
+
     def burst(self, calls: Sequence[tuple[str, dict[str, Any]]], at_once: int) -> float:
         """Make all calls on ``at_once`` connections, and return the seconds it took.
 
         Raises:
             RuntimeError: an answer was an error.
         """
+        self.ready(at_once)
         begun = time.perf_counter()
         self._loop.run_until_complete(self._all(calls, at_once))
         return time.perf_counter() - begun
@@ -71,11 +76,16 @@ class HttpServer:
             raise RuntimeError(f"answered {message[:500]!r}: {self._child.last_words()}")
         return result
 
+    async def _connect(self, at_once: int) -> None:
+        # A turn of the loop tells of those that the server closed meanwhile.
+        await asyncio.sleep(0)
+        self._connections = [each for each in self._connections if not each.closed]
+        while len(self._connections) < at_once:
+            self._connections.append(await Connection.open(self._port))
+
     async def _all(self, calls: Sequence[tuple[str, dict[str, Any]]], at_once: int) -> bytes:
         encoder = Encoder(self._port, ERAS[0], [Call(tool, arguments, ()) for tool, arguments in calls])
         turns = iter(range(len(calls)))
-        while len(self._connections) < at_once:
-            self._connections.append(await Connection.open(self._port))
         answers = await asyncio.gather(*(self._drive(each, encoder, turns) for each in self._connections[:at_once]))
         return next(answer for answer in answers if answer)
 

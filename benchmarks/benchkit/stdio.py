@@ -64,6 +64,9 @@ class StdioServer:
         tools: list[dict[str, Any]] = self.answer(self._ask("tools/list", {}))["tools"]
         return tools
 
+    def ready(self, at_once: int) -> None:
+        """Nothing: one pipe takes any number of calls."""
+
     def call(self, tool: str, arguments: dict[str, Any]) -> bytes:
         """Call a tool and return the line with the answer, as it came."""
         return self._ask("tools/call", {"name": tool, "arguments": arguments})

@@ -62,11 +62,16 @@ class Connection(asyncio.Protocol):
         Raises:
             ConnectionError: the connection ended before the answer was whole.
         """
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.closed:
             raise ConnectionError("the connection is closed")
         self._waiter = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._waiter
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended: servers close what is not used for some seconds."""
+        return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
         """End the connection."""

@@ -64,7 +64,9 @@ def _is_unknown(problem: ErrorDetails) -> bool:
 
 def _explain(metadata: FuncMetadata, properties: dict[str, Any], problem: ErrorDetails) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "arguments"
-    where = cut(clean(name + "".join(_within(part) for part in problem["loc"][1:])), 40)
+    where = clean(name + "".join(_within(part) for part in problem["loc"][1:]))
+    # A character beyond ASCII may cost a model several tokens.
+    where = cut(where, 40 if where.isascii() else 12)
     if _is_unknown(problem):
         return f"{where}: not an argument of this tool"
     rule = f"{where}: {_rule(problem)}"

@@ -34,7 +34,9 @@ def main() -> None:
     assert f"<!-- mcp-name: {REGISTRY_NAME} -->" in told.get_payload()
     with tarfile.open(sdist) as archive:
         top = {name.split("/")[1] for name in archive.getnames() if "/" in name}
-    assert top == {"extend_mcp", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}, top
+    assert top == {"extend_mcp", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}, (
+        top
+    )
     print(f"{wheel.name}: {len(names)} files; {sdist.name}: {sorted(top)}")
 
 
