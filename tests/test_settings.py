@@ -34,6 +34,19 @@ def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatc
     assert load_settings().api_key is None
 
 
+def test_what_a_client_did_not_fill_in_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some clients hand a reference over as it is where their user left a setting empty."""
+    monkeypatch.setenv("EXTEND_REGION", "${EXTEND_REGION}")
+    monkeypatch.setenv("EXTEND_MCP_TOOLSETS", "${user_config.toolsets}")
+    monkeypatch.setenv("EXTEND_MCP_READ_ONLY", " ${env:READ_ONLY} ")
+    settings = load_settings(workspace_id="${input:workspace}")
+    assert (settings.region, settings.toolsets) == ("us", ("runs", "workflows"))
+    assert (settings.read_only, settings.workspace_id) == (False, None)
+    monkeypatch.setenv("EXTEND_REGION", "${EXTEND_REGION} eu")
+    with pytest.raises(SettingsError, match="EXTEND_REGION"):
+        load_settings()
+
+
 def test_flags_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "settings.env"
     file.write_text("EXTEND_REGION=eu\nEXTEND_MCP_WALK_PAGES=3\nEXTEND_MCP_READ_ONLY=true\n")
