@@ -42,7 +42,7 @@ def measure(quick: bool, fastmcp: Path | None) -> list[Section]:
         rest.section(1 if quick else 5, fastmcp),
     ]
     with Extend.start() as extend:
-        found += calls.sections(extend, 20 if quick else 400, 40 if quick else 400, fastmcp)
+        found += calls.sections(extend, 10 if quick else 400, 40 if quick else 400, fastmcp)
         found.append(answers.section(extend))
     found += [summaries.section(SIZES[:1] if quick else SIZES), tokens.section()]
     return found
