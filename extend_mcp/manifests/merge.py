@@ -80,6 +80,8 @@ def _merged_toml(client: Client, text: str, entry: dict[str, Any]) -> str:
     from tomlkit.items import Table
 
     document = _toml(text)
+    before = _toml(text).unwrap()
+    wanted = {**before, client.table: {**before.get(client.table, {}), SERVER: entry}}
     if client.table not in document:
         document[client.table] = tomlkit.table(is_super_table=True)
     table = tomlkit.table()
@@ -92,9 +94,13 @@ def _merged_toml(client: Client, text: str, entry: dict[str, Any]) -> str:
             del old[key]
         old.update(entry)
     else:
-        servers[SERVER] = table
+        try:
+            servers[SERVER] = table
+        except ValueError:
+            raise MergeError(f"{client.table} is an inline table, which this cannot add to") from None
     made = tomlkit.dumps(document)
-    if tomlkit.parse(made).unwrap().get(client.table, {}).get(SERVER) != entry:
+    # TOML can say the same in many ways, and not every one takes a table that is added.
+    if _toml(made).unwrap() != wanted:
         raise MergeError(f"{client.table} is laid out in a way that this cannot change")
     return made
 

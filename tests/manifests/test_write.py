@@ -183,13 +183,37 @@ def test_an_old_entry_of_toml_is_replaced_with_all_its_tables(tmp_path: Path) ->
     assert "# mine" in file.read_text()
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        'mcp_servers = { files = { command = "npx" } }\nmodel = "x"\n',
+        'mcp_servers.files.command = "npx"\nmodel = "x"\n',
+        '[mcp_servers]\n\n[mcp_servers.files]\ncommand = "npx"\n[mcp_servers.files.env]\nA = "1"',
+        '[mcp_servers.extend.env]\nA = "1"\n',
+        'mcp_servers.extend.command = "x"\n',
+    ],
+)
+def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: Path) -> None:
+    """It is changed so that all else says what it said, or left as it is."""
+    file = tmp_path / "config.toml"
+    file.write_text(before)
+    said = tomlkit.parse(before).unwrap()
+    try:
+        put(file, CODEX, agree=lambda _: True)
+    except WriteError:
+        assert file.read_text() == before
+        return
+    entry = CODEX.entry(LAUNCH, describe())
+    assert tomlkit.parse(file.read_text()).unwrap() == {**said, "mcp_servers": {**said["mcp_servers"], "extend": entry}}
+
+
 @pytest.mark.parametrize("client", [CURSOR, VSCODE, CODEX], ids=lambda client: client.name)
 def test_an_entry_that_is_there_already_changes_nothing(client: Client, tmp_path: Path) -> None:
     file = tmp_path / "settings"
     put(file, client)
     before = file.stat()
     assert put(file, client).outcome == "unchanged"
-    assert file.stat() == before
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     assert_nothing_is_left_behind(tmp_path, file)
 
 
