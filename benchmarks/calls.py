@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,29 @@ UPSTREAM = "the call to Extend alone"
 Running = StdioServer | HttpServer
 
 
-def sections(extend: Extend, rounds: int, burst: int, fastmcp: Path | None) -> list[Section]:
-    """Latency over ``rounds`` calls of each server in turn, then throughput in bursts of ``burst`` calls."""
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        rounds: how many calls of each server are timed, in turn.
+        burst: of how many calls a burst is.
+        bursts: how many bursts of each server, in turn.
+    """
+
+    rounds: int
+    burst: int
+    bursts: int
+
+
+def sections(extend: Extend, effort: Effort, fastmcp: Path | None) -> list[Section]:
+    """Latency of each server in turn, then throughput in bursts."""
     servers = [OURS, BRIEF, *baselines(fastmcp)]
     found = []
     for transport, start in (("stdio", _over_stdio), ("streamable HTTP", _over_http)):
         with ExitStack() as stack:
             running = {server: stack.enter_context(start(server, extend)) for server in servers}
-            found += [_section(tool, transport, running, extend, rounds, burst) for tool in TOOLS]
+            found += [_section(tool, transport, running, extend, effort) for tool in TOOLS]
     return found
 
 
@@ -43,11 +59,9 @@ def _over_http(server: Server, extend: Extend) -> HttpServer:
     return HttpServer(server, **extend.environment)
 
 
-def _section(
-    tool: str, transport: str, running: dict[Server, Running], extend: Extend, rounds: int, burst: int
-) -> Section:
-    taken = _latencies(tool, running, extend, rounds)
-    rates = _rates(tool, running, extend, burst)
+def _section(tool: str, transport: str, running: dict[Server, Running], extend: Extend, effort: Effort) -> Section:
+    taken = _latencies(tool, running, extend, effort.rounds)
+    rates = _rates(tool, running, extend, effort)
     result = Section(f"{tool} over {transport}")
     base = taken[BRIEF.name]
     result.table(
@@ -104,11 +118,12 @@ def _upstream(tool: str, run_id: str, extend: Extend) -> float:
     return time.perf_counter() - begun
 
 
-def _rates(tool: str, running: dict[Server, Running], extend: Extend, burst: int) -> dict[str, list[float]]:
+def _rates(tool: str, running: dict[Server, Running], extend: Extend, effort: Effort) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {server.name: [] for server in running}
-    for _ in range(5):
+    for _ in range(effort.bursts):
         for server, child in running.items():
-            rates[server.name].append(burst / child.burst(_turns(server, tool, extend, burst), AT_ONCE))
+            calls = _turns(server, tool, extend, effort.burst)
+            rates[server.name].append(effort.burst / child.burst(calls, AT_ONCE))
     return rates
 
 

@@ -38,11 +38,11 @@ def machine() -> str:
 def measure(quick: bool, fastmcp: Path | None) -> list[Section]:
     """Run every part; ``quick`` is for seeing that it works, in well under a minute."""
     found = [
-        startup.section(3 if quick else 21, startup.MOST, fastmcp),
+        startup.section(2 if quick else 21, startup.MOST, fastmcp),
         rest.section(1 if quick else 5, fastmcp),
     ]
     with Extend.start() as extend:
-        found += calls.sections(extend, 10 if quick else 400, 40 if quick else 400, fastmcp)
+        found += calls.sections(extend, calls.Effort(10, 20, 1) if quick else calls.Effort(400, 400, 5), fastmcp)
         found.append(answers.section(extend))
     found += [summaries.section(SIZES[:1] if quick else SIZES), tokens.section()]
     return found
