@@ -12,6 +12,20 @@ from extend_mcp.manifests.launch import PUBLISHED
 AGENT_PLUGINS = "https://agent-plugins.org/schemas/1.0.0"
 
 
+def _about(description: Description) -> dict[str, Any]:
+    """What both kinds of plugin say of themselves."""
+    return {
+        "name": description.package,
+        "version": description.version,
+        "description": description.summary,
+        "author": {"name": "extend-mcp contributors", "url": description.repository},
+        "homepage": description.repository,
+        "repository": description.repository,
+        "license": "MIT",
+        "keywords": ["extend", "documents", "workflows"],
+    }
+
+
 def claude_plugin(description: Description) -> dict[str, Any]:
     """Claude Code's plugin.json: it asks for the settings when the plugin is enabled, and keeps the key."""
     env = {each.name: f"${{user_config.{setting_id(each)}}}" for each in description.variables}
@@ -24,14 +38,7 @@ def claude_plugin(description: Description) -> dict[str, Any]:
             told["default"] = each.default == "true" if each.kind == "boolean" else each.default
         config[setting_id(each)] = told
     return {
-        "name": description.package,
-        "version": description.version,
-        "description": description.summary,
-        "author": {"name": "extend-mcp contributors", "url": description.repository},
-        "homepage": description.repository,
-        "repository": description.repository,
-        "license": "MIT",
-        "keywords": ["extend", "documents", "workflows"],
+        **_about(description),
         "userConfig": config,
         "mcpServers": {SERVER: {"command": PUBLISHED.command, "args": list(PUBLISHED.args), "env": env}},
     }
@@ -81,17 +88,7 @@ def gemini_extension(description: Description) -> dict[str, Any]:
 
 def agent_plugin(description: Description) -> dict[str, Any]:
     """The plugin.json of agent-plugins.org."""
-    return {
-        "$schema": f"{AGENT_PLUGINS}/plugin.schema.json",
-        "name": description.package,
-        "version": description.version,
-        "description": description.summary,
-        "author": {"name": "extend-mcp contributors", "url": description.repository},
-        "homepage": description.repository,
-        "repository": description.repository,
-        "license": "MIT",
-        "keywords": ["extend", "documents", "workflows"],
-    }
+    return {"$schema": f"{AGENT_PLUGINS}/plugin.schema.json", **_about(description)}
 
 
 def agent_plugin_servers(_: Description) -> dict[str, Any]:
