@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError
-from mcp.server.mcpserver.prompts.base import Message, UserMessage
+from mcp.server.mcpserver.prompts.base import Message, Prompt, PromptArgument, UserMessage
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Annotations, EmbeddedResource, TextResourceContents
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, validate_call
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.resources import run_resource
@@ -185,6 +187,40 @@ class Offered:
         """What it is for."""
         return (self.make.__doc__ or "").strip()
 
+    def prompt(self) -> Prompt:
+        """What the SDK serves. Its own way would make models for every prompt while a client waits for the tools."""
+        parameters = inspect.signature(self.make, eval_str=True).parameters
+        arguments = [
+            PromptArgument(
+                name=name,
+                description=parameter.annotation.__metadata__[0].description,
+                required=parameter.default is parameter.empty,
+            )
+            for name, parameter in parameters.items()
+            if name != _CONTEXT
+        ]
+        return Prompt(
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            arguments=arguments,
+            fn=_checked(self.make),
+            context_kwarg=_CONTEXT,
+        )
+
+
+_CONTEXT = "ctx"
+
+
+def _checked(make: Callable[..., Awaitable[Sequence[Message]]]) -> Callable[..., Awaitable[Sequence[Message]]]:
+    """The same with its arguments checked, as of the first call."""
+    checked = cache(lambda: validate_call(make))
+
+    async def call(**arguments: Any) -> Sequence[Message]:
+        return await checked()(**arguments)
+
+    return call
+
 
 PROMPTS = (
     Offered("Triage failures", triage_failures),
@@ -201,7 +237,7 @@ def add_prompts(server: MCPServer[Service], *, read_only: bool) -> None:
     """Register the prompts; those that lead to a write are left out when ``read_only``."""
     for prompt in PROMPTS:
         if not (read_only and prompt.writes):
-            server.prompt(title=prompt.title)(prompt.make)
+            server.add_prompt(prompt.prompt())
 
 
 def _run_id(text: str) -> str | None:

@@ -30,7 +30,7 @@ from extend_mcp.telemetry.request_id import request_id as call_id
 from extend_mcp.tools.app import App
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import lean
-from extend_mcp.views.base import View
+from extend_mcp.views.base import PlainDefaults, View
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.uris import run_uri
 
@@ -115,7 +115,7 @@ def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotati
         name=function.__name__,
         title=title,
         description=" ".join((function.__doc__ or "").split()),
-        parameters=lean(arguments.model_json_schema()),
+        parameters=lean(arguments.model_json_schema(schema_generator=PlainDefaults)),
         fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(view), output_model=view),
         is_async=True,
         context_kwarg=context,

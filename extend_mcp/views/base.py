@@ -72,17 +72,18 @@ class View(ViewPart):
         }
 
 
-class _PlainDefaults(GenerateJsonSchema):
+class PlainDefaults(GenerateJsonSchema):
     """Takes a default that is JSON as it is; pydantic would make a type adapter for each, a tenth of a start."""
 
     def encode_default(self, dft: Any) -> Any:
+        """The default as JSON."""
         return dft if dft is None or type(dft) in (bool, int, str) else super().encode_default(dft)
 
 
 @cache
 def _schema(view: type[View]) -> dict[str, Any]:
     # Many tools give the same kind of answer, and a client waits for all their schemas.
-    return super(View, view).model_json_schema(schema_generator=_PlainDefaults)
+    return super(View, view).model_json_schema(schema_generator=PlainDefaults)
 
 
 def _without_nulls(value: Any) -> Any:
