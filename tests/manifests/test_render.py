@@ -17,6 +17,7 @@ from extend_mcp.manifests import links
 from extend_mcp.manifests.bundle import setting_id
 from extend_mcp.manifests.clients import CLIENTS, input_id
 from extend_mcp.manifests.description import REGISTRY_NAME, REPOSITORY, SUMMARY, Description, Variable, describe
+from extend_mcp.manifests.launch import PUBLISHED
 from extend_mcp.manifests.render import MANIFESTS, NOT_VALIDATED, render_all
 from extend_mcp.manifests.syntax import written
 from extend_mcp.settings import Settings
@@ -76,6 +77,14 @@ def test_the_name_in_the_registry_is_marked_in_the_readme_and_the_page_of_the_pa
     project = tomlkit.parse((ROOT / "pyproject.toml").read_text()).unwrap()["project"]
     assert project["urls"]["Repository"] == REPOSITORY
     assert project["name"] == describe().package
+
+
+def test_the_blocks_of_the_readme_are_the_clients_own() -> None:
+    shown = [
+        json.loads(block) for block in re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    ]
+    names = ("claude-desktop", "claude-code", "cursor", "vscode")
+    assert shown == [CLIENTS[name].document(PUBLISHED, describe()) for name in names]
 
 
 def test_all_versions_agree() -> None:
@@ -200,8 +209,6 @@ def test_the_links_carry_the_entries() -> None:
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 def test_a_block_for_the_sandbox_needs_no_key(client: Any) -> None:
-    from extend_mcp.manifests.launch import PUBLISHED
-
     made = written(client.document(PUBLISHED.with_flags(sandbox=True), describe(), keyless=True), client.syntax)
     if client.name != "librechat":
         assert KEY not in made
