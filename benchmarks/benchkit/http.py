@@ -13,6 +13,7 @@ from loadkit.processes import Child, free_port
 from loadkit.requests import ERAS, Call, Encoder
 
 from benchkit.servers import Server
+from benchkit.stdio import is_error
 
 
 class HttpServer:
@@ -87,6 +88,9 @@ class HttpServer:
         encoder = Encoder(self._port, ERAS[0], [Call(tool, arguments, ()) for tool, arguments in calls])
         turns = iter(range(len(calls)))
         answers = await asyncio.gather(*(self._drive(each, encoder, turns) for each in self._connections[:at_once]))
+        for answer in answers:
+            if answer and is_error(answer):
+                self.answer(answer)
         return next(answer for answer in answers if answer)
 
     async def _drive(self, connection: Connection, encoder: Encoder, turns: Any) -> bytes:
@@ -94,7 +98,6 @@ class HttpServer:
         for turn in turns:
             request, _ = encoder.call(turn, self._sent, b"")
             self._sent += 1
-            message = (await connection.ask(request)).message()
-            if b'"isError":true' in message[-200:] or b'"result"' not in message:
-                self.answer(message)
+            got = (await connection.ask(request)).message()
+            message = message if message and is_error(message) else got
         return message

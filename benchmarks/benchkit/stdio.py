@@ -18,6 +18,11 @@ _HANDSHAKE = {
 }
 
 
+def is_error(message: bytes) -> bool:
+    """Whether the answer to a call is an error. Those are short; parsing a long answer would cost more than the call."""
+    return (len(message) < 20_000 and b'"isError":true' in message) or b'"result"' not in message[:300]
+
+
 class StdioServer:
     """A server as a child process, from here until the end of the `with` block. It has shaken hands.
 
@@ -79,20 +84,25 @@ class StdioServer:
         """
         waiting = iter(calls)
         begun = time.perf_counter()
-        under_way = 0
+        under_way, wrong = 0, b""
         for tool, arguments in waiting:
             self._send("tools/call", {"name": tool, "arguments": arguments})
             under_way += 1
             if under_way == at_once:
                 break
         while under_way:
-            self.answer(self._read())
+            line = self._read()
+            wrong = wrong or (line if is_error(line) else b"")
             under_way -= 1
             for tool, arguments in waiting:
                 self._send("tools/call", {"name": tool, "arguments": arguments})
                 under_way += 1
                 break
-        return time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        # Told at the end, when no answer is under way that the next call would take for its own.
+        if wrong:
+            self.answer(wrong)
+        return seconds
 
     def answer(self, line: bytes) -> dict[str, Any]:
         """The result in a line.
