@@ -19,7 +19,7 @@ _HANDSHAKE = {
 
 
 def is_error(message: bytes) -> bool:
-    """Whether the answer to a call is an error. Those are short; parsing a long answer would cost more than the call."""
+    """Whether the answer to a call is an error. Those are short; to parse a long one would cost more than the call."""
     return (len(message) < 20_000 and b'"isError":true' in message) or b'"result"' not in message[:300]
 
 

@@ -1,0 +1,89 @@
+"""Sessions and the budget that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.pace import Budget
+from tests.api.pacing import Clock, answer_with
+
+
+def clients(clock: Clock, config: ClientConfig, *budgets: Budget | None) -> list[ExtendClient]:
+    return [
+        ExtendClient(
+            config,
+            transport=answer_with(200),
+            budget=budget,
+            caller=str(number),
+            sleep=clock.sleep,
+            monotonic=clock.monotonic,
+        )
+        for number, budget in enumerate(budgets)
+    ]
+
+
+Budgets = Callable[[Clock], list[Budget | None]]
+
+
+@pytest.mark.parametrize(
+    ("budgets", "seconds"),
+    [
+        (lambda clock: [None, None], 0),
+        (lambda clock: [clock.budget(2)] * 2, 1),
+    ],
+    ids=["each its own", "one for both"],
+)
+async def test_sessions_share_the_budget_that_they_are_given(budgets: Budgets, seconds: float) -> None:
+    clock = Clock()
+    config = ClientConfig(SecretStr("sk_1"), "http://x", requests_per_second=2)
+    both = clients(clock, config, *budgets(clock))
+    for client in both:
+        for _ in range(2):
+            await client.call("GET", "/workflow_runs")
+    assert clock.seconds == pytest.approx(seconds, abs=0.01)
+    # New connections have not forgotten.
+    for client in both:
+        await client.aclose()
+        await client.call("GET", "/workflow_runs")
+        await client.aclose()
+    assert clock.seconds == pytest.approx(seconds + 1, abs=0.01)
+
+
+async def test_sessions_that_share_a_budget_take_turns() -> None:
+    clock = Clock()
+    sent: list[str] = []
+
+    def client(caller: str) -> ExtendClient:
+        def send(request: httpx.Request) -> httpx.Response:
+            sent.append(caller)
+            return httpx.Response(200, json={})
+
+        config = ClientConfig(SecretStr("sk_1"), "http://x")
+        return ExtendClient(config, transport=httpx.MockTransport(send), budget=budget, caller=caller)
+
+    async def call(client: ExtendClient) -> None:
+        await client.call("GET", "/workflow_runs")
+
+    budget = clock.budget(1)
+    async with client("a") as busy, client("b") as other, anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(call, busy)
+        tasks.start_soon(call, other)
+    assert sent.index("b") <= 2
+    assert len(sent) == 21
+
+
+async def test_a_session_without_a_limit_waits_for_nothing() -> None:
+    clock = Clock()
+    [client] = clients(clock, ClientConfig(SecretStr("sk_1"), "http://x"), None)
+    async with client:
+        for _ in range(50):
+            await client.call("GET", "/workflow_runs")
+    assert clock.seconds == 0
