@@ -135,7 +135,10 @@ def demo(record: Path | None) -> None:
 
     status = anyio.run(play, say)
     if record and status == 0:
-        recording.write(record)
+        try:
+            recording.write(record)
+        except OSError as error:
+            raise click.ClickException(f"{record} cannot be written: {error.strerror}") from None
     sys.exit(status)
 
 

@@ -29,6 +29,29 @@ def present_entry(client: Client, text: str) -> dict[str, Any] | None:
     raise MergeError(f"{client.table}.{SERVER} is not a table")
 
 
+_OF_A_REMOTE = frozenset({"type", "url", "serverUrl", "httpUrl", "headers"})
+
+
+def updated(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """The new entry with what the user had put into the old one: a key, a region, a time-out, a list of allowed tools.
+
+    Args:
+        old: what stands there now; None if nothing does.
+        new: an entry that starts a command. What only a server at a URL has is not taken over from the old one.
+    """
+    if old is None:
+        return new
+    made = dict(new)
+    for key, value in old.items():
+        if isinstance(value, dict) and isinstance(new.get(key, {}), dict) and key not in _OF_A_REMOTE:
+            made[key] = {**new.get(key, {}), **value}
+        elif isinstance(value, list) and key == "env_vars":
+            made[key] = [*value, *(each for each in new.get(key, []) if each not in value)]
+        elif key not in new and key not in _OF_A_REMOTE:
+            made[key] = value
+    return made
+
+
 def merged(client: Client, text: str, entry: dict[str, Any], needed: dict[str, Any]) -> str:
     """The text with the entry in it, in place of any of the same name.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from extend_mcp.manifests.clients import Client
-from extend_mcp.manifests.merge import MergeError, difference, merged, present_entry
+from extend_mcp.manifests.merge import MergeError, difference, merged, present_entry, updated
 
 _BOM = "\ufeff"
 _LARGEST = 10 * 2**20
@@ -51,7 +51,7 @@ def write(
     Args:
         client: whose file it is.
         file: where it is; links are followed, and stay.
-        entry: what is to stand under the server's name.
+        entry: what is to stand under the server's name; what a user put into an old one stays in it.
         needed: what the client needs beside it.
         agree: asked with the difference before an entry of the same name is replaced.
         now: the present, for the name of the backup.
@@ -66,6 +66,7 @@ def write(
     text = text.removeprefix(_BOM)
     try:
         old = present_entry(client, text)
+        entry = updated(old, entry)
         made = merged(client, text, entry, needed)
     except MergeError as error:
         raise WriteError(f"{target} was left as it is: {error}. Mend it first.") from None

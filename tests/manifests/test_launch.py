@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -86,4 +85,4 @@ def test_variables_that_move_settings_are_heeded(tmp_path: Path) -> None:
     assert CLIENTS["vscode"].file(linux) == tmp_path / "x" / "Code" / "User" / "mcp.json"
     assert CLIENTS["codex"].file(linux) == tmp_path / "c" / "config.toml"
     assert CLIENTS["claude-code"].file(linux) == tmp_path / "project" / ".mcp.json"
-    assert os.sep in str(CLIENTS["librechat"].file(linux))
+    assert CLIENTS["librechat"].file(linux) == tmp_path / "project" / "librechat.yaml"

@@ -169,7 +169,10 @@ def test_an_old_entry_is_replaced_only_after_a_yes_that_shows_no_secret(tmp_path
 
     assert put(file, agree=lambda _: True).outcome == "replaced"
     after = json.loads(file.read_text())
-    assert after["mcpServers"] == {"extend": ENTRY, "files": {"command": "npx"}}
+    # The key that the user had filled in is still there.
+    filled = {**ENTRY, "env": {"EXTEND_API_KEY": "sk_canary"}}
+    assert after["mcpServers"] == {"extend": filled, "files": {"command": "npx"}}
+    assert put(file).outcome == "unchanged"
     [backup] = backups(file)
     assert backup.read_text() == OLD
 
@@ -179,7 +182,8 @@ def test_an_old_entry_of_toml_is_replaced_with_all_its_tables(tmp_path: Path) ->
     file.write_text(CODEX_OLD)
     assert put(file, CODEX, agree=lambda _: True).outcome == "replaced"
     document = tomlkit.parse(file.read_text()).unwrap()
-    assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH, describe()), "other": {"command": "x"}}
+    mine = {"cwd": "/tmp", "env": {"EXTEND_API_KEY": "sk_canary"}}
+    assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH, describe()) | mine, "other": {"command": "x"}}
     assert "# mine" in file.read_text()
 
 
@@ -203,7 +207,8 @@ def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: P
     except WriteError:
         assert file.read_text() == before
         return
-    entry = CODEX.entry(LAUNCH, describe())
+    old = said["mcp_servers"].get("extend", {})
+    entry = {**old, **CODEX.entry(LAUNCH, describe())}
     assert tomlkit.parse(file.read_text()).unwrap() == {**said, "mcp_servers": {**said["mcp_servers"], "extend": entry}}
 
 
@@ -295,3 +300,14 @@ def test_a_question_that_vscode_has_already_is_left_alone(tmp_path: Path) -> Non
     document = json.loads(file.read_text())
     assert document["inputs"] == json.loads(mine)["inputs"]
     assert list(document["servers"]) == ["extend"]
+
+
+def test_what_a_user_put_into_the_entry_stays_and_what_a_remote_server_needs_goes(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    mine = {"env": {"EXTEND_API_KEY": "sk_mine", "EXTEND_REGION": "eu"}, "disabled": True, "alwaysAllow": ["list_runs"]}
+    remote = {"type": "http", "url": "https://x.example/mcp", "headers": {"Authorization": "Bearer sk_mine"}}
+    file.write_text(
+        json.dumps({"mcpServers": {"extend": {**mine, **remote, "command": "old", "args": ["--read-only"]}}})
+    )
+    assert put(file, agree=lambda _: True).outcome == "replaced"
+    assert json.loads(file.read_text())["mcpServers"]["extend"] == {**ENTRY, **mine}
