@@ -33,11 +33,22 @@ class SettingsError(Exception):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Base of settings: read from the environment, immutable after start, and silent about values in errors."""
+    """Base of settings: immutable, and silent about values in errors.
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, populate_by_name=True, env_ignore_empty=True
-    )
+    The environment and an env file set a field by its variable (``EXTEND_...``) only; code sets it by name.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
+
+    def __init__(self, *, _env_file: Path | None = None, **given: Any) -> None:
+        # With pydantic's populate_by_name, an environment's API_KEY would be read as EXTEND_API_KEY.
+        fields = type(self).model_fields
+        unknown = given.keys() - fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__name__} has no setting {', '.join(sorted(unknown))}")
+        super().__init__(
+            _env_file=_env_file, **{str(fields[name].validation_alias): value for name, value in given.items()}
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from extend_mcp.http.settings import HttpSettings
-from extend_mcp.settings import EnvironmentSettings, Settings, SettingsError, load_settings
+from extend_mcp.settings import EnvironmentSettings, Settings, SettingsError, load, load_settings
 from tests.docs.configuration import settings_table
 
 ROOT = Path(__file__).parent.parent
@@ -90,3 +90,22 @@ def test_the_table_of_settings_is_the_settings(kind: type[EnvironmentSettings]) 
     assert "\n".join(settings_table(kind)) in text
     named = set(re.findall(r"^\| `(EXTEND_[A-Z_]+)` ", text, re.MULTILINE))
     assert {str(field.validation_alias) for field in kind.model_fields.values()} <= named
+
+
+def test_only_variables_of_this_server_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """API_KEY, BASE_URL, CONFIRMATION and LOG_LEVEL often belong to another program in the same environment."""
+    names = [name for kind in (Settings, HttpSettings) for name in kind.model_fields]
+    file = tmp_path / "settings.env"
+    file.write_text("".join(f"{name.upper()}=http://other.example\n" for name in names))
+    for name in names:
+        monkeypatch.setenv(name.upper(), "http://other.example")
+        monkeypatch.setenv(name, "http://other.example")
+    assert load(Settings, env_file=file) == Settings()
+    assert load(HttpSettings, env_file=file) == HttpSettings()
+    assert load_settings(env_file=file).api_key is None
+
+
+def test_code_sets_a_field_by_its_name() -> None:
+    assert Settings(region="eu").region == "eu"
+    with pytest.raises(TypeError, match="no setting EXTEND_REGION"):
+        Settings(EXTEND_REGION="eu")
