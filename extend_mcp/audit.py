@@ -1,7 +1,6 @@
-"""One line for each call of a tool that can write: who, what, on which object, what the guard said, how it was
-confirmed, how it ended.
+"""The audit log: one line for each call that can write, with who called, on what, and how it ended.
 
-Lines are JSON, for machines to collect. They hold ids and outcomes, never names, document content or secrets.
+Lines are JSON. They hold ids and outcomes, never names, document content or secrets.
 """
 
 from __future__ import annotations
@@ -18,16 +17,37 @@ logger = logging.getLogger(__name__)
 
 Confirmed = Literal["person", "token", "trusted"]
 
-confirmed: ContextVar[Confirmed | None] = ContextVar("confirmed", default=None)
-"""How the call at hand was confirmed; None where nothing was asked, or nobody has said yes."""
+
+@dataclass
+class WriteRecord:
+    """What the write engine decided in one call. It outlives a call that fails or is interrupted.
+
+    Attributes:
+        verdict: ``allowed``, or why the live state forbids the action; None where nothing was judged.
+        confirmed_by: who said yes; None where nobody was asked or nobody said yes.
+    """
+
+    verdict: str | None = None
+    confirmed_by: Confirmed | None = None
 
 
-judged: ContextVar[str | None] = ContextVar("judged", default=None)
-"""What the guard said of the call at hand: ``allowed`` or the refusal; None where nothing was judged."""
+_record: ContextVar[WriteRecord] = ContextVar("write_record")
+
+
+def begin_write_record() -> WriteRecord:
+    """Begin the record of one call."""
+    record = WriteRecord()
+    _record.set(record)
+    return record
+
+
+def write_record() -> WriteRecord:
+    """Return the record of this call."""
+    return _record.get(WriteRecord())
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditLine:
     """One call.
 
     Attributes:
@@ -35,12 +55,12 @@ class Entry:
         who: the caller's principal; ``local`` where the transport authenticates nobody.
         tool: the tool's name.
         target: the id of what it acted on, where the answer names one.
-        verdict: what the guard said: ``allowed``, or why not.
         outcome: the answer's outcome, ``asked`` while a person is being asked, or the error's class.
-        sent: whether a request that can change something left this server, where the answer tells.
+        sent: whether a request that can change something left this server, where the answer says so.
         confirmed: how it was confirmed.
         counts: outcomes of an action on many runs.
         request_id: Extend's id of a request that failed, for its support.
+        verdict: whether the live state allowed it: ``allowed``, or why not.
         call_id: this server's id of the HTTP request that made the call, as its logs and spans have it.
     """
 
@@ -58,7 +78,7 @@ class Entry:
 
 
 class Audit:
-    """Where the lines go.
+    """Writes audit lines.
 
     Args:
         to: ``off``, ``stderr``, or the path of a file that lines are added to.
@@ -67,8 +87,8 @@ class Audit:
     def __init__(self, to: str = "off") -> None:
         self._to = to
 
-    def note(self, entry: Entry) -> None:
-        """Write a line; a failure to do so is logged and fails no call."""
+    def write(self, entry: AuditLine) -> None:
+        """Write a line. A failure to write is logged and fails no call."""
         if self._to == "off":
             return
         known = {name: value for name, value in asdict(entry).items() if value is not None}

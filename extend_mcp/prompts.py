@@ -17,10 +17,10 @@ from mcp_types import INVALID_PARAMS, Annotations, EmbeddedResource, TextResourc
 from pydantic import Field, ValidationError, validate_call
 
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.tools.app import Ctx, app_of
-from extend_mcp.tools.base import Refusal
 from extend_mcp.tools.find import RunQuery, read_query, resolve_workflow
 from extend_mcp.tools.service import Service
 from extend_mcp.tools.summarize import GroupBy, summarize
@@ -285,7 +285,7 @@ async def _facts(read: Callable[[], Awaitable[str]]) -> str:
         return await read()
     except ExtendError as error:
         return _unread("facts", f"{error_words(error)}. {error.next_step}")
-    except Refusal as refusal:
+    except CallRefusedError as refusal:
         return _unread("facts", str(refusal))
 
 

@@ -13,9 +13,9 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import Annotations
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.tools.app import Ctx, app_of
-from extend_mcp.tools.base import Refusal
 from extend_mcp.tools.find import RunQuery, select_step
 from extend_mcp.tools.gather import Deadline, Walk, collect
 from extend_mcp.tools.service import Service
@@ -46,7 +46,7 @@ async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
     run = await _read(step_uri(run_id, step), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     try:
         chosen = select_step(run.step_runs, step)
-    except Refusal as refusal:
+    except CallRefusedError as refusal:
         raise ResourceNotFoundError(str(refusal)) from None
     return step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS).text
 

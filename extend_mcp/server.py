@@ -12,6 +12,8 @@ from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 from extend_mcp import __version__
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
+from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
 from extend_mcp.callers import LOCAL, Caller, fingerprint
 from extend_mcp.clock import Clock, SystemClock
@@ -25,8 +27,6 @@ from extend_mcp.tools.allowed import AllowedOnly
 from extend_mcp.tools.app import App
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.narrow import NarrowedTools
-from extend_mcp.tools.plans import LocalPlans, PlanStore
-from extend_mcp.tools.seal import Seal, SealKeys
 from extend_mcp.tools.service import Service
 from extend_mcp.tools.toolsets import TOOLSETS
 
@@ -62,23 +62,23 @@ class Shared:
     """What all callers have in common; with Redis, all replicas too.
 
     Attributes:
-        keys: what confirmations and plans are sealed with.
+        keys: the keys that seal confirmations and plans.
         bus: carries changes of runs to whoever listens.
-        plans: keeps bulk actions between calls.
+        store: keeps what writes need between two calls.
         meter: counts what is done.
         permits: makes the count of an account's requests, by `Account.budget` and limit; None for this process's own.
     """
 
-    keys: SealKeys
+    keys: SealingKeys
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
-    plans: PlanStore = field(default_factory=LocalPlans)
+    store: ActionStore = field(default_factory=MemoryStore)
     meter: Meter = field(default_factory=Meter)
     permits: Callable[[str, int], Permits] | None = None
 
 
-def seal_keys(settings: Settings) -> SealKeys:
-    """The keys that the operator chose, or one of this process."""
-    return SealKeys([key.get_secret_value() for key in settings.state_keys])
+def sealing_keys(settings: Settings) -> SealingKeys:
+    """Return the keys that the operator chose, or one of this process."""
+    return SealingKeys([key.get_secret_value() for key in settings.state_keys])
 
 
 def build_server(
@@ -106,7 +106,7 @@ def build_server(
     Returns:
         The server, ready to run on any transport, and its parts; close the parts when the server has ended.
     """
-    common = shared or Shared(seal_keys(settings))
+    common = shared or Shared(sealing_keys(settings))
     time = clock or SystemClock()
     audit = Audit(settings.audit)
     connections = Connections(settings, common.meter, common.permits)
@@ -117,10 +117,12 @@ def build_server(
             caller=caller,
             settings=settings,
             connect=lambda: make_client(caller),
-            seal=Seal(common.keys, audience=_audience(settings, caller), lifetime=settings.confirmation_seconds),
+            tokens=ConfirmationTokens(
+                common.keys, audience=_audience(settings, caller), lifetime=settings.confirmation_seconds
+            ),
             clock=time,
             local_files=local_files,
-            plans=common.plans,
+            store=common.store,
             audit=audit,
             meter=common.meter,
             bus=common.bus,
@@ -147,7 +149,7 @@ def build_server(
         log_level=settings.log_level,
         lifespan=lifespan,
         request_state_security=RequestStateSecurity(
-            codec=common.keys.codec, ttl=settings.confirmation_seconds, bind_principal=bound_to
+            codec=common.keys.codec("request state"), ttl=settings.confirmation_seconds, bind_principal=bound_to
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],

@@ -20,7 +20,7 @@ from extend_mcp.api.regions import REGION_BASE_URLS
 from extend_mcp.callers import Account
 
 Region = Literal["us", "us2", "eu"]
-Confirmation = Literal["ask", "token", "trusted"]
+Confirmation = Literal["ask", "person", "token", "trusted"]
 Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
@@ -93,8 +93,8 @@ class Settings(EnvironmentSettings):
     confirmation: Confirmation = Field(
         "ask",
         validation_alias="EXTEND_MCP_CONFIRMATION",
-        description="ask: a person confirms (a sealed token where the client cannot ask); "
-        "token: always a token; trusted: no confirmation.",
+        description="Who confirms a write. ask: a person (by a token where the client cannot ask one); "
+        "person: a person only, so a client that cannot ask is refused; token: always by a token; trusted: nobody.",
     )
     confirmation_seconds: float = Field(
         300.0,

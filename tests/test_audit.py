@@ -94,7 +94,7 @@ async def test_starts_and_failures_are_told_without_what_was_given(box: Box, log
     assert (ok["outcome"], ok["target"]) == ("started", started["run_id"])
     assert refused["outcome"] == "PermissionDeniedError"
     assert refused["request_id"].startswith("req_")
-    assert wrong["outcome"] == "Refusal"
+    assert wrong["outcome"] == "refused"
     assert "canary" not in log.read_text()
 
 

@@ -18,7 +18,7 @@ from extend_mcp.http.identity import Identify
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.server import listen, serving
 from extend_mcp.http.settings import HttpSettings
-from extend_mcp.server import Connect, Shared, build_server, scopes_by_tool, seal_keys
+from extend_mcp.server import Connect, Shared, build_server, scopes_by_tool, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.meter import Meter
 from extend_mcp.telemetry.redaction import Redactor
@@ -49,10 +49,10 @@ def build_served(
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
     lifecycle, meter = Lifecycle(), _meter(http)
-    shared, background, seen = Shared(seal_keys(settings), meter=meter), None, None
+    shared, background, seen = Shared(sealing_keys(settings), meter=meter), None, None
     if http.redis_url is not None:
         replicas = _replicas(settings, http, shared)
-        shared.bus, shared.plans, shared.permits = replicas.bus, replicas.plans, replicas.permits
+        shared.bus, shared.store, shared.permits = replicas.bus, replicas.store, replicas.permits
         background, seen = replicas.connected, replicas.seen
     server, service = build_server(
         settings,

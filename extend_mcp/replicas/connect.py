@@ -11,13 +11,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
+from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.api.permits import LocalPermits, Permits
 from extend_mcp.replicas.bus import RedisBus
 from extend_mcp.replicas.permits import RedisPermits
-from extend_mcp.replicas.plans import RedisPlans
 from extend_mcp.replicas.seen import RedisSeen
+from extend_mcp.replicas.store import RedisStore
 from extend_mcp.settings import SettingsError
-from extend_mcp.tools.seal import SealKeys
 
 _SECONDS = 2.0
 """How long a command to Redis may take."""
@@ -32,13 +32,13 @@ class Replicas:
     Attributes:
         redis: the connections.
         bus: tells and hears changes of runs.
-        plans: keeps bulk plans.
+        store: keeps what writes need between two calls.
         seen: remembers events.
     """
 
     redis: Redis
     bus: RedisBus
-    plans: RedisPlans
+    store: RedisStore
     seen: RedisSeen
 
     def permits(self, name: str, per_second: int) -> Permits:
@@ -61,7 +61,7 @@ class Replicas:
                 await self.redis.aclose()
 
 
-def open_replicas(url: str, keys: SealKeys) -> Replicas:
+def open_replicas(url: str, keys: SealingKeys) -> Replicas:
     """Prepare what is shared through the Redis at ``url``; nothing is connected yet.
 
     Raises:
@@ -80,4 +80,4 @@ def open_replicas(url: str, keys: SealKeys) -> Replicas:
         redis = None
     if redis is None:
         raise SettingsError("EXTEND_MCP_REDIS_URL: must be a redis://, rediss:// or unix:// URL")
-    return Replicas(redis, RedisBus(redis), RedisPlans(redis, keys), RedisSeen(redis))
+    return Replicas(redis, RedisBus(redis), RedisStore(redis, keys), RedisSeen(redis))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from extend_mcp.runs.lifecycle import describe
 
-Refusal = Literal["already_cancelling", "already_finished", "not_cancellable"]
+RefusalReason = Literal["already_cancelling", "already_finished", "not_cancellable"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Verdict:
         instead: what can be done instead, in one line. Empty when allowed.
     """
 
-    refusal: Refusal | None = None
+    refusal: RefusalReason | None = None
     reason: str = ""
     instead: str = ""
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mcp.server.mcpserver import Context
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
+from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
 from extend_mcp.callers import Caller
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.meter import Meter
-from extend_mcp.tools.plans import LocalPlans, PlanStore
-from extend_mcp.tools.seal import Seal
 
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
@@ -30,10 +30,10 @@ class App:
         caller: whose they are.
         settings: what the operator chose.
         connect: makes the caller's API client; called on first use, so that starting costs nothing.
-        seal: seals and opens the caller's confirmation tokens.
+        tokens: issues and verifies the caller's confirmation tokens.
         clock: time, replaceable in tests.
         local_files: whether the machine's files are the caller's own, as over stdio.
-        plans: bulk actions that were proposed or interrupted.
+        store: what writes keep between two calls.
         audit: where a line for each call that can write goes.
         meter: counts what is done.
         bus: where changes of runs are heard of.
@@ -42,10 +42,10 @@ class App:
     caller: Caller
     settings: Settings
     connect: Callable[[], ExtendClient]
-    seal: Seal
+    tokens: ConfirmationTokens
     clock: Clock = field(default_factory=SystemClock)
     local_files: bool = True
-    plans: PlanStore = field(default_factory=LocalPlans)
+    store: ActionStore = field(default_factory=MemoryStore)
     audit: Audit = field(default_factory=Audit)
     meter: Meter = field(default_factory=Meter)
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)

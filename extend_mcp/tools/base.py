@@ -10,10 +10,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
@@ -23,13 +22,15 @@ from mcp_types import Annotations, CallToolResult, InputRequiredResult, Resource
 from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.audit import Entry, confirmed, judged
+from extend_mcp.audit import AuditLine, WriteRecord, begin_write_record
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.rights import scope_of_tool
 from extend_mcp.runs.times import format_instant
 from extend_mcp.telemetry.request_id import request_id as call_id
 from extend_mcp.tools.app import App
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import lean
+from extend_mcp.views.actions import BulkView, WriteView
 from extend_mcp.views.base import PlainDefaults, View
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.uris import run_uri
@@ -40,18 +41,9 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=True)
 DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+PUBLISHES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True)
 UPDATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 CREATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
-
-
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
-    """A call that cannot be done as asked; its text tells the model what to do instead.
-
-    Attributes:
-        changed_nothing: whether that is certain; otherwise the text says what may have changed.
-    """
-
-    changed_nothing: ClassVar[bool] = True
 
 
 @dataclass
@@ -171,11 +163,14 @@ class ExtendTool(Tool):
     scope: str
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
-        """Run the tool; failures that were foreseen become an answer marked as an error."""
+        """Run the tool. Expected failures become an answer marked as an error.
+
+        Arguments are validated once, here. The SDK's own `run` would validate them again.
+        """
         app: App = context.request_context.lifespan_context.app()
         begun = app.clock.monotonic()
         app.meter.call_began()
-        # What becomes of a call that its client cancels: what was sent by then is in Extend's hands.
+        # The outcome of a call that its client cancels: Extend may have received what was sent by then.
         outcome, answer = "interrupted", None
         try:
             outcome, answer = await self._run(arguments, context, app)
@@ -194,64 +189,72 @@ class ExtendTool(Tool):
     async def _run(self, arguments: dict[str, Any], context: Context[Any, Any], app: App) -> tuple[str, Any]:
         """Run the tool and write its audit line; return the outcome in a word, and the answer or the error to raise."""
         try:
-            self.fn_metadata.validate_arguments(arguments)
+            validated = self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
             return "wrong_arguments", _failed(explain_arguments(self.name, self.fn_metadata, error))
-        confirmed.set(None)
-        judged.set(None)
+        if self.context_kwarg is not None:
+            validated[self.context_kwarg] = context
+        record = begin_write_record()
         try:
-            result = await super().run(arguments, context, convert_result=False)
+            result = await self.fn(**validated)
         except MCPError as error:
-            self._audit(app, outcome="MCPError")
+            self._audit(app, record, outcome="MCPError")
             return "MCPError", error
-        except ToolError as error:
-            cause = error.__cause__ or error
-            self._audit(app, outcome=type(cause).__name__, request_id=getattr(cause, "request_id", None))
-            return type(cause).__name__, _failed(self._failure(cause))
+        except Exception as error:
+            outcome = "refused" if isinstance(error, CallRefusedError) else type(error).__name__
+            request_id = error.request_id if isinstance(error, ExtendError) else None
+            self._audit(app, record, outcome=outcome, request_id=request_id)
+            return outcome, _failed(self._failure(error))
         except BaseException:
-            self._audit(app, outcome="interrupted")
+            self._audit(app, record, outcome="interrupted")
             raise
         if isinstance(result, InputRequiredResult):
-            self._audit(app, outcome="asked")
+            self._audit(app, record, outcome="asked")
             return "asked", result
         assert isinstance(result, View)
-        outcome = str(getattr(result, "outcome", "done"))
-        self._audit(app, outcome=outcome, view=result)
-        changed = getattr(result, "run_id", None)
-        if changed and not self._reads_only and getattr(result, "request_sent", True):
-            await app.bus.publish(ResourceUpdated(run_uri(changed)))
+        written = result if isinstance(result, WriteView) else None
+        outcome = written.outcome if written else str(getattr(result, "outcome", "done"))
+        self._audit(app, record, outcome=outcome, written=written)
+        if written and written.changed_run:
+            await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
         return outcome, _answer(result)
 
     @property
     def _reads_only(self) -> bool:
         return bool(self.annotations and self.annotations.read_only_hint)
 
-    def _audit(self, app: App, *, outcome: str, view: View | None = None, request_id: str | None = None) -> None:
-        verdict = judged.get()
-        if verdict not in (None, "allowed"):
-            app.meter.guard_refused(tool=self.name, verdict=verdict)
+    def _audit(
+        self,
+        app: App,
+        record: WriteRecord,
+        *,
+        outcome: str,
+        written: WriteView | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        if record.verdict not in (None, "allowed"):
+            app.meter.guard_refused(tool=self.name, verdict=record.verdict)
         if self._reads_only:
             return
-        facts = {name: getattr(view, name, None) for name in ("run_id", "batch_id", "id", "request_sent", "counts")}
-        app.audit.note(
-            Entry(
+        app.audit.write(
+            AuditLine(
                 at=format_instant(app.clock.now()),
                 who=app.caller.principal,
                 tool=self.name,
-                target=facts["run_id"] or facts["batch_id"] or facts["id"],
+                target=written.target if written else None,
                 outcome=outcome,
-                sent=facts["request_sent"],
-                confirmed=confirmed.get(),
-                counts=facts["counts"] or None,
+                sent=written.request_sent if written else None,
+                confirmed=record.confirmed_by,
+                counts=written.counts or None if isinstance(written, BulkView) else None,
                 request_id=request_id,
-                verdict=verdict,
+                verdict=record.verdict,
                 call_id=call_id.get(),
             )
         )
 
-    def _failure(self, cause: BaseException) -> str:
+    def _failure(self, cause: Exception) -> str:
         changes = not self._reads_only
-        if isinstance(cause, Refusal):
+        if isinstance(cause, CallRefusedError):
             return f"{cause} Nothing was changed." if changes and cause.changed_nothing else str(cause)
         if isinstance(cause, ExtendError):
             effect = ""

@@ -8,20 +8,19 @@ import anyio
 from mcp_types import InputRequiredResult
 from pydantic import Field, SecretStr
 
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.actions.execute import execute
+from extend_mcp.actions.files import DeleteFile, UploadFile
 from extend_mcp.api.models import FileSummary, Page
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken
-from extend_mcp.tools.base import CREATES, DESTRUCTIVE, READ_ONLY, Refusal
+from extend_mcp.tools.base import CREATES, DESTRUCTIVE, READ_ONLY
 from extend_mcp.tools.find import SortDir
-from extend_mcp.tools.guarded import Action, Done, Plan, act
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
 from extend_mcp.tools.paging import read_page
 from extend_mcp.tools.toolsets import FILES
-from extend_mcp.views.action import ActionView, action_view
-from extend_mcp.views.errors import error_words
-from extend_mcp.views.files import FileListView, FileView, file_lines, file_list_view, file_view
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.actions import ActionView
+from extend_mcp.views.files import FileListView, FileView, file_list_view, file_view
 
 
 @FILES.tool(title="Upload a file", annotations=CREATES)
@@ -33,17 +32,17 @@ async def upload_file(
     name: Annotated[str, Field(min_length=1, max_length=255), Example("invoice.pdf")] | None = None,
     convert_to_pdf: bool | None = None,
     password: Annotated[str, Field(max_length=255, description="Opens a protected file; never shown")] | None = None,
-) -> ActionView:
+) -> ActionView | InputRequiredResult:
     """Upload a file from exactly one of path, text or content_base64, and return its id for run_workflow.
     A file that has a URL needs no upload.
     """
     app = app_of(ctx)
     if sum(each is not None for each in (path, text, content_base64)) != 1:
-        raise Refusal("Give exactly one of path, text and content_base64.")
+        raise CallRefusedError("Give exactly one of path, text and content_base64.")
     most = app.settings.upload_megabytes * 1_000_000
     if path is not None:
         if not app.local_files:
-            raise Refusal("path: this server is shared and reads no local files. Give text or content_base64.")
+            raise CallRefusedError("path: this server is shared and reads no local files. Give text or content_base64.")
         found, content = await anyio.to_thread.run_sync(read_local, path, app.settings.file_roots, most)
         name = name or found
     elif text is not None:
@@ -51,36 +50,23 @@ async def upload_file(
     else:
         assert content_base64 is not None
         if name is None:
-            raise Refusal("name: is needed with content_base64; its extension tells Extend the type.")
+            raise CallRefusedError("name: is needed with content_base64; its extension tells Extend the type.")
         content = decode_content(content_base64, most)
     media_type = check_content(name, content, most)
 
     async def on_progress(sent: int, total: int) -> None:
         await ctx.report_progress(sent, total, f"{sent:,} of {total:,} bytes sent")
 
-    try:
-        made = await app.api.upload_file(
-            name,
-            content,
-            content_type=media_type,
-            convert_to_pdf=convert_to_pdf,
-            password=SecretStr(password) if password else None,
-            on_progress=on_progress,
-        )
-    except ExtendError as error:
-        if error.effect == "none":
-            raise
-        message = f"No clear answer came ({error_words(error)}). The file may have been uploaded. It was not resent."
-        step = f"Look with list_files(name_contains={quote(name, 80)}); a second copy does no harm."
-        return action_view("unknown", message, sent=True, next_step=step)
-    return action_view(
-        "done",
-        f"Uploaded as {plain(made.id, 300)}.",
-        target=plain(made.id, 300),
-        sent=True,
-        details=file_lines(made),
-        next_step=f'run_workflow(workflow, file_id="{plain(made.id, 300)}")',
+    action = UploadFile(
+        app,
+        name,
+        content,
+        media_type=media_type,
+        convert_to_pdf=convert_to_pdf,
+        password=SecretStr(password) if password else None,
+        on_progress=on_progress,
     )
+    return await execute(ctx, action)
 
 
 @FILES.tool(title="Show a file", annotations=READ_ONLY)
@@ -129,22 +115,4 @@ async def delete_file(
     file_id: FileId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a file for good: runs can no longer be started from it. A person confirms first."""
-    app = app_of(ctx)
-
-    async def read() -> Plan:
-        file = await app.api.get_file(file_id)
-        lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
-        return Plan("present", lines)
-
-    async def send() -> Done:
-        await app.api.delete_file(file_id)
-        return Done("The file is deleted for good.")
-
-    async def look() -> str:
-        try:
-            await app.api.get_file(file_id)
-        except NotFoundError:
-            return "A second look does not find it: it is deleted."
-        return "A second look still finds it."
-
-    return await act(ctx, Action("delete_file", file_id, read, send, look), confirmation_token)
+    return await execute(ctx, DeleteFile(app_of(ctx), file_id), confirmation_token)

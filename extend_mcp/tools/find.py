@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from extend_mcp.api.models import StepRun, WorkflowRunSummary, WorkflowSummary
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.app import App
-from extend_mcp.tools.base import Refusal
 from extend_mcp.tools.page_tokens import API_PAGE, Place, pack, unpack
 from extend_mcp.views.untrusted import quote
 
@@ -74,13 +74,13 @@ async def read_query(app: App, given: dict[str, Any]) -> RunQuery:
     """Make a query of a tool's arguments: times become instants, a workflow's name its id.
 
     Raises:
-        Refusal: a time is none, the times exclude each other, or the workflow's name does not name one.
+        CallRefusedError: a time is none, the times exclude each other, or the workflow's name does not name one.
     """
     query = RunQuery.model_validate(given)
     query.since = _moment(app, "created_since", query.created_since)
     query.before = _moment(app, "created_before", query.created_before)
     if query.since and query.before and query.since >= query.before:
-        raise Refusal("created_since must be earlier than created_before.")
+        raise CallRefusedError("created_since must be earlier than created_before.")
     query.workflow_id = await resolve_workflow(app, query.workflow) if query.workflow else None
     return query
 
@@ -127,11 +127,13 @@ def decode_page_token(token: str, given: dict[str, Any]) -> tuple[RunQuery, Posi
         given: the other arguments of this call; each must be as it was on the first page.
 
     Raises:
-        Refusal: it is not one of ours, or comes with other arguments than before.
+        CallRefusedError: it is not one of ours, or comes with other arguments than before.
     """
     query, position = _read_page_token(token)
     if changed := query.differs_from(given):
-        raise Refusal(f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone.")
+        raise CallRefusedError(
+            f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone."
+        )
     return query, position
 
 
@@ -145,7 +147,7 @@ def _read_page_token(token: str) -> tuple[RunQuery, Position]:
     try:
         told = unpack(_PageToken, token)
     except ValueError:
-        raise Refusal("page_token is not one that list_runs gave. Start again without it.") from None
+        raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
     return told.q, Position(told.t, told.s)
 
 
@@ -208,7 +210,7 @@ async def resolve_workflow(app: App, given: str) -> str:
     """The id of a workflow named by id or by its exact name (upper and lower case alike).
 
     Raises:
-        Refusal: no workflow, or several, have this name; the text lists what there is.
+        CallRefusedError: no workflow, or several, have this name; the text lists what there is.
     """
     if is_workflow_id(given):
         return given
@@ -225,11 +227,11 @@ async def resolve_workflow(app: App, given: str) -> str:
     if len(same) == 1:
         return same[0].id
     if same:
-        raise Refusal(f"{len(same)} workflows are called {quote(given)}; give the id of one: {_names(same)}.")
+        raise CallRefusedError(f"{len(same)} workflows are called {quote(given)}; give the id of one: {_names(same)}.")
     near = [workflow for workflow in everything if given.casefold() in workflow.name.casefold()]
     some = near or everything
     bound = " (more workflows exist than were read)" if token else ""
-    raise Refusal(f"No workflow is called {quote(given)}{bound}. There are: {_names(some) or 'none'}.")
+    raise CallRefusedError(f"No workflow is called {quote(given)}{bound}. There are: {_names(some) or 'none'}.")
 
 
 def _names(workflows: list[WorkflowSummary]) -> str:
@@ -242,7 +244,7 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     """The step run meant by a number (from 1), a name, or an id.
 
     Raises:
-        Refusal: none, or several, fit; the text lists them.
+        CallRefusedError: none, or several, fit; the text lists them.
     """
     by_id = [step for step in steps if step.id == wanted]
     named = [step for step in steps if step.step.name == wanted] or [
@@ -259,8 +261,8 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
         if not found or any(step is each for each in found)
     )
     if found:
-        raise Refusal(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
-    raise Refusal(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")
+        raise CallRefusedError(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
+    raise CallRefusedError(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")
 
 
 def _moment(app: App, name: str, text: str | None) -> datetime | None:
@@ -269,4 +271,4 @@ def _moment(app: App, name: str, text: str | None) -> datetime | None:
     try:
         return parse_moment(text, app.clock.now())
     except ValueError as error:
-        raise Refusal(f'{name}: {error}. Example: {name}="24h".') from None
+        raise CallRefusedError(f'{name}: {error}. Example: {name}="24h".') from None

@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
 from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.statistics import created_at
 from extend_mcp.tools.app import App, Ctx
 from extend_mcp.tools.find import RunQuery
-from extend_mcp.tools.plans import PlansUnavailableError
 from extend_mcp.views.errors import error_words
 
 T = TypeVar("T")
@@ -174,13 +174,13 @@ async def read_details(
 
 async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None:
     """Run several workers of one kind; the first foreseen error stops them all and is raised alone."""
-    problem: ExtendError | PlansUnavailableError | None = None
+    problem: ExtendError | StoreUnavailableError | None = None
 
     async def guarded() -> None:
         nonlocal problem
         try:
             await work()
-        except (ExtendError, PlansUnavailableError) as error:
+        except (ExtendError, StoreUnavailableError) as error:
             problem = problem or error
             group.cancel_scope.cancel()
 

@@ -8,7 +8,7 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 
-from extend_mcp.tools.base import Refusal
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.untrusted import quote
 
 EXTENSIONS = frozenset({
@@ -45,22 +45,24 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
         Its name and its bytes.
 
     Raises:
-        Refusal: path input is off, or the file is elsewhere, missing, no file, or too large.
+        CallRefusedError: path input is off, or the file is elsewhere, missing, no file, or too large.
     """
     if not roots:
-        raise Refusal("path: reading local files is off. The user can allow folders with EXTEND_MCP_FILE_ROOTS.")
+        raise CallRefusedError(
+            "path: reading local files is off. The user can allow folders with EXTEND_MCP_FILE_ROOTS."
+        )
     found = _locate(path, roots)
     if found is None:
         # Whether something exists outside the allowed folders is nobody's business here.
         allowed = ", ".join(quote(root, 200) for root in roots[:5])
-        raise Refusal(f"path: no such file under the allowed folders ({allowed}).")
+        raise CallRefusedError(f"path: no such file under the allowed folders ({allowed}).")
     try:
         size = found.stat().st_size
         if size > most_bytes:
-            raise Refusal(f"path: the file has {size:,} bytes; at most {most_bytes:,} are uploaded.")
+            raise CallRefusedError(f"path: the file has {size:,} bytes; at most {most_bytes:,} are uploaded.")
         return found.name, found.read_bytes()
     except OSError as error:
-        raise Refusal(f"path: the file cannot be read ({error.strerror}).") from None
+        raise CallRefusedError(f"path: the file cannot be read ({error.strerror}).") from None
 
 
 def _locate(path: str, roots: Sequence[Path]) -> Path | None:
@@ -80,14 +82,14 @@ def decode_content(text: str, most_bytes: int) -> bytes:
     """Decode bytes given as base64.
 
     Raises:
-        Refusal: it is no base64, or too large.
+        CallRefusedError: it is no base64, or too large.
     """
     if len(text) * 3 // 4 > most_bytes + 3:
-        raise Refusal(f"content_base64: at most {most_bytes:,} bytes are uploaded.")
+        raise CallRefusedError(f"content_base64: at most {most_bytes:,} bytes are uploaded.")
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal("content_base64: is not base64.") from None
+        raise CallRefusedError("content_base64: is not base64.") from None
 
 
 def check_content(name: str, content: bytes, most_bytes: int) -> str:
@@ -97,17 +99,19 @@ def check_content(name: str, content: bytes, most_bytes: int) -> str:
         Its media type.
 
     Raises:
-        Refusal: Extend could not read it.
+        CallRefusedError: Extend could not read it.
     """
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     if extension not in EXTENSIONS:
-        raise Refusal(f"name: {quote(name, 80)} has no extension that Extend reads, such as .pdf, .png, .docx or .txt.")
+        raise CallRefusedError(
+            f"name: {quote(name, 80)} has no extension that Extend reads, such as .pdf, .png, .docx or .txt."
+        )
     if not content:
-        raise Refusal("The file is empty.")
+        raise CallRefusedError("The file is empty.")
     if len(content) > most_bytes:
-        raise Refusal(f"The file has {len(content):,} bytes; at most {most_bytes:,} are uploaded.")
+        raise CallRefusedError(f"The file has {len(content):,} bytes; at most {most_bytes:,} are uploaded.")
     beginnings = _BEGINNINGS.get(extension)
     fits = b"%PDF-" in content[:_PDF_WITHIN] if extension == "pdf" else not beginnings or content.startswith(beginnings)
     if not fits:
-        raise Refusal(f"The content does not begin like a .{extension} file.")
+        raise CallRefusedError(f"The content does not begin like a .{extension} file.")
     return mimetypes.types_map.get(f".{extension}", "application/octet-stream")

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import Field
 
 from extend_mcp.api.models import ApiModel, Page
-from extend_mcp.tools.base import Refusal
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.page_tokens import Place, pack, unpack
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
@@ -52,12 +52,14 @@ async def read_page(
         fetch: reads a page of the API, given the search's arguments and the API's token.
 
     Raises:
-        Refusal: the token is not one of this tool, or comes with other arguments than before.
+        CallRefusedError: the token is not one of this tool, or comes with other arguments than before.
     """
     place = _read(kind, page_token) if page_token else _Token(k=kind, a=given)
     changed = [name for name, value in given.items() if place.a.get(name) != value]
     if changed:
-        raise Refusal(f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone.")
+        raise CallRefusedError(
+            f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone."
+        )
     page = await fetch(place.a, place.t)
     items = page.data[place.s :]
 
@@ -75,5 +77,5 @@ def _read(kind: str, text: str) -> _Token:
     except ValueError:
         token = None
     if token is None or token.k != kind:
-        raise Refusal(f"page_token is not one that {kind} gave. Start again without it.")
+        raise CallRefusedError(f"page_token is not one that {kind} gave. Start again without it.")
     return token

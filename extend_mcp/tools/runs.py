@@ -1,17 +1,15 @@
-"""Looking at workflow runs, and cancelling one."""
+"""Tools that read workflow runs."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from mcp_types import InputRequiredResult
 from pydantic import Field
 
-from extend_mcp.rights import CANCEL
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import (
     BatchId,
-    ConfirmationToken,
     DetailLevel,
     Example,
     Moment,
@@ -23,8 +21,7 @@ from extend_mcp.tools.args import (
     StepSelector,
     WorkflowRef,
 )
-from extend_mcp.tools.base import DESTRUCTIVE, READ_ONLY, Refusal
-from extend_mcp.tools.cancel import cancel
+from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.find import (
     Position,
     SortBy,
@@ -36,7 +33,6 @@ from extend_mcp.tools.find import (
     select_step,
 )
 from extend_mcp.tools.toolsets import RUNS
-from extend_mcp.views.cancel import CancelView
 from extend_mcp.views.lists import RunListView, run_list_view
 from extend_mcp.views.run import RunView, StepResultView, run_view, step_view
 from extend_mcp.views.select import NoSuchPartError
@@ -137,21 +133,8 @@ async def get_step_result(
     try:
         view = step_view(run, chosen, detail=detail, page=page, limit=app.settings.answer_chars, field=field)
     except NoSuchPartError as error:
-        raise Refusal(f"field: the result has no such part. It begins with: {quote(error, 400)}.") from None
+        raise CallRefusedError(f"field: the result has no such part. It begins with: {quote(error, 400)}.") from None
     if view.step_result.pages > 1:
         whole = step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
         view.with_link(step_uri(run.id, chosen.id or step), "The step's whole result", len(whole.text.encode()))
     return view
-
-
-@RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
-async def cancel_workflow_run(
-    run_id: RunId,
-    ctx: Ctx,
-    reason: Annotated[str, Field(max_length=500, description="Shown to the person who confirms")] | None = None,
-    confirmation_token: ConfirmationToken | None = None,
-) -> CancelView | InputRequiredResult:
-    """Stop one PENDING or PROCESSING run for good; other states are refused without sending anything.
-    Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
-    """
-    return await cancel(ctx, run_id, reason, confirmation_token)

@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import failures_of
 from extend_mcp.runs.statistics import Statistics, Tally, created_at
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, Moment, StatusFilter, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.find import RunQuery, read_query
 from extend_mcp.tools.gather import Deadline, Walk, read_details
 from extend_mcp.tools.toolsets import RUNS
@@ -43,7 +44,7 @@ async def summarize_runs(
     Returns figures, and says what was left out.
     """
     if (group_by == "metadata") != (metadata_key is not None):
-        raise Refusal('metadata_key goes with group_by="metadata", and that needs it.')
+        raise CallRefusedError('metadata_key goes with group_by="metadata", and that needs it.')
     app = app_of(ctx)
     arguments = {
         "status": status,

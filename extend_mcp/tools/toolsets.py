@@ -7,14 +7,12 @@ from extend_mcp.tools.base import Toolset
 RUNS = Toolset(
     "runs",
     "List, explain, wait for, start, change, cancel and delete workflow runs",
-    ("runs", "summarize", "triage", "cancel_many", "rerun", "start", "update", "wait"),
+    ("runs", "summarize", "triage", "runs_cancel", "runs_rerun", "runs_start", "runs_update", "runs_wait"),
 )
 WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))
 FILES = Toolset("files", "Upload, read, list and delete files", ("files",))
-WEBHOOKS = Toolset(
-    "webhooks", "Administer webhook endpoints and subscriptions", ("webhook_endpoints", "webhook_subscriptions")
-)
+WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks",))
 
 TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS)}
 """All of them, by name."""

@@ -8,16 +8,17 @@ from typing import Annotated
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import created_at
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.find import RunQuery, read_query
 from extend_mcp.tools.gather import Deadline, Walk, collect, read_details
 from extend_mcp.tools.toolsets import RUNS
-from extend_mcp.views.cancel import status_words
+from extend_mcp.views.actions import status_words
 from extend_mcp.views.compare import ComparisonView, comparison_view
 from extend_mcp.views.progress import review_cause
 from extend_mcp.views.triage import FailureView, ReviewQueueView, failure_view, review_queue_view
@@ -32,7 +33,7 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     run = await app.api.get_workflow_run(run_id)
     failures = failures_of(run)
     if not failures:
-        raise Refusal(
+        raise CallRefusedError(
             f"The run is {status_words(run.status)}, and nothing in it failed. get_workflow_run({run_id}) shows it."
         )
     cause = failures[0]
@@ -115,9 +116,9 @@ async def compare_runs(first: RunId, second: RunId, ctx: Ctx) -> ComparisonView:
     """
     app = app_of(ctx)
     if first == second:
-        raise Refusal("first and second are the same run.")
+        raise CallRefusedError("first and second are the same run.")
     one = await app.api.get_workflow_run(first)
     other = await app.api.get_workflow_run(second)
     if one.workflow.id != other.workflow.id:
-        raise Refusal("The runs are of different workflows, so their steps do not correspond.")
+        raise CallRefusedError("The runs are of different workflows, so their steps do not correspond.")
     return comparison_view(one, other, now=app.clock.now(), limit=app.settings.answer_chars)

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.find import SortBy, SortDir, resolve_workflow
 from extend_mcp.tools.paging import read_page
 from extend_mcp.tools.toolsets import WORKFLOWS
@@ -116,7 +117,7 @@ async def read_version(app: App, workflow_id: str, wanted: str) -> WorkflowVersi
     """A version with its steps, by number, ``draft``, ``newest`` or id.
 
     Raises:
-        Refusal: there is no such version; the text lists what there is.
+        CallRefusedError: there is no such version; the text lists what there is.
     """
     if not wanted.isdecimal() and wanted not in ("draft", "newest"):
         return await app.api.get_workflow_version(workflow_id, wanted)
@@ -124,7 +125,7 @@ async def read_version(app: App, workflow_id: str, wanted: str) -> WorkflowVersi
     chosen = newest(versions) if wanted == "newest" else next((v for v in versions if v.version == wanted), None)
     if chosen is None:
         there = ", ".join(quote(each.version, 20) for each in versions[:20]) or "none"
-        raise Refusal(f"The workflow has no version {quote(wanted, 20)}. It has: {there}.")
+        raise CallRefusedError(f"The workflow has no version {quote(wanted, 20)}. It has: {there}.")
     return await app.api.get_workflow_version(workflow_id, chosen.id)
 
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.api.models import ApiModel, Page
-from extend_mcp.tools.base import Refusal
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.paging import read_page
-from extend_mcp.tools.seal import Seal, SealKeys
 
 NOW = datetime(2026, 2, 10, tzinfo=timezone.utc)
-SEAL = Seal(SealKeys(["k" * 32]), audience="account", lifetime=300)
-TOKEN = SEAL.close({"action": "cancel_workflow_run", "target": "workflow_run_1"}, principal="ana", now=NOW)
+TOKENS = ConfirmationTokens(SealingKeys(["k" * 32]), audience="account", lifetime=300)
+TOKEN = TOKENS.issue({"action": "cancel_workflow_run", "target": "workflow_run_1"}, principal="ana", now=NOW)
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -34,25 +34,25 @@ def flipped(text: str, bit: int) -> str:
 
 @pytest.mark.parametrize("of", range(7))
 def test_a_sealed_token_with_any_one_bit_altered_is_refused(of: int) -> None:
-    assert SEAL.open(TOKEN, principal="ana", now=NOW)
+    assert TOKENS.verify(TOKEN, principal="ana", now=NOW)
     for place in range(len(TOKEN)):
         altered = flipped(TOKEN, place * 7 + of)
         # White space around a token is not part of it.
         if altered.strip() != TOKEN:
-            assert SEAL.open(altered, principal="ana", now=NOW) is None, place
+            assert TOKENS.verify(altered, principal="ana", now=NOW) is None, place
 
 
 @given(st.integers(1, len(TOKEN) - 1))
 def test_a_part_of_a_sealed_token_is_refused(length: int) -> None:
-    assert SEAL.open(TOKEN[:length], principal="ana", now=NOW) is None
-    assert SEAL.open(TOKEN[length:], principal="ana", now=NOW) is None
+    assert TOKENS.verify(TOKEN[:length], principal="ana", now=NOW) is None
+    assert TOKENS.verify(TOKEN[length:], principal="ana", now=NOW) is None
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4), st.text(max_size=20))
 def test_any_claims_come_back_as_they_were(claims: dict[str, Any], principal: str) -> None:
-    token = SEAL.close(claims, principal=principal, now=NOW)
-    assert SEAL.open(token, principal=principal, now=NOW) == claims
-    assert SEAL.open(token, principal=f"{principal}x", now=NOW) is None
+    token = TOKENS.issue(claims, principal=principal, now=NOW)
+    assert TOKENS.verify(token, principal=principal, now=NOW) == claims
+    assert TOKENS.verify(token, principal=f"{principal}x", now=NOW) is None
 
 
 class Item(ApiModel):
@@ -86,15 +86,15 @@ async def test_an_altered_page_token_is_answered_or_refused(together: list[int])
         altered = flipped(altered if together else token, bit % (len(token) * 7))
         try:
             listing = await read_page("list", {}, altered, page_of)
-        except Refusal:
+        except CallRefusedError:
             continue
         assert 0 <= len(listing.items) <= 5
-    with pytest.raises(Refusal):
+    with pytest.raises(CallRefusedError):
         await read_page("other", {}, altered, page_of)
 
 
 @given(st.binary(max_size=80))
 async def test_any_bytes_as_a_page_token_are_refused(raw: bytes) -> None:
     token = base64.urlsafe_b64encode(b"x" + raw).decode()
-    with pytest.raises(Refusal):
+    with pytest.raises(CallRefusedError):
         await read_page("list", {}, token, page_of)

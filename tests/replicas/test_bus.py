@@ -12,10 +12,10 @@ import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent, ToolsListChanged
 from redis.asyncio import Redis
 
+from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.replicas.bus import CHANNEL, RedisBus
 from extend_mcp.replicas.connect import open_replicas
 from extend_mcp.settings import SettingsError
-from extend_mcp.tools.seal import SealKeys
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
 pytestmark = needs_redis
@@ -192,7 +192,7 @@ async def test_a_replica_starts_without_redis_and_joins_when_it_is_there() -> No
 
 
 async def test_what_is_opened_together_hears_and_closes_its_connections(redis_server: RunningRedis) -> None:
-    keys = SealKeys(["k" * 32])
+    keys = SealingKeys(["k" * 32])
     one, other = open_replicas(redis_server.url, keys), open_replicas(redis_server.url, keys)
     async with one.connected(), other.connected():
         there = Ear(other.bus)
@@ -207,7 +207,7 @@ async def test_what_is_opened_together_hears_and_closes_its_connections(redis_se
 @pytest.mark.parametrize("url", ["", "http://canary:secret@host", "redis://:canary@host:port"])
 def test_a_url_that_cannot_be_used_is_not_repeated(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        open_replicas(url, SealKeys())
+        open_replicas(url, SealingKeys())
     assert "EXTEND_MCP_REDIS_URL" in str(caught.value)
     assert "canary" not in str(caught.value)
     assert caught.value.__context__ is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.tools.base import Refusal
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
 from tests.harness import Box, facts_of, serving, text_of
 
@@ -185,7 +185,7 @@ def test_bytes_survive_base64_with_any_line_breaks(content: bytes) -> None:
 def test_any_name_and_content_is_a_type_or_a_refusal(name: str, content: bytes) -> None:
     try:
         said = check_content(name, content, 1000)
-    except Refusal as refusal:
+    except CallRefusedError as refusal:
         said = f"/{refusal}"
     assert "/" in said
     assert len(said) < 400
@@ -193,5 +193,5 @@ def test_any_name_and_content_is_a_type_or_a_refusal(name: str, content: bytes) 
 
 @given(st.text(max_size=40))
 def test_any_path_is_refused_or_under_the_root(path: str) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(CallRefusedError):
         read_local(path, [Path("/nonexistent")], 10)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import ApiModel, Page
-from extend_mcp.tools.base import Refusal
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.paging import read_page
 
 
@@ -47,11 +47,11 @@ async def test_however_pages_are_cut_every_item_comes_once(cuts: list[int]) -> N
 async def test_a_token_goes_with_its_tool_and_its_search() -> None:
     first = await read_page("list", {"a": 1}, None, fetch)
     token = first.token_after(2)
-    with pytest.raises(Refusal, match="Start again"):
+    with pytest.raises(CallRefusedError, match="Start again"):
         await read_page("other", {}, token, fetch)
-    with pytest.raises(Refusal, match="a changed"):
+    with pytest.raises(CallRefusedError, match="a changed"):
         await read_page("list", {"a": 2}, token, fetch)
-    with pytest.raises(Refusal, match="b changed"):
+    with pytest.raises(CallRefusedError, match="b changed"):
         await read_page("list", {"a": 1, "b": 1}, token, fetch)
     assert [item.n for item in (await read_page("list", {"a": 1}, token, fetch)).items] == [2, 3]
 
@@ -66,5 +66,5 @@ _ARBITRARY = st.text(max_size=40) | st.recursive(
 @given(_ARBITRARY)
 async def test_what_is_no_token_is_refused(token: str) -> None:
     if token:
-        with pytest.raises(Refusal):
+        with pytest.raises(CallRefusedError):
             await read_page("list_something", {}, token, fetch)

@@ -8,13 +8,13 @@ import pytest
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from pydantic import SecretStr
 
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.callers import LOCAL, Account, Caller
 from extend_mcp.settings import Settings
 from extend_mcp.tools.app import App
-from extend_mcp.tools.seal import Seal, SealKeys
 from extend_mcp.tools.service import CallerUser, Service, UnknownCallerError
 
-KEYS = SealKeys()
+KEYS = SealingKeys()
 
 
 def caller(name: str, **more: Any) -> Caller:
@@ -29,7 +29,9 @@ class Counting(Service):
 
         def make(whose: Caller) -> App:
             self.made.append(whose.principal)
-            return App(whose, Settings(), connect=lambda: None, seal=Seal(KEYS, audience="", lifetime=1))  # type: ignore[arg-type, return-value]
+            return App(
+                whose, Settings(), connect=lambda: None, tokens=ConfirmationTokens(KEYS, audience="", lifetime=1)
+            )  # type: ignore[arg-type, return-value]
 
         async def close() -> None:
             self.made.append("closed")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import Statistics
-from extend_mcp.views.bulk import bulk_result, bulk_view
+from extend_mcp.views.actions import bulk_result, bulk_view
 from extend_mcp.views.compare import comparison_view
 from extend_mcp.views.progress import review_cause
 from extend_mcp.views.sets import set_lines

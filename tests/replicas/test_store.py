@@ -13,12 +13,12 @@ import pytest
 from mcp.client.client import Client
 from redis.asyncio import Redis
 
+from extend_mcp.actions.confirmation_tokens import SealingKeys
+from extend_mcp.actions.store import PLAN_SECONDS, Plan, PlannedRun, RerunSource, StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError
-from extend_mcp.replicas.plans import RedisPlans
+from extend_mcp.replicas.store import RedisStore
 from extend_mcp.server import Shared, build_server
 from extend_mcp.settings import Settings
-from extend_mcp.tools.plans import PLAN_SECONDS, Item, Plan, PlansUnavailableError
-from extend_mcp.tools.seal import SealKeys
 from tests.harness import KEY, Box, BoxClock, facts_of, text_of
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
@@ -37,23 +37,30 @@ async def redis(redis_server: RunningRedis) -> AsyncIterator[Redis]:
         yield connection
 
 
-def store(redis: Redis, state_key: str = STATE_KEY) -> RedisPlans:
+def store(redis: Redis, state_key: str = STATE_KEY) -> RedisStore:
     """One replica's store."""
-    return RedisPlans(redis, SealKeys([state_key]))
+    return RedisStore(redis, SealingKeys([state_key]))
 
 
 def plan_of(principal: str = "anna", **fields: Any) -> Plan:
     """A plan of three runs, with canaries wherever something of an account stands."""
-    items = [
-        Item(f"workflow_run_canary{number}", None, "FAILED", "canary note", {"metadata": {"canary": "canary value"}})
+    source = RerunSource(
+        workflow_id="workflow_canary",
+        version=None,
+        file_ids=("file_canary",),
+        metadata={"canary": "canary value"},
+        status="FAILED",
+    )
+    runs = [
+        PlannedRun(run_id=f"workflow_run_canary{number}", status="FAILED", note="canary note", rerun=source)
         for number in range(3)
     ]
-    lines = ["Run 3 workflow runs again?", "canary-file.pdf"]
-    return Plan(**{"action": TOOL, "principal": principal, "items": items, "lines": lines, "skipped": {"canary": 1},
-                   "made_at": NOW, **fields})  # fmt: skip
+    question = ["Run 3 workflow runs again?", "canary-file.pdf"]
+    given: dict[str, Any] = {"action": TOOL, "principal": principal, "runs": runs, "question": question}
+    return Plan(**{**given, "skipped": {"canary": 1}, "made_at": NOW, **fields})
 
 
-async def found(plans: RedisPlans, plan: Plan, **other: Any) -> Plan | None:
+async def found(plans: RedisStore, plan: Plan, **other: Any) -> Plan | None:
     """The plan as a store has it."""
     return await plans.get(plan.id, **{"action": plan.action, "principal": plan.principal, "now": NOW, **other})
 
@@ -69,22 +76,22 @@ async def test_another_replica_finds_the_whole_plan(redis: Redis) -> None:
     await one.put(plan)
     assert await found(other, plan) == plan
     await other.agree(plan)
-    plan.items[1].outcome, plan.items[1].facts["sent"] = "started", True
-    async with other.at_work(plan) as ours:
+    plan.runs[1].outcome, plan.runs[1].sent_at = "started", NOW
+    async with other.hold(plan) as ours:
         assert ours
-        await other.note(plan, plan.items[1])
+        await other.save_run(plan, plan.runs[1])
     seen = await found(one, plan)
     assert seen == plan
     assert seen
     assert seen.agreed
-    assert [item.run_id for item in seen.open_items] == ["workflow_run_canary0", "workflow_run_canary2"]
+    assert [run.run_id for run in seen.open_runs] == ["workflow_run_canary0", "workflow_run_canary2"]
 
 
 async def test_an_outcome_that_was_not_noted_is_not_known_elsewhere(redis: Redis) -> None:
     plan = plan_of()
     await store(redis).put(plan)
     before = copy.deepcopy(plan)
-    plan.items[0].outcome, plan.agreed = "started", True
+    plan.runs[0].outcome, plan.agreed = "started", True
     assert await found(store(redis), plan) == before
 
 
@@ -107,9 +114,9 @@ async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
     plan = plan_of("anna@example.com")
     plans = store(redis)
     await plans.put(plan)
-    async with plans.at_work(plan):
+    async with plans.hold(plan):
         await plans.agree(plan)
-        await plans.note(plan, plan.items[0])
+        await plans.save_run(plan, plan.runs[0])
         everything = b""
         for key in await keys_of(redis):
             kept = await redis.get(key) if b"lease" in key else await redis.hgetall(key)
@@ -182,22 +189,22 @@ async def test_a_sealed_field_counts_only_in_its_own_place(redis: Redis) -> None
 async def test_a_plan_is_held_by_one_call_at_a_time(redis: Redis) -> None:
     one, other = store(redis), store(redis)
     plan, another = plan_of(), plan_of()
-    async with one.at_work(plan) as first:
-        async with other.at_work(plan) as second, one.at_work(plan) as third, other.at_work(another) as elsewhere:
+    async with one.hold(plan) as first:
+        async with other.hold(plan) as second, one.hold(plan) as third, other.hold(another) as elsewhere:
             assert (first, second, third, elsewhere) == (True, False, False, True)
         # Whoever was turned away has released nothing.
-        async with other.at_work(plan) as again:
+        async with other.hold(plan) as again:
             assert not again
-    async with other.at_work(plan) as after:
+    async with other.hold(plan) as after:
         assert after
     assert await keys_of(redis) == []
 
 
 async def test_a_hold_ends_with_an_error_which_keeps_its_type(redis: Redis) -> None:
     plans, plan = store(redis), plan_of()
-    for problem in (PlansUnavailableError(), AuthenticationError("the key is refused"), ValueError("a bug")):
+    for problem in (StoreUnavailableError(), AuthenticationError("the key is refused"), ValueError("a bug")):
         with pytest.raises(type(problem)) as caught:
-            async with plans.at_work(plan):
+            async with plans.hold(plan):
                 raise problem
         assert caught.value is problem
         assert await keys_of(redis) == []
@@ -206,7 +213,7 @@ async def test_a_hold_ends_with_an_error_which_keeps_its_type(redis: Redis) -> N
 async def test_a_hold_ends_with_a_call_that_is_cancelled(redis: Redis) -> None:
     plans, plan = store(redis), plan_of()
     with anyio.CancelScope() as scope:
-        async with plans.at_work(plan):
+        async with plans.hold(plan):
             scope.cancel()
             await anyio.sleep_forever()
     assert scope.cancelled_caught
@@ -217,13 +224,13 @@ async def test_a_hold_lasts_seconds_and_is_renewed_while_its_holder_lives(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans, plan = store(redis), plan_of()
-    async with plans.at_work(plan):
+    async with plans.hold(plan):
         [lease] = await keys_of(redis)
         assert 15_000 < await redis.pttl(lease) <= 20_000
 
     # The same, faster.
-    monkeypatch.setattr("extend_mcp.replicas.plans._LEASE_SECONDS", 0.2)
-    async with plans.at_work(plan):
+    monkeypatch.setattr("extend_mcp.replicas.store._LEASE_SECONDS", 0.2)
+    async with plans.hold(plan):
         for _ in range(3):
             await redis.pexpire(lease, 100)
             with anyio.fail_after(10):
@@ -238,22 +245,22 @@ async def test_whoever_has_lost_the_hold_can_note_nothing_and_releases_nothing(
     plan = plan_of()
     await one.put(plan)
     [key] = await keys_of(redis)
-    item = plan.items[0]
-    async with one.at_work(plan):
+    item = plan.runs[0]
+    async with one.hold(plan):
         # What time does to one that stands still.
         await redis.delete(key + b":lease")
-        with pytest.raises(PlansUnavailableError):
-            await one.note(plan, item)
-        async with other.at_work(plan) as theirs:
+        with pytest.raises(StoreUnavailableError):
+            await one.save_run(plan, item)
+        async with other.hold(plan) as theirs:
             assert theirs
             item.outcome = "started"
-            await other.note(plan, item)
+            await other.save_run(plan, item)
             item.outcome = "unknown"
-            with pytest.raises(PlansUnavailableError):
-                await one.note(plan, item)
+            with pytest.raises(StoreUnavailableError):
+                await one.save_run(plan, item)
     seen = await found(one, plan)
     assert seen
-    assert seen.items[0].outcome == "started"
+    assert seen.runs[0].outcome == "started"
     assert any("not held any more" in record.getMessage() for record in caplog.records)
 
 
@@ -263,7 +270,7 @@ async def test_the_end_of_a_lost_hold_leaves_the_new_one_alone(redis: Redis) -> 
     held, end, ended = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def stand_still() -> None:
-        async with one.at_work(plan):
+        async with one.hold(plan):
             held.set()
             await end.wait()
         ended.set()
@@ -272,20 +279,20 @@ async def test_the_end_of_a_lost_hold_leaves_the_new_one_alone(redis: Redis) -> 
         tasks.start_soon(stand_still)
         await held.wait()
         await redis.delete(*await keys_of(redis))
-        async with other.at_work(plan) as theirs:
+        async with other.hold(plan) as theirs:
             assert theirs
             end.set()
             await ended.wait()
-            async with one.at_work(plan) as ours:
+            async with one.hold(plan) as ours:
                 assert not ours
 
 
 async def test_nothing_is_kept_for_ever(redis: Redis) -> None:
     plan, plans = plan_of(), store(redis)
     await plans.put(plan)
-    async with plans.at_work(plan):
+    async with plans.hold(plan):
         await plans.agree(plan)
-        await plans.note(plan, plan.items[0])
+        await plans.save_run(plan, plan.runs[0])
         for key in await keys_of(redis):
             assert 0 < await redis.ttl(key) <= PLAN_SECONDS + 900
     # A call that began in the plan's last second still finds what it notes into.
@@ -299,32 +306,32 @@ async def test_without_redis_everything_is_refused_and_nothing_told(caplog: pyte
             plans, plan = store(redis), plan_of()
             await plans.put(plan)
             server.stop()
-            with pytest.raises(PlansUnavailableError):
+            with pytest.raises(StoreUnavailableError):
                 await plans.put(plan_of())
-            with pytest.raises(PlansUnavailableError):
+            with pytest.raises(StoreUnavailableError):
                 await found(plans, plan)
-            with pytest.raises(PlansUnavailableError):
+            with pytest.raises(StoreUnavailableError):
                 await plans.agree(plan)
             assert not plan.agreed
-            with pytest.raises(PlansUnavailableError):
-                await plans.note(plan, plan.items[0])
-            with pytest.raises(PlansUnavailableError):
-                async with plans.at_work(plan):
+            with pytest.raises(StoreUnavailableError):
+                await plans.save_run(plan, plan.runs[0])
+            with pytest.raises(StoreUnavailableError):
+                async with plans.hold(plan):
                     raise AssertionError("held without Redis")
             server.start()
             # Redis has forgotten it: better no plan than an old one.
             assert await found(plans, plan) is None
-            async with plans.at_work(plan) as ours:
+            async with plans.hold(plan) as ours:
                 assert ours
                 server.stop()
-                with pytest.raises(PlansUnavailableError):
-                    await plans.note(plan, plan.items[0])
+                with pytest.raises(StoreUnavailableError):
+                    await plans.save_run(plan, plan.runs[0])
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert warnings
     assert not [warning for warning in warnings if "127.0.0.1" in warning or "canary" in warning]
 
 
-class Keeping(RedisPlans):
+class Keeping(RedisStore):
     """A store that shows the test what was planned."""
 
     plan: Plan
@@ -336,10 +343,10 @@ class Keeping(RedisPlans):
 
 
 @asynccontextmanager
-async def replica(box: Box, plans: RedisPlans) -> AsyncIterator[Client]:
+async def replica(box: Box, plans: RedisStore) -> AsyncIterator[Client]:
     """A server with a store of its own, and a client that cannot be asked."""
     settings = Settings.model_validate({"api_key": KEY, "base_url": box.base_url})
-    shared = Shared(SealKeys([STATE_KEY]), plans=plans)
+    shared = Shared(SealingKeys([STATE_KEY]), store=plans)
     server, service = build_server(settings, clock=BoxClock(box), shared=shared)
     try:
         async with Client(server) as client:
@@ -360,17 +367,17 @@ def started(box: Box) -> list[str]:
 
 
 async def test_a_rerun_that_was_noted_as_sent_is_never_sent_again(box: Box, redis: Redis) -> None:
-    first, second = Keeping(redis, SealKeys([STATE_KEY])), store(redis)
+    first, second = Keeping(redis, SealingKeys([STATE_KEY])), store(redis)
     ids = failed_runs(box)
     assert len(ids) > 2
     async with replica(box, first) as client:
         facts = facts_of(await client.call_tool(TOOL, {"run_ids": ids}))
     # The first replica agrees, notes one as sent, and is never heard of again; whether it left, nobody knows.
     await first.agree(first.plan)
-    lost = first.plan.items[0]
-    lost.facts |= {"sent": True, "begun": box.now().timestamp()}
-    async with first.at_work(first.plan):
-        await first.note(first.plan, lost)
+    lost = first.plan.runs[0]
+    lost.sent_at = box.now().timestamp()
+    async with first.hold(first.plan):
+        await first.save_run(first.plan, lost)
     async with replica(box, second) as client:
         again = {"confirmation_token": facts["confirmation_token"]}
         done = facts_of(await client.call_tool(TOOL, again))

@@ -129,15 +129,28 @@ async def test_a_token_counts_for_its_run_its_state_and_its_time_only(box: Box) 
         for wrong in (token[:-1] + ("A" if token[-1] != "A" else "B"), "v1.nonsense", "x"):
             answer = await call(RUN, wrong)
             assert answer["outcome"] == "confirmation_required"
-            assert "not good" in answer["message"]
+            assert "not valid" in answer["message"]
         assert (await call(other, token))["outcome"] == "confirmation_required"
-        box.load(example_run(RUN, "PROCESSING"))
+        renamed = example_run(RUN, "PROCESSING")
+        renamed["files"][0]["name"] = "another.pdf"
+        box.load(renamed)
         moved = await call(RUN, token)
-        assert moved["outcome"] == "confirmation_required"
-        assert "changed from PENDING to PROCESSING" in moved["message"]
+        assert moved["outcome"] == "changed"
+        token = (await call(RUN))["confirmation_token"]
         box.advance(301)
-        assert "not good" in (await call(RUN, moved["confirmation_token"]))["message"]
+        assert "not valid" in (await call(RUN, token))["message"]
     assert cancels(box) == []
+
+
+async def test_a_token_still_counts_when_the_queued_run_has_started(box: Box) -> None:
+    """The status moves by itself; a yes is bound to what does not."""
+    box.load(example_run(RUN, "PENDING"))
+    async with serving(box) as client:
+        token = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))["confirmation_token"]
+        box.load(example_run(RUN, "PROCESSING"))
+        again = {"run_id": RUN, "confirmation_token": token}
+        assert facts_of(await client.call_tool("cancel_workflow_run", again))["outcome"] == "cancelled"
+    assert len(cancels(box)) == 1
 
 
 async def test_a_token_does_not_replace_a_person_who_can_be_asked(box: Box) -> None:
@@ -190,9 +203,12 @@ async def test_a_race_lost_between_read_and_post_is_told_as_it_is(box: Box, ende
     assert facts["request_sent"] is True
 
 
-async def test_a_cancel_that_takes_too_long_is_reported_as_cancelling(box: Box) -> None:
+async def test_a_cancel_that_takes_too_long_is_reported_as_cancelling(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("extend_mcp.actions.cancel_run.FOLLOW_SECONDS", 1.0)
     box.load(example_run(RUN, "PROCESSING"))
-    facts = await cancel(box, person=Person(), follow_seconds=1)
+    facts = await cancel(box, person=Person())
     assert facts["outcome"] == "cancelling"
     assert facts["status_after"] == "CANCELLING"
     assert facts["request_sent"] is True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
+from mcp_types import InputRequiredResult
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.actions.execute import execute
+from extend_mcp.actions.runs import StartBatch, StartRun
 from extend_mcp.api.requests import (
     BatchInput,
     CreateWorkflowRun,
@@ -22,20 +22,13 @@ from extend_mcp.api.requests import (
     WorkflowTarget,
 )
 from extend_mcp.api.requests import Secrets as SecretValues
-from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, WorkflowRef, WorkflowVersionName
-from extend_mcp.tools.base import CREATES, Refusal
+from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.find import resolve_workflow
 from extend_mcp.tools.toolsets import RUNS
-from extend_mcp.views.errors import error_words
-from extend_mcp.views.start import (
-    BatchStartedView,
-    RunStartedView,
-    batch_started_view,
-    batch_unclear_view,
-    run_started_view,
-    start_unclear_view,
-)
+from extend_mcp.views.actions import BatchStartedView, RunStartedView
 
 _URL = TypeAdapter(AnyHttpUrl)
 _ID = TypeAdapter(FileId)
@@ -88,18 +81,18 @@ async def run_workflow(
     ]
     | None = None,
     secrets: Secrets | None = None,
-) -> RunStartedView:
+) -> RunStartedView | InputRequiredResult:
     """Start a workflow on exactly one of file_url, file_id, text or package; it costs credits.
     Returns the run's id at once; follow it with wait_for_run. If the outcome is unknown, look before repeating.
     """
     app = app_of(ctx)
     given = [each for each in (file_url, file_id, text, package) if each is not None]
     if len(given) != 1:
-        raise Refusal("Give exactly one of file_url, file_id, text and package.")
+        raise CallRefusedError("Give exactly one of file_url, file_id, text and package.")
     if file_name is not None and file_url is None and text is None:
-        raise Refusal("file_name goes with file_url or text; a file_id already has its name.")
+        raise CallRefusedError("file_name goes with file_url or text; a file_id already has its name.")
     if outputs and package:
-        raise Refusal("outputs cannot be combined with package.")
+        raise CallRefusedError("outputs cannot be combined with package.")
     if file_url is not None:
         _check_url("file_url", file_url)
     body = CreateWorkflowRun(
@@ -111,13 +104,7 @@ async def run_workflow(
         priority=priority,
         secrets=SecretValues(secrets) if secrets else None,
     )
-    begun = app.clock.now()
-    try:
-        return run_started_view(await app.api.create_workflow_run(body))
-    except ExtendError as error:
-        if error.effect == "none":
-            raise
-        return start_unclear_view(error_words(error), await _created_since(app, body.workflow.id, begun))
+    return await execute(ctx, StartRun(app, body))
 
 
 @RUNS.tool(title="Start a batch of workflow runs", annotations=CREATES)
@@ -131,7 +118,7 @@ async def run_workflow_batch(
     ctx: Ctx,
     version: WorkflowVersionName | None = None,
     priority: Priority | None = None,
-) -> BatchStartedView:
+) -> BatchStartedView | InputRequiredResult:
     """Start a workflow on each of 1-1000 files at once; it costs credits for each.
     Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
     """
@@ -142,25 +129,7 @@ async def run_workflow_batch(
         inputs=items,
         priority=priority,
     )
-    begun = app.clock.now()
-    try:
-        return batch_started_view(await app.api.create_workflow_run_batch(body), len(items))
-    except ExtendError as error:
-        if error.effect == "none":
-            raise
-        return batch_unclear_view(error_words(error), await _created_since(app, body.workflow.id, begun))
-
-
-async def _created_since(app: App, workflow_id: str, begun: datetime) -> list[WorkflowRunSummary] | None:
-    """The workflow's runs created since ``begun``, newest first; None when they could not be read."""
-    try:
-        page = await app.api.list_workflow_runs(
-            workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
-        )
-    except ExtendError:
-        return None
-    # Clocks differ by a little between machines.
-    return [run for run in page.data if run.created_at and (run.created_at - begun).total_seconds() > -5]
+    return await execute(ctx, StartBatch(app, body))
 
 
 def _single_file(url: str | None, file_id: str | None, text: str | None, name: str | None) -> FileInput:
@@ -174,14 +143,14 @@ def _single_file(url: str | None, file_id: str | None, text: str | None, name: s
 
 def _package(references: list[str]) -> list[FileFromUrl | FileFromId]:
     if len(set(references)) < len(references):
-        raise Refusal("package: the same file is given twice.")
+        raise CallRefusedError("package: the same file is given twice.")
     return [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(references)]
 
 
 def _batch_input(index: int, item: BatchItem) -> BatchInput:
     where = f"inputs[{index}]"
     if (item.file is None) == (item.text is None):
-        raise Refusal(f"{where}: give either file or text.")
+        raise CallRefusedError(f"{where}: give either file or text.")
     file: FileInput
     if item.text is not None:
         file = FileFromText(text=item.text, name=item.name)
@@ -198,11 +167,15 @@ def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl |
     try:
         return FileFromId(id=_ID.validate_python(reference))
     except ValidationError:
-        raise Refusal(f'{where}: must be an http address or a file id. Example: "https://example.com/a.pdf".') from None
+        raise CallRefusedError(
+            f'{where}: must be an http address or a file id. Example: "https://example.com/a.pdf".'
+        ) from None
 
 
 def _check_url(where: str, url: str) -> None:
     try:
         _URL.validate_python(url)
     except ValidationError:
-        raise Refusal(f'{where}: must be an http or https address. Example: "https://example.com/a.pdf".') from None
+        raise CallRefusedError(
+            f'{where}: must be an http or https address. Example: "https://example.com/a.pdf".'
+        ) from None

@@ -331,3 +331,82 @@ async def test_what_is_not_there_is_said_to_be_so(box: Box, ready: Ready) -> Non
 async def test_a_read_only_server_does_not_offer_it(box: Box, tool: str) -> None:
     async with serving(box, toolsets="all", read_only=True) as client:
         assert tool not in {each.name for each in (await client.list_tools()).tools}
+
+
+CREATES: dict[str, tuple[dict[str, Any], str]] = {
+    "create_webhook_endpoint": (
+        {"url": "https://hooks.example/x", "name": "Ops", "events": ["workflow.created"]},
+        "/webhook_endpoints",
+    ),
+    "deploy_workflow_version": ({"workflow": "Invoice Processing", "name": "Short", "steps": STEPS}, "/versions"),
+}
+
+
+@pytest.mark.parametrize("tool", CREATES)
+async def test_a_token_creates_once(box: Box, tool: str) -> None:
+    arguments, path = CREATES[tool]
+    async with serving(box, toolsets="all") as client:
+        plan = facts_of(await client.call_tool(tool, arguments))
+        again = {**arguments, "confirmation_token": plan["confirmation_token"]}
+        first = facts_of(await client.call_tool(tool, again))
+        second = facts_of(await client.call_tool(tool, again))
+    assert first["outcome"] == "done"
+    assert second["outcome"] in ("refused", "changed")
+    assert [each for each in box.requests("POST") if each["path"].endswith(path)][1:] == []
+
+
+async def test_a_subscription_is_created_once_by_a_token(box: Box) -> None:
+    ready = _create_subscription(box)
+    box.forget()
+    async with serving(box, toolsets="all") as client:
+        plan = facts_of(await client.call_tool(ready.tool, ready.arguments))
+        again = {**ready.arguments, "confirmation_token": plan["confirmation_token"]}
+        outcomes = [facts_of(await client.call_tool(ready.tool, again))["outcome"] for _ in range(3)]
+    assert outcomes == ["done", "refused", "refused"]
+    assert len(writes(box)) == 1
+
+
+async def test_a_yes_stays_good_when_extend_refused_the_request(box: Box) -> None:
+    ready = _create_subscription(box)
+    box.forget()
+    box.fault(method=ready.method, path=ready.path, status=429)
+    async with serving(box, toolsets="all") as client:
+        plan = facts_of(await client.call_tool(ready.tool, ready.arguments))
+        again = {**ready.arguments, "confirmation_token": plan["confirmation_token"]}
+        assert (await client.call_tool(ready.tool, again)).is_error
+        assert facts_of(await client.call_tool(ready.tool, again))["outcome"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("setup", "change"),
+    [
+        (_delete_endpoint, {"name": "Renamed"}),
+        (_delete_endpoint, {"enabledEvents": []}),
+        (_delete_subscription, {"enabledEvents": ["workflow_run.rejected"]}),
+        (_run, {"metadata": {"customer": "another"}}),
+    ],
+)
+async def test_a_token_is_void_once_any_fact_that_was_shown_has_changed(
+    box: Box, setup: Callable[[Box], Ready], change: dict[str, Any]
+) -> None:
+    ready = setup(box)
+    async with serving(box, toolsets="all") as client:
+        plan = facts_of(await client.call_tool(ready.tool, ready.arguments))
+        box.api("POST", ready.path, json=change)
+        box.forget()
+        again = {**ready.arguments, "confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool(ready.tool, again))
+    assert facts["outcome"] == "changed"
+    assert writes(box) == []
+
+
+async def test_a_client_that_cannot_ask_is_refused_where_only_a_person_may_confirm(box: Box) -> None:
+    ready = _file(box)
+    box.forget()
+    async with serving(box, toolsets="all", confirmation="person") as client:
+        facts = facts_of(await client.call_tool(ready.tool, ready.arguments))
+    assert (facts["outcome"], facts["request_sent"]) == ("refused", False)
+    assert "confirmation_token" not in facts
+    asked = await call(box, ready, person=Person("decline"))
+    assert asked["outcome"] == "declined"
+    assert writes(box) == []

@@ -17,10 +17,11 @@ from extend_mcp.api.errors import (
 )
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.events.wake import waking
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.polling import is_settled, next_pause
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, RunId
-from extend_mcp.tools.base import READ_ONLY, Refusal
+from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.gather import SURFACES_AT_ONCE
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
@@ -60,7 +61,7 @@ async def wait_for_run(
     Use it after starting work instead of repeated reads. Returns each status, failures first, and how to go on.
     """
     if (run_ids is None) == (batch is None):
-        raise Refusal("Give either run_ids or batch.")
+        raise CallRefusedError("Give either run_ids or batch.")
     app = app_of(ctx)
     watch = _BatchWatch(app, batch) if batch else _RunsWatch(app, list(dict.fromkeys(run_ids or [])))
     waited = await _watch(ctx, app, watch, float(seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.harness import ERAS, Box, Mode, Person, facts_of, serving
@@ -28,7 +29,7 @@ async def test_failed_runs_start_again_with_file_metadata_and_mark(box: Box, mod
         facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
     assert facts["outcome"] == "done"
     assert facts["counts"] == {"started": len(ids)}
-    assert "It costs credits" in person.asked[0]
+    assert "charged credits again" in person.asked[0]
     bodies = {body["metadata"]["rerunOf"]: body for body in started(box)}
     assert set(bodies) == set(ids)
     for run_id, body in bodies.items():
@@ -160,3 +161,45 @@ async def test_runs_must_be_named(box: Box) -> None:
         both = {"run_ids": ["workflow_run_a000000000000000001"], "batch": "batch_a"}
         assert (await client.call_tool("rerun_workflow_runs", both)).is_error
     assert box.requests() == []
+
+
+async def test_two_confirmed_plans_for_the_same_runs_start_each_run_once(box: Box) -> None:
+    ids = failed_batch(box)
+    async with serving(box) as client:
+        plans = [facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids})) for _ in range(2)]
+        done = [
+            facts_of(await client.call_tool("rerun_workflow_runs", {"confirmation_token": plan["confirmation_token"]}))
+            for plan in plans
+        ]
+    assert done[0]["counts"] == {"started": len(ids)}
+    assert done[1]["counts"] == {"already_rerun": len(ids)}
+    assert len(started(box)) == len(ids)
+
+
+async def test_two_plans_carried_out_at_once_start_each_run_once(box: Box) -> None:
+    ids = failed_batch(box)
+    async with serving(box) as client:
+        plans = [facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids})) for _ in range(2)]
+
+        async def confirm(plan: dict[str, Any]) -> None:
+            for _ in range(10):
+                arguments = {"confirmation_token": plan["confirmation_token"]}
+                if facts_of(await client.call_tool("rerun_workflow_runs", arguments))["outcome"] == "done":
+                    return
+            raise AssertionError("the plan was never finished")
+
+        async with anyio.create_task_group() as group:
+            for plan in plans:
+                group.start_soon(confirm, plan)
+    assert sorted(body["metadata"]["rerunOf"] for body in started(box)) == sorted(ids)
+
+
+async def test_a_run_that_changed_since_the_plan_is_not_rerun(box: Box) -> None:
+    run = failed_batch(box)[0]
+    async with serving(box) as client:
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+        box.sandbox.record(run).run["status"] = "PROCESSED"
+        token = {"confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
+    assert facts["counts"] == {"changed": 1}
+    assert started(box) == []

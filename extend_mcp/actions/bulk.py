@@ -1,0 +1,222 @@
+"""The write engine over a plan of many runs: plan, ask, act on exactly the planned runs, resume after an interruption.
+
+- The first call makes a plan and sends nothing. The plan is kept; a token or the sealed request state names it.
+- The call that brings a person's yes acts on each planned run that has no final outcome, several at once, and always
+  after a fresh read of that run.
+- A call that is cut short leaves what it knows in the plan: the same token resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import anyio
+from mcp_types import InputRequiredResult
+
+from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, issue_token, principal_of
+from extend_mcp.actions.execute import STOP_ASKING
+from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
+from extend_mcp.audit import write_record
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.gather import CALL_SECONDS, Deadline, in_parallel
+from extend_mcp.views.actions import BulkView, bulk_result, bulk_view
+
+_AT_ONCE = 6
+
+_LAST_SECONDS = 5.0
+"""Kept at the end of a call for answering."""
+
+
+@dataclass
+class BulkAction(ABC):
+    """One action on many runs, as a call wants it.
+
+    Attributes:
+        app: the caller's parts of the server.
+        name: the tool's name.
+    """
+
+    app: App = field(repr=False)
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    async def propose(self, deadline: Deadline) -> Plan | BulkView:
+        """Read the live state and return the plan; a view if there is nothing to agree to."""
+
+    @abstractmethod
+    async def act(self, plan: Plan, run: PlannedRun) -> None:
+        """Read one run again, judge it, send the request once, and note the outcome in ``run``.
+
+        Without a final outcome the run stays open, and the next call with the same plan tries it again.
+        """
+
+    async def finish(self, plan: Plan, deadline: Deadline) -> None:
+        """Follow up once every run has an outcome, such as by a last look."""
+        del plan, deadline
+
+    async def save(self, plan: Plan, run: PlannedRun) -> None:
+        """Record what is known of one run, so that any call that resumes the plan knows it."""
+        await self.app.store.save_run(plan, run)
+
+    def view(self, outcome: str, message: str, **known: object) -> BulkView:
+        """Build an answer of this action."""
+        return bulk_view(outcome, message, limit=self.app.settings.answer_chars, **known)  # type: ignore[arg-type]
+
+    def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int], principal: str) -> Plan:
+        """Make a plan of this action."""
+        made_at = self.app.clock.now().timestamp()
+        return Plan(
+            action=self.name, principal=principal, runs=runs, question=question, skipped=skipped, made_at=made_at
+        )
+
+    def too_many(self, planned: Sequence[object]) -> BulkView | None:
+        """Return the refusal of more runs than the operator lets one call act on."""
+        most = self.app.settings.bulk_runs
+        if len(planned) <= most:
+            return None
+        message = (
+            f"{len(planned):,} runs would be acted on; the operator allows {most:,} in one call. Nothing was sent."
+        )
+        return self.view("refused", message, next_step="Narrow the filters, or name the runs.")
+
+    def no_such_plan(self) -> BulkView:
+        """Return the refusal of a call that brings nothing but a token, where the token names no plan."""
+        return self.view(
+            "refused",
+            "The confirmation token names no plan here: it was altered, has expired, or the plan is gone.",
+            next_step="Make the first call again, with the runs.",
+        )
+
+
+async def execute_bulk(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
+    """Propose or carry out an action on many runs.
+
+    Args:
+        ctx: the call.
+        action: what is wanted; its arguments matter for a proposal only.
+        token: names the plan, on the call that brings the yes or resumes.
+
+    Raises:
+        ExtendError: the state that a plan needs could not be read, or the key is refused.
+        CallRefusedError: plans cannot be read or kept at the moment.
+    """
+    try:
+        return await _execute(ctx, action, token)
+    except StoreUnavailableError:
+        raise _StoreOutOfReachError from None
+
+
+async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
+    app, record = action.app, write_record()
+    deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
+    plan = await _earlier_plan(ctx, action, token)
+    if plan is None:
+        proposed = await action.propose(deadline)
+        if isinstance(proposed, BulkView):
+            record.verdict = "refused" if proposed.outcome == "refused" else None
+            return proposed
+        plan = proposed
+        await app.store.put(plan)
+    record.verdict = "allowed"
+    if plan.agreed:
+        record.confirmed_by = "token" if token else None
+        return await _carry_out(ctx, action, plan, deadline)
+    about = {"planned": len(plan.runs), "skipped": plan.skipped}
+    consent = await confirm(ctx, _proposal(plan), plan.question, token)
+    if isinstance(consent, InputRequiredResult):
+        return consent
+    if consent.answer == "refused":
+        record.verdict = "refused"
+        return action.view("refused", f"{consent.note} Nothing was sent.", **about)
+    if consent.answer == "no":
+        return action.view("declined", f"{consent.note} Nothing was sent.", next_step=STOP_ASKING, **about)
+    if consent.answer == "token_required":
+        stale = " The token given names no plan that is still kept." if token and not consent.note else ""
+        return action.view(
+            "confirmation_required",
+            f"{consent.note}{stale} Nothing was sent yet.".strip(),
+            plan=plan.question,
+            token=consent.token,
+            next_step="Show this plan to the user. Only if they agree, call again with this token alone.",
+            **about,
+        )
+    record.confirmed_by = consent.by
+    await app.store.agree(plan)
+    # A person takes time; the reading before the question does not count against the acting.
+    return await _carry_out(ctx, action, plan, Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS))
+
+
+async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:
+    app = app_of(ctx)
+    async with app.store.hold(plan) as ours:
+        if not ours:
+            return action.view(
+                "busy",
+                "Another call is carrying out this plan right now. Nothing was sent by this one.",
+                planned=len(plan.runs),
+                next_step="Make the same call again in a few seconds.",
+            )
+        # Another call may have acted between our reading of the plan and our hold on it.
+        now = app.clock.now().timestamp()
+        fresh = await app.store.get(plan.id, action=plan.action, principal=plan.principal, now=now)
+        if fresh is None:
+            return action.no_such_plan()
+        plan = fresh
+        waiting = list(reversed(plan.open_runs))
+
+        async def work() -> None:
+            while waiting and deadline.left > 0:
+                run = waiting.pop()
+                try:
+                    await action.act(plan, run)
+                finally:
+                    # Also when the call is cut short: a resuming call must know what was sent.
+                    with anyio.CancelScope(shield=True):
+                        await action.save(plan, run)
+                await deadline.tell(f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done")
+
+        await in_parallel(work, min(_AT_ONCE, len(waiting)))
+        if not plan.open_runs:
+            await action.finish(plan, deadline)
+            for run in plan.runs:
+                await action.save(plan, run)
+    results = [bulk_result(run.run_id, run.outcome or "not_done_yet", run.status, run.note) for run in plan.runs]
+    about = {"planned": len(plan.runs), "skipped": plan.skipped, "results": results}
+    if left := len(plan.open_runs):
+        return action.view(
+            "partial",
+            f"{left:,} of {len(plan.runs):,} planned runs are not done yet: time was up, or no clear answer came.",
+            token=issue_token(ctx, _proposal(plan)),
+            next_step="Call again with this confirmation_token alone: it resumes with the rest, and asks nobody again.",
+            **about,
+        )
+    return action.view("done", f"All {len(plan.runs):,} planned runs were gone through.", **about)
+
+
+async def _earlier_plan(ctx: Ctx, action: BulkAction, token: str | None) -> Plan | None:
+    """Return the plan that this call resumes; None if it names none that is still kept."""
+    earlier = earlier_proposal(ctx, action.name, token)
+    if earlier is None:
+        return None
+    now = action.app.clock.now().timestamp()
+    return await action.app.store.get(earlier.target, action=action.name, principal=principal_of(ctx), now=now)
+
+
+def _proposal(plan: Plan) -> Proposal:
+    # The plan itself remembers that it was agreed to, so its yes needs no id of its own.
+    return Proposal(plan.action, plan.id, digest([run.run_id for run in plan.runs], plan.question), id="")
+
+
+class _StoreOutOfReachError(CallRefusedError):
+    changed_nothing = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Plans cannot be read or kept at the moment, because the store that this server's replicas share is out of "
+            "reach. What was done before stays done, and nothing more is sent. Make the same call again in a minute."
+        )

@@ -1,0 +1,132 @@
+"""Cancelling many runs: by ids, of a batch, or by filters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from extend_mcp.actions.bulk import BulkAction
+from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow, outcome_of
+from extend_mcp.actions.store import Plan, PlannedRun
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.models import RunBase, WorkflowRun
+from extend_mcp.runs.guards import may_cancel
+from extend_mcp.runs.lifecycle import is_finished
+from extend_mcp.tools.find import RunQuery
+from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
+from extend_mcp.views.actions import BulkView
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.sets import set_lines
+from extend_mcp.views.untrusted import quote
+
+
+@dataclass
+class CancelRuns(BulkAction):
+    """Cancel the runs among some ids, or that a query finds, which can be cancelled.
+
+    Attributes:
+        run_ids: the runs; None to find them by ``query``.
+        query: which runs, where no ids are given.
+        reason: why, in the user's words; shown to the person.
+    """
+
+    principal: str
+    run_ids: list[str] | None
+    query: RunQuery
+    reason: str | None = None
+
+    name: ClassVar[str] = "cancel_runs"
+
+    async def propose(self, deadline: Deadline) -> Plan | BulkView:
+        """Read the runs and plan those that can be cancelled."""
+        if self.run_ids is None and self.query == RunQuery():
+            return self.no_such_plan()
+        now = self.app.clock.now()
+        skipped: Counter[str] = Counter()
+        found, missing = await self._find(deadline, skipped)
+        planned: list[RunBase] = []
+        for run in sorted(found, key=lambda run: (run.initial_run_at or now, run.id)):
+            if may_cancel(run.status).allowed:
+                planned.append(run)
+            else:
+                skipped[_why_not(run.status)] += 1
+        if not planned:
+            message = "No run here can be cancelled: only PENDING and PROCESSING ones can."
+            message += "".join(f" {each}." for each in missing)
+            return self.view("nothing_to_do", message, skipped=dict(skipped))
+        if refusal := self.too_many(planned):
+            return refusal
+        lines = [f"Cancel {len(planned):,} workflow runs?", *set_lines(planned, skipped, now=now)]
+        lines += [f"INCOMPLETE: {each}." for each in missing]
+        lines += [f"Reason given: {quote(self.reason, 200)}"] if self.reason else []
+        lines.append("Cancelled runs do not resume.")
+        runs = [PlannedRun(run_id=run.id, status=run.status) for run in planned]
+        return self.plan(runs, lines, dict(skipped), self.principal)
+
+    async def _find(self, deadline: Deadline, skipped: Counter[str]) -> tuple[Sequence[RunBase], list[str]]:
+        if self.run_ids is not None:
+            details = await read_details(self.app, deadline, self.run_ids, _light)
+            for error in details.failed.values():
+                skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
+            missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
+            return list(details.found.values()), missing
+        # A batch is listed whole; filters go over what can be cancelled at all.
+        statuses = [self.query.status] if self.query.batch or self.query.status else ["PENDING", "PROCESSING"]
+        found: dict[str, RunBase] = {}
+        missing = []
+        for status in statuses:
+            walk = Walk(self.query.model_copy(update={"status": status}), self.app.settings.summary_runs)
+            found |= {run.id: run for run in await collect(walk, self.app, deadline)}
+            missing += [walk.missing] if walk.missing else []
+        return list(found.values()), missing
+
+    async def act(self, plan: Plan, run: PlannedRun) -> None:
+        """Read the run and cancel it if it still can be."""
+        del plan
+        try:
+            present = await self.app.api.get_workflow_run(run.run_id)
+            run.status = present.status
+            if not may_cancel(present.status).allowed:
+                run.outcome, run.note = outcome_of(present.status, sent=run.sent_at is not None), ""
+                return
+            run.sent_at = self.app.clock.now().timestamp()
+            result = await cancel_run(self.app, present)
+        except NotFoundError:
+            run.outcome = "not_found"
+        except ExtendError as error:
+            run.sent_at = None
+            if isinstance(error, SURFACES_AT_ONCE):
+                raise
+            run.note = error_words(error)
+        else:
+            run.status = result.status or run.status
+            run.note = (
+                error_words(result.problem) if result.problem and result.outcome in ("refused", "unknown") else ""
+            )
+            # Cancelling twice does no harm, so an unclear outcome stays open for the next call.
+            run.outcome = None if result.outcome == "unknown" else result.outcome
+            run.sent_at = run.sent_at if result.sent else None
+
+    async def finish(self, plan: Plan, deadline: Deadline) -> None:
+        """Follow the runs that are still ending."""
+        ending = {run.run_id: run for run in plan.runs if run.outcome == "cancelling"}
+        if not ending:
+            return
+        for run_id, status in (
+            await follow(self.app, ending, seconds=min(FOLLOW_SECONDS, max(deadline.left, 0.0)))
+        ).items():
+            ending[run_id].status, ending[run_id].outcome = status, outcome_of(status, sent=True)
+
+
+def _why_not(status: str) -> str:
+    if is_finished(status):
+        return f"already {status}"
+    return {"NEEDS_REVIEW": "waiting for review", "CANCELLING": "already being cancelled"}.get(
+        status, "in a status that cannot be cancelled"
+    )
+
+
+def _light(run: WorkflowRun) -> WorkflowRun:
+    return run.model_copy(update={"step_runs": [], "metadata": {}})

@@ -1,0 +1,245 @@
+"""Asking a person before a write, in every protocol version and for clients that cannot ask.
+
+- 2026-07-28: the call ends with an ``InputRequiredResult``. The client asks and repeats the call. The proposal travels
+  in the sealed request state (MCP specification, Multi Round-Trip Requests).
+- 2025-11-25 and before: an ``elicitation/create`` request during the call.
+- No elicitation, or by policy: the answer is a plan and a confirmation token, which a second call brings back.
+
+The SDK's ``Resolve`` and ``Elicit`` ask again whenever the question's wording changed between rounds. Our questions
+show progress and age, which change while a person thinks, so this module drives the rounds itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp_types.version import is_version_at_least
+from pydantic import ValidationError
+
+from extend_mcp.audit import Confirmed
+from extend_mcp.tools.app import Ctx, app_of
+
+_ROUND_TRIPS_SINCE = "2026-07-28"
+_CONFIRM_KEY = "confirm"
+_REVEAL_KEY = "reveal"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One action as it is put to a person.
+
+    Attributes:
+        action: the tool's name.
+        target: the id of the object, or of the plan.
+        digest: the fingerprint of every fact shown and of every argument; a yes counts for this digest only.
+        seen: the status that was shown, repeated in the answer when the action came too late.
+        id: names this proposal, so that its yes can be used once.
+    """
+
+    action: str
+    target: str
+    digest: str
+    seen: str = ""
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
+
+    def same_as(self, other: Proposal) -> bool:
+        """Return whether both propose the same action on the same facts."""
+        return (self.action, self.target, self.digest) == (other.action, other.target, other.digest)
+
+
+@dataclass(frozen=True)
+class Consent:
+    """The answer to a proposal.
+
+    Attributes:
+        answer: ``yes``; ``no``; ``refused`` when policy forbids asking this way; or ``token_required``.
+        by: who said yes.
+        waited: True if time passed inside this call, so that earlier reads are stale.
+        proposal_id: the proposal whose yes this is; None where the yes cannot be presented twice.
+        token: the confirmation token of ``token_required``.
+        note: why a token does not count, or how a person said no.
+    """
+
+    answer: Literal["yes", "no", "refused", "token_required"]
+    by: Confirmed | None = None
+    waited: bool = False
+    proposal_id: str | None = None
+    token: str | None = None
+    note: str = ""
+
+
+def digest(*facts: Any) -> str:
+    """Return a short fingerprint of JSON values."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def earlier_proposal(ctx: Ctx, action: str, token: str | None) -> Proposal | None:
+    """Return what an earlier round or call proposed for ``action``; None on a first call."""
+    claims = _round_state(ctx) or (_token_claims(ctx, token) if token else None)
+    if not claims or claims.get("action") != action or "digest" not in claims:
+        return None
+    return Proposal(**claims)
+
+
+async def confirm(
+    ctx: Ctx, proposal: Proposal, question: Sequence[str], token: str | None
+) -> Consent | InputRequiredResult:
+    """Obtain a person's consent, by the operator's policy and the client's abilities.
+
+    Args:
+        ctx: the call.
+        proposal: the action, from facts read a moment ago.
+        question: the text for the person.
+        token: the confirmation token that the model brought. It counts only where nobody can be asked.
+
+    Returns:
+        The consent; or, in protocol 2026-07-28, the result that makes the client ask its user and call again.
+    """
+    policy = app_of(ctx).settings.confirmation
+    if policy == "trusted":
+        return Consent("yes", by="trusted")
+    if policy == "person" and not can_ask(ctx):
+        return Consent(
+            "refused",
+            note="This server accepts a confirmation from a person only, and this client cannot ask one.",
+        )
+    if policy == "token" or not can_ask(ctx):
+        return _by_token(ctx, proposal, token)
+    params = ElicitRequestFormParams(message="\n".join(question), requested_schema=_CONFIRM_FORM)
+    if not has_round_trips(ctx):
+        try:
+            answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+        except (MCPError, ValidationError):
+            # The client said that it can ask. A token in its place would let the model answer for the person.
+            return Consent("no", waited=True, note="The client failed to ask a person.")
+        return _consent(answer, waited=True)
+    state = _round_state(ctx)
+    if state and state.get("target") == proposal.target and "digest" in state:
+        answered = (ctx.input_responses or {}).get(_CONFIRM_KEY)
+        if isinstance(answered, ElicitResult):
+            return _consent(answered, proposal_id=state.get("id"))
+    return InputRequiredResult(
+        input_requests={_CONFIRM_KEY: ElicitRequest(params=params)}, request_state=json.dumps(asdict(proposal))
+    )
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """Whether the person was shown the secret of one object."""
+
+    target: str
+    shown: bool
+
+
+async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Revealed | InputRequiredResult:
+    """Show a secret to the person once, in the client's user interface and never in an answer to the model.
+
+    Args:
+        ctx: the call.
+        action: the tool's name.
+        target: the id of the object that the secret belongs to.
+        message: the text with the secret.
+
+    Returns:
+        Whether it was shown; or, in protocol 2026-07-28, the result that makes the client show it and call again.
+    """
+    if not can_ask(ctx):
+        return Revealed(target, shown=False)
+    params = ElicitRequestFormParams(message=message, requested_schema=_STORED_FORM)
+    if has_round_trips(ctx):
+        # The object exists already: the request state keeps the next round from creating another.
+        state = json.dumps({"action": action, "revealed": target})
+        return InputRequiredResult(input_requests={_REVEAL_KEY: ElicitRequest(params=params)}, request_state=state)
+    try:
+        await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+    except (MCPError, ValidationError):
+        return Revealed(target, shown=False)
+    return Revealed(target, shown=True)
+
+
+def already_revealed(ctx: Ctx, action: str) -> Revealed | None:
+    """Return what an earlier round of this call has shown; None if it has shown nothing."""
+    state = _round_state(ctx)
+    if state and state.get("action") == action and state.get("revealed"):
+        return Revealed(str(state["revealed"]), shown=True)
+    return None
+
+
+def issue_token(ctx: Ctx, proposal: Proposal) -> str:
+    """Issue the confirmation token of a proposal."""
+    app = app_of(ctx)
+    return app.tokens.issue(asdict(proposal), principal=principal_of(ctx), now=app.clock.now())
+
+
+def principal_of(ctx: Ctx) -> str:
+    """Return who calls, as the transport authenticated them."""
+    return app_of(ctx).caller.principal
+
+
+def can_ask(ctx: Ctx) -> bool:
+    """Return whether the client can show a form to a person."""
+    capabilities = ctx.client_capabilities
+    asked = capabilities.elicitation if capabilities else None
+    # A bare "elicitation": {} is older than the modes and means forms.
+    return asked is not None and (asked.form is not None or asked.url is None)
+
+
+def has_round_trips(ctx: Ctx) -> bool:
+    """Return whether the client asks between two rounds of a call (2026-07-28) rather than during it."""
+    version = ctx.protocol_version
+    return version is not None and is_version_at_least(version, _ROUND_TRIPS_SINCE)
+
+
+def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:
+    note = ""
+    if token:
+        given = earlier_proposal(ctx, proposal.action, token)
+        if given and given.same_as(proposal):
+            return Consent("yes", by="token", proposal_id=given.id)
+        note = "The confirmation token is not valid: it was altered, has expired, or is for something else."
+    return Consent("token_required", token=issue_token(ctx, proposal), note=note)
+
+
+def _consent(answer: ElicitResult, *, waited: bool = False, proposal_id: str | None = None) -> Consent:
+    if answer.action == "accept" and (answer.content or {}).get("confirm") is True:
+        return Consent("yes", by="person", waited=waited, proposal_id=proposal_id)
+    notes = {"accept": "The form came back without a yes.", "decline": "The person said no."}
+    note = notes.get(answer.action, "The person closed the question without an answer.")
+    return Consent("no", waited=waited, note=note)
+
+
+def _token_claims(ctx: Ctx, token: str) -> dict[str, Any] | None:
+    app = app_of(ctx)
+    return app.tokens.verify(token, principal=principal_of(ctx), now=app.clock.now())
+
+
+def _round_state(ctx: Ctx) -> dict[str, Any] | None:
+    # The SDK has unsealed it, so this service wrote it.
+    return json.loads(ctx.request_state) if ctx.request_state else None
+
+
+_CONFIRM_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "confirm": {
+            "type": "boolean",
+            "title": "Yes, do it",
+            "description": "Tick to go ahead; nothing is sent otherwise.",
+        }
+    },
+    "required": ["confirm"],
+}
+
+_STORED_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"stored": {"type": "boolean", "title": "I have stored it"}},
+    "required": [],
+}

@@ -1,0 +1,79 @@
+"""Confirmation tokens: sealed claims that only this service can issue and read."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from mcp.server.mcpserver import AESGCMRequestStateCodec, InvalidRequestState
+
+Purpose = Literal["confirmation token", "request state", "stored plan"]
+
+_VERSION = 2
+
+
+class SealingKeys:
+    """Keys that encrypt and authenticate what leaves this process and must come back unchanged.
+
+    Each purpose has keys of its own, derived from the operator's: a sealed value of one kind cannot be
+    presented as another kind. AES-256-GCM, by the SDK's request state codec.
+
+    Args:
+        keys: secrets of at least 32 bytes. The first one seals, all unseal. Empty: one random key of this process.
+    """
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        self._keys = [key.encode() for key in keys] or [os.urandom(32)]
+
+    def codec(self, purpose: Purpose) -> AESGCMRequestStateCodec:
+        """Return the codec for one purpose."""
+        return AESGCMRequestStateCodec(
+            [hmac.digest(key, f"extend-mcp {purpose}".encode(), "sha256") for key in self._keys]
+        )
+
+
+class ConfirmationTokens:
+    """Issues and verifies confirmation tokens.
+
+    Args:
+        keys: the keys that seal them.
+        audience: everything that must be equal where a token is issued and used, such as the account.
+            Only its digest is in the token.
+        lifetime: seconds that a token is valid, above 0.
+    """
+
+    def __init__(self, keys: SealingKeys, *, audience: str, lifetime: float) -> None:
+        self._codec = keys.codec("confirmation token")
+        self._audience = audience
+        self._lifetime = lifetime
+
+    def issue(self, claims: dict[str, Any], *, principal: str, now: datetime) -> str:
+        """Issue a token with ``claims`` to ``principal``, valid from ``now``."""
+        envelope = {
+            "v": _VERSION,
+            "exp": now.timestamp() + self._lifetime,
+            "for": self._digest(principal),
+            "claims": claims,
+        }
+        return self._codec.seal(json.dumps(envelope, separators=(",", ":")).encode())
+
+    def verify(self, token: str, *, principal: str, now: datetime) -> dict[str, Any] | None:
+        """Return the claims of a token; None if it was altered, has expired, or was issued by or for someone else."""
+        try:
+            envelope = json.loads(self._codec.unseal(token.strip()))
+        except (InvalidRequestState, ValueError):
+            return None
+        valid = (
+            envelope["v"] == _VERSION
+            and now.timestamp() < envelope["exp"]
+            and envelope["for"] == self._digest(principal)
+        )
+        return envelope["claims"] if valid else None
+
+    def _digest(self, principal: str) -> str:
+        return hashlib.sha256(f"{self._audience}\n{principal}".encode()).hexdigest()[:32]

@@ -1,0 +1,278 @@
+"""The one engine for writes: inspect, judge, ask, inspect again, send once, verify.
+
+A single action goes through :func:`execute`. `bulk` runs the same steps over a plan of many runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from mcp_types import InputRequiredResult
+
+from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earlier_proposal
+from extend_mcp.actions.store import StoreUnavailableError
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.audit import write_record
+from extend_mcp.tools.app import App, Ctx
+from extend_mcp.views.actions import ActionView, Outcome, WriteView, action_view
+from extend_mcp.views.errors import error_words
+
+ViewT = TypeVar("ViewT", bound=WriteView)
+
+STOP_ASKING = "Do not ask again unless the user wants it."
+
+
+@dataclass(frozen=True)
+class Inspection(Generic[ViewT]):
+    """The live state of an action's target, as a person sees it before saying yes.
+
+    Attributes:
+        question: the question and the facts that a yes is bound to.
+        progress: facts that move while a person thinks, such as the age. They are shown, and bind nothing.
+        bound: more facts that a yes is bound to, too long to show whole.
+        status: the target's status, where it has one.
+        refusal: the answer if the state forbids the action; nobody is asked then.
+    """
+
+    question: Sequence[str] = ()
+    progress: Sequence[str] = ()
+    bound: Any = None
+    status: str = ""
+    refusal: ViewT | None = None
+
+
+@dataclass
+class Action(ABC, Generic[ViewT]):
+    """One write: what it is about, what a person sees, what is sent, and how an unclear outcome is looked up.
+
+    Attributes:
+        app: the caller's parts of the server.
+        name: the tool's name.
+        repeatable: True if a repeated request changes nothing more, as for a delete.
+    """
+
+    app: App = field(repr=False)
+
+    name: ClassVar[str]
+    repeatable: ClassVar[bool] = True
+
+    @property
+    def target(self) -> str:
+        """The id of the object; empty if it does not exist yet."""
+        return ""
+
+    @property
+    def arguments(self) -> Any:
+        """The arguments, as JSON values, that a yes is bound to besides the target."""
+        return None
+
+    async def inspect(self) -> Inspection[ViewT] | None:
+        """Read the live state; None if nobody needs to be asked.
+
+        Raises:
+            ExtendError: the state could not be read.
+        """
+        return None
+
+    @abstractmethod
+    async def send(self) -> ViewT:
+        """Send the request once, and return the answer for its success.
+
+        Raises:
+            ExtendError: Extend refused the request, or gave no clear answer.
+        """
+
+    async def look(self) -> str:
+        """Say in one or two sentences what the state is after a request whose outcome is unclear."""
+        return ""
+
+    async def verify(self, error: ExtendError) -> ViewT:
+        """Look up a request whose outcome is unclear, and return what is known."""
+        try:
+            seen = await self.look()
+        except ExtendError:
+            seen = "Looking at it failed too."
+        message = f"No clear answer came ({error_words(error)}). {seen} It was not sent again."
+        return self.answer("unknown", message, sent=True, next_step="Look before repeating it.")
+
+    @abstractmethod
+    def answer(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        sent: bool = False,
+        details: Sequence[str] = (),
+        token: str | None = None,
+        next_step: str | None = None,
+    ) -> ViewT:
+        """Build an answer of this action."""
+
+    def too_late(self, found: Inspection[ViewT], earlier: Inspection[ViewT] | Proposal) -> ViewT:
+        """Answer that the state forbids the action since it was proposed."""
+        del earlier
+        return found.refusal or self.changed(found)
+
+    def changed(self, found: Inspection[ViewT]) -> ViewT:
+        """Answer that the facts a person was shown have changed."""
+        return self.answer(
+            "changed",
+            "What the person was asked about has changed meanwhile, so their answer does not count.",
+            details=[*found.question, *found.progress],
+            next_step="Show the user how it is now; make the same call again, without a token, if they still want it.",
+        )
+
+    def declined(self, found: Inspection[ViewT], note: str) -> ViewT:
+        """Answer that nobody said yes."""
+        del found
+        return self.answer("declined", note, next_step=STOP_ASKING)
+
+    def unconfirmed(self, found: Inspection[ViewT], consent: Consent) -> ViewT:
+        """Answer with the plan and the token of a client that cannot ask."""
+        return self.answer(
+            "confirmation_required",
+            f"{consent.note} A person must agree first.".strip(),
+            details=[*found.question, *found.progress],
+            token=consent.token,
+            next_step="Show this plan to the user. Only if they agree, make the same call with the confirmation_token.",
+        )
+
+    def not_found(self, earlier: Inspection[ViewT] | Proposal | None = None) -> ViewT:
+        """Answer that the target does not exist."""
+        del earlier
+        return self.answer(
+            "not_found", "There is no such object for this API key: wrong id, workspace or region, or deleted already."
+        )
+
+
+@dataclass
+class ObjectAction(Action[ActionView]):
+    """A write on one object, answered by an :class:`ActionView`.
+
+    Attributes:
+        kind: the class of the answer.
+    """
+
+    kind: ClassVar[type[ActionView]] = ActionView
+
+    def answer(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        target: str = "",
+        sent: bool = False,
+        details: Sequence[str] = (),
+        token: str | None = None,
+        next_step: str | None = None,
+    ) -> ActionView:
+        """Build the answer of this action; ``target`` names a new object."""
+        return action_view(
+            outcome,
+            message,
+            target=target or self.target or None,
+            sent=sent,
+            details=details,
+            token=token,
+            next_step=next_step,
+            limit=self.app.settings.answer_chars,
+            kind=self.kind,
+        )
+
+
+async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> ViewT | InputRequiredResult:
+    """Carry out ``action`` if its live state allows it and, where it needs one, a person agrees.
+
+    Args:
+        ctx: the call.
+        action: the write.
+        token: the confirmation token that the model brought.
+
+    Returns:
+        The outcome; or the result that makes the client ask its user first.
+
+    Raises:
+        ExtendError: the state could not be read, or Extend refused the request.
+    """
+    record = write_record()
+    earlier = earlier_proposal(ctx, action.name, token)
+    try:
+        found = await action.inspect()
+    except NotFoundError:
+        return action.not_found(earlier)
+    if found is None:
+        return await _send(action)
+    if found.refusal is not None:
+        record.verdict = found.refusal.outcome
+        return action.too_late(found, earlier) if earlier else found.refusal
+    record.verdict = "allowed"
+    proposal = _proposal(action, found)
+    if earlier and earlier.target == proposal.target and not earlier.same_as(proposal):
+        return action.changed(found)
+    consent = await confirm(ctx, proposal, [*found.question, *found.progress], token)
+    if isinstance(consent, InputRequiredResult):
+        return consent
+    if consent.answer == "refused":
+        record.verdict = "refused"
+        return action.answer("refused", consent.note, next_step="Ask the user to do it in a client that can ask them.")
+    if consent.answer == "no":
+        return action.declined(found, consent.note)
+    if consent.answer == "token_required":
+        return action.unconfirmed(found, consent)
+    record.confirmed_by = consent.by
+    if consent.waited:
+        # A person takes time: an earlier read says nothing about the present.
+        shown = found
+        try:
+            found = await action.inspect()
+        except NotFoundError:
+            return action.not_found(shown)
+        assert found is not None
+        if found.refusal is not None:
+            record.verdict = found.refusal.outcome
+            return action.too_late(found, shown)
+        if not _proposal(action, found).same_as(proposal):
+            return action.changed(found)
+    return await _send_once(action, consent)
+
+
+def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
+    facts = digest(list(found.question), found.bound, action.arguments)
+    return Proposal(action.name, action.target, facts, found.status)
+
+
+async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:
+    """Send the request if this yes was not used before."""
+    store, proposal_id = action.app.store, consent.proposal_id
+    try:
+        fresh = proposal_id is None or await store.use(proposal_id)
+    except StoreUnavailableError:
+        # Without the store it cannot be known whether the yes was used; that matters where a repeat creates more.
+        fresh = action.repeatable
+    if not fresh:
+        return action.answer(
+            "refused",
+            "This confirmation was used already, or it cannot be checked at the moment.",
+            next_step="Look at what was done. Make the same call again, without a token, if the user wants it again.",
+        )
+    try:
+        return await _send(action)
+    except ExtendError:
+        # Only a refusal comes out here: nothing was changed, so the yes is still good.
+        if proposal_id is not None:
+            with suppress(StoreUnavailableError):
+                await store.unuse(proposal_id)
+        raise
+
+
+async def _send(action: Action[ViewT]) -> ViewT:
+    try:
+        return await action.send()
+    except ExtendError as error:
+        if error.effect == "none":
+            raise
+        return await action.verify(error)

@@ -1,0 +1,89 @@
+"""Uploading and deleting files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import SecretStr
+
+from extend_mcp.actions.execute import Inspection, ObjectAction
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.views.actions import ActionView
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.files import file_lines
+from extend_mcp.views.untrusted import plain, quote
+
+
+@dataclass
+class UploadFile(ObjectAction):
+    """Upload a file. Nobody is asked: nothing runs on it, and a second copy does no harm."""
+
+    file_name: str
+    content: bytes
+    media_type: str
+    convert_to_pdf: bool | None
+    password: SecretStr | None
+    on_progress: Callable[[int, int], Awaitable[None]]
+
+    name: ClassVar[str] = "upload_file"
+
+    async def send(self) -> ActionView:
+        """Upload the file."""
+        made = await self.app.api.upload_file(
+            self.file_name,
+            self.content,
+            content_type=self.media_type,
+            convert_to_pdf=self.convert_to_pdf,
+            password=self.password,
+            on_progress=self.on_progress,
+        )
+        made_id = plain(made.id, 300)
+        return self.answer(
+            "done",
+            f"Uploaded as {made_id}.",
+            target=made_id,
+            sent=True,
+            details=file_lines(made),
+            next_step=f'run_workflow(workflow, file_id="{made_id}")',
+        )
+
+    async def verify(self, error: ExtendError) -> ActionView:
+        """Say that the file may have been uploaded."""
+        message = f"No clear answer came ({error_words(error)}). The file may have been uploaded. It was not resent."
+        step = f"Look with list_files(name_contains={quote(self.file_name, 80)}); a second copy does no harm."
+        return self.answer("unknown", message, sent=True, next_step=step)
+
+
+@dataclass
+class DeleteFile(ObjectAction):
+    """Delete a file."""
+
+    file_id: str
+
+    name: ClassVar[str] = "delete_file"
+
+    @property
+    def target(self) -> str:
+        """The id of the file."""
+        return self.file_id
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the file."""
+        file = await self.app.api.get_file(self.file_id)
+        lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
+        return Inspection(lines)
+
+    async def send(self) -> ActionView:
+        """Delete the file."""
+        await self.app.api.delete_file(self.file_id)
+        return self.answer("done", "The file is deleted for good.", sent=True)
+
+    async def look(self) -> str:
+        """Say whether the file still exists."""
+        try:
+            await self.app.api.get_file(self.file_id)
+        except NotFoundError:
+            return "A second look does not find it: it is deleted."
+        return "A second look still finds it."

@@ -1,0 +1,198 @@
+"""Starting, changing and deleting one workflow run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+from extend_mcp.actions.execute import Action, Inspection, ObjectAction
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import CreateWorkflowRun, CreateWorkflowRunBatch, UpdateWorkflowRun
+from extend_mcp.runs.lifecycle import describe, is_moving
+from extend_mcp.tools.app import App
+from extend_mcp.views.actions import (
+    ActionView,
+    BatchStartedView,
+    Outcome,
+    RunActionView,
+    RunStartedView,
+    batch_started_view,
+    batch_unclear_view,
+    loss_lines,
+    metadata_lines,
+    run_started_view,
+    start_unclear_view,
+)
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.untrusted import quote, word
+
+
+@dataclass
+class _RunAction(ObjectAction):
+    run_id: str
+
+    kind: ClassVar[type[ActionView]] = RunActionView
+
+    @property
+    def target(self) -> str:
+        """The id of the run."""
+        return self.run_id
+
+
+@dataclass
+class UpdateRun(_RunAction):
+    """Rename a run, or merge metadata into it. Nobody is asked: the answer shows what was there before."""
+
+    new_name: str | None
+    metadata: dict[str, Any] | None
+
+    name: ClassVar[str] = "update_workflow_run"
+    _before: WorkflowRun | None = None
+
+    async def inspect(self) -> None:
+        """Read the metadata as it is before the change."""
+        self._before = await self.app.api.get_workflow_run(self.run_id)
+
+    async def send(self) -> ActionView:
+        """Change the run."""
+        assert self._before is not None
+        body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
+        after = await self.app.api.update_workflow_run(self.run_id, body)
+        said = [f"The name is now {quote(self.new_name)} (Extend does not return it)."] if self.new_name else []
+        details = [*said, *metadata_lines(self._before.metadata, after.metadata)]
+        return self.answer("done", "The run was changed.", sent=True, details=details)
+
+    async def verify(self, error: ExtendError) -> ActionView:
+        """Say that the change may have been made."""
+        return self.answer(
+            "unknown",
+            f"No clear answer came ({error_words(error)}); the change may have been made.",
+            sent=True,
+            next_step=f'Look with get_workflow_run({self.run_id}, detail="full"). Repeating the change does no harm.',
+        )
+
+
+@dataclass
+class DeleteRun(_RunAction):
+    """Delete a run with its results."""
+
+    name: ClassVar[str] = "delete_workflow_run"
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read what would be lost; refuse a run that is still moving."""
+        run = await self.app.api.get_workflow_run(self.run_id)
+        if is_moving(run.status):
+            # Extend documents deleting for runs that have ended; deleting running work would hide what it costs.
+            message = (
+                f"The run is {run.status} ({describe(run.status).meaning}); only a run at rest is deleted here. "
+                "Cancel it or wait for its end first."
+            )
+            return Inspection(refusal=self.answer("refused", message), status=run.status)
+        facts, age = loss_lines(run, self.app.clock.now())
+        return Inspection(facts, age, bound=[run.metadata, [file.id for file in run.files]], status=run.status)
+
+    async def send(self) -> ActionView:
+        """Delete the run."""
+        await self.app.api.delete_workflow_run(self.run_id)
+        message, step = "The run and its results are deleted for good.", "run_workflow starts its file again."
+        return self.answer("done", message, sent=True, next_step=step)
+
+    async def look(self) -> str:
+        """Say whether the run still exists."""
+        try:
+            run = await self.app.api.get_workflow_run(self.run_id)
+        except NotFoundError:
+            return "A second look does not find it: it is deleted."
+        return f"A second look still sees it, {word(run.status)}."
+
+
+@dataclass
+class StartRun(Action[RunStartedView]):
+    """Start a workflow on one file or package. Nobody is asked. It is sent once."""
+
+    body: CreateWorkflowRun
+
+    name: ClassVar[str] = "run_workflow"
+    repeatable: ClassVar[bool] = False
+    _begun: datetime | None = None
+
+    async def send(self) -> RunStartedView:
+        """Start the run."""
+        self._begun = self.app.clock.now()
+        return run_started_view(await self.app.api.create_workflow_run(self.body))
+
+    async def verify(self, error: ExtendError) -> RunStartedView:
+        """List runs that were created since the request."""
+        found = await _created_since(self.app, self.body.workflow.id, self._begun)
+        return start_unclear_view(error_words(error), found)
+
+    def answer(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        sent: bool = False,
+        details: Sequence[str] = (),
+        token: str | None = None,
+        next_step: str | None = None,
+    ) -> RunStartedView:
+        """Build an answer of this action."""
+        view = RunStartedView(
+            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
+        )
+        view.render(self.app.settings.answer_chars, lines=details)
+        return view
+
+
+@dataclass
+class StartBatch(Action[BatchStartedView]):
+    """Start a workflow on many files. Nobody is asked. It is sent once."""
+
+    body: CreateWorkflowRunBatch
+
+    name: ClassVar[str] = "run_workflow_batch"
+    repeatable: ClassVar[bool] = False
+    _begun: datetime | None = None
+
+    async def send(self) -> BatchStartedView:
+        """Start the batch."""
+        self._begun = self.app.clock.now()
+        return batch_started_view(await self.app.api.create_workflow_run_batch(self.body), len(self.body.inputs))
+
+    async def verify(self, error: ExtendError) -> BatchStartedView:
+        """List batches that were created since the request."""
+        found = await _created_since(self.app, self.body.workflow.id, self._begun)
+        return batch_unclear_view(error_words(error), found)
+
+    def answer(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        sent: bool = False,
+        details: Sequence[str] = (),
+        token: str | None = None,
+        next_step: str | None = None,
+    ) -> BatchStartedView:
+        """Build an answer of this action."""
+        view = BatchStartedView(
+            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
+        )
+        view.render(self.app.settings.answer_chars, lines=details)
+        return view
+
+
+async def _created_since(app: App, workflow_id: str, begun: datetime | None) -> list[WorkflowRunSummary] | None:
+    """Return the workflow's runs created since ``begun``, newest first; None if they could not be read."""
+    assert begun is not None
+    try:
+        page = await app.api.list_workflow_runs(
+            workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
+        )
+    except ExtendError:
+        return None
+    # Clocks differ by a little between machines.
+    return [run for run in page.data if run.created_at and (run.created_at - begun).total_seconds() > -5]

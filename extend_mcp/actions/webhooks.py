@@ -1,0 +1,267 @@
+"""Writes on webhook endpoints and subscriptions. Each decides where document data goes, so a person confirms all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from extend_mcp.actions.execute import Inspection, ObjectAction
+from extend_mcp.api.errors import NotFoundError
+from extend_mcp.api.models import WebhookEndpoint
+from extend_mcp.api.requests import (
+    CreateWebhookEndpoint,
+    CreateWebhookSubscription,
+    UpdateWebhookEndpoint,
+    UpdateWebhookSubscription,
+)
+from extend_mcp.views.actions import ActionView
+from extend_mcp.views.untrusted import clean, plain, quote, shown_url
+from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_lines
+
+_GONE = "A second look does not find it: it is deleted."
+_THERE = "A second look still finds it."
+
+
+@dataclass
+class CreateEndpoint(ObjectAction):
+    """Create a webhook endpoint.
+
+    Attributes:
+        made: the endpoint with its signing secret, once it was created.
+    """
+
+    url: str
+    endpoint_name: str
+    events: list[str]
+    status: str
+
+    name: ClassVar[str] = "create_webhook_endpoint"
+    repeatable: ClassVar[bool] = False
+    made: WebhookEndpoint | None = None
+
+    @property
+    def arguments(self) -> Any:
+        """Everything that is sent."""
+        return [self.url, self.endpoint_name, self.events, self.status]
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Show where data would go; nothing exists yet that could be read."""
+        return Inspection(
+            [
+                f"Create webhook endpoint {quote(self.endpoint_name, 80)}?",
+                f"Extend will send to: {quote(shown_url(self.url), 200)}",
+                f"Events: {', '.join(self.events) or 'none yet'}. They hold document data.",
+            ]
+        )
+
+    async def send(self) -> ActionView:
+        """Create the endpoint."""
+        self.made = await self.app.api.create_webhook_endpoint(
+            CreateWebhookEndpoint(url=self.url, name=self.endpoint_name, enabled_events=self.events, status=self.status)
+        )
+        made_id = plain(self.made.id, 300)
+        return self.answer("done", f"Created webhook endpoint {made_id}.", target=made_id, sent=True)
+
+    async def look(self) -> str:
+        """Say which endpoints of this URL and name exist."""
+        page = await self.app.api.list_webhook_endpoints(sort_dir="desc", max_page_size=20)
+        same = [clean(each.id) for each in page.data if each.url == self.url and each.name == self.endpoint_name]
+        return f"A second look finds such endpoints: {', '.join(same) or 'none'}; their secret is not shown again."
+
+
+@dataclass
+class _EndpointAction(ObjectAction):
+    endpoint_id: str
+
+    @property
+    def target(self) -> str:
+        """The id of the endpoint."""
+        return self.endpoint_id
+
+
+@dataclass
+class UpdateEndpoint(_EndpointAction):
+    """Change a webhook endpoint; None leaves a field as it is."""
+
+    url: str | None
+    new_name: str | None
+    events: list[str] | None
+    status: str | None
+
+    name: ClassVar[str] = "update_webhook_endpoint"
+
+    @property
+    def arguments(self) -> Any:
+        """Everything that is sent."""
+        return [self.url, self.new_name, self.events, self.status]
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the endpoint and show before and after."""
+        present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        lines = [f"Change webhook endpoint {quote(present.name, 80)} ({plain(self.endpoint_id, 300)})?"]
+        if self.url is not None:
+            lines.append(f"URL: {quote(shown_url(present.url), 200)} -> {quote(shown_url(self.url), 200)}")
+        if self.new_name is not None:
+            lines.append(f"Name: {quote(present.name, 80)} -> {quote(self.new_name, 80)}")
+        if self.events is not None:
+            lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
+        if self.status is not None:
+            lines.append(f"Status: {clean(present.status)[:40]} -> {self.status}")
+        return Inspection(lines, bound=[present.url, present.name, present.status, present.enabled_events])
+
+    async def send(self) -> ActionView:
+        """Change the endpoint."""
+        body = UpdateWebhookEndpoint(url=self.url, name=self.new_name, enabled_events=self.events, status=self.status)
+        changed = await self.app.api.update_webhook_endpoint(self.endpoint_id, body)
+        return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
+
+    async def look(self) -> str:
+        """Say what the endpoint is now."""
+        present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        return f"A second look shows: {'; '.join(endpoint_lines(present))}."
+
+
+@dataclass
+class DeleteEndpoint(_EndpointAction):
+    """Delete a webhook endpoint and end its deliveries."""
+
+    name: ClassVar[str] = "delete_webhook_endpoint"
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the endpoint and count its subscriptions."""
+        present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.endpoint_id, max_page_size=100)
+        more = "or more " if page.next_page_token else ""
+        lines = ["Delete this webhook endpoint for good?", *endpoint_lines(present)]
+        lines.append(f"Subscriptions that end with it: {len(page.data)} {more}".rstrip())
+        return Inspection([*lines, "Its signing secret is lost."], bound=[present.url, present.enabled_events])
+
+    async def send(self) -> ActionView:
+        """Delete the endpoint."""
+        await self.app.api.delete_webhook_endpoint(self.endpoint_id)
+        return self.answer("done", "The endpoint is deleted for good.", sent=True)
+
+    async def look(self) -> str:
+        """Say whether the endpoint still exists."""
+        try:
+            await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        except NotFoundError:
+            return _GONE
+        return _THERE
+
+
+@dataclass
+class CreateSubscription(_EndpointAction):
+    """Send one resource's events to an endpoint."""
+
+    resource_type: str
+    resource_id: str
+    events: list[str]
+
+    name: ClassVar[str] = "create_webhook_subscription"
+    repeatable: ClassVar[bool] = False
+
+    @property
+    def arguments(self) -> Any:
+        """Everything that is sent."""
+        return [self.resource_type, self.resource_id, self.events]
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the endpoint and show where data would go."""
+        endpoint = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        subject = f"{self.resource_type} {quote(self.resource_id, 120)}"
+        lines = [
+            f"Subscribe webhook endpoint {quote(endpoint.name, 80)} to {subject}?",
+            f"Extend will send to: {quote(shown_url(endpoint.url), 200)}",
+            f"Events: {', '.join(self.events)}. They hold document data.",
+        ]
+        return Inspection(lines, bound=endpoint.url)
+
+    async def send(self) -> ActionView:
+        """Create the subscription."""
+        made = await self.app.api.create_webhook_subscription(
+            CreateWebhookSubscription(
+                webhook_endpoint_id=self.endpoint_id,
+                resource_type=self.resource_type,
+                resource_id=self.resource_id,
+                enabled_events=self.events,
+            )
+        )
+        made_id = plain(made.id, 300)
+        message = f"Created webhook subscription {made_id}."
+        return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
+
+    async def look(self) -> str:
+        """Say which subscriptions of this endpoint and resource exist."""
+        page = await self.app.api.list_webhook_subscriptions(
+            webhook_endpoint_id=self.endpoint_id, resource_id=self.resource_id, max_page_size=20
+        )
+        return f"A second look finds: {', '.join(clean(each.id) for each in page.data) or 'none'}."
+
+
+@dataclass
+class _SubscriptionAction(ObjectAction):
+    subscription_id: str
+
+    @property
+    def target(self) -> str:
+        """The id of the subscription."""
+        return self.subscription_id
+
+
+@dataclass
+class UpdateSubscription(_SubscriptionAction):
+    """Replace a subscription's events."""
+
+    events: list[str]
+
+    name: ClassVar[str] = "update_webhook_subscription"
+
+    @property
+    def arguments(self) -> Any:
+        """Everything that is sent."""
+        return self.events
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the subscription and show before and after."""
+        present = await self.app.api.get_webhook_subscription(self.subscription_id)
+        lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
+        lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
+        return Inspection(lines, bound=present.enabled_events)
+
+    async def send(self) -> ActionView:
+        """Change the subscription."""
+        body = UpdateWebhookSubscription(enabled_events=self.events)
+        changed = await self.app.api.update_webhook_subscription(self.subscription_id, body)
+        return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
+
+    async def look(self) -> str:
+        """Say which events the subscription has now."""
+        present = await self.app.api.get_webhook_subscription(self.subscription_id)
+        return f"A second look shows the events {event_words(present.enabled_events)}."
+
+
+@dataclass
+class DeleteSubscription(_SubscriptionAction):
+    """Delete a subscription: its events are no longer sent."""
+
+    name: ClassVar[str] = "delete_webhook_subscription"
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the subscription."""
+        present = await self.app.api.get_webhook_subscription(self.subscription_id)
+        lines = ["Delete this webhook subscription?", *subscription_lines(present)]
+        return Inspection(lines, bound=present.enabled_events)
+
+    async def send(self) -> ActionView:
+        """Delete the subscription."""
+        await self.app.api.delete_webhook_subscription(self.subscription_id)
+        return self.answer("done", "The subscription is deleted.", sent=True)
+
+    async def look(self) -> str:
+        """Say whether the subscription still exists."""
+        try:
+            await self.app.api.get_webhook_subscription(self.subscription_id)
+        except NotFoundError:
+            return _GONE
+        return _THERE

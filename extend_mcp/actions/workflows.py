@@ -1,0 +1,157 @@
+"""Creating, changing and deploying workflow definitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from extend_mcp.actions.confirm import digest
+from extend_mcp.actions.execute import Inspection, ObjectAction
+from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
+from extend_mcp.tools.app import App
+from extend_mcp.tools.workflows import all_versions, newest
+from extend_mcp.views.actions import ActionView
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.untrusted import plain, quote, word
+from extend_mcp.views.workflow import diff_lines, graph_lines
+from extend_mcp.workflows.check import Fault, find_faults
+
+Steps = list[dict[str, Any]]
+
+
+@dataclass
+class CreateWorkflowAction(ObjectAction):
+    """Create a workflow with a draft. Nobody is asked: nothing runs until a deploy."""
+
+    new_name: str
+    steps: Steps | None
+
+    name: ClassVar[str] = "create_workflow"
+    repeatable: ClassVar[bool] = False
+
+    async def send(self) -> ActionView:
+        """Create the workflow."""
+        made = await self.app.api.create_workflow(CreateWorkflow(name=self.new_name, steps=self.steps))
+        made_id = plain(made.id, 300)
+        return self.answer(
+            "done",
+            f"Created workflow {made_id}.",
+            target=made_id,
+            sent=True,
+            details=graph_lines(made.draft_version.steps),
+            next_step=f"deploy_workflow_version({made_id}) publishes it.",
+        )
+
+    async def verify(self, error: ExtendError) -> ActionView:
+        """Say that the workflow may have been created."""
+        message = f"No clear answer came ({error_words(error)}). The workflow may have been created. It was not resent."
+        return self.answer("unknown", message, sent=True, next_step="Look with list_workflows before repeating it.")
+
+
+@dataclass
+class _WorkflowAction(ObjectAction):
+    workflow_id: str
+
+    @property
+    def target(self) -> str:
+        """The id of the workflow."""
+        return self.workflow_id
+
+
+@dataclass
+class UpdateDraft(_WorkflowAction):
+    """Rename a workflow, or replace the steps of its draft."""
+
+    new_name: str | None
+    steps: Steps | None
+
+    name: ClassVar[str] = "update_workflow"
+
+    @property
+    def arguments(self) -> Any:
+        """The new name and steps."""
+        return [self.new_name, self.steps]
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the draft and show the difference."""
+        present = await self.app.api.get_workflow(self.workflow_id)
+        lines = [f"Change the draft of workflow {quote(present.name, 80)} ({plain(self.workflow_id, 300)})?"]
+        if self.new_name is not None:
+            lines.append(f"Name: {quote(present.name, 80)} -> {quote(self.new_name, 80)}")
+        if self.steps is not None:
+            lines += diff_lines(present.draft_version.steps, self.steps)
+        return Inspection(lines, bound=[present.name, present.draft_version.steps])
+
+    async def send(self) -> ActionView:
+        """Change the draft."""
+        made = await self.app.api.update_workflow(
+            self.workflow_id, UpdateWorkflow(name=self.new_name, steps=self.steps)
+        )
+        return self.answer("done", "The draft was changed.", sent=True, details=graph_lines(made.draft_version.steps))
+
+    async def look(self) -> str:
+        """Say whether the draft is as asked for."""
+        present = await self.app.api.get_workflow(self.workflow_id)
+        same = self.steps is None or digest(present.draft_version.steps) == digest(self.steps)
+        as_asked = same and (self.new_name is None or present.name == self.new_name)
+        return f"A second look shows the draft {'as' if as_asked else 'not as'} asked for."
+
+
+@dataclass
+class DeployVersion(_WorkflowAction):
+    """Publish a workflow's draft, or given steps, as its newest version."""
+
+    new_name: str | None
+    steps: Steps | None
+
+    name: ClassVar[str] = "deploy_workflow_version"
+    repeatable: ClassVar[bool] = False
+
+    @property
+    def arguments(self) -> Any:
+        """The version's name and steps."""
+        return [self.new_name, self.steps]
+
+    async def inspect(self) -> Inspection[ActionView]:
+        """Read the draft and the newest version, and show the difference."""
+        present = await self.app.api.get_workflow(self.workflow_id)
+        before, label = await _published(self.app, self.workflow_id)
+        after = present.draft_version.steps if self.steps is None else self.steps
+        what = "the draft" if self.steps is None else "the given steps"
+        called = f", named {quote(self.new_name, 80)}," if self.new_name is not None else ""
+        workflow = f"{quote(present.name, 80)} ({plain(self.workflow_id, 300)})"
+        lines = [
+            f"Deploy {what} of workflow {workflow} as a new version{called}?".replace(",?", "?"),
+            f"New runs without a version use it from then on. Difference from {label}:",
+            *diff_lines(before, after),
+        ]
+        # The draft came from Extend: what this version finds odd in it, Extend may know better.
+        lines += [f"Extend may refuse it: {fault_line(fault)}" for fault in find_faults(after, deploying=True)[:5]]
+        return Inspection(lines, bound=[label, before, after])
+
+    async def send(self) -> ActionView:
+        """Deploy the version."""
+        body = DeployWorkflowVersion(name=self.new_name, steps=self.steps)
+        made = await self.app.api.deploy_workflow_version(self.workflow_id, body)
+        message = f"Deployed version {plain(made.version, 40)} ({plain(made.id, 300)})."
+        return self.answer("done", message, sent=True, next_step="run_workflow uses it when no version is given.")
+
+    async def look(self) -> str:
+        """Say which version is the newest."""
+        _, label = await _published(self.app, self.workflow_id)
+        return f"A second look shows {label}."
+
+
+async def _published(app: App, workflow_id: str) -> tuple[Steps, str]:
+    """Return the steps of the newest published version, and what to call it."""
+    latest = newest(await all_versions(app, workflow_id))
+    if latest is None:
+        return [], "nothing: no version is published yet"
+    version = await app.api.get_workflow_version(workflow_id, latest.id)
+    return version.steps, f"version {plain(latest.version, 40)}, the newest published"
+
+
+def fault_line(fault: Fault) -> str:
+    """Return a fault of a definition as a line of text."""
+    return f"{word(fault.path, 160)}: {plain(fault.rule, 300)}"

@@ -1,0 +1,221 @@
+"""The action store in Redis: any replica can resume a plan, and a yes is used once among all of them.
+
+Plans are sealed, so that someone who reads Redis learns nothing of them and cannot forge one. Someone who can write to
+Redis can still put an old sealed value back; docs/security.md says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, Final
+
+import anyio
+from mcp.server.mcpserver import InvalidRequestState
+from pydantic import ValidationError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from extend_mcp.actions.confirmation_tokens import SealingKeys
+from extend_mcp.actions.store import LEASE_SECONDS, PLAN_SECONDS, Plan, PlannedRun, StoreUnavailableError
+
+logger = logging.getLogger(__name__)
+
+_PREFIX: Final = "extend-mcp:plan:"
+_LEASE_PREFIX: Final = "extend-mcp:lease:"
+_USED_PREFIX: Final = "extend-mcp:used:"
+_LEASE_SECONDS: Final = LEASE_SECONDS
+
+_KEPT_SECONDS: Final = PLAN_SECONDS + 900
+"""How long Redis keeps a plan: beyond the end of a call that began just before the plan grew too old, so that what such
+a call saves is not left behind alone."""
+
+_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_RENEW: Final = (
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
+)
+_SAVE: Final = (
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) return 1"
+)
+
+
+class RedisStore:
+    """Keeps plans in Redis, each run's state in a field of its own, so that an outcome is kept as soon as it is known.
+
+    It fails closed: without Redis no plan is made, found or resumed, because a local copy may not know what another
+    replica did. A holder whose lease ended while it was paused can save and send nothing more.
+
+    Args:
+        redis: the connections to Redis; the caller closes them.
+        keys: the keys that seal plans; the same for all replicas.
+    """
+
+    def __init__(self, redis: Redis, keys: SealingKeys) -> None:
+        self._redis = redis
+        self._codec = keys.codec("stored plan")
+        self._release = redis.register_script(_RELEASE)
+        self._renew = redis.register_script(_RENEW)
+        self._save = redis.register_script(_SAVE)
+        self._held: dict[str, str] = {}
+
+    async def put(self, plan: Plan) -> None:
+        """Keep a new plan."""
+        key = _key(plan.principal, plan.id)
+        head = {**plan.model_dump(mode="json"), "runs": [run.run_id for run in plan.runs], "agreed": None}
+        fields: dict[Any, Any] = {"plan": self._seal(key, "plan", head)}
+        for run in plan.runs:
+            name = _field(key, run.run_id)
+            fields[name] = self._seal(key, name, run.model_dump(mode="json"))
+        if plan.agreed:
+            fields["agreed"] = self._seal(key, "agreed", True)
+        with _reaching():
+            async with self._redis.pipeline(transaction=True) as both:
+                both.hset(key, mapping=fields)
+                both.expire(key, round(_KEPT_SECONDS))
+                await both.execute()
+
+    async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
+        """Return a plan of this action and caller that is not too old."""
+        key = _key(principal, plan_id)
+        with _reaching():
+            found = await self._redis.hgetall(key)
+        fields = {_text(name): _text(value) for name, value in found.items()}
+        head = self._unseal(key, "plan", fields)
+        if head is None or head["action"] != action or head["principal"] != principal:
+            return None
+        if now - head["made_at"] > PLAN_SECONDS:
+            return None
+        runs = [self._unseal(key, _field(key, run_id), fields) for run_id in head["runs"]]
+        agreed = self._unseal(key, "agreed", fields) is True
+        try:
+            return Plan.model_validate({**head, "runs": runs, "agreed": agreed})
+        except ValidationError:
+            logger.warning("a plan is incomplete, altered, or of another version: it is ignored")
+            return None
+
+    async def agree(self, plan: Plan) -> None:
+        """Record that a person said yes to the plan."""
+        key = _key(plan.principal, plan.id)
+        with _reaching():
+            await self._redis.hset(key, "agreed", self._seal(key, "agreed", True))
+        plan.agreed = True
+
+    async def save_run(self, plan: Plan, run: PlannedRun) -> None:
+        """Record what is known of one run, as long as this store holds the plan.
+
+        Raises:
+            StoreUnavailableError: Redis cannot be reached, or the plan is not held any more.
+        """
+        key = _key(plan.principal, plan.id)
+        lease, name = _plan_lease(key), _field(key, run.run_id)
+        sealed = self._seal(key, name, run.model_dump(mode="json"))
+        with _reaching():
+            # Checked and written in one step: a replica that takes the plan over afterwards reads this.
+            saved = await self._save([lease, key], [self._held.get(lease, ""), name, sealed])
+        if not saved:
+            logger.warning("a plan is not held any more: this replica leaves it to another")
+            raise StoreUnavailableError
+
+    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
+        """Hold the plan while a call carries it out; yields False if another replica's call holds it."""
+        return self._lease(_plan_lease(_key(plan.principal, plan.id)))
+
+    def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
+        """Hold a name while a request about it is sent; yields False if another replica's call holds it."""
+        return self._lease(_LEASE_PREFIX + hashlib.sha256(name.encode()).hexdigest()[:32])
+
+    async def use(self, proposal_id: str) -> bool:
+        """Mark a proposal's yes as used; return False if it was used before."""
+        with _reaching():
+            return bool(await self._redis.set(_used(proposal_id), "1", nx=True, ex=round(_KEPT_SECONDS)))
+
+    async def unuse(self, proposal_id: str) -> None:
+        """Make a yes valid again, because nothing was sent."""
+        with _reaching():
+            await self._redis.delete(_used(proposal_id))
+
+    @asynccontextmanager
+    async def _lease(self, key: str) -> AsyncIterator[bool]:
+        mine = secrets.token_hex(8)
+        with _reaching():
+            ours = bool(await self._redis.set(key, mine, nx=True, px=round(_LEASE_SECONDS * 1000)))
+        if not ours:
+            yield False
+            return
+        self._held[key] = mine
+        problem: Exception | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._renew_lease, key, mine)
+                try:
+                    yield True
+                except Exception as error:
+                    # Raised out here, or the task group would wrap what callers know by its type.
+                    problem = error
+                tasks.cancel_scope.cancel()
+            if problem is not None:
+                raise problem
+        finally:
+            if self._held.get(key) == mine:
+                del self._held[key]
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                try:
+                    await self._release([key], [mine])
+                except (RedisError, OSError):
+                    logger.warning("a lease could not be released; it will expire")
+
+    async def _renew_lease(self, key: str, mine: str) -> None:
+        while True:
+            await anyio.sleep(_LEASE_SECONDS / 4)
+            try:
+                await self._renew([key], [mine, round(_LEASE_SECONDS * 1000)])
+            except (RedisError, OSError):
+                # What follows needs Redis as well and will report it.
+                logger.warning("a lease could not be renewed")
+
+    def _seal(self, key: str, name: str, value: Any) -> str:
+        # Key and field are sealed in, so that no value can be put in another's place.
+        return self._codec.seal(json.dumps([key, name, value]).encode())
+
+    def _unseal(self, key: str, name: str, fields: dict[str, str]) -> Any:
+        try:
+            sealed_key, sealed_name, value = json.loads(self._codec.unseal(fields[name]))
+        except (KeyError, ValueError, InvalidRequestState):
+            return None
+        return value if (sealed_key, sealed_name) == (key, name) else None
+
+
+def _key(principal: str, plan_id: str) -> str:
+    owner = hashlib.sha256(principal.encode()).hexdigest()[:16]
+    # A cluster places a key by the text between braces: a plan and its lease stay together.
+    return f"{_PREFIX}{{{owner}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}}}"
+
+
+def _field(key: str, run_id: str) -> str:
+    return f"item:{hashlib.sha256(f'{key} {run_id}'.encode()).hexdigest()[:32]}"
+
+
+def _plan_lease(key: str) -> str:
+    return f"{key}:lease"
+
+
+def _used(proposal_id: str) -> str:
+    return _USED_PREFIX + hashlib.sha256(proposal_id.encode()).hexdigest()[:32]
+
+
+def _text(value: bytes | str) -> str:
+    # Bytes that are no text are not ours, and unseal as such.
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        logger.warning("the store cannot be reached: %s", type(error).__name__)
+        raise StoreUnavailableError from None

@@ -1,0 +1,73 @@
+"""Tools that cancel workflow runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp_types import InputRequiredResult
+from pydantic import Field
+
+from extend_mcp.actions.bulk import execute_bulk
+from extend_mcp.actions.cancel_run import CancelRun
+from extend_mcp.actions.cancel_runs import CancelRuns
+from extend_mcp.actions.confirm import principal_of
+from extend_mcp.actions.execute import execute
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.rights import CANCEL
+from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.tools.args import BatchId, ConfirmationToken, Example, Moment, RunId, StatusFilter, WorkflowRef
+from extend_mcp.tools.base import DESTRUCTIVE
+from extend_mcp.tools.find import read_query
+from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.actions import BulkView, CancelView
+
+Reason = Annotated[str, Field(max_length=500)]
+
+
+@RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
+async def cancel_workflow_run(
+    run_id: RunId,
+    ctx: Ctx,
+    reason: Reason | None = None,
+    confirmation_token: ConfirmationToken | None = None,
+) -> CancelView | InputRequiredResult:
+    """Stop one PENDING or PROCESSING run for good; other states are refused without sending anything.
+    Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
+    """
+    return await execute(ctx, CancelRun(app_of(ctx), run_id, reason), confirmation_token)
+
+
+@RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL)
+async def cancel_runs(
+    ctx: Ctx,
+    run_ids: Annotated[list[RunId], Field(min_length=1, max_length=1000)] | None = None,
+    batch: BatchId | None = None,
+    workflow: WorkflowRef | None = None,
+    status: StatusFilter | None = None,
+    file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None,
+    created_since: Moment | None = None,
+    created_before: Moment | None = None,
+    reason: Reason | None = None,
+    confirmation_token: ConfirmationToken | None = None,
+) -> BulkView | InputRequiredResult:
+    """Cancel the PENDING and PROCESSING runs among run_ids, of a batch, or that fit all filters, for good.
+    Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
+    Returns what became of each; a confirmation_token goes on with a plan and needs no other argument.
+    """
+    app = app_of(ctx)
+    filters = {
+        "workflow": workflow,
+        "status": status,
+        "file_name_contains": file_name_contains,
+        "created_since": created_since,
+        "created_before": created_before,
+    }
+    given = {name: value for name, value in filters.items() if value is not None}
+    if sum((run_ids is not None, batch is not None, bool(given))) > 1:
+        raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")
+    if run_ids is None and batch is None and not given and confirmation_token is None:
+        raise CallRefusedError("Give run_ids, batch or at least one filter: all runs of the account is no choice.")
+    query = await read_query(app, {"batch": batch} if batch else given)
+    ids = list(dict.fromkeys(run_ids)) if run_ids else None
+    action = CancelRuns(app, principal=principal_of(ctx), run_ids=ids, query=query, reason=reason)
+    return await execute_bulk(ctx, action, confirmation_token)

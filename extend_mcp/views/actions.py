@@ -1,0 +1,462 @@
+"""Answers of writes: what happened, what was sent, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import WithJsonSchema
+
+from extend_mcp.api.models import BatchStarted, WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.times import format_span
+from extend_mcp.views.base import View, ViewPart
+from extend_mcp.views.budget import fit
+from extend_mcp.views.progress import age_line, credits_of, steps_done, steps_to_do
+from extend_mcp.views.untrusted import NOTE, cut_line, extend_link, plain, quote, word
+
+Outcome = Literal[
+    "done",
+    "started",
+    "cancelled",
+    "cancelling",
+    "confirmation_required",
+    "declined",
+    "changed",
+    "refused",
+    "not_found",
+    "not_cancellable",
+    "already_cancelling",
+    "already_finished",
+    "already_rerun",
+    "finished_first",
+    "nothing_to_do",
+    "partial",
+    "busy",
+    "not_done_yet",
+    "unknown",
+]
+"""What can become of a write, or of one run of an action on many."""
+
+
+class WriteView(View):
+    """The answer of any write. ``request_sent`` says whether a request that can change something left this server."""
+
+    # A client pays for the schema of every tool, and the words explain themselves.
+    outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
+    request_sent: bool
+    message: str
+    confirmation_token: str | None = None
+    next_step: str | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The id of the object that was acted on."""
+        return None
+
+    @property
+    def changed_run(self) -> str | None:
+        """The id of a workflow run that may have changed, for those who subscribed to it."""
+        return None
+
+    def render(
+        self, limit: int, *, said: str = "", head: Sequence[str] = (), lines: Sequence[str] = (), more: str = "lines"
+    ) -> None:
+        """Write the text: outcome and message, the lines that fit, the token and the next step.
+
+        Args:
+            limit: characters of the text, at least 400.
+            said: words after the message, such as whether anything was sent.
+            head: lines that are always shown.
+            lines: lines that may be cut, the most important first.
+            more: the noun for lines that were cut.
+        """
+        first = f"{self.outcome}: {self.message} {said}".rstrip()
+        tail = [f"confirmation_token: {self.confirmation_token}"] if self.confirmation_token else []
+        tail += [f"Next: {self.next_step}"] if self.next_step else []
+        room = limit - sum(len(line) + 1 for line in (first, *head, *tail)) - len(NOTE) - 10
+        shown, _ = fit(lines, max(room, 200), lambda gone: f"… {gone:,} more {more}")
+        quoted = any("«" in line or line.startswith("| ") for line in [*head, *shown])
+        self.with_text("\n".join([first, *([NOTE] if quoted else []), *head, *shown, *tail]))
+
+
+class ActionView(WriteView):
+    """How a write on one object went."""
+
+    id: str | None = None
+    details: list[str] | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The id of the object that was acted on."""
+        return self.id
+
+
+class RunActionView(ActionView):
+    """How a write on one workflow run went."""
+
+    @property
+    def changed_run(self) -> str | None:
+        """The id of the workflow run."""
+        return self.id if self.request_sent else None
+
+
+def action_view(
+    outcome: Outcome,
+    message: str,
+    *,
+    target: str | None = None,
+    sent: bool = False,
+    details: Sequence[str] = (),
+    token: str | None = None,
+    next_step: str | None = None,
+    limit: int,
+    kind: type[ActionView] = ActionView,
+) -> ActionView:
+    """Build the answer of a write on one object.
+
+    Args:
+        outcome: what happened.
+        message: the same in one or two sentences.
+        target: the id of the object.
+        sent: whether a request to change something was sent.
+        details: lines with the facts, outside text in them marked.
+        token: the confirmation token that a second call must bring.
+        next_step: what to do now.
+        limit: characters of the text.
+        kind: the class of the answer.
+    """
+    view = kind(
+        outcome=outcome,
+        id=plain(target, 300) if target else None,
+        request_sent=sent,
+        message=message,
+        details=list(details) or None,
+        confirmation_token=token,
+        next_step=next_step,
+    )
+    view.render(limit, said="" if sent else "Nothing was sent.", lines=details)
+    return view
+
+
+class CancelPlan(ViewPart):
+    """What a cancel would stop, as a person sees it before saying yes."""
+
+    action: Literal["cancel_workflow_run"] = "cancel_workflow_run"
+    run_id: str
+    workflow: str
+    file: str
+    status: str
+    age: str
+    steps_done: int
+    steps_still_to_do: int
+    credits_used: float | None = None
+    reason: str | None = None
+
+    def facts(self) -> list[str]:
+        """Return the question and what a yes is bound to."""
+        lines = [f"Cancel workflow run {word(self.run_id, 300)}?"]
+        lines.append(f"Workflow: {quote(self.workflow)}, file: {quote(self.file)}")
+        if self.reason:
+            lines.append(f"Reason given: {quote(self.reason, 200)}")
+        return [*lines, "A cancelled run does not resume."]
+
+    def progress(self) -> list[str]:
+        """Return the facts that move while a person thinks."""
+        used = f", {self.credits_used:g} credits used so far" if self.credits_used is not None else ""
+        return [
+            f"Status: {status_words(self.status)}, created {self.age} ago",
+            f"Steps: {self.steps_done} done, {self.steps_still_to_do} known still to do{used}",
+        ]
+
+
+class CancelView(WriteView):
+    """How the cancel of one run went."""
+
+    always: ClassVar[frozenset[str]] = frozenset({"status_before", "status_after"})
+
+    run_id: str
+    status_before: str | None = None
+    status_after: str | None = None
+    plan: CancelPlan | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The id of the run."""
+        return self.run_id
+
+    @property
+    def changed_run(self) -> str | None:
+        """The id of the run."""
+        return self.run_id if self.request_sent else None
+
+
+def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> CancelPlan:
+    """Collect the facts that a person should weigh before cancelling ``run``."""
+    first = run.files[0].name or run.files[0].id if run.files else ""
+    return CancelPlan(
+        run_id=plain(run.id, 300),
+        workflow=plain(run.workflow.name, 80),
+        file=plain(first, 100) + (f" +{len(run.files) - 1}" if len(run.files) > 1 else ""),
+        status=plain(run.status, 40),
+        age=format_span((now - run.initial_run_at).total_seconds()) if run.initial_run_at else "unknown",
+        steps_done=steps_done(run),
+        steps_still_to_do=steps_to_do(run),
+        credits_used=credits_of(run),
+        reason=plain(reason, 200) if reason else None,
+    )
+
+
+def cancel_view(
+    outcome: Outcome, run_id: str, message: str, *, limit: int, sent: bool = False, **known: Any
+) -> CancelView:
+    """Build the answer of the cancel of one run.
+
+    Args:
+        outcome: what happened.
+        run_id: the run.
+        message: what happened, in one or two sentences.
+        limit: characters of the text.
+        sent: whether the cancel request was sent.
+        known: the other fields of :class:`CancelView`.
+    """
+    view = CancelView(outcome=outcome, run_id=run_id, message=message, request_sent=sent, **known)
+    lines = [*view.plan.facts(), *view.plan.progress()] if view.plan else []
+    view.render(limit, said="The cancel request was sent." if sent else "No cancel request was sent.", lines=lines)
+    return view
+
+
+def status_words(status: str) -> str:
+    """Return a status for use inside a sentence."""
+    return word(status, 40) or "unknown"
+
+
+class BulkResult(ViewPart):
+    """What became of one run."""
+
+    run_id: str
+    outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
+    status: str | None = None
+    note: str | None = None
+
+    def line(self) -> str:
+        """Return the result as a line of text."""
+        parts = [word(self.run_id, 300), self.outcome, word(self.status) if self.status else "", self.note or ""]
+        return " · ".join(part for part in parts if part)
+
+
+class BulkView(WriteView):
+    """How an action on many runs went, or what it would do."""
+
+    planned: int
+    skipped: dict[str, int]
+    counts: dict[str, int]
+    results: list[BulkResult]
+    plan: list[str] | None = None
+
+
+def bulk_view(
+    outcome: Outcome,
+    message: str,
+    *,
+    planned: int = 0,
+    skipped: dict[str, int] | None = None,
+    results: Sequence[BulkResult] = (),
+    plan: Sequence[str] = (),
+    token: str | None = None,
+    next_step: str | None = None,
+    limit: int,
+) -> BulkView:
+    """Build the answer of an action on many runs.
+
+    Args:
+        outcome: what happened.
+        message: the same in a sentence or two.
+        planned: how many runs the plan holds.
+        skipped: how many runs were left out, by reason.
+        results: what became of each run of the plan.
+        plan: the plan's lines, while it waits for a yes.
+        token: what the next call must bring.
+        next_step: what to do now.
+        limit: characters of the text.
+    """
+    counts = Counter(result.outcome for result in results)
+    # Rare outcomes first: what did not go as asked is listed run by run.
+    ordered = sorted(results, key=lambda result: (counts[result.outcome], result.outcome))
+    view = BulkView(
+        outcome=outcome,
+        request_sent=any(result.outcome not in ("not_done_yet", "busy") for result in results),
+        planned=planned,
+        skipped=skipped or {},
+        counts=dict(counts),
+        results=list(ordered),
+        message=message,
+        plan=list(plan) or None,
+        confirmation_token=token,
+        next_step=next_step,
+    )
+    said = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    head = [] if plan or not skipped else [f"Left out: {skipped_words(skipped)}."]
+    view.render(
+        limit,
+        said=f"In all: {said}." if said else "",
+        head=head,
+        lines=[*plan, *(result.line() for result in ordered)],
+        more="lines; every run is in the structured results" if results else "lines",
+    )
+    return view
+
+
+def skipped_words(skipped: dict[str, int]) -> str:
+    """Return how many runs were left out, by reason, most first."""
+    return ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
+
+
+def bulk_result(run_id: str, outcome: Outcome, status: str = "", note: str = "") -> BulkResult:
+    """Build one run's result.
+
+    Args:
+        run_id: the run.
+        outcome: what became of it.
+        status: its status, as the API gave it.
+        note: a line of ours, text from outside in it marked.
+    """
+    return BulkResult(
+        run_id=plain(run_id, 300),
+        outcome=outcome,
+        status=plain(status, 60) or None,
+        note=cut_line(note, 500) or None,
+    )
+
+
+class RunStartedView(WriteView):
+    """A run that was started, or may have been."""
+
+    run_id: str | None = None
+    status: str | None = None
+    workflow: str | None = None
+    dashboard_url: str | None = None
+    candidates: list[str] | None = None
+    untrusted: str = "workflow"
+
+    @property
+    def target(self) -> str | None:
+        """The id of the new run."""
+        return self.run_id
+
+    @property
+    def changed_run(self) -> str | None:
+        """The id of the new run."""
+        return self.run_id
+
+
+def run_started_view(run: WorkflowRun) -> RunStartedView:
+    """Build the answer for a run that was created."""
+    run_id = word(run.id, 300)
+    message = f"Started run {run_id} of {quote(run.workflow.name, 80)}, status {word(run.status, 40)}."
+    return RunStartedView(
+        outcome="started",
+        request_sent=True,
+        run_id=plain(run.id, 300),
+        status=plain(run.status, 40),
+        workflow=plain(run.workflow.name, 80),
+        dashboard_url=extend_link(run.dashboard_url) or None,
+        message=message,
+    ).with_text(f'{message}\nFollow it with wait_for_run(["{run_id}"]).')
+
+
+def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> RunStartedView:
+    """Build the answer for a create whose outcome is unclear. It never claims that the run was or was not created.
+
+    Args:
+        problem: what went wrong, in a sentence.
+        found: runs of the workflow created since the request; None when they could not be read.
+    """
+    message = f"Unclear: {problem}. The run may have been created. It was not sent again."
+    ids = [plain(run.id, 300) for run in found or []]
+    if found is None:
+        look = 'Looking for it failed too. Use list_runs(created_since="10m") before starting it again.'
+    elif ids:
+        look = f"Created since the request, so possibly this one: {_ids(ids)}. Check with get_workflow_run."
+    else:
+        look = (
+            "No run of this workflow was created since the request, so far. Look again with list_runs before retrying."
+        )
+    view = RunStartedView(outcome="unknown", request_sent=True, message=message, candidates=ids)
+    return view.with_text(f"{message}\n{look}")
+
+
+class BatchStartedView(WriteView):
+    """A batch that was started, or may have been."""
+
+    batch_id: str | None = None
+    runs: int | None = None
+    candidates: list[str] | None = None
+
+    @property
+    def target(self) -> str | None:
+        """The id of the new batch."""
+        return self.batch_id
+
+
+def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
+    """Build the answer for a batch of ``count`` runs that was created."""
+    batch_id = word(batch.batch_id, 300)
+    message = f"Started batch {batch_id} of {count} run{'' if count == 1 else 's'}."
+    return BatchStartedView(
+        outcome="started", request_sent=True, batch_id=plain(batch.batch_id, 300), runs=count, message=message
+    ).with_text(
+        f'{message}\nFollow it with wait_for_run(batch="{batch_id}"); list_runs(batch="{batch_id}") lists its runs.'
+    )
+
+
+def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> BatchStartedView:
+    """Build the answer for a batch whose outcome is unclear; arguments as for :func:`start_unclear_view`."""
+    message = f"Unclear: {problem}. The batch may have been created. It was not sent again."
+    ids = list(dict.fromkeys(plain(run.batch_id, 300) for run in found or [] if run.batch_id))
+    if ids:
+        look = f"Batches with runs created since, so possibly this one: {_ids(ids)}. Check with list_runs(batch)."
+    else:
+        look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
+    view = BatchStartedView(outcome="unknown", request_sent=True, message=message, candidates=ids)
+    return view.with_text(f"{message}\n{look}")
+
+
+def _ids(ids: list[str]) -> str:
+    return ", ".join(word(each, 300) for each in ids)
+
+
+def metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return metadata before and after, one key a line, changes first."""
+    names = list(dict.fromkeys([*after, *before]))
+    changed = [name for name in names if name not in before or name not in after or before[name] != after[name]]
+    lines = [f"{quote(name, 80)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
+    same = [quote(name, 80) for name in names if name not in changed]
+    if same:
+        lines.append(f"Unchanged: {', '.join(same)}")
+    return lines or ["Metadata: none, before and after."]
+
+
+def _value(values: dict[str, Any], name: str) -> str:
+    return quote(json.dumps(values[name], ensure_ascii=False), 200) if name in values else "none"
+
+
+def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
+    """Return the question whether to delete ``run`` with what would be lost, and the facts that age."""
+    files = ", ".join(quote(file.name or file.id, 80) for file in run.files[:3])
+    more = f" and {len(run.files) - 3} more" if len(run.files) > 3 else ""
+    spent = credits_of(run)
+    lines = [
+        f"Delete workflow run {word(run.id, 300)} for good?",
+        f"Workflow: {quote(run.workflow.name, 80)}, file: {files or 'none'}{more}",
+        f"Status: {word(run.status, 40)}",
+        f"Lost for good: the results of {steps_done(run)} finished steps, metadata "
+        f"({len(run.metadata)} keys) and the run's history"
+        + (f"; {spent:g} credits were spent on it" if spent is not None else ""),
+    ]
+    if run.reviewed:
+        lines.append(f"A person has reviewed it ({quote(run.reviewed_by_user or 'unknown', 80)}); that is lost too.")
+    age = age_line(run, now)
+    return [*lines, "The file itself stays."], [f"Age: {age}"] if age else []

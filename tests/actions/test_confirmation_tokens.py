@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
+
+NOW = datetime(2026, 2, 10, tzinfo=timezone.utc)
+KEYS = SealingKeys(["k" * 32])
+CLAIMS = {"action": "cancel_workflow_run", "target": "workflow_run_1", "state": "PENDING"}
+TOKENS = ConfirmationTokens(KEYS, audience="account", lifetime=300)
+TOKEN = TOKENS.issue(CLAIMS, principal="ana", now=NOW)
+
+
+def test_a_token_opens_for_whom_and_as_long_as_it_was_made() -> None:
+    assert TOKENS.verify(TOKEN, principal="ana", now=NOW) == CLAIMS
+    assert TOKENS.verify(f" {TOKEN}\n", principal="ana", now=NOW + timedelta(seconds=299)) == CLAIMS
+    assert TOKENS.verify(TOKEN, principal="ana", now=NOW + timedelta(seconds=300)) is None
+    assert TOKENS.verify(TOKEN, principal="bob", now=NOW) is None
+
+
+def test_a_token_opens_where_key_and_audience_are_the_same() -> None:
+    rotated = SealingKeys(["n" * 32, "k" * 32])
+    assert (
+        ConfirmationTokens(rotated, audience="account", lifetime=300).verify(TOKEN, principal="ana", now=NOW) == CLAIMS
+    )
+    assert ConfirmationTokens(KEYS, audience="other", lifetime=300).verify(TOKEN, principal="ana", now=NOW) is None
+    assert (
+        ConfirmationTokens(SealingKeys(), audience="account", lifetime=300).verify(TOKEN, principal="ana", now=NOW)
+        is None
+    )
+
+
+def test_nothing_of_the_claims_can_be_read_from_a_token() -> None:
+    assert "cancel" not in TOKEN
+    assert "workflow" not in TOKEN
+
+
+@given(st.integers(0, len(TOKEN) - 1), st.characters())
+def test_a_token_altered_anywhere_is_refused(position: int, char: str) -> None:
+    altered = TOKEN[:position] + char + TOKEN[position + 1 :]
+    expected = CLAIMS if altered.strip() == TOKEN else None
+    assert TOKENS.verify(altered, principal="ana", now=NOW) == expected
+
+
+@given(st.text())
+def test_any_other_text_is_refused(text: str) -> None:
+    assert TOKENS.verify(text, principal="ana", now=NOW) is None
