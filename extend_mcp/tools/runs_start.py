@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mcp_types import InputRequiredResult
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.runs import StartBatch, StartRun
@@ -28,9 +28,9 @@ from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, 
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.find import resolve_workflow
 from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import BatchStartedView, RunStartedView
 
-_URL = TypeAdapter(AnyHttpUrl)
 _ID = TypeAdapter(FileId)
 
 FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
@@ -94,7 +94,7 @@ async def run_workflow(
     if outputs and package:
         raise CallRefusedError("outputs cannot be combined with package.")
     if file_url is not None:
-        _check_url("file_url", file_url)
+        file_url = _normalized("file_url", file_url)
     body = CreateWorkflowRun(
         workflow=WorkflowTarget(id=await resolve_workflow(app, workflow), version=version),
         file=None if package else _single_file(file_url, file_id, text, file_name),
@@ -162,8 +162,7 @@ def _batch_input(index: int, item: BatchItem) -> BatchInput:
 
 def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl | FileFromId:
     if "://" in reference:
-        _check_url(where, reference)
-        return FileFromUrl(url=reference, name=name)
+        return FileFromUrl(url=_normalized(where, reference), name=name)
     try:
         return FileFromId(id=_ID.validate_python(reference))
     except ValidationError:
@@ -172,10 +171,8 @@ def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl |
         ) from None
 
 
-def _check_url(where: str, url: str) -> None:
+def _normalized(where: str, url: str) -> str:
     try:
-        _URL.validate_python(url)
-    except ValidationError:
-        raise CallRefusedError(
-            f'{where}: must be an http or https address. Example: "https://example.com/a.pdf".'
-        ) from None
+        return normalize_url(url)
+    except ValueError as error:
+        raise CallRefusedError(f'{where}: {error}. Example: "https://example.com/a.pdf".') from None

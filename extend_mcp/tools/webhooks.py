@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from mcp_types import InputRequiredResult
-from pydantic import AnyHttpUrl, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from extend_mcp.actions.confirm import Revealed, already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
@@ -25,6 +25,7 @@ from extend_mcp.tools.base import DESTRUCTIVE, PUBLISHES, READ_ONLY
 from extend_mcp.tools.find import resolve_workflow
 from extend_mcp.tools.paging import read_page
 from extend_mcp.tools.toolsets import WEBHOOKS
+from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import ActionView, action_view
 from extend_mcp.views.untrusted import plain, quote
 from extend_mcp.views.webhooks import (
@@ -84,7 +85,7 @@ async def create_webhook_endpoint(
     A person confirms first. The signing secret is shown once, to the person where the client can ask one.
     """
     app = app_of(ctx)
-    _check_url(url)
+    url = _normalized(url)
     if earlier := already_revealed(ctx, CreateEndpoint.name):
         return _created(app, earlier)
     action = CreateEndpoint(app, url, name, events, status)
@@ -118,7 +119,7 @@ async def update_webhook_endpoint(
     if url is None and name is None and events is None and status is None:
         raise CallRefusedError("Give at least one of url, name, events and status.")
     if url is not None:
-        _check_url(url)
+        url = _normalized(url)
     action = UpdateEndpoint(app_of(ctx), endpoint_id, url, name, events, status)
     return await execute(ctx, action, confirmation_token)
 
@@ -149,13 +150,11 @@ def _created(app: App, revealed: Revealed, *, secret: str | None = None, note: s
     )
 
 
-def _check_url(url: str) -> None:
+def _normalized(url: str) -> str:
     try:
-        TypeAdapter(AnyHttpUrl).validate_python(url)
-    except ValidationError:
-        raise CallRefusedError(
-            'url: must be an http or https address. Example: "https://hooks.example.com/extend".'
-        ) from None
+        return normalize_url(url)
+    except ValueError as error:
+        raise CallRefusedError(f'url: {error}. Example: "https://hooks.example.com/extend".') from None
 
 
 SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whs_xK9mLPqRtN3vS8wF5hB2")]

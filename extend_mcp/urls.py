@@ -1,0 +1,31 @@
+"""Reading URLs that a caller gives, so that the one that is shown is the one that is sent."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
+
+_URL = TypeAdapter(AnyHttpUrl)
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
+
+
+def normalize_url(text: str) -> str:
+    """Return the normalized form of an http or https URL: its host in ASCII, its path percent-encoded.
+
+    Args:
+        text: the URL as it was given.
+
+    Returns:
+        The URL to show and to send.
+
+    Raises:
+        ValueError: it is no http or https URL, or holds a character that programs read in different ways.
+    """
+    # Programs disagree on where the host ends when a URL holds one of these (WHATWG URL Standard against RFC 3986).
+    if "\\" in text or any(unicodedata.category(char) in _HIDDEN for char in text):
+        raise ValueError("must not contain backslashes, spaces, or control or invisible characters")
+    try:
+        return str(_URL.validate_python(text))
+    except ValidationError:
+        raise ValueError("must be an http or https URL") from None
