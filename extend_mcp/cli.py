@@ -101,7 +101,7 @@ def serve(transport: str, host: str | None, port: int | None, env_file: Path | N
 def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> None:
     """Run Extend's API on this machine; prints its base URL when ready. Any bearer token is accepted."""
     from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
-    from extend_mcp.sandbox.serve import serve as serve_sandbox
+    from extend_mcp.sandbox.sandbox_server import serve as serve_sandbox
 
     try:
         box = Sandbox(SandboxSettings(scenario=scenario, seed=seed), SandboxClock(speed=speed))

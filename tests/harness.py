@@ -21,7 +21,7 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.callers import Caller
 from extend_mcp.sandbox import Sandbox
-from extend_mcp.sandbox.faults import read_fault
+from extend_mcp.sandbox.api.fault_injection import read_fault
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 

@@ -9,7 +9,7 @@ from itertools import count
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
-from extend_mcp.sandbox.serve import RunningSandbox, running_app
+from extend_mcp.sandbox.sandbox_server import RunningSandbox, running_app
 
 
 class Host:

@@ -20,10 +20,10 @@ from starlette.routing import Match, Route
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.sandbox import Sandbox
-from extend_mcp.sandbox.files_api import file_routes
-from extend_mcp.sandbox.runs_api import run_routes
-from extend_mcp.sandbox.webhooks_api import webhook_routes
-from extend_mcp.sandbox.workflows_api import workflow_routes
+from extend_mcp.sandbox.api.file_routes import file_routes
+from extend_mcp.sandbox.api.run_routes import run_routes
+from extend_mcp.sandbox.api.webhook_routes import webhook_routes
+from extend_mcp.sandbox.api.workflow_routes import workflow_routes
 from extend_mcp.tools.toolsets import TOOLSETS
 from tests.contract.judge import Judge
 from tests.contract.test_request_bodies import CASES, Ids, objects

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from extend_mcp.sandbox.serve import RunningSandbox
+from extend_mcp.sandbox.sandbox_server import RunningSandbox
 
 with warnings.catch_warnings():
     # The SDK's own modules warn on import; that is not ours to fail on.

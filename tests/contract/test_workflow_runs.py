@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extend_mcp.sandbox.faults import Fault
+from extend_mcp.sandbox.api.fault_injection import Fault
 from tests.contract.judge import Judge, extend_ai
 
 STATUSES = ("PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING")

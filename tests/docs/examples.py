@@ -15,7 +15,7 @@ import anyio
 from mcp.client.client import Client
 
 from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
-from extend_mcp.sandbox.serve import running_app
+from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.toolsets import TOOLSETS
 from tests.harness import Box, Person, facts_of, serving, text_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from extend_mcp.sandbox.serve import running_app
+from extend_mcp.sandbox.sandbox_server import running_app
 
 
 @dataclass

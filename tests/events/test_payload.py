@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from extend_mcp.events import payload as module
 from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
-from extend_mcp.sandbox.serve import running_app
+from extend_mcp.sandbox.sandbox_server import running_app
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from extend_mcp.callers import Account
 from extend_mcp.http.identity import UnidentifiedError
 from extend_mcp.http.oauth import OAuth
-from extend_mcp.sandbox.serve import running_app
+from extend_mcp.sandbox.sandbox_server import running_app
 
 NOW = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
 AUDIENCE = "https://mcp.example.test/mcp"

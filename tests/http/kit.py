@@ -20,7 +20,7 @@ from extend_mcp.http.app import Served, build_app
 from extend_mcp.http.serve import build_served
 from extend_mcp.http.server import Server, listen, serving
 from extend_mcp.http.settings import HttpSettings
-from extend_mcp.sandbox.serve import running_app
+from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
 from tests.harness import KEY, Box, Mode, Person

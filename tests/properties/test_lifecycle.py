@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import STATUSES, STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.polling import is_settled
-from extend_mcp.sandbox.engine import NotPossibleError
-from extend_mcp.sandbox.errors import ApiError
-from extend_mcp.sandbox.routing import Call
-from extend_mcp.sandbox.runs_api import cancel_workflow_run, create_workflow_run, delete_workflow_run
+from extend_mcp.sandbox.api.routing import Call
+from extend_mcp.sandbox.api.run_routes import cancel_workflow_run, create_workflow_run, delete_workflow_run
+from extend_mcp.sandbox.engine.run_engine import NotPossibleError
+from extend_mcp.sandbox.engine.validation import ApiError
 from extend_mcp.sandbox.sandbox import Sandbox
 from tests.harness import example_run
 from tests.sandbox.kit import make_sandbox

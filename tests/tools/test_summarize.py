@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extend_mcp.sandbox import wire
+from extend_mcp.sandbox.engine import wire
 from tests.harness import ERAS, Box, Mode, facts_of, serving, text_of
 
 

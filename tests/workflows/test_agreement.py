@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
-from extend_mcp.sandbox.definitions import DefinitionReader
-from extend_mcp.sandbox.errors import InvalidFieldError
+from extend_mcp.sandbox.engine.definitions import DefinitionReader
+from extend_mcp.sandbox.engine.validation import InvalidFieldError
 from extend_mcp.workflows.check import find_faults
 from tests.workflows.definitions import changed_graphs, graphs
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from extend_mcp.sandbox.dice import IdMaker
-from extend_mcp.sandbox.engine import Engine
+from extend_mcp.sandbox.engine.run_engine import Engine
+from extend_mcp.sandbox.engine.seeded_random import IdMaker
+from extend_mcp.sandbox.engine.store import Store, Workflow
 from extend_mcp.sandbox.scenarios import default, large
-from extend_mcp.sandbox.scenarios.workflows import make_workflows
-from extend_mcp.sandbox.store import Store, Workflow
+from extend_mcp.sandbox.scenarios.sample_workflows import make_workflows
 
 Populate = Callable[[dict[str, Workflow], Engine, IdMaker, datetime], None]
 

@@ -13,27 +13,23 @@ A run that is created through the API follows them too. Words in the file's name
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeGuard
 
-from extend_mcp.sandbox import wire
-from extend_mcp.sandbox.dice import Dice, IdMaker
-from extend_mcp.sandbox.errors import JsonObject
-from extend_mcp.sandbox.plan import PlannedStep, ResultBuilder
-from extend_mcp.sandbox.scenarios import step_results as results
-from extend_mcp.sandbox.scenarios.documents import Document, part_file, read_document
-from extend_mcp.sandbox.scenarios.failures import BY_WORD_IN_NAME
-from extend_mcp.sandbox.scenarios.step_results import Check
-from extend_mcp.sandbox.store import Blueprint, FileInput
+from extend_mcp.sandbox.engine import result_builders as results
+from extend_mcp.sandbox.engine.planner import plan_step
+from extend_mcp.sandbox.engine.result_builders import Check
+from extend_mcp.sandbox.engine.run_plan import PlannedStep, ResultBuilder, failure_for
+from extend_mcp.sandbox.engine.sample_documents import Document, part_file, read_document
+from extend_mcp.sandbox.engine.seeded_random import IdMaker, SeededRandom
+from extend_mcp.sandbox.engine.store import Blueprint, FileInput
+from extend_mcp.sandbox.engine.validation import JsonObject
 
 
 def _blueprint(
     kind: Callable[[str], str], lay_out: Callable[[Document, IdMaker, datetime], list[PlannedStep]]
 ) -> Blueprint:
     def plan(item: FileInput, ids: IdMaker, created: datetime) -> tuple[PlannedStep, ...]:
-        name = str(item.file["name"]).lower()
-        parse, *rest = lay_out(read_document(kind(name), item, created), ids, created)
-        failure = next((failure for word, failure in BY_WORD_IN_NAME.items() if word in name), None)
-        return (replace(parse, failure=failure), *rest)
+        document = read_document(kind(str(item.file["name"]).lower()), item, created)
+        return tuple(lay_out(document, ids, created))
 
     return plan
 
@@ -47,19 +43,12 @@ def _step(
     file: JsonObject | None = None,
     needs_review: bool = False,
 ) -> PlannedStep:
-    return PlannedStep(
-        name=name,
-        step_type=step_type,
-        step_id="step_" + Dice(document.kind, name).token(21),
-        seconds=Dice(document.name, name, "seconds").fraction(1.0, 4.0),
-        files=(file or document.file,),
-        build_result=build,
-        needs_review=needs_review,
-    )
+    return plan_step(document, name, step_type, build, seed=document.kind, file=file, needs_review=needs_review)
 
 
 def _parse(document: Document) -> PlannedStep:
-    return _step(document, "Parse", "PARSE", results.parse(document))
+    failure = failure_for(document.name)
+    return plan_step(document, "Parse", "PARSE", results.parse(document), seed=document.kind, failure=failure)
 
 
 def _wants_review(document: Document) -> bool:
@@ -79,7 +68,7 @@ def _lay_out_invoice(document: Document, ids: IdMaker, created: datetime) -> lis
     ]
     vendor = {
         "vendorFound": True,
-        "vendorId": f"V-{Dice(values['vendor_name']).between(1000, 9999)}",
+        "vendorId": f"V-{SeededRandom(values['vendor_name']).between(1000, 9999)}",
         "paymentHold": False,
         "openPurchaseOrders": [values["purchase_order_number"]],
     }
@@ -175,7 +164,7 @@ def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) ->
             "Fetch credit report",
             "EXTERNAL_DATA_VALIDATION",
             results.external_response(
-                200, {"score": Dice(document.name, "score").between(610, 810), "bureau": "Sample"}
+                200, {"score": SeededRandom(document.name, "score").between(610, 810), "bureau": "Sample"}
             ),
         ),
     ]
@@ -275,21 +264,3 @@ process_invoice = _blueprint(lambda name: "invoice", _lay_out_invoice)
 review_loan_packet = _blueprint(lambda name: "loan_packet", _lay_out_loan_packet)
 intake_claim = _blueprint(lambda name: "claim", _lay_out_claim)
 process_purchasing = _blueprint(_purchasing_kind, _lay_out_purchasing)
-
-
-def generic_steps(run: JsonObject, ids: IdMaker, now: datetime) -> tuple[PlannedStep, ...]:
-    """Lay out steps for a loaded run of any shape: parse, then extract, on its first file if that is whole."""
-    files = run.get("files")
-    first = files[0] if isinstance(files, list) and files else None
-    file = first if _is_whole_file(first) else wire.file_summary(ids("file_"), "document.pdf", 1, now)
-    document = read_document("invoice", FileInput(file), now)
-    extraction = results.extract(document.name, "Generic Extractor", document.values)
-    return (_parse(document), _step(document, "Extract", "EXTRACT", extraction))
-
-
-def _is_whole_file(value: object) -> TypeGuard[JsonObject]:
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(key), str) for key in ("id", "name"))
-        and isinstance(value.get("metadata"), dict)
-    )

@@ -2,14 +2,20 @@
 
 from datetime import datetime, timedelta
 
-from extend_mcp.sandbox import wire
-from extend_mcp.sandbox.dice import Dice, IdMaker
-from extend_mcp.sandbox.engine import Engine
-from extend_mcp.sandbox.errors import JsonObject
-from extend_mcp.sandbox.plan import Failure, PlannedStep, StepMoment
-from extend_mcp.sandbox.scenarios import failures
-from extend_mcp.sandbox.scenarios.workflows import CLAIMS, INVOICES, LOANS, PURCHASING
-from extend_mcp.sandbox.store import RunRecord, Workflow
+from extend_mcp.sandbox.engine import wire
+from extend_mcp.sandbox.engine.run_engine import Engine
+from extend_mcp.sandbox.engine.run_plan import (
+    CORRUPT,
+    PASSWORD_PROTECTED,
+    UNREACHABLE,
+    Failure,
+    PlannedStep,
+    StepMoment,
+)
+from extend_mcp.sandbox.engine.seeded_random import IdMaker, SeededRandom
+from extend_mcp.sandbox.engine.store import RunRecord, Workflow
+from extend_mcp.sandbox.engine.validation import JsonObject
+from extend_mcp.sandbox.scenarios.sample_workflows import CLAIMS, INVOICES, LOANS, PURCHASING
 
 RUNS = 10_000
 MORE_RUNS = 50_000
@@ -18,7 +24,7 @@ _NAMES = (INVOICES,) * 6 + (CLAIMS,) * 2 + (LOANS, PURCHASING)
 _STATUSES = (
     ("PROCESSED",) * 88 + ("FAILED",) * 6 + ("REJECTED", "REJECTED", "CANCELLED", "CANCELLED") + ("NEEDS_REVIEW",) * 2
 )
-_FAILURES = (failures.CORRUPT, failures.CORRUPT, failures.UNREACHABLE, failures.PASSWORD_PROTECTED)
+_FAILURES = (CORRUPT, CORRUPT, UNREACHABLE, PASSWORD_PROTECTED)
 _EXTENSIONS = ("pdf", "pdf", "pdf", "png", "xlsx")
 
 
@@ -26,24 +32,26 @@ def populate(
     workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start: datetime, *, runs: int = RUNS
 ) -> None:
     """Put so many runs into the account, the oldest first."""
-    dice = Dice("large")
+    random = SeededRandom("large")
     for number in range(runs):
         created = start - timedelta(days=_DAYS) * (1 - number / runs)
-        workflow = workflows[dice.pick(_NAMES)]
-        status = dice.pick(_STATUSES)
-        name = f"document-{number:05d}.{dice.pick(_EXTENSIONS)}"
-        engine.keep(_record(workflow, status, name, dice, ids, created))
+        workflow = workflows[random.pick(_NAMES)]
+        status = random.pick(_STATUSES)
+        name = f"document-{number:05d}.{random.pick(_EXTENSIONS)}"
+        engine.keep(_record(workflow, status, name, random, ids, created))
 
 
-def _record(workflow: Workflow, status: str, name: str, dice: Dice, ids: IdMaker, created: datetime) -> RunRecord:
+def _record(
+    workflow: Workflow, status: str, name: str, random: SeededRandom, ids: IdMaker, created: datetime
+) -> RunRecord:
     version = workflow.version(None)
     assert version
-    file = wire.file_summary(ids("file_"), name, dice.between(1, 9), created)
-    metadata = {"customer": f"customer-{dice.between(1, 12)}"}
+    file = wire.file_summary(ids("file_"), name, random.between(1, 9), created)
+    metadata = {"customer": f"customer-{random.between(1, 12)}"}
     run = wire.workflow_run(ids("workflow_run_"), workflow.summary, version, [file], metadata, None, created)
-    started = created + timedelta(seconds=dice.fraction(0.5, 20))
-    ended = started + timedelta(seconds=dice.fraction(5, 300))
-    failure = dice.pick(_FAILURES) if status == "FAILED" else None
+    started = created + timedelta(seconds=random.fraction(0.5, 20))
+    ended = started + timedelta(seconds=random.fraction(5, 300))
+    failure = random.pick(_FAILURES) if status == "FAILED" else None
     run |= {"status": status, "startTime": wire.timestamp(started)}
     if status != "NEEDS_REVIEW":
         run["endTime"] = wire.timestamp(ended)
