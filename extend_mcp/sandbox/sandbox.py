@@ -33,8 +33,7 @@ class Sandbox(SandboxAccount):
         super().__init__(settings, clock or SandboxClock())
         self.faults = FaultQueue()
         self.log: list[LoggedRequest] = []
-        load_scenario(settings.scenario, self.store, self.engine, self.ids, self.started_at)
-        self.engine.advance_to(self.started_at)
+        load_scenario(settings.scenario, self)
         self.app: ASGIApp = self._build_app()
 
     def _build_app(self) -> Starlette:

@@ -1,4 +1,4 @@
-"""What the API reference leaves open, as settings with the likeliest answer as default."""
+"""Decide what the API reference leaves open. Each default is the likeliest answer."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,22 +6,23 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class SandboxSettings:
-    """How this sandbox behaves; every field but the first three stands for an unknown of the real API."""
+    """The behavior of a sandbox. Fields marked "Unknown" decide what the reference leaves open."""
 
     scenario: str = "default"
-    """The data to start with: `default` (a busy account), `empty` (workflows, no runs) or `large` (10,000 runs)."""
+    """The data to start with: `default` (a busy account), `empty` (workflows, no runs), `large` (10,000 runs)
+    or `huge` (50,000 runs)."""
 
     seed: int = 1
-    """Ids, names and values of the scenario follow from the seed and the start time alone."""
+    """IDs, names and values depend only on the seed and the start time."""
 
     api_version: str = "2026-02-09"
     """The only `x-extend-api-version` that is served."""
 
     cancel_refusal_status: Literal[400, 422] = 400
-    """Unknown: the HTTP status when a run cannot be cancelled. 409 is declared nowhere, so it is no choice."""
+    """Unknown: the HTTP status when a run cannot be cancelled. The reference declares no 409."""
 
     cancel_pending_directly: bool = False
-    """Unknown: whether a PENDING run becomes CANCELLED at once or passes through CANCELLING."""
+    """Unknown: whether a PENDING run is CANCELLED at once or CANCELLING first."""
 
     cancelling_seconds: float = 2.0
     """Unknown: how many simulated seconds a run stays CANCELLING."""
@@ -33,41 +34,40 @@ class SandboxSettings:
     """Unknown: the HTTP status of a body or query that breaks a documented rule."""
 
     unknown_file_status: Literal[400, 404] = 404
-    """Unknown: the HTTP status when a run is created from a file id that does not exist."""
+    """Unknown: the HTTP status when a run is created from a file ID that does not exist."""
 
     largest_upload_bytes: int = 100_000_000
     """Unknown: the largest file that can be uploaded, in bytes."""
 
     webhook_retry_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 1800.0, 7200.0)
-    """Unknown: simulated seconds between the attempts to deliver an event; after the last one it is given up."""
+    """Unknown: simulated seconds between attempts to deliver an event. After the last one the sandbox gives up."""
 
     default_page_size: int = 20
-    """Unknown: the number of list entries when `maxPageSize` is not given."""
+    """Unknown: the page size of a list request without `maxPageSize`."""
 
     max_page_size: int = 100
-    """Unknown: the largest page that is served."""
+    """Unknown: the largest page size."""
 
     clamp_page_size: bool = True
-    """Unknown: whether a `maxPageSize` above the maximum is cut down to it or refused."""
+    """Unknown: whether a `maxPageSize` above the maximum is reduced or refused."""
 
     default_sort_by: Literal["updatedAt", "createdAt"] = "updatedAt"
-    """Unknown: the order of lists when `sortBy` is not given."""
+    """Unknown: the order of lists without `sortBy`."""
 
     default_sort_dir: Literal["asc", "desc"] = "desc"
-    """Unknown: the direction of lists when `sortDir` is not given."""
+    """Unknown: the direction of lists without `sortDir`."""
 
     null_last_page_token: bool = False
-    """Unknown: whether the last page carries `nextPageToken: null` or no such key."""
+    """Unknown: whether the last page has `nextPageToken: null` or no such key."""
 
     file_name_case_sensitive: bool = False
-    """Unknown: whether `fileNameContains` minds upper and lower case."""
+    """Unknown: whether `fileNameContains` is case-sensitive."""
 
     workspace_required: bool = False
-    """Whether the key counts as organization-scoped, so that `x-extend-workspace-id` must be sent."""
+    """Treat the key as organization-scoped: requests must send `x-extend-workspace-id`."""
 
     workspace_missing_status: Literal[400, 403] = 400
     """Unknown: the HTTP status when a required workspace header is missing."""
 
 
 DEFAULT_SETTINGS = SandboxSettings()
-"""The likeliest answers throughout."""

@@ -1,4 +1,4 @@
-"""The operations on files, and the download that their presigned URLs lead to. Source: Extend API reference, Files."""
+"""Serve the operations on files and their downloads. Source: Extend API reference, Files."""
 
 import html
 from datetime import timedelta
@@ -15,8 +15,8 @@ from extend_mcp.sandbox.engine.sandbox_account import SandboxAccount
 from extend_mcp.sandbox.engine.validation import ApiError, BodyReader, InvalidFieldError, JsonObject
 
 _URL_LIFE = timedelta(minutes=15)
-_CONVERTED_ANYWAY = frozenset({"doc", "docx", "dotx", "odt", "wpd", "ppt", "pptx"})
-"""Word and PowerPoint files, which Extend makes PDFs of without being asked."""
+_ALWAYS_CONVERTED = frozenset({"doc", "docx", "dotx", "odt", "wpd", "ppt", "pptx"})
+"""Extensions of Word and PowerPoint files, which Extend always converts to PDF."""
 
 
 def file_routes(account: SandboxAccount) -> list[BaseRoute]:
@@ -30,7 +30,7 @@ def file_routes(account: SandboxAccount) -> list[BaseRoute]:
 
 
 def download_routes(account: SandboxAccount) -> list[BaseRoute]:
-    """Build the route that serves what stands in a file; it needs no key, for its URL is signed."""
+    """Build the route that downloads a file. It needs no key, because its URL is signed."""
 
     async def download(request: Request) -> Response:
         with account.lock:
@@ -40,7 +40,7 @@ def download_routes(account: SandboxAccount) -> list[BaseRoute]:
 
 
 def upload_file(account: SandboxAccount, call: Call) -> JsonObject:
-    """Keep an uploaded file."""
+    """Store an uploaded file."""
     settings, given = account.settings, call.form.get("file")
     if not isinstance(given, FormFile) or not given.name:
         raise InvalidFieldError(settings.validation_status, "Expected a file with a name", "file")
@@ -48,7 +48,7 @@ def upload_file(account: SandboxAccount, call: Call) -> JsonObject:
         raise InvalidFieldError(settings.validation_status, "FILE_SIZE_TOO_LARGE", "file")
     pages = page_count(given.name, readable_text(given.name, given.content))
     file = wire.file_summary(account.ids("file_"), given.name, pages, account.engine.now)
-    if _flag(account, call, "convertToPdf") or given.name.rpartition(".")[2].lower() in _CONVERTED_ANYWAY:
+    if _flag(account, call, "convertToPdf") or given.name.rpartition(".")[2].lower() in _ALWAYS_CONVERTED:
         file["type"] = "PDF"
     account.store.files[file["id"]] = file
     account.store.uploads[file["id"]] = given.content
@@ -56,7 +56,7 @@ def upload_file(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def get_file(account: SandboxAccount, call: Call) -> JsonObject:
-    """Return a file with a URL to download it and, if asked and once parsed, what was read in it."""
+    """Return a file with its download URL and, if requested and already parsed, its content."""
     file = _file(account, call.path["id"])
     wanted = {name: _flag(account, call, name) for name in ("rawText", "markdown", "html")}
     pages = _parsed_pages(account, file["id"]) if any(wanted.values()) else None
@@ -65,7 +65,7 @@ def get_file(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def list_files(account: SandboxAccount, call: Call) -> JsonObject:
-    """List files by their creation, filtered by name, page by page."""
+    """List files by creation time, filtered by name, page by page."""
     settings = account.settings
     if "sortBy" in call.query:
         raise InvalidFieldError(settings.validation_status, "Files are sorted by creation only", "sortBy")
@@ -81,7 +81,7 @@ def list_files(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def delete_file(account: SandboxAccount, call: Call) -> JsonObject:
-    """Remove a file for good; runs keep naming it."""
+    """Delete a file. Runs still mention it."""
     file = _file(account, call.path["id"])
     account.store.delete_file(file["id"])
     return {"id": file["id"]}
@@ -101,7 +101,7 @@ def _flag(account: SandboxAccount, call: Call, name: str) -> bool:
 
 
 def _parsed_pages(account: SandboxAccount, file_id: str) -> list[str] | None:
-    """What the newest run that parsed the file read on its pages; None if none did."""
+    """Return the pages of a file as the newest run parsed them, or None if no run did."""
     for record in reversed(list(account.store)):
         steps = record.run.get("stepRuns")
         for step in steps if isinstance(steps, list) else []:
@@ -146,6 +146,6 @@ def _download(account: SandboxAccount, file_id: str, given: dict[str, str]) -> R
     file = _file(account, file_id)
     content = account.store.uploads.get(file_id)
     if content is None:
-        # A file that came by URL has no bytes here: what was read in it stands for them.
+        # A file given by URL has no bytes here, so serve its parsed text.
         content = "\n\n".join(_parsed_pages(account, file_id) or [str(file.get("name"))]).encode()
     return Response(content, media_type="application/octet-stream")

@@ -1,4 +1,4 @@
-"""Filters, order and cursor paging of lists. Rules: Extend API reference, Pagination and List Workflow Runs."""
+"""Filter, sort and page lists. Rules: Extend API reference, Pagination and List Workflow Runs."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ SortKey = tuple[datetime, str]
 
 @dataclass(frozen=True)
 class ListQuery:
-    """A list request that has been checked. `fingerprint` names filters and order; a cursor is tied to it."""
+    """A list request that has been checked. A cursor is valid only for the `fingerprint` of filters and order."""
 
     sort_by: str
     descending: bool
@@ -54,10 +54,10 @@ RUN_FILTERS = ("status", "workflowId", "batchId", "fileNameContains")
 
 
 def filter_runs(runs: Iterable[RunRecord], query: Mapping[str, str], settings: SandboxSettings) -> list[RunRecord]:
-    """Keep the runs that meet every filter of the query.
+    """Return the runs that match every filter of the query.
 
     Raises:
-        ApiError: `status` is no documented run status.
+        ApiError: `status` is not a documented run status.
     """
     status = _choice(query, "status", wire.RUN_STATUSES, settings)
     workflow_id, batch_id = query.get("workflowId"), query.get("batchId")
@@ -75,9 +75,9 @@ def filter_runs(runs: Iterable[RunRecord], query: Mapping[str, str], settings: S
 def page_of(
     items: Iterable[T], key: Callable[[T], SortKey], query: ListQuery, settings: SandboxSettings
 ) -> tuple[list[T], str | None]:
-    """Cut one page out of the items and return it with the token of the next page.
+    """Return one page of the items and the token of the next page.
 
-    The cursor holds the last item's place, not an offset: items that come or go cannot shift a later page.
+    The cursor holds the last item's sort key, not an offset, so new or deleted items do not shift later pages.
 
     Raises:
         ApiError: the token was not issued for this list, these filters and this order.
@@ -92,7 +92,7 @@ def page_of(
 
 
 def list_body(data: list[JsonObject], token: str | None, settings: SandboxSettings) -> JsonObject:
-    """Build the body that all lists share."""
+    """Build the body of a list response."""
     body: JsonObject = {"object": "list", "data": data}
     if token is not None or settings.null_last_page_token:
         body["nextPageToken"] = token
@@ -111,7 +111,7 @@ def _choice(query: Mapping[str, str], name: str, options: Sequence[str], setting
 def _page_size(value: str | None, settings: SandboxSettings) -> int:
     if value is None:
         return settings.default_page_size
-    # Digits alone: int() would also read " 5", "+5" or "1_0". Nine of them are more than any page.
+    # int() also accepts " 5", "+5" and "1_0", so only digits are allowed.
     size = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
     if size < 1:
         raise InvalidFieldError(settings.validation_status, "Expected a positive integer", "maxPageSize")
@@ -140,8 +140,8 @@ def _is_after(key: SortKey, cursor: SortKey, descending: bool) -> bool:
 
 def _make_token(key: SortKey, fingerprint: str, settings: SandboxSettings) -> str:
     place = json.dumps([key[0].isoformat(), key[1]]).encode()
-    # Standard base64 and a colon on purpose: a client that forgets to URL-encode the token is found out.
-    return _seal(place, fingerprint, settings)
+    # Standard base64 and a colon, so that a client fails if it forgets to URL-encode the token.
+    return _sign(place, fingerprint, settings)
 
 
 def _read_token(token: str, fingerprint: str, settings: SandboxSettings) -> SortKey:
@@ -149,8 +149,8 @@ def _read_token(token: str, fingerprint: str, settings: SandboxSettings) -> Sort
         place = base64.b64decode(token.rpartition(":")[0], validate=True)
     except (binascii.Error, ValueError):
         place = b""
-    # The whole token is compared: several base64 texts decode to the same bytes.
-    if not place or _seal(place, fingerprint, settings) != token:
+    # Compare the whole token, because several base64 texts decode to the same bytes.
+    if not place or _sign(place, fingerprint, settings) != token:
         raise InvalidFieldError(
             settings.validation_status,
             "Invalid page token: use the token of the previous page with the same filters and order",
@@ -160,17 +160,17 @@ def _read_token(token: str, fingerprint: str, settings: SandboxSettings) -> Sort
     return datetime.fromisoformat(moment), item_id
 
 
-def _seal(place: bytes, fingerprint: str, settings: SandboxSettings) -> str:
-    """Write a place as a token: base64 of it, a colon, base64 of a digest that ties it to one list."""
-    digest = hashlib.sha256(b"%d:%b:%b" % (settings.seed, fingerprint.encode(), place)).digest()
-    return f"{base64.b64encode(place).decode()}:{base64.b64encode(digest[:16]).decode()}"
+def _sign(key: bytes, fingerprint: str, settings: SandboxSettings) -> str:
+    """Return base64 of a sort key, a colon, and base64 of a digest that ties it to one list."""
+    digest = hashlib.sha256(b"%d:%b:%b" % (settings.seed, fingerprint.encode(), key)).digest()
+    return f"{base64.b64encode(key).decode()}:{base64.b64encode(digest[:16]).decode()}"
 
 
 def single_values(pairs: Iterable[tuple[str, str]], settings: SandboxSettings) -> dict[str, str]:
-    """Turn query pairs into a mapping.
+    """Return query pairs as a mapping.
 
     Raises:
-        ApiError: a parameter was given twice; the API documents none as repeatable.
+        ApiError: a parameter is repeated. The API documents none as repeatable.
     """
     values: dict[str, str] = {}
     for name, value in pairs:

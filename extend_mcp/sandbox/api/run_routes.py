@@ -1,4 +1,4 @@
-"""The operations on workflow runs. Paths and answers: Extend API reference, Workflow runs."""
+"""Serve the operations on workflow runs. Paths and responses: Extend API reference, Workflow runs."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from extend_mcp.sandbox.sandbox_settings import SandboxSettings
 
 _METADATA_LIMIT = 10 * 1024
 _USAGE_TAGS = "extend:usage_tags"
-_MOST_INPUTS = 1000
+_MAX_INPUTS = 1000
 
 
 def run_routes(account: SandboxAccount) -> list[BaseRoute]:
     """Build the routes under `/workflow_runs`."""
-    # A fixed path must stand before the route with an id at its place.
+    # A fixed path must come before a route with an ID in the same place.
     return [
         route(account, "GET", "/workflow_runs", list_workflow_runs),
         route(account, "POST", "/workflow_runs", create_workflow_run),
@@ -49,12 +49,12 @@ def list_workflow_runs(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def create_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
-    """Start a run and answer with it, PENDING."""
+    """Start a run and return it, PENDING."""
     return account.create_run(RunRequestReader(account.store, account.settings).read(call.body)).run
 
 
 def create_workflow_run_batch(account: SandboxAccount, call: Call) -> JsonObject:
-    """Start a run for each input, all of one batch, and answer with the batch's id."""
+    """Start a run for each input, all in one batch, and return the batch ID."""
     requests = RunRequestReader(account.store, account.settings).read_batch(call.body)
     batch_id = account.ids("batch_")
     for request in requests:
@@ -68,7 +68,7 @@ def get_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def update_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
-    """Rename a run or merge metadata into what it has; incoming keys win."""
+    """Rename a run or merge new metadata into it. New keys win."""
     reader = RunRequestReader(account.store, account.settings)
     change = reader.read_update(call.body)
     record = account.record(call.path["id"])
@@ -76,14 +76,14 @@ def update_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
     merged = (present if isinstance(present, dict) else {}) | change.metadata
     reader.check_metadata(merged)
     record.run["metadata"] = merged
-    # No answer shows a run's name (Extend API reference, WorkflowRun), so it is kept beside the run.
+    # No response shows a run's name (Extend API reference, WorkflowRun), so the run itself does not hold it.
     record.name = change.name or record.name
     record.updated_at = account.engine.now
     return record.run
 
 
 def delete_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
-    """Remove a run for good."""
+    """Delete a run."""
     record = account.record(call.path["id"])
     if account.settings.delete_refuses_moving_runs and record.status in ("PENDING", "PROCESSING", "CANCELLING"):
         raise ApiError(
@@ -94,7 +94,7 @@ def delete_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def cancel_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
-    """Begin to cancel a run; clients send no body or an empty object."""
+    """Start to cancel a run. Clients send no body or an empty object."""
     if call.body is not None and not isinstance(call.body, dict):
         raise ApiError(account.settings.validation_status, "Expected an object; Path: body")
     record = account.record(call.path["id"])
@@ -107,14 +107,14 @@ def cancel_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
 
 @dataclass(frozen=True)
 class RunUpdate:
-    """A change of a run's name or metadata that has been checked."""
+    """A change to a run's name or metadata that has been checked."""
 
     name: str | None
     metadata: JsonObject
 
 
 class RunRequestReader(BodyReader):
-    """Reads create requests against what the store knows."""
+    """Check the bodies of create and update requests. Workflows and files must exist in the store."""
 
     def __init__(self, store: Store, settings: SandboxSettings) -> None:
         super().__init__(settings.validation_status)
@@ -122,7 +122,7 @@ class RunRequestReader(BodyReader):
         self._settings = settings
 
     def read(self, body: object) -> RunRequest:
-        """Check a parsed body.
+        """Check the body of a create request.
 
         Raises:
             ApiError: the body breaks a rule, or names a workflow or file that does not exist.
@@ -140,7 +140,7 @@ class RunRequestReader(BodyReader):
         return RunRequest(workflow, version, files, metadata, outputs)
 
     def read_batch(self, body: object) -> list[RunRequest]:
-        """Check the parsed body of a batch: one request per input, none accepted unless all are good.
+        """Check the body of a batch and return one request per input. One bad input refuses the whole batch.
 
         Raises:
             ApiError: the body breaks a rule, or names a workflow or file that does not exist.
@@ -149,8 +149,8 @@ class RunRequestReader(BodyReader):
         workflow, version = self._workflow(self.read_object(body.get("workflow"), "workflow"))
         self._priority(body.get("priority"))
         inputs = self.read_array(body.get("inputs"), "inputs")
-        if not 1 <= len(inputs) <= _MOST_INPUTS:
-            self.refuse(f"Expected 1 to {_MOST_INPUTS} inputs", "inputs")
+        if not 1 <= len(inputs) <= _MAX_INPUTS:
+            self.refuse(f"Expected 1 to {_MAX_INPUTS} inputs", "inputs")
         requests = []
         for index, item in enumerate(inputs):
             path = f"inputs.{index}"
@@ -162,7 +162,7 @@ class RunRequestReader(BodyReader):
         return requests
 
     def read_update(self, body: object) -> RunUpdate:
-        """Check the parsed body of an update.
+        """Check the body of an update.
 
         Raises:
             ApiError: the body breaks a rule.
@@ -172,10 +172,10 @@ class RunRequestReader(BodyReader):
         return RunUpdate(name, self._metadata(body.get("metadata"), "metadata"))
 
     def check_metadata(self, metadata: JsonObject) -> None:
-        """Check metadata as a run would hold it.
+        """Check the complete metadata of a run.
 
         Raises:
-            ApiError: it is larger than a run's may be.
+            ApiError: it is too large.
         """
         self._metadata(metadata, "metadata")
 

@@ -1,6 +1,6 @@
-"""The operations on webhook endpoints and subscriptions. Source: Extend API reference, Webhooks.
+"""Serve the operations on webhook endpoints and subscriptions. Source: Extend API reference, Webhooks.
 
-Create bodies are strict: a field that the reference does not name is refused.
+Create bodies are strict: unknown fields are refused.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ def webhook_routes(account: SandboxAccount) -> list[BaseRoute]:
 
 
 def delivery_routes(account: SandboxAccount) -> list[BaseRoute]:
-    """Build the control routes that show or hurry deliveries, and serve payloads that go by signed URL."""
+    """Build the control routes that list or send deliveries, and serve payloads by signed URL."""
 
     async def deliveries(request: Request) -> Response:
         if request.method == "POST":
@@ -56,7 +56,7 @@ def delivery_routes(account: SandboxAccount) -> list[BaseRoute]:
 
 
 def list_webhook_endpoints(account: SandboxAccount, call: Call) -> JsonObject:
-    """List endpoints by their creation, filtered by status, page by page."""
+    """List endpoints by creation time, filtered by status, page by page."""
     status = call.query.get("status")
     if status is not None:
         _Reader(account).read_one_of(status, _STATUSES, "status")
@@ -65,7 +65,7 @@ def list_webhook_endpoints(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def create_webhook_endpoint(account: SandboxAccount, call: Call) -> JsonObject:
-    """Create an endpoint; only this answer holds its signing secret."""
+    """Create an endpoint. Only this response contains its signing secret."""
     reader = _Reader(account)
     body = reader.body(call.body, required=("url", "name", "enabledEvents", "apiVersion"), optional=_ENDPOINT_OPTIONS)
     fields = {"status": "enabled"} | reader.endpoint(body)
@@ -91,14 +91,14 @@ def update_webhook_endpoint(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def delete_webhook_endpoint(account: SandboxAccount, call: Call) -> JsonObject:
-    """Remove an endpoint with its subscriptions."""
+    """Delete an endpoint with its subscriptions."""
     endpoint = _endpoint(account, call.path["id"])
     account.outbox.remove_endpoint(endpoint["id"])
     return {"id": endpoint["id"]}
 
 
 def list_webhook_subscriptions(account: SandboxAccount, call: Call) -> JsonObject:
-    """List subscriptions by their creation, filtered by endpoint or resource, page by page."""
+    """List subscriptions by creation time, filtered by endpoint or resource, page by page."""
     filters = ("webhookEndpointId", "resourceId")
     found = [
         each
@@ -109,7 +109,7 @@ def list_webhook_subscriptions(account: SandboxAccount, call: Call) -> JsonObjec
 
 
 def create_webhook_subscription(account: SandboxAccount, call: Call) -> JsonObject:
-    """Let an endpoint receive events of one resource."""
+    """Subscribe an endpoint to events of one resource."""
     reader = _Reader(account)
     body = reader.body(
         call.body, required=("webhookEndpointId", "resourceType", "resourceId", "enabledEvents"), optional=()
@@ -149,7 +149,7 @@ def update_webhook_subscription(account: SandboxAccount, call: Call) -> JsonObje
 
 
 def delete_webhook_subscription(account: SandboxAccount, call: Call) -> JsonObject:
-    """Remove a subscription."""
+    """Delete a subscription."""
     subscription = _subscription(account, call.path["id"])
     del account.outbox.subscriptions[subscription["id"]]
     return {"id": subscription["id"]}
@@ -165,7 +165,7 @@ class _Reader(BodyReader):
         self._api_version = account.settings.api_version
 
     def body(self, body: object, *, required: tuple[str, ...], optional: tuple[str, ...]) -> JsonObject:
-        """Read an object that has no other fields than these."""
+        """Read an object that has only these fields."""
         found = self.read_object(body, "body")
         for name in found:
             if name not in (*required, *optional):
@@ -176,7 +176,7 @@ class _Reader(BodyReader):
         return {name: value for name, value in found.items() if value is not None}
 
     def endpoint(self, body: JsonObject) -> JsonObject:
-        """Check the fields of an endpoint that are there."""
+        """Check the given fields of an endpoint."""
         if "url" in body and not self.read_text(body["url"], "url").startswith(("http://", "https://")):
             self.refuse("Invalid URL", "url")
         if "name" in body:

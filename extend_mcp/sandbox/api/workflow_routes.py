@@ -1,4 +1,4 @@
-"""The operations on workflows and their versions. Paths and answers: Extend API reference, Workflows."""
+"""Serve the operations on workflows and versions. Paths and responses: Extend API reference, Workflows."""
 
 from starlette.routing import BaseRoute
 
@@ -14,7 +14,7 @@ _FIRST_STEPS: list[JsonObject] = [
     {"name": "trigger", "type": "TRIGGER", "next": [{"step": "parse"}]},
     {"name": "parse", "type": "PARSE"},
 ]
-"""What a workflow has that is created without steps."""
+"""Steps of a workflow that is created without any."""
 
 
 def workflow_routes(account: SandboxAccount) -> list[BaseRoute]:
@@ -75,7 +75,7 @@ def update_workflow(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def list_workflow_versions(account: SandboxAccount, call: Call) -> JsonObject:
-    """List summaries of a workflow's versions, the draft included, by the time they were made."""
+    """List summaries of a workflow's versions, including the draft, by creation time."""
     settings, workflow = account.settings, _workflow(account, call)
     if "sortBy" in call.query:
         raise InvalidFieldError(settings.validation_status, "Versions are sorted by creation only", "sortBy")
@@ -97,7 +97,7 @@ def deploy_workflow_version(account: SandboxAccount, call: Call) -> JsonObject:
     if steps is None:
         steps = DefinitionReader(account.settings.validation_status).check(workflow.draft_steps, deploying=True)
     now = account.engine.now
-    number = str(len(workflow.versions))  # the draft is one of them, and the new one is not yet
+    number = str(len(workflow.versions))  # The draft is in the list, the new version is not.
     version = wire.version_summary(account.ids("workflow_version_"), number, name, now)
     workflow.publish(version, steps, from_draft=given is None)
     workflow.summary["updatedAt"] = wire.timestamp(now)

@@ -1,6 +1,6 @@
-"""Checks the steps of a workflow definition; the first fault is refused with its path.
+"""Check the steps of a workflow definition and refuse the first error with its path.
 
-Rules: Extend API reference, WorkflowStepDefinition. What the reference leaves open is accepted.
+Rules: Extend API reference, WorkflowStepDefinition. Anything that the reference leaves open is accepted.
 """
 
 import re
@@ -38,13 +38,13 @@ _PINNED = re.compile(r"draft|[0-9]+(\.[0-9]+)*")
 
 
 class DefinitionReader(BodyReader):
-    """Checks definitions."""
+    """Check the steps of definitions."""
 
     def check(self, steps: object, *, deploying: bool) -> list[JsonObject]:
-        """Return the steps if they can be kept, or deployed.
+        """Return the steps if they can be saved, or deployed.
 
         Raises:
-            InvalidFieldError: they break a rule.
+            InvalidFieldError: a step breaks a rule.
         """
         if not isinstance(steps, list) or not steps:
             self.refuse("Expected a non-empty array", "steps")
@@ -62,7 +62,7 @@ class DefinitionReader(BodyReader):
         for index, step in enumerate(steps):
             self._step(step, f"steps.{index}", kinds, deploying=deploying)
         for index, step in enumerate(steps):
-            if step["name"] not in ending(steps):
+            if step["name"] not in steps_that_can_end(steps):
                 self.refuse("The step leads into a cycle that cannot end", f"steps.{index}.next")
         return steps
 
@@ -92,7 +92,7 @@ class DefinitionReader(BodyReader):
 
     def _choice(self, step: JsonObject, entry: JsonObject, key: str, path: str) -> None:
         chosen = self.read_text(entry.get(key), f"{path}.{key}")
-        known = declared(step)
+        known = choices_of(step)
         if known is not None and chosen not in known:
             self.refuse("Not among the ids of this step", f"{path}.{key}")
 
@@ -233,8 +233,8 @@ _CONFIGS: dict[str, Callable[[DefinitionReader, JsonObject, str], None]] = {
 }
 
 
-def declared(step: JsonObject) -> list[str] | None:
-    """What a choosing step may choose; None where only the saved processor knows."""
+def choices_of(step: JsonObject) -> list[str] | None:
+    """Return the IDs that a choosing step may choose, or None if only its saved processor knows them."""
     config = step.get("config") or {}
     lists = {
         "CLASSIFY": (config.get("classifierConfig") or {}).get("classifications"),
@@ -250,25 +250,25 @@ def declared(step: JsonObject) -> list[str] | None:
     return [item["id"] for item in items] + (["otherwise"] if step["type"] == "ROUTER" else [])
 
 
-def ending(steps: list[JsonObject]) -> set[str]:
-    """The names of the steps from which a run can come to an end."""
+def steps_that_can_end(steps: list[JsonObject]) -> set[str]:
+    """Return the names of the steps from which a run can end."""
     ends: set[str] = set()
     grown = True
     while grown:
         grown = False
         for step in steps:
-            if step["name"] not in ends and any(set(way) <= ends for way in _ways(step)):
+            if step["name"] not in ends and any(set(targets) <= ends for targets in _outcomes(step)):
                 ends.add(step["name"])
                 grown = True
     return ends
 
 
-def _ways(step: JsonObject) -> list[list[str]]:
+def _outcomes(step: JsonObject) -> list[list[str]]:
     leads = step.get("next") or []
     if step["type"] not in CHOOSING:
         return [[entry["step"] for entry in leads]]
-    key, known = CHOOSING[step["type"]], declared(step)
-    outcomes = [*(known or []), *(entry[key] for entry in leads)]
-    ways = [[entry["step"] for entry in leads if entry[key] == outcome] for outcome in dict.fromkeys(outcomes)]
-    # A saved processor, or a router yet without branches, may choose what nothing is routed for.
-    return ways if known is not None else [*ways, []]
+    key, known = CHOOSING[step["type"]], choices_of(step)
+    choices = [*(known or []), *(entry[key] for entry in leads)]
+    outcomes = [[entry["step"] for entry in leads if entry[key] == choice] for choice in dict.fromkeys(choices)]
+    # A saved processor, or a router without branches so far, may choose an ID that has no route.
+    return outcomes if known is not None else [*outcomes, []]

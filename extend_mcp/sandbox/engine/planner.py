@@ -1,7 +1,7 @@
-"""Plays any definition: walks its routing for a file and plans the steps that a run would take.
+"""Plan the steps that a run of any definition takes for a file.
 
-Words in the file's name steer it: an id (or its last part) that occurs in the name is chosen where a step chooses,
-and `review` makes a check fail.
+The file's name decides: a step chooses the ID that occurs in the name, in whole or its last part,
+and `review` in the name makes a check fail.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from extend_mcp.sandbox.engine import result_builders as results
 from extend_mcp.sandbox.engine import wire
-from extend_mcp.sandbox.engine.definitions import CHOOSING, declared
+from extend_mcp.sandbox.engine.definitions import CHOOSING, choices_of
 from extend_mcp.sandbox.engine.run_plan import Failure, PlannedStep, ResultBuilder, StepMoment, failure_for
 from extend_mcp.sandbox.engine.sample_documents import Document, Section, part_file, read_document
 from extend_mcp.sandbox.engine.seeded_random import IdMaker, SeededRandom
@@ -20,12 +20,12 @@ from extend_mcp.sandbox.engine.store import FileInput
 from extend_mcp.sandbox.engine.validation import JsonObject
 
 _JOINING = frozenset({"MERGE_EXTRACT", "COLLECT"})
-"""Steps that take the parts of a split together again."""
+"""Types of steps that bring the parts of a split back together."""
 
 
 @dataclass(frozen=True)
 class _Visit:
-    """A step that is reached with a document; `after` is the place of the planned step before it, if any."""
+    """A step that is reached with a document. `after` is the index of the planned step before it, if any."""
 
     step: JsonObject
     document: Document
@@ -33,7 +33,7 @@ class _Visit:
 
 
 def plan_steps(steps: list[JsonObject], item: FileInput, ids: IdMaker, created: datetime) -> tuple[PlannedStep, ...]:
-    """Plan a run of a definition that has been checked; each step runs at most once for a file or part."""
+    """Plan a run of a definition that has been checked. Each step runs at most once for a file or part."""
     return _Planner(steps, item, ids, created).plan()
 
 
@@ -45,11 +45,11 @@ class _Planner:
         self._whole = read_document("invoice", item, created)
         self._planned: list[PlannedStep] = []
         self._next = deque(_Visit(step, self._whole, None) for step in steps if step["type"] == "TRIGGER")
-        # A join waits until all parts have come as far as they can.
+        # A join waits until no part can proceed without it.
         self._joins: deque[_Visit] = deque()
         self._seen: set[tuple[str, str]] = set()
-        # The SPLIT steps that a part has come out of: none cuts it again, or a cycle would go on for ever.
-        self._cut_by: dict[str, frozenset[str]] = {}
+        # The SPLIT steps that a part came from. None splits it again, or a cycle would never end.
+        self._split_by: dict[str, frozenset[str]] = {}
 
     def plan(self) -> tuple[PlannedStep, ...]:
         while self._next or self._joins:
@@ -68,35 +68,35 @@ class _Planner:
             self._split(step, document)
             return
         chosen = _choose(step, document)
-        build = _as_saved(step, _builder(step, document, chosen))
+        build = _with_saved_processor(step, _builder(step, document, chosen))
         after = visit.after if build is None else self._add(_planned(step, document, build))
         key = CHOOSING.get(step["type"])
         for entry in step.get("next") or []:
             if key is None or entry[key] == chosen:
-                self._go(entry["step"], document, after)
+                self._follow(entry["step"], document, after)
 
     def _split(self, step: JsonObject, document: Document) -> None:
-        cut_by = self._cut_by.get(document.file["id"], frozenset())
-        if step["name"] in cut_by:
+        split_by = self._split_by.get(document.file["id"], frozenset())
+        if step["name"] in split_by:
             return
         kinds = _kinds(step, "splitterConfig", "splitClassifications")
-        parts = _cut(document, kinds, self._ids, self._created)
-        build = _as_saved(step, results.split(parts, kinds))
+        parts = _split_pages(document, kinds, self._ids, self._created)
+        build = _with_saved_processor(step, results.split(parts, kinds))
         assert build
         planned = _planned(step, document, build)
         after = self._add(replace(planned, makes=tuple(part.file for part in parts)))
         for part in parts:
-            self._cut_by[part.file["id"]] = cut_by | {step["name"]}
+            self._split_by[part.file["id"]] = split_by | {step["name"]}
             piece = read_document("invoice", FileInput(part.file), self._created)
             for entry in step.get("next") or []:
                 if entry["classificationId"] == part.classification_id:
-                    self._go(entry["step"], piece, after)
+                    self._follow(entry["step"], piece, after)
 
     def _add(self, planned: PlannedStep) -> int:
         self._planned.append(planned)
         return len(self._planned) - 1
 
-    def _go(self, name: str, document: Document, after: int | None) -> None:
+    def _follow(self, name: str, document: Document, after: int | None) -> None:
         step = self._by_name[name]
         if step["type"] in _JOINING:
             self._joins.append(_Visit(step, self._whole, after))
@@ -139,7 +139,7 @@ def _choose(step: JsonObject, document: Document) -> str | None:
         return None
     if step["type"] in ("RULE_VALIDATION", "VALIDATION"):
         return "fail" if "review" in document.name.lower() else "pass"
-    known = declared(step) or [entry[key] for entry in step.get("next") or []]
+    known = choices_of(step) or [entry[key] for entry in step.get("next") or []]
     return next(iter([*_named(known, document), *known]), None)
 
 
@@ -149,7 +149,7 @@ def _named(known: Sequence[str], document: Document) -> list[str]:
 
 
 def _kinds(step: JsonObject, inline: str, key: str) -> list[JsonObject]:
-    """The classifications of a step: its own, or what its routing tells of a saved processor."""
+    """Return the classifications of a step: its own, or those that its routes name for a saved processor."""
     own = ((step.get("config") or {}).get(inline) or {}).get(key)
     if own is not None:
         return list(own)
@@ -157,8 +157,8 @@ def _kinds(step: JsonObject, inline: str, key: str) -> list[JsonObject]:
     return [{"id": each, "type": each.removeprefix("cls_"), "description": each} for each in routed or ["other"]]
 
 
-def _cut(document: Document, kinds: list[JsonObject], ids: IdMaker, created: datetime) -> list[results.Part]:
-    """Cut the pages into one part per kind: those that the name speaks of, or all but `other`."""
+def _split_pages(document: Document, kinds: list[JsonObject], ids: IdMaker, created: datetime) -> list[results.Part]:
+    """Split the pages into one part per kind: the kinds in the file's name, or all but `other`."""
     named = _named([kind["id"] for kind in kinds], document)
     wanted = [kind for kind in kinds if kind["id"] in named or (not named and kind["type"] != "other")] or kinds
     wanted = wanted[: document.pages]
@@ -172,7 +172,7 @@ def _cut(document: Document, kinds: list[JsonObject], ids: IdMaker, created: dat
 
 
 def _builder(step: JsonObject, document: Document, chosen: str | None) -> ResultBuilder | None:
-    """What builds the step run's result; None for types that make no step run."""
+    """Return the builder of the step run's result, or None for types that have no step run."""
     config: JsonObject = step.get("config") or {}
     kind, name = step["type"], step["name"]
     if kind == "PARSE":
@@ -200,8 +200,8 @@ def _builder(step: JsonObject, document: Document, chosen: str | None) -> Result
     return None
 
 
-def _as_saved(step: JsonObject, build: ResultBuilder | None) -> ResultBuilder | None:
-    """Let results name the saved processor that the step names."""
+def _with_saved_processor(step: JsonObject, build: ResultBuilder | None) -> ResultBuilder | None:
+    """Put the saved processor of the step, if any, into its results."""
     config = step.get("config") or {}
     kind = next((each for each in ("extractor", "classifier", "splitter") if config.get(each)), None)
     if build is None or kind is None:

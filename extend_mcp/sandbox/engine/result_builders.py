@@ -1,4 +1,4 @@
-"""Builders of step results, one per step type. Shapes: Extend API reference, StepRun results."""
+"""Build step results, one function per step type. Shapes: Extend API reference, StepRun results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from extend_mcp.sandbox.engine.seeded_random import SeededRandom
 from extend_mcp.sandbox.engine.validation import JsonObject
 
 _PAGE = {"width": 612.0, "height": 792.0}
-_PROCESSORS_MADE = "2026-01-12T09:30:00.000Z"
+_PROCESSORS_CREATED = "2026-01-12T09:30:00.000Z"
 
 
 @dataclass(frozen=True)
 class Processor:
-    """An extractor, classifier or splitter: a name, from which its ids follow."""
+    """An extractor, classifier or splitter. Its IDs depend only on its name."""
 
     name: str
 
     def describe(self, kind: str, prefix: str, version_prefix: str) -> JsonObject:
-        """Build the two summaries that a processor run names: the processor and the version that ran."""
+        """Build the summaries of the processor and of the version that ran."""
         processor_id = prefix + SeededRandom(kind, self.name).token(21)
         version = {
             "object": f"{kind}_version",
@@ -28,21 +28,21 @@ class Processor:
             "description": None,
             "version": "1.2",
             f"{kind}Id": processor_id,
-            "createdAt": _PROCESSORS_MADE,
+            "createdAt": _PROCESSORS_CREATED,
         }
         summary = {
             "object": kind,
             "id": processor_id,
             "name": self.name,
-            "createdAt": _PROCESSORS_MADE,
-            "updatedAt": _PROCESSORS_MADE,
+            "createdAt": _PROCESSORS_CREATED,
+            "updatedAt": _PROCESSORS_CREATED,
         }
         return {kind: summary, f"{kind}Version": version}
 
 
 @dataclass(frozen=True)
 class Check:
-    """A rule or validation block: whether it holds, item by item for a rule over an array, and why."""
+    """The outcome of a rule or validation block. `each` holds the outcome per item of an array."""
 
     name: str
     valid: bool
@@ -73,7 +73,7 @@ def parse(document: Document) -> ResultBuilder:
 
 
 def classify(document: Document, classifications: list[JsonObject], chosen: str, reasoning: str) -> ResultBuilder:
-    """Build the result of choosing one of the classifications, by its id, for the whole file."""
+    """Build the result of choosing one of the classifications, by its ID, for the whole file."""
 
     def build(moment: StepMoment) -> JsonObject:
         run = wire.processor_run("classify_run", "clr_", "classification", 1, moment)
@@ -93,7 +93,7 @@ def classify(document: Document, classifications: list[JsonObject], chosen: str,
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a packet: what it is, the file that was made of it, and the classification it was given."""
+    """A part of a packet, with its file and its classification."""
 
     section: Section
     file: JsonObject
@@ -101,7 +101,7 @@ class Part:
 
 
 def split(parts: Sequence[Part], classifications: list[JsonObject]) -> ResultBuilder:
-    """Build the result of cutting a packet into parts."""
+    """Build the result of splitting a packet into parts."""
 
     def build(moment: StepMoment) -> JsonObject:
         run = wire.processor_run("split_run", "splr_", "splitting", 1, moment)
@@ -190,7 +190,7 @@ def route(branches: Sequence[tuple[str, str, str]], matched: str | None) -> Resu
 
 
 def external_response(status: int, data: JsonObject) -> ResultBuilder:
-    """Build the answer of the customer's own service."""
+    """Build the response of the customer's own service."""
     return _plain({"response": {"status": status, "data": data}})
 
 
@@ -253,7 +253,7 @@ def _split_entry(part: Part) -> JsonObject:
 
 
 def classifications(*kinds: str) -> list[JsonObject]:
-    """The classifications of a classifier or splitter that knows these kinds and `other`."""
+    """Build the classifications of a classifier or splitter for these kinds and `other`."""
     described = ((kind, f"A {kind.replace('_', ' ')}") for kind in (*kinds, "other"))
     return [{"id": f"cls_{kind}", "type": kind, "description": text} for kind, text in described]
 
@@ -280,7 +280,7 @@ def _leaves(values: JsonObject, prefix: str = "") -> Iterator[tuple[str, object]
 
 def _confidence(name: str, path: str, value: object, file_id: str) -> JsonObject:
     random = SeededRandom(name, path)
-    # One value in nine is hard to read, so that a reader of the results has something to find.
+    # One value in nine is hard to read, so that there is something to find in the results.
     logprobs = random.fraction(0.52, 0.74) if random.between(1, 9) == 9 else random.fraction(0.93, 0.999)
     top = float(random.between(90, 600))
     box = {"left": 60.0, "top": top, "right": 300.0, "bottom": top + 14.0}

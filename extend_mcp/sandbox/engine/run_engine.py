@@ -1,4 +1,4 @@
-"""Moves runs through their life. Nothing runs in the background: due moves are played when time is read."""
+"""Advance runs from status to status. Nothing runs in the background: reading the time runs what is due."""
 
 import heapq
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ from extend_mcp.sandbox.engine.validation import JsonObject
 from extend_mcp.sandbox.engine.webhook_outbox import RUN_EVENTS
 from extend_mcp.sandbox.sandbox_settings import SandboxSettings
 
-Move = Callable[[RunRecord], None]
+Transition = Callable[[RunRecord], None]
 OnEvent = Callable[[RunRecord, str, JsonObject], None]
 
 
 class NotPossibleError(Exception):
-    """The run's status does not allow what was asked for; the text says so for a reader."""
+    """Raised when the run's status does not allow an operation."""
 
 
 class Engine:
-    """Plays the plans of runs on a heap of due moves. State machine: Extend API reference, Run status."""
+    """Carry out the plans of runs, with a heap of due transitions. Rules: Extend API reference, Run status."""
 
     def __init__(self, store: Store, ids: IdMaker, settings: SandboxSettings, now: datetime, on_event: OnEvent) -> None:
         self.now = now
@@ -34,41 +34,37 @@ class Engine:
         self._due: list[tuple[datetime, int, Callable[[], None]]] = []
 
     def advance_to(self, moment: datetime) -> None:
-        """Play every move that is due by this time, each at its own time, in order."""
+        """Run all transitions that are due by this time, in order, each at its own time."""
         while self._due and self._due[0][0] <= moment:
-            when, _, play = heapq.heappop(self._due)
+            when, _, action = heapq.heappop(self._due)
             self.now = max(self.now, when)
-            play()
+            action()
         self.now = max(self.now, moment)
 
     def at(self, when: datetime, action: Callable[[], None]) -> None:
-        """Have something happen at a time, whatever becomes of any run meanwhile."""
+        """Schedule an action, whatever happens to runs in the meantime."""
         heapq.heappush(self._due, (when, next(self._order), action))
 
-    def keep(self, record: RunRecord) -> None:
-        """Take in a run that nothing will happen to any more."""
-        self._store.add_run(record)
-
     def submit(self, record: RunRecord) -> None:
-        """Take in a new PENDING run that follows its plan."""
+        """Add a new PENDING run that follows its plan."""
         self._store.add_run(record)
         self._later(record, record.plan.queue_seconds if record.plan else 0, self._start)
 
     def resume(self, record: RunRecord) -> None:
-        """Let a loaded run go on from its present status along its plan."""
+        """Continue a loaded run from its current status along its plan."""
         if not isinstance(record.run.get("stepRuns"), list):
             record.run["stepRuns"] = []
-        moves: dict[object, Move] = {
+        transitions: dict[object, Transition] = {
             "PENDING": self._start,
             "PROCESSING": self._begin_step,
             "CANCELLING": self._end_cancelled,
         }
-        move = moves.get(record.status)
-        if move:
-            self._later(record, 1.0, move)
+        transition = transitions.get(record.status)
+        if transition:
+            self._later(record, 1.0, transition)
 
     def cancel(self, record: RunRecord) -> None:
-        """Begin to cancel a run.
+        """Start to cancel a run.
 
         Raises:
             NotPossibleError: the run is not PENDING or PROCESSING (Extend API reference, Cancel Workflow Run).
@@ -90,7 +86,7 @@ class Engine:
         self._later(record, self._settings.cancelling_seconds if own is None else own, self._end_cancelled)
 
     def review(self, record: RunRecord, decision: str, user: str, note: str | None = None) -> None:
-        """Let a person approve or reject a run that waits for review.
+        """Approve or reject a run that waits for review.
 
         Raises:
             NotPossibleError: the run is not NEEDS_REVIEW.
@@ -109,7 +105,7 @@ class Engine:
         self._begin_step(record)
 
     def finish(self, record: RunRecord, status: str) -> None:
-        """End a run now: its remaining steps are played at once, or it fails where it stands.
+        """End a run now: complete its remaining steps, or fail in the current one.
 
         Raises:
             NotPossibleError: the run has already ended.
@@ -127,14 +123,14 @@ class Engine:
             self._record_result(record, index, None)
         self._end(record, "PROCESSED")
 
-    def _later(self, record: RunRecord, seconds: float, move: Move) -> None:
+    def _later(self, record: RunRecord, seconds: float, transition: Transition) -> None:
         generation = record.generation
 
-        def play() -> None:
+        def run_if_current() -> None:
             if record.generation == generation:
-                move(record)
+                transition(record)
 
-        self.at(self.now + timedelta(seconds=seconds), play)
+        self.at(self.now + timedelta(seconds=seconds), run_if_current)
 
     def _change(self, record: RunRecord, **fields: object) -> None:
         record.run.update(fields)
@@ -215,7 +211,7 @@ class Engine:
 
     def _end(self, record: RunRecord, status: str, **fields: object) -> None:
         record.generation += 1
-        # What never got its turn is cancelled; after success that can only be a step of a loaded run.
+        # Steps that never ran are cancelled. After success, only a loaded run can have such steps.
         rest = "PROCESSED" if status == "PROCESSED" else "CANCELLED"
         for step_run in _step_runs(record):
             if step_run.get("status") in wire.UNFINISHED_STEP_STATUSES:

@@ -1,4 +1,4 @@
-"""The script of one run: which steps it takes, how long each lasts, where it fails or waits for a person."""
+"""Describe what will happen to a run: its steps, their durations, failures and reviews."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from extend_mcp.sandbox.engine.validation import JsonObject
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run fails: its own reason, and the reason of the child run (parse, extract, ...) below it."""
+    """The reason of a failed run and, if different, of its child run (parse, extract, ...)."""
 
     reason: str
     message: str
@@ -20,7 +20,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class StepMoment:
-    """What is known when a step ends; times are simulated."""
+    """The facts known when a step ends. Times are simulated."""
 
     ids: IdMaker
     file: JsonObject
@@ -31,12 +31,12 @@ class StepMoment:
 
 
 ResultBuilder = Callable[[StepMoment], JsonObject | None]
-"""Makes a step run's `result` (Extend API reference, StepRun) at the moment the step ends."""
+"""Builds a step run's `result` (Extend API reference, StepRun) when the step ends."""
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One step of a run that has not happened yet."""
+    """A future step of a run."""
 
     name: str
     step_type: str
@@ -47,28 +47,28 @@ class PlannedStep:
     needs_review: bool = False
     failure: Failure | None = None
     makes: tuple[JsonObject, ...] = ()
-    """Files that exist once the step has ended: the parts of a split."""
+    """Files that exist after the step: the parts of a split."""
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything that will happen to a run unless someone interferes; all durations in simulated seconds."""
+    """The future of a run unless someone intervenes. Durations are in simulated seconds."""
 
     steps: tuple[PlannedStep, ...]
     queue_seconds: float = 1.0
     failure: Failure | None = None
     """Set when the run fails before its first step."""
     cancelling_seconds: float | None = None
-    """Overrides the sandbox's setting, for a big document that winds down slowly."""
+    """Overrides the sandbox's setting, for a big document that is slow to cancel."""
     outputs: Mapping[str, JsonObject] = field(default_factory=dict)
-    """Outputs that replace what processors make of the file, by processor id."""
+    """Outputs that replace those of processors, by processor ID."""
 
     def paced(self, factor: float) -> "RunPlan":
-        """Return the plan with every step lasting `factor` times as long."""
+        """Return the plan with every step `factor` times as long."""
         return replace(self, steps=tuple(replace(step, seconds=step.seconds * factor) for step in self.steps))
 
     def failing(self, step_name: str, failure: Failure) -> "RunPlan":
-        """Return the plan with a failure at the first step of that name.
+        """Return the plan with a failure at the first step with this name.
 
         Raises:
             ValueError: the plan has no such step.

@@ -1,4 +1,4 @@
-"""Made-up documents: what stands on their pages and what there is to extract, all derived from the file name."""
+"""Make up the content of documents, their pages and the values to extract, from the file's name."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ _TEXT_EXTENSIONS = frozenset({"txt", "md", "csv", "html", "xml", "eml"})
 
 @dataclass(frozen=True)
 class Section:
-    """A document inside a packet: its kind, name and pages, and its own values."""
+    """A document inside a packet."""
 
     kind: str
     identifier: str
@@ -43,12 +43,12 @@ class Document:
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """Return the file's name."""
         return str(self.file["name"])
 
     @property
     def pages(self) -> int:
-        """The number of pages, at least one."""
+        """Return the number of pages, at least one."""
         return max(1, int(self.file["metadata"].get("pageCount") or 1))
 
     def page_text(self, number: int) -> str:
@@ -64,16 +64,16 @@ class Document:
         return "\n\n".join([f"# {title}" if first else f"## Page {number}", body, *([added] if added else [])])
 
 
-Maker = Callable[[SeededRandom, datetime], JsonObject]
+_Maker = Callable[[SeededRandom, datetime], JsonObject]
 
 
 def page_count(name: str, text: str | None = None) -> int:
-    """Return how many pages a new file has: text counts 3,000 characters a page, other files follow their name."""
+    """Return the page count of a new file: one per 3,000 characters of text, otherwise derived from the name."""
     return 1 + len(text) // 3000 if text is not None else SeededRandom("pages", name).between(1, 6)
 
 
 def readable_text(name: str, content: bytes | None) -> str | None:
-    """Return the text of an uploaded file, where its kind is text and it can be read."""
+    """Return the text of an uploaded file, or None if it is not a readable text file."""
     if content is None or name.rpartition(".")[2].lower() not in _TEXT_EXTENSIONS:
         return None
     try:
@@ -83,7 +83,7 @@ def readable_text(name: str, content: bytes | None) -> str | None:
 
 
 def read_document(kind: str, item: FileInput, today: datetime) -> Document:
-    """Make up the document of a file. Lines like `Total: 12.50` in given text replace made-up values."""
+    """Make up the document of a file. Lines such as `Total: 12.50` in a given text replace made-up values."""
     name = str(item.file["name"])
     values = _MAKERS[kind](SeededRandom(kind, name, item.text or ""), today)
     values |= _values_in(item.text or "", values) | item.values
@@ -94,7 +94,7 @@ def read_document(kind: str, item: FileInput, today: datetime) -> Document:
 
 
 def part_file(parent: JsonObject, section: Section, ids: IdMaker, created: datetime) -> JsonObject:
-    """Build the FileSummary of a part that a SPLIT step cuts out of a file."""
+    """Build the FileSummary of a part that a SPLIT step takes from a file."""
     split = {
         "id": ids("split_"),
         "type": section.kind,
@@ -206,7 +206,7 @@ def _pay_stub(random: SeededRandom, today: datetime) -> JsonObject:
     }
 
 
-_MAKERS: dict[str, Maker] = {
+_MAKERS: dict[str, _Maker] = {
     "invoice": _invoice,
     "purchase_order": _purchase_order,
     "contract": _contract,
@@ -216,7 +216,7 @@ _MAKERS: dict[str, Maker] = {
 
 
 def _sections(packet: Document, today: datetime) -> tuple[Section, ...]:
-    """Cut a packet into two to eight parts that cover all its pages."""
+    """Divide a packet into two to eight parts that cover all its pages."""
     wanted = min(packet.pages, max(2, min(8, packet.pages // 4)))
     ends = [packet.pages * (index + 1) // wanted for index in range(wanted)]
     starts = [1, *(end + 1 for end in ends)]
@@ -268,7 +268,7 @@ def _field_lines(values: JsonObject) -> str:
     return "\n".join(lines)
 
 
-# The pages of a scenario's documents are the same whenever it is played.
+# Every sandbox with the same scenario needs the same pages.
 @lru_cache(maxsize=4096)
 def _body_lines(name: str, page: int) -> str:
     random = SeededRandom(name, "page", page)

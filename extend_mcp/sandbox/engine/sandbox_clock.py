@@ -1,4 +1,4 @@
-"""Simulated time: real time, times a speed, plus what was skipped."""
+"""Simulate time: real time multiplied by a speed, plus skipped seconds."""
 
 import time
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from datetime import datetime, timedelta, timezone
 
 
 class SandboxClock:
-    """Tells the sandbox's time. It starts at the source's time and never runs backwards.
+    """The sandbox's clock. It starts at the source's time and never runs backwards.
 
     Args:
-        speed: simulated seconds per second of the source; 0 stops the clock between `advance` calls.
-        source: seconds since the epoch, like `time.time`; tests pass one that stands still.
+        speed: simulated seconds per second of the source. 0 stops the clock between `advance` calls.
+        source: seconds since the epoch, like `time.time`. Tests pass a constant.
     """
 
     def __init__(self, speed: float = 1.0, source: Callable[[], float] = time.time) -> None:
@@ -32,7 +32,7 @@ class SandboxClock:
         """Skip simulated seconds and return the new time.
 
         Raises:
-            ValueError: the number is negative or not finite, or leads beyond the calendar.
+            ValueError: the number is negative or not finite, or the new time is after the year 9999.
         """
         if not 0 <= seconds < float("inf"):
             raise ValueError("a clock is advanced by a finite number of seconds, zero or more")

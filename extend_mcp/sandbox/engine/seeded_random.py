@@ -1,4 +1,4 @@
-"""Reproducible choices and ids: the same key gives the same values on every Python version."""
+"""Make reproducible choices and IDs: the same key gives the same values on every Python version."""
 
 import hashlib
 import string
@@ -11,60 +11,60 @@ T = TypeVar("T")
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 _INNER = _ALPHANUMERIC + "_-"
-_PLACES_PER_ROLL = 32
-"""A roll has 256 bits and a place takes six; enough are left over for the last place to be even."""
+# A draw has 256 bits and a character takes six. The rest keeps the last character evenly distributed.
+_CHARACTERS_PER_DRAW = 32
 
 
 class SeededRandom:
-    """A stream of choices that follows from its key alone."""
+    """A stream of choices that depends only on its key."""
 
     def __init__(self, *key: object) -> None:
-        # A file name from a client may hold lone surrogates, which plain UTF-8 refuses.
+        # A file name from a client may contain lone surrogates, which plain UTF-8 refuses.
         self._key = "\x1f".join(map(str, key)).encode("utf-8", "surrogatepass")
-        self._rolls = 0
+        self._draws = 0
 
-    def _roll(self) -> int:
-        self._rolls += 1
-        return int.from_bytes(hashlib.sha256(self._key + b"\x1f%d" % self._rolls).digest(), "big")
+    def _draw(self) -> int:
+        self._draws += 1
+        return int.from_bytes(hashlib.sha256(self._key + b"\x1f%d" % self._draws).digest(), "big")
 
     def between(self, low: int, high: int) -> int:
-        """Return a whole number from low to high, both included."""
-        return low + self._roll() % (high - low + 1)
+        """Return an integer from low to high, inclusive."""
+        return low + self._draw() % (high - low + 1)
 
     def fraction(self, low: float, high: float) -> float:
         """Return a number from low to high with three decimals."""
-        return round(low + (high - low) * (self._roll() % 10_001) / 10_000, 3)
+        return round(low + (high - low) * (self._draw() % 10_001) / 10_000, 3)
 
     def pick(self, options: Sequence[T]) -> T:
         """Return one of the options."""
-        return options[self._roll() % len(options)]
+        return options[self._draw() % len(options)]
 
     def token(self, length: int) -> str:
-        """Return letters and digits, with an inner `_` or `-` now and then, as Extend's ids have."""
-        places: list[str] = []
-        for place in range(length):
-            if place % _PLACES_PER_ROLL == 0:
-                rolled = self._roll()
-            options = _ALPHANUMERIC if place in (0, length - 1) else _INNER
-            rolled, chosen = divmod(rolled, len(options))
-            places.append(options[chosen])
-        return "".join(places)
+        """Return letters and digits, with an occasional inner `_` or `-`, like Extend's IDs."""
+        characters: list[str] = []
+        for index in range(length):
+            if index % _CHARACTERS_PER_DRAW == 0:
+                drawn = self._draw()
+            options = _ALPHANUMERIC if index in (0, length - 1) else _INNER
+            drawn, chosen = divmod(drawn, len(options))
+            characters.append(options[chosen])
+        return "".join(characters)
 
 
 class IdMaker:
-    """Makes ids with Extend's prefixes; the n-th id of a prefix follows from the seed."""
+    """Make IDs with Extend's prefixes. The n-th ID of a prefix depends only on the seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._made: Counter[str] = Counter()
 
     def __call__(self, prefix: str) -> str:
-        """Return the next id with this prefix, e.g. `workflow_run_` or `req_`."""
+        """Return the next ID with this prefix, e.g. `workflow_run_` or `req_`."""
         self._made[prefix] += 1
         return prefix + _token(self._seed, prefix, self._made[prefix])
 
 
-# Whoever plays a scenario again in this process, as tests do, gets the same ids again.
+# Tests load the same scenario many times in one process.
 @lru_cache(maxsize=8192)
 def _token(seed: int, prefix: str, number: int) -> str:
     return SeededRandom(seed, prefix, number).token(7 if prefix == "batch_" else 21)

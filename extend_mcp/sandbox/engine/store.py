@@ -1,4 +1,4 @@
-"""What the sandbox remembers: workflows, files and runs."""
+"""Store the workflows, files and runs of an account."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -13,55 +13,55 @@ from extend_mcp.sandbox.engine.validation import JsonObject
 
 @dataclass(frozen=True)
 class FileInput:
-    """What a run is to be made from: a file, and what its document says where that is not left to chance."""
+    """The file that a run processes, and any content that is not made up."""
 
     file: JsonObject
     text: str | None = None
-    """The whole document, when it was given as text."""
+    """The whole document, if it was given as text."""
     values: JsonObject = field(default_factory=dict)
     """Extracted fields that replace made-up ones."""
     passages: Mapping[int, str] = field(default_factory=dict)
-    """Text to add to single pages, by page number from 1."""
+    """Text to add to pages, by page number from 1."""
 
 
 Blueprint = Callable[[FileInput, IdMaker, datetime], tuple[PlannedStep, ...]]
-"""Lays out the steps that a workflow takes for one file, created at the given time."""
+"""Plans the steps that a workflow takes for one file, created at the given time."""
 
 
 @dataclass
 class Workflow:
-    """A workflow: its summary, the summaries of its versions (oldest first, draft last), and their steps by id.
+    """A workflow with its versions (oldest first, draft last) and their steps by version ID.
 
-    Versions that a scenario made run by its blueprint; all others, by their steps.
+    Versions of a scenario run by its blueprint. All others run by their steps.
     """
 
     summary: JsonObject
     versions: list[JsonObject]
     blueprint: Blueprint | None
     steps: dict[str, list[JsonObject]]
-    made_here: set[str] = field(default_factory=set)
-    """Ids of the versions whose steps were given through the API."""
+    made_by_api: set[str] = field(default_factory=set)
+    """IDs of the versions whose steps were given through the API."""
 
     @property
     def id(self) -> str:
-        """The workflow's id."""
+        """Return the workflow's ID."""
         return str(self.summary["id"])
 
     @property
     def draft_steps(self) -> list[JsonObject]:
-        """The steps of the draft."""
+        """Return the steps of the draft."""
         return self.steps[self.versions[-1]["id"]]
 
     def version(self, name: str | None) -> JsonObject | None:
-        """Find a version; without a name the newest published one, or the draft if none is published."""
+        """Find a version by name. The default is the newest published one, or the draft if none is published."""
         if name is not None:
             return next((version for version in self.versions if version["version"] == name), None)
         published = [version for version in self.versions if version["version"] != "draft"]
         return (published or self.versions)[-1]
 
     def blueprint_of(self, version: JsonObject) -> Blueprint | None:
-        """The scenario's blueprint, if this version is the scenario's own."""
-        return None if version["id"] in self.made_here else self.blueprint
+        """Return the scenario's blueprint if this version belongs to the scenario."""
+        return None if version["id"] in self.made_by_api else self.blueprint
 
     def version_in_full(self, version: JsonObject) -> JsonObject:
         """Return a version with its steps."""
@@ -75,19 +75,19 @@ class Workflow:
         """Replace the draft's steps."""
         draft = self.versions[-1]["id"]
         self.steps[draft] = steps
-        self.made_here.add(draft)
+        self.made_by_api.add(draft)
 
     def publish(self, version: JsonObject, steps: list[JsonObject], *, from_draft: bool) -> None:
         """Add a published version."""
-        if not from_draft or self.versions[-1]["id"] in self.made_here:
-            self.made_here.add(version["id"])
+        if not from_draft or self.versions[-1]["id"] in self.made_by_api:
+            self.made_by_api.add(version["id"])
         self.steps[version["id"]] = steps
         self.versions.insert(len(self.versions) - 1, version)
 
 
 @dataclass
 class RunRecord:
-    """A run as it is served, and what the engine knows about it."""
+    """A run in wire format, with the engine's own data about it."""
 
     run: JsonObject
     created_at: datetime
@@ -98,20 +98,20 @@ class RunRecord:
     step_started_at: datetime | None = None
     finish_on_cancel: str | None = None
     name: str | None = None
-    """Given by an update; no answer of the API shows it."""
+    """Set by an update. No response of the API shows it."""
     by_api: bool = False
-    """Whether it was created through the API."""
+    """True if the run was created through the API."""
     generation: int = 0
-    """Counted up when the future changes; moves scheduled under an older number are void."""
+    """Incremented when the run's future changes, which cancels the transitions scheduled before."""
 
     @property
     def id(self) -> str:
-        """The run's id."""
+        """Return the run's ID."""
         return str(self.run["id"])
 
     @property
     def status(self) -> object:
-        """The run's status; a loaded run may hold anything here."""
+        """Return the run's status, which can be anything in a loaded run."""
         return self.run.get("status")
 
     def summary(self) -> JsonObject:
@@ -120,17 +120,17 @@ class RunRecord:
 
 
 class Store:
-    """Holds all objects of one sandbox, in the order of their creation."""
+    """All objects of an account, in the order of their creation."""
 
     def __init__(self) -> None:
         self.workflows: dict[str, Workflow] = {}
         self.runs: dict[str, RunRecord] = {}
         self.files: dict[str, JsonObject] = {}
         self.uploads: dict[str, bytes] = {}
-        """What stands in the files that were uploaded, by file id."""
+        """Content of the uploaded files, by file ID."""
 
     def add_run(self, record: RunRecord) -> None:
-        """Keep a run; one with the same id is replaced and its scheduled moves become void."""
+        """Add a run. A run with the same ID is replaced and its scheduled transitions are cancelled."""
         replaced = self.runs.get(record.id)
         if replaced:
             replaced.generation += 1
@@ -141,17 +141,17 @@ class Store:
                 self.files.setdefault(file["id"], file)
 
     def delete_file(self, file_id: str) -> None:
-        """Forget a file; runs keep its summary."""
+        """Delete a file. Runs keep its summary."""
         self.files.pop(file_id, None)
         self.uploads.pop(file_id, None)
 
     def delete_run(self, record: RunRecord) -> None:
-        """Forget a run; its scheduled moves become void."""
+        """Delete a run and cancel its scheduled transitions."""
         record.generation += 1
         self.runs.pop(record.id, None)
 
     def batches(self) -> list[str]:
-        """Return the ids of all batches, oldest run first."""
+        """Return the IDs of all batches, oldest run first."""
         ids = (record.run.get("batchId") for record in self.runs.values())
         return list(dict.fromkeys(batch for batch in ids if isinstance(batch, str)))
 

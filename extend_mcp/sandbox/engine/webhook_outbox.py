@@ -1,4 +1,4 @@
-"""Events of webhooks: which kinds there are, who wants one, and the deliveries that follow.
+"""Turn events into signed webhook deliveries for the endpoints that subscribe to them.
 
 Source: Extend API reference, Webhooks. Events of workflow runs reach only subscriptions to their workflow.
 """
@@ -34,7 +34,7 @@ ENDPOINT_EVENTS = (
     "workflow.deployed",
     "workflow.deleted",
 )
-"""What an endpoint may receive for the whole account."""
+"""Events that an endpoint can receive for the whole account."""
 
 _BATCH_EVENTS = ("batch_processor_run.processed", "batch_processor_run.failed")
 SUBSCRIPTION_EVENTS = {
@@ -50,7 +50,7 @@ SUBSCRIPTION_EVENTS = {
         "workflow_run.step_run.processed",
     ),
 }
-"""What a subscription to one resource may receive, by the resource's type."""
+"""Events that a subscription to one resource can receive, by resource type."""
 
 RUN_EVENTS = {
     "PROCESSED": "workflow_run.completed",
@@ -59,14 +59,14 @@ RUN_EVENTS = {
     "REJECTED": "workflow_run.rejected",
     "CANCELLED": "workflow_run.cancelled",
 }
-"""The event that a run's new status makes."""
+"""The event of a run's new status."""
 
 _PAYLOAD_LIFE = timedelta(hours=1)
 
 
 @dataclass
 class Attempt:
-    """One try to deliver; `outcome` is the HTTP status or what went wrong."""
+    """One attempt to deliver. `outcome` is the HTTP status or the type of the error."""
 
     at: str
     outcome: str
@@ -74,7 +74,7 @@ class Attempt:
 
 @dataclass
 class Delivery:
-    """One event on its way to one endpoint."""
+    """One event for one endpoint."""
 
     event_id: str
     event_type: str
@@ -82,13 +82,13 @@ class Delivery:
     subject_id: str
     body: bytes
     due_at: datetime | None
-    """When to try next; None once it is delivered or given up."""
+    """Time of the next attempt, or None if none will follow."""
     attempts: list[Attempt] = field(default_factory=list)
     delivered: bool = False
 
     @property
     def status(self) -> str:
-        """`pending`, `delivered` or `given_up`."""
+        """Return `pending`, `delivered` or `given_up`."""
         if self.delivered:
             return "delivered"
         return "pending" if self.due_at else "given_up"
@@ -107,7 +107,7 @@ class Delivery:
 
 
 class Outbox:
-    """Webhook endpoints, their subscriptions, and what was sent to them or waits."""
+    """Webhook endpoints, their subscriptions, and all deliveries, sent or due."""
 
     def __init__(self, ids: IdMaker, settings: SandboxSettings, links: SignedLinks) -> None:
         self.endpoints: dict[str, JsonObject] = {}
@@ -115,13 +115,13 @@ class Outbox:
         self.subscriptions: dict[str, JsonObject] = {}
         self.deliveries: list[Delivery] = []
         self.payloads: dict[str, bytes] = {}
-        """Payloads that go by URL, by event id."""
+        """Payloads delivered as URLs, by event ID."""
         self._links = links
         self._ids = ids
         self._retry_seconds = settings.webhook_retry_seconds
 
     def run_event(self, event_type: str, workflow_id: object, payload: JsonObject, now: datetime) -> None:
-        """Send an event of a workflow's run to the subscriptions of that workflow."""
+        """Send an event of a run to the subscriptions to its workflow."""
         wanting = {
             str(each["webhookEndpointId"])
             for each in self.subscriptions.values()
@@ -132,7 +132,7 @@ class Outbox:
         self._send(event_type, wanting, payload, now)
 
     def account_event(self, event_type: str, payload: JsonObject, now: datetime) -> None:
-        """Send an event to the endpoints that want it for the whole account."""
+        """Send an event to the endpoints that receive it for the whole account."""
         wanting = {key for key, each in self.endpoints.items() if event_type in each["enabledEvents"]}
         self._send(event_type, wanting, payload, now)
 
@@ -142,7 +142,7 @@ class Outbox:
         return sorted(waiting, key=lambda each: each.due_at or now)
 
     def tried(self, delivery: Delivery, outcome: str, now: datetime, *, delivered: bool) -> None:
-        """Note how an attempt went, and when the next one is due."""
+        """Record an attempt and when the next one is due."""
         delivery.attempts.append(Attempt(wire.timestamp(now), outcome))
         delivery.delivered = delivered
         retry = len(delivery.attempts) - 1
@@ -150,7 +150,7 @@ class Outbox:
         delivery.due_at = now + timedelta(seconds=self._retry_seconds[retry]) if again else None
 
     def headers(self, delivery: Delivery, timestamp: int) -> dict[str, str]:
-        """Sign a delivery at a time in Unix seconds: its headers, with those that the endpoint adds."""
+        """Return the headers of a delivery signed at a time in Unix seconds, with those that the endpoint adds."""
         signed = f"v0:{timestamp}:".encode() + delivery.body
         options = self.endpoints[delivery.endpoint_id].get("advancedOptions") or {}
         return {
@@ -163,7 +163,7 @@ class Outbox:
         }
 
     def remove_endpoint(self, endpoint_id: str) -> None:
-        """Forget an endpoint, its subscriptions and what waits for it."""
+        """Delete an endpoint with its subscriptions and due deliveries."""
         self.endpoints.pop(endpoint_id)
         self.secrets.pop(endpoint_id)
         for key, each in list(self.subscriptions.items()):

@@ -1,4 +1,4 @@
-"""Builders of the API's JSON objects. Field names, nulls and prefixes: Extend API reference, Objects."""
+"""Build the API's JSON objects. Field names, nulls and prefixes: Extend API reference, Objects."""
 
 from datetime import datetime, timezone
 
@@ -55,17 +55,17 @@ _SUMMARY_FIELDS = (
 
 
 def timestamp(moment: datetime) -> str:
-    """Write a time as the API does: RFC 3339, UTC, milliseconds, `Z`."""
+    """Format a time as the API does: RFC 3339, UTC, milliseconds, `Z`."""
     text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
 
 
 def read_timestamp(value: object) -> datetime | None:
-    """Read an RFC 3339 time; anything else, or a time without an offset, gives None."""
+    """Parse an RFC 3339 time. Return None for anything else, including a time without an offset."""
     if not isinstance(value, str):
         return None
     try:
-        # Python 3.10 reads neither "Z" nor fewer than three fraction digits; the former is what the API sends.
+        # Python 3.10 cannot parse the "Z" that the API sends.
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         return None
@@ -84,7 +84,7 @@ def workflow_summary(workflow_id: str, name: str, created: datetime, updated: da
 
 
 def version_summary(version_id: str, version: str, name: str | None, created: datetime) -> JsonObject:
-    """Build a WorkflowVersionSummary; `version` is a number as text, or `draft`."""
+    """Build a WorkflowVersionSummary. `version` is a number as text, or `draft`."""
     summary = {
         "object": "workflow_version",
         "id": version_id,
@@ -119,7 +119,7 @@ def workflow_run(
     batch_id: str | None,
     created: datetime,
 ) -> JsonObject:
-    """Build a WorkflowRun that has just been accepted: PENDING, no steps, no usage."""
+    """Build a new WorkflowRun: PENDING, no steps, no usage."""
     return {
         "object": "workflow_run",
         "id": run_id,
@@ -145,7 +145,7 @@ def workflow_run(
 
 
 def run_summary(run: JsonObject, created: datetime, updated: datetime) -> JsonObject:
-    """Project a WorkflowRun onto WorkflowRunSummary, which has no steps, metadata or failure texts."""
+    """Build the WorkflowRunSummary of a run, without steps, metadata and failure texts."""
     summary = {field: run[field] for field in _SUMMARY_FIELDS if field in run}
     usage = summary.get("usage")
     if isinstance(usage, dict):
@@ -154,7 +154,7 @@ def run_summary(run: JsonObject, created: datetime, updated: datetime) -> JsonOb
 
 
 def step_run(step_run_id: str, run_id: str, step: PlannedStep) -> JsonObject:
-    """Build a StepRun that waits for its turn. Its type stands at both places that clients look at."""
+    """Build a PENDING StepRun. It has its type in both places where clients look."""
     return {
         "object": "workflow_step_run",
         "id": step_run_id,
@@ -173,7 +173,7 @@ def step_run(step_run_id: str, run_id: str, step: PlannedStep) -> JsonObject:
 
 
 def child_run(kind: str, prefix: str, product: str, credits_per_page: int, moment: StepMoment) -> JsonObject:
-    """Build what parse, extract, classify and split runs share: id, status, failure, file and usage.
+    """Build the common part of parse, extract, classify and split runs.
 
     A failed child run costs nothing and has no output.
     """
@@ -193,7 +193,7 @@ def child_run(kind: str, prefix: str, product: str, credits_per_page: int, momen
 
 
 def processor_run(kind: str, prefix: str, product: str, credits_per_page: int, moment: StepMoment) -> JsonObject:
-    """Build what extract, classify and split runs share beyond `child_run`."""
+    """Build the common part of extract, classify and split runs."""
     run = child_run(kind, prefix, product, credits_per_page, moment)
     return run | {
         "reviewed": False,
@@ -213,7 +213,7 @@ def child_runs(result: object) -> list[JsonObject]:
 
 
 def add_usage(run: JsonObject, result: JsonObject | None) -> None:
-    """Add the line items of a finished step to the run; a run's credits are the sum of its children's."""
+    """Add the usage of a finished step to the run. A run's credits are the sum of its children's."""
     entries = [entry for child in child_runs(result) for entry in (child.get("usage") or {}).get("breakdown", [])]
     if not entries:
         return

@@ -1,9 +1,8 @@
-"""Accounts with 10,000 and 50,000 runs of the last thirty days, for questions about many. They are short and ended."""
+"""Fill an account with 10,000 or 50,000 short, finished runs of the last 30 days."""
 
 from datetime import datetime, timedelta
 
 from extend_mcp.sandbox.engine import wire
-from extend_mcp.sandbox.engine.run_engine import Engine
 from extend_mcp.sandbox.engine.run_plan import (
     CORRUPT,
     PASSWORD_PROTECTED,
@@ -12,13 +11,14 @@ from extend_mcp.sandbox.engine.run_plan import (
     PlannedStep,
     StepMoment,
 )
+from extend_mcp.sandbox.engine.sandbox_account import SandboxAccount
 from extend_mcp.sandbox.engine.seeded_random import IdMaker, SeededRandom
 from extend_mcp.sandbox.engine.store import RunRecord, Workflow
 from extend_mcp.sandbox.engine.validation import JsonObject
 from extend_mcp.sandbox.scenarios.sample_workflows import CLAIMS, INVOICES, LOANS, PURCHASING
 
 RUNS = 10_000
-MORE_RUNS = 50_000
+HUGE_RUNS = 50_000
 _DAYS = 30
 _NAMES = (INVOICES,) * 6 + (CLAIMS,) * 2 + (LOANS, PURCHASING)
 _STATUSES = (
@@ -28,17 +28,15 @@ _FAILURES = (CORRUPT, CORRUPT, UNREACHABLE, PASSWORD_PROTECTED)
 _EXTENSIONS = ("pdf", "pdf", "pdf", "png", "xlsx")
 
 
-def populate(
-    workflows: dict[str, Workflow], engine: Engine, ids: IdMaker, start: datetime, *, runs: int = RUNS
-) -> None:
-    """Put so many runs into the account, the oldest first."""
+def populate(account: SandboxAccount, workflows: dict[str, Workflow], *, runs: int = RUNS) -> None:
+    """Add this number of runs to the account, oldest first."""
     random = SeededRandom("large")
     for number in range(runs):
-        created = start - timedelta(days=_DAYS) * (1 - number / runs)
+        created = account.started_at - timedelta(days=_DAYS) * (1 - number / runs)
         workflow = workflows[random.pick(_NAMES)]
         status = random.pick(_STATUSES)
         name = f"document-{number:05d}.{random.pick(_EXTENSIONS)}"
-        engine.keep(_record(workflow, status, name, random, ids, created))
+        account.store.add_run(_record(workflow, status, name, random, account.ids, created))
 
 
 def _record(

@@ -1,4 +1,4 @@
-"""The four workflows that every scenario has."""
+"""Build the four workflows of every scenario. Their definitions match the steps of their blueprints."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -150,7 +150,7 @@ def claims() -> list[JsonObject]:
 
 
 def purchasing() -> list[JsonObject]:
-    """Tell contracts from orders, extract their terms, check them."""
+    """Distinguish contracts from orders, extract their terms, check them."""
     branches: list[JsonObject] = [
         {"id": "contract", "name": "Contract"},
         {"id": "purchase_order", "name": "Purchase order"},
@@ -178,7 +178,7 @@ def purchasing() -> list[JsonObject]:
 
 
 def without_review(steps: list[JsonObject]) -> list[JsonObject]:
-    """An earlier form of a definition: nobody reviews, and a failed check goes on all the same."""
+    """Return an earlier version of a definition, in which nobody reviews and failed checks do not stop a run."""
     reviews = {step["name"]: step.get("next") or [] for step in steps if step["type"] == "HUMAN_REVIEW"}
     earlier = []
     for step in steps:
@@ -198,7 +198,7 @@ _WORKFLOWS: dict[str, tuple[Blueprint, Callable[[], list[JsonObject]], int]] = {
 
 
 def make_workflows(ids: IdMaker, start: datetime) -> dict[str, Workflow]:
-    """Make the workflows, by name; each has as many published versions as it has seen, and a draft."""
+    """Build the workflows, by name, each with its published versions and a draft."""
     workflows = {}
     for age, (name, (blueprint, define, published)) in enumerate(_WORKFLOWS.items(), start=1):
         created = start - timedelta(days=90 * age)

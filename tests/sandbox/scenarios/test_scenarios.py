@@ -52,7 +52,7 @@ def test_seed_and_start_alone_decide_what_there_is() -> None:
 
 
 def test_an_unknown_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown scenario 'nope'; there are default, empty, huge, large"):
+    with pytest.raises(ValueError, match="unknown scenario 'nope'. Use one of: default, empty, huge, large"):
         make_sandbox(scenario="nope")
 
 
