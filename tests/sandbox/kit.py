@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: a fixed start, the headers of a proper request, and short ways to common calls."""
+"""Helpers of the sandbox's tests: a fixed start, valid headers and common calls."""
 
 from typing import Any
 
@@ -7,34 +7,34 @@ import httpx
 from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
 
 START = 1_795_514_400.0
-"""2026-11-24T10:00:00Z: the time that does not pass in these tests."""
+"""2026-11-24T10:00:00Z, the fixed time of these tests."""
 
 HEADERS = {"Authorization": "Bearer sk_test", "x-extend-api-version": "2026-02-09"}
 
 
 def still_clock() -> SandboxClock:
-    """A clock that moves only by `advance`."""
+    """Return a clock that only `advance` changes."""
     return SandboxClock(source=lambda: START)
 
 
 def make_sandbox(**settings: Any) -> Sandbox:
-    """A sandbox whose time stands still."""
+    """Return a sandbox whose time does not pass."""
     return Sandbox(SandboxSettings(**settings), still_clock())
 
 
 def client_of(sandbox: Sandbox) -> httpx.AsyncClient:
-    """A client that talks to the sandbox in this process."""
+    """Return a client of a sandbox in this process."""
     transport = httpx.ASGITransport(sandbox.app)
     return httpx.AsyncClient(transport=transport, base_url="http://sandbox", headers=HEADERS)
 
 
 def workflow_id(sandbox: Sandbox, name: str = "Invoice Processing") -> str:
-    """The id of a workflow of the scenario."""
+    """Return the ID of a workflow of the scenario."""
     return next(workflow.id for workflow in sandbox.store.workflows.values() if workflow.summary["name"] == name)
 
 
 def ids_of(sandbox: Sandbox, status: str) -> list[str]:
-    """The ids of the runs in a status."""
+    """Return the IDs of the runs with a status."""
     return [record.id for record in sandbox.store if record.status == status]
 
 
@@ -42,15 +42,38 @@ async def create(api: httpx.AsyncClient, sandbox: Sandbox, name: str = "a.pdf", 
     """Start a run through the API."""
     file = {"url": "https://files.example/x", "name": name}
     body = {"workflow": {"id": workflow_id(sandbox)}, "file": file, **fields}
-    answer = await api.post("/workflow_runs", json=body)
-    assert answer.status_code == 200, answer.text
-    run: dict[str, Any] = answer.json()
+    response = await api.post("/workflow_runs", json=body)
+    assert response.status_code == 200, response.text
+    run: dict[str, Any] = response.json()
     return run
 
 
 async def get(api: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
     """Read a run through the API."""
-    answer = await api.get(f"/workflow_runs/{run_id}")
-    assert answer.status_code == 200, answer.text
-    run: dict[str, Any] = answer.json()
+    response = await api.get(f"/workflow_runs/{run_id}")
+    assert response.status_code == 200, response.text
+    run: dict[str, Any] = response.json()
     return run
+
+
+async def endpoint(api: httpx.AsyncClient, url: str = "https://hooks.example/x", **fields: Any) -> dict[str, Any]:
+    """Create a webhook endpoint through the API."""
+    body = {"url": url, "name": "Ops", "enabledEvents": [], "apiVersion": "2026-02-09", **fields}
+    response = await api.post("/webhook_endpoints", json=body)
+    assert response.status_code == 200, response.text
+    made: dict[str, Any] = response.json()
+    return made
+
+
+async def subscribe(api: httpx.AsyncClient, endpoint_id: str, resource: str, *events: str) -> dict[str, Any]:
+    """Subscribe an endpoint to events of a workflow through the API."""
+    body = {
+        "webhookEndpointId": endpoint_id,
+        "resourceType": "workflow",
+        "resourceId": resource,
+        "enabledEvents": list(events),
+    }
+    response = await api.post("/webhook_subscriptions", json=body)
+    assert response.status_code == 200, response.text
+    made: dict[str, Any] = response.json()
+    return made

@@ -46,7 +46,7 @@ def test_a_signal_ends_it_cleanly(process: subprocess.Popen[str], sent: signal.S
     assert process.communicate() == ("ended\n", "")
 
 
-async def test_it_is_ready_when_it_says_so_and_ends_when_cancelled() -> None:
+async def test_it_serves_once_it_reports_ready_and_ends_when_cancelled() -> None:
     ready: list[str] = []
     listening = anyio.Event()
 
@@ -65,15 +65,15 @@ async def test_it_is_ready_when_it_says_so_and_ends_when_cancelled() -> None:
         httpx.get(f"{ready[0]}/workflow_runs", trust_env=False)
 
 
-async def test_a_taken_port_is_an_os_error() -> None:
+async def test_a_used_port_is_an_os_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match=r"[Aa]ddress"):
         await serve(make_sandbox(), port=taken.getsockname()[1])
 
 
-def test_a_running_sandbox_can_be_steered_from_here_and_ends_with_its_block() -> None:
+def test_a_running_sandbox_can_be_controlled_in_process_and_ends_with_its_block() -> None:
     with running_sandbox(SandboxSettings(scenario="empty")) as running:
         running.sandbox.load_run({"id": "workflow_run_here", "status": "PROCESSED"})
-        answer = httpx.get(f"{running.base_url}/workflow_runs/workflow_run_here", headers=HEADERS, trust_env=False)
-        assert answer.json() == {"id": "workflow_run_here", "status": "PROCESSED"}
+        response = httpx.get(f"{running.base_url}/workflow_runs/workflow_run_here", headers=HEADERS, trust_env=False)
+        assert response.json() == {"id": "workflow_run_here", "status": "PROCESSED"}
     with pytest.raises(httpx.ConnectError):
         httpx.get(running.base_url, trust_env=False)

@@ -60,8 +60,8 @@ def get_file(account: SandboxAccount, call: Call) -> JsonObject:
     file = _file(account, call.path["id"])
     wanted = {name: _flag(account, call, name) for name in ("rawText", "markdown", "html")}
     pages = _parsed_pages(account, file["id"]) if any(wanted.values()) else None
-    answer = file | {"presignedUrl": account.links.make(_link(file["id"]), account.engine.now, _URL_LIFE)}
-    return answer if pages is None else answer | {"contents": _contents(file, pages, wanted)}
+    body = file | {"presignedUrl": account.links.make(_link(file["id"]), account.engine.now, _URL_LIFE)}
+    return body if pages is None else body | {"contents": _contents(file, pages, wanted)}
 
 
 def list_files(account: SandboxAccount, call: Call) -> JsonObject:

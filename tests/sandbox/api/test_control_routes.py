@@ -28,10 +28,10 @@ def example(name: str) -> dict[str, Any]:
 
 
 async def load(api: httpx.AsyncClient, run: dict[str, Any], query: str = "") -> dict[str, Any]:
-    answer = await api.post(f"/_sandbox/runs{query}", content=json.dumps(run))
-    assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    response = await api.post(f"/_sandbox/runs{query}", content=json.dumps(run))
+    assert response.status_code == 200, response.text
+    shown: dict[str, Any] = response.json()
+    return shown
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_loading_an_id_again_replaces_the_run_and_its_future(sandbox: Sand
     assert await get(api, run["id"]) == again
 
 
-async def test_a_loaded_run_moves_after_a_cancel(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_loaded_run_can_be_cancelled(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     run = example("workflow_run.json")
     run["stepRuns"][0]["status"] = "PROCESSING"
     await load(api, run)
@@ -80,7 +80,7 @@ async def test_a_loaded_run_moves_after_a_cancel(sandbox: Sandbox, api: httpx.As
 
 @pytest.mark.parametrize("status", ["PENDING", "PROCESSING"])
 @pytest.mark.parametrize("whole", [True, False])
-async def test_a_live_run_goes_on_to_processed(
+async def test_a_live_run_continues_to_processed(
     sandbox: Sandbox, api: httpx.AsyncClient, status: str, whole: bool
 ) -> None:
     run = copy.deepcopy(example("workflow_run.json")) | {"status": status}
@@ -92,7 +92,7 @@ async def test_a_live_run_goes_on_to_processed(
     assert [step["stepType"] for step in moved["stepRuns"]][-2:] == ["PARSE", "EXTRACT"]
 
 
-async def test_a_live_run_that_winds_down_ends_cancelled(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_live_run_that_is_cancelling_ends_cancelled(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     await load(api, {"id": "workflow_run_x", "status": "CANCELLING"}, "?live=true")
     sandbox.advance(60)
     assert (await get(api, "workflow_run_x"))["status"] == "CANCELLED"
@@ -101,14 +101,14 @@ async def test_a_live_run_that_winds_down_ends_cancelled(sandbox: Sandbox, api: 
 @pytest.mark.parametrize(
     "body", ["", "[]", "{", "{}", '{"id":5}', '{"id":""}', '{"id":"a","x":NaN}', '{"id":"a","x":1e999}']
 )
-async def test_what_is_no_run_is_not_loaded(sandbox: Sandbox, api: httpx.AsyncClient, body: str) -> None:
+async def test_an_invalid_run_is_not_loaded(sandbox: Sandbox, api: httpx.AsyncClient, body: str) -> None:
     before = list(sandbox.store.runs)
-    answer = await api.post("/_sandbox/runs", content=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    response = await api.post("/_sandbox/runs", content=body)
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_REQUEST")
     assert list(sandbox.store.runs) == before
 
 
-async def test_the_clock_can_be_moved(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_the_clock_can_be_advanced(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     run_id = (await create(api, sandbox))["id"]
     assert (await api.post("/_sandbox/clock", json={"advanceSeconds": 60.5})).json() == {
         "now": "2026-11-24T10:01:00.500Z"
@@ -119,7 +119,7 @@ async def test_the_clock_can_be_moved(sandbox: Sandbox, api: httpx.AsyncClient) 
     assert (await api.get("/_sandbox/state")).json()["now"] == "2026-11-24T10:01:00.500Z"
 
 
-async def test_reviews_are_decided_by_the_control_route_alone(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_only_the_control_route_decides_reviews(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     first, second, *_ = ids_of(sandbox, "NEEDS_REVIEW")
     approved = await api.post(f"/_sandbox/runs/{first}/review", json={"decision": "approve"})
     rejected = await api.post(f"/_sandbox/runs/{second}/review", json={"decision": "reject", "note": "No"})
@@ -168,7 +168,7 @@ async def test_requests_are_logged_in_order_with_their_outcome(sandbox: Sandbox,
     assert (await api.get("/_sandbox/requests")).json() == {"requests": []}
 
 
-async def test_state_tells_what_there_is(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_state_lists_the_objects_of_the_account(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     api.headers.clear()
     state = (await api.get("/_sandbox/state")).json()
     assert (state["scenario"], state["seed"], state["speed"]) == ("default", 1, 1.0)
@@ -179,5 +179,5 @@ async def test_state_tells_what_there_is(sandbox: Sandbox, api: httpx.AsyncClien
 
 
 async def test_an_unknown_control_route_is_not_found(api: httpx.AsyncClient) -> None:
-    answer = await api.get("/_sandbox/nope")
-    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    response = await api.get("/_sandbox/nope")
+    assert (response.status_code, response.json()["code"]) == (404, "NOT_FOUND")

@@ -26,8 +26,8 @@ def http(running: RunningSandbox) -> Iterator[httpx.Client]:
 
 
 def order(http: httpx.Client, **fault: Any) -> None:
-    answer = http.post("/_sandbox/faults", json=fault)
-    assert answer.status_code == 200, answer.text
+    response = http.post("/_sandbox/faults", json=fault)
+    assert response.status_code == 200, response.text
 
 
 def pending_run(http: httpx.Client, running: RunningSandbox) -> str:
@@ -61,35 +61,35 @@ def last_logged(http: httpx.Client) -> dict[str, Any]:
 )
 def test_a_status_comes_with_the_documented_body(http: httpx.Client, status: int, code: str, retryable: bool) -> None:
     order(http, method="GET", path="/workflow_runs", status=status, headers={"Retry-After": "1"})
-    answer = http.get("/workflow_runs")
-    assert (answer.status_code, answer.json()["code"], answer.json()["retryable"]) == (status, code, retryable)
-    assert answer.json()["requestId"] == answer.headers["x-extend-request-id"]
-    assert answer.headers["Retry-After"] == "1"
+    response = http.get("/workflow_runs")
+    assert (response.status_code, response.json()["code"], response.json()["retryable"]) == (status, code, retryable)
+    assert response.json()["requestId"] == response.headers["x-extend-request-id"]
+    assert response.headers["Retry-After"] == "1"
     assert http.get("/workflow_runs").status_code == 200
 
 
-def test_a_status_may_bring_its_own_body(http: httpx.Client) -> None:
+def test_a_status_may_have_its_own_body(http: httpx.Client) -> None:
     order(http, status=429, body={"error": "slow down"})
     assert http.get("/workflow_runs").json() == {"error": "slow down"}
 
 
-def test_a_fault_strikes_only_what_matches_and_as_often_as_ordered(http: httpx.Client) -> None:
+def test_a_fault_applies_only_to_matching_requests_and_as_often_as_given(http: httpx.Client) -> None:
     order(http, method="post", path="/workflow_runs/*/cancel", status=500, times=2)
     assert http.get("/workflow_runs").status_code == 200
     assert http.post("/workflow_runs").status_code == 400
     assert [http.post(f"/workflow_runs/{each}/cancel").status_code for each in "abc"] == [500, 500, 404]
 
 
-def test_a_path_with_brackets_is_no_pattern(http: httpx.Client) -> None:
+def test_a_path_with_brackets_is_not_a_pattern(http: httpx.Client) -> None:
     order(http, path="/workflow_runs/[a]", status=500)
     assert http.get("/workflow_runs/a").status_code == 404
     assert http.get("/workflow_runs/[a]").status_code == 500
 
 
-def test_text_stands_in_for_json(http: httpx.Client) -> None:
+def test_text_replaces_json(http: httpx.Client) -> None:
     order(http, path="/workflow_runs", text="<html>Bad gateway</html>", status=502)
-    answer = http.get("/workflow_runs")
-    assert (answer.status_code, answer.text) == (502, "<html>Bad gateway</html>")
+    response = http.get("/workflow_runs")
+    assert (response.status_code, response.text) == (502, "<html>Bad gateway</html>")
     order(http, path="/workflow_runs", text="not JSON")
     assert http.get("/workflow_runs").status_code == 200
 
@@ -113,16 +113,14 @@ def test_a_request_can_be_dropped_after_it_was_performed(http: httpx.Client, run
 
 
 @pytest.mark.parametrize("size", [0, 10])
-def test_a_truncated_answer_breaks_off_after_its_operation(
-    http: httpx.Client, running: RunningSandbox, size: int
-) -> None:
+def test_a_truncated_response_ends_after_its_operation(http: httpx.Client, running: RunningSandbox, size: int) -> None:
     run_id = pending_run(http, running)
     order(http, method="POST", path="*/cancel", truncate=size)
     received = b""
-    with http.stream("POST", f"/workflow_runs/{run_id}/cancel") as answer:
-        assert answer.status_code == 200
-        assert int(answer.headers["content-length"]) > size
-        parts = answer.iter_raw()
+    with http.stream("POST", f"/workflow_runs/{run_id}/cancel") as response:
+        assert response.status_code == 200
+        assert int(response.headers["content-length"]) > size
+        parts = response.iter_raw()
         if size:
             received = next(parts)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -131,9 +129,7 @@ def test_a_truncated_answer_breaks_off_after_its_operation(
     assert status_of(http, run_id) == "CANCELLING"
 
 
-def test_a_late_answer_keeps_a_client_waiting_but_the_operation_does_not_wait(
-    http: httpx.Client, running: RunningSandbox
-) -> None:
+def test_a_delayed_response_comes_after_its_operation(http: httpx.Client, running: RunningSandbox) -> None:
     run_id = pending_run(http, running)
     order(http, method="POST", path="*/cancel", delaySeconds=0.3)
     with pytest.raises(httpx.ReadTimeout):
@@ -173,7 +169,7 @@ def test_faults_can_be_listed_and_cleared(http: httpx.Client) -> None:
         {"status": 500, "speling": 1},
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused(http: httpx.Client, fault: Any) -> None:
+def test_an_invalid_fault_is_refused(http: httpx.Client, fault: Any) -> None:
     assert http.post("/_sandbox/faults", json=fault).status_code == 400
     assert http.get("/_sandbox/faults").json() == {"faults": []}
 

@@ -6,13 +6,13 @@ from tests.sandbox.kit import client_of, create, make_sandbox
 
 
 async def upload(api: httpx.AsyncClient, name: str, content: bytes, **query: str) -> dict[str, object]:
-    answer = await api.post("/files/upload", files={"file": (name, content)}, params=query)
-    assert answer.status_code == 200, answer.text
-    file: dict[str, object] = answer.json()
+    response = await api.post("/files/upload", files={"file": (name, content)}, params=query)
+    assert response.status_code == 200, response.text
+    file: dict[str, object] = response.json()
     return file
 
 
-async def test_an_upload_is_a_file_from_which_runs_are_made(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_an_upload_is_a_file_that_runs_can_process(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     file = await upload(api, "note.txt", b"vendor_name: Kestrel\nTotal: 41.50")
     assert file["type"] == "TXT"
     assert "presignedUrl" not in file
@@ -24,7 +24,7 @@ async def test_an_upload_is_a_file_from_which_runs_are_made(sandbox: Sandbox, ap
     assert extract["output"]["value"]["total"] == 41.5
 
 
-async def test_contents_come_once_parsed_and_asked_for(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_contents_are_returned_if_parsed_and_requested(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     file = await upload(api, "note.pdf", b"%PDF-1.7")
     path = f"/files/{file['id']}"
     assert "contents" not in (await api.get(path, params={"rawText": "true"})).json()
@@ -117,20 +117,20 @@ async def test_the_parts_of_a_split_are_files(sandbox: Sandbox, api: httpx.Async
         {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
     ],
 )
-async def test_what_is_no_upload_is_refused(api: httpx.AsyncClient, request_: dict[str, object]) -> None:
-    answer = await api.post("/files/upload", **request_)  # type: ignore[arg-type]
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "INVALID_REQUEST"
+async def test_an_invalid_upload_is_refused(api: httpx.AsyncClient, request_: dict[str, object]) -> None:
+    response = await api.post("/files/upload", **request_)  # type: ignore[arg-type]
+    assert response.status_code == 400
+    assert response.json()["code"] == "INVALID_REQUEST"
 
 
 async def test_a_file_above_the_limit_is_refused() -> None:
     async with client_of(make_sandbox(largest_upload_bytes=10)) as api:
-        answer = await api.post("/files/upload", files={"file": ("a.pdf", b"x" * 11)})
-    assert answer.status_code == 400
-    assert "FILE_SIZE_TOO_LARGE" in answer.json()["message"]
+        response = await api.post("/files/upload", files={"file": ("a.pdf", b"x" * 11)})
+    assert response.status_code == 400
+    assert "FILE_SIZE_TOO_LARGE" in response.json()["message"]
 
 
 async def test_the_password_of_an_upload_is_nowhere(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
-    answer = await api.post("/files/upload", files={"file": ("a.pdf", b"x")}, data={"password": "canary-1"})
+    response = await api.post("/files/upload", files={"file": ("a.pdf", b"x")}, data={"password": "canary-1"})
     log = (await api.get("/_sandbox/requests")).text
-    assert "canary-1" not in answer.text + log
+    assert "canary-1" not in response.text + log

@@ -19,11 +19,11 @@ PLAIN = SandboxSettings()
 async def pages(api: httpx.AsyncClient, path: str = "/workflow_runs", **query: Any) -> list[list[dict[str, Any]]]:
     found, token = [], None
     while True:
-        answer = await api.get(path, params=query | ({"nextPageToken": token} if token else {}))
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["object"] == "list"
-        found.append(answer.json()["data"])
-        token = answer.json().get("nextPageToken")
+        response = await api.get(path, params=query | ({"nextPageToken": token} if token else {}))
+        assert response.status_code == 200, response.text
+        assert response.json()["object"] == "list"
+        found.append(response.json()["data"])
+        token = response.json().get("nextPageToken")
         if token is None:
             return found
 
@@ -69,9 +69,9 @@ def test_a_mangled_token_is_refused(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "::", "MTIz:MTIz", "\u00e9", "0" * 5000])
-async def test_a_token_made_up_is_refused(api: httpx.AsyncClient, token: str) -> None:
-    answer = await api.get("/workflow_runs", params={"nextPageToken": token})
-    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+async def test_an_invented_token_is_refused(api: httpx.AsyncClient, token: str) -> None:
+    response = await api.get("/workflow_runs", params={"nextPageToken": token})
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_REQUEST")
 
 
 async def test_a_token_needs_url_encoding(api: httpx.AsyncClient) -> None:
@@ -86,9 +86,9 @@ async def test_a_token_needs_url_encoding(api: httpx.AsyncClient) -> None:
 )
 async def test_a_token_is_bound_to_filters_and_order(api: httpx.AsyncClient, changed: dict[str, str]) -> None:
     token = (await api.get("/workflow_runs", params={"maxPageSize": 3})).json()["nextPageToken"]
-    answer = await api.get("/workflow_runs", params={"nextPageToken": token} | changed)
-    assert answer.status_code == 400
-    assert "Path: nextPageToken" in answer.json()["message"]
+    response = await api.get("/workflow_runs", params={"nextPageToken": token} | changed)
+    assert response.status_code == 400
+    assert "Path: nextPageToken" in response.json()["message"]
     assert (await api.get("/workflow_runs", params={"nextPageToken": token, "maxPageSize": 7})).status_code == 200
 
 
@@ -99,14 +99,14 @@ async def test_a_token_of_another_list_is_refused(api: httpx.AsyncClient) -> Non
 
 @pytest.mark.parametrize("sort_by", ["createdAt", "updatedAt"])
 @pytest.mark.parametrize("sort_dir", ["asc", "desc"])
-async def test_runs_come_in_the_order_asked_for(api: httpx.AsyncClient, sort_by: str, sort_dir: str) -> None:
+async def test_runs_come_in_the_requested_order(api: httpx.AsyncClient, sort_by: str, sort_dir: str) -> None:
     runs = await listed(api, sortBy=sort_by, sortDir=sort_dir, maxPageSize=7)
     times = [read_timestamp(run[sort_by]) for run in runs]
     assert times == sorted(times, reverse=sort_dir == "desc")
     assert len({run["id"] for run in runs}) == len(runs) == 50
 
 
-async def test_without_a_word_the_newest_change_comes_first(api: httpx.AsyncClient) -> None:
+async def test_by_default_the_newest_change_comes_first(api: httpx.AsyncClient) -> None:
     first = (await pages(api))[0]
     assert len(first) == 20
     assert [run["updatedAt"] for run in first] == sorted((run["updatedAt"] for run in first), reverse=True)
@@ -119,7 +119,7 @@ async def test_filter_by_status(sandbox: Sandbox, api: httpx.AsyncClient, status
     assert runs
 
 
-async def test_filters_work_together(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_filters_combine(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     batch = sandbox.store.batches()[0]
     workflow = workflow_id(sandbox)
     runs = await listed(api, batchId=batch, workflowId=workflow, status="PROCESSED", fileNameContains="BLUE-mesa")
@@ -157,18 +157,18 @@ async def test_summaries_leave_out_what_only_the_run_has(api: httpx.AsyncClient)
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
-async def test_a_wrong_query_is_refused_by_its_path(query: str, path: str, status: int) -> None:
+async def test_a_wrong_query_is_refused_with_its_path(query: str, path: str, status: int) -> None:
     async with client_of(make_sandbox(scenario="empty", validation_status=status)) as api:
-        answer = await api.get(f"/workflow_runs?{query}")
-        assert (answer.status_code, answer.json()["code"]) == (status, "INVALID_REQUEST")
-        assert answer.json()["message"].endswith(f"; Path: {path}")
+        response = await api.get(f"/workflow_runs?{query}")
+        assert (response.status_code, response.json()["code"]) == (status, "INVALID_REQUEST")
+        assert response.json()["message"].endswith(f"; Path: {path}")
 
 
 async def test_an_unknown_parameter_is_ignored(api: httpx.AsyncClient) -> None:
     assert (await api.get("/workflow_runs?source=API")).status_code == 200
 
 
-async def test_page_size_above_the_maximum_is_cut_or_refused() -> None:
+async def test_a_page_size_above_the_maximum_is_reduced_or_refused() -> None:
     async with client_of(make_sandbox(max_page_size=9)) as api:
         assert len((await pages(api, maxPageSize=50))[0]) == 9
     async with client_of(make_sandbox(max_page_size=9, clamp_page_size=False)) as api:

@@ -7,7 +7,7 @@ from tests.sandbox.kit import HEADERS, client_of, make_sandbox
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    # These tests need no runs of a scenario, and playing one takes most of a short test's time.
+    # These tests need no runs, and loading the default scenario would take most of their time.
     return make_sandbox(scenario="empty")
 
 
@@ -24,18 +24,18 @@ async def test_without_a_bearer_token_every_request_is_unauthorized(
     headers = {name: value for name, value in HEADERS.items() if name != "Authorization"}
     if authorization is not None:
         headers["Authorization"] = authorization
-    answer = await ask(sandbox, headers)
-    assert answer.status_code == 401
-    assert answer.json()["code"] == "UNAUTHORIZED"
-    assert answer.json()["retryable"] is False
+    response = await ask(sandbox, headers)
+    assert response.status_code == 401
+    assert response.json()["code"] == "UNAUTHORIZED"
+    assert response.json()["retryable"] is False
 
 
 @pytest.mark.parametrize("version", [None, "", "2025-04-21"])
 async def test_only_one_api_version_is_served(sandbox: Sandbox, version: str | None) -> None:
     headers = {"Authorization": "Bearer sk_test"} | ({} if version is None else {"x-extend-api-version": version})
-    answer = await ask(sandbox, headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
-    assert "x-extend-api-version" in answer.json()["message"]
+    response = await ask(sandbox, headers)
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_REQUEST")
+    assert "x-extend-api-version" in response.json()["message"]
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -45,7 +45,7 @@ async def test_an_organization_key_needs_a_workspace(status: int) -> None:
     assert (await ask(sandbox, {**HEADERS, "X-Extend-Workspace-Id": "ws_1"})).status_code == 200
 
 
-async def test_every_answer_names_its_request(sandbox: Sandbox) -> None:
+async def test_every_response_names_its_request(sandbox: Sandbox) -> None:
     fine, wrong = await ask(sandbox, HEADERS), await ask(sandbox, {})
     assert fine.headers["x-extend-request-id"].startswith("req_")
     assert wrong.headers["x-extend-request-id"] == wrong.json()["requestId"]
@@ -54,18 +54,18 @@ async def test_every_answer_names_its_request(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/nope", "/workflow_runs/", "/workflow_runs/x/y", "/v1/workflow_runs"])
 async def test_an_unknown_route_is_not_found_in_the_documented_form(sandbox: Sandbox, path: str) -> None:
-    answer = await ask(sandbox, HEADERS, path)
-    assert answer.status_code == 404
-    assert answer.json() == {
+    response = await ask(sandbox, HEADERS, path)
+    assert response.status_code == 404
+    assert response.json() == {
         "code": "NOT_FOUND",
         "message": f"No such route: GET {path}",
         "retryable": False,
-        "requestId": answer.headers["x-extend-request-id"],
+        "requestId": response.headers["x-extend-request-id"],
     }
 
 
 async def test_a_wrong_method_is_refused_in_the_documented_form(api: httpx.AsyncClient) -> None:
-    answer = await api.put("/workflow_runs")
-    assert answer.status_code == 405
-    assert set(answer.json()) == {"code", "message", "retryable", "requestId"}
-    assert "PUT /workflow_runs" in answer.json()["message"]
+    response = await api.put("/workflow_runs")
+    assert response.status_code == 405
+    assert set(response.json()) == {"code", "message", "retryable", "requestId"}
+    assert "PUT /workflow_runs" in response.json()["message"]

@@ -12,16 +12,16 @@ URL = {"url": "https://files.example/a.pdf"}
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    # These tests need no runs of a scenario, and playing one takes most of a short test's time.
+    # These tests need no runs, and loading the default scenario would take most of their time.
     return make_sandbox(scenario="empty")
 
 
 async def refusal(api: httpx.AsyncClient, sandbox: Sandbox, **fields: Any) -> tuple[int, str]:
     body = {"workflow": {"id": workflow_id(sandbox)}, "file": URL} | fields
     before = len(sandbox.store.runs)
-    answer = await api.post("/workflow_runs", json={key: value for key, value in body.items() if value is not ...})
+    response = await api.post("/workflow_runs", json={key: value for key, value in body.items() if value is not ...})
     assert len(sandbox.store.runs) == before
-    return answer.status_code, answer.json()["message"].rpartition("; Path: ")[2]
+    return response.status_code, response.json()["message"].rpartition("; Path: ")[2]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ async def refusal(api: httpx.AsyncClient, sandbox: Sandbox, **fields: Any) -> tu
         ({"outputs": [{"processorId": "ex_1"}]}, "outputs.0.output"),
     ],
 )
-async def test_a_wrong_field_is_refused_by_its_path(
+async def test_a_wrong_field_is_refused_with_its_path(
     sandbox: Sandbox, api: httpx.AsyncClient, fields: dict[str, Any], path: str
 ) -> None:
     assert await refusal(api, sandbox, **fields) == (400, path)
 
 
-async def test_outputs_do_not_go_with_a_package(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_outputs_cannot_be_combined_with_a_package(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     known = [(await create(api, sandbox, name))["files"][0]["id"] for name in ("a.pdf", "b.pdf")]
     package = {"files": [{"id": each} for each in known]}
     outputs = [{"processorId": "ex_1", "output": {"value": {}}}]
@@ -92,7 +92,7 @@ async def test_an_unknown_file_id_is_refused(status: int) -> None:
         assert await refusal(api, sandbox, file={"id": "file_none"}) == (status, "file.id")
 
 
-async def test_validation_may_answer_422() -> None:
+async def test_validation_may_return_422() -> None:
     sandbox = make_sandbox(validation_status=422)
     async with client_of(sandbox) as api:
         assert await refusal(api, sandbox, priority=0) == (422, "priority")
@@ -100,8 +100,8 @@ async def test_validation_may_answer_422() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"a":NaN}', b"\xff", b"[" * 100_000])
 async def test_a_body_must_be_a_json_object(api: httpx.AsyncClient, body: bytes) -> None:
-    answer = await api.post("/workflow_runs", content=body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    response = await api.post("/workflow_runs", content=body)
+    assert (response.status_code, response.json()["code"]) == (400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_metadata_is_kept_and_tags_are_cleaned(sandbox: Sandbox, api: http
     assert (await create(api, sandbox))["metadata"] == {}
 
 
-async def test_metadata_may_be_just_ten_kilobytes(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_metadata_may_have_up_to_ten_kilobytes(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     room = 10 * 1024 - len('{"k":""}')
     assert await create(api, sandbox, metadata={"k": "x" * room})
     assert await refusal(api, sandbox, metadata={"k": "x" * (room + 1)}) == (400, "metadata")
@@ -152,10 +152,10 @@ async def test_metadata_may_be_just_ten_kilobytes(sandbox: Sandbox, api: httpx.A
 
 async def test_a_lone_surrogate_in_a_name_breaks_nothing(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     body = {"workflow": {"id": workflow_id(sandbox)}, "file": {"text": "\ud800", "name": "\ud800.txt"}}
-    answer = await api.post("/workflow_runs", content=json.dumps(body | {"metadata": {"k": "\ud800"}}))
-    assert answer.status_code == 200
+    response = await api.post("/workflow_runs", content=json.dumps(body | {"metadata": {"k": "\ud800"}}))
+    assert response.status_code == 200
     sandbox.advance(600)
-    assert (await get(api, answer.json()["id"]))["status"] == "PROCESSED"
+    assert (await get(api, response.json()["id"]))["status"] == "PROCESSED"
 
 
 async def test_secrets_and_passwords_are_never_shown(sandbox: Sandbox, api: httpx.AsyncClient) -> None:

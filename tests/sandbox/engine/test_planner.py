@@ -1,4 +1,4 @@
-"""Runs of definitions made through the API take the way that their steps say."""
+"""Test that runs of definitions made through the API follow the routes of their steps."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_a_router_chooses_a_branch_or_otherwise(
     assert taken[-1][0] == ("Read" if branch else "Other")
 
 
-async def test_a_condition_leads_on_without_a_step_run_of_its_own(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_condition_routes_without_a_step_run(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     steps = [
         parse("If"),
         {
@@ -124,9 +124,7 @@ async def test_a_condition_leads_on_without_a_step_run_of_its_own(sandbox: Sandb
     assert [name for name, _ in (await run(sandbox, api, steps, "no.pdf"))[1]] == ["Parse", "B"]
 
 
-async def test_a_failed_check_waits_for_a_person_where_a_review_follows(
-    sandbox: Sandbox, api: httpx.AsyncClient
-) -> None:
+async def test_a_failed_check_waits_for_a_person_if_a_review_follows(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     steps = [
         parse("Check"),
         {
@@ -149,7 +147,7 @@ async def test_a_failed_check_waits_for_a_person_where_a_review_follows(
     assert [name for name, _ in taken] == ["Parse", "Check", "Last"]
 
 
-async def test_the_parts_of_a_split_go_their_own_ways_and_come_together(
+async def test_the_parts_of_a_split_follow_their_routes_and_are_joined(
     sandbox: Sandbox, api: httpx.AsyncClient
 ) -> None:
     steps = [
@@ -183,7 +181,7 @@ async def test_the_parts_of_a_split_go_their_own_ways_and_come_together(
         assert file["parentFileId"] == whole["id"]
 
 
-async def test_a_cycle_ends_since_a_step_runs_once_for_a_file(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_cycle_ends_because_a_step_runs_once_per_file(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     steps = [
         parse("A"),
         extract("A", "Check"),
@@ -199,7 +197,7 @@ async def test_a_cycle_ends_since_a_step_runs_once_for_a_file(sandbox: Sandbox, 
     assert [name for name, _ in taken] == ["Parse", "A", "Check"]
 
 
-async def test_a_part_that_comes_back_to_its_split_is_not_cut_again(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_part_that_returns_to_its_split_is_not_split_again(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     steps = [
         parse("Split"),
         {
@@ -221,7 +219,7 @@ async def test_a_part_that_comes_back_to_its_split_is_not_cut_again(sandbox: San
     assert [name for name, _ in taken] == ["Parse", "Split", "Bill", "Check"]
 
 
-async def test_a_schema_s_fields_are_what_is_extracted(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_the_fields_of_a_schema_are_extracted(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     ended, _ = await run(sandbox, api, [parse("Read"), extract("Read")])
     output = ended["stepRuns"][1]["result"]["extractRun"]["output"]
     assert set(output["value"]) == {"iban"}
@@ -236,7 +234,7 @@ async def test_a_saved_processor_is_named_in_the_result(sandbox: Sandbox, api: h
     assert (found["extractor"]["id"], found["extractorVersion"]["version"]) == ("ex_mine", "3")
 
 
-async def test_a_bad_file_fails_where_it_is_parsed(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_bad_file_fails_in_the_parse_step(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     ended, taken = await run(sandbox, api, [parse("Read"), extract("Read")], "corrupt.pdf")
     assert ended["status"] == "FAILED"
     assert ended["stepRuns"][0]["status"] == "FAILED"
@@ -245,7 +243,7 @@ async def test_a_bad_file_fails_where_it_is_parsed(sandbox: Sandbox, api: httpx.
 
 @settings(max_examples=150)
 @given(graphs(), st.sampled_from(["x.pdf", "y-review.pdf", "otherwise.pdf", "a.pdf"]))
-def test_whatever_can_be_drafted_can_be_played(steps: Any, name: str) -> None:
+def test_every_valid_draft_can_be_planned(steps: Any, name: str) -> None:
     assume(not find_faults(steps))
     now = datetime(2026, 11, 24, tzinfo=timezone.utc)
     ids = IdMaker(1)

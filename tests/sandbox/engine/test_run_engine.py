@@ -13,7 +13,7 @@ LONG = 600
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    # These tests need no runs of a scenario, and playing one takes most of a short test's time.
+    # These tests need no runs, and loading the default scenario would take most of their time.
     return make_sandbox(scenario="empty")
 
 
@@ -63,7 +63,7 @@ async def test_each_step_lasts_one_to_four_seconds(sandbox: Sandbox, api: httpx.
     assert timedelta(seconds=6) <= ended - started <= timedelta(seconds=24)
 
 
-async def test_moves_are_played_at_their_own_time_however_late_someone_looks(
+async def test_transitions_have_their_own_time_however_late_the_run_is_read(
     sandbox: Sandbox, api: httpx.AsyncClient
 ) -> None:
     other = make_sandbox(scenario="empty")
@@ -76,7 +76,7 @@ async def test_moves_are_played_at_their_own_time_however_late_someone_looks(
         assert await get(api, run["id"]) == await get(other_api, twin["id"])
 
 
-async def test_credits_add_up_while_the_run_goes_on(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_credits_add_up_while_the_run_continues(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     run = await create(api, sandbox)
     totals = []
     while run["status"] != "PROCESSED":
@@ -89,7 +89,7 @@ async def test_credits_add_up_while_the_run_goes_on(sandbox: Sandbox, api: httpx
     assert [item["object"] for item in run["usage"]["breakdown"]] == ["parse_run", "classify_run", "extract_run"]
 
 
-async def test_each_move_changes_updated_at_of_the_summary(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_each_transition_changes_updated_at_of_the_summary(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     run_id = (await create(api, sandbox))["id"]
     first = await summary_of(api, run_id)
     assert first["createdAt"] == first["updatedAt"]
@@ -107,7 +107,9 @@ async def test_each_move_changes_updated_at_of_the_summary(sandbox: Sandbox, api
         ("unreachable.pdf", "UNABLE_TO_DOWNLOAD_FILE"),
     ],
 )
-async def test_a_name_can_call_up_a_failure(sandbox: Sandbox, api: httpx.AsyncClient, name: str, reason: str) -> None:
+async def test_a_file_name_can_cause_a_failure(
+    sandbox: Sandbox, api: httpx.AsyncClient, name: str, reason: str
+) -> None:
     run = await create(api, sandbox, name)
     sandbox.advance(LONG)
     run = await get(api, run["id"])
@@ -119,7 +121,7 @@ async def test_a_name_can_call_up_a_failure(sandbox: Sandbox, api: httpx.AsyncCl
     assert run["usage"] is None
 
 
-async def test_an_approved_run_goes_on_with_the_steps_after_the_review(
+async def test_an_approved_run_continues_with_the_steps_after_the_review(
     sandbox: Sandbox, api: httpx.AsyncClient
 ) -> None:
     run = await create(api, sandbox, "review.pdf")
@@ -156,8 +158,8 @@ async def test_a_cancelled_run_passes_through_cancelling(
 ) -> None:
     run_id = (await create(api, sandbox))["id"]
     sandbox.advance(seconds_before)
-    answer = await api.post(f"/workflow_runs/{run_id}/cancel", content=body)
-    assert (answer.status_code, answer.json()["status"]) == (200, "CANCELLING")
+    response = await api.post(f"/workflow_runs/{run_id}/cancel", content=body)
+    assert (response.status_code, response.json()["status"]) == (200, "CANCELLING")
     sandbox.advance(1.9)
     assert (await get(api, run_id))["status"] == "CANCELLING"
     sandbox.advance(0.2)
@@ -186,16 +188,16 @@ async def test_other_runs_cannot_be_cancelled(status: str, refusal: int) -> None
     run_id = ids_of(sandbox, status)[0]
     async with client_of(sandbox) as api:
         before = await get(api, run_id)
-        answer = await cancel(api, run_id)
-        assert (answer.status_code, answer.json()["code"]) == (refusal, "INVALID_REQUEST")
-        assert answer.json()["retryable"] is False
-        assert status in answer.json()["message"]
+        response = await cancel(api, run_id)
+        assert (response.status_code, response.json()["code"]) == (refusal, "INVALID_REQUEST")
+        assert response.json()["retryable"] is False
+        assert status in response.json()["message"]
         terminal = status in {"PROCESSED", "FAILED", "REJECTED", "CANCELLED"}
-        assert ("terminal" in answer.json()["message"]) is terminal
+        assert ("terminal" in response.json()["message"]) is terminal
         assert await get(api, run_id) == before
 
 
-async def test_a_body_that_is_no_object_cancels_nothing(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_not_an_object_cancels_nothing(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     run_id = (await create(api, sandbox))["id"]
     for body in (b"[]", b'"x"', b"{", b"NaN"):
         assert (await api.post(f"/workflow_runs/{run_id}/cancel", content=body)).status_code == 400
@@ -203,8 +205,8 @@ async def test_a_body_that_is_no_object_cancels_nothing(sandbox: Sandbox, api: h
 
 
 async def test_an_unknown_run_is_not_found(api: httpx.AsyncClient) -> None:
-    for answer in (await api.get("/workflow_runs/workflow_run_none"), await cancel(api, "workflow_run_none")):
-        assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    for response in (await api.get("/workflow_runs/workflow_run_none"), await cancel(api, "workflow_run_none")):
+        assert (response.status_code, response.json()["code"]) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("status", ["PROCESSED", "FAILED"])
@@ -213,9 +215,9 @@ async def test_a_run_can_win_the_race_against_its_cancel(sandbox: Sandbox, api: 
     sandbox.advance(4)
     sandbox.finish_run(run_id, status, before_cancel=True)
     assert (await get(api, run_id))["status"] == "PROCESSING"
-    answer = await cancel(api, run_id)
-    assert answer.status_code == 400
-    assert status in answer.json()["message"]
+    response = await cancel(api, run_id)
+    assert response.status_code == 400
+    assert status in response.json()["message"]
     assert (await get(api, run_id))["status"] == status
 
 
@@ -234,7 +236,7 @@ async def test_every_workflow_ends_in_processed(sandbox: Sandbox, api: httpx.Asy
         assert (await get(api, run["id"]))["status"] == "PROCESSED", workflow.summary["name"]
 
 
-async def test_runs_of_one_file_name_say_the_same(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
+async def test_runs_of_the_same_file_name_have_the_same_results(sandbox: Sandbox, api: httpx.AsyncClient) -> None:
     first, second = await create(api, sandbox, "same.pdf"), await create(api, sandbox, "same.pdf")
     third = await create(api, sandbox, "other.pdf")
     sandbox.advance(LONG)

@@ -18,7 +18,7 @@ def test_starts_at_the_time_of_its_source() -> None:
 
 
 @pytest.mark.parametrize("speed", [0.0, 1.0, 60.0])
-def test_speed_stretches_the_time_of_the_source(speed: float) -> None:
+def test_speed_multiplies_the_time_of_the_source(speed: float) -> None:
     source = Source()
     clock = SandboxClock(speed, source)
     before = clock.now()
@@ -43,7 +43,7 @@ def test_never_runs_backwards_when_its_source_does() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
-def test_refuses_to_skip_anything_but_a_finite_stretch_ahead(seconds: float) -> None:
+def test_refuses_to_skip_negative_or_infinite_seconds(seconds: float) -> None:
     with pytest.raises(ValueError, match="finite number"):
         SandboxClock().advance(seconds)
 

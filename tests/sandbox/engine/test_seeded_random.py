@@ -3,7 +3,7 @@ import re
 from extend_mcp.sandbox.engine.seeded_random import IdMaker, SeededRandom
 
 
-def test_the_same_key_rolls_the_same_values() -> None:
+def test_the_same_key_gives_the_same_values() -> None:
     assert [SeededRandom("a", 1).between(1, 10**9) for _ in range(2)] == [SeededRandom("a", 1).between(1, 10**9)] * 2
     assert SeededRandom("a", 1).between(1, 10**9) != SeededRandom("a", 2).between(1, 10**9)
 
@@ -18,14 +18,14 @@ def test_a_key_may_hold_a_lone_surrogate() -> None:
     assert SeededRandom("\ud800").between(1, 10**9) != SeededRandom("\ud801").between(1, 10**9)
 
 
-def test_ids_carry_their_prefix_and_do_not_repeat() -> None:
+def test_ids_have_their_prefix_and_do_not_repeat() -> None:
     ids = IdMaker(seed=7)
     made = [ids("workflow_run_") for _ in range(500)]
     assert len(set(made)) == 500
     assert all(re.fullmatch(r"workflow_run_[A-Za-z0-9][A-Za-z0-9_-]{19}[A-Za-z0-9]", each) for each in made)
 
 
-def test_ids_follow_from_the_seed_and_their_own_prefix_alone() -> None:
+def test_ids_depend_only_on_the_seed_and_their_prefix() -> None:
     one, other = IdMaker(seed=7), IdMaker(seed=7)
     other("file_")
     assert one("workflow_run_") == other("workflow_run_")

@@ -44,7 +44,7 @@ def texts(value: object) -> Iterator[str]:
             yield from texts(each)
 
 
-def test_seed_and_start_alone_decide_what_there_is() -> None:
+def test_the_data_depends_only_on_seed_and_start() -> None:
     first, same, other = make_sandbox(), make_sandbox(), make_sandbox(seed=2)
     assert runs_of(first) == runs_of(same)
     assert [record.summary() for record in first.store] == [record.summary() for record in same.store]
@@ -52,7 +52,7 @@ def test_seed_and_start_alone_decide_what_there_is() -> None:
 
 
 def test_an_unknown_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown scenario 'nope'. Use one of: default, empty, huge, large"):
+    with pytest.raises(ValueError, match=r"unknown scenario 'nope'\. Use one of: default, empty, huge, large"):
         make_sandbox(scenario="nope")
 
 
@@ -62,7 +62,7 @@ def test_the_empty_scenario_has_workflows_only() -> None:
 
 
 @pytest.mark.parametrize("hour", range(0, 24, 3))
-def test_at_any_hour_all_statuses_are_there_and_the_night_is_over(hour: int) -> None:
+def test_at_any_hour_there_are_all_statuses_and_the_night_is_over(hour: int) -> None:
     start = START + hour * 3600
     sandbox = Sandbox(SandboxSettings(), SandboxClock(source=lambda: start))
     counts = sandbox.store.counts()
@@ -161,7 +161,7 @@ def test_one_document_is_long(sandbox: Sandbox) -> None:
     assert max(chunks) >= 60
 
 
-def test_the_hostile_document_speaks_from_many_places(sandbox: Sandbox) -> None:
+def test_the_hostile_document_has_text_in_many_places(sandbox: Sandbox) -> None:
     (run,) = [run for run in runs_of(sandbox) if run["files"][0]["name"] == "urgent-remittance.pdf"]
     steps = {step["stepType"]: step["result"] for step in run["stepRuns"]}
     passage = steps["PARSE"]["parseRun"]["output"]["chunks"][0]["content"]
