@@ -46,7 +46,7 @@ class Fault:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
-    """Real seconds between operation and response. A client that gives up has changed something nevertheless."""
+    """Real seconds between operation and response. A client that gives up has still caused a change."""
     drop: bool = False
     after: bool = False
     """With `drop`: perform the operation before closing the connection."""

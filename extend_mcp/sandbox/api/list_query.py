@@ -111,7 +111,7 @@ def _choice(query: Mapping[str, str], name: str, options: Sequence[str], setting
 def _page_size(value: str | None, settings: SandboxSettings) -> int:
     if value is None:
         return settings.default_page_size
-    # int() also accepts " 5", "+5" and "1_0", so only digits are allowed.
+    # int() also accepts " 5", "+5" and "1_0". Nine digits exceed any page size.
     size = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
     if size < 1:
         raise InvalidFieldError(settings.validation_status, "Expected a positive integer", "maxPageSize")
@@ -139,24 +139,24 @@ def _is_after(key: SortKey, cursor: SortKey, descending: bool) -> bool:
 
 
 def _make_token(key: SortKey, fingerprint: str, settings: SandboxSettings) -> str:
-    place = json.dumps([key[0].isoformat(), key[1]]).encode()
+    raw_key = json.dumps([key[0].isoformat(), key[1]]).encode()
     # Standard base64 and a colon, so that a client fails if it forgets to URL-encode the token.
-    return _sign(place, fingerprint, settings)
+    return _sign(raw_key, fingerprint, settings)
 
 
 def _read_token(token: str, fingerprint: str, settings: SandboxSettings) -> SortKey:
     try:
-        place = base64.b64decode(token.rpartition(":")[0], validate=True)
+        raw_key = base64.b64decode(token.rpartition(":")[0], validate=True)
     except (binascii.Error, ValueError):
-        place = b""
+        raw_key = b""
     # Compare the whole token, because several base64 texts decode to the same bytes.
-    if not place or _sign(place, fingerprint, settings) != token:
+    if not raw_key or _sign(raw_key, fingerprint, settings) != token:
         raise InvalidFieldError(
             settings.validation_status,
             "Invalid page token: use the token of the previous page with the same filters and order",
             "nextPageToken",
         )
-    moment, item_id = json.loads(place)
+    moment, item_id = json.loads(raw_key)
     return datetime.fromisoformat(moment), item_id
 
 
