@@ -1,7 +1,6 @@
-"""A demo that can be shown: its output as an asciicast, or as an SVG that plays by itself.
+"""Write the demo's output as an asciicast or an animated SVG, at a pace that a reader can follow.
 
-Nobody can read as fast as the demo runs, so each piece comes when a reader has read the one before.
-Source of the first format: asciicast v2, a JSON header and a JSON array a line for each piece of output.
+Source of the first format: asciicast v2, a JSON header line and a JSON array per piece of output.
 """
 
 from __future__ import annotations
@@ -12,32 +11,33 @@ from html import escape
 from pathlib import Path
 
 COLUMNS, ROWS = 118, 30
+FORMATS = (".cast", ".svg")
 
 _LINE_SECONDS = 0.35
 _SHORTEST = 1.0
 _LONGEST = 6.0
 _END_SECONDS = 5.0
 _CHAR_WIDTH, _LINE_HEIGHT, _MARGIN = 7.25, 16, 14
-_COLOURS = (("==", "#7aa2f7"), (">", "#9ece6a"), ("  |", "#e0af68"), ("  cancelled", "#9ece6a"))
+_COLORS = (("==", "#7aa2f7"), (">", "#9ece6a"), ("  |", "#e0af68"), ("  cancelled", "#9ece6a"))
 _PLAIN = "#c0caf5"
 _SVG = 'xmlns="http://www.w3.org/2000/svg" role="img" xml:space="preserve"'
 
 
 class Recording:
-    """Collects what is said, to be written once it is whole."""
+    """Collects the output and writes it at the end."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
 
     def add(self, piece: str) -> None:
-        """Take one piece of output, of one line or several."""
+        """Add one piece of output, of one or more lines."""
         self._pieces.append(piece)
 
     def write(self, file: Path) -> None:
-        """Write it in the format that the file's ending names.
+        """Write the format that the file's suffix names.
 
         Raises:
-            ValueError: the ending is neither ``.cast`` nor ``.svg``.
+            ValueError: the suffix is neither ``.cast`` nor ``.svg``.
             OSError: the file cannot be written.
         """
         if file.suffix == ".cast":
@@ -50,7 +50,7 @@ class Recording:
 
 
 def asciicast(pieces: Sequence[str]) -> str:
-    """The pieces as asciicast v2, which asciinema and its players read."""
+    """Return the pieces as asciicast v2, for asciinema and its players."""
     header = {"version": 2, "width": COLUMNS, "height": ROWS, "title": "extend-mcp demo"}
     lines = [json.dumps(header)]
     for moment, piece in zip(_moments(pieces), pieces, strict=True):
@@ -59,7 +59,7 @@ def asciicast(pieces: Sequence[str]) -> str:
 
 
 def svg(pieces: Sequence[str]) -> str:
-    """The pieces as one picture: a screen for each, in turn, for ever. Where nothing moves, the last one stands."""
+    """Return one picture that shows a screen per piece in a loop, or the last screen where motion is off."""
     moments = _moments(pieces)
     whole = (moments[-1] if moments else 0.0) + _END_SECONDS
     frames, rules, seen = [], [], list[str]()
@@ -85,7 +85,7 @@ def svg(pieces: Sequence[str]) -> str:
 
 
 def _moments(pieces: Sequence[str]) -> list[float]:
-    """When each piece comes, in seconds."""
+    """Return when each piece appears, in seconds."""
     moments, now = [], 0.0
     for piece in pieces:
         moments.append(now)
@@ -105,15 +105,15 @@ def _rule(number: int, begin: float, end: float, whole: float, *, last: bool) ->
 
 def _frame(number: int, lines: Sequence[str]) -> str:
     texts = [
-        f'<text x="{_MARGIN}" y="{_MARGIN + (row + 1) * _LINE_HEIGHT - 4}" fill="{_colour(line)}">{escape(line)}</text>'
+        f'<text x="{_MARGIN}" y="{_MARGIN + (row + 1) * _LINE_HEIGHT - 4}" fill="{_color(line)}">{escape(line)}</text>'
         for row, line in enumerate(lines)
         if line.strip()
     ]
     return f'<g id="f{number}">{"".join(texts)}</g>'
 
 
-def _colour(line: str) -> str:
-    return next((colour for start, colour in _COLOURS if line.startswith(start)), _PLAIN)
+def _color(line: str) -> str:
+    return next((color for start, color in _COLORS if line.startswith(start)), _PLAIN)
 
 
 def _cut(line: str) -> str:

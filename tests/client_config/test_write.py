@@ -1,4 +1,4 @@
-"""`extend-mcp manifests CLIENT --write` on prepared files: each gets what it should, and nothing is ever lost."""
+"""`extend-mcp install CLIENT --write` on prepared files: each gets what it should, and nothing is ever lost."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 import tomlkit
 
-from extend_mcp.manifests import write as writing
-from extend_mcp.manifests.clients import CLIENTS, Client
-from extend_mcp.manifests.description import describe
-from extend_mcp.manifests.launch import Launch
-from extend_mcp.manifests.write import WriteError, Written, write
+from extend_mcp.client_config import write as writing
+from extend_mcp.client_config.clients import CLIENTS, Client
+from extend_mcp.client_config.launch import Launch
+from extend_mcp.client_config.write import WriteError, Written, write
 
 NOW = datetime(2026, 11, 25, 6, 0, 0, tzinfo=timezone.utc)
 LAUNCH = Launch("/opt/bin/extend-mcp")
 CURSOR, VSCODE, CODEX = (CLIENTS[name] for name in ("cursor", "vscode", "codex"))
-ENTRY = CURSOR.entry(LAUNCH, describe())
+ENTRY = CURSOR.entry(LAUNCH)
 
 COMMENTED = """\
 // My servers.
@@ -70,7 +69,7 @@ def never(_: list[str]) -> bool:
 
 
 def put(file: Path, client: Client = CURSOR, *, agree: Any = never) -> Written:
-    entry, needed = client.entry(LAUNCH, describe()), client.needed(describe())
+    entry, needed = client.entry(LAUNCH), client.needed()
     return write(client, file, entry, needed, agree=agree, now=NOW)
 
 
@@ -103,7 +102,7 @@ def test_a_missing_file_in_a_missing_folder_is_made_and_only_its_owner_may_read_
     assert put(file, client) == Written("created", file)
     text = file.read_text()
     document = tomlkit.parse(text).unwrap() if client.syntax == "toml" else json.loads(text)
-    assert document == client.document(LAUNCH, describe())
+    assert document == client.document(LAUNCH)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert_nothing_is_left_behind(file.parent, file)
 
@@ -147,11 +146,11 @@ def test_toml_keeps_its_comments_and_tables(tmp_path: Path) -> None:
     assert put(file, CODEX).outcome == "added"
     assert_kept(CODEX_COMMENTED, file)
     document = tomlkit.parse(file.read_text()).unwrap()
-    assert document["mcp_servers"]["extend"] == CODEX.entry(LAUNCH, describe())
+    assert document["mcp_servers"]["extend"] == CODEX.entry(LAUNCH)
     assert document["profiles"] == {"fast": {"model": "small"}}
 
 
-def test_an_old_entry_is_replaced_only_after_a_yes_that_shows_no_secret(tmp_path: Path) -> None:
+def test_an_old_entry_is_updated_only_after_a_yes_that_shows_no_secret(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(OLD)
     shown: list[str] = []
@@ -167,7 +166,7 @@ def test_an_old_entry_is_replaced_only_after_a_yes_that_shows_no_secret(tmp_path
     assert '+ command: "/opt/bin/extend-mcp"' in shown
     assert "sk_canary" not in "\n".join(shown)
 
-    assert put(file, agree=lambda _: True).outcome == "replaced"
+    assert put(file, agree=lambda _: True).outcome == "updated"
     after = json.loads(file.read_text())
     # The key that the user had filled in is still there.
     filled = {**ENTRY, "env": {"EXTEND_API_KEY": "sk_canary"}}
@@ -177,13 +176,13 @@ def test_an_old_entry_is_replaced_only_after_a_yes_that_shows_no_secret(tmp_path
     assert backup.read_text() == OLD
 
 
-def test_an_old_entry_of_toml_is_replaced_with_all_its_tables(tmp_path: Path) -> None:
+def test_an_old_entry_of_toml_is_updated_with_all_its_tables(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(CODEX_OLD)
-    assert put(file, CODEX, agree=lambda _: True).outcome == "replaced"
+    assert put(file, CODEX, agree=lambda _: True).outcome == "updated"
     document = tomlkit.parse(file.read_text()).unwrap()
     mine = {"cwd": "/tmp", "env": {"EXTEND_API_KEY": "sk_canary"}}
-    assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH, describe()) | mine, "other": {"command": "x"}}
+    assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH) | mine, "other": {"command": "x"}}
     assert "# mine" in file.read_text()
 
 
@@ -208,7 +207,7 @@ def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: P
         assert file.read_text() == before
         return
     old = said["mcp_servers"].get("extend", {})
-    entry = {**old, **CODEX.entry(LAUNCH, describe())}
+    entry = {**old, **CODEX.entry(LAUNCH)}
     assert tomlkit.parse(file.read_text()).unwrap() == {**said, "mcp_servers": {**said["mcp_servers"], "extend": entry}}
 
 
@@ -225,13 +224,17 @@ def test_an_entry_that_is_there_already_changes_nothing(client: Client, tmp_path
 @pytest.mark.parametrize(
     ("client", "before", "said"),
     [
-        (CURSOR, '{\n  "mcpServers": {\n', "line 3, column 1: a closing } is missing"),
+        (
+            CURSOR,
+            '{\n  "mcpServers": {\n',
+            "it is not valid JSON (line 3, column 1: expected a key in double quotes or })",
+        ),
         (CURSOR, '{"mcpServers": []}', "mcpServers is not a table of servers"),
         (CURSOR, '{"mcpServers": {"extend": 1}}', "mcpServers.extend is not a table"),
-        (CURSOR, '{"mcpServers": {}, "mcpServers": {}}', 'the key "mcpServers" stands here a second time'),
+        (CURSOR, '{"mcpServers": {}, "mcpServers": {}}', 'duplicate key "mcpServers"'),
         (CURSOR, "[]", "the document is not an object"),
         (VSCODE, '{"inputs": {}}', "inputs is not a list"),
-        (CODEX, "a = \n", "line 1, column 4: the file is not valid TOML"),
+        (CODEX, "a = \n", "it is not valid TOML (line 1, column 4)"),
         (CODEX, "mcp_servers = 3\n", "mcp_servers is not a table of servers"),
         (CURSOR, b"\xff\xfe{\x00}\x00", "it is not UTF-8 text"),
     ],
@@ -251,7 +254,7 @@ def test_a_read_only_file_is_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(OTHERS)
     file.chmod(0o444)
-    with pytest.raises(WriteError, match="is read-only and was left as it is"):
+    with pytest.raises(WriteError, match="was not changed: it is read-only"):
         put(file)
     assert file.read_text() == OTHERS
     assert_nothing_is_left_behind(tmp_path, file)
@@ -279,7 +282,7 @@ def test_what_another_program_writes_meanwhile_is_not_lost(tmp_path: Path, monke
         return merged(*given)
 
     monkeypatch.setattr(writing, "merged", meanwhile)
-    with pytest.raises(WriteError, match="was changed by another program meanwhile"):
+    with pytest.raises(WriteError, match="was not changed: another program changed it meanwhile"):
         put(file)
     assert file.read_text() == '{"theirs": 1}'
 
@@ -309,5 +312,5 @@ def test_what_a_user_put_into_the_entry_stays_and_what_a_remote_server_needs_goe
     file.write_text(
         json.dumps({"mcpServers": {"extend": {**mine, **remote, "command": "old", "args": ["--read-only"]}}})
     )
-    assert put(file, agree=lambda _: True).outcome == "replaced"
+    assert put(file, agree=lambda _: True).outcome == "updated"
     assert json.loads(file.read_text())["mcpServers"]["extend"] == {**ENTRY, **mine}

@@ -1,6 +1,6 @@
 """Starts the server of an unpacked bundle as its manifest says, as a host would, and compares its tools and prompts.
 
-python tests/manifests/start_bundle.py FOLDER
+python tests/release/start_bundle.py FOLDER
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from extend_mcp.cli import main
-from extend_mcp.recording import COLUMNS, ROWS, Recording
+from release.__main__ import main
+from release.recording import COLUMNS, ROWS, Recording
 
 PIECES = ["one", "\n== Two <b> & «three»\nsecond line", "x" * 300]
 
@@ -61,7 +61,7 @@ def test_the_same_output_gives_the_same_recording(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["demo.gif", "demo"])
 def test_another_ending_is_refused_before_anything_runs(name: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["demo", "--record", str(tmp_path / name)])
+    result = CliRunner().invoke(main, ["record", str(tmp_path / name)])
     assert result.exit_code == 2
     assert "a recording ends with .cast or .svg" in result.output
     assert list(tmp_path.iterdir()) == []

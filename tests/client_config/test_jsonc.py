@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_mcp.manifests.jsonc import JsoncError, parse, with_item, with_member
+from extend_mcp.client_config.jsonc import JsoncError, parse, with_item, with_value
 
 ENTRY = {"command": "uvx", "args": ["extend-mcp"]}
 PATH = ("mcpServers", "extend")
@@ -68,7 +68,7 @@ def test_what_is_written_is_read(document: tuple[str, Any]) -> None:
     text, value = document
     node = parse(text)
     assert node
-    assert node.plain() == value
+    assert node.value == value
 
 
 @settings(max_examples=40)
@@ -78,13 +78,13 @@ def test_a_member_is_added_and_nothing_else_changes(document: tuple[str, Any]) -
     servers = value.get("mcpServers", {})
     if not isinstance(servers, dict):
         with pytest.raises(JsoncError, match="mcpServers is not an object"):
-            with_member(text, PATH, ENTRY)
+            with_value(text, PATH, ENTRY)
         return
-    changed = with_member(text, PATH, ENTRY)
+    changed = with_value(text, PATH, ENTRY)
     node = parse(changed)
     assert node
-    assert node.plain() == {**value, "mcpServers": {**servers, "extend": ENTRY}}
-    assert list(node.plain()) == [*value, *({"mcpServers"} - value.keys())]
+    assert node.value == {**value, "mcpServers": {**servers, "extend": ENTRY}}
+    assert list(node.value) == [*value, *({"mcpServers"} - value.keys())]
     if "extend" not in servers:
         # What stood there stands there still, in its order: one piece came in, and perhaps a comma before it.
         assert comments(changed) == comments(text)
@@ -102,8 +102,8 @@ def is_made_by_inserting(old: str, new: str) -> bool:
 def test_adding_twice_is_adding_once(document: tuple[str, Any]) -> None:
     text, value = document
     if isinstance(value.get("mcpServers", {}), dict):
-        once = with_member(text, PATH, ENTRY)
-        assert with_member(once, PATH, ENTRY) == once
+        once = with_value(text, PATH, ENTRY)
+        assert with_value(once, PATH, ENTRY) == once
 
 
 @given(st.text(alphabet='{}[],:"\\/*\n 1at', max_size=30))
@@ -120,16 +120,16 @@ def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"a": 1', "line 1, column 8: a closing } is missing"),
-        ('{\n  "a" 1\n}', "line 2, column 7: a colon is missing"),
-        ('{"a": 1 "b": 2}', "line 1, column 9: a comma is missing"),
-        ('{"a": 1, "a": 2}', 'line 1, column 10: the key "a" stands here a second time'),
-        ("{'a': 1}", "line 1, column 2: a key in quotation marks or a closing brace is missing"),
-        ('{"a": tru}', "line 1, column 7: a value is missing, or is none that JSON knows"),
-        ("{} {}", "line 1, column 4: something stands behind the end of the document"),
-        ("/* {}", "line 1, column 1: a comment does not end"),
-        ('{"a": "\\x"}', "line 1, column 7: a string is not valid"),
-        ("[" * 500, "is nested too deeply"),
+        ('{"a": 1', "line 1, column 8: expected a comma or }"),
+        ('{\n  "a" 1\n}', "line 2, column 7: expected a colon"),
+        ('{"a": 1 "b": 2}', "line 1, column 9: expected a comma or }"),
+        ('{"a": 1, "a": 2}', 'line 1, column 10: duplicate key "a"'),
+        ("{'a': 1}", "line 1, column 2: expected a key in double quotes or }"),
+        ('{"a": tru}', "line 1, column 7: expected a value"),
+        ("{} {}", "line 1, column 4: expected the end of the document"),
+        ("/* {}", "line 1, column 1: expected a value"),
+        ('{"a": "\\x"}', "line 1, column 7: invalid string"),
+        ("[" * 500, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
 
 def test_the_layout_of_the_file_is_kept() -> None:
     text = '{\r\n\t"mcpServers": {\r\n\t\t"other": {"command": "x"}, // mine\r\n\t},\r\n}\r\n'
-    assert with_member(text, PATH, {"command": "uvx"}) == (
+    assert with_value(text, PATH, {"command": "uvx"}) == (
         '{\r\n\t"mcpServers": {\r\n\t\t"other": {"command": "x"}, // mine\r\n'
         '\t\t"extend": {\r\n\t\t\t"command": "uvx"\r\n\t\t},\r\n\t},\r\n}\r\n'
     )
@@ -153,6 +153,6 @@ def test_an_item_goes_to_the_end_of_a_list_that_is_made_where_it_is_missing() ->
     assert with_item(text, "inputs", {"id": "b"}) == added
     made = parse(with_item("{}", "inputs", 1))
     assert made
-    assert made.plain() == {"inputs": [1]}
+    assert made.value == {"inputs": [1]}
     with pytest.raises(JsoncError, match="inputs is not a list"):
         with_item('{"inputs": 3}', "inputs", 1)

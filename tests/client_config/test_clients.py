@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from extend_mcp.manifests.clients import CLIENTS, Machine
-from extend_mcp.manifests.launch import PUBLISHED, Launch, this_machine
+from extend_mcp.client_config.clients import CLIENTS, Machine, to_text
+from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 
 
 def program(file: Path) -> Path:
@@ -86,3 +87,11 @@ def test_variables_that_move_settings_are_heeded(tmp_path: Path) -> None:
     assert CLIENTS["codex"].file(linux) == tmp_path / "c" / "config.toml"
     assert CLIENTS["claude-code"].file(linux) == tmp_path / "project" / ".mcp.json"
     assert CLIENTS["librechat"].file(linux) == tmp_path / "project" / "librechat.yaml"
+
+
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
+def test_a_block_for_the_sandbox_needs_no_key(client: Any) -> None:
+    made = to_text(client.document(PUBLISHED.with_flags(sandbox=True), ()), client.syntax)
+    if client.name != "librechat":
+        assert "EXTEND_API_KEY" not in made
+        assert "--sandbox" in made

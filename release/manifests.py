@@ -1,4 +1,4 @@
-"""All manifests as files: what each is, where it goes, and how it was checked."""
+"""Render every file of ``manifests/``, and the page that lists them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from extend_mcp.manifests import bundle, catalogs, plugins, registry
-from extend_mcp.manifests.clients import CLIENTS, Syntax
-from extend_mcp.manifests.description import Description
-from extend_mcp.manifests.launch import PUBLISHED
-from extend_mcp.manifests.links import cursor_link, vscode_link
-from extend_mcp.manifests.syntax import written
+from extend_mcp.client_config.clients import CLIENTS, Syntax, to_text
+from extend_mcp.client_config.launch import PUBLISHED
+from extend_mcp.prompts import PROMPTS
+from extend_mcp.settings import DEFAULT_TOOLSETS
+from extend_mcp.tools.toolsets import TOOLSETS
+from release import bundle, plugins, registries
+from release.description import Description
 
 NOT_VALIDATED = "not validated"
 
@@ -21,12 +22,12 @@ class Manifest:
     """One file.
 
     Attributes:
-        path: in the folder of manifests.
-        title: who reads it.
+        path: its path in ``manifests/``.
+        title: its reader.
         goes: where it belongs.
         fill: what the user fills in.
         checked: how it is validated, or ``not validated`` with the reason.
-        make: its document.
+        make: returns its document.
     """
 
     path: str
@@ -38,43 +39,40 @@ class Manifest:
 
     @property
     def syntax(self) -> Syntax:
-        """As the file's name says."""
+        """Return the syntax that the file's name implies."""
         return {"json": "json", "toml": "toml", "yaml": "yaml"}[self.path.rpartition(".")[2]]  # type: ignore[return-value]
 
 
 def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
     client = CLIENTS[name]
-    return Manifest(path, client.title, goes, client.fill, checked, lambda about: client.document(PUBLISHED, about))
+    return Manifest(
+        path, client.title, goes, client.fill, checked, lambda about: client.document(PUBLISHED, about.secrets)
+    )
 
 
 def _bundle(description: Description) -> dict[str, Any]:
-    # The tools are imported for this one alone.
-    from extend_mcp.prompts import PROMPTS
-    from extend_mcp.settings import DEFAULT_TOOLSETS
-    from extend_mcp.tools.toolsets import TOOLSETS
-
     tools = [(tool.name, tool.description) for name in DEFAULT_TOOLSETS for tool in TOOLSETS[name].tools]
     return bundle.bundle_manifest(description, tools, [(each.name, each.description) for each in PROMPTS])
 
 
-_ASKED = "Nothing: it asks for the key when it is installed, and keeps it."
+_ASKED = "Nothing: it asks for the key when it is installed, and stores it."
 
 MANIFESTS = (
     Manifest(
         "registry/server.json",
         "MCP Registry",
         "published with `mcp-publisher`",
-        "Nothing: clients ask their users for what is marked as secret.",
+        "Nothing: clients ask their users for each secret.",
         "schema 2025-12-11, with check-jsonschema and skillsaw",
-        registry.server_json,
+        registries.server_json,
     ),
     Manifest(
         "self-hosted/server.json",
-        "A registry of your own, for a server that you host",
+        "A private registry, for a server that you host",
         "your registry",
-        "The URL of your server, and a name of your own.",
+        "The URL of your server, and your own name for it.",
         "schema 2025-12-11, with check-jsonschema and skillsaw",
-        registry.self_hosted,
+        registries.self_hosted,
     ),
     Manifest(
         "bundle/manifest.json",
@@ -138,8 +136,8 @@ MANIFESTS = (
     Manifest(
         "agent-plugins/mcp.json",
         "agent-plugins.org, its servers",
-        "beside `plugin.json`",
-        "The format cannot refer to a secret: export the key where the host is started.",
+        "next to `plugin.json`",
+        "The format cannot refer to a secret. Export the key where the host is started.",
         "schema 1.0.0, with check-jsonschema and skillsaw",
         plugins.agent_plugin_servers,
     ),
@@ -147,9 +145,9 @@ MANIFESTS = (
         "docker/server.yaml",
         "Docker's MCP catalog",
         "`servers/extend-mcp/` of docker/mcp-registry",
-        "Nothing: Docker asks for the key and keeps it.",
+        "Nothing: Docker asks for the key and stores it.",
         f"{NOT_VALIDATED}: its validator is part of that repository",
-        catalogs.docker_server,
+        registries.docker_server,
     ),
     _of_client(
         "goose", "goose/config.yaml", "merged into Goose's config.yaml", f"{NOT_VALIDATED}: no schema is published"
@@ -164,12 +162,8 @@ MANIFESTS = (
 
 
 def render_all(description: Description) -> dict[str, str]:
-    """Every manifest, and the page that lists them.
-
-    Returns:
-        The text of each file, by its path in the folder of manifests.
-    """
-    made = {each.path: written(each.make(description), each.syntax) for each in MANIFESTS}
+    """Return the text of each file by its path in ``manifests/``."""
+    made = {each.path: to_text(each.make(description), each.syntax) for each in MANIFESTS}
     return {**made, "README.md": _readme(description)}
 
 
@@ -182,25 +176,25 @@ def _readme(description: Description) -> str:
         f"| `{each.name}` | {each.help} | {each.default or '-'} | {'yes' if each.secret else 'no'} |"
         for each in description.variables
     )
-    return f"""# What clients and registries read
+    return f"""# Files for clients and registries
 
-Version {description.version}. `extend-mcp manifests` renders this folder from one description: the package's metadata
-and its table of settings. Nothing here is edited by hand; CI renders it again and fails on a difference.
+Version {description.version}. `python -m release manifests` renders this folder from the package's metadata and
+settings. Do not edit it by hand: CI renders it again and fails on a difference.
 
-`extend-mcp manifests CLIENT` prints the block for one client with the command that starts the server on your machine,
-and `--write` merges it into that client's own file. The files here name `uvx {description.package}`, which needs
+`extend-mcp install CLIENT` prints the block for one client with the command that starts the server on your machine, and
+`--write` merges it into that client's own file. The files here use `uvx {description.package}`, which needs
 [uv](https://docs.astral.sh/uv/) and the package on PyPI.
 
 | File | For | Where it goes | What you fill in | How it is checked |
 |---|---|---|---|---|
 {rows}
 
-Links that install it:
+Install links:
 
-- Cursor: `{cursor_link(description)}`
-- VS Code: `{vscode_link(description)}`
+- Cursor: `{plugins.cursor_link(description)}`
+- VS Code: `{plugins.vscode_link(description)}`
 
-The settings that these files offer; the [others](../docs/configuration.md) are environment variables too:
+These files offer the following settings. The [others](../docs/configuration.md) are environment variables too.
 
 | Variable | Meaning | Default | Secret |
 |---|---|---|---|

@@ -9,17 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from extend_mcp.cli import main
-from extend_mcp.manifests.description import describe
-from extend_mcp.manifests.render import render_all
 
 
 def run(*arguments: str, words: str | None = None) -> tuple[int, str]:
-    result = CliRunner().invoke(main, ["manifests", *arguments], input=words)
+    result = CliRunner().invoke(main, ["install", *arguments], input=words)
     return result.exit_code, result.output
 
 
 def test_a_block_is_printed_as_it_can_be_pasted() -> None:
-    result = CliRunner().invoke(main, ["manifests", "cursor", "--sandbox", "--read-only"])
+    result = CliRunner().invoke(main, ["install", "cursor", "--sandbox", "--read-only"])
     entry = json.loads(result.stdout)["mcpServers"]["extend"]
     assert Path(entry["command"]).is_file()
     assert entry["args"][-2:] == ["--sandbox", "--read-only"]
@@ -29,7 +27,7 @@ def test_a_block_is_printed_as_it_can_be_pasted() -> None:
 
 
 def test_the_command_of_a_block_starts_the_server() -> None:
-    made = json.loads(CliRunner().invoke(main, ["manifests", "cursor", "--sandbox"]).stdout)["mcpServers"]["extend"]
+    made = json.loads(CliRunner().invoke(main, ["install", "cursor", "--sandbox"]).stdout)["mcpServers"]["extend"]
     request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
     request["params"] |= {"capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}  # type: ignore[operator]
     done = subprocess.run(
@@ -41,14 +39,15 @@ def test_the_command_of_a_block_starts_the_server() -> None:
 def test_writing_says_what_became_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     code, text = run("cursor", "--write", "--file", str(file))
-    assert (code, f"created: {file}" in text, "Export the key" in text) == (0, True, True)
+    assert (code, f"Created {file}. Restart Cursor to load it." in text, "Export the key" in text) == (0, True, True)
     code, text = run("cursor", "--write", "--file", str(file))
-    assert (code, f"unchanged: {file}" in text) == (0, True)
+    assert (code, f"{file} was not changed. It already has this entry." in text) == (0, True)
     # Without a terminal nobody can be asked.
     code, text = run("cursor", "--write", "--published", "--file", str(file))
-    assert (code, "say --yes" in text, '+ command: "uvx"' in text) == (1, True, True)
+    assert (code, "with --yes" in text, '+ command: "uvx"' in text) == (1, True, True)
     code, text = run("cursor", "--write", "--published", "--file", str(file), "--yes")
-    assert (code, "replaced" in text, "bak-" in text) == (0, True, True)
+    [backup] = tmp_path.glob("mcp.json.bak-*")
+    assert (code, f"Updated {file} (backup: {backup.name}). Restart Cursor to load it." in text) == (0, True)
     assert json.loads(file.read_text())["mcpServers"]["extend"]["command"] == "uvx"
     file.write_text("{")
     code, text = run("cursor", "--write", "--file", str(file))
@@ -61,25 +60,21 @@ def test_yaml_is_printed_and_never_written(client: str, tmp_path: Path) -> None:
     assert (code, "Paste what" in text, list(tmp_path.iterdir())) == (1, True, [])
 
 
-def test_the_folder_is_rendered_and_a_difference_is_found(tmp_path: Path) -> None:
-    folder = tmp_path / "manifests"
-    assert run("--output", str(folder))[0] == 0
-    assert run("--output", str(folder), "--check") == (0, "")
-    (folder / "cursor" / ".cursor" / "mcp.json").write_text("{}")
-    (folder / "stray.json").write_text("{}")
-    (folder / "codex" / "config.toml").unlink()
-    code, text = run("--output", str(folder), "--check")
-    assert code == 1
-    assert all(name in text for name in ("mcp.json", "stray.json", "config.toml"))
-    assert "server.json" not in text
-    run("--output", str(folder))
-    assert (folder / "cursor" / ".cursor" / "mcp.json").read_text() == render_all(describe())["cursor/.cursor/mcp.json"]
+def test_the_old_name_works_and_says_that_it_is_old() -> None:
+    old = CliRunner().invoke(main, ["manifests", "cursor", "--published", "--toolsets", "runs"])
+    new = CliRunner().invoke(main, ["install", "cursor", "--published", "--toolsets", "runs"])
+    assert (old.exit_code, old.stdout) == (0, new.stdout)
+    assert "`extend-mcp manifests` is now `extend-mcp install`" in old.stderr
+    assert old.stderr.endswith(new.stderr)
+    help_text = CliRunner().invoke(main, ["--help"]).output
+    assert "install" in help_text
+    assert "manifests" not in help_text
 
 
-def test_whoever_serves_does_not_load_it() -> None:
+def test_serving_does_not_load_it() -> None:
     code = (
         "import sys, extend_mcp.server, extend_mcp.cli;"
-        "print([name for name in sys.modules if 'manifests' in name or 'tomlkit' in name])"
+        "print([name for name in sys.modules if 'client_config' in name or 'tomlkit' in name])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

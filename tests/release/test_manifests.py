@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import tomlkit
 import yaml
+from click.testing import CliRunner
 
 from extend_mcp import __version__
-from extend_mcp.manifests import links
-from extend_mcp.manifests.bundle import setting_id
-from extend_mcp.manifests.clients import CLIENTS, input_id
-from extend_mcp.manifests.description import REGISTRY_NAME, REPOSITORY, SUMMARY, Description, Variable, describe
-from extend_mcp.manifests.launch import PUBLISHED
-from extend_mcp.manifests.render import MANIFESTS, NOT_VALIDATED, render_all
-from extend_mcp.manifests.syntax import written
+from extend_mcp.client_config.clients import CLIENTS, Secret, input_id
+from extend_mcp.client_config.launch import PUBLISHED
 from extend_mcp.settings import Settings
+from release.__main__ import main
+from release.description import REGISTRY_NAME, REPOSITORY, SUMMARY, Description, Variable, describe
+from release.manifests import MANIFESTS, NOT_VALIDATED, render_all
+from release.plugins import cursor_link, vscode_link
 
 ROOT = Path(__file__).parents[2]
 KEY = "EXTEND_API_KEY"
@@ -84,7 +86,7 @@ def test_the_blocks_of_the_readme_are_the_clients_own() -> None:
         json.loads(block) for block in re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     ]
     names = ("claude-desktop", "claude-code", "cursor", "vscode")
-    assert shown == [CLIENTS[name].document(PUBLISHED, describe()) for name in names]
+    assert shown == [CLIENTS[name].document(PUBLISHED) for name in names]
 
 
 def test_all_versions_agree() -> None:
@@ -116,8 +118,8 @@ def test_renaming_the_key_changes_every_manifest_that_tells_settings_and_nothing
     def renamed(text: str) -> str:
         for made in (
             lambda name: name,
-            lambda name: setting_id(Variable(name, "")),
-            lambda name: input_id(Variable(name, "")),
+            lambda name: Variable(name, "").id,
+            lambda name: input_id(Secret(name, "")),
         ):
             text = text.replace(made(KEY), made("EXTEND_OTHER_KEY"))
         return text.replace("API key", "Other key") if "API key" in text else text
@@ -190,16 +192,13 @@ def test_what_is_not_validated_says_so_and_is_what_no_validator_reads() -> None:
 
 
 def test_the_links_carry_the_entries() -> None:
-    import base64
-    from urllib.parse import parse_qs, unquote, urlsplit
-
-    query = parse_qs(urlsplit(links.cursor_link(describe())).query)
+    query = parse_qs(urlsplit(cursor_link(describe())).query)
     assert query["name"] == ["extend"]
     document = documents(describe())
     assert (
         json.loads(base64.b64decode(query["config"][0])) == document["cursor/.cursor/mcp.json"]["mcpServers"]["extend"]
     )
-    told = json.loads(unquote(links.vscode_link(describe()).partition("?")[2]))
+    told = json.loads(unquote(vscode_link(describe()).partition("?")[2]))
     assert told == {
         "name": "extend",
         **document["vscode/.vscode/mcp.json"]["servers"]["extend"],
@@ -207,9 +206,21 @@ def test_the_links_carry_the_entries() -> None:
     }
 
 
-@pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
-def test_a_block_for_the_sandbox_needs_no_key(client: Any) -> None:
-    made = written(client.document(PUBLISHED.with_flags(sandbox=True), describe(), keyless=True), client.syntax)
-    if client.name != "librechat":
-        assert KEY not in made
-        assert "--sandbox" in made
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["manifests", "--output", str(folder), *arguments])
+    return result.exit_code, result.output
+
+
+def test_the_folder_is_rendered_and_a_difference_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "manifests"
+    assert run(folder)[0] == 0
+    assert run(folder, "--check") == (0, "")
+    (folder / "cursor" / ".cursor" / "mcp.json").write_text("{}")
+    (folder / "stray.json").write_text("{}")
+    (folder / "codex" / "config.toml").unlink()
+    code, text = run(folder, "--check")
+    assert code == 1
+    assert all(name in text for name in ("mcp.json", "stray.json", "config.toml"))
+    assert "server.json" not in text
+    run(folder)
+    assert (folder / "cursor" / ".cursor" / "mcp.json").read_text() == render_all(describe())["cursor/.cursor/mcp.json"]

@@ -1,19 +1,20 @@
-"""Plugins and extensions: what Claude Code, Gemini CLI and agent-plugins.org install as a whole."""
+"""Render plugins for Claude Code, Gemini CLI and agent-plugins.org, and install links for Cursor and VS Code."""
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
+from urllib.parse import quote
 
-from extend_mcp.manifests.bundle import setting_id, setting_title
-from extend_mcp.manifests.clients import SERVER
-from extend_mcp.manifests.description import Description
-from extend_mcp.manifests.launch import PUBLISHED
+from extend_mcp.client_config.clients import CLIENTS, SERVER
+from extend_mcp.client_config.launch import PUBLISHED
+from release.description import Description
 
 AGENT_PLUGINS = "https://agent-plugins.org/schemas/1.0.0"
 
 
 def _about(description: Description) -> dict[str, Any]:
-    """What both kinds of plugin say of themselves."""
     return {
         "name": description.package,
         "version": description.version,
@@ -27,16 +28,16 @@ def _about(description: Description) -> dict[str, Any]:
 
 
 def claude_plugin(description: Description) -> dict[str, Any]:
-    """Claude Code's plugin.json: it asks for the settings when the plugin is enabled, and keeps the key."""
-    env = {each.name: f"${{user_config.{setting_id(each)}}}" for each in description.variables}
+    """Return Claude Code's plugin.json. It asks for the settings when the plugin is enabled, and stores the key."""
+    env = {each.name: f"${{user_config.{each.id}}}" for each in description.variables}
     config: dict[str, Any] = {}
     for each in description.variables:
-        told: dict[str, Any] = {"type": each.kind, "title": setting_title(each), "description": each.help}
+        setting: dict[str, Any] = {"type": each.kind, "title": each.title, "description": each.help}
         if each.secret:
-            told["sensitive"] = True
+            setting["sensitive"] = True
         elif each.default is not None:
-            told["default"] = each.default == "true" if each.kind == "boolean" else each.default
-        config[setting_id(each)] = told
+            setting["default"] = each.default == "true" if each.kind == "boolean" else each.default
+        config[each.id] = setting
     return {
         **_about(description),
         "userConfig": config,
@@ -45,7 +46,7 @@ def claude_plugin(description: Description) -> dict[str, Any]:
 
 
 def claude_marketplace(description: Description) -> dict[str, Any]:
-    """The marketplace.json that lists the plugin, beside its folder."""
+    """Return the marketplace.json that lists the plugin, next to the plugin's folder."""
     return {
         "name": description.package,
         "description": description.summary,
@@ -62,7 +63,7 @@ def claude_marketplace(description: Description) -> dict[str, Any]:
 
 
 def gemini_extension(description: Description) -> dict[str, Any]:
-    """Gemini CLI's extension: it asks for the settings when it is installed, and keeps the key."""
+    """Return Gemini CLI's extension. It asks for the settings when it is installed, and stores the key."""
     return {
         "name": description.package,
         "version": description.version,
@@ -76,7 +77,7 @@ def gemini_extension(description: Description) -> dict[str, Any]:
         },
         "settings": [
             {
-                "name": setting_title(each),
+                "name": each.title,
                 "description": each.help,
                 "envVar": each.name,
                 **({"sensitive": True} if each.secret else {}),
@@ -87,13 +88,31 @@ def gemini_extension(description: Description) -> dict[str, Any]:
 
 
 def agent_plugin(description: Description) -> dict[str, Any]:
-    """The plugin.json of agent-plugins.org."""
+    """Return the plugin.json of agent-plugins.org."""
     return {"$schema": f"{AGENT_PLUGINS}/plugin.schema.json", **_about(description)}
 
 
 def agent_plugin_servers(_: Description) -> dict[str, Any]:
-    """Its mcp.json. The format has no way to refer to a secret: the server takes the key from where it is started."""
+    """Return its mcp.json. The format cannot refer to a secret, so the server inherits the key from its host."""
     return {
         "$schema": f"{AGENT_PLUGINS}/mcp.schema.json",
         "mcpServers": {SERVER: {"type": "stdio", "command": PUBLISHED.command, "args": list(PUBLISHED.args)}},
     }
+
+
+def cursor_link(description: Description) -> str:
+    """Return Cursor's install link: the entry as base64."""
+    entry = CLIENTS["cursor"].entry(PUBLISHED, description.secrets)
+    packed = base64.b64encode(_minified(entry).encode()).decode()
+    return f"cursor://anysphere.cursor-deeplink/mcp/install?name={SERVER}&config={quote(packed, safe='')}"
+
+
+def vscode_link(description: Description) -> str:
+    """Return VS Code's install link: the entry with its name and prompts, as `code --add-mcp` accepts it."""
+    client = CLIENTS["vscode"]
+    entry = {"name": SERVER, **client.entry(PUBLISHED, description.secrets), **client.needed(description.secrets)}
+    return f"vscode:mcp/install?{quote(_minified(entry), safe='')}"
+
+
+def _minified(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
