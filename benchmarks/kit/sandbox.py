@@ -1,4 +1,4 @@
-"""The sandbox under the benchmarks: its runs, and two documents that are put into it."""
+"""Start the sandbox under the benchmarks, with two documents added to its runs."""
 
 from __future__ import annotations
 
@@ -9,29 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from loadkit.processes import BENCHMARKS, Child, start_sandbox
+
+from kit.processes import BENCHMARKS, Child, start_sandbox
 
 HEADERS = {"Authorization": "Bearer x", "x-extend-api-version": "2026-02-09"}
 RATE = {"EXTEND_API_KEY": "x", "EXTEND_MCP_REQUESTS_PER_SECOND": "1000"}
-"""Far above what is reached: the limit of an account is not what is measured."""
+"""The rate limit is far above what is reached, so that the server is what is measured."""
 
 PAGES = 100
 
 
-def minified(document: Any) -> str:
-    """JSON without a superfluous character."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-
-
 def all_steps() -> dict[str, Any]:
-    """The documented example with every type of step."""
+    """Return the documented example with every type of step."""
     path: Path = BENCHMARKS.parent / "tests" / "data" / "workflow_run.allsteps.json"
     document: dict[str, Any] = json.loads(path.read_text())
     return document
 
 
 def hundred_pages() -> dict[str, Any]:
-    """The same run of a file of 100 pages: one chunk a page, of one block with some 300 words, and no OCR words."""
+    """Return the same run for a file of 100 pages: a chunk a page, each one block of some 300 words, no OCR words."""
     document = {**all_steps(), "id": "workflow_run_of-a-hundred-pages"}
     parsed = document["stepRuns"][0]["result"]["parseRun"]
     chunk = parsed["output"]["chunks"][0]
@@ -55,13 +51,13 @@ def _page(chunk: dict[str, Any], number: int) -> dict[str, Any]:
 
 @dataclass
 class Extend(AbstractContextManager["Extend"]):
-    """A sandbox in a process of its own, with the two documents, until the end of the `with` block.
+    """A sandbox process with the two documents, until the end of the `with` block.
 
     Attributes:
-        child: the process.
-        base_url: where it answers.
-        client: makes calls to it directly.
-        runs: ids of the newest of its runs, without the two documents.
+        child: its process.
+        base_url: its address.
+        client: calls it directly.
+        runs: ids of its newest runs, without the two documents.
     """
 
     child: Child
@@ -71,7 +67,7 @@ class Extend(AbstractContextManager["Extend"]):
 
     @classmethod
     def start(cls) -> Extend:
-        """Start it and put the documents in."""
+        """Start it and add the documents."""
         child, base_url = start_sandbox()
         client = httpx.Client(base_url=base_url, headers=HEADERS, timeout=60, trust_env=False)
         extend = cls(child, base_url, client, [])
@@ -90,20 +86,20 @@ class Extend(AbstractContextManager["Extend"]):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a server needs to call it."""
+        """Return what a server needs to call it."""
         return {"EXTEND_BASE_URL": self.base_url, **RATE}
 
     def page(self, size: int = 20) -> Any:
-        """A page of runs, newest first."""
+        """Return a page of runs, newest first."""
         query = {"sortBy": "createdAt", "sortDir": "desc", "maxPageSize": size}
         return self.get("/workflow_runs", query)
 
     def run(self, run_id: str) -> Any:
-        """One run."""
+        """Return one run."""
         return self.get(f"/workflow_runs/{run_id}")
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
-        """Make a call and return the document it is answered with."""
+        """Make a call and return the document in the response."""
         answer = self.client.get(path, params=query)
         answer.raise_for_status()
         return answer.json()

@@ -1,4 +1,4 @@
-"""What a soak found, as Markdown, and what of it should not be."""
+"""Report a soak as Markdown, and list its faults."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
-from soakkit.clients import Record
-from soakkit.readings import Reading, Watch, growth
-from soakkit.world import World
+from kit.soak.clients import Record
+from kit.soak.readings import Reading, Watch, growth
+from kit.soak.world import World
 
 MOST_GROWTH = 0.05
 MOST_RAM_GROWTH = 0.10
-"""More than of what Python holds: freed memory that an allocator cannot give back is no leak."""
+"""Higher than for Python's blocks: memory that the allocator cannot return is no leak."""
 SPARE_FILES = 3
-"""How many descriptors more than before count as rest: connections that are kept for the next call."""
+"""Descriptors that may remain at the end: connections kept for the next call."""
 SPARE_TASKS = 2
 
 _MARK = "Traceback (most recent call last)"
@@ -25,13 +25,13 @@ _MOST_LINES = 200
 
 @dataclass(frozen=True)
 class End:
-    """How it ended.
+    """The end of a soak.
 
     Attributes:
-        before: the server over HTTP at rest, before the first call.
-        after: the same, after the last client went.
-        metrics: what its /metrics says then.
-        errors: what each server wrote to stderr.
+        before: the idle server over HTTP, before the first call.
+        after: the same, after the last client left.
+        metrics: its /metrics then.
+        errors: the stderr of each server.
         status: exit status of the server over HTTP; None while it runs, as it should.
     """
 
@@ -43,33 +43,33 @@ class End:
 
     @property
     def in_flight(self) -> float | None:
-        """Calls under way at the end, as the server counts them; None if it does not say."""
+        """Return the calls in flight at the end, or None if the server does not report them."""
         found = re.search(r"^extend_mcp_calls_in_flight (\S+)$", self.metrics, re.MULTILINE)
         return float(found[1]) if found else None
 
     @property
     def tracebacks(self) -> list[str]:
-        """The tracebacks on stderr."""
+        """Return the tracebacks on stderr."""
         return [found for text in self.errors for found in _tracebacks(text)]
 
 
 def markdown(minutes: float, record: Record, world: World, watches: list[Watch], end: End) -> str:
-    """The tables."""
+    """Return the tables and the ratios to half of the time."""
     by_tool: dict[str, list[str]] = defaultdict(list)
     totals: dict[str, int] = defaultdict(int)
     for (tool, outcome), count in record.calls.most_common():
         by_tool[tool].append(f"{count} {outcome}")
         totals[tool] += count
     lines = [
-        f"{minutes:g} minutes, {sum(totals.values()):,} calls, {sum(world.faults.values()):,} faults ordered",
+        f"{minutes:g} minutes, {sum(totals.values()):,} calls, {sum(world.faults.values()):,} faults injected",
         "",
         "| tool | calls | outcomes |",
         "|---|---|---|",
         *(f"| {tool} | {totals[tool]:,} | {', '.join(by_tool[tool])} |" for tool in sorted(by_tool)),
         "",
         f"faults: {_counted(world.faults)}  ",
-        f"besides: {_counted(record.events)}  ",
-        f"in flight at the end: {end.in_flight}; tracebacks: {len(end.tracebacks)}; amiss: {record.faults.total()}",
+        f"events: {_counted(record.events)}  ",
+        f"at the end in flight: {end.in_flight}; tracebacks: {len(end.tracebacks)}; faults: {record.faults.total()}",
         "",
         "| server | span | RSS MB, highest | blocks of memory, median | descriptors, highest | tasks, highest |",
         "|---|---|---|---|---|---|",
@@ -84,11 +84,21 @@ def markdown(minutes: float, record: Record, world: World, watches: list[Watch],
         if reading:
             held = f"{reading.resident_mb:.1f} | {reading.blocks or 0:,}"
             lines.append(f"| http | at rest {name} | {held} | {reading.files} | {reading.tasks} |")
+    lines += ["", *(f"{watch.name}: {_ratios(watch)}  " for watch in watches)]
     return "\n".join(lines)
 
 
+def _ratios(watch: Watch) -> str:
+    spans = watch.spans()
+    blocks = [_blocks(span) for span in spans]
+    if not spans or not all(blocks):
+        return "too few readings for a ratio"
+    memory = growth([[reading.resident_mb for reading in span] for span in spans])
+    return f"ratio of the end to half of the time: {1 + memory:.3f} of RAM, {1 + growth(blocks):.3f} of memory blocks"
+
+
 def faults(record: Record, world: World, watches: list[Watch], end: End) -> list[str]:
-    """What should not have happened."""
+    """Return everything that should not have happened."""
     found = [f"{count} x {fault}" for fault, count in record.faults.most_common()]
     found += [f"traceback: {line}" for line in end.tracebacks]
     if end.status is not None:
@@ -96,7 +106,7 @@ def faults(record: Record, world: World, watches: list[Watch], end: End) -> list
     if end.in_flight != 0:
         found.append(f"calls in flight at the end: {end.in_flight}")
     if end.before is None or end.after is None or end.before.tasks is None or end.after.tasks is None:
-        found.append("the server did not tell what it holds")
+        found.append("the server did not report its tasks")
     else:
         if end.after.files > end.before.files + SPARE_FILES:
             found.append(f"descriptors at rest: {end.before.files} before, {end.after.files} after")
@@ -128,7 +138,7 @@ def _blocks(span: list[Reading]) -> list[float]:
 
 
 def _tracebacks(text: str) -> list[str]:
-    """The tracebacks of a log, where our own lines hold a whole one with its line ends escaped, and others are bare."""
+    """Return the tracebacks of a log. In our own log lines their line ends are escaped; others span lines."""
     found: list[list[str]] = []
     for line in text.splitlines():
         if _MARK in line:

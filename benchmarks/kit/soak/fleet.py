@@ -1,4 +1,4 @@
-"""The processes of a soak: the sandbox, our server over HTTP, and what starts our server over stdio."""
+"""Start the processes of a soak: the sandbox, our server over HTTP, and our server over stdio."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from loadkit.processes import BENCHMARKS, Child, free_port, start_sandbox
 from mcp.client.stdio import StdioServerParameters
 
-HEADERS = {"Authorization": "Bearer soak", "x-extend-api-version": "2026-02-09"}
+from kit.processes import BENCHMARKS, Child, free_port, start_sandbox
+from kit.sandbox import HEADERS
+
 RUN_EVENTS = ["workflow_run.completed", "workflow_run.failed", "workflow_run.needs_review", "workflow_run.cancelled"]
 TOKENS = {"anna": "soak-token-of-anna-0001", "watcher": "soak-token-of-watcher-02"}
-"""Bearer tokens of the two callers: one may do everything, the other only read."""
+"""Bearer tokens of the two callers. The first may do everything, the second only read."""
 
 _WATCHED = str(Path(__file__).parent / "watched.py")
 _SETTINGS = {
-    # A script's own folder is what it imports from, not the one it is started in.
+    # A script imports from its own folder, not from the working directory.
     "PYTHONPATH": str(BENCHMARKS.parent),
     "EXTEND_API_KEY": "soak",
     "EXTEND_MCP_TOOLSETS": "all",
@@ -33,55 +34,42 @@ _SETTINGS = {
 }
 
 
-class Heard(Child):
-    """A child whose whole stderr can be read."""
-
-    def errors(self) -> str:
-        """Everything it wrote to stderr so far."""
-        self._errors.seek(0)
-        return self._errors.read().decode(errors="replace")
-
-    def ended(self) -> int | None:
-        """Its exit status; None while it runs."""
-        return self._process.poll()
-
-
 @dataclass(frozen=True)
 class Fleet:
-    """What runs.
+    """The running processes.
 
     Attributes:
         extend: base URL of the sandbox.
         url: base URL of our server.
         server: our server's process.
-        endpoint: the webhook endpoint that leads to our server; nobody may touch it.
-        folder: where the watched processes tell about themselves.
+        endpoint: the webhook endpoint of our server, which no call may change.
+        folder: where the watched processes write their readings.
     """
 
     extend: str
     url: str
-    server: Heard
+    server: Child
     endpoint: str
     folder: Path
 
     def stdio(self) -> StdioServerParameters:
-        """How to start our server over stdio."""
+        """Return how to start our server over stdio."""
         environment = {**_SETTINGS, "EXTEND_BASE_URL": self.extend, "NO_PROXY": "*", "no_proxy": "*"}
         command = [_WATCHED, str(self.folder / "stdio"), "serve"]
         return StdioServerParameters(command=sys.executable, args=command, env=environment, cwd=BENCHMARKS.parent)
 
 
 def api(extend: str) -> httpx.AsyncClient:
-    """A client of the sandbox's API that asks no proxy."""
+    """Return a client of the sandbox's API that uses no proxy."""
     return httpx.AsyncClient(base_url=extend, headers=HEADERS, timeout=10, trust_env=False)
 
 
 @contextmanager
 def fleet(folder: Path) -> Iterator[Fleet]:
-    """Start sandbox and server; both are ended with the block.
+    """Start sandbox and server, and stop both at the end of the block.
 
     Args:
-        folder: an empty one, for tokens and for what the processes tell.
+        folder: an empty one, for tokens and readings.
 
     Raises:
         RuntimeError: one of them does not start.
@@ -94,14 +82,14 @@ def fleet(folder: Path) -> Iterator[Fleet]:
         tokens = folder / "tokens.json"
         tokens.write_text(json.dumps({"tokens": [_entry(name, token) for name, token in TOKENS.items()]}))
         command = [sys.executable, _WATCHED, str(folder / "http"), "serve", "--transport", "http", "--port", str(port)]
-        server = Heard(
+        server = Child(
             command,
             **_SETTINGS,
             EXTEND_BASE_URL=extend,
             EXTEND_MCP_AUTH="token",
             EXTEND_MCP_TOKENS_FILE=str(tokens),
             EXTEND_MCP_WEBHOOK_SECRETS=secret,
-            # Clients that go without a word leave their sessions behind: those must go within the soak.
+            # Clients that vanish leave sessions behind, which must expire within the soak.
             EXTEND_MCP_SESSION_IDLE_SECONDS="15",
         )
         with server:
@@ -119,7 +107,7 @@ def _entry(name: str, token: str) -> dict[str, Any]:
 
 
 def _endpoint(extend: str, url: str) -> tuple[str, str]:
-    """An endpoint that hears of every workflow's runs, and its signing secret."""
+    """Create an endpoint for events of every workflow's runs; return its id and signing secret."""
     with httpx.Client(base_url=extend, headers=HEADERS, timeout=10, trust_env=False) as client:
 
         def post(path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What there is at Extend to act on, kept fresh and kept small, and the faults that strike the servers' calls."""
+"""Track the objects at Extend, keep their number small, and inject faults into the servers' calls."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import anyio
 import httpx
 
-from soakkit.fleet import Fleet, api
+from kit.soak.fleet import Fleet, api
 
 REFRESH_SECONDS = 2.0
 FAULT_SECONDS = 2.0
 KEPT_RUNS = 120
-"""A growing account would make answers grow, and with them whatever is held for a moment."""
+"""A growing account would make answers grow, and the memory that they need."""
 
 _ENDED = {"PROCESSED", "FAILED", "REJECTED", "CANCELLED"}
 _KEPT = 30
 _FAULTS: tuple[tuple[str, int, dict[str, Any]], ...] = (
-    # Refusals for rate halve the pace each time: many of them, and nothing else would happen.
+    # Each rate limit response halves the request rate; more of them would stop everything else.
     ("429 with Retry-After", 1, {"status": 429, "headers": {"Retry-After": "1"}}),
     ("429", 1, {"status": 429}),
     ("500", 8, {"status": 500}),
@@ -38,7 +38,7 @@ _FAULTS: tuple[tuple[str, int, dict[str, Any]], ...] = (
 
 @dataclass
 class World:
-    """Ids that calls may use, and what was done to the sandbox."""
+    """The ids that calls may use, and the injected faults."""
 
     fleet: Fleet
     runs: dict[str, str] = field(default_factory=dict)
@@ -59,20 +59,20 @@ class World:
                 await self.refresh(client)
                 await anyio.sleep(REFRESH_SECONDS)
 
-    async def strike(self, dice: random.Random) -> None:
-        """Order a fault every few seconds until stopped."""
+    async def strike(self, rng: random.Random) -> None:
+        """Inject a fault every few seconds until stopped."""
         async with api(self.fleet.extend) as client:
             while not self.stopping:
-                name, _, fault = dice.choices(_FAULTS, [weight for _, weight, _ in _FAULTS])[0]
-                method = dice.choice(("GET", "GET", "POST", "*"))
+                name, _, fault = rng.choices(_FAULTS, [weight for _, weight, _ in _FAULTS])[0]
+                method = rng.choice(("GET", "GET", "POST", "*"))
                 answer = await client.post("/_sandbox/faults", json={"times": 1, "method": method, **fault})
                 answer.raise_for_status()
                 self.faults[name] += 1
-                await anyio.sleep(dice.uniform(0.5, 1.5) * FAULT_SECONDS)
+                await anyio.sleep(rng.uniform(0.5, 1.5) * FAULT_SECONDS)
             (await client.delete("/_sandbox/faults")).raise_for_status()
 
     async def refresh(self, client: httpx.AsyncClient) -> None:
-        """Look at what there is, and delete what is old."""
+        """Read the objects, and delete old ones."""
         try:
             state = (await client.get("/_sandbox/state")).json()
             await client.delete("/_sandbox/requests")
@@ -89,7 +89,7 @@ class World:
             for run in ended[: max(0, len(self.runs) - KEPT_RUNS)]:
                 await client.delete(f"/workflow_runs/{run}")
         except (httpx.HTTPError, ValueError, KeyError):
-            # The faults strike these requests as well; the next look is soon.
+            # The faults hit these requests too; the next refresh is soon.
             return
 
     async def _shortened(self, client: httpx.AsyncClient, kind: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a process holds over time: memory, file descriptors, tasks; and whether that grew."""
+"""Read memory, file descriptors and tasks of a process over time, and compute their growth."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_MEGABYTE = 2**20
+from kit.processes import resident_mb
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at a process.
+    """One reading of a process.
 
     Attributes:
         seconds: since the soak began.
         resident_mb: memory held in RAM.
         files: open file descriptors.
-        tasks: of the event loop; None while it has not told any.
-        blocks: of Python memory, in use; None likewise.
+        tasks: of the event loop; None before the first report.
+        blocks: Python memory blocks in use; None likewise.
     """
 
     seconds: float
@@ -37,7 +37,7 @@ class Watch:
 
     Args:
         name: for the report.
-        file: where the process tells its id and its tasks.
+        file: where the process reports its id and its tasks.
     """
 
     name: str
@@ -47,37 +47,36 @@ class Watch:
     gone: bool = False
 
     def look(self) -> Reading | None:
-        """Take a reading, and ask for the next count of tasks; None when the process is gone."""
+        """Take a reading and request the next report; return None if the process is gone."""
         lines = self.file.read_text().splitlines() if self.file.exists() else []
         if not lines:
             return None
         pid = int(lines[0].split()[1])
         proc = Path("/proc") / str(pid)
         try:
-            pages = int((proc / "statm").read_text().split()[1])
-            files = len(os.listdir(proc / "fd"))  # noqa: PTH208 - a list of links, most of which lead to no path
+            resident = resident_mb(pid)
+            files = len(os.listdir(proc / "fd"))  # noqa: PTH208 - links, most of which lead to no path
             os.kill(pid, signal.SIGUSR1)
         except OSError:
             self.gone = True
             return None
-        resident = pages * os.sysconf("SC_PAGE_SIZE") / _MEGABYTE
-        told = lines[-1].split() if len(lines) > 1 else []
-        tasks, blocks = (int(told[1]), int(told[3])) if len(told) == 4 else (None, None)
+        report = lines[-1].split() if len(lines) > 1 else []
+        tasks, blocks = (int(report[1]), int(report[3])) if len(report) == 4 else (None, None)
         reading = Reading(time.monotonic() - self.begun, resident, files, tasks, blocks)
         self.readings.append(reading)
         return reading
 
     def spans(self) -> list[list[Reading]]:
-        """The readings in ten spans of equal length; of fewer than ten readings none."""
+        """Return the readings in ten spans of equal length, or nothing for fewer than ten readings."""
         size = len(self.readings) // 10
         return [self.readings[at * size : (at + 1) * size] for at in range(10)] if size else []
 
 
 def growth(values: list[list[float]]) -> float:
-    """Growth over the second half, as a part of what was held at its beginning.
+    """Return the growth over the second half, as a part of the value at its beginning.
 
     Args:
-        values: a list for each of ten spans; the median of each counts, so that one busy moment does not.
+        values: a list for each of ten spans. The median of each counts, so that one busy moment does not.
     """
     middle, end = statistics.median(values[5]), statistics.median(values[9])
     return (end - middle) / middle

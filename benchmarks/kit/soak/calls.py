@@ -1,4 +1,4 @@
-"""Which tool is called next, with which arguments: every tool, on whatever there is, sometimes on what is not."""
+"""Choose the next tool and its arguments: every tool, on objects that exist, and sometimes on ones that do not."""
 
 from __future__ import annotations
 
@@ -6,74 +6,74 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from soakkit.world import World
+from kit.soak.world import World
 
 Arguments = dict[str, Any]
 
 _RARE = {"create_workflow": 0.1, "deploy_workflow_version": 0.3, "update_workflow": 0.3, "rerun_workflow_runs": 0.3}
-"""Workflows and versions cannot be deleted through the API, so an account only grows by these."""
+"""The API cannot delete workflows and versions, so these only make the account grow."""
 _OFTEN = {"list_runs": 4.0, "get_workflow_run": 6.0, "cancel_workflow_run": 3.0, "run_workflow": 3.0}
 _HOOK = "https://127.0.0.1:9/soak"
-"""Nothing listens there, and endpoints with it are disabled besides."""
+"""Nothing listens there, and its endpoints are disabled."""
 
 
 class Chooser:
     """Chooses calls.
 
     Args:
-        world: what there is.
-        dice: where chance comes from.
+        world: the objects that exist.
+        rng: the source of randomness.
     """
 
-    def __init__(self, world: World, dice: random.Random) -> None:
+    def __init__(self, world: World, rng: random.Random) -> None:
         self._world = world
-        self._dice = dice
+        self._rng = rng
 
     def next(self, tools: list[str]) -> tuple[str, Arguments]:
-        """One of ``tools``, and arguments for it."""
-        [tool] = self._dice.choices(tools, [_OFTEN.get(tool, 1.0) * _RARE.get(tool, 1.0) for tool in tools])
-        if self._dice.random() < 0.01:
+        """Return one of ``tools``, and arguments for it."""
+        [tool] = self._rng.choices(tools, [_OFTEN.get(tool, 1.0) * _RARE.get(tool, 1.0) for tool in tools])
+        if self._rng.random() < 0.01:
             return tool, {"no_such_argument": "x" * 20}
         return tool, _MAKERS[tool](self)
 
     def run(self, *statuses: str) -> str:
-        """A run, in one of these statuses if there is any."""
+        """Return a run, in one of these statuses if possible."""
         fitting = [run for run, status in self._world.runs.items() if status in statuses]
         return self._one(fitting or list(self._world.runs), "workflow_run_thereIsNoneSuch00001")
 
     def twins(self) -> Arguments:
-        """Two runs of one workflow, which may be the same."""
+        """Return two runs of one workflow, which may be the same."""
         first = self.run("PROCESSED")
         workflow = self._world.workflow_of.get(first)
         alike = [run for run, its in self._world.workflow_of.items() if its == workflow]
         return {"first": first, "second": self._one(alike, first)}
 
     def workflow(self) -> str:
-        """A workflow's id."""
+        """Return a workflow's id."""
         return self._one(self._world.workflows, "workflow_thereIsNoneSuch00001")
 
     def batch(self) -> str:
-        """A batch's id."""
+        """Return a batch's id."""
         return self._one(self._world.batches, "batch_thereIsNoneSuch00001")
 
     def file(self) -> str:
-        """A file's id."""
+        """Return a file's id."""
         return self._one(self._world.files, "file_thereIsNoneSuch00001")
 
     def endpoint(self) -> str:
-        """An endpoint's id, never that of the soak's own."""
+        """Return an endpoint's id, never the soak's own."""
         return self._one(self._world.endpoints, "wh_thereIsNoneSuch00001")
 
     def subscription(self) -> str:
-        """A subscription's id, never one of the soak's own."""
+        """Return a subscription's id, never one of the soak's own."""
         return self._one(self._world.subscriptions, "whes_thereIsNoneSuch00001")
 
     def either(self, *choices: Any) -> Any:
-        """One of these."""
-        return self._dice.choice(choices)
+        """Return one of these."""
+        return self._rng.choice(choices)
 
     def _one(self, known: list[str], otherwise: str) -> str:
-        return self._dice.choice(known) if known and self._dice.random() > 0.02 else otherwise
+        return self._rng.choice(known) if known and self._rng.random() > 0.02 else otherwise
 
 
 def _run_workflow(at: Chooser) -> Arguments:

@@ -1,4 +1,4 @@
-"""What is sent, as bytes made before the clock starts, and how an answer is judged."""
+"""Encode requests before the clock starts, and check the responses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-ERAS = ("2026-07-28", "2025-11-25")
-"""The newer one sends each request on its own; the older one begins with a handshake and has sessions."""
+PROTOCOLS = ("2026-07-28", "2025-11-25")
+"""Protocol versions: the newer has no sessions, the older begins with a handshake and has them."""
 
 TOOLS = ("list_runs", "get_workflow_run")
 
@@ -31,7 +31,7 @@ class Call:
 
 
 def calls_on(run_ids: list[str], tools: tuple[str, ...]) -> list[Call]:
-    """Calls of ``tools`` (of `TOOLS`) in turn, which the clients go through again and again."""
+    """Return alternating calls of ``tools``, which the clients repeat."""
     calls = []
     for run_id in run_ids:
         for tool in tools:
@@ -43,51 +43,51 @@ def calls_on(run_ids: list[str], tools: tuple[str, ...]) -> list[Call]:
 
 
 class Encoder:
-    """Makes requests to one server in one era.
+    """Encodes requests to one server in one protocol version.
 
     Args:
         port: the server's, on 127.0.0.1.
-        era: one of `ERAS`.
-        calls: what will be called; all of it is encoded now.
+        protocol: one of `PROTOCOLS`.
+        calls: the calls to encode.
     """
 
-    def __init__(self, port: int, era: str, calls: list[Call]) -> None:
+    def __init__(self, port: int, protocol: str, calls: list[Call]) -> None:
         self._port = port
-        self._era = era
+        self._protocol = protocol
         self._ready = [self._encode_call(call) for call in calls]
 
     def call(self, index: int, number: int, session: bytes) -> tuple[bytes, int]:
-        """The bytes of a call, and its id.
+        """Return the bytes of a call, and its id.
 
         Args:
             index: which of the calls.
             number: how many requests this connection's session made before.
-            session: the session's header line; empty in the newer era.
+            session: the session's header line; empty without sessions.
         """
         head, body_begin, body_end = self._ready[index]
         request_id = _FIRST_ID + number
         return b"%b%b\r\n%b%d%b" % (head, session, body_begin, request_id, body_end), request_id
 
     def initialize(self) -> tuple[bytes, int]:
-        """The request that opens a session in the older era, and its id."""
-        params = {"protocolVersion": self._era, "capabilities": {}, "clientInfo": _CLIENT}
+        """Return the request that opens a session, and its id."""
+        params = {"protocolVersion": self._protocol, "capabilities": {}, "clientInfo": _CLIENT}
         body = {"jsonrpc": "2.0", "id": _FIRST_ID, "method": "initialize", "params": params}
         return self._post(json.dumps(body).encode(), b""), _FIRST_ID
 
     def initialized(self, session: bytes) -> bytes:
-        """The notification that follows."""
+        """Return the notification that follows."""
         return self._post(b'{"jsonrpc":"2.0","method":"notifications/initialized"}', session)
 
     def _post(self, body: bytes, session: bytes) -> bytes:
-        return self._head(len(body), {"MCP-Protocol-Version": self._era}) + session + b"\r\n" + body
+        return self._head(len(body), {"MCP-Protocol-Version": self._protocol}) + session + b"\r\n" + body
 
     def _encode_call(self, call: Call) -> tuple[bytes, bytes, bytes]:
         params: dict[str, Any] = {"name": call.tool, "arguments": call.arguments}
-        headers = {"MCP-Protocol-Version": self._era}
-        if self._era == ERAS[0]:
+        headers = {"MCP-Protocol-Version": self._protocol}
+        if self._protocol == PROTOCOLS[0]:
             headers |= {"Mcp-Method": "tools/call", "Mcp-Name": call.tool}
             params["_meta"] = {
-                "io.modelcontextprotocol/protocolVersion": self._era,
+                "io.modelcontextprotocol/protocolVersion": self._protocol,
                 "io.modelcontextprotocol/clientInfo": _CLIENT,
                 "io.modelcontextprotocol/clientCapabilities": {},
             }
@@ -109,7 +109,7 @@ class Encoder:
 
 
 def fault_of(status: int, message: bytes, request_id: int, names: tuple[str, ...]) -> str | None:
-    """What is wrong with the answer to a call, in a few words that name its kind; None if nothing is.
+    """Return the kind of fault of a response to a call, or None if it is correct.
 
     Args:
         status: HTTP status.

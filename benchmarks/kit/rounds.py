@@ -1,4 +1,4 @@
-"""Clients that call one server at once, and what a round of them measured."""
+"""Run concurrent clients against one server, and measure them in rounds."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from loadkit.connection import Answer, Connection
-from loadkit.processes import Child
-from loadkit.requests import ERAS, Call, Encoder, fault_of
+from kit.connection import Answer, Connection
+from kit.processes import Child
+from kit.requests import PROTOCOLS, Call, Encoder, fault_of
 
 _SAMPLE_SECONDS = 0.25
 
 
 class Client:
-    """One client: a connection, and in the older era a session, which outlives its connections.
+    """One client: a connection, and in the older protocol a session, which outlives its connections.
 
     Args:
         port: the server's, on 127.0.0.1.
@@ -59,7 +59,7 @@ class Client:
         self._sent = 1
 
     async def call(self, index: int, names: tuple[str, ...]) -> tuple[str | None, int]:
-        """Make one of the calls; what was wrong with the answer, or None, and its length in bytes."""
+        """Make one of the calls; return its fault or None, and its length in bytes."""
         request, request_id = self._encoder.call(index, self._sent, self._session)
         self._sent += 1
         try:
@@ -78,7 +78,7 @@ class Client:
 
 @dataclass
 class Round:
-    """What one round measured.
+    """The measurements of one round.
 
     Attributes:
         seconds: from the first request to the last answer.
@@ -94,22 +94,22 @@ class Round:
 
     @property
     def throughput(self) -> float:
-        """Calls a second."""
+        """Return calls per second."""
         return len(self.latencies) / self.seconds
 
 
 @dataclass
 class Target:
-    """A server under load and what was measured of it.
+    """A server under load and its measurements.
 
     Attributes:
         name: for the report.
         child: its process.
-        clients: who calls it.
-        calls: what they call, again and again.
+        clients: its clients.
+        calls: the calls that they repeat.
         rounds: the rounds that count.
-        faults: how many answers were wrong, by what was wrong with them; warming up counts too.
-        memory: calls answered so far, and megabytes held then, in the order of time.
+        faults: wrong responses by kind, including the warm-up.
+        memory: samples of the calls made so far and the megabytes held then.
     """
 
     name: str
@@ -121,11 +121,13 @@ class Target:
     memory: list[tuple[int, float]] = field(default_factory=list)
 
     @classmethod
-    async def prepare(cls, name: str, child: Child, port: int, era: str, clients: int, calls: list[Call]) -> Target:
-        """Encode the calls, and in the older era shake hands, client after client."""
-        encoder = Encoder(port, era, calls)
+    async def prepare(
+        cls, name: str, child: Child, port: int, protocol: str, clients: int, calls: list[Call]
+    ) -> Target:
+        """Encode the calls, and open the sessions of the older protocol."""
+        encoder = Encoder(port, protocol, calls)
         target = cls(name, child, [Client(port, encoder) for _ in range(clients)], calls)
-        if era != ERAS[0]:
+        if protocol != PROTOCOLS[0]:
             for client in target.clients:
                 await client.shake_hands()
                 client.disconnect()
@@ -133,23 +135,23 @@ class Target:
 
     async def warm_up(self, calls: int) -> None:
         """Make calls that are checked but not measured."""
-        await self._play(calls)
+        await self._run(calls)
         self.memory = [(0, self.child.resident_mb())]
 
     async def measure(self, calls: int) -> None:
-        """Play one round and keep its figures."""
+        """Run one round and keep its measurements."""
         before = sum(len(each.latencies) for each in self.rounds)
-        self.rounds.append(await self._play(calls, before))
+        self.rounds.append(await self._run(calls, before))
 
-    async def _play(self, calls: int, before: int = 0) -> Round:
+    async def _run(self, calls: int, before: int = 0) -> Round:
         result = Round()
-        turns = iter(range(before, before + calls))
+        numbers = iter(range(before, before + calls))
         # Connecting is no part of a call.
         await asyncio.gather(*(client.connect() for client in self.clients))
         cpu, begun = self.child.cpu_seconds(), time.perf_counter()
         sampling = asyncio.ensure_future(self._sample(result, before))
         try:
-            await asyncio.gather(*(self._drive(client, turns, result) for client in self.clients))
+            await asyncio.gather(*(self._drive(client, numbers, result) for client in self.clients))
             result.seconds = time.perf_counter() - begun
             result.cpu = self.child.cpu_seconds() - cpu
             self.memory.append((before + calls, self.child.resident_mb()))
@@ -159,9 +161,9 @@ class Target:
                 client.disconnect()
         return result
 
-    async def _drive(self, client: Client, turns: Iterator[int], result: Round) -> None:
-        for turn in turns:
-            index = turn % len(self.calls)
+    async def _drive(self, client: Client, numbers: Iterator[int], result: Round) -> None:
+        for number in numbers:
+            index = number % len(self.calls)
             begun = time.perf_counter()
             fault, length = await client.call(index, self.calls[index].names)
             result.latencies.append(time.perf_counter() - begun)

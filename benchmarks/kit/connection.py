@@ -1,4 +1,4 @@
-"""One keep-alive HTTP connection, as little of HTTP as the servers' answers need.
+"""Keep one HTTP connection alive, with as little of HTTP as the servers' responses need.
 
 A client library would cost more than the servers under test; this costs some microseconds per call.
 """
@@ -26,11 +26,11 @@ class Answer:
     body: bytes
 
     def header(self, name: bytes) -> bytes | None:
-        """The value of a header, named in lower case."""
+        """Return the value of a header, named in lower case."""
         return _header(self.head, name)
 
     def message(self) -> bytes:
-        """The JSON-RPC message: the body, or the data of the last event of a stream."""
+        """Return the JSON-RPC message: the body, or the data of the last event of a stream."""
         if not (self.header(b"content-type") or b"").startswith(b"text/event-stream"):
             return self.body
         # An event's name stands before its data. Line ends inside of JSON are escaped, so this is found nowhere in it.
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether it has ended: servers close what is not used for some seconds."""
+        """Return whether it is closed: servers close idle connections after some seconds."""
         return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
+        """Fail the waiting request."""
         self._transport = None
         if self._waiter and not self._waiter.done():
             self._waiter.set_exception(ConnectionError("the connection broke"))
@@ -125,7 +125,7 @@ def _header(head: bytes, name: bytes) -> bytes | None:
 
 
 def _dechunked(raw: bytes) -> bytes | None:
-    """The joined chunks; None if the last one, of length 0, has not come."""
+    """Return the joined chunks, or None if the last one, of length 0, is missing."""
     parts: list[bytes] = []
     place = 0
     while True:

@@ -1,4 +1,4 @@
-"""A client over stdio that costs next to nothing: raw JSON lines, written and read."""
+"""Call a server over stdio at next to no cost: raw JSON lines, written and read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from loadkit.processes import BENCHMARKS, clean_environment, resident_mb
+from kit.processes import BENCHMARKS, clean_environment, resident_mb
 
 _HANDSHAKE = {
     "protocolVersion": "2025-11-25",
@@ -19,16 +19,16 @@ _HANDSHAKE = {
 
 
 def is_error(message: bytes) -> bool:
-    """Whether the answer to a call is an error. Those are short; to parse a long one would cost more than the call."""
+    """Return whether a response is an error, without parsing a long one: that would cost more than the call."""
     return (len(message) < 20_000 and b'"isError":true' in message) or b'"result"' not in message[:300]
 
 
 class StdioServer:
-    """A server as a child process, from here until the end of the `with` block. It has shaken hands.
+    """A server as a child process after the handshake, until the end of the `with` block.
 
     Args:
-        command: what to run.
-        environment: variables it gets beside the machine's own.
+        command: the command to run.
+        environment: variables it gets in addition to the machine's own.
 
     Attributes:
         begun: when the process was started, by `time.perf_counter`.
@@ -65,12 +65,12 @@ class StdioServer:
         self._errors.close()
 
     def tools(self) -> list[dict[str, Any]]:
-        """The tools it lists."""
+        """Return the tools it lists."""
         tools: list[dict[str, Any]] = self.answer(self._ask("tools/list", {}))["tools"]
         return tools
 
     def ready(self, at_once: int) -> None:
-        """Nothing: one pipe takes any number of calls."""
+        """Do nothing: one pipe carries any number of calls."""
 
     def call(self, tool: str, arguments: dict[str, Any]) -> bytes:
         """Call a tool and return the line with the answer, as it came."""
@@ -99,13 +99,13 @@ class StdioServer:
                 under_way += 1
                 break
         seconds = time.perf_counter() - begun
-        # Told at the end, when no answer is under way that the next call would take for its own.
+        # Raised at the end, when no response is pending that the next call would read.
         if wrong:
             self.answer(wrong)
         return seconds
 
     def answer(self, line: bytes) -> dict[str, Any]:
-        """The result in a line.
+        """Return the result in a line.
 
         Raises:
             RuntimeError: it is an error.
@@ -117,7 +117,7 @@ class StdioServer:
         return result
 
     def resident_mb(self) -> float:
-        """Memory that it holds in RAM, in megabytes of 2**20 bytes."""
+        """Return its memory in RAM, in megabytes of 2**20 bytes."""
         return resident_mb(self._process.pid)
 
     def _ask(self, method: str, params: dict[str, Any]) -> bytes:
