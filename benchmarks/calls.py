@@ -1,4 +1,4 @@
-"""Measure the latency and the throughput of calls over stdio and HTTP, beside servers that make the same call.
+"""Measure the latency and the throughput of calls over stdio and HTTP, compared with servers that make the same call.
 
     python benchmarks/calls.py [--rounds N] [--burst N] [--bursts N]
 

@@ -1,4 +1,4 @@
-"""Load extend-mcp over HTTP with many clients at once, beside a server on the bare SDK that makes the same calls.
+"""Load extend-mcp over HTTP with many clients at once, compared with a server on the bare SDK.
 
     python benchmarks/load.py [--calls N] [--clients N] [--rounds N] [--protocol VERSION] [--tool TOOL]
         [--bare whole|brief] [--least RATIO] [--most-growth PART] [--deadline SECONDS]

@@ -1,4 +1,4 @@
-"""Run startup, calls, summaries and tokens as one page of Markdown, each beside its baseline.
+"""Run startup, calls, summaries and tokens as one page of Markdown, each compared with its baseline.
 
     python benchmarks/run.py [--quick] [--judge]
 

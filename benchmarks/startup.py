@@ -1,4 +1,4 @@
-"""Measure the time from process start to the first tools/list, and the memory held then, beside the bare SDK.
+"""Measure the time to the first tools/list, and the memory held then, compared with the bare SDK.
 
     python benchmarks/startup.py [--pairs N] [--most RATIO]
 

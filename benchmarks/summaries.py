@@ -1,4 +1,4 @@
-"""Measure summarize_runs over 1,000, 10,000 and 50,000 runs, beside reading the same pages and no more.
+"""Measure summarize_runs over 1,000, 10,000 and 50,000 runs, compared with reading the same pages.
 
     python benchmarks/summaries.py [SIZE...]
 

@@ -1,4 +1,4 @@
-"""Count what a model reads, in o200k tokens: the tool list beside the recorded figure, answers beside the raw JSON.
+"""Count what a model reads, in o200k tokens: the tool list and answers, compared with the record and Extend's JSON.
 
     python benchmarks/tokens.py            print the tables and compare with tokens.json
     python benchmarks/tokens.py --record   write the figures of the tool list to tokens.json
@@ -93,7 +93,7 @@ def faults(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, int
 
 
 def tool_list(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, int]]) -> Section:
-    """Report the tool list beside the recorded figures."""
+    """Compare the tool list with the recorded figures."""
     result = Section("Tokens of tools/list")
     rows = []
     for name, now in figures.items():
@@ -106,7 +106,7 @@ def tool_list(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, 
 
 
 def answers(extend: Extend) -> Section:
-    """Report answers beside the minified JSON that Extend returned for them."""
+    """Compare answers with the minified JSON that Extend returned."""
     count = openai.o200k_base().count
     runs = {
         "every type of step": (all_steps()["id"], 0.15),

@@ -33,7 +33,7 @@ class Answer:
         """Return the JSON-RPC message: the body, or the data of the last event of a stream."""
         if not (self.header(b"content-type") or b"").startswith(b"text/event-stream"):
             return self.body
-        # An event's name stands before its data. Line ends inside of JSON are escaped, so this is found nowhere in it.
+        # An event's name precedes its data. JSON escapes line ends, so this cannot occur in it.
         return self.body[self.body.rfind(b"\ndata: ") + len(b"\ndata: ") :].strip()
 
 

@@ -136,7 +136,7 @@ class StdioServer:
     def _read(self) -> bytes:
         assert self._process.stdout
         for line in self._process.stdout:
-            # A notification carries no id; it stands near the begin of an answer.
+            # A notification has no id; in a response it is near the beginning.
             if b'"id":' in line[:100]:
                 return line
         self._errors.seek(0)
