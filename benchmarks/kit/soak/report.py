@@ -69,7 +69,8 @@ def markdown(minutes: float, record: Record, world: World, watches: list[Watch],
         "",
         f"faults: {_counted(world.faults)}  ",
         f"events: {_counted(record.events)}  ",
-        f"at the end in flight: {end.in_flight}; tracebacks: {len(end.tracebacks)}; faults: {record.faults.total()}",
+        f"at the end in flight: {end.in_flight}; tracebacks: {len(end.tracebacks)}  ",
+        f"unexpected outcomes: {record.faults.total()}",
         "",
         "| server | span | RSS MB, highest | blocks of memory, median | descriptors, highest | tasks, highest |",
         "|---|---|---|---|---|---|",
@@ -91,7 +92,7 @@ def markdown(minutes: float, record: Record, world: World, watches: list[Watch],
 def _ratios(watch: Watch) -> str:
     spans = watch.spans()
     blocks = [_blocks(span) for span in spans]
-    if not spans or not all(blocks):
+    if not spans or not (blocks[5] and blocks[9]):
         return "too few readings for a ratio"
     memory = growth([[reading.resident_mb for reading in span] for span in spans])
     return f"ratio of the end to half of the time: {1 + memory:.3f} of RAM, {1 + growth(blocks):.3f} of memory blocks"
