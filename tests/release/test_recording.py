@@ -67,3 +67,11 @@ def test_another_ending_is_refused_before_anything_runs(name: str, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"\.cast or \.svg"):
         Recording().write(tmp_path / name)
+
+
+def test_the_demo_is_recorded_as_it_was_printed(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["record", str(tmp_path / "demo.cast")])
+    assert result.exit_code == 0
+    header, *events = (json.loads(line) for line in (tmp_path / "demo.cast").read_text().splitlines())
+    assert header["version"] == 2
+    assert "".join(text for _, _, text in events).replace("\r\n", "\n") == result.stdout
