@@ -1,4 +1,4 @@
-"""The baseline under load: two tools on the bare SDK that hand on what Extend answered, as a first draft would.
+"""Serve two tools on the bare SDK that return what Extend returned: the baseline for calls and load.
 
     EXTEND_BASE_URL=http://127.0.0.1:9000 EXTEND_API_KEY=x python benchmarks/bare_http_server.py PORT [whole|brief]
 
@@ -30,7 +30,7 @@ brief = "brief" in sys.argv[2:]
 
 
 async def get(path: str, query: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Make one call and return the object it is answered with."""
+    """Make one call and return the object in the response."""
     response = await http.get(path, params=query)
     response.raise_for_status()
     document: dict[str, Any] = response.json()

@@ -1,4 +1,4 @@
-"""The baseline: a server with one tool on the bare SDK."""
+"""Serve one tool on the bare SDK: the baseline for start-up."""
 
 from mcp.server.mcpserver import MCPServer
 

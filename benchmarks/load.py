@@ -1,47 +1,38 @@
-"""Many clients at once over HTTP: extend-mcp beside a server on the bare SDK that makes the same calls to Extend.
+"""Load extend-mcp over HTTP with many clients at once, compared with a server on the bare SDK.
 
-    python benchmarks/load.py [--calls N] [--clients N] [--rounds N] [--era ERA] [--tool TOOL] [--bare whole|brief]
-        [--least RATIO] [--most-growth PART] [--deadline SECONDS]
+    python benchmarks/load.py [--calls N] [--clients N] [--rounds N] [--protocol VERSION] [--tool TOOL]
+        [--bare whole|brief] [--least RATIO] [--most-growth PART] [--deadline SECONDS]
 
-A sandbox, extend-mcp and the baseline run as processes of their own, and the clients in this one. The two servers are
-called in turn, round by round, so that a change in the machine's speed meets both; every answer is checked. Throughput
-suffers from whatever else runs on the machine, so the servers' CPU time is told as well. Prints Markdown, and fails
-when an answer was wrong, memory grew, or the ratio is too low. Needs Linux: it reads /proc.
+The sandbox, extend-mcp and the baseline are processes of their own. The two servers are called in turn, round by round,
+so that a change in the machine's speed affects both; every response is checked. Other programs on the machine lower the
+throughput, so the servers' CPU time is reported as well. Prints Markdown, and fails if a response was wrong, memory
+grew, or the ratio is too low. Needs Linux: it reads /proc.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
+import statistics
 import sys
 import time
-import urllib.request
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass
 
-from loadkit.processes import free_port, start_bare, start_ours, start_sandbox
-from loadkit.report import Limits, faults, markdown
-from loadkit.requests import ERAS, TOOLS, calls_on
-from loadkit.rounds import Target
+from kit.processes import free_port
+from kit.report import median_of_ratios, table
+from kit.requests import PROTOCOLS, TOOLS, calls_on
+from kit.rounds import Target
+from kit.sandbox import Extend
+from kit.servers import BRIEF, OURS, WHOLE
 
-RUNS = 40
-
-
-def known_runs(base_url: str) -> list[str]:
-    """Ids of runs that the sandbox has."""
-    request = urllib.request.Request(
-        f"{base_url}/workflow_runs?sortBy=createdAt&sortDir=desc&maxPageSize={RUNS}",
-        headers={"Authorization": "Bearer x", "x-extend-api-version": "2026-02-09"},
-    )
-    # Nothing of this may leave the machine through a proxy.
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-        return [run["id"] for run in json.load(answer)["data"]]
+MOST_OF_BASELINE = 0.01
+"""The part of a baseline's calls that may fail: it does not retry a read whose connection was being closed."""
 
 
 async def load(ours: Target, bare: Target, calls: int, rounds: int) -> None:
-    """Warm both up, then play round after round in turn."""
+    """Warm both up, then run round after round in turn."""
     for target in (ours, bare):
         await target.warm_up(2 * len(target.clients))
     for _ in range(rounds):
@@ -50,33 +41,135 @@ async def load(ours: Target, bare: Target, calls: int, rounds: int) -> None:
 
 
 async def run(given: argparse.Namespace) -> int:
-    """Start everything, measure, print and judge; 1 when something misses what was asked."""
+    """Start everything, measure, print and judge; return 1 if a bound is missed."""
     with ExitStack() as children:
-        sandbox, base_url = start_sandbox()
-        children.enter_context(sandbox)
-        calls = calls_on(known_runs(base_url), (given.tool,) if given.tool else TOOLS)
+        extend = children.enter_context(Extend.start())
+        calls = calls_on(extend.runs, (given.tool,) if given.tool else TOOLS)
         targets = []
-        bare_start = partial(start_bare, answers=given.bare)
-        for name, start in (("extend-mcp", start_ours), (f"bare SDK, {given.bare} answers", bare_start)):
+        for server in (OURS, WHOLE if given.bare == "whole" else BRIEF):
             port = free_port()
-            child = children.enter_context(start(port, base_url))
-            targets.append(await Target.prepare(name, child, port, given.era, given.clients, calls))
+            child = children.enter_context(server.start_http(port, **extend.environment))
+            targets.append(await Target.prepare(server.name, child, port, given.protocol, given.clients, calls))
         ours, bare = targets
-        before = (sandbox.cpu_seconds(), time.process_time(), time.perf_counter())
+        before = (extend.child.cpu_seconds(), time.process_time(), time.perf_counter())
         await load(ours, bare, given.calls, given.rounds)
-        taken = (sandbox.cpu_seconds(), time.process_time(), time.perf_counter())
-        shared, own, seconds = (after - begun for after, begun in zip(taken, before, strict=True))
-        words = [each.child.last_words() for each in targets]
-    print(f"{given.clients} clients, era {given.era}, {given.tool or ' and '.join(TOOLS) + ' in turn'}\n")
+        after = (extend.child.cpu_seconds(), time.process_time(), time.perf_counter())
+        shared, own, seconds = (end - begun for end, begun in zip(after, before, strict=True))
+        errors = [each.child.errors()[-2000:] for each in targets]
+    print(f"{given.clients} clients, {given.protocol}, {given.tool or ' and '.join(TOOLS) + ' in turn'}\n")
     print(markdown(ours, bare))
     print(f"meanwhile the sandbox was busy {shared / seconds:.0%}, the clients {own / seconds:.0%} of {seconds:.0f} s")
-    problems = faults(ours, bare, Limits(given.least, given.most_growth))
+    problems = faults(ours, bare, given.least, given.most_growth)
     if problems:
         print("\n".join(problems), file=sys.stderr)
-        for target, said in zip(targets, words, strict=True):
+        for target, said in zip(targets, errors, strict=True):
             if said:
                 print(f"{target.name} wrote: {said}", file=sys.stderr)
     return 1 if problems else 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Megabytes held after the warm-up, after half of the calls and after the last one, and the peak."""
+
+    start: float
+    middle: float
+    end: float
+    peak: float
+
+    @property
+    def growth(self) -> float:
+        """Return the growth over the second half, as a fraction."""
+        return (self.end - self.middle) / self.middle
+
+
+def memory_of(target: Target) -> Memory:
+    """Return the memory of a server over its rounds."""
+    half = target.memory[-1][0] / 2
+    return Memory(
+        start=target.memory[0][1],
+        middle=next(held for calls, held in target.memory if calls >= half),
+        end=target.memory[-1][1],
+        peak=max(held for _, held in target.memory),
+    )
+
+
+def cpu_per_thousand(target: Target) -> float:
+    """Return the server's processor seconds per 1,000 calls."""
+    calls = sum(len(each.latencies) for each in target.rounds)
+    return 1000 * sum(each.cpu for each in target.rounds) / calls
+
+
+def throughput_ratio(ours: Target, bare: Target) -> float:
+    """Return the median ratio of the throughputs, pair by pair."""
+    return median_of_ratios(*([each.throughput for each in target.rounds] for target in (ours, bare)))
+
+
+def markdown(ours: Target, bare: Target) -> str:
+    """Return the tables and the ratios."""
+    both = (ours, bare)
+    cpu = cpu_per_thousand(bare) / cpu_per_thousand(ours)
+    head = [
+        "server",
+        "calls",
+        "errors",
+        "calls/s",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "CPU s per 1,000",
+        "busy",
+        "KB per answer",
+    ]
+    lines = table(head, map(_load_row, both))
+    head = ["server", "RSS start MB", "middle MB", "end MB", "peak MB", "growth over the second half"]
+    lines += ["", *table(head, map(_memory_row, both)), ""]
+    lines += [
+        f"ratio of throughput to {bare.name}, median of {len(ours.rounds)} pairs: {throughput_ratio(ours, bare):.2f}  ",
+        f"ratio of calls for the same CPU: {cpu:.2f}  ",
+    ]
+    lines += [
+        f"errors of {target.name}: {', '.join(f'{count} x {fault}' for fault, count in target.faults.most_common())}  "
+        for target in both
+        if target.faults
+    ]
+    return "\n".join(lines)
+
+
+def faults(ours: Target, bare: Target, least: float, most_growth: float) -> list[str]:
+    """Return the missed bounds. Many errors of the baseline are one: they would make it look fast."""
+    found = [f"{ours.name}: {ours.faults.total()} errors"] if ours.faults.total() else []
+    if bare.faults.total() > MOST_OF_BASELINE * sum(len(each.latencies) for each in bare.rounds):
+        found.append(f"{bare.name}: {bare.faults.total()} errors")
+    growth = memory_of(ours).growth
+    if growth >= most_growth:
+        found.append(f"memory grew by {growth:.1%} over the second half; under {most_growth:.1%} is asked")
+    ratio = throughput_ratio(ours, bare)
+    if ratio < least:
+        found.append(f"throughput is {ratio:.2f} of the baseline's; at least {least:.2f} is asked")
+    return found
+
+
+def _load_row(target: Target) -> list[object]:
+    latencies = [latency for each in target.rounds for latency in each.latencies]
+    seconds = sum(each.seconds for each in target.rounds)
+    cuts = statistics.quantiles(latencies, n=100)
+    return [
+        target.name,
+        f"{len(latencies):,}",
+        target.faults.total(),
+        f"{len(latencies) / seconds:.0f}",
+        *(f"{cuts[at] * 1000:.0f}" for at in (49, 94, 98)),
+        f"{cpu_per_thousand(target):.2f}",
+        f"{sum(each.cpu for each in target.rounds) / seconds:.0%}",
+        f"{sum(each.received for each in target.rounds) / len(latencies) / 1000:.1f}",
+    ]
+
+
+def _memory_row(target: Target) -> list[object]:
+    memory = memory_of(target)
+    held = (memory.start, memory.middle, memory.end, memory.peak)
+    return [target.name, *(f"{each:.1f}" for each in held), f"{memory.growth:+.1%}"]
 
 
 def main() -> int:
@@ -85,10 +178,10 @@ def main() -> int:
     options.add_argument("--calls", type=int, default=20_000, help="calls of each server, at most a million")
     options.add_argument("--clients", type=int, default=200, help="how many call at once, at most 1,000")
     options.add_argument("--rounds", type=int, default=10, help="how many rounds the calls are spread over, at least 2")
-    options.add_argument("--era", choices=ERAS, default=ERAS[0], help="version of the protocol")
+    options.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="protocol version")
     options.add_argument("--tool", choices=TOOLS, help="call only this one; by default both in turn")
     options.add_argument(
-        "--bare", choices=("whole", "brief"), default="whole", help="what the baseline hands on of Extend's answers"
+        "--bare", choices=("whole", "brief"), default="whole", help="what the baseline returns of Extend's responses"
     )
     options.add_argument("--least", type=float, default=0.8, help="lowest ratio of throughput, ours to bare")
     options.add_argument("--most-growth", type=float, default=0.05, help="growth of memory that is too much, as a part")

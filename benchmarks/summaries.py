@@ -1,52 +1,63 @@
-"""How long summarize_runs takes over 1,000, 10,000 and 50,000 runs, beside reading the same pages and no more."""
+"""Measure summarize_runs over 1,000, 10,000 and 50,000 runs, compared with reading the same pages.
+
+    python benchmarks/summaries.py [SIZE...]
+
+Prints Markdown, and fails if a ratio is too high.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import httpx
-from benchkit.extend import HEADERS, RATE
-from benchkit.report import Section
-from benchkit.servers import OURS
-from benchkit.stdio import StdioServer
-from loadkit.processes import start_sandbox
+from kit.processes import start_sandbox
+from kit.report import Section, Target, show
+from kit.sandbox import HEADERS, RATE
+from kit.servers import OURS
+from kit.stdio import StdioServer
+
+SIZES = (1_000, 10_000, 50_000)
+MOST = 1.3
+BASELINE = "the pages alone"
 
 _ALL = 50_000
 _DAYS = 30
 _PAGE = 100
 
 
-def section(sizes: Sequence[int]) -> Section:
+def section(sizes: Sequence[int] = SIZES) -> Section:
     """Summarize windows that hold about as many runs as each of ``sizes``."""
     result = Section("summarize_runs")
     sandbox, base_url = start_sandbox("huge")
     environment = {"EXTEND_BASE_URL": base_url, "EXTEND_MCP_SUMMARY_RUNS": str(_ALL), **RATE}
     with sandbox, StdioServer(OURS.stdio, **environment) as ours:
         ours.answer(ours.call("list_runs", {"page_size": 1}))
-        rows = [_row(ours, base_url, timedelta(days=_DAYS * size / _ALL)) for size in sizes]
+        rows = [_row(ours, base_url, timedelta(days=_DAYS * size / _ALL), result) for size in sizes]
     result.table(
-        ["runs", "requests", "s", "s for the pages alone", "ratio", "tokens of raw JSON, about", "MB in RAM"], rows
+        ["runs", "requests", "s", f"s for {BASELINE}", "ratio", "tokens of raw JSON, about", "MB in RAM"], rows
     )
     result.say(
-        "By workflow, over stdio. A summary compares with the window of the same length before, so it reads as many "
-        "runs again where there are any: the requests count these too. The limit of requests is "
-        f"{RATE['EXTEND_MCP_REQUESTS_PER_SECOND']} a second here, so that the server is what is measured: at an "
-        "account's 10 a second the pages take as long as they must. The pages alone are read one after another by "
-        "httpx, parsed and forgotten. Raw JSON is counted at 4 bytes a token."
+        "By workflow, over stdio. A summary compares with the previous window of the same length, so it reads twice as "
+        f"far. The request limit is {RATE['EXTEND_MCP_REQUESTS_PER_SECOND']} per second here, so that the server is "
+        f"what is measured, not the account's limit. For {BASELINE}, httpx reads and parses one page after another. "
+        "Raw JSON is counted at 4 bytes per token."
     )
     return result
 
 
-def _row(ours: StdioServer, base_url: str, window: timedelta) -> list[object]:
+def _row(ours: StdioServer, base_url: str, window: timedelta, result: Section) -> list[object]:
     now = datetime.now(timezone.utc)
     arguments = {"created_since": _written(now - window), "group_by": "workflow"}
     begun = time.perf_counter()
     answer = ours.answer(ours.call("summarize_runs", arguments))["structuredContent"]
     taken = time.perf_counter() - begun
-    # A summary compares with the window before, so it reads twice as far.
+    # A summary compares with the previous window, so it reads twice as far.
     alone, pages, size = _pages(base_url, _written(now - 2 * window))
+    result.targets.append(Target(f"summarize_runs over {answer['runs']:,} runs", BASELINE, MOST, taken / alone))
     return [
         f"{answer['runs']:,}",
         pages,
@@ -63,7 +74,7 @@ def _written(moment: datetime) -> str:
 
 
 def _pages(base_url: str, since: str) -> tuple[float, int, int]:
-    """Seconds, requests and bytes of reading the pages down to ``since``."""
+    """Return seconds, requests and bytes of reading the pages down to ``since``."""
     query: dict[str, str | int] = {"sortBy": "createdAt", "sortDir": "desc", "maxPageSize": _PAGE}
     pages = size = 0
     begun = time.perf_counter()
@@ -76,3 +87,14 @@ def _pages(base_url: str, since: str) -> tuple[float, int, int]:
             if not token or page["data"][-1]["createdAt"] < since:
                 return time.perf_counter() - begun, pages, size
             query["nextPageToken"] = token
+
+
+def main() -> int:
+    """Measure and print; return 1 if a ratio is too high."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("sizes", nargs="*", type=int, default=SIZES, help="numbers of runs, at most 50,000")
+    return show([section(options.parse_args().sizes)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

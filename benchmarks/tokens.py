@@ -1,10 +1,10 @@
-"""What the tool list costs a model in every conversation, in o200k tokens, beside the recorded figure.
+"""Count what a model reads, in o200k tokens: the tool list and answers, compared with the record and Extend's JSON.
 
-    python benchmarks/tokens.py            print the table and compare with tokens.json
-    python benchmarks/tokens.py --record   write the figures to tokens.json
+    python benchmarks/tokens.py            print the tables and compare with tokens.json
+    python benchmarks/tokens.py --record   write the figures of the tool list to tokens.json
 
-Counted is what clients put before a model: name, description and input schema of each tool as minified JSON.
-Exits with status 1 when a ceiling is passed, or when a figure grew by more than 5% since it was recorded.
+Of a tool, clients show a model its name, description and input schema; of an answer, its text. Fails if a ceiling is
+passed, the tool list grew by more than 5% since it was recorded, or an answer is too large a part of the raw JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from benchkit.report import Section
+from kit.report import Section, Target, show
+from kit.sandbox import Extend, all_steps, hundred_pages
+from kit.servers import OURS, arguments
+from kit.stdio import StdioServer
 from mcp.client.client import Client
 from rs_bpe.bpe import openai
 
@@ -26,13 +29,14 @@ from extend_mcp.tools.toolsets import TOOLSETS
 
 RECORD = Path(__file__).with_name("tokens.json")
 GROWTH = 1.05
-# Most tools and tokens: of the default toolsets, and of all together.
+RAW = "Extend's JSON, minified"
+# The most tools and tokens of the default toolsets, and of all.
 CEILINGS = {"default": (20, 5_000), "all": (36, 9_000)}
 MOST_BYTES = 60 * 1024
 
 
 async def listed(toolsets: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The tools as a client receives them."""
+    """Return the tools as a client receives them."""
     server, app = build_server(Settings.model_validate({"sandbox": True, "toolsets": toolsets}))
     try:
         async with Client(server) as client:
@@ -43,12 +47,12 @@ async def listed(toolsets: tuple[str, ...]) -> list[dict[str, Any]]:
 
 
 def minified(value: Any) -> str:
-    """JSON without a superfluous character."""
+    """Return JSON without blanks."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def for_model(tool: dict[str, Any]) -> str:
-    """What a model reads of a tool."""
+    """Return what a model reads of a tool."""
     return minified({key: tool[key] for key in ("name", "description", "inputSchema")})
 
 
@@ -68,7 +72,7 @@ async def measure() -> dict[str, dict[str, int]]:
 
 
 def faults(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, int]]) -> list[str]:
-    """What is too much."""
+    """Return the ceilings that are passed, and the figures that grew."""
     found = []
     for name, (tools, tokens) in CEILINGS.items():
         if figures[name]["tools"] > tools or figures[name]["tokens"] > tokens:
@@ -88,15 +92,50 @@ def faults(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, int
     return found
 
 
-def section() -> Section:
-    """The figures, for the page of all benchmarks."""
+def tool_list(figures: dict[str, dict[str, int]], recorded: dict[str, dict[str, int]]) -> Section:
+    """Compare the tool list with the recorded figures."""
     result = Section("Tokens of tools/list")
-    rows = [[name, now["tools"], f"{now['tokens']:,}", f"{now['bytes']:,}"] for name, now in anyio.run(measure).items()]
-    result.table(["toolsets", "tools", "tokens (o200k)", "bytes"], rows)
+    rows = []
+    for name, now in figures.items():
+        before = recorded.get(name, now)["tokens"]
+        rows.append([name, now["tools"], f"{now['tokens']:,}", f"{before:,}", f"{now['tokens'] / before:.2f}"])
+        rows[-1].append(f"{now['bytes']:,}")
+        result.targets.append(Target(f"tool list, {name}", "as recorded", GROWTH, now["tokens"] / before))
+    result.table(["toolsets", "tools", "tokens (o200k)", "recorded", "ratio", "bytes"], rows)
     return result
 
 
-def main() -> None:
+def answers(extend: Extend) -> Section:
+    """Compare answers with the minified JSON that Extend returned."""
+    count = openai.o200k_base().count
+    runs = {
+        "every type of step": (all_steps()["id"], 0.15),
+        "100 pages": (hundred_pages()["id"], 0.05),
+        "the newest run": (extend.runs[0], 0.15),
+    }
+    asked = [(f"get_workflow_run: {what}", "get_workflow_run", *each) for what, each in runs.items()]
+    result, rows = Section("Tokens of an answer"), []
+    with StdioServer(OURS.stdio, **extend.environment) as ours:
+        for what, tool, run_id, most in [*asked, ("list_runs: a page of 20", "list_runs", "", 0.15)]:
+            raw = count(minified(extend.run(run_id) if run_id else extend.page()))
+            mine = count(_text(ours, tool, arguments(tool, run_id)))
+            rows.append([what, f"{raw:,}", f"{mine:,}", f"{mine / raw:.3f}"])
+            result.targets.append(Target(what, RAW, most, mine / raw))
+    result.table(["answer", RAW, "ours", "ratio"], rows)
+    return result
+
+
+def _text(server: StdioServer, tool: str, given: dict[str, object]) -> str:
+    answer = server.answer(server.call(tool, given))
+    return "\n".join(part.get("text", "") for part in answer["content"])
+
+
+def sections(extend: Extend) -> list[Section]:
+    """Return both parts."""
+    return [tool_list(anyio.run(measure), json.loads(RECORD.read_text())), answers(extend)]
+
+
+def main() -> int:
     """Measure, print, and compare or record."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--record", action="store_true", help="write the figures to tokens.json")
@@ -105,12 +144,9 @@ def main() -> None:
     figures = anyio.run(measure)
     if given.record:
         RECORD.write_text(json.dumps(figures, indent=2) + "\n")
-    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    print("| toolsets | tools | tokens (o200k) | recorded | tools/list, bytes |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, now in figures.items():
-        before = recorded.get(name, {}).get("tokens", "-")
-        print(f"| {name} | {now['tools']} | {now['tokens']:,} | {before} | {now['bytes']:,} |")
+    recorded = json.loads(RECORD.read_text())
+    with Extend.start() as extend:
+        status = show([tool_list(figures, recorded), answers(extend)])
     if given.tools:
         count = openai.o200k_base().count
         for tool in anyio.run(listed, tuple(TOOLSETS)):
@@ -118,8 +154,9 @@ def main() -> None:
     if problems := faults(figures, recorded):
         print("\n".join(problems), file=sys.stderr)
         print("Change the record on purpose with: python benchmarks/tokens.py --record", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

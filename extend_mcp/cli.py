@@ -1,4 +1,4 @@
-"""The command line: serve (the default), demo, sandbox, doctor, token, manifests.
+"""The command line: serve (the default), demo, sandbox, doctor, token, install.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
 belongs to the protocol.
@@ -29,20 +29,19 @@ class _Commands(click.Group):
     """``extend-mcp --sandbox`` means ``extend-mcp serve --sandbox``: clients start the bare command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.list_commands(ctx) and args[0] not in ("--help", "--version")):
+        if not args or (args[0] not in ("--help", "--version") and self.get_command(ctx, args[0]) is None):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "manifests"])
+        return sorted([*super().list_commands(ctx), "install"])
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name == "manifests":
-            # Whoever serves does not wait for it.
-            from extend_mcp.manifests.cli import manifests
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in ("install", "manifests"):
+            from extend_mcp.client_config import command
 
-            return manifests
-        return super().get_command(ctx, name)
+            return command.install if cmd_name == "install" else command.manifests
+        return super().get_command(ctx, cmd_name)
 
 
 _env_file = click.option(
@@ -115,31 +114,11 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
 
 
 @main.command()
-@click.option(
-    "--record",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Also write it as a recording: an asciicast (.cast) or a picture that plays (.svg).",
-)
-def demo(record: Path | None) -> None:
+def demo() -> None:
     """Play an operator's story against the sandbox with a real MCP client over stdio."""
     from extend_mcp.demo import play
-    from extend_mcp.recording import Recording
 
-    if record and record.suffix not in (".cast", ".svg"):
-        raise click.BadParameter("a recording ends with .cast or .svg", param_hint="--record")
-    recording = Recording()
-
-    def say(line: str) -> None:
-        recording.add(line)
-        _say(line)
-
-    status = anyio.run(play, say)
-    if record and status == 0:
-        try:
-            recording.write(record)
-        except OSError as error:
-            raise click.ClickException(f"{record} cannot be written: {error.strerror}") from None
-    sys.exit(status)
+    sys.exit(anyio.run(play, _say))
 
 
 @main.command()

@@ -50,9 +50,9 @@ def sandbox(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             process.kill()
 
 
-def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
+def test_the_demo_tells_its_story_and_ends_well() -> None:
     begun = time.monotonic()
-    ended = run("demo", "--record", str(tmp_path / "demo.cast"))
+    ended = run("demo")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     # Its promise is ten seconds; a machine that runs other tests beside gets twice that.
     assert time.monotonic() - begun < 20
@@ -72,9 +72,6 @@ def test_the_demo_tells_its_story_and_ends_well(tmp_path: Path) -> None:
     for part in story:
         position = ended.stdout.index(part, position)
     assert ended.stderr == ""
-    header, *events = (json.loads(line) for line in (tmp_path / "demo.cast").read_text().splitlines())
-    assert header["version"] == 2
-    assert "".join(text for _, _, text in events).replace("\r\n", "\n") == ended.stdout
 
 
 def test_the_demo_fails_where_a_step_goes_otherwise() -> None:

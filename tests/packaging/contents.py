@@ -1,6 +1,6 @@
 """Looks into a wheel and an sdist: what users install holds the package, what is said of it, and nothing else.
 
-python tests/packaging/contents.py WHEEL SDIST
+python -m tests.packaging.contents WHEEL SDIST
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from extend_mcp import __version__
-from extend_mcp.manifests.description import PACKAGE, REGISTRY_NAME, REPOSITORY
+from release.description import PACKAGE, REGISTRY_NAME, REPOSITORY
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Share servers, clients, the sandbox and reports between the benchmarks."""

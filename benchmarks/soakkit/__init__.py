@@ -1,1 +1,0 @@
-"""The parts of the soak: watched processes, calls, clients, the faults that strike them, and the report."""

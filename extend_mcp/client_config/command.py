@@ -1,0 +1,74 @@
+"""``extend-mcp install``: print the block for a client, or merge it into the client's file."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+
+from extend_mcp.client_config.clients import CLIENTS, SECRETS, Client, Machine, Secret, to_text
+from extend_mcp.client_config.launch import PUBLISHED, this_machine
+from extend_mcp.client_config.write import WriteError, write
+
+
+@click.command()
+@click.argument("client", type=click.Choice(list(CLIENTS)))
+@click.option("--write", "writing", is_flag=True, help="Merge the block into the client's file, after a backup.")
+@click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="A file other than the client's own.")
+@click.option("--yes", is_flag=True, help="Update an existing entry without asking.")
+@click.option("--published", is_flag=True, help="Start the published package with uvx, not this installation.")
+@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no account, no key.")
+@click.option("--read-only", is_flag=True, help="Leave out every tool that writes.")
+@click.option("--toolsets", metavar="A,B", help="Toolsets to offer, comma-separated.")
+def install(client: str, writing: bool, file: Path | None, yes: bool, published: bool, **flags: Any) -> None:
+    """Print the block with which CLIENT starts this server, or merge it into the client's file with --write.
+
+    The block names the command that starts the server on this machine. --write keeps existing settings and comments.
+    """
+    chosen = CLIENTS[client]
+    launch = (PUBLISHED if published else this_machine()).with_flags(**flags)
+    secrets = () if flags["sandbox"] else SECRETS
+    file = file or chosen.file(Machine())
+    if writing:
+        _write(chosen, file, chosen.entry(launch, secrets), secrets, yes)
+        return
+    click.echo(to_text(chosen.document(launch, secrets), chosen.syntax), nl=False)
+    click.echo(f"\nFor {file}. {chosen.fill if secrets else ''}".rstrip(), err=True)
+
+
+@click.command(hidden=True, params=install.params)
+def manifests(**given: Any) -> None:
+    """Run ``install`` under its old name, for one release."""
+    click.echo("`extend-mcp manifests` is now `extend-mcp install`; the old name will be removed.", err=True)
+    click.get_current_context().invoke(install, **given)
+
+
+def _write(client: Client, file: Path, entry: dict[str, Any], secrets: tuple[Secret, ...], yes: bool) -> None:
+    if client.syntax == "yaml":
+        raise click.ClickException(
+            f"{file} was not changed: YAML cannot be edited without losing comments. "
+            f"Paste what `extend-mcp install {client.name}` prints."
+        )
+
+    def agree(difference: list[str]) -> bool:
+        click.echo("\n".join([f"{file} already has an entry for the server:", *difference]), err=True)
+        if not yes and not sys.stdin.isatty():
+            raise click.ClickException("Nothing was changed. Run the command again with --yes to update the entry.")
+        return yes or click.confirm("Update it?", err=True)
+
+    try:
+        done = write(client, file, entry, client.needed(secrets), agree=agree, now=datetime.now(timezone.utc))
+    except WriteError as error:
+        raise click.ClickException(str(error)) from None
+    if done.outcome in ("unchanged", "declined"):
+        why = " It already has this entry." if done.outcome == "unchanged" else ""
+        click.echo(f"{done.file} was not changed.{why}")
+        return
+    backup = f" (backup: {done.backup.name})" if done.backup else ""
+    verb = "Created" if done.outcome == "created" else "Updated"
+    click.echo(f"{verb} {done.file}{backup}. Restart {client.title} to load it.")
+    if secrets:
+        click.echo(client.fill, err=True)

@@ -1,0 +1,49 @@
+"""Find the command that starts the server: as published, or as installed on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+PACKAGE = "extend-mcp"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command and its arguments."""
+
+    command: str
+    args: tuple[str, ...] = ()
+
+    def with_flags(self, *, sandbox: bool = False, read_only: bool = False, toolsets: str | None = None) -> Launch:
+        """Add flags of ``extend-mcp serve``."""
+        flags = ["--sandbox"] * sandbox + ["--read-only"] * read_only + (["--toolsets", toolsets] if toolsets else [])
+        return replace(self, args=(*self.args, *flags))
+
+
+PUBLISHED = Launch("uvx", (PACKAGE,))
+
+
+def this_machine(
+    python: str = sys.executable, prefix: str = sys.prefix, environment: Mapping[str, str] = os.environ
+) -> Launch:
+    """Return what starts this installation from any folder.
+
+    uv deletes the environments that it makes for one run, so ``uvx`` is named for those. pipx's own command comes next,
+    then the script next to the interpreter, then the interpreter itself.
+    """
+    home = Path(prefix)
+    if "archive-v0" in home.parts or ("uv" in home.parts and {"cache", ".cache"} & set(home.parts)):
+        return PUBLISHED
+    found = shutil.which(PACKAGE, path=environment.get("PATH"))
+    if "pipx" in home.parts and found and Path(found).resolve().is_relative_to(home.resolve()):
+        return Launch(found)
+    for name in (PACKAGE, f"{PACKAGE}.exe"):
+        script = Path(python).parent / name
+        if script.is_file():
+            return Launch(str(script.absolute()))
+    return Launch(python, ("-m", "extend_mcp"))

@@ -1,0 +1,202 @@
+"""Render every file of ``manifests/``, and the page that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from extend_mcp.client_config.clients import CLIENTS, Syntax, to_text
+from extend_mcp.client_config.launch import PUBLISHED
+from extend_mcp.prompts import PROMPTS
+from extend_mcp.settings import DEFAULT_TOOLSETS
+from extend_mcp.tools.toolsets import TOOLSETS
+from release import bundle, plugins, registries
+from release.description import Description
+
+NOT_VALIDATED = "not validated"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One file.
+
+    Attributes:
+        path: its path in ``manifests/``.
+        title: its reader.
+        goes: where it belongs.
+        fill: what the user fills in.
+        checked: how it is validated, or ``not validated`` with the reason.
+        make: returns its document.
+    """
+
+    path: str
+    title: str
+    goes: str
+    fill: str
+    checked: str
+    make: Callable[[Description], dict[str, Any]]
+
+    @property
+    def syntax(self) -> Syntax:
+        """Return the syntax that the file's name implies."""
+        return {"json": "json", "toml": "toml", "yaml": "yaml"}[self.path.rpartition(".")[2]]  # type: ignore[return-value]
+
+
+def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
+    client = CLIENTS[name]
+    return Manifest(
+        path, client.title, goes, client.fill, checked, lambda about: client.document(PUBLISHED, about.secrets)
+    )
+
+
+def _bundle(description: Description) -> dict[str, Any]:
+    tools = [(tool.name, tool.description) for name in DEFAULT_TOOLSETS for tool in TOOLSETS[name].tools]
+    return bundle.bundle_manifest(description, tools, [(each.name, each.description) for each in PROMPTS])
+
+
+_ASKED = "Nothing: it asks for the key when it is installed, and stores it."
+
+MANIFESTS = (
+    Manifest(
+        "registry/server.json",
+        "MCP Registry",
+        "published with `mcp-publisher`",
+        "Nothing: clients ask their users for each secret.",
+        "schema 2025-12-11, with check-jsonschema and skillsaw",
+        registries.server_json,
+    ),
+    Manifest(
+        "self-hosted/server.json",
+        "A private registry, for a server that you host",
+        "your registry",
+        "The URL of your server, and your own name for it.",
+        "schema 2025-12-11, with check-jsonschema and skillsaw",
+        registries.self_hosted,
+    ),
+    Manifest(
+        "bundle/manifest.json",
+        "MCP Bundle, for Claude Desktop",
+        "packed into a `.mcpb` file by `.ci/manifests`; open that",
+        _ASKED + " The host needs uv.",
+        "`mcpb validate`; packed, unpacked and started",
+        _bundle,
+    ),
+    _of_client(
+        "claude-desktop",
+        "claude-desktop/claude_desktop_config.json",
+        "Settings, Developer, Edit Config",
+        f"{NOT_VALIDATED}: there is no schema",
+    ),
+    _of_client("claude-code", "claude-code/.mcp.json", "a project's folder", "skillsaw"),
+    Manifest(
+        "claude-plugin/.claude-plugin/marketplace.json",
+        "Claude Code's marketplace",
+        "`/plugin marketplace add <this folder>`",
+        "Nothing.",
+        "`claude plugin validate`",
+        plugins.claude_marketplace,
+    ),
+    Manifest(
+        "claude-plugin/extend-mcp/.claude-plugin/plugin.json",
+        "Claude Code's plugin",
+        "`/plugin install extend-mcp@extend-mcp`",
+        _ASKED,
+        "`claude plugin validate`",
+        plugins.claude_plugin,
+    ),
+    _of_client("cursor", "cursor/.cursor/mcp.json", "a project's folder, or `~`", "skillsaw"),
+    _of_client("vscode", "vscode/.vscode/mcp.json", "a project's folder", "skillsaw"),
+    _of_client(
+        "windsurf",
+        "windsurf/mcp_config.json",
+        "`~/.codeium/windsurf/`",
+        f"{NOT_VALIDATED}: no schema is published",
+    ),
+    _of_client(
+        "zed", "zed/settings.json", "merged into Zed's settings", f"{NOT_VALIDATED}: sources disagree on the form"
+    ),
+    Manifest(
+        "gemini/gemini-extension.json",
+        "Gemini CLI's extension",
+        "`gemini extensions install <this folder>`",
+        _ASKED,
+        "`gemini extensions validate`",
+        plugins.gemini_extension,
+    ),
+    _of_client("codex", "codex/config.toml", "`~/.codex/`, merged", "read by `codex mcp list`"),
+    Manifest(
+        "agent-plugins/plugin.json",
+        "agent-plugins.org",
+        "the root of a plugin",
+        "Nothing.",
+        "schema 1.0.0, with check-jsonschema and skillsaw",
+        plugins.agent_plugin,
+    ),
+    Manifest(
+        "agent-plugins/mcp.json",
+        "agent-plugins.org, its servers",
+        "next to `plugin.json`",
+        "The format cannot refer to a secret. Export the key where the host is started.",
+        "schema 1.0.0, with check-jsonschema and skillsaw",
+        plugins.agent_plugin_servers,
+    ),
+    Manifest(
+        "docker/server.yaml",
+        "Docker's MCP catalog",
+        "`servers/extend-mcp/` of docker/mcp-registry",
+        "Nothing: Docker asks for the key and stores it.",
+        f"{NOT_VALIDATED}: its validator is part of that repository",
+        registries.docker_server,
+    ),
+    _of_client(
+        "goose", "goose/config.yaml", "merged into Goose's config.yaml", f"{NOT_VALIDATED}: no schema is published"
+    ),
+    _of_client(
+        "librechat",
+        "librechat/librechat.yaml",
+        "merged into LibreChat's librechat.yaml",
+        f"{NOT_VALIDATED}: not run here",
+    ),
+)
+
+
+def render_all(description: Description) -> dict[str, str]:
+    """Return the text of each file by its path in ``manifests/``."""
+    made = {each.path: to_text(each.make(description), each.syntax) for each in MANIFESTS}
+    return {**made, "README.md": _readme(description)}
+
+
+def _readme(description: Description) -> str:
+    rows = "\n".join(
+        f"| [{each.path}]({each.path}) | {each.title} | {each.goes} | {each.fill} | {each.checked} |"
+        for each in MANIFESTS
+    )
+    settings = "\n".join(
+        f"| `{each.name}` | {each.help} | {each.default or '-'} | {'yes' if each.secret else 'no'} |"
+        for each in description.variables
+    )
+    return f"""# Files for clients and registries
+
+Version {description.version}. `python -m release manifests` renders this folder from the package's metadata and
+settings. Do not edit it by hand: CI renders it again and fails on a difference.
+
+`extend-mcp install CLIENT` prints the block for one client with the command that starts the server on your machine, and
+`--write` merges it into that client's own file. The files here use `uvx {description.package}`, which needs
+[uv](https://docs.astral.sh/uv/) and the package on PyPI.
+
+| File | For | Where it goes | What you fill in | How it is checked |
+|---|---|---|---|---|
+{rows}
+
+Install links:
+
+- Cursor: `{plugins.cursor_link(description)}`
+- VS Code: `{plugins.vscode_link(description)}`
+
+These files offer the following settings. The [others](../docs/configuration.md) are environment variables too.
+
+| Variable | Meaning | Default | Secret |
+|---|---|---|---|
+{settings}
+"""

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from extend_mcp.cli import main
+
+
+def run(*arguments: str, words: str | None = None) -> tuple[int, str]:
+    result = CliRunner().invoke(main, ["install", *arguments], input=words)
+    return result.exit_code, result.output
+
+
+def test_a_block_is_printed_as_it_can_be_pasted() -> None:
+    result = CliRunner().invoke(main, ["install", "cursor", "--sandbox", "--read-only"])
+    entry = json.loads(result.stdout)["mcpServers"]["extend"]
+    assert Path(entry["command"]).is_file()
+    assert entry["args"][-2:] == ["--sandbox", "--read-only"]
+    assert "mcp.json" in result.stderr
+    code, text = run("codex", "--published")
+    assert (code, 'command = "uvx"' in text, "Export the key" in text) == (0, True, True)
+
+
+def test_the_command_of_a_block_starts_the_server() -> None:
+    made = json.loads(CliRunner().invoke(main, ["install", "cursor", "--sandbox"]).stdout)["mcpServers"]["extend"]
+    request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    request["params"] |= {"capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}  # type: ignore[operator]
+    done = subprocess.run(
+        [made["command"], *made["args"]], input=json.dumps(request) + "\n", capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(done.stdout.splitlines()[0])["result"]["serverInfo"]["name"] == "extend-mcp"
+
+
+def test_writing_says_what_became_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    code, text = run("cursor", "--write", "--file", str(file))
+    assert (code, f"Created {file}. Restart Cursor to load it." in text, "Export the key" in text) == (0, True, True)
+    code, text = run("cursor", "--write", "--file", str(file))
+    assert (code, f"{file} was not changed. It already has this entry." in text) == (0, True)
+    # Without a terminal nobody can be asked.
+    code, text = run("cursor", "--write", "--published", "--file", str(file))
+    assert (code, "with --yes" in text, '+ command: "uvx"' in text) == (1, True, True)
+    code, text = run("cursor", "--write", "--published", "--file", str(file), "--yes")
+    [backup] = tmp_path.glob("mcp.json.bak-*")
+    assert (code, f"Updated {file} (backup: {backup.name}). Restart Cursor to load it." in text) == (0, True)
+    assert json.loads(file.read_text())["mcpServers"]["extend"]["command"] == "uvx"
+    file.write_text("{")
+    code, text = run("cursor", "--write", "--file", str(file))
+    assert (code, "line 1, column 2" in text, file.read_text()) == (1, True, "{")
+
+
+@pytest.mark.parametrize("client", ["goose", "librechat"])
+def test_yaml_is_printed_and_never_written(client: str, tmp_path: Path) -> None:
+    code, text = run(client, "--write", "--file", str(tmp_path / "x.yaml"))
+    assert (code, "Paste what" in text, list(tmp_path.iterdir())) == (1, True, [])
+
+
+def test_the_old_name_works_and_says_that_it_is_old() -> None:
+    old = CliRunner().invoke(main, ["manifests", "cursor", "--published", "--toolsets", "runs"])
+    new = CliRunner().invoke(main, ["install", "cursor", "--published", "--toolsets", "runs"])
+    assert (old.exit_code, old.stdout) == (0, new.stdout)
+    assert "`extend-mcp manifests` is now `extend-mcp install`" in old.stderr
+    assert old.stderr.endswith(new.stderr)
+    help_text = CliRunner().invoke(main, ["--help"]).output
+    assert "install" in help_text
+    assert "manifests" not in help_text
+
+
+def test_serving_does_not_load_it() -> None:
+    code = (
+        "import sys, extend_mcp.server, extend_mcp.cli;"
+        "print([name for name in sys.modules if 'client_config' in name or 'tomlkit' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
