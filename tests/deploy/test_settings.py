@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from extend_mcp import __version__
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import Settings
 from tests.deploy.dockerfile import Ignored, Stage, read_stages
@@ -56,6 +57,34 @@ def pod(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def server(pod: dict[str, Any]) -> dict[str, Any]:
     (container,) = pod["containers"]
     return container
+
+
+def test_nothing_is_pulled_by_a_tag_that_moves(image: Stage, compose: dict[str, Any]) -> None:
+    named = [stage.base for stage in read_stages(DEPLOY / "Dockerfile")]
+    named += [service["image"] for service in compose["services"].values()]
+    for kustomization in ("kubernetes", "overlays/production"):
+        named += [f"{each['name']}:{each['newTag']}" for each in load(f"{kustomization}/kustomization.yaml")["images"]]
+    for name in named:
+        assert re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?", name), name
+    own = {name for name in named if name.startswith("extend-mcp:")}
+    assert own == {f"extend-mcp:{__version__}"}
+    assert "latest" not in "".join(path.read_text() for path in FILES if path.name != "requirements.txt")
+
+
+def test_the_build_installs_only_what_it_can_check(image: Stage) -> None:
+    installs = [
+        command
+        for stage in read_stages(DEPLOY / "Dockerfile")
+        for step in stage.all("RUN")
+        for command in re.findall(r"pip(?: --python \S+)? (?:install|wheel) [^&|]*", step.rest)
+    ]
+    assert len(installs) == 4
+    for command in installs:
+        assert "--require-hashes" in command or "--no-deps" in command, command
+    for name in ("requirements.txt", "requirements-build.txt"):
+        pins = re.split(r"\n(?=\S)", re.sub(r"^#.*\n", "", (DEPLOY / name).read_text(), flags=re.MULTILINE))
+        for pin in pins:
+            assert re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", pin, re.DOTALL), pin[:80]
 
 
 def load(name: str) -> Any:
@@ -121,9 +150,8 @@ def test_no_secret_stands_in_a_file(
     assert set(by_reference) <= SECRETS
     assert all(keys == {"name", "valueFrom"} for keys in by_reference.values())
     for path in FILES:
-        assert not re.search(r"\b(sk|xt|wss|emcp)_\w{6,}|:[^/@$\s}]+@", path.read_text().replace("@sha256", "")), (
-            path.name
-        )
+        text = re.sub(r"^ *--hash=.*$", "", path.read_text().replace("@sha256", ""), flags=re.MULTILINE)
+        assert not re.search(r"\b(sk|xt|wss|emcp)_\w{6,}|:[^/@$\s}]+@", text), path.name
 
 
 def test_a_replica_is_killed_only_after_it_had_its_time(
@@ -144,7 +172,7 @@ def test_there_are_three_replicas_everywhere(compose: dict[str, Any], manifests:
     assert manifests["Deployment"]["spec"]["replicas"] == 3
     assert manifests["HorizontalPodAutoscaler"]["spec"]["minReplicas"] == 3
     assert compose["services"]["server"]["deploy"]["replicas"] == 3
-    upstream = re.findall(r"^\s+server (\S+) ", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE)
+    upstream = re.findall(r"^\s+server (\S+) resolve ", (DEPLOY / "nginx.conf").read_text(), re.MULTILINE)
     assert upstream == [f"{compose['name']}-server-{number}:8000" for number in (1, 2, 3)]
 
 
@@ -230,11 +258,22 @@ def test_the_kustomization_names_every_file_and_the_image_of_the_deployment(serv
     files = {path.name for path in (DEPLOY / "kubernetes").iterdir()} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
     assert [entry["name"] for entry in kustomization["images"]] == [server["image"]]
+    assert [entry["name"] for entry in load("overlays/production/kustomization.yaml")["images"]] == [server["image"]]
+
+
+def test_the_service_of_systemd_starts_what_the_page_installs() -> None:
+    unit = (DEPLOY / "systemd" / "extend-mcp.service").read_text()
+    page = PAGE.read_text()
+    for name in ("ExecStart", "EnvironmentFile"):
+        [value] = re.findall(rf"^{name}=(\S+)", unit, re.MULTILINE)
+        assert value in page, name
+    [user] = re.findall(r"^User=(\S+)", unit, re.MULTILINE)
+    assert re.search(rf"useradd .*\b{user}\b", page)
 
 
 def test_the_build_sees_only_what_the_wheel_is_made_of() -> None:
     ignored = Ignored(DEPLOY / "Dockerfile.dockerignore")
-    for seen in ("pyproject.toml", "README.md", "LICENSE", "extend_mcp/cli.py", "extend_mcp/api/client.py"):
+    for seen in ("pyproject.toml", "README.md", "LICENSE", "extend_mcp/cli.py", "deploy/requirements.txt"):
         assert not ignored(Path(seen)), seen
     for hidden in (
         "tests/conftest.py",
