@@ -65,18 +65,12 @@ def failures_of(run: WorkflowRun) -> list[Failure]:
 
 def step_failure(step: StepRun) -> Failure | None:
     """What failed in ``step``, read from the child run inside its result; None when nothing did."""
-    child = child_run(step)
-    reason, message = child.get("failureReason"), child.get("failureMessage")
-    failed = step.status == "FAILED" or child.get("status") == "FAILED"
-    if not failed:
+    if not step.failed:
         return None
+    reason, message = step.child_run.get("failureReason"), step.child_run.get("failureMessage")
     return Failure(step.step.name or step.step_type, str(reason or ""), str(message or ""))
 
 
 def child_run(step: StepRun) -> dict[str, Any]:
     """The parse, extract, classify or split run inside a step's result, or an empty dict."""
-    for key in ("parseRun", "extractRun", "classifyRun", "splitRun"):
-        child = (step.result or {}).get(key)
-        if isinstance(child, dict):
-            return child
-    return {}
+    return step.child_run

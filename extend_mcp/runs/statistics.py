@@ -31,14 +31,11 @@ class Tally:
         """Count one more run."""
         self.runs += 1
         self.statuses[run.status] += 1
-        created = created_at(run)
-        if run.start_time and run.end_time:
-            self.durations.append(max(0.0, (run.end_time - run.start_time).total_seconds()))
-        if run.start_time and created:
-            self.queues.append(max(0.0, (run.start_time - created).total_seconds()))
-        if run.usage:
-            spent = run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits
-            self.credits += spent or 0.0
+        if run.duration_seconds is not None:
+            self.durations.append(run.duration_seconds)
+        if run.queue_seconds is not None:
+            self.queues.append(run.queue_seconds)
+        self.credits += run.credits or 0.0
 
     @property
     def failed(self) -> int:
@@ -75,7 +72,7 @@ class Statistics:
         self.total.add(run)
         if group is not None:
             self.add_to_group(run, group)
-        created = created_at(run)
+        created = run.created
         if created is None:
             return
         self.moments.append((created.timestamp(), run.status == "FAILED"))
@@ -89,8 +86,8 @@ class Statistics:
 
 
 def created_at(run: WorkflowRunSummary) -> datetime | None:
-    """When a run was created, as far as the API says."""
-    return run.created_at or run.initial_run_at
+    """When a run was created, if the API says so."""
+    return run.created
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
