@@ -1,7 +1,7 @@
 """The endpoints of Extend's workflow API, one method each, in the order of Extend's reference."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, TypedDict, cast
+from typing import Final, cast
 
 import httpx
 from pydantic import SecretStr
@@ -24,6 +24,7 @@ from extend_mcp.api.models import (
     WorkflowVersionSummary,
 )
 from extend_mcp.api.requests import (
+    PAGE_SIZE,
     CreateWebhookEndpoint,
     CreateWebhookSubscription,
     CreateWorkflow,
@@ -34,37 +35,15 @@ from extend_mcp.api.requests import (
     UpdateWebhookSubscription,
     UpdateWorkflow,
     UpdateWorkflowRun,
+    WorkflowRunQuery,
 )
 
-__all__ = ["API_VERSION", "ExtendClient", "UploadProgress", "WorkflowRunQuery"]
-
-PAGE_SIZE: Final = 100
-"""Items per page of an iterator. Extend allows 1000; such a page takes long, and an error loses all of it."""
+__all__ = ["API_VERSION", "ExtendClient", "UploadProgress"]
 
 UploadProgress = Callable[[int, int], Awaitable[None]]
 """Awaited after each piece of an upload, with the bytes sent and the bytes in total."""
 
 _UPLOAD_PIECE: Final = 256 * 1024
-
-
-class WorkflowRunQuery(TypedDict, total=False):
-    """Filters and order of a list of workflow runs.
-
-    Attributes:
-        status: Only runs in this one status.
-        workflow_id: Only runs of this workflow.
-        batch_id: Only runs of this batch.
-        file_name_contains: Only runs with this text in a file name.
-        sort_by: "updatedAt" (Extend's default) or "createdAt".
-        sort_dir: "asc" (earliest first) or "desc".
-    """
-
-    status: str | None
-    workflow_id: str | None
-    batch_id: str | None
-    file_name_contains: str | None
-    sort_by: str | None
-    sort_dir: str | None
 
 
 class ExtendClient(BaseClient):

@@ -1,9 +1,9 @@
-"""Request bodies (Extend API reference).
+"""Request bodies and queries (Extend API reference).
 
-Checked strictly, unlike responses: a misspelt field is a bug of this program and must not be sent.
+Bodies are checked strictly, unlike responses: a misspelt field is a bug of this program and must not be sent.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,10 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
+
+PAGE_SIZE: Final = 100
+"""Items per page of an iterator. Extend allows 1000; such a page takes long, and an error loses all of it."""
 
 
 class RequestModel(BaseModel):
@@ -196,3 +200,23 @@ class UpdateWebhookSubscription(RequestModel):
     """The events that a subscription sends from now on."""
 
     enabled_events: list[str]
+
+
+class WorkflowRunQuery(TypedDict, total=False):
+    """Filters and order of a list of workflow runs.
+
+    Attributes:
+        status: Only runs in this one status.
+        workflow_id: Only runs of this workflow.
+        batch_id: Only runs of this batch.
+        file_name_contains: Only runs with this text in a file name.
+        sort_by: "updatedAt" (Extend's default) or "createdAt".
+        sort_dir: "asc" (earliest first) or "desc".
+    """
+
+    status: str | None
+    workflow_id: str | None
+    batch_id: str | None
+    file_name_contains: str | None
+    sort_by: str | None
+    sort_dir: str | None
