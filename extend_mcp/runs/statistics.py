@@ -1,6 +1,6 @@
-"""Counting runs: how many, how they ended, how long they took, what they cost, and since when it goes wrong.
+"""Count runs: how many, how they ended, how long they took, what they cost, and since when they fail.
 
-Works on summaries as lists give them, one after the other, so that many thousand runs need little memory.
+Takes summaries one by one, so that many thousand runs need little memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime
 from extend_mcp.api.models import WorkflowRunSummary
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
-"""Statuses in which a run waits for something outside itself."""
+"""Statuses in which a run waits for Extend's queue or for a person."""
 
 
 @dataclass
 class Tally:
-    """What was counted of some runs. Durations are of runs that began and ended, all in seconds."""
+    """Figures of some runs. Durations, in seconds, are of runs that started and ended."""
 
     runs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -45,7 +45,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run that waits, and since when it exists."""
+    """A run that waits, and its creation time."""
 
     run_id: str
     created: datetime
@@ -53,11 +53,11 @@ class Waiting:
 
 @dataclass
 class Statistics:
-    """Everything that is counted of one window of time.
+    """Figures of one window of time.
 
     Attributes:
         total: all runs.
-        groups: the same by a key that the caller chose.
+        groups: the figures by a key that the caller chose.
         oldest: for each waiting status, the run that was created first.
         moments: when each run was created, in Unix seconds, and whether it failed.
     """
@@ -81,7 +81,7 @@ class Statistics:
             self.oldest[run.status] = Waiting(run.id, created)
 
     def add_to_group(self, run: WorkflowRunSummary, group: str) -> None:
-        """Count a run in a group alone, as when its group was learnt later."""
+        """Count a run in a group alone, for example when its group was learned later."""
         self.groups.setdefault(group, Tally()).add(run)
 
 
@@ -91,7 +91,7 @@ def created_at(run: WorkflowRunSummary) -> datetime | None:
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least this share of the values does not exceed; None of nothing.
+    """Return the smallest value that at least this share of the values does not exceed; None without values.
 
     Args:
         values: in any order.
@@ -103,7 +103,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def buckets(moments: Sequence[tuple[float, bool]], count: int) -> tuple[list[int], list[int], float, float]:
-    """Spread moments over equal spans of time.
+    """Count moments in equal spans of time.
 
     Args:
         moments: Unix seconds, and whether the run of that moment failed.
