@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import quote
 
 import anyio
@@ -43,6 +43,9 @@ API_VERSION: Final = "2026-02-09"
 
 Query = Mapping[str, str | int | bool | None]
 """Query parameters by their Python name; those that are None are left out."""
+
+ListQuery = Mapping[str, object]
+"""One of the typed queries of lists in `requests`."""
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
@@ -140,12 +143,24 @@ class BaseClient:
     ) -> None:
         await self.aclose()
 
-    async def get_list(self, kind: type[ItemT], path: str, query: Query) -> Page[ItemT]:
+    async def get_page(
+        self,
+        kind: type[ItemT],
+        path: str,
+        next_page_token: str | None,
+        max_page_size: int | None,
+        query: ListQuery,
+    ) -> Page[ItemT]:
         """Read one page of a list whose items are of ``kind``."""
-        document = await self.call("GET", path, query=query)
+        paging: Query = {"next_page_token": next_page_token, "max_page_size": max_page_size}
+        document = await self.call("GET", path, query={**cast("Query", query), **paging})
         if not isinstance(document.get("data"), list):
             raise MalformedResponseError("The answer is not a list.")
         return Page[kind].model_validate(document)  # type: ignore[valid-type]
+
+    def get_pages(self, kind: type[ItemT], path: str, page_size: int, query: ListQuery) -> Pager[ItemT]:
+        """Iterate over a list whose items are of ``kind``."""
+        return Pager(lambda token: self.get_page(kind, path, token, page_size, query))
 
     async def send(
         self,

@@ -1,7 +1,7 @@
 """The endpoints of Extend's workflow API, one method each, in the order of Extend's reference."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
 import httpx
 from pydantic import SecretStr
@@ -31,11 +31,16 @@ from extend_mcp.api.requests import (
     CreateWorkflowRun,
     CreateWorkflowRunBatch,
     DeployWorkflowVersion,
+    FileQuery,
     UpdateWebhookEndpoint,
     UpdateWebhookSubscription,
     UpdateWorkflow,
     UpdateWorkflowRun,
+    WebhookEndpointQuery,
+    WebhookSubscriptionQuery,
+    WorkflowQuery,
     WorkflowRunQuery,
+    WorkflowVersionQuery,
 )
 
 __all__ = ["API_VERSION", "ExtendClient", "UploadProgress"]
@@ -105,16 +110,15 @@ class ExtendClient(BaseClient):
         Args:
             next_page_token: From the page before; the query must be the same as for that page.
             max_page_size: Most runs on the page, 1 to 1000; 10 by default.
-            query: See `WorkflowRunQuery`.
+            query: Filters and order.
         """
-        paging: Query = {"next_page_token": next_page_token, "max_page_size": max_page_size}
-        return await self.get_list(WorkflowRunSummary, "/workflow_runs", {**cast("Query", query), **paging})
+        return await self.get_page(WorkflowRunSummary, "/workflow_runs", next_page_token, max_page_size, query)
 
     def iter_workflow_runs(
         self, *, page_size: int = PAGE_SIZE, **query: Unpack[WorkflowRunQuery]
     ) -> Pager[WorkflowRunSummary]:
         """Iterate over workflow runs."""
-        return Pager(lambda token: self.list_workflow_runs(next_page_token=token, max_page_size=page_size, **query))
+        return self.get_pages(WorkflowRunSummary, "/workflow_runs", page_size, query)
 
     # Workflows
 
@@ -133,29 +137,16 @@ class ExtendClient(BaseClient):
     async def list_workflows(
         self,
         *,
-        sort_by: str | None = None,
-        sort_dir: str | None = None,
         next_page_token: str | None = None,
         max_page_size: int | None = None,
+        **query: Unpack[WorkflowQuery],
     ) -> Page[WorkflowSummary]:
-        """Read one page of workflows (`GET /workflows`); arguments as for `list_workflow_runs`."""
-        query: Query = {
-            "sort_by": sort_by,
-            "sort_dir": sort_dir,
-            "next_page_token": next_page_token,
-            "max_page_size": max_page_size,
-        }
-        return await self.get_list(WorkflowSummary, "/workflows", query)
+        """Read one page of workflows (`GET /workflows`)."""
+        return await self.get_page(WorkflowSummary, "/workflows", next_page_token, max_page_size, query)
 
-    def iter_workflows(
-        self, *, sort_by: str | None = None, sort_dir: str | None = None, page_size: int = PAGE_SIZE
-    ) -> Pager[WorkflowSummary]:
+    def iter_workflows(self, *, page_size: int = PAGE_SIZE, **query: Unpack[WorkflowQuery]) -> Pager[WorkflowSummary]:
         """Iterate over workflows."""
-        return Pager(
-            lambda token: self.list_workflows(
-                sort_by=sort_by, sort_dir=sort_dir, next_page_token=token, max_page_size=page_size
-            )
-        )
+        return self.get_pages(WorkflowSummary, "/workflows", page_size, query)
 
     # Workflow versions
 
@@ -173,24 +164,20 @@ class ExtendClient(BaseClient):
         self,
         workflow_id: str,
         *,
-        sort_dir: str | None = None,
         next_page_token: str | None = None,
         max_page_size: int | None = None,
+        **query: Unpack[WorkflowVersionQuery],
     ) -> Page[WorkflowVersionSummary]:
         """Read one page of a workflow's versions, which include the draft (`GET /workflows/{id}/versions`)."""
-        query: Query = {"sort_dir": sort_dir, "next_page_token": next_page_token, "max_page_size": max_page_size}
         path = f"/workflows/{path_segment(workflow_id)}/versions"
-        return await self.get_list(WorkflowVersionSummary, path, query)
+        return await self.get_page(WorkflowVersionSummary, path, next_page_token, max_page_size, query)
 
     def iter_workflow_versions(
-        self, workflow_id: str, *, sort_dir: str | None = None, page_size: int = PAGE_SIZE
+        self, workflow_id: str, *, page_size: int = PAGE_SIZE, **query: Unpack[WorkflowVersionQuery]
     ) -> Pager[WorkflowVersionSummary]:
         """Iterate over a workflow's versions."""
-        return Pager(
-            lambda token: self.list_workflow_versions(
-                workflow_id, sort_dir=sort_dir, next_page_token=token, max_page_size=page_size
-            )
-        )
+        path = f"/workflows/{path_segment(workflow_id)}/versions"
+        return self.get_pages(WorkflowVersionSummary, path, page_size, query)
 
     # Files
 
@@ -253,29 +240,16 @@ class ExtendClient(BaseClient):
     async def list_files(
         self,
         *,
-        name_contains: str | None = None,
-        sort_dir: str | None = None,
         next_page_token: str | None = None,
         max_page_size: int | None = None,
+        **query: Unpack[FileQuery],
     ) -> Page[FileSummary]:
-        """Read one page of files (`GET /files`); arguments as for `list_workflow_runs`."""
-        query: Query = {
-            "name_contains": name_contains,
-            "sort_dir": sort_dir,
-            "next_page_token": next_page_token,
-            "max_page_size": max_page_size,
-        }
-        return await self.get_list(FileSummary, "/files", query)
+        """Read one page of files (`GET /files`)."""
+        return await self.get_page(FileSummary, "/files", next_page_token, max_page_size, query)
 
-    def iter_files(
-        self, *, name_contains: str | None = None, sort_dir: str | None = None, page_size: int = PAGE_SIZE
-    ) -> Pager[FileSummary]:
+    def iter_files(self, *, page_size: int = PAGE_SIZE, **query: Unpack[FileQuery]) -> Pager[FileSummary]:
         """Iterate over files."""
-        return Pager(
-            lambda token: self.list_files(
-                name_contains=name_contains, sort_dir=sort_dir, next_page_token=token, max_page_size=page_size
-            )
-        )
+        return self.get_pages(FileSummary, "/files", page_size, query)
 
     async def delete_file(self, file_id: str) -> Deleted:
         """Delete a file permanently (`DELETE /files/{id}`)."""
@@ -303,29 +277,18 @@ class ExtendClient(BaseClient):
     async def list_webhook_endpoints(
         self,
         *,
-        status: str | None = None,
-        sort_dir: str | None = None,
         next_page_token: str | None = None,
         max_page_size: int | None = None,
+        **query: Unpack[WebhookEndpointQuery],
     ) -> Page[WebhookEndpoint]:
-        """Read one page of endpoints (`GET /webhook_endpoints`); status is "enabled" or "disabled"."""
-        query: Query = {
-            "status": status,
-            "sort_dir": sort_dir,
-            "next_page_token": next_page_token,
-            "max_page_size": max_page_size,
-        }
-        return await self.get_list(WebhookEndpoint, "/webhook_endpoints", query)
+        """Read one page of endpoints (`GET /webhook_endpoints`)."""
+        return await self.get_page(WebhookEndpoint, "/webhook_endpoints", next_page_token, max_page_size, query)
 
     def iter_webhook_endpoints(
-        self, *, status: str | None = None, sort_dir: str | None = None, page_size: int = PAGE_SIZE
+        self, *, page_size: int = PAGE_SIZE, **query: Unpack[WebhookEndpointQuery]
     ) -> Pager[WebhookEndpoint]:
         """Iterate over webhook endpoints."""
-        return Pager(
-            lambda token: self.list_webhook_endpoints(
-                status=status, sort_dir=sort_dir, next_page_token=token, max_page_size=page_size
-            )
-        )
+        return self.get_pages(WebhookEndpoint, "/webhook_endpoints", page_size, query)
 
     # Webhook subscriptions
 
@@ -352,37 +315,15 @@ class ExtendClient(BaseClient):
     async def list_webhook_subscriptions(
         self,
         *,
-        webhook_endpoint_id: str | None = None,
-        resource_id: str | None = None,
-        sort_dir: str | None = None,
         next_page_token: str | None = None,
         max_page_size: int | None = None,
+        **query: Unpack[WebhookSubscriptionQuery],
     ) -> Page[WebhookSubscription]:
         """Read one page of subscriptions (`GET /webhook_subscriptions`)."""
-        query: Query = {
-            "webhook_endpoint_id": webhook_endpoint_id,
-            "resource_id": resource_id,
-            "sort_dir": sort_dir,
-            "next_page_token": next_page_token,
-            "max_page_size": max_page_size,
-        }
-        return await self.get_list(WebhookSubscription, "/webhook_subscriptions", query)
+        return await self.get_page(WebhookSubscription, "/webhook_subscriptions", next_page_token, max_page_size, query)
 
     def iter_webhook_subscriptions(
-        self,
-        *,
-        webhook_endpoint_id: str | None = None,
-        resource_id: str | None = None,
-        sort_dir: str | None = None,
-        page_size: int = PAGE_SIZE,
+        self, *, page_size: int = PAGE_SIZE, **query: Unpack[WebhookSubscriptionQuery]
     ) -> Pager[WebhookSubscription]:
         """Iterate over webhook subscriptions."""
-        return Pager(
-            lambda token: self.list_webhook_subscriptions(
-                webhook_endpoint_id=webhook_endpoint_id,
-                resource_id=resource_id,
-                sort_dir=sort_dir,
-                next_page_token=token,
-                max_page_size=page_size,
-            )
-        )
+        return self.get_pages(WebhookSubscription, "/webhook_subscriptions", page_size, query)

@@ -220,3 +220,38 @@ class WorkflowRunQuery(TypedDict, total=False):
     file_name_contains: str | None
     sort_by: str | None
     sort_dir: str | None
+
+
+class WorkflowQuery(TypedDict, total=False):
+    """The order of a list of workflows, as for workflow runs."""
+
+    sort_by: str | None
+    sort_dir: str | None
+
+
+class WorkflowVersionQuery(TypedDict, total=False):
+    """The order of a list of workflow versions, as for workflow runs."""
+
+    sort_dir: str | None
+
+
+class FileQuery(TypedDict, total=False):
+    """The filter and order of a list of files."""
+
+    name_contains: str | None
+    sort_dir: str | None
+
+
+class WebhookEndpointQuery(TypedDict, total=False):
+    """The filter and order of a list of webhook endpoints; `status` is "enabled" or "disabled"."""
+
+    status: str | None
+    sort_dir: str | None
+
+
+class WebhookSubscriptionQuery(TypedDict, total=False):
+    """Filters and order of a list of webhook subscriptions."""
+
+    webhook_endpoint_id: str | None
+    resource_id: str | None
+    sort_dir: str | None

@@ -120,7 +120,7 @@ async def call_everything(client: ExtendClient) -> None:
     """Call each operation with ids and bodies that mean nothing."""
     body = SimpleNamespace(to_json=lambda: b"{}")
     for name, operation in inspect.getmembers(ExtendClient, inspect.iscoroutinefunction):
-        if name.startswith("_") or name in {"aclose", "call", "send", "get_list"}:
+        if name.startswith("_") or name in {"aclose", "call", "send", "get_page"}:
             continue
         given: dict[str, Any] = {}
         for parameter in list(inspect.signature(operation).parameters.values())[1:]:
