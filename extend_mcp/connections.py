@@ -1,4 +1,4 @@
-"""The API clients of all callers: one pool of connections, one rate budget per organization, one key per client."""
+"""The API clients of all callers: one pool of connections, one rate limiter per organization, one key per client."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import httpx
 
     from extend_mcp.api.client import ExtendClient
-    from extend_mcp.api.pace import Budget, Permits
+    from extend_mcp.api.rate_limit import RateLimiter, RequestWindow
 
-_MOST_BUDGETS = 2000
+_MOST_LIMITERS = 2000
 
 
 class Connections:
@@ -27,15 +27,17 @@ class Connections:
     Args:
         settings: where Extend is, and how fast it may be asked.
         meter: counts requests.
-        permits: makes the shared count of an account's requests, by `Account.budget`; by default each process counts
-            for itself.
+        windows: makes the window that counts an account's requests, by `Account.budget` and limit; by default each
+            process counts alone.
     """
 
-    def __init__(self, settings: Settings, meter: Meter, permits: Callable[[str, int], Permits] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, meter: Meter, windows: Callable[[str, int], RequestWindow] | None = None
+    ) -> None:
         self._settings = settings
         self._meter = meter
-        self._permits = permits
-        self._budgets: OrderedDict[str, Budget] = OrderedDict()
+        self._windows = windows
+        self._limiters: OrderedDict[str, RateLimiter] = OrderedDict()
         self._transport: httpx.AsyncBaseTransport | None = None
 
     def client(self, caller: Caller) -> ExtendClient:
@@ -43,9 +45,9 @@ class Connections:
         from extend_mcp.api.client import ExtendClient
 
         config = self._settings.client_config(caller.account)
-        budget = None if self._settings.sandbox else self._budget(caller.account)
+        limiter = None if self._settings.sandbox else self._limiter(caller.account)
         return ExtendClient(
-            config, transport=self._shared(), budget=budget, caller=caller.principal, observer=self._meter
+            config, transport=self._shared(), limiter=limiter, caller=caller.principal, observer=self._meter
         )
 
     async def aclose(self) -> None:
@@ -54,21 +56,21 @@ class Connections:
         if transport is not None:
             await transport.aclose()
 
-    def _budget(self, account: Account) -> Budget:
-        from extend_mcp.api.pace import Budget, LocalPermits
+    def _limiter(self, account: Account) -> RateLimiter:
+        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
 
         name, per_second = account.budget, self._settings.requests_per_second
-        budget = self._budgets.get(name)
-        if budget is None:
-            permits = self._permits(name, per_second) if self._permits else LocalPermits(per_second)
-            budget = self._budgets[name] = Budget(permits)
-            while len(self._budgets) > _MOST_BUDGETS:
-                self._budgets.popitem(last=False)
-        self._budgets.move_to_end(name)
-        return budget
+        limiter = self._limiters.get(name)
+        if limiter is None:
+            window = self._windows(name, per_second) if self._windows else LocalWindow(per_second)
+            limiter = self._limiters[name] = RateLimiter(window)
+            while len(self._limiters) > _MOST_LIMITERS:
+                self._limiters.popitem(last=False)
+        self._limiters.move_to_end(name)
+        return limiter
 
     def _shared(self) -> httpx.AsyncBaseTransport:
-        from extend_mcp.api.session import SharedTransport, network_transport
+        from extend_mcp.api.transport import SharedTransport, network_transport
 
         if self._transport is None:
             self._transport = _sandbox() if self._settings.sandbox else network_transport(self._settings.api_base_url)

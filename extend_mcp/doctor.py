@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from extend_mcp.api.config import REGION_BASE_URLS
 from extend_mcp.api.errors import (
     AuthenticationError,
     ConnectFailedError,
@@ -13,7 +14,6 @@ from extend_mcp.api.errors import (
     PermissionDeniedError,
     UnexpectedStatusError,
 )
-from extend_mcp.api.regions import REGION_BASE_URLS
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 

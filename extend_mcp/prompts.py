@@ -21,10 +21,10 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.tools.app import Ctx, app_of
-from extend_mcp.tools.find import RunQuery, read_query, resolve_workflow
+from extend_mcp.tools.insights import GroupBy, review_queue, summarize
+from extend_mcp.tools.name_resolution import resolve_workflow
+from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.service import Service
-from extend_mcp.tools.summarize import GroupBy, summarize
-from extend_mcp.tools.triage import review_queue
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import cut_line, plain, quote, word
@@ -295,12 +295,13 @@ def _unread(what: str, why: str) -> str:
 
 
 async def _summary(ctx: Ctx, since: str, group_by: GroupBy) -> str:
-    query = await read_query(app_of(ctx), {"created_since": since})
-    return (await summarize(ctx, query, group_by)).text
+    # Not validated: the prompt contains what `resolve` says of an invalid time.
+    filters = RunFilter.model_construct(created_since=since)
+    return (await summarize(ctx, await filters.resolve(app_of(ctx)), group_by)).text
 
 
 async def _of_batch(ctx: Ctx, batch: str) -> str:
-    return (await summarize(ctx, RunQuery(batch=batch), "status")).text
+    return (await summarize(ctx, RunFilter(batch=batch), "status")).text
 
 
 async def _queue(ctx: Ctx, workflow: str | None) -> str:

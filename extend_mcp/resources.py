@@ -16,8 +16,9 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.tools.app import Ctx, app_of
-from extend_mcp.tools.find import RunQuery, select_step
-from extend_mcp.tools.gather import Deadline, Walk, collect
+from extend_mcp.tools.name_resolution import select_step
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import Deadline, RunScan, collect
 from extend_mcp.tools.service import Service
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
@@ -65,11 +66,11 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     app = app_of(ctx)
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
-    walk = Walk(RunQuery(batch=batch), app.settings.summary_runs)
-    found = await _read(batch_uri(batch_id), collect(walk, app, deadline))
+    scan = RunScan(RunFilter(batch=batch), app.settings.summary_runs)
+    found = await _read(batch_uri(batch_id), collect(scan, app, deadline))
     rows = [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in found]
     go_on = f'wait_for_run(batch="{batch}")'
-    return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=RESOURCE_CHARS).text
+    return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
 def add_resources(server: MCPServer[Service], service: Service) -> None:

@@ -32,7 +32,7 @@ from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
-    from extend_mcp.api.pace import Permits
+    from extend_mcp.api.rate_limit import RequestWindow
 
 NAME = "extend-mcp"
 
@@ -66,14 +66,14 @@ class Shared:
         bus: carries changes of runs to whoever listens.
         store: keeps what writes need between two calls.
         meter: counts what is done.
-        permits: makes the count of an account's requests, by `Account.budget` and limit; None for this process's own.
+        windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
     """
 
     keys: SealingKeys
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     store: ActionStore = field(default_factory=MemoryStore)
     meter: Meter = field(default_factory=Meter)
-    permits: Callable[[str, int], Permits] | None = None
+    windows: Callable[[str, int], RequestWindow] | None = None
 
 
 def sealing_keys(settings: Settings) -> SealingKeys:
@@ -109,7 +109,7 @@ def build_server(
     common = shared or Shared(sealing_keys(settings))
     time = clock or SystemClock()
     audit = Audit(settings.audit)
-    connections = Connections(settings, common.meter, common.permits)
+    connections = Connections(settings, common.meter, common.windows)
     make_client = connect or connections.client
 
     def make(caller: Caller) -> App:

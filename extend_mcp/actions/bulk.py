@@ -22,7 +22,7 @@ from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
 from extend_mcp.audit import write_record
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import App, Ctx, app_of
-from extend_mcp.tools.gather import CALL_SECONDS, Deadline, in_parallel
+from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
 from extend_mcp.views.actions import BulkView, bulk_result, bulk_view
 
 _AT_ONCE = 6
@@ -178,7 +178,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
                     # Also when the call is cut short: a resuming call must know what was sent.
                     with anyio.CancelScope(shield=True):
                         await action.save(plan, run)
-                await deadline.tell(f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done")
+                await deadline.report(f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done")
 
         await in_parallel(work, min(_AT_ONCE, len(waiting)))
         if not plan.open_runs:

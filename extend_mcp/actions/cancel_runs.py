@@ -14,8 +14,8 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import is_finished
-from extend_mcp.tools.find import RunQuery
-from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
 from extend_mcp.views.actions import BulkView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.sets import set_lines
@@ -24,24 +24,24 @@ from extend_mcp.views.untrusted import quote
 
 @dataclass
 class CancelRuns(BulkAction):
-    """Cancel the runs among some ids, or that a query finds, which can be cancelled.
+    """Cancel those runs that can be cancelled, among some ids or among all that a filter selects.
 
     Attributes:
-        run_ids: the runs; None to find them by ``query``.
-        query: which runs, where no ids are given.
+        run_ids: the runs; None to find them with ``filters``.
+        filters: selects the runs if no ids are given.
         reason: why, in the user's words; shown to the person.
     """
 
     principal: str
     run_ids: list[str] | None
-    query: RunQuery
+    filters: RunFilter
     reason: str | None = None
 
     name: ClassVar[str] = "cancel_runs"
 
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
         """Read the runs and plan those that can be cancelled."""
-        if self.run_ids is None and self.query == RunQuery():
+        if self.run_ids is None and self.filters == RunFilter():
             return self.no_such_plan()
         now = self.app.clock.now()
         skipped: Counter[str] = Counter()
@@ -73,13 +73,13 @@ class CancelRuns(BulkAction):
             missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
             return list(details.found.values()), missing
         # A batch is listed whole; filters go over what can be cancelled at all.
-        statuses = [self.query.status] if self.query.batch or self.query.status else ["PENDING", "PROCESSING"]
+        statuses = [self.filters.status] if self.filters.batch or self.filters.status else ["PENDING", "PROCESSING"]
         found: dict[str, RunBase] = {}
         missing = []
         for status in statuses:
-            walk = Walk(self.query.model_copy(update={"status": status}), self.app.settings.summary_runs)
-            found |= {run.id: run for run in await collect(walk, self.app, deadline)}
-            missing += [walk.missing] if walk.missing else []
+            scan = RunScan(self.filters.model_copy(update={"status": status}), self.app.settings.summary_runs)
+            found |= {run.id: run for run in await collect(scan, self.app, deadline)}
+            missing += [scan.missing] if scan.missing else []
         return list(found.values()), missing
 
     async def act(self, plan: Plan, run: PlannedRun) -> None:
@@ -97,7 +97,7 @@ class CancelRuns(BulkAction):
             run.outcome = "not_found"
         except ExtendError as error:
             run.sent_at = None
-            if isinstance(error, SURFACES_AT_ONCE):
+            if isinstance(error, CREDENTIAL_ERRORS):
                 raise
             run.note = error_words(error)
         else:

@@ -15,8 +15,8 @@ from extend_mcp.actions.store import Plan, PlannedRun, RerunSource
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
-from extend_mcp.tools.find import RunQuery
-from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
 from extend_mcp.views.actions import BulkView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.sets import set_lines
@@ -95,9 +95,9 @@ class RerunRuns(BulkAction):
         app, missing = self.app, []
         ids = self.run_ids
         if ids is None:
-            walk = Walk(RunQuery(batch=self.batch), app.settings.summary_runs)
-            found = await collect(walk, app, deadline)
-            missing += [walk.missing] if walk.missing else []
+            scan = RunScan(RunFilter(batch=self.batch), app.settings.summary_runs)
+            found = await collect(scan, app, deadline)
+            missing += [scan.missing] if scan.missing else []
             ids = [each.id for each in found if each.status in _CAN_RERUN]
             skipped.update(_why_not(each.status) for each in found if each.status not in _CAN_RERUN)
         details = await read_details(app, deadline, ids, _without_steps)
@@ -128,11 +128,11 @@ class RerunRuns(BulkAction):
         complete = True
         for workflow in dict.fromkeys(run.workflow.id for run in runs):
             moments = [run.initial_run_at for run in runs if run.workflow.id == workflow and run.initial_run_at]
-            query = RunQuery(workflow_id=workflow, since=min(moments, default=None))
-            walk = Walk(query, self.app.settings.summary_runs)
-            async with aclosing(walk.runs(self.app, deadline)) as found:
+            query = RunFilter(workflow_id=workflow, since=min(moments, default=None))
+            scan = RunScan(query, self.app.settings.summary_runs)
+            async with aclosing(scan.runs(self.app, deadline)) as found:
                 candidates += [run async for run in found if by_files.get(_files(run), run.id) != run.id]
-            complete = complete and walk.missing is None
+            complete = complete and scan.missing is None
         ids = [run.id for run in candidates]
         details = await read_details(self.app, deadline, ids, _mark, noun="possible reruns checked")
         if not complete or len(details.found) < len(candidates):
@@ -166,7 +166,7 @@ class RerunRuns(BulkAction):
             try:
                 wait = await self._start_once(plan, run)
             except ExtendError as error:
-                if isinstance(error, SURFACES_AT_ONCE):
+                if isinstance(error, CREDENTIAL_ERRORS):
                     raise
                 # A read failed, so nothing was sent: the next call tries again.
                 run.note = error_words(error)
@@ -206,7 +206,7 @@ class RerunRuns(BulkAction):
         except ExtendError as error:
             if error.effect == "none":
                 run.sent_at = None
-                if isinstance(error, SURFACES_AT_ONCE):
+                if isinstance(error, CREDENTIAL_ERRORS):
                     raise
                 # A passing failure is left for the next call.
                 run.outcome = None if error.retryable else "refused"
@@ -240,7 +240,7 @@ class RerunRuns(BulkAction):
         try:
             return await self._newer_rerun(run, since=run.sent_at)
         except ExtendError as error:
-            if isinstance(error, SURFACES_AT_ONCE):
+            if isinstance(error, CREDENTIAL_ERRORS):
                 raise
             return None
 
@@ -249,26 +249,21 @@ class RerunRuns(BulkAction):
         source = run.rerun
         assert source is not None
         oldest = datetime.fromtimestamp(since, timezone.utc) - _CLOCK_SKEW
-        files, token = frozenset(source.file_ids), None
-        for _ in range(_MOST_PAGES):
-            page = await self.app.api.list_workflow_runs(
-                workflow_id=source.workflow_id,
-                sort_by="createdAt",
-                sort_dir="desc",
-                max_page_size=100,
-                next_page_token=token,
-            )
-            for found in page.data:
-                if found.initial_run_at and found.initial_run_at < oldest:
+        files = frozenset(source.file_ids)
+        filters = RunFilter(workflow_id=source.workflow_id)
+        async with aclosing(self.app.api.iter_workflow_runs(**filters.api_query()).pages()) as pages:
+            for _ in range(_MOST_PAGES):
+                page = await anext(pages, None)
+                if page is None:
                     return None
-                if _files(found) != files or found.id in (run.run_id, *source.known):
-                    continue
-                details = await self.app.api.get_workflow_run(found.id)
-                if details.metadata.get(RERUN_OF) == run.run_id:
-                    return found.id
-            token = page.next_page_token
-            if not token:
-                return None
+                for found in page.data:
+                    if found.initial_run_at and found.initial_run_at < oldest:
+                        return None
+                    if _files(found) != files or found.id in (run.run_id, *source.known):
+                        continue
+                    details = await self.app.api.get_workflow_run(found.id)
+                    if details.metadata.get(RERUN_OF) == run.run_id:
+                        return found.id
         return None
 
 

@@ -1,13 +1,14 @@
 """Extend's REST API (version 2026-02-09) as typed Python.
 
-This package knows HTTP and the shapes of Extend's answers, and nothing else. Importing it costs nothing:
-take what you need from its modules. Only `session`, `transport` and `certificates` import httpx or tenacity.
+This package knows HTTP and the shapes of Extend's responses, and nothing of MCP. Import from its modules:
 
-- `client`: `ExtendClient`, one method per operation; the methods stand in `run_calls`, `workflow_calls`,
-  `file_calls` and `webhook_calls`, what they share in `session`.
-- `config`, `regions`: where to call, and with which key and limits.
-- `requests`, `models`: what is sent, and what comes back.
+- `client`: `ExtendClient`, one method per endpoint, and iterators over whole lists.
+- `base`: sends one call and turns the response into an object or an error.
+- `transport`: the deadline, retries and size limit, as httpx transports. `rate_limit` and `tracing` are two more.
+- `config`: regions, credentials and limits.
+- `requests`, `models`: request bodies and responses.
 - `errors`: one exception type per kind of failure.
-- `transport`: retries, the overall deadline and the size limit, as httpx transports.
-- `wire`: makes bytes and texts from outside safe to handle.
+- `wire`: decodes bytes and text that come from outside.
+
+Only `base`, `client`, `rate_limit`, `tracing` and `transport` import httpx.
 """

@@ -1,27 +1,35 @@
-"""What `ExtendClient` needs to know before it can call Extend."""
+"""Configure an `ExtendClient`: regions, credentials and limits."""
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
 from extend_mcp.api.wire import is_header_safe
 
+REGION_BASE_URLS: Final[dict[str, str]] = {
+    "us": "https://api.extend.ai",
+    "us2": "https://api.us2.extend.app",
+    "eu": "https://api.eu1.extend.ai",
+}
+"""Base URL by region name, no version in the path (Extend API reference, Regions). A key works in one region."""
+
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """Address, credentials and limits of one API client. Its repr does not show the key.
+    """Hold the address, credentials and limits of one API client. Its repr does not show the key.
 
     Args:
         api_key: Extend API key, or None. A client without a key can be built; each call then raises
             `MissingApiKeyError`.
-        base_url: Where the API lives, such as a value of `REGION_BASE_URLS`; `http` or `https`.
+        base_url: Address of the API, such as a value of `REGION_BASE_URLS`; `http` or `https`.
         workspace_id: Sent as `x-extend-workspace-id`. Organization-scoped keys need it, workspace keys do
             not (Extend API reference, Authentication).
         connect_timeout: Seconds to wait for a connection, above 0.
-        read_timeout: Seconds to wait for the next bytes of an answer, above 0.
+        read_timeout: Seconds to wait for the next bytes of a response, above 0.
         total_timeout: Seconds one call may take in all, retries and waits included, above 0.
-        max_attempts: How often a GET is sent at most, 1 or more. Other methods are sent once.
+        max_attempts: Most times that a GET is sent, 1 or more. Other methods are sent once.
         requests_per_second: Most requests a second in each of Extend's categories (GET, WRITE, RUN), 1 or more;
             None for no limit.
 
@@ -56,7 +64,7 @@ class ClientConfig:
 
 
 def _split(address: str) -> SplitResult | None:
-    """Take a URL apart; None if it is not one. The errors of urllib would repeat it, credentials included."""
+    """Split a URL; return None if it is not one. The errors of urllib would quote it, credentials included."""
     try:
         url = urlsplit(address)
         # The port is checked only when it is read.

@@ -1,8 +1,7 @@
 """One exception type per kind of failure of a call to Extend.
 
-The tree is the documentation: catch `ExtendError` to handle them all, a leaf to handle one kind. Each carries
-what a caller needs to go on: whether the same request may succeed later (`retryable`), what is known about a
-write that met the failure (`effect`), and what a language model can do next (`next_step`).
+Catch `ExtendError` to handle them all, or a leaf to handle one kind. Each says whether the same request may succeed
+later (`retryable`), what is known about a failed write (`effect`), and what a language model can do next (`next_step`).
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, Final, Literal
 from extend_mcp.api.wire import clean_text, decode_json, parse_retry_after, text_from_html
 
 Effect = Literal["none", "unknown"]
-"""What is known about a failed write: "none": it did not happen; "unknown": it may or may not have."""
+"""The effect of a failed write: "none": it did not happen; "unknown": it may have happened."""
 
 RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later, unless the body says otherwise."""
@@ -29,14 +28,14 @@ class ExtendError(Exception):
     """A call to Extend failed. Base of all errors of this package; never raised itself.
 
     Args:
-        message: What went wrong, free of secrets. Texts from Extend are outside data, already shortened to
+        message: What went wrong, free of secrets. A text from Extend is outside data, already shortened to
             300 visible characters.
-        status: HTTP status of the answer, or None if there was no complete answer.
+        status: HTTP status of the response, or None if there was no complete response.
         code: Extend's machine-readable code, such as "NOT_FOUND".
         request_id: Extend's id of the request, for their support.
         retryable: Whether the same request may succeed later. For a write look at `effect` first.
         doc_url: Help page named by Extend.
-        effect: What is known about a write that met this error. Always "none" for a read.
+        effect: What is known about the failed write. Always "none" for a read.
     """
 
     advice: ClassVar[str] = "Report the error to the user."
@@ -64,7 +63,7 @@ class ExtendError(Exception):
 
     @property
     def next_step(self) -> str:
-        """One or two sentences that tell a language model what can be done next."""
+        """What a language model can do next, in one or two sentences."""
         return self.advice if self.effect == "none" else _CHECK_BEFORE_REPEATING
 
     def __str__(self) -> str:
@@ -104,7 +103,7 @@ class PermissionDeniedError(ExtendError):
 
 
 class NotFoundError(ExtendError):
-    """404: there is no such object for this key, or it was deleted."""
+    """404: the object does not exist for this key, or was deleted."""
 
     advice = (
         "Check the id, or list to find it. Objects of another workspace, "
@@ -113,7 +112,7 @@ class NotFoundError(ExtendError):
 
 
 class InvalidRequestError(ExtendError):
-    """400 or 422: Extend refused the request as it is; or it could not be formed into a URL at all."""
+    """400 or 422: Extend refused the request; or the arguments do not form a URL, and nothing was sent."""
 
     advice = "Correct what the message names. The same request will be refused again."
 
@@ -144,7 +143,7 @@ class ServerError(ExtendError):
 
 
 class UnexpectedStatusError(ExtendError):
-    """Any other answer that is not 2xx, such as a redirect, which is never followed."""
+    """Any other status that is not 2xx, such as a redirect, which is never followed."""
 
     advice = "Tell the user: the configured base URL may be wrong, or the API may have changed."
 
@@ -156,7 +155,7 @@ class ConnectFailedError(ExtendError):
 
 
 class ResponseLostError(ExtendError):
-    """Sent, but no complete answer: read or total timeout, reset connection, truncated body."""
+    """Sent, but there was no complete response: read or total timeout, reset connection, truncated body."""
 
     advice = "Make the same call again; reading changes nothing."
 
@@ -186,19 +185,19 @@ _BY_STATUS: Final[Mapping[int, type[ExtendError]]] = {
 
 
 def write_effect(method: str) -> Effect:
-    """Return what is known after a request was sent and no clear answer came: a read has no effect at all."""
+    """Return the effect of a request that was sent and got no clear response: a read has none."""
     return "none" if method.upper() in _SAFE_METHODS else "unknown"
 
 
 def error_from_response(method: str, status: int, headers: Mapping[str, str], body: bytes) -> ExtendError:
-    """Turn a non-2xx answer into the error it stands for (Extend API reference, Errors).
+    """Turn a non-2xx response into an error (Extend API reference, Errors).
 
     Args:
         method: HTTP method of the request; decides `effect`.
-        status: HTTP status of the answer, outside 200-299.
-        headers: Headers of the answer, names in any case.
+        status: HTTP status of the response, outside 200-299.
+        headers: Headers of the response, names in any case.
         body: The body: `{code, message, ...}`, the same wrapped in `{"error": ...}`, `{"error": "text"}`, or
-            no JSON at all.
+            not JSON.
 
     Returns:
         The error, not raised. A 4xx other than 408 is a refusal, so its effect is "none" for writes too.
@@ -224,7 +223,7 @@ def error_from_response(method: str, status: int, headers: Mapping[str, str], bo
 
 
 def _error_fields(body: bytes) -> dict[str, Any]:
-    """Bring the known shapes of an error body to the flat one."""
+    """Flatten the known shapes of an error body."""
     shortened = body[:_MAX_ERROR_BODY]
     try:
         document = decode_json(shortened)

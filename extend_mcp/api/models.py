@@ -1,8 +1,8 @@
-"""What Extend's API answers, as models that no answer can break.
+"""Models of Extend's responses that no response can break.
 
-The API may add fields, values and event types without a new version (Extend API reference, Versioning), and
-this package reads answers it has not been tested with. So a value that is missing, null or of a wrong type
-becomes the field's default, fields not named here stay in `model_extra`, and enumerations are plain strings.
+The API may add fields, values and event types without a new version (Extend API reference, Versioning). So a value
+that is missing, null or of a wrong type becomes the field's default, fields not named here stay in `model_extra`,
+and enumerations are plain strings.
 """
 
 from collections.abc import Set
@@ -45,11 +45,11 @@ Items = Annotated[list[ItemT], BeforeValidator(_objects_only)]
 
 
 JsonObjects = Annotated[list[dict[str, Any]], BeforeValidator(_objects_only)]
-"""A list of JSON objects as they came; elements of another kind are dropped."""
+"""A list of JSON objects, unchanged; elements of another kind are dropped."""
 
 
 class ApiModel(BaseModel):
-    """Base of all answers: snake_case attributes, every field optional, `model_validate` of a dict never fails."""
+    """Base of all responses: snake_case attributes, every field optional, `model_validate` of a dict never fails."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -58,14 +58,14 @@ class ApiModel(BaseModel):
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         protected_namespaces=(),
-        # Built by the first answer that is read: a client waits for the tool list, which needs none of them.
+        # Built for the first response: a client waits for the tool list, which needs none of them.
         defer_build=True,
     )
 
     @model_validator(mode="wrap")
     @classmethod
     def _default_on_misfit(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # Around the object and not around each field: nearly every answer fits, and a call per field is what it costs.
+        # Around the object and not around each field: nearly every response fits, and a call per field is slow.
         try:
             return handler(value)
         except ValidationError as error:
@@ -76,7 +76,7 @@ class ApiModel(BaseModel):
 
     @classmethod
     def _defaults(cls, keys: Set[int | str]) -> dict[str, Any]:
-        """The defaults of the fields that have these names or aliases, by what they were called."""
+        """Return the defaults of the fields with these names or aliases, by the name that was used."""
         return {
             key: field.get_default(call_default_factory=True, validated_data={})
             for name, field in cls.model_fields.items()
@@ -85,7 +85,7 @@ class ApiModel(BaseModel):
 
 
 class Answer(ApiModel):
-    """An object that a call can be answered with. Without its id it is none."""
+    """A response that is one object. Without an id it is not that object."""
 
     called: ClassVar[str] = "an object"
 
@@ -93,7 +93,7 @@ class Answer(ApiModel):
 
     @property
     def key(self) -> str:
-        """What shows that this is the object asked for; empty when it is something else."""
+        """Identify the object; empty when the response is something else."""
         return self.id
 
 
@@ -116,7 +116,7 @@ class WorkflowVersionSummary(ApiModel):
 
 
 class ParentSplit(ApiModel):
-    """The part of a parent file that a splitter made this file of; pages count from 1, both ends included."""
+    """The part of a parent file that a splitter turned into this file; pages count from 1, both ends included."""
 
     id: str = ""
     type: str = ""
@@ -126,7 +126,7 @@ class ParentSplit(ApiModel):
 
 
 class FileMetadata(ApiModel):
-    """What Extend knows about a file's content."""
+    """Extend's facts about a file's content."""
 
     page_count: int | None = None
     parent_split: ParentSplit | None = None
@@ -159,6 +159,11 @@ class RunUsage(ApiModel):
     total_credits: float | None = None
     breakdown: Items[UsageEntry] = Field(default_factory=list)
 
+    @property
+    def spent(self) -> float | None:
+        """Credits of the run and all its child runs."""
+        return self.credits if self.total_credits is None else self.total_credits
+
 
 class StepRef(ApiModel):
     """The step of the workflow that a step run ran. Its id changes between versions; its name is unique."""
@@ -171,8 +176,8 @@ class StepRef(ApiModel):
 class StepRun(ApiModel):
     """One step of a run.
 
-    `result` is the API's own object, untouched: its shape depends on `step_type`. It is None until the step
-    is done. `step_type` is taken from `step.type` where the API leaves it out.
+    `result` is the API's own object, unchanged: its shape depends on `step_type`. It is None until the step
+    is done. `step_type` comes from `step.type` where the API omits it.
     """
 
     id: str = ""
@@ -188,11 +193,25 @@ class StepRun(ApiModel):
         self.step_type = self.step_type or self.step.type
         return self
 
+    @property
+    def child_run(self) -> dict[str, Any]:
+        """The parse, extract, classify or split run inside the result, or an empty dict."""
+        for key in ("parseRun", "extractRun", "classifyRun", "splitRun"):
+            child = (self.result or {}).get(key)
+            if isinstance(child, dict):
+                return child
+        return {}
+
+    @property
+    def failed(self) -> bool:
+        """Whether the step, or the child run inside its result, failed."""
+        return "FAILED" in (self.status, self.child_run.get("status"))
+
 
 class RunBase(ApiModel):
-    """What a workflow run and its summary have in common.
+    """The fields that a workflow run and its summary share.
 
-    `initial_run_at` is when the run was created, `start_time` when it began to execute.
+    `initial_run_at` is the time of creation, `start_time` the time when the run began to execute.
     """
 
     id: str = ""
@@ -210,12 +229,37 @@ class RunBase(ApiModel):
     rejection_note: str | None = None
     usage: RunUsage | None = None
 
+    @property
+    def created(self) -> datetime | None:
+        """When the run was created, if the API says so."""
+        return self.initial_run_at
+
+    @property
+    def credits(self) -> float | None:
+        """Credits of the run and all its child runs; None where Extend does not say."""
+        return self.usage.spent if self.usage else None
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """Seconds from creation to the start, 0 or more; None before the start."""
+        return _seconds(self.created, self.start_time)
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """Seconds from start to end, 0 or more; None for a run that has not started or not ended."""
+        return _seconds(self.start_time, self.end_time)
+
 
 class WorkflowRunSummary(RunBase):
-    """A run as lists show it: without metadata, steps and failure, but with times of record."""
+    """A run in a list: without metadata, steps and failure, but with `created_at` and `updated_at`."""
 
     created_at: UtcDatetime | None = None
     updated_at: UtcDatetime | None = None
+
+    @property
+    def created(self) -> datetime | None:
+        """When the run was created, if the API says so."""
+        return self.created_at or self.initial_run_at
 
 
 class WorkflowRun(RunBase, Answer):
@@ -229,9 +273,14 @@ class WorkflowRun(RunBase, Answer):
     reviewed: bool = False
     step_runs: Items[StepRun] = Field(default_factory=list)
 
+    @property
+    def failing_step(self) -> StepRun | None:
+        """The first step that failed."""
+        return next((step for step in self.step_runs if step.failed), None)
+
 
 class BatchStarted(Answer):
-    """What starting a batch is answered with."""
+    """The response to starting a batch."""
 
     called: ClassVar[str] = "a batch id"
 
@@ -244,13 +293,13 @@ class BatchStarted(Answer):
 
 
 class Deleted(Answer):
-    """What a delete is answered with: the id of what is gone."""
+    """The response to a delete: the id of the deleted object."""
 
     called: ClassVar[str] = "a deleted object's id"
 
 
 class WorkflowVersion(WorkflowVersionSummary, Answer):
-    """One version of a workflow with its steps, which stay the API's own objects, untouched."""
+    """One version of a workflow with its steps, which are the API's own objects, unchanged."""
 
     called: ClassVar[str] = "a workflow version"
 
@@ -266,7 +315,7 @@ class Workflow(WorkflowSummary, Answer):
 
 
 class File(FileSummary, Answer):
-    """A file in full. `presigned_url` works for 15 minutes and is a secret: whoever has it can read the file."""
+    """A file in full. `presigned_url` works for 15 minutes and is a secret: anyone who has it can read the file."""
 
     called: ClassVar[str] = "a file"
 
@@ -275,7 +324,7 @@ class File(FileSummary, Answer):
 
 
 class WebhookEndpoint(Answer):
-    """Where Extend sends events. `signing_secret` is there only when it was just created."""
+    """The receiver of Extend's events. `signing_secret` is set only in the response to its creation."""
 
     called: ClassVar[str] = "a webhook endpoint"
 
@@ -309,6 +358,10 @@ class Page(ApiModel, Generic[ItemT]):
 
     @model_validator(mode="after")
     def _no_empty_token(self) -> Self:
-        # An empty token would ask for the first page again, for ever.
+        # An empty token would ask for the first page again and never end.
         self.next_page_token = self.next_page_token or None
         return self
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return max(0.0, (end - start).total_seconds()) if start and end else None

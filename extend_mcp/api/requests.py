@@ -1,9 +1,9 @@
-"""What is sent to Extend (Extend API reference, request bodies).
+"""Request bodies and queries (Extend API reference).
 
-Checked strictly, unlike answers: a misspelt field is a mistake of this program and must not be sent.
+Bodies are checked strictly, unlike responses: a misspelt field is a bug of this program and must not be sent.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,10 @@ from pydantic import (
     model_serializer,
 )
 from pydantic.alias_generators import to_camel
+from typing_extensions import TypedDict
+
+PAGE_SIZE: Final = 100
+"""Items per page of an iterator. Extend allows 1000; such a page takes long, and an error loses all of it."""
 
 
 class RequestModel(BaseModel):
@@ -24,12 +28,12 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", defer_build=True)
 
     @model_serializer(mode="wrap")
-    def _leave_out_what_is_not_set(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_unset(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Not `exclude_none`: a null inside metadata, steps or outputs is the caller's own.
         return {name: value for name, value in serialize(self).items() if value is not None}
 
     def to_json(self) -> bytes:
-        """Return the body to send: camelCase, fields that are not set left out."""
+        """Return the body to send: camelCase, without the fields that are not set."""
         return self.model_dump_json(by_alias=True).encode()
 
 
@@ -41,7 +45,7 @@ class WorkflowTarget(RequestModel):
 
 
 class FileSettings(RequestModel):
-    """How to open the file. The password is shown by no repr; it is revealed in JSON only, to be sent."""
+    """Settings to open the file. No repr shows the password; only the JSON to send contains it."""
 
     password: SecretStr | None = None
 
@@ -75,7 +79,7 @@ FileInput: TypeAlias = FileFromUrl | FileFromId | FileFromText
 
 
 class Secrets(RootModel[dict[str, Any]]):
-    """Values that are revealed in JSON only, to be sent; no repr and no text of it shows them."""
+    """Secret values. No repr shows them; only the JSON to send contains them."""
 
     def __repr__(self) -> str:
         return "Secrets(...)"
@@ -90,7 +94,7 @@ class PackageFiles(RequestModel):
 
 
 class OutputOverride(RequestModel):
-    """What a processor shall be taken to have found, instead of running it."""
+    """The output to use for a processor instead of running it."""
 
     processor_id: str = Field(min_length=1)
     output: dict[str, Any]
@@ -100,13 +104,13 @@ class CreateWorkflowRun(RequestModel):
     """The body of a request to run a workflow once.
 
     Args:
-        workflow: Which workflow, and which version of it.
-        file: One file, by URL, by id, or as text; or else:
+        workflow: The workflow and its version.
+        file: One file, by URL, by id, or as text. Give this or a package.
         package: Several files that become one run.
-        outputs: Outputs to use in place of running their processors; not with a package.
+        outputs: Outputs to use instead of running their processors; not with a package.
         priority: Lower runs first. Extend checks the range.
-        metadata: Kept with the run and returned by it; at most 10 KB of JSON.
-        secrets: For steps that call the customer's own services; never returned, never shown by a repr.
+        metadata: Kept with the run and returned with it; at most 10 KB of JSON.
+        secrets: For steps that call the customer's own services; never returned, never in a repr.
     """
 
     workflow: WorkflowTarget
@@ -142,7 +146,7 @@ class UpdateWorkflowRun(RequestModel):
 
 
 class CreateWorkflow(RequestModel):
-    """A new workflow. Steps are sent as they are: check them before."""
+    """A new workflow. Steps are sent unchanged: check them before."""
 
     name: str
     steps: list[dict[str, Any]] | None = None
@@ -163,7 +167,7 @@ class DeployWorkflowVersion(RequestModel):
 
 
 class CreateWebhookEndpoint(RequestModel):
-    """Where Extend shall send which events."""
+    """A new endpoint, and the events that Extend sends to it."""
 
     url: str
     name: str
@@ -174,7 +178,7 @@ class CreateWebhookEndpoint(RequestModel):
 
 
 class UpdateWebhookEndpoint(RequestModel):
-    """What shall change of an endpoint."""
+    """The fields of an endpoint to change."""
 
     url: str | None = None
     name: str | None = None
@@ -184,7 +188,7 @@ class UpdateWebhookEndpoint(RequestModel):
 
 
 class CreateWebhookSubscription(RequestModel):
-    """Which events of one resource an endpoint shall receive."""
+    """The events of one resource that an endpoint receives."""
 
     webhook_endpoint_id: str
     resource_type: str
@@ -193,6 +197,61 @@ class CreateWebhookSubscription(RequestModel):
 
 
 class UpdateWebhookSubscription(RequestModel):
-    """The events that a subscription shall send from now on."""
+    """The events that a subscription sends from now on."""
 
     enabled_events: list[str]
+
+
+class WorkflowRunQuery(TypedDict, total=False):
+    """Filters and order of a list of workflow runs.
+
+    Attributes:
+        status: Only runs in this one status.
+        workflow_id: Only runs of this workflow.
+        batch_id: Only runs of this batch.
+        file_name_contains: Only runs with this text in a file name.
+        sort_by: "updatedAt" (Extend's default) or "createdAt".
+        sort_dir: "asc" (earliest first) or "desc".
+    """
+
+    status: str | None
+    workflow_id: str | None
+    batch_id: str | None
+    file_name_contains: str | None
+    sort_by: str | None
+    sort_dir: str | None
+
+
+class WorkflowQuery(TypedDict, total=False):
+    """The order of a list of workflows, as for workflow runs."""
+
+    sort_by: str | None
+    sort_dir: str | None
+
+
+class WorkflowVersionQuery(TypedDict, total=False):
+    """The order of a list of workflow versions, as for workflow runs."""
+
+    sort_dir: str | None
+
+
+class FileQuery(TypedDict, total=False):
+    """The filter and order of a list of files."""
+
+    name_contains: str | None
+    sort_dir: str | None
+
+
+class WebhookEndpointQuery(TypedDict, total=False):
+    """The filter and order of a list of webhook endpoints; `status` is "enabled" or "disabled"."""
+
+    status: str | None
+    sort_dir: str | None
+
+
+class WebhookSubscriptionQuery(TypedDict, total=False):
+    """Filters and order of a list of webhook subscriptions."""
+
+    webhook_endpoint_id: str | None
+    resource_id: str | None
+    sort_dir: str | None

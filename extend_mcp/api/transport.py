@@ -1,29 +1,33 @@
-"""What happens between one API call and the network, as a stack of httpx transports.
+"""Send a request over the network, with a deadline, retries, a size limit, a rate limit and traces.
 
-Each class wraps another transport and does one job. `build_transport` puts them in their order:
+Each class is an httpx transport that wraps another one and does one job. `build_transport` stacks them:
 
-    DeadlineTransport   the whole call, retries and waits included, has an end
-    RetryTransport      a GET that failed in passing is sent again
-    BufferTransport     the body is read here, so that a truncated one is seen by the retries
-    PaceTransport       each attempt waits for its turn under the rate limit; a 429 teaches it
-    ObserveTransport    each attempt is counted, and has a span
-    inner               the network
+    DeadlineTransport    ends the whole call, retries and waits included
+    RetryTransport       sends a GET again after a transient failure
+    BufferTransport      reads the body, so that the retries see a truncated one
+    RateLimitTransport   delays each attempt until the rate limit allows it; pauses after a 429
+    TracingTransport     counts each attempt, and opens a span around it
+    inner                the network
 """
 
 import logging
+import os
 import random
+import ssl
+import urllib.request
 import zlib
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState
 
 from extend_mcp.api.errors import RETRYABLE_STATUSES
-from extend_mcp.api.observe import Observer, ObserveTransport, endpoint_of
-from extend_mcp.api.pace import NEVER_SENT, Budget, PaceTransport
+from extend_mcp.api.rate_limit import NEVER_SENT, RateLimiter, RateLimitTransport
+from extend_mcp.api.tracing import Observer, TracingTransport, endpoint_of
 from extend_mcp.api.wire import parse_retry_after
 
 logger = logging.getLogger(__name__)
@@ -43,19 +47,19 @@ class DeadlineExceededError(httpx.TimeoutException):
     """The call did not finish within its total time."""
 
 
-class NoTurnError(httpx.PoolTimeout):
-    """The call waited for its turn under the rate limit until its total time was over: nothing was sent."""
+class NeverSentError(httpx.PoolTimeout):
+    """The call waited for the rate limit until its total time was over: nothing was sent."""
 
 
 class BodyTooLargeError(httpx.DecodingError):
-    """The body of a 2xx answer is larger than allowed."""
+    """The body of a 2xx response is larger than allowed."""
 
 
 class BufferTransport(httpx.AsyncBaseTransport):
-    """Reads and decompresses the whole body before it hands the answer up.
+    """Reads and decompresses the whole body before it returns the response.
 
-    An answer that is not 2xx is judged by its status, so what cannot be read of its body is left out. The body
-    of a 2xx answer is whole or an error is raised.
+    The body of a 2xx response is complete, or an error is raised. Any other response is judged by its status, so a
+    part of its body that cannot be read is left out.
 
     Args:
         inner: The transport that does the work.
@@ -68,11 +72,11 @@ class BufferTransport(httpx.AsyncBaseTransport):
         self._max_bytes = max_bytes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return its answer with the body in memory.
+        """Send the request and return its response with the body in memory.
 
         Raises:
-            httpx.DecodingError: The body of a 2xx answer cannot be decompressed (`BodyTooLargeError`: is too large).
-            httpx.TransportError: The connection broke before the body of a 2xx answer was complete.
+            httpx.DecodingError: The body of a 2xx response cannot be decompressed (`BodyTooLargeError`: is too large).
+            httpx.TransportError: The connection broke before the body of a 2xx response was complete.
         """
         response = await self._inner.handle_async_request(request)
         body = bytearray()
@@ -114,25 +118,24 @@ class BufferTransport(httpx.AsyncBaseTransport):
 
 
 class RetryTransport(httpx.AsyncBaseTransport):
-    """Sends a GET again that failed in passing; never sends any other request twice.
+    """Sends a GET again after a transient failure; never sends any other request twice.
 
-    Passing failures are the statuses in `RETRYABLE_STATUSES` and broken connections. Creates are not
-    idempotent and there is no idempotency key (Extend API reference), so whether to repeat a write is for
-    those to decide who can look whether it took effect.
+    Transient failures are the statuses in `RETRYABLE_STATUSES` and broken connections. Creates are not idempotent and
+    Extend has no idempotency key, so only a caller that can check whether a write took effect may repeat it.
 
-    The wait before attempt n+1 is random between 0 and `base * 2**(n-1)`, at most `cap` ("full jitter"), or
-    what Retry-After says. If Retry-After is above `retry_after_ceiling`, or the wait would outlast the
-    deadline of the call, the answer at hand is returned at once.
+    The wait before attempt n+1 is random between 0 and `base * 2**(n-1)`, at most `cap` ("full jitter"), or the
+    value of Retry-After. If Retry-After is above `retry_after_ceiling`, or the wait would outlast the deadline of the
+    call, the last response is returned at once.
 
     Args:
         inner: The transport that does the work.
-        max_attempts: How often a request is sent at most, 1 or more.
+        max_attempts: Most times that a request is sent, 1 or more.
         base: Seconds, upper bound of the first wait.
         cap: Seconds, upper bound of all waits without Retry-After.
-        retry_after_ceiling: Seconds, longest Retry-After that is waited for.
-        sleep: Waits; given so that tests need not.
+        retry_after_ceiling: Seconds, the longest Retry-After that is waited for.
+        sleep: Waits so many seconds.
         uniform: Returns a random number between its two arguments.
-        observer: Is told of every repetition.
+        observer: Receives every retry.
     """
 
     def __init__(
@@ -166,7 +169,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
             retry=self._should_retry,
             wait=self._wait,
             stop=self._should_stop,
-            before_sleep=partial(self._tell, request),
+            before_sleep=partial(self._report, request),
             retry_error_callback=_last_outcome,
         )
         return await retrying(self._inner.handle_async_request, request)
@@ -191,7 +194,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
             return asked
         return self._uniform(0.0, min(self._cap, self._base * 2 ** (state.attempt_number - 1)))
 
-    def _tell(self, request: httpx.Request, state: RetryCallState) -> None:
+    def _report(self, request: httpx.Request, state: RetryCallState) -> None:
         assert state.outcome is not None
         exc = state.outcome.exception()
         reason = type(exc).__name__ if exc else str(_response(state).status_code)
@@ -201,13 +204,13 @@ class RetryTransport(httpx.AsyncBaseTransport):
             self._observer.api_retry(method=request.method, endpoint=endpoint_of(path), reason=reason)
 
     def _should_stop(self, state: RetryCallState) -> bool:
-        # An answer in hand says more than the timeout that waiting on would end in.
+        # A response says more than the timeout that another wait would end in.
         time_left = anyio.current_effective_deadline() - anyio.current_time()
         return state.attempt_number >= self._max_attempts or state.upcoming_sleep >= time_left
 
 
 class DeadlineTransport(httpx.AsyncBaseTransport):
-    """Ends a call that takes too long in all, however its parts behave.
+    """Ends a call that takes too long in total.
 
     Args:
         inner: The transport that does the work.
@@ -222,13 +225,13 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
         """Send the request.
 
         Raises:
-            DeadlineExceededError: There was no complete answer in time.
-            NoTurnError: The request was not even sent in time.
+            DeadlineExceededError: There was no complete response in time.
+            NeverSentError: The request was not even sent in time.
         """
         with anyio.move_on_after(self._seconds):
             return await self._inner.handle_async_request(request)
         if request.extensions.get(NEVER_SENT):
-            raise NoTurnError(f"held back by the rate limit for {self._seconds:g} seconds")
+            raise NeverSentError(f"held back by the rate limit for {self._seconds:g} seconds")
         raise DeadlineExceededError(f"no complete answer within {self._seconds:g} seconds")
 
     async def aclose(self) -> None:
@@ -241,28 +244,73 @@ def build_transport(
     *,
     total_timeout: float,
     max_attempts: int,
-    budget: Budget | None = None,
+    limiter: RateLimiter | None = None,
     caller: str = "",
     observer: Observer | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> httpx.AsyncBaseTransport:
-    """Wrap a network transport in the whole stack, in its order.
+    """Wrap a network transport in the whole stack.
 
     Args:
         inner: The transport that talks to the network.
         total_timeout: Seconds one call may take in all.
-        max_attempts: How often a GET is sent at most.
-        budget: The rate limit that each attempt counts against; None for no limit.
-        caller: Names whose calls these are: callers who share a budget take turns.
-        observer: Is told of every attempt, every repetition, and every wait for a turn.
+        max_attempts: Most times that a GET is sent.
+        limiter: The rate limit that each attempt counts against; None for no limit.
+        caller: Names the caller; callers who share a limiter alternate.
+        observer: Receives every attempt, every retry, and every wait for the rate limit.
         sleep: Waits between attempts.
     """
     if observer is not None:
-        inner = ObserveTransport(inner, observer)
-    if budget is not None:
-        inner = PaceTransport(inner, budget, caller=caller, observer=observer)
+        inner = TracingTransport(inner, observer)
+    if limiter is not None:
+        inner = RateLimitTransport(inner, limiter, caller=caller, observer=observer)
     retrying = RetryTransport(BufferTransport(inner), max_attempts=max_attempts, sleep=sleep, observer=observer)
     return DeadlineTransport(retrying, seconds=total_timeout)
+
+
+class SharedTransport(httpx.AsyncBaseTransport):
+    """A transport that several clients use: closing one of them leaves it open.
+
+    Args:
+        inner: The transport that does the work.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass the request on."""
+        return await self._inner.handle_async_request(request)
+
+
+_LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
+"""More than the default of httpx: with many callers the rate limit should hold requests back, not the pool."""
+
+
+def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
+    """Open the network as httpx does by default; it reads no proxy settings when it is given a transport."""
+    url = urlsplit(base_url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(url.hostname or ""):
+        return httpx.AsyncHTTPTransport(verify=certificates(), limits=_LIMITS)
+    # The variables often name a proxy by host and port alone.
+    named = proxy if "://" in proxy else f"http://{proxy}"
+    return httpx.AsyncHTTPTransport(verify=certificates(), proxy=named, limits=_LIMITS)
+
+
+def certificates() -> ssl.SSLContext:
+    """Return the authorities that httpx trusts by default. They are read once: that takes longer than several calls.
+
+    Raises:
+        OSError: `SSL_CERT_FILE` or `SSL_CERT_DIR` names a file or folder that does not exist.
+    """
+    return _read_certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _read_certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def _response(state: RetryCallState) -> httpx.Response:
@@ -272,7 +320,7 @@ def _response(state: RetryCallState) -> httpx.Response:
 
 
 def _last_outcome(state: RetryCallState) -> httpx.Response:
-    """Return the last answer, or raise the last exception, in place of tenacity's RetryError."""
+    """Return the last response, or raise the last exception, in place of tenacity's RetryError."""
     return _response(state)
 
 

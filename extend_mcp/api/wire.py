@@ -1,7 +1,6 @@
-"""Makes what comes over the wire safe to handle: JSON, free text, HTML pages, Retry-After.
+"""Decode data from outside: JSON, free text, HTML pages, Retry-After.
 
-Everything here reads data somebody else wrote, so nothing here trusts its input and nothing here raises
-anything but the documented ValueError.
+Nothing here trusts its input or raises anything but the documented ValueError.
 """
 
 import html
@@ -23,24 +22,24 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 def decode_json(body: bytes) -> Any:
     """Parse a JSON body so that every string in the result can be encoded again.
 
-    Bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD instead of failing the document: one
-    bad character in a scanned page must not make a run unreadable.
+    Bytes that are not UTF-8 and halves of surrogate pairs become U+FFFD: one bad character in a scanned page must
+    not make a run unreadable.
 
     Raises:
-        ValueError: The body is not JSON, holds NaN or Infinity, or is nested too deeply.
+        ValueError: The body is not JSON, contains NaN or Infinity, or is nested too deeply.
     """
     try:
-        # Twice as fast, and it refuses whatever needs the care taken below.
+        # Twice as fast, and it refuses everything that needs the slower way below.
         return from_json(body, allow_inf_nan=False)
     except ValueError:
-        return _decode_with_care(body)
+        return _decode_leniently(body)
 
 
-def _decode_with_care(body: bytes) -> Any:
+def _decode_leniently(body: bytes) -> Any:
     text = body.decode("utf-8-sig", errors="replace")
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        # Walking a document of many megabytes is slow; only an escape can bring in a surrogate.
+        # Searching a document of many megabytes is slow; only an escape can add a surrogate.
         return _replace_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
@@ -50,16 +49,16 @@ def clean_text(text: str, limit: int = 300) -> str:
     """Reduce outside text to one line of visible characters, at most `limit` of them.
 
     Control and format characters (line breaks, escape codes, bidirectional marks, zero-width characters)
-    are removed: they could forge log lines or hide text from the person who reads it.
+    are removed: they could forge log lines or hide text from the reader.
     """
-    # Looking at each character is slow; no honest text has 19 invisible ones for each visible one.
+    # Checking each character is slow; no real text has 19 invisible ones for each visible one.
     spaced = " ".join(text.split())[: limit * 20]
     visible = "".join(char for char in spaced if not unicodedata.category(char).startswith("C")).strip()
     return visible if len(visible) <= limit else visible[: limit - 1].rstrip() + "…"
 
 
 def text_from_html(page: str) -> str:
-    """Return the words of an HTML page (a proxy's error page, say), or plain text as it is."""
+    """Return the words of an HTML page (such as a proxy's error page), or plain text unchanged."""
     return html.unescape(_HTML_TAG.sub(" ", _HTML_INVISIBLE.sub(" ", page)))
 
 
@@ -67,8 +66,8 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
     """Read a Retry-After header: seconds or an HTTP date (RFC 9110, section 10.2.3).
 
     Args:
-        value: The header, or None if the answer has none.
-        now: Aware time a date is compared with; the current time if omitted.
+        value: The header, or None if it is missing.
+        now: Aware time to compare a date with; the current time by default.
 
     Returns:
         Seconds to wait, 0 or more; None if the header is missing or unreadable.
@@ -89,7 +88,7 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
 
 
 def is_header_safe(value: str) -> bool:
-    """Tell whether a value can be sent in a header: visible ASCII only, and not empty."""
+    """Check that a value can be sent in a header: visible ASCII only, and not empty."""
     return value.isascii() and value.isprintable() and " " not in value and value != ""
 
 

@@ -10,7 +10,7 @@ from mcp_types import INVALID_PARAMS
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.tools.app import App
-from extend_mcp.tools.gather import in_parallel
+from extend_mcp.tools.run_scan import in_parallel
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import quote
 from extend_mcp.views.uris import Named, named_by

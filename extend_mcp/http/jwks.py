@@ -195,7 +195,7 @@ async def download(url: str) -> bytes:
 def _client() -> httpx.AsyncClient:
     import httpx
 
-    from extend_mcp.api.certificates import certificates
+    from extend_mcp.api.transport import certificates
 
     return httpx.AsyncClient(verify=certificates(), timeout=FETCH_SECONDS, follow_redirects=False)
 

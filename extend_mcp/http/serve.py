@@ -52,7 +52,7 @@ def build_served(
     shared, background, seen = Shared(sealing_keys(settings), meter=meter), None, None
     if http.redis_url is not None:
         replicas = _replicas(settings, http, shared)
-        shared.bus, shared.store, shared.permits = replicas.bus, replicas.store, replicas.permits
+        shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         background, seen = replicas.connected, replicas.seen
     server, service = build_server(
         settings,

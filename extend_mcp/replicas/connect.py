@@ -12,9 +12,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.api.permits import LocalPermits, Permits
+from extend_mcp.api.rate_limit import LocalWindow, RequestWindow
 from extend_mcp.replicas.bus import RedisBus
-from extend_mcp.replicas.permits import RedisPermits
+from extend_mcp.replicas.rate_limit import RedisWindow
 from extend_mcp.replicas.seen import RedisSeen
 from extend_mcp.replicas.store import RedisStore
 from extend_mcp.settings import SettingsError
@@ -41,9 +41,9 @@ class Replicas:
     store: RedisStore
     seen: RedisSeen
 
-    def permits(self, name: str, per_second: int) -> Permits:
-        """The shared count of an account's requests."""
-        return RedisPermits(self.redis, name, per_second, fallback=LocalPermits(per_second))
+    def window(self, name: str, per_second: int) -> RequestWindow:
+        """Make the window that counts an account's requests for all replicas."""
+        return RedisWindow(self.redis, name, per_second, fallback=LocalWindow(per_second))
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:

@@ -1,1 +1,1 @@
-"""What a workflow run's state means: pure functions over API objects, with no I/O."""
+"""Interpret workflow runs: pure functions over API objects, without I/O."""

@@ -1,7 +1,7 @@
-"""Where a run failed and whether running it again can help.
+"""Find where a run failed, and whether running it again can help.
 
 Source: Extend API reference, ``failureReason``: an open set of strings; the advice covers those whose
-retry behaviour is documented or follows from their meaning, and says so when it knows nothing.
+retry behavior is documented or follows from their meaning, and says so for the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CANNOT_HELP = {
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that went wrong.
+    """One failure of a run or a step.
 
     Attributes:
         where: the failing step's name, or empty when the run itself failed.
@@ -43,7 +43,7 @@ class Failure:
 
 
 def retry_advice(reason: str) -> str:
-    """Say in half a sentence whether running again can help after ``reason``."""
+    """Return half a sentence on whether running again can help after ``reason``."""
     if reason in _MAY_HELP:
         return "running it again may help"
     if reason in _CANNOT_HELP:
@@ -52,7 +52,7 @@ def retry_advice(reason: str) -> str:
 
 
 def failures_of(run: WorkflowRun) -> list[Failure]:
-    """Everything the run says went wrong, the deepest cause (a step's own) first."""
+    """Return all failures of a run, those of steps first: they are the causes."""
     found = [failure for step in run.step_runs if (failure := step_failure(step)) is not None]
     if run.status == "FAILED" or run.failure_reason or run.failure_message:
         own = Failure("", run.failure_reason or "", run.failure_message or "")
@@ -64,19 +64,13 @@ def failures_of(run: WorkflowRun) -> list[Failure]:
 
 
 def step_failure(step: StepRun) -> Failure | None:
-    """What failed in ``step``, read from the child run inside its result; None when nothing did."""
-    child = child_run(step)
-    reason, message = child.get("failureReason"), child.get("failureMessage")
-    failed = step.status == "FAILED" or child.get("status") == "FAILED"
-    if not failed:
+    """Return the failure of ``step``, from the child run inside its result; None if it did not fail."""
+    if not step.failed:
         return None
+    reason, message = step.child_run.get("failureReason"), step.child_run.get("failureMessage")
     return Failure(step.step.name or step.step_type, str(reason or ""), str(message or ""))
 
 
 def child_run(step: StepRun) -> dict[str, Any]:
     """The parse, extract, classify or split run inside a step's result, or an empty dict."""
-    for key in ("parseRun", "extractRun", "classifyRun", "splitRun"):
-        child = (step.result or {}).get(key)
-        if isinstance(child, dict):
-            return child
-    return {}
+    return step.child_run

@@ -1,4 +1,4 @@
-"""May this run be cancelled? A verdict with its reason, from a freshly read status.
+"""Decide whether a run may be cancelled, from its live status.
 
 Source: Extend API reference, Cancel Workflow Run: only PENDING and PROCESSING runs can be cancelled.
 """
@@ -15,7 +15,7 @@ RefusalReason = Literal["already_cancelling", "already_finished", "not_cancellab
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an operation may be sent, and if not, why not.
+    """The decision on an operation, with its reason.
 
     Attributes:
         refusal: ``None`` when allowed, else the kind of refusal.
@@ -29,7 +29,7 @@ class Verdict:
 
     @property
     def allowed(self) -> bool:
-        """True when nothing speaks against sending the request."""
+        """True if the request may be sent."""
         return self.refusal is None
 
 
@@ -45,7 +45,7 @@ def may_cancel(status: str) -> Verdict:
     """Decide whether a run that was just read in ``status`` may be cancelled.
 
     Args:
-        status: the run's status as the API gave it a moment ago, any string.
+        status: the run's status, read a moment ago; any string.
 
     Returns:
         The verdict; a refused one must not lead to any request.

@@ -1,7 +1,7 @@
-"""Reading the ids that people and models paste: tidy them, or say what they are instead.
+"""Read the ids that people and models paste: tidy them, or say what they are instead.
 
 Source: Extend API reference, ID prefixes. Ids are opaque and up to 255 characters; a prefix may change
-without a version bump, so an unknown prefix is let through when the rest looks like an id.
+without a version bump, so an unknown prefix is accepted when the rest looks like an id.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _KINDS: tuple[tuple[str, str], ...] = (
 
 
 def parse_run_id(text: str) -> str:
-    """Make a workflow run id of what was pasted: white space, quotes or a dashboard URL around it.
+    """Extract a workflow run id from pasted text: from white space, quotes or a dashboard URL.
 
     Args:
-        text: an id such as ``workflow_run_xKm9pNv3qWsY_jL2tR5Dh`` or a dashboard URL that holds one.
+        text: an id such as ``workflow_run_xKm9pNv3qWsY_jL2tR5Dh`` or a dashboard URL that contains one.
 
     Returns:
         The bare id.
@@ -66,7 +66,7 @@ def parse_run_id(text: str) -> str:
 
 
 def parse_batch_id(text: str) -> str:
-    """Make a workflow batch id of what was pasted.
+    """Extract a workflow batch id from pasted text.
 
     Raises:
         ValueError: it is something else; the text says what.
@@ -81,7 +81,7 @@ def parse_batch_id(text: str) -> str:
 
 
 def is_workflow_id(text: str) -> bool:
-    """Whether ``text`` looks like a workflow's id rather than its name."""
+    """Return true if ``text`` looks like a workflow's id rather than its name."""
     return bool(re.fullmatch(r"(workflow|wf)_[A-Za-z0-9_-]{3,}", text)) and (_kind(text) or "").startswith(
         "a workflow;"
     )
@@ -96,6 +96,6 @@ def _tidy(text: str) -> str:
     if "://" not in candidate:
         return candidate
     segments = [unquote(part) for part in urlsplit(candidate).path.split("/") if part]
-    # A run's page may have sub-pages behind the id; the first run id in the path is the run's.
+    # A run's page may have sub-pages after the id; the first run id in the path is the run's.
     runs = [part for part in segments if part.startswith("workflow_run_")]
     return (runs or segments or [""])[0 if runs else -1]

@@ -1,7 +1,7 @@
-"""The state machine of a workflow run: what each status means and which operations it allows.
+"""The state machine of a workflow run: the meaning of each status, and the operations that it allows.
 
 Source: Extend API reference, WorkflowRun.status and Cancel Workflow Run. The set of statuses is open:
-a status that is not in :data:`STATUSES` is shown as it is and allows nothing that writes.
+a status that is not in :data:`STATUSES` is shown unchanged and allows no write.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ Phase = Literal["waiting", "active", "review", "ending", "finished", "unknown"]
 
 @dataclass(frozen=True)
 class StatusInfo:
-    """What one status means to an operator.
+    """The meaning of one status.
 
     Attributes:
         meaning: the status in words, without a full stop.
-        phase: where in its life the run is; ``finished`` never changes again by itself.
+        phase: the stage of the run; ``finished`` never changes again.
         cancellable: whether Extend documents Cancel Workflow Run for it.
     """
 
@@ -43,15 +43,15 @@ STEP_OVER = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
 
 
 def describe(status: str) -> StatusInfo:
-    """What ``status`` means; a status added to the API later is ``unknown`` and not cancellable."""
+    """Return the meaning of ``status``; a status added to the API later is ``unknown`` and not cancellable."""
     return STATUSES.get(status, StatusInfo("a status that this version of extend-mcp does not know", "unknown"))
 
 
 def is_finished(status: str) -> bool:
-    """Whether a run in ``status`` has come to its end."""
+    """Return true if a run in ``status`` has ended."""
     return describe(status).phase == "finished"
 
 
 def is_moving(status: str) -> bool:
-    """Whether a run in ``status`` moves on by itself, with nobody doing anything."""
+    """Return true if a run in ``status`` will change without anyone acting."""
     return describe(status).phase in ("waiting", "active", "ending")

@@ -1,6 +1,6 @@
-"""Counting runs: how many, how they ended, how long they took, what they cost, and since when it goes wrong.
+"""Count runs: how many, how they ended, how long they took, what they cost, and since when they fail.
 
-Works on summaries as lists give them, one after the other, so that many thousand runs need little memory.
+Takes summaries one by one, so that many thousand runs need little memory.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime
 from extend_mcp.api.models import WorkflowRunSummary
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
-"""Statuses in which a run waits for something outside itself."""
+"""Statuses in which a run waits for Extend's queue or for a person."""
 
 
 @dataclass
 class Tally:
-    """What was counted of some runs. Durations are of runs that began and ended, all in seconds."""
+    """Figures of some runs. Durations, in seconds, are of runs that started and ended."""
 
     runs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -31,14 +31,11 @@ class Tally:
         """Count one more run."""
         self.runs += 1
         self.statuses[run.status] += 1
-        created = created_at(run)
-        if run.start_time and run.end_time:
-            self.durations.append(max(0.0, (run.end_time - run.start_time).total_seconds()))
-        if run.start_time and created:
-            self.queues.append(max(0.0, (run.start_time - created).total_seconds()))
-        if run.usage:
-            spent = run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits
-            self.credits += spent or 0.0
+        if run.duration_seconds is not None:
+            self.durations.append(run.duration_seconds)
+        if run.queue_seconds is not None:
+            self.queues.append(run.queue_seconds)
+        self.credits += run.credits or 0.0
 
     @property
     def failed(self) -> int:
@@ -48,7 +45,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run that waits, and since when it exists."""
+    """A run that waits, and its creation time."""
 
     run_id: str
     created: datetime
@@ -56,11 +53,11 @@ class Waiting:
 
 @dataclass
 class Statistics:
-    """Everything that is counted of one window of time.
+    """Figures of one window of time.
 
     Attributes:
         total: all runs.
-        groups: the same by a key that the caller chose.
+        groups: the figures by a key that the caller chose.
         oldest: for each waiting status, the run that was created first.
         moments: when each run was created, in Unix seconds, and whether it failed.
     """
@@ -75,7 +72,7 @@ class Statistics:
         self.total.add(run)
         if group is not None:
             self.add_to_group(run, group)
-        created = created_at(run)
+        created = run.created
         if created is None:
             return
         self.moments.append((created.timestamp(), run.status == "FAILED"))
@@ -84,17 +81,17 @@ class Statistics:
             self.oldest[run.status] = Waiting(run.id, created)
 
     def add_to_group(self, run: WorkflowRunSummary, group: str) -> None:
-        """Count a run in a group alone, as when its group was learnt later."""
+        """Count a run in a group alone, for example when its group was learned later."""
         self.groups.setdefault(group, Tally()).add(run)
 
 
 def created_at(run: WorkflowRunSummary) -> datetime | None:
-    """When a run was created, as far as the API says."""
-    return run.created_at or run.initial_run_at
+    """When a run was created, if the API says so."""
+    return run.created
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least this share of the values does not exceed; None of nothing.
+    """Return the smallest value that at least this share of the values does not exceed; None without values.
 
     Args:
         values: in any order.
@@ -106,7 +103,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def buckets(moments: Sequence[tuple[float, bool]], count: int) -> tuple[list[int], list[int], float, float]:
-    """Spread moments over equal spans of time.
+    """Count moments in equal spans of time.
 
     Args:
         moments: Unix seconds, and whether the run of that moment failed.

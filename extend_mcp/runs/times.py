@@ -1,4 +1,4 @@
-"""Reading moments as operators write them: ``24h``, ``yesterday``, or an ISO time."""
+"""Read times as operators write them, ``24h``, ``yesterday`` or an ISO time, and format times and spans."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def _parse_iso(text: str) -> datetime:
 
 
 def format_instant(moment: datetime) -> str:
-    """One time format everywhere: UTC to the second, ``2026-02-10T09:59:58Z``."""
+    """Format a time in UTC to the second: ``2026-02-10T09:59:58Z``."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_span(seconds: float) -> str:
-    """A duration with at most two units: ``42s``, ``3m 20s``, ``5h 10m``, ``12d 3h``."""
+    """Format a duration with at most two units: ``42s``, ``3m 20s``, ``5h 10m``, ``12d 3h``."""
     total = max(0, round(seconds))
     units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
     parts: list[str] = []

@@ -40,7 +40,7 @@ class Meter:
 
         Args:
             method: the HTTP method.
-            endpoint: a template of `extend_mcp.api.observe.endpoint_of`.
+            endpoint: a template of `extend_mcp.api.tracing.endpoint_of`.
             status: the HTTP status such as ``200``, or the class name of the error that came instead of an answer.
             seconds: from sending the request to the end of the answer's body.
         """

@@ -1,6 +1,6 @@
 """OpenTelemetry: where spans go, and what is added to the one at hand.
 
-The SDK of MCP opens a span for each message, and `extend_mcp.api.observe` one for each request to Extend; without an
+The SDK of MCP opens a span for each message, and `extend_mcp.api.tracing` one for each request to Extend; without an
 exporter both cost next to nothing.
 """
 

@@ -69,6 +69,8 @@ StepSelector = Annotated[
     Field(description="One step's result: its number, name or id", max_length=255),
     Example("extract"),
 ]
+SortBy = Literal["createdAt", "updatedAt"]
+SortDir = Literal["asc", "desc"]
 PageNumber = Annotated[int, Field(ge=1, description="Page of a long answer"), Example("2")]
 PageSize = Annotated[int, Field(ge=1, le=100, description="Runs per page"), Example("20")]
 PageToken = Annotated[

@@ -13,7 +13,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Example, WorkflowRef
 from extend_mcp.tools.base import CREATES, DESTRUCTIVE, PUBLISHES
-from extend_mcp.tools.find import resolve_workflow
+from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.toolsets import AUTHORING
 from extend_mcp.views.actions import ActionView
 from extend_mcp.workflows.check import find_faults

@@ -13,11 +13,10 @@ from extend_mcp.actions.files import DeleteFile, UploadFile
 from extend_mcp.api.models import FileSummary, Page
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import Ctx, app_of
-from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken
+from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken, SortDir
 from extend_mcp.tools.base import CREATES, DESTRUCTIVE, READ_ONLY
-from extend_mcp.tools.find import SortDir
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
-from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import FILES
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.files import FileListView, FileView, file_list_view, file_view

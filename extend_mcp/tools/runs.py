@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import (
-    BatchId,
     DetailLevel,
     Example,
-    Moment,
     PageNumber,
     PageSize,
     PageToken,
     RunId,
-    StatusFilter,
-    StepSelector,
-    WorkflowRef,
-)
-from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.find import (
-    Position,
     SortBy,
     SortDir,
-    decode_page_token,
-    encode_page_token,
-    find_runs,
-    read_query,
-    select_step,
+    StepSelector,
 )
+from extend_mcp.tools.base import READ_ONLY
+from extend_mcp.tools.name_resolution import select_step
+from extend_mcp.tools.pagination import PagePosition, open_token
+from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.lists import RunListView, run_list_view
 from extend_mcp.views.run import RunView, StepResultView, run_view, step_view
@@ -40,15 +35,34 @@ from extend_mcp.views.untrusted import quote
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
 
+class _Search(RunFilter):
+    """Arguments of a list of runs, as its page tokens contain them."""
+
+    sort_by: SortBy = "createdAt"
+    sort_dir: SortDir = "desc"
+    page_size: PageSize = 20
+
+    def description_with_order(self) -> str:
+        """Return the filters and the order in words, for the answer's first line."""
+        order = f"{self.sort_by.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
+        return ", ".join(part for part in (self.description(), order) if part)
+
+    def is_past(self, run: WorkflowRunSummary) -> bool:
+        """Whether the order rules out that any later run still matches."""
+        moment = run.created_at if self.sort_by == "createdAt" else run.updated_at
+        if moment is None:
+            return False
+        if self.sort_dir == "desc":
+            # A run is never updated before it is created, so this holds for both orders.
+            return self.since is not None and moment < self.since
+        return self.sort_by == "createdAt" and self.before is not None and moment >= self.before
+
+
 @RUNS.tool(title="List workflow runs", annotations=READ_ONLY)
+@takes_run_filter
 async def list_runs(
     ctx: Ctx,
-    status: StatusFilter | None = None,
-    workflow: WorkflowRef | None = None,
-    batch: BatchId | None = None,
-    file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None,
-    created_since: Moment | None = None,
-    created_before: Moment | None = None,
+    filters: RunFilter,
     sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
     page_size: PageSize = 20,
@@ -58,39 +72,82 @@ async def list_runs(
     Use it to find runs; to learn why one failed, pass its id to get_workflow_run.
     """
     app = app_of(ctx)
-    arguments = {
-        "status": status,
-        "workflow": workflow,
-        "batch": batch,
-        "file_name_contains": file_name_contains,
-        "created_since": created_since,
-        "created_before": created_before,
-        "sort_by": sort_by if sort_by != "createdAt" else None,
-        "sort_dir": sort_dir if sort_dir != "desc" else None,
-        "page_size": page_size if page_size != 20 else None,
-    }
-    given = {name: value for name, value in arguments.items() if value is not None}
-    if page_token:
-        query, position = decode_page_token(page_token, given)
-    else:
-        query, position = await read_query(app, given), Position()
-    found = await find_runs(app, query, position)
+    search = _Search(**filters.model_dump(), sort_by=sort_by, sort_dir=sort_dir, page_size=page_size)
+    place = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
+    try:
+        search = _Search.model_validate(place.a) if page_token else await search.resolve(app)
+    except ValidationError:
+        raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
+    found = await _find(app, search, place)
     note = None
     if found.bounded_after:
         note = f"Stopped after reading {found.bounded_after} API pages: there may be more matches further on."
 
     def token_after(count: int) -> str | None:
-        place = found.place_after(count)
-        return encode_page_token(query, place) if place else None
+        place = found.places[count - 1] if 0 < count < len(found.runs) else found.next
+        return place.encode() if place else None
 
     return run_list_view(
         found.runs,
         token_after=token_after,
-        filters=query.words(),
+        filters=search.description_with_order(),
         note=note,
         now=app.clock.now(),
         limit=app.settings.answer_chars,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A page of runs.
+
+    Attributes:
+        runs: the runs.
+        places: the place after each run.
+        next: the place after them all; None at the end of the list.
+        bounded_after: how many API pages were read, if that bound ended the search early.
+    """
+
+    runs: list[WorkflowRunSummary]
+    places: list[PagePosition]
+    next: PagePosition | None
+    bounded_after: int | None = None
+
+
+async def _find(app: App, search: _Search, start: PagePosition) -> _Found:
+    """Read as many API pages as one page of the answer needs, within the operator's bound."""
+    arguments = search.model_dump(mode="json", exclude_defaults=True)
+    runs: list[WorkflowRunSummary] = []
+    places: list[PagePosition] = []
+
+    def place(token: str | None, skip: int = 0) -> PagePosition:
+        return PagePosition(k=start.k, a=arguments, t=token, s=skip)
+
+    pager = app.api.iter_workflow_runs(
+        **search.api_query(sort_by=search.sort_by, sort_dir=search.sort_dir),
+        # Without filters of our own an API page is exactly an answer's page.
+        page_size=PAGE_SIZE if search.filters_by_time else search.page_size,
+    )
+    token, skip, pages_read = start.t, start.s, 0
+    async with aclosing(pager.pages(token)) as pages:
+        async for page in pages:
+            following = place(page.next_page_token) if page.next_page_token else None
+            for index, run in enumerate(page.data[skip:], skip + 1):
+                if search.is_past(run):
+                    return _Found(runs, places, None)
+                if not search.matches(run):
+                    continue
+                runs.append(run)
+                places.append(place(token, index))
+                if len(runs) == search.page_size:
+                    return _Found(runs, places, places[-1] if index < len(page.data) else following)
+            pages_read += 1
+            if following is None or (runs and not search.filters_by_time):
+                return _Found(runs, places, following)
+            if pages_read == app.settings.walk_pages:
+                return _Found(runs, places, following, bounded_after=pages_read)
+            token, skip = page.next_page_token, 0
+    return _Found(runs, places, None)
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY)

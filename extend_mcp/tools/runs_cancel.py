@@ -15,9 +15,9 @@ from extend_mcp.actions.execute import execute
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.rights import CANCEL
 from extend_mcp.tools.app import Ctx, app_of
-from extend_mcp.tools.args import BatchId, ConfirmationToken, Example, Moment, RunId, StatusFilter, WorkflowRef
+from extend_mcp.tools.args import ConfirmationToken, RunId
 from extend_mcp.tools.base import DESTRUCTIVE
-from extend_mcp.tools.find import read_query
+from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView, CancelView
 
@@ -38,15 +38,11 @@ async def cancel_workflow_run(
 
 
 @RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL)
+@takes_run_filter
 async def cancel_runs(
     ctx: Ctx,
+    filters: RunFilter,
     run_ids: Annotated[list[RunId], Field(min_length=1, max_length=1000)] | None = None,
-    batch: BatchId | None = None,
-    workflow: WorkflowRef | None = None,
-    status: StatusFilter | None = None,
-    file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None,
-    created_since: Moment | None = None,
-    created_before: Moment | None = None,
     reason: Reason | None = None,
     confirmation_token: ConfirmationToken | None = None,
 ) -> BulkView | InputRequiredResult:
@@ -55,19 +51,13 @@ async def cancel_runs(
     Returns what became of each; a confirmation_token goes on with a plan and needs no other argument.
     """
     app = app_of(ctx)
-    filters = {
-        "workflow": workflow,
-        "status": status,
-        "file_name_contains": file_name_contains,
-        "created_since": created_since,
-        "created_before": created_before,
-    }
-    given = {name: value for name, value in filters.items() if value is not None}
-    if sum((run_ids is not None, batch is not None, bool(given))) > 1:
+    others = filters.model_dump(exclude_none=True, exclude={"batch"})
+    ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
+    if ways > 1:
         raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")
-    if run_ids is None and batch is None and not given and confirmation_token is None:
+    if ways == 0 and confirmation_token is None:
         raise CallRefusedError("Give run_ids, batch or at least one filter: all runs of the account is no choice.")
-    query = await read_query(app, {"batch": batch} if batch else given)
+    filters = await filters.resolve(app)
     ids = list(dict.fromkeys(run_ids)) if run_ids else None
-    action = CancelRuns(app, principal=principal_of(ctx), run_ids=ids, query=query, reason=reason)
+    action = CancelRuns(app, principal=principal_of(ctx), run_ids=ids, filters=filters, reason=reason)
     return await execute_bulk(ctx, action, confirmation_token)

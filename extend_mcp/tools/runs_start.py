@@ -26,7 +26,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, WorkflowRef, WorkflowVersionName
 from extend_mcp.tools.base import CREATES
-from extend_mcp.tools.find import resolve_workflow
+from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import BatchStartedView, RunStartedView

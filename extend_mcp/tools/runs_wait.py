@@ -22,7 +22,8 @@ from extend_mcp.runs.polling import is_settled, next_pause
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, RunId
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.gather import SURFACES_AT_ONCE
+from extend_mcp.tools.pagination import read_all
+from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.progress import steps_done
@@ -33,7 +34,8 @@ from extend_mcp.views.wait import WaitedRun, WaitView, wait_view, waited_run
 
 _LAST_READ_SECONDS = 3.0
 _AT_ONCE = 5
-_API_PAGE = 100
+_BATCH_PAGES = 11
+"""A batch has at most 1000 runs, in pages of 100."""
 
 
 def _listed(value: object) -> object:
@@ -113,7 +115,7 @@ async def _look(watch: _Watch, left: float) -> None:
             await watch.look()
     except TimeoutError:
         watch.late()
-    if watch.problem and (isinstance(watch.problem, SURFACES_AT_ONCE) or not watch.rows()):
+    if watch.problem and (isinstance(watch.problem, CREDENTIAL_ERRORS) or not watch.rows()):
         raise watch.problem
 
 
@@ -192,7 +194,7 @@ class _RunsWatch(_Watch):
                 self._gone.add(run_id)
             except ExtendError as error:
                 # Of several failures, the one that ends the waiting counts.
-                if not isinstance(self.problem, SURFACES_AT_ONCE):
+                if not isinstance(self.problem, CREDENTIAL_ERRORS):
                     self.problem = error
 
     def rows(self) -> list[WaitedRun]:
@@ -232,26 +234,11 @@ class _BatchWatch(_Watch):
 
     async def look(self) -> None:
         self.problem = None
-        found: list[WorkflowRunSummary] = []
-        token: str | None = None
+        pager = self.app.api.iter_workflow_runs(batch_id=self._batch, sort_by="createdAt", sort_dir="asc")
         try:
-            # A batch has at most 1000 runs.
-            for _ in range(1000 // _API_PAGE + 1):
-                page = await self.app.api.list_workflow_runs(
-                    batch_id=self._batch,
-                    sort_by="createdAt",
-                    sort_dir="asc",
-                    next_page_token=token,
-                    max_page_size=_API_PAGE,
-                )
-                found += page.data
-                token = page.next_page_token
-                if not token:
-                    break
+            self._seen, _ = await read_all(pager, most_pages=_BATCH_PAGES)
         except ExtendError as error:
             self.problem = error
-            return
-        self._seen = found
 
     def rows(self) -> list[WaitedRun]:
         return [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in self._seen]

@@ -22,8 +22,8 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Example, PageSize, PageToken
 from extend_mcp.tools.base import DESTRUCTIVE, PUBLISHES, READ_ONLY
-from extend_mcp.tools.find import resolve_workflow
-from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.name_resolution import resolve_workflow
+from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import WEBHOOKS
 from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import ActionView, action_view

@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.app import App, Ctx, app_of
-from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, WorkflowRef
+from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.find import SortBy, SortDir, resolve_workflow
-from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.name_resolution import resolve_workflow
+from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.toolsets import WORKFLOWS
 from extend_mcp.views.untrusted import quote
 from extend_mcp.views.workflows import (
@@ -130,17 +130,9 @@ async def read_version(app: App, workflow_id: str, wanted: str) -> WorkflowVersi
 
 
 async def all_versions(app: App, workflow_id: str) -> list[WorkflowVersionSummary]:
-    """A workflow's versions, as many as the operator lets one call read."""
-    versions: list[WorkflowVersionSummary] = []
-    token: str | None = None
-    for _ in range(app.settings.walk_pages):
-        page = await app.api.list_workflow_versions(
-            workflow_id, sort_dir="desc", next_page_token=token, max_page_size=100
-        )
-        versions += page.data
-        token = page.next_page_token
-        if not token:
-            break
+    """Return a workflow's versions, as many as the operator lets one call read."""
+    pager = app.api.iter_workflow_versions(workflow_id, sort_dir="desc")
+    versions, _ = await read_all(pager, most_pages=app.settings.walk_pages)
     return versions
 
 

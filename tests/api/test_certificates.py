@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from extend_mcp.api.certificates import certificates
+from extend_mcp.api.transport import certificates
 
 
 def test_they_are_read_once_for_all_and_anew_where_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

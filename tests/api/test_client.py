@@ -8,6 +8,7 @@ import json
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from extend_mcp import __version__
+from extend_mcp.api.base import Pager
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import (
@@ -114,6 +116,48 @@ async def test_a_create_says_exactly_what_was_given(file: Any, wire: dict[str, s
         "priority": 3,
         "metadata": {"aB": {"c_d": None}},
     }
+
+
+ITERATORS: dict[str, Callable[[ExtendClient], Pager[Any]]] = {
+    "/workflow_runs?batchId=b&": lambda api: api.iter_workflow_runs(batch_id="b", page_size=2),
+    "/workflows?sortBy=createdAt&sortDir=asc&": lambda api: api.iter_workflows(
+        sort_by="createdAt", sort_dir="asc", page_size=2
+    ),
+    "/workflows/w/versions?sortDir=desc&": lambda api: api.iter_workflow_versions("w", sort_dir="desc", page_size=2),
+    "/files?nameContains=a&sortDir=asc&": lambda api: api.iter_files(name_contains="a", sort_dir="asc", page_size=2),
+    "/webhook_endpoints?status=enabled&sortDir=asc&": lambda api: api.iter_webhook_endpoints(
+        status="enabled", sort_dir="asc", page_size=2
+    ),
+    "/webhook_subscriptions?webhookEndpointId=e&resourceId=r&sortDir=asc&": lambda api: api.iter_webhook_subscriptions(
+        webhook_endpoint_id="e", resource_id="r", sort_dir="asc", page_size=2
+    ),
+}
+
+
+def test_every_list_has_an_iterator() -> None:
+    names = {name.partition("_")[2] for name in dir(ExtendClient) if name.startswith("list_")}
+    assert {name.partition("_")[2] for name in dir(ExtendClient) if name.startswith("iter_")} == names
+    assert len(ITERATORS) == len(names)
+
+
+@pytest.mark.parametrize("path", ITERATORS)
+async def test_an_iterator_reads_page_by_page_and_only_as_far_as_its_reader(path: str) -> None:
+    pages = [
+        Answer(body=json.dumps({"data": [{"id": each} for each in ids], "nextPageToken": token}).encode())
+        for ids, token in (("ab", "t1"), ("", "t2"), ("c", None))
+    ]
+    async with answering(*pages) as server, client_of(server) as client:
+        assert [item.id async for item in ITERATORS[path](client)] == ["a", "b", "c"]
+    queries = [f"{seen.path}&".replace("maxPageSize=2&", "") for seen in server.seen]
+    assert queries == [path, f"{path}nextPageToken=t1&", f"{path}nextPageToken=t2&"]
+    async with answering(*pages) as server, client_of(server) as client:
+        async with aclosing(aiter(ITERATORS[path](client))) as items:
+            assert (await anext(items)).id == "a"
+        assert len(server.seen) == 1
+    async with answering(*pages[1:]) as server, client_of(server) as client:
+        later = [page async for page in ITERATORS[path](client).pages("t1")]
+        assert [len(page.data) for page in later] == [0, 1]
+        assert "nextPageToken=t1" in server.seen[0].path
 
 
 async def test_list_filters_go_by_their_wire_names_and_absent_ones_not_at_all() -> None:

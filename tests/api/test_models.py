@@ -91,6 +91,36 @@ def test_what_is_new_stays_as_it_is() -> None:
     assert (step.step_type, step.status, step.result) == ("TRANSLATE", "DREAMING", {"text": ["a", {"b": None}]})
 
 
+def test_a_run_and_its_summary_give_the_same_facts() -> None:
+    times = {"startTime": "2026-01-01T00:00:10Z", "endTime": "2026-01-01T00:00:40Z"}
+    document = {**times, "initialRunAt": "2026-01-01T00:00:00Z", "usage": {"credits": 3, "totalCredits": 5}}
+    for kind in (WorkflowRun, WorkflowRunSummary):
+        run = kind.model_validate(document)
+        assert run.created == datetime(2026, 1, 1, tzinfo=timezone.utc)
+        assert (run.queue_seconds, run.duration_seconds, run.credits) == (10, 30, 5)
+        older = kind.model_validate(
+            {"usage": {"credits": 3}, "endTime": times["startTime"], "startTime": times["endTime"]}
+        )
+        assert (older.created, older.queue_seconds, older.duration_seconds, older.credits) == (None, None, 0, 3)
+        new = kind.model_validate({"startTime": times["startTime"]})
+        assert (new.duration_seconds, new.credits) == (None, None)
+    created = {"initialRunAt": "2026-01-01T00:00:00Z", "createdAt": "2025-12-31T00:00:00Z"}
+    assert WorkflowRunSummary.model_validate(created).created == datetime(2025, 12, 31, tzinfo=timezone.utc)
+
+
+def test_the_failing_step_is_the_first_whose_own_or_child_status_says_so() -> None:
+    steps = [
+        {"id": "a", "status": "PROCESSED", "result": {"parseRun": {"status": "PROCESSED"}}},
+        {"id": "b", "status": "PROCESSED", "result": {"extractRun": {"status": "FAILED"}}},
+        {"id": "c", "status": "FAILED"},
+    ]
+    run = WorkflowRun.model_validate({"stepRuns": steps})
+    assert [step.failed for step in run.step_runs] == [False, True, True]
+    assert run.failing_step is run.step_runs[1]
+    assert run.step_runs[1].child_run == {"status": "FAILED"}
+    assert WorkflowRun().failing_step is None
+
+
 def test_a_step_s_type_is_taken_from_where_it_stands() -> None:
     assert StepRun.model_validate({"step": {"type": "PARSE"}}).step_type == "PARSE"
 

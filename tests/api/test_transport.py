@@ -15,14 +15,14 @@ import anyio
 import httpx
 import pytest
 
-from extend_mcp.api.observe import Observer
-from extend_mcp.api.pace import NEVER_SENT, Budget, LocalPermits
+from extend_mcp.api.rate_limit import NEVER_SENT, LocalWindow, RateLimiter
+from extend_mcp.api.tracing import Observer
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     BufferTransport,
     DeadlineExceededError,
     DeadlineTransport,
-    NoTurnError,
+    NeverSentError,
     RetryTransport,
     build_transport,
 )
@@ -360,7 +360,7 @@ async def test_a_call_that_takes_too_long_ends_and_says_whether_it_was_sent() ->
         await transport.handle_async_request(get())
     waiting = get()
     waiting.extensions[NEVER_SENT] = True
-    with pytest.raises(NoTurnError, match=r"for 0\.01 seconds"):
+    with pytest.raises(NeverSentError, match=r"for 0\.01 seconds"):
         await transport.handle_async_request(waiting)
 
 
@@ -378,7 +378,7 @@ async def test_an_answer_in_time_is_handed_on_as_it_is() -> None:
         BufferTransport,
         RetryTransport,
         lambda inner: DeadlineTransport(inner, seconds=1),
-        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, budget=Budget(LocalPermits(1))),
+        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, limiter=RateLimiter(LocalWindow(1))),
         lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, observer=Told()),
     ],
     ids=["buffer", "retry", "deadline", "stack with a limit", "stack with an observer"],
@@ -389,17 +389,17 @@ async def test_closing_closes_the_network(wrap: Callable[[httpx.AsyncBaseTranspo
     assert network.closed
 
 
-async def test_every_attempt_every_repetition_and_every_wait_for_a_turn_is_told() -> None:
+async def test_every_attempt_every_repetition_and_every_wait_is_reported() -> None:
     told, waits = Told(), Waits()
     clock = iter(range(0, 1_000_000, 1))
-    budget = Budget(
-        LocalPermits(1, monotonic=lambda: next(clock) / 4), sleep=waits.sleep, monotonic=lambda: next(clock)
+    limiter = RateLimiter(
+        LocalWindow(1, monotonic=lambda: next(clock) / 4), sleep=waits.sleep, monotonic=lambda: next(clock)
     )
     transport = build_transport(
         Network(answer(503), httpx.ReadError("reset"), answer()),
         total_timeout=60,
         max_attempts=3,
-        budget=budget,
+        limiter=limiter,
         observer=told,
         sleep=waits.sleep,
     )

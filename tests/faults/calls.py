@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
+from extend_mcp.api.base import BaseClient
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import (
     BatchInput,
@@ -22,7 +23,6 @@ from extend_mcp.api.requests import (
     UpdateWorkflowRun,
     WorkflowTarget,
 )
-from extend_mcp.api.session import Session
 
 Kind = Literal["read", "write", "create"]
 
@@ -83,7 +83,7 @@ CALLS: Mapping[str, Callable[[ExtendClient], Awaitable[Any]]] = {
 def methods() -> set[str]:
     """The client's operations: its public methods apart from what they all share."""
     found = inspect.getmembers(ExtendClient, inspect.iscoroutinefunction)
-    return {name for name, _ in found if not name.startswith("_") and not hasattr(Session, name)}
+    return {name for name, _ in found if not name.startswith("_") and not hasattr(BaseClient, name)}
 
 
 def kind_of(method: str) -> Kind:

@@ -19,8 +19,7 @@ from pydantic import SecretStr
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.session import SharedTransport
-from extend_mcp.api.transport import MAX_BODY_BYTES, BufferTransport, RetryTransport
+from extend_mcp.api.transport import MAX_BODY_BYTES, BufferTransport, RetryTransport, SharedTransport
 from extend_mcp.views.errors import error_words
 from tests.faults.calls import CALLS, Kind, kind_of, methods
 from tests.faults.clock import LeapingLoop

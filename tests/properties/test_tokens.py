@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.api.models import ApiModel, Page
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.pagination import read_page
 
 NOW = datetime(2026, 2, 10, tzinfo=timezone.utc)
 TOKENS = ConfirmationTokens(SealingKeys(["k" * 32]), audience="account", lifetime=300)

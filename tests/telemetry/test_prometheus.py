@@ -17,7 +17,7 @@ from extend_mcp import __version__
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.observe import ObserveTransport
+from extend_mcp.api.tracing import TracingTransport
 from extend_mcp.telemetry.meter import Meter
 from extend_mcp.telemetry.prometheus import PrometheusMeter
 from tests.harness import KEY, Box, example_run
@@ -138,7 +138,7 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
     async def no_sleep(_: float) -> None:
         """Return at once."""
 
-    transport = ObserveTransport(httpx.AsyncHTTPTransport(), meter)
+    transport = TracingTransport(httpx.AsyncHTTPTransport(), meter)
     config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, workspace_id="ws_canary")
     async with ExtendClient(config, transport=transport, sleep=no_sleep) as client:
         await client.get_workflow_run(RUN)
@@ -158,7 +158,7 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
 def test_start_up_does_not_pay_for_any_of_it() -> None:
     script = """
 import sys
-import extend_mcp.api.observe, extend_mcp.telemetry.meter, extend_mcp.telemetry.redaction, extend_mcp.telemetry.spans
+import extend_mcp.api.tracing, extend_mcp.telemetry.meter, extend_mcp.telemetry.redaction, extend_mcp.telemetry.spans
 from extend_mcp.telemetry import logs
 logs.configure_logging("WARNING", "text", logs.Redactor(["sk_canary_key"]))
 extend_mcp.telemetry.spans.configure_tracing("1")

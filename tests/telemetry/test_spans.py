@@ -141,12 +141,12 @@ from extend_mcp.telemetry.spans import configure_tracing
 shut_down = configure_tracing("1.2.3", redact=Redactor(["canary-secret"]))
 
 import anyio, httpx
-from extend_mcp.api.observe import ObserveTransport
+from extend_mcp.api.tracing import TracingTransport
 from extend_mcp.telemetry.meter import Meter
 
 async def main():
     inner = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
-    async with httpx.AsyncClient(transport=ObserveTransport(inner, Meter())) as http:
+    async with httpx.AsyncClient(transport=TracingTransport(inner, Meter())) as http:
         await http.get("https://canary-secret.test/files/file_1")
 
 anyio.run(main)

@@ -20,7 +20,7 @@ KEPT_RUNS = 120
 _ENDED = {"PROCESSED", "FAILED", "REJECTED", "CANCELLED"}
 _KEPT = 30
 _FAULTS: tuple[tuple[str, int, dict[str, Any]], ...] = (
-    # Each rate limit response halves the request rate; more of them would stop everything else.
+    # A 429 pauses a whole category: many of them, and nothing else would happen.
     ("429 with Retry-After", 1, {"status": 429, "headers": {"Retry-After": "1"}}),
     ("429", 1, {"status": 429}),
     ("500", 8, {"status": 500}),

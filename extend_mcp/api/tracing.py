@@ -1,6 +1,6 @@
-"""Lets someone watch each attempt of a request to Extend: counted by endpoint, and a span around it.
+"""Trace each attempt of a request to Extend: report it to an observer, and open an OpenTelemetry span around it.
 
-Neither ids nor anything else that a caller or Extend chose is told, apart from Extend's id of the request on the span.
+Neither contains anything that a caller or Extend chose, except Extend's request id on the span.
 """
 
 import re
@@ -12,7 +12,7 @@ import httpx
 from opentelemetry import trace
 
 OTHER: Final = "other"
-"""Stands for a path that is none of the API's."""
+"""The endpoint of a path that is not part of the API."""
 
 _NAMES: Final = {
     "workflow_runs": frozenset({"batch"}),
@@ -21,7 +21,7 @@ _NAMES: Final = {
     "webhook_endpoints": frozenset[str](),
     "webhook_subscriptions": frozenset[str](),
 }
-"""The collections, and what stands in the place of an id and is none."""
+"""The collections, and the names that take the place of an id."""
 
 _BELOW: Final = {
     ("workflow_runs", "cancel"): "/workflow_runs/{id}/cancel",
@@ -32,33 +32,33 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Observer(Protocol):
-    """Who is told of requests."""
+    """Receives what happens to requests."""
 
     def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        """One attempt has ended.
+        """Record the end of one attempt.
 
         Args:
             method: the HTTP method.
             endpoint: a template of `endpoint_of`.
-            status: the HTTP status such as ``200``, or the class name of the error that came instead of an answer.
-            seconds: from sending the request to the end of the answer's body.
+            status: the HTTP status such as ``200``, or the class name of the error if there was no response.
+            seconds: from sending the request to the end of the response's body.
         """
 
     def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """A request will be sent again; ``reason`` is as ``status`` above."""
+        """Record that a request will be sent again; ``reason`` is as ``status`` above."""
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
-        """A request waited for its turn under the rate limit, so many seconds."""
+        """Record that a request waited so many seconds for the rate limit."""
 
 
 def endpoint_of(path: str) -> str:
-    """The endpoint that a path belongs to, with ``{id}`` in place of ids; `OTHER` if it is none that we call.
+    """Return the endpoint of a path, with ``{id}`` in place of ids; `OTHER` for a path that this client never calls.
 
     Args:
-        path: the path of a request's URL as it is sent (percent-encoded), after whatever the base URL puts before it.
+        path: the percent-encoded path of a request's URL, with the prefix of the base URL.
     """
     parts = path.split("/")
-    # From the right: the prefix of a base URL may well hold one of these names, and no id of Extend's is one.
+    # From the right: the prefix of a base URL may contain one of these names, and no id of Extend is one.
     for at in range(len(parts) - 1, -1, -1):
         if parts[at] in _NAMES:
             endpoint = _template(parts[at], parts[at + 1 :])
@@ -82,18 +82,18 @@ def _template(collection: str, rest: list[str]) -> str | None:
     return None
 
 
-class ObserveTransport(httpx.AsyncBaseTransport):
-    """Tells an observer how each attempt ended, and opens an OpenTelemetry span around it.
+class TracingTransport(httpx.AsyncBaseTransport):
+    """Reports how each attempt ended, and opens an OpenTelemetry span around it.
 
-    The attempt ends with the body of its answer, so this belongs right around the network, below the transports that
-    wait or send again. The span holds method, endpoint, host, status and Extend's id of the request: no full URL, no
-    header, no body, and no text of an exception, since that may quote them.
+    An attempt ends with the body of its response, so this transport belongs directly around the network, below those
+    that wait or retry. The span has method, endpoint, host, status and Extend's request id. It has no full URL, header
+    or body, and no text of an exception, which may quote them.
 
     Args:
         inner: The transport that does the work.
-        observer: Is told.
+        observer: Receives each attempt.
         tracer: Makes the spans; by default that of the process, which does nothing unless tracing is configured.
-        monotonic: Tells the time in seconds.
+        monotonic: Returns the time in seconds.
     """
 
     def __init__(
@@ -110,22 +110,22 @@ class ObserveTransport(httpx.AsyncBaseTransport):
         self._monotonic = monotonic
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request; the answer's body is still to be read."""
+        """Send the request; the body of the response is still to be read."""
         attempt = _Attempt(request, self._observer, self._tracer, self._monotonic)
         try:
             with trace.use_span(attempt.span, record_exception=False, set_status_on_exception=False):
                 response = await self._inner.handle_async_request(request)
         # A cancelled attempt has ended as well.
         except BaseException as error:
-            attempt.failed(error)
+            attempt.fail(error)
             raise
-        attempt.answered(response)
+        attempt.respond(response)
         if response.is_closed:
-            # Its body is in memory: nobody will read the stream, or close it.
-            attempt.ended()
+            # The body is in memory: nobody will read or close the stream.
+            attempt.end()
             return response
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _ObservedStream(response.stream, attempt)
+        response.stream = _TracedStream(response.stream, attempt)
         return response
 
     async def aclose(self) -> None:
@@ -134,12 +134,12 @@ class ObserveTransport(httpx.AsyncBaseTransport):
 
 
 class _Attempt:
-    """One request on its way: ends once, by an error or with its body."""
+    """One request that was sent. It ends once, with an error or with its body."""
 
     def __init__(
         self, request: httpx.Request, observer: Observer, tracer: trace.Tracer, monotonic: Callable[[], float]
     ) -> None:
-        # Not url.path: there an id with a slash in it is decoded, and looks like two.
+        # Not url.path: it decodes an id that contains a slash, which then looks like two segments.
         path = request.url.raw_path.partition(b"?")[0].decode("ascii", "replace")
         self._method = request.method
         self._endpoint = endpoint_of(path)
@@ -159,26 +159,26 @@ class _Attempt:
             },
         )
 
-    def answered(self, response: httpx.Response) -> None:
-        """Note the head of the answer."""
+    def respond(self, response: httpx.Response) -> None:
+        """Note the status and request id of the response."""
         self._status = str(response.status_code)
         self.span.set_attribute("http.response.status_code", response.status_code)
         given = response.headers.get("x-extend-request-id", "")
-        # Whoever answers may echo anything there, the key included.
+        # A server may echo anything here, even the key.
         if _REQUEST_ID.fullmatch(given) and not (self._credential and self._credential in given):
             self.span.set_attribute("extend.request_id", given)
         if response.status_code >= 400:
-            self._mark(self._status)
+            self._set_error(self._status)
 
-    def failed(self, error: BaseException) -> None:
-        """End it by an error."""
+    def fail(self, error: BaseException) -> None:
+        """End the attempt with an error."""
         if not self._over:
             self._status = type(error).__name__
-            self._mark(self._status)
-            self.ended()
+            self._set_error(self._status)
+            self.end()
 
-    def ended(self) -> None:
-        """End it as its head said, unless it has ended before."""
+    def end(self) -> None:
+        """End the attempt with the status of the response, unless it has ended before."""
         if self._over:
             return
         self._over = True
@@ -186,13 +186,13 @@ class _Attempt:
         seconds = self._monotonic() - self._began
         self._observer.api_request(method=self._method, endpoint=self._endpoint, status=self._status, seconds=seconds)
 
-    def _mark(self, kind: str) -> None:
+    def _set_error(self, kind: str) -> None:
         self.span.set_attribute("error.type", kind)
         self.span.set_status(trace.StatusCode.ERROR)
 
 
-class _ObservedStream(httpx.AsyncByteStream):
-    """Hands a body through, and ends the attempt with it."""
+class _TracedStream(httpx.AsyncByteStream):
+    """Passes a body on, and ends the attempt with it."""
 
     def __init__(self, inner: httpx.AsyncByteStream, attempt: _Attempt) -> None:
         self._inner = inner
@@ -203,15 +203,15 @@ class _ObservedStream(httpx.AsyncByteStream):
             async for chunk in self._inner:
                 yield chunk
         except GeneratorExit:
-            # The reader had enough; closing ends the attempt.
+            # The reader stopped early; closing ends the attempt.
             raise
         except BaseException as error:
-            self._attempt.failed(error)
+            self._attempt.fail(error)
             raise
-        self._attempt.ended()
+        self._attempt.end()
 
     async def aclose(self) -> None:
         try:
             await self._inner.aclose()
         finally:
-            self._attempt.ended()
+            self._attempt.end()

@@ -1,19 +1,19 @@
-"""One account's connection to Extend: sends a call, and turns whatever comes back into an object or an error."""
+"""Send one call to Extend, and turn the response into an object or an error."""
 
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, Generic, TypeVar, cast
+from urllib.parse import quote
 
 import anyio
 import httpx
 from pydantic import SecretStr
+from pydantic.alias_generators import to_camel
 from typing_extensions import Self
 
 from extend_mcp import __version__
-from extend_mcp.api.certificates import certificates
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import (
     AnswerTooLargeError,
@@ -27,25 +27,32 @@ from extend_mcp.api.errors import (
     write_effect,
 )
 from extend_mcp.api.models import Answer, ApiModel, Page
-from extend_mcp.api.observe import Observer
-from extend_mcp.api.pace import Budget, LocalPermits
-from extend_mcp.api.transport import BodyTooLargeError, DeadlineExceededError, NoTurnError, build_transport
+from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+from extend_mcp.api.tracing import Observer
+from extend_mcp.api.transport import (
+    BodyTooLargeError,
+    DeadlineExceededError,
+    NeverSentError,
+    build_transport,
+    network_transport,
+)
 from extend_mcp.api.wire import decode_json, is_header_safe
 
 API_VERSION: Final = "2026-02-09"
-"""Sent with every request: Extend answers in the shapes of this version (Extend API reference, Versioning)."""
+"""Sent with every request: fixes the shapes of Extend's responses (Extend API reference, Versioning)."""
 
-_LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
-"""Beyond httpx's own, for servers with many callers: the rate limit is what holds requests back, not the pool."""
+Query = Mapping[str, str | int | bool | None]
+"""Query parameters by their Python name; those that are None are left out."""
 
-Query = dict[str, str | int | bool | None]
+ListQuery = Mapping[str, object]
+"""One of the typed queries of lists in `requests`."""
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
 
 
 class BearerAuth(httpx.Auth):
-    """Adds the API key to each request. Held here, not in the client's headers, so that no repr shows it."""
+    """Adds the API key to each request. The client's headers do not contain it, so that no repr shows it."""
 
     def __init__(self, key: SecretStr) -> None:
         self._key = key
@@ -56,21 +63,47 @@ class BearerAuth(httpx.Auth):
         yield request
 
 
-class Session:
-    """What all operations share: credentials, connections, and how answers are read.
+class Pager(Generic[ItemT]):
+    """Iterates over a list of the API, and reads each page when it is needed.
 
-    The connection pool is opened by the first call and closed by `aclose`, also at the end of an `async with` block.
+    Args:
+        read_page: Reads the page that a token names, or the first one without a token.
+    """
+
+    def __init__(self, read_page: Callable[[str | None], Awaitable[Page[ItemT]]]) -> None:
+        self._read_page = read_page
+
+    async def __aiter__(self) -> AsyncGenerator[ItemT, None]:
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                for item in page.data:
+                    yield item
+
+    async def pages(self, token: str | None = None) -> AsyncGenerator[Page[ItemT], None]:
+        """Iterate over whole pages, from the one that ``token`` names."""
+        while True:
+            page = await self._read_page(token)
+            yield page
+            token = page.next_page_token
+            if token is None:
+                return
+
+
+class BaseClient:
+    """Credentials and connections of an API client.
+
+    The first call opens the connection pool. `aclose` closes it, and so does the end of an `async with` block.
 
     Args:
         config: Address, credentials and limits.
         transport: The transport that talks to the network; retries, deadline and size limit are put around it.
-            Given by tests; by default the network, through the proxy the environment names.
-        budget: The rate limit, where it is shared with other sessions. By default one of this session's own, if
-            the configuration has a limit.
-        caller: Names whose calls these are: callers who share a budget take turns.
-        observer: Is told of every attempt.
-        sleep: Waits between attempts, in seconds; given by tests.
-        monotonic: Tells the time in seconds; given by tests.
+            By default the network, through the proxy that the environment names.
+        limiter: The rate limit, when other clients share it. By default this client has its own, if the
+            configuration has a limit.
+        caller: Names the caller; callers who share a limiter alternate.
+        observer: Receives every attempt.
+        sleep: Waits between attempts, in seconds.
+        monotonic: Returns the time in seconds.
     """
 
     def __init__(
@@ -78,7 +111,7 @@ class Session:
         config: ClientConfig,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        budget: Budget | None = None,
+        limiter: RateLimiter | None = None,
         caller: str = "",
         observer: Observer | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -86,11 +119,11 @@ class Session:
     ) -> None:
         self._config = config
         self._transport = transport
-        if budget is None and config.requests_per_second is not None:
-            # Made once, so that what it learned outlives the connections.
-            permits = LocalPermits(config.requests_per_second, monotonic=monotonic)
-            budget = Budget(permits, sleep=sleep, monotonic=monotonic)
-        self._budget = budget
+        if limiter is None and config.requests_per_second is not None:
+            # Made here and not with the connections: it must remember requests of the last second.
+            window = LocalWindow(config.requests_per_second, monotonic=monotonic)
+            limiter = RateLimiter(window, sleep=sleep, monotonic=monotonic)
+        self._limiter = limiter
         self._caller = caller
         self._observer = observer
         self._sleep = sleep
@@ -110,20 +143,37 @@ class Session:
     ) -> None:
         await self.aclose()
 
-    async def get_list(self, kind: type[ItemT], path: str, query: Query) -> Page[ItemT]:
+    async def get_page(
+        self,
+        kind: type[ItemT],
+        path: str,
+        next_page_token: str | None,
+        max_page_size: int | None,
+        query: ListQuery,
+    ) -> Page[ItemT]:
         """Read one page of a list whose items are of ``kind``."""
-        document = await self.call("GET", path, query=query)
+        paging: Query = {"next_page_token": next_page_token, "max_page_size": max_page_size}
+        document = await self.call("GET", path, query={**cast("Query", query), **paging})
         if not isinstance(document.get("data"), list):
             raise MalformedResponseError("The answer is not a list.")
         return Page[kind].model_validate(document)  # type: ignore[valid-type]
 
-    async def send(self, kind: type[ModelT], method: str, path: str, *, content: bytes | None = None) -> ModelT:
-        """Make a call that is answered with one object of ``kind``."""
-        return self._object(kind, method, await self.call(method, path, content=content))
+    def get_pages(self, kind: type[ItemT], path: str, page_size: int, query: ListQuery) -> Pager[ItemT]:
+        """Iterate over a list whose items are of ``kind``."""
+        return Pager(lambda token: self.get_page(kind, path, token, page_size, query))
 
-    @staticmethod
-    def _object(kind: type[ModelT], method: str, document: dict[str, Any]) -> ModelT:
-        found = kind.model_validate(document)
+    async def send(
+        self,
+        kind: type[ModelT],
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> ModelT:
+        """Make a call and read the response as one object of ``kind``; arguments as for `call`."""
+        found = kind.model_validate(await self.call(method, path, query=query, content=content, headers=headers))
         if not found.key:
             raise MalformedResponseError(f"The answer is not {kind.called}.", effect=write_effect(method))
         return found
@@ -137,12 +187,12 @@ class Session:
         content: bytes | AsyncIterator[bytes] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Make one call and return the JSON object it is answered with.
+        """Make one call and return the JSON object of the response.
 
         Args:
             method: The HTTP method.
-            path: The path, its ids made safe by `path_segment`.
-            query: Values that are None are left out.
+            path: The path, its ids quoted by `path_segment`.
+            query: Query parameters.
             content: The body; bytes are JSON unless ``headers`` say otherwise.
             headers: Headers that describe the body.
         """
@@ -151,7 +201,7 @@ class Session:
             response = await http.request(
                 method,
                 path,
-                params={name: value for name, value in (query or {}).items() if value is not None},
+                params={to_camel(name): value for name, value in (query or {}).items() if value is not None},
                 content=content,
                 headers=headers or ({"Content-Type": "application/json"} if content is not None else None),
             )
@@ -195,7 +245,7 @@ class Session:
                     self._transport or network_transport(config.base_url),
                     total_timeout=config.total_timeout,
                     max_attempts=config.max_attempts,
-                    budget=self._budget,
+                    limiter=self._limiter,
                     caller=self._caller,
                     observer=self._observer,
                     sleep=self._sleep,
@@ -207,38 +257,11 @@ class Session:
         raise ConnectFailedError("The base URL, or the proxy or certificate settings of this computer, cannot be used.")
 
 
-class SharedTransport(httpx.AsyncBaseTransport):
-    """A transport that several sessions use: closing one of them leaves it open.
-
-    Args:
-        inner: The transport that does the work; whoever made it closes it.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Hand the request on."""
-        return await self._inner.handle_async_request(request)
-
-
-def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
-    """Open the network as httpx would by itself: it reads no proxy settings once it is given a transport."""
-    url = urlsplit(base_url)
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(url.hostname or ""):
-        return httpx.AsyncHTTPTransport(verify=certificates(), limits=_LIMITS)
-    # The variables often name a proxy by host and port alone.
-    named = proxy if "://" in proxy else f"http://{proxy}"
-    return httpx.AsyncHTTPTransport(verify=certificates(), proxy=named, limits=_LIMITS)
-
-
 def path_segment(given_id: str) -> str:
-    """Make an id one segment of a path, whatever is in it.
+    """Quote an id so that it is one segment of a path, whatever it contains.
 
     Raises:
-        InvalidRequestError: The id is empty, or would climb to another path; an answer of the API can bring such a one.
+        InvalidRequestError: The id is empty, or would lead to another path. A response can contain such an id.
     """
     if given_id in {"", ".", ".."}:
         raise InvalidRequestError("An id must not be empty or consist of dots; nothing was sent.")
@@ -262,14 +285,14 @@ def _json_object(method: str, response: httpx.Response, key: str) -> dict[str, A
 
 
 def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) -> ExtendError:
-    """Say what an exception of httpx means for the call. Its own text is not used: it may quote headers."""
+    """Translate an exception of httpx. Its text is not used: it may quote headers."""
     effect = write_effect(method)
     match exc:
         case httpx.InvalidURL():
             return InvalidRequestError("The arguments do not fit into a URL.")
-        case NoTurnError():
+        case NeverSentError():
             return ConnectFailedError(
-                "The call waited for its turn under the rate limit until its time was over; nothing was sent.",
+                "The call waited for the rate limit until its time was over; nothing was sent.",
                 retryable=True,
             )
         case httpx.ConnectTimeout() | httpx.PoolTimeout():

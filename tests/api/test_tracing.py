@@ -19,11 +19,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import SecretStr
 
+from extend_mcp.api.base import path_segment
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.observe import OTHER, ObserveTransport, endpoint_of
-from extend_mcp.api.session import path_segment
+from extend_mcp.api.tracing import OTHER, TracingTransport, endpoint_of
 from tests.api.server import Answer, answering
 from tests.harness import KEY, Box, example_run
 
@@ -92,9 +92,9 @@ class Watched:
     exporter: InMemorySpanExporter
     provider: TracerProvider
 
-    def transport(self, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> ObserveTransport:
+    def transport(self, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> TracingTransport:
         tracer = self.provider.get_tracer("tests")
-        return ObserveTransport(inner or httpx.AsyncHTTPTransport(), self.told, tracer=tracer, **options)
+        return TracingTransport(inner or httpx.AsyncHTTPTransport(), self.told, tracer=tracer, **options)
 
     def client(self, base_url: str, **options: Any) -> ExtendClient:
         async def no_sleep(_: float) -> None:
@@ -120,11 +120,11 @@ async def call_everything(client: ExtendClient) -> None:
     """Call each operation with ids and bodies that mean nothing."""
     body = SimpleNamespace(to_json=lambda: b"{}")
     for name, operation in inspect.getmembers(ExtendClient, inspect.iscoroutinefunction):
-        if name.startswith("_") or name in {"aclose", "call", "send", "get_list"}:
+        if name.startswith("_") or name in {"aclose", "call", "send", "get_page"}:
             continue
         given: dict[str, Any] = {}
         for parameter in list(inspect.signature(operation).parameters.values())[1:]:
-            if parameter.default is parameter.empty:
+            if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
                 plain: dict[Any, object] = {str: "canary/../x?y", bytes: b"canary"}
                 given[parameter.name] = plain.get(parameter.annotation, body)
         # The empty answer is the right one to none of them.

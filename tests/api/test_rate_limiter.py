@@ -1,8 +1,10 @@
-"""Waiting for a turn: within the limit, fair between callers, each caller's in order, whoever gives up meanwhile."""
+"""Waiting for the rate limit: within it, no slower than it, fair between callers, each caller's requests in order."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 from dataclasses import dataclass
 
 import anyio
@@ -10,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_mcp.api.pace import Budget, Category, LocalPermits
-from tests.api.pacing import Clock, Simulation
+from extend_mcp.api.rate_limit import Category, LocalWindow, RateLimiter
+from tests.api.simulated_time import Clock, Simulation
 
 
 @dataclass
 class Arrival:
-    """One request: how long after the one before, whose, and after how many seconds of waiting it gives up."""
+    """One request: seconds after the one before, its caller, and the seconds of waiting after which it gives up."""
 
     gap: float
     caller: str
@@ -37,7 +39,7 @@ ARRIVALS = st.lists(
 
 @settings(max_examples=60)
 @given(st.integers(1, 6), ARRIVALS)
-async def test_whoever_comes_and_whoever_gives_up_the_line_stays_sound(limit: int, arrivals: list[Arrival]) -> None:
+async def test_requests_that_come_and_give_up_keep_order_and_limit(limit: int, arrivals: list[Arrival]) -> None:
     world = Simulation(limit)
     gave_up: set[int] = set()
 
@@ -52,7 +54,7 @@ async def test_whoever_comes_and_whoever_gives_up_the_line_stays_sound(limit: in
 
                 if arrival.patience is not None:
                     both.start_soon(lose_patience, arrival.patience)
-                await world.go(arrival.caller, number)
+                await world.send(arrival.caller, number)
                 both.cancel_scope.cancel()
         if scope.cancel_called:
             gave_up.add(number)
@@ -69,18 +71,18 @@ async def test_whoever_comes_and_whoever_gives_up_the_line_stays_sound(limit: in
         # Sums of floats are a hair off.
         assert sum(1 for other in moments[index:] if other < moment + 1 - 1e-9) <= limit
     went = [number for _, number, _ in world.sent]
-    assert sorted({*went, *gave_up}) == list(range(len(arrivals))), "nobody is forgotten"
+    assert sorted({*went, *gave_up}) == list(range(len(arrivals))), "no request is forgotten"
     for caller in "abc":
         own = [number for whose, number, _ in world.sent if whose == caller]
         assert own == sorted(own), "in the order they came"
     assert world.seconds <= at + len(arrivals) / limit + 2.1, "and no slower than the limit"
 
 
-async def test_many_at_once_go_in_the_order_they_came() -> None:
+async def test_many_at_once_are_sent_in_the_order_they_came() -> None:
     world = Simulation(3)
     async with anyio.create_task_group() as tasks:
         for number in range(20):
-            tasks.start_soon(world.go, "a", number)
+            tasks.start_soon(world.send, "a", number)
         await world.run()
     assert [number for _, number, _ in world.sent] == list(range(20))
     assert 5.9 <= world.seconds <= 6.1
@@ -90,38 +92,38 @@ async def test_a_long_queue_of_one_delays_anothers_request_by_one() -> None:
     world = Simulation(10)
     async with anyio.create_task_group() as tasks:
         for number in range(300):
-            tasks.start_soon(world.go, "a", number)
+            tasks.start_soon(world.send, "a", number)
         await world.run(until=2.5)
         before = len(world.sent)
-        tasks.start_soon(world.go, "b", 0)
+        tasks.start_soon(world.send, "b", 0)
         await world.run()
     assert world.order().index("b") - before <= 1
     assert len(world.sent) == 301
 
 
-async def test_callers_take_turns_whatever_the_length_of_their_queues() -> None:
+async def test_callers_alternate_whatever_the_length_of_their_queues() -> None:
     world = Simulation(1)
     async with anyio.create_task_group() as tasks:
         for caller, count in (("a", 6), ("b", 3), ("c", 1)):
             for number in range(count):
-                tasks.start_soon(world.go, caller, number)
+                tasks.start_soon(world.send, caller, number)
         await world.run()
     assert world.order() == "abcababaaa"
 
 
-async def test_the_head_that_gives_up_asleep_makes_room() -> None:
+async def test_a_request_that_gives_up_while_it_sleeps_makes_room() -> None:
     world = Simulation(1)
-    await world.go("a", 0)
+    await world.send("a", 0)
     async with anyio.create_task_group() as tasks:
         scope = anyio.CancelScope()
 
-        async def head() -> None:
+        async def first() -> None:
             with scope:
-                await world.go("a", 1)
+                await world.send("a", 1)
 
-        tasks.start_soon(head)
+        tasks.start_soon(first)
         await world.settle()
-        tasks.start_soon(world.go, "a", 2)
+        tasks.start_soon(world.send, "a", 2)
         await world.run(until=0.5)
         assert world.asleep == 1
         scope.cancel()
@@ -129,26 +131,26 @@ async def test_the_head_that_gives_up_asleep_makes_room() -> None:
     assert world.sent == [("a", 0, 0.0), ("a", 2, 1.0)]
 
 
-async def test_one_who_gives_up_at_the_moment_of_being_called_passes_the_call_on() -> None:
+async def test_a_request_that_gives_up_just_as_it_could_be_sent_lets_the_next_one_go() -> None:
     world = Simulation(5)
 
     async def first() -> None:
-        await world.go("a", 0)
-        # The next one has been called by now and has not run yet.
+        await world.send("a", 0)
+        # The next one may be sent by now, and has not run yet.
         second.cancel()
 
     tasks = [asyncio.create_task(first())]
     # A task group would cancel a waiter only where it still waits; asyncio itself does so at any time.
-    second = asyncio.create_task(world.go("b", 0))
-    tasks += [second, asyncio.create_task(world.go("c", 0))]
+    second = asyncio.create_task(world.send("b", 0))
+    tasks += [second, asyncio.create_task(world.send("c", 0))]
     await world.run()
     assert [task.done() for task in tasks] == [True] * 3
     assert second.cancelled()
     assert world.order() == "ac"
 
 
-async def test_an_error_in_counting_reaches_the_one_who_asked_and_nobody_else() -> None:
-    class Broken(LocalPermits):
+async def test_an_error_in_counting_reaches_the_request_that_asked_and_no_other() -> None:
+    class Broken(LocalWindow):
         broken = True
 
         async def take(self, category: Category) -> float:
@@ -158,7 +160,35 @@ async def test_an_error_in_counting_reaches_the_one_who_asked_and_nobody_else() 
             return await super().take(category)
 
     clock = Clock()
-    budget = Budget(Broken(1, monotonic=clock.monotonic), sleep=clock.sleep, monotonic=clock.monotonic)
+    limiter = RateLimiter(Broken(1, monotonic=clock.monotonic), sleep=clock.sleep, monotonic=clock.monotonic)
     with pytest.raises(RuntimeError):
-        await budget.turn("GET", "a")
-    assert await budget.turn("GET", "b") == 0
+        await limiter.acquire("GET", "a")
+    assert await limiter.acquire("GET", "b") == 0
+
+
+def test_nothing_is_kept_of_a_caller_whose_requests_are_sent() -> None:
+    async def send() -> None:
+        for number in range(20):
+            await limiter.acquire("GET", str(number))
+
+    limiter = RateLimiter(LocalWindow(50))
+    anyio.run(send)
+    gc.collect()
+    assert not limiter._caller_queues
+
+
+async def test_a_short_wait_in_the_queue_is_not_reported_as_one() -> None:
+    ticks = itertools.count(0, 0.0001)
+    limiter = RateLimiter(LocalWindow(5), sleep=anyio.sleep, monotonic=lambda: next(ticks))
+    assert await limiter.acquire("GET") == 0
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [(None, 1), (2.5, 2.5), (0.0, 0), (-1.0, 0), (3600.0, 60), (60.0, 60)]
+)
+async def test_a_pause_lasts_as_long_as_extend_asks_within_bounds(retry_after: float | None, seconds: float) -> None:
+    clock = Clock()
+    limiter = clock.limiter(10)
+    await limiter.pause("RUN", retry_after)
+    assert await limiter.acquire("GET") == 0
+    assert await limiter.acquire("RUN") == pytest.approx(seconds, abs=0.01)

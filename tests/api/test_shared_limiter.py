@@ -1,4 +1,4 @@
-"""Sessions and the budget that they share."""
+"""Clients and the rate limiter that they share."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
-from extend_mcp.api.pace import Budget
-from tests.api.pacing import Clock, answer_with
+from extend_mcp.api.rate_limit import RateLimiter
+from tests.api.simulated_time import Clock, answer_with
 
 
-def clients(clock: Clock, config: ClientConfig, *budgets: Budget | None) -> list[ExtendClient]:
+def clients(clock: Clock, config: ClientConfig, *limiters: RateLimiter | None) -> list[ExtendClient]:
     return [
         ExtendClient(
             config,
             transport=answer_with(200),
-            budget=budget,
+            limiter=limiter,
             caller=str(number),
             sleep=clock.sleep,
             monotonic=clock.monotonic,
         )
-        for number, budget in enumerate(budgets)
+        for number, limiter in enumerate(limiters)
     ]
 
 
-Budgets = Callable[[Clock], list[Budget | None]]
+Limiters = Callable[[Clock], list[RateLimiter | None]]
 
 
 @pytest.mark.parametrize(
-    ("budgets", "seconds"),
+    ("limiters", "seconds"),
     [
         (lambda clock: [None, None], 0),
-        (lambda clock: [clock.budget(2)] * 2, 1),
+        (lambda clock: [clock.limiter(2)] * 2, 1),
     ],
     ids=["each its own", "one for both"],
 )
-async def test_sessions_share_the_budget_that_they_are_given(budgets: Budgets, seconds: float) -> None:
+async def test_clients_share_the_limiter_that_they_are_given(limiters: Limiters, seconds: float) -> None:
     clock = Clock()
     config = ClientConfig(SecretStr("sk_1"), "http://x", requests_per_second=2)
-    both = clients(clock, config, *budgets(clock))
+    both = clients(clock, config, *limiters(clock))
     for client in both:
         for _ in range(2):
             await client.call("GET", "/workflow_runs")
     assert clock.seconds == pytest.approx(seconds, abs=0.01)
-    # New connections have not forgotten.
+    # New connections remember it.
     for client in both:
         await client.aclose()
         await client.call("GET", "/workflow_runs")
@@ -56,7 +56,7 @@ async def test_sessions_share_the_budget_that_they_are_given(budgets: Budgets, s
     assert clock.seconds == pytest.approx(seconds + 1, abs=0.01)
 
 
-async def test_sessions_that_share_a_budget_take_turns() -> None:
+async def test_callers_who_share_a_limiter_alternate() -> None:
     clock = Clock()
     sent: list[str] = []
 
@@ -66,12 +66,12 @@ async def test_sessions_that_share_a_budget_take_turns() -> None:
             return httpx.Response(200, json={})
 
         config = ClientConfig(SecretStr("sk_1"), "http://x")
-        return ExtendClient(config, transport=httpx.MockTransport(send), budget=budget, caller=caller)
+        return ExtendClient(config, transport=httpx.MockTransport(send), limiter=limiter, caller=caller)
 
     async def call(client: ExtendClient) -> None:
         await client.call("GET", "/workflow_runs")
 
-    budget = clock.budget(1)
+    limiter = clock.limiter(1)
     async with client("a") as busy, client("b") as other, anyio.create_task_group() as tasks:
         for _ in range(20):
             tasks.start_soon(call, busy)
@@ -80,7 +80,7 @@ async def test_sessions_that_share_a_budget_take_turns() -> None:
     assert len(sent) == 21
 
 
-async def test_a_session_without_a_limit_waits_for_nothing() -> None:
+async def test_a_client_without_a_limit_never_waits() -> None:
     clock = Clock()
     [client] = clients(clock, ClientConfig(SecretStr("sk_1"), "http://x"), None)
     async with client:

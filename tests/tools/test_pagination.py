@@ -1,4 +1,4 @@
-"""Page tokens: they go on where the page was cut, belong to one tool, and survive nothing that is not theirs."""
+"""Page tokens: they continue where the page was cut, belong to one tool, and any other text is refused."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extend_mcp.api.base import Pager
 from extend_mcp.api.models import ApiModel, Page
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.paging import read_page
+from extend_mcp.tools.pagination import PagePosition, read_all, read_page
 
 
 class Item(ApiModel):
@@ -68,3 +69,46 @@ async def test_what_is_no_token_is_refused(token: str) -> None:
     if token:
         with pytest.raises(CallRefusedError):
             await read_page("list_something", {}, token, fetch)
+
+
+async def test_a_list_is_read_up_to_a_number_of_pages() -> None:
+    asked: list[str | None] = []
+
+    async def read(token: str | None) -> Page[Item]:
+        asked.append(token)
+        return await fetch({}, token)
+
+    for most, count, complete in ((1, 4, False), (2, 8, False), (3, 10, True), (9, 10, True)):
+        items, whole = await read_all(Pager(read), most_pages=most)
+        assert ([item.n for item in items], whole) == (list(range(count)), complete)
+    assert asked == [None, None, "4", *[None, "4", "8"] * 2]
+
+
+PLAIN = st.text("ABCDEFabcdef0123456789_=+/:~-", min_size=1, max_size=60)
+
+
+@given(st.none() | st.text(max_size=60) | PLAIN, st.integers(0, 100))
+def test_a_position_comes_back_as_it_was(token: str | None, skip: int) -> None:
+    position = PagePosition(k="list", a={"b": 1}, t=token or None, s=skip)
+    packed = position.encode()
+    assert PagePosition.decode(packed) == position
+    # One word, whatever the API's token is.
+    assert packed.isascii()
+    assert packed.isprintable()
+    assert " " not in packed
+
+
+@given(PLAIN)
+def test_a_plain_token_of_the_api_stands_in_it_as_it_is(token: str) -> None:
+    assert PagePosition(k="list", t=token).encode().endswith(f".{token}")
+    # One that is no plain word is packed whole.
+    assert "." not in PagePosition(k="list", t=f"{token} ").encode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "e30", *(f"eyJrIjoibCJ9.{each}" for each in ("", "a b", "«x»", "x.y z")), "eyJrIjoibCIsInQiOiJhIn0.b", "!"],
+)
+def test_what_is_not_made_here_is_refused(token: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the caller says it in its own words
+        PagePosition.decode(token)

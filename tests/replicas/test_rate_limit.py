@@ -11,9 +11,8 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
-from extend_mcp.api.pace import Budget
-from extend_mcp.api.permits import Category, LocalPermits, Permits
-from extend_mcp.replicas.permits import RedisPermits
+from extend_mcp.api.rate_limit import Category, LocalWindow, RateLimiter, RequestWindow
+from extend_mcp.replicas.rate_limit import RedisWindow
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
 pytestmark = needs_redis
@@ -45,25 +44,23 @@ class Replica:
         limit: int = LIMIT,
         alone: int = ALONE,
         timeout: float = 5.0,
-        regrow: float = 60.0,
     ) -> None:
         self.clock = Clock()
         self.redis = Redis.from_url(url)
-        self.permits = RedisPermits(
+        self.window = RedisWindow(
             self.redis,
             name,
             limit,
-            fallback=LocalPermits(alone, monotonic=self.clock),
+            fallback=LocalWindow(alone, monotonic=self.clock),
             timeout=timeout,
             again=AGAIN,
-            regrow=regrow,
             monotonic=self.clock,
         )
 
 
 @pytest.fixture
 def name() -> str:
-    """A budget that no other test uses."""
+    """A rate limit that no other test uses."""
     return f"organization:{uuid.uuid4()}"
 
 
@@ -76,10 +73,10 @@ async def replicas(redis_server: RunningRedis, name: str) -> AsyncIterator[tuple
     await other.redis.aclose()
 
 
-async def taken(permits: Permits, kind: Category = "GET") -> int:
+async def taken(window: RequestWindow, kind: Category = "GET") -> int:
     """How many may go at this moment."""
     count = 0
-    while await permits.take(kind) == 0:
+    while await window.take(kind) == 0:
         count += 1
     return count
 
@@ -93,16 +90,16 @@ async def ago(redis: Redis, seconds: float) -> str:
 async def test_together_they_keep_the_limit_in_any_second(replicas: tuple[Replica, Replica]) -> None:
     ends: list[float] = []
 
-    async def go(budget: Budget) -> None:
-        await budget.turn("GET", "a")
+    async def send(limiter: RateLimiter) -> None:
+        await limiter.acquire("GET")
         ends.append(time.monotonic())
 
     begun = time.monotonic()
     async with anyio.create_task_group() as tasks:
         for replica in replicas:
-            budget = Budget(replica.permits, sleep=anyio.sleep)
+            limiter = RateLimiter(replica.window, sleep=anyio.sleep)
             for _ in range(LIMIT * 3 // 4):
-                tasks.start_soon(go, budget)
+                tasks.start_soon(send, limiter)
     assert len(ends) == 2 * (LIMIT * 3 // 4)
     assert ends[LIMIT - 1] - begun < 0.9, "the first 50 at once"
     # Redis counted the first after the begin, and the 51st before its end was seen here.
@@ -116,101 +113,52 @@ async def test_what_went_in_the_last_second_counts_and_nothing_older(
     one, _ = replicas
     moments = [await ago(one.redis, seconds) for seconds in (1.3, 1.1, *[0.5] * (LIMIT - 1))]
     await one.redis.rpush(f"extend-mcp:rate:{{{name}:GET}}:sent", *moments)
-    assert await one.permits.take("GET") == 0
-    assert 0 < await one.permits.take("GET") <= 0.5
+    assert await one.window.take("GET") == 0
+    assert 0 < await one.window.take("GET") <= 0.5
 
 
 async def test_categories_and_organizations_are_counted_apart(
     replicas: tuple[Replica, Replica], redis_server: RunningRedis
 ) -> None:
     one, other = replicas
-    assert await taken(one.permits) == LIMIT
-    assert await taken(other.permits) == 0
-    assert await taken(other.permits, "RUN") == LIMIT
+    assert await taken(one.window) == LIMIT
+    assert await taken(other.window) == 0
+    assert await taken(other.window, "RUN") == LIMIT
     # A name with braces would decide where a cluster keeps it, and a broken character could not be sent.
     stranger = Replica(redis_server.url, "organization:}{\udc80 {x}")
     try:
-        assert await taken(stranger.permits) == LIMIT
+        assert await taken(stranger.window) == LIMIT
     finally:
         await stranger.redis.aclose()
 
 
-async def test_a_429_of_one_holds_the_other_back_and_halves_the_limit_of_both(
-    replicas: tuple[Replica, Replica],
-) -> None:
+async def test_a_pause_of_one_holds_the_other_back_and_leaves_the_limit(replicas: tuple[Replica, Replica]) -> None:
     one, other = replicas
-    await one.permits.refused("GET", 0.1)
-    # Those sent together with it.
-    await one.permits.refused("GET", 0.1)
-    await other.permits.refused("GET", 0.1)
-    wait = await other.permits.take("GET")
+    await one.window.pause("GET", 0.1)
+    wait = await other.window.take("GET")
     assert 0 < wait <= 0.1
-    assert await other.permits.take("WRITE") == 0
-    await anyio.sleep(wait + 0.001)
-    assert await taken(one.permits) + await taken(other.permits) == LIMIT // 2
+    assert await other.window.take("WRITE") == 0
+    await anyio.sleep(wait + 0.002)
+    assert await taken(one.window) + await taken(other.window) == LIMIT
 
 
-@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 1), (7.0, 7), (3600.0, 60)])
-async def test_the_pause_is_as_long_as_asked_within_bounds(
-    replicas: tuple[Replica, Replica], retry_after: float | None, seconds: float
-) -> None:
+async def test_a_shorter_pause_does_not_end_a_longer_one(replicas: tuple[Replica, Replica]) -> None:
     one, other = replicas
-    await one.permits.refused("GET", retry_after)
-    await one.permits.refused("GET", 0.5)
-    assert seconds - 0.5 < await other.permits.take("GET") <= seconds
-
-
-async def test_the_limit_grows_back_and_no_further(redis_server: RunningRedis, name: str) -> None:
-    replica = Replica(redis_server.url, name, limit=8, regrow=0.1)
-    try:
-        await replica.permits.refused("GET", 0.0)
-        assert await taken(replica.permits) == 4
-        await anyio.sleep(0.11)
-        assert await taken(replica.permits) in {1, 2}, "one more, or two if the machine is slow"
-        await anyio.sleep(0.5)
-        await taken(replica.permits)
-        assert await replica.redis.llen(f"extend-mcp:rate:{{{name}:GET}}:sent") == 8
-    finally:
-        await replica.redis.aclose()
-
-
-async def test_each_refusal_of_another_second_halves_down_to_one(redis_server: RunningRedis, name: str) -> None:
-    replica = Replica(redis_server.url, name, limit=3)
-    try:
-        for _ in range(3):
-            await replica.permits.refused("GET", 0.0)
-            # As if a second had passed since.
-            before = await ago(replica.redis, 1.1)
-            key = f"extend-mcp:rate:{{{name}:GET}}:learned"
-            await replica.redis.hset(key, mapping={"halved": before, "until": "0"})
-        assert await taken(replica.permits) == 1
-    finally:
-        await replica.redis.aclose()
-
-
-async def test_after_a_halving_the_wait_is_until_few_enough_are_in_the_window(
-    redis_server: RunningRedis, name: str
-) -> None:
-    replica = Replica(redis_server.url, name, limit=4)
-    try:
-        moments = [await ago(replica.redis, seconds) for seconds in (0.9, 0.6, 0.2, 0.1)]
-        await replica.redis.rpush(f"extend-mcp:rate:{{{name}:GET}}:sent", *moments)
-        await replica.permits.refused("GET", 0.0)
-        assert 0.4 < await replica.permits.take("GET") <= 0.8
-    finally:
-        await replica.redis.aclose()
+    await one.window.pause("GET", 7.0)
+    await other.window.pause("GET", 0.5)
+    await one.window.pause("GET", 0.0)
+    assert 6.5 < await other.window.take("GET") <= 7
 
 
 async def test_nothing_is_left_in_redis_for_ever(replicas: tuple[Replica, Replica], name: str) -> None:
     one, _ = replicas
-    await one.permits.take("RUN")
-    await one.permits.refused("RUN", 30.0)
+    await one.window.take("RUN")
+    await one.window.pause("RUN", 30.0)
     keys = sorted([key.decode() async for key in one.redis.scan_iter(match="*")])
     own = [key for key in keys if name in key]
-    assert own == [f"extend-mcp:rate:{{{name}:RUN}}:{what}" for what in ("learned", "sent")]
+    assert own == [f"extend-mcp:rate:{{{name}:RUN}}:{what}" for what in ("paused", "sent")]
     assert 1000 < await one.redis.pttl(own[1]) <= 2000
-    # The pause, and then 25 times the 60 seconds in which the limit grows by one.
-    assert 1530_000 - 1000 < await one.redis.pttl(own[0]) <= 1530_000 + 60_000
+    assert 29_000 < await one.redis.pttl(own[0]) <= 30_000
 
 
 async def test_a_clock_that_was_set_back_blocks_nobody(replicas: tuple[Replica, Replica], name: str) -> None:
@@ -218,22 +166,21 @@ async def test_a_clock_that_was_set_back_blocks_nobody(replicas: tuple[Replica, 
     later = await ago(one.redis, -86_400)
     base = f"extend-mcp:rate:{{{name}:GET}}"
     await one.redis.rpush(f"{base}:sent", *[later] * LIMIT)
-    await one.redis.hset(f"{base}:learned", mapping={"limit": "1", "halved": later, "until": later})
-    assert await taken(one.permits) == LIMIT
+    assert await taken(one.window) == LIMIT
 
 
 async def test_a_call_that_is_cancelled_while_redis_is_busy_leaves_the_connection_sound(
     replicas: tuple[Replica, Replica],
 ) -> None:
     one, other = replicas
-    await one.permits.refused("WRITE", 60.0)
+    await one.window.pause("WRITE", 60.0)
     await other.redis.client_pause(100)
     with anyio.move_on_after(0.02) as scope:
-        await one.permits.take("WRITE")
+        await one.window.take("WRITE")
     assert scope.cancelled_caught
     # The late answer to the first would be a long wait here.
-    assert await one.permits.take("GET") == 0
-    assert await one.permits.take("WRITE") > 50
+    assert await one.window.take("GET") == 0
+    assert await one.window.take("WRITE") > 50
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -244,24 +191,24 @@ async def test_an_outage_is_bridged_told_once_and_over_by_itself(caplog: pytest.
     caplog.set_level(logging.INFO, "extend_mcp")
     with running_redis() as server:
         replica = Replica(server.url, "organization:1", limit=5, alone=5)
-        assert await taken(replica.permits) == 5
+        assert await taken(replica.window) == 5
         server.stop()
-        assert await replica.permits.take("GET") > 0, "what went before the outage still counts"
-        assert await taken(replica.permits, "RUN") == 5
-        await replica.permits.refused("WRITE", 7.0)
-        assert await replica.permits.take("WRITE") == 7, "and a refusal is learned from"
+        assert await replica.window.take("GET") > 0, "what went before the outage still counts"
+        assert await taken(replica.window, "RUN") == 5
+        await replica.window.pause("WRITE", 7.0)
+        assert await replica.window.take("WRITE") == 7, "and a pause is kept"
         replica.clock.seconds += AGAIN
-        assert await replica.permits.take("GET") == 0
+        assert await replica.window.take("GET") == 0
         assert len(warnings_of(caplog)) == 1, "once an outage, however long and often asked"
 
         server.start()
-        assert await replica.permits.take("WRITE") == 5, "Redis is left alone for a while"
+        assert await replica.window.take("WRITE") == 5, "Redis is left alone for a while"
         replica.clock.seconds += AGAIN
-        assert await taken(replica.permits, "WRITE") == 5, "an empty Redis knows of no refusal"
+        assert await taken(replica.window, "WRITE") == 5, "an empty Redis knows of no pause"
         assert caplog.messages[-1].startswith("Redis can be used again")
 
         server.stop()
-        assert await replica.permits.take("WRITE") == 3
+        assert await replica.window.take("WRITE") == 3
         assert len(warnings_of(caplog)) == 2
         await replica.redis.aclose()
     assert all(server.url not in message and "127.0.0.1" not in message for message in caplog.messages)
@@ -275,7 +222,7 @@ async def test_a_redis_that_hangs_costs_the_time_out_once(
     try:
         await other.redis.client_pause(200)
         start = time.monotonic()
-        assert await taken(slow.permits) == ALONE
+        assert await taken(slow.window) == ALONE
         assert time.monotonic() - start < 0.15
         assert len(warnings_of(caplog)) == 1
     finally:
@@ -288,7 +235,7 @@ async def test_a_redis_that_refuses_the_script_is_an_outage_and_says_nothing_of_
 ) -> None:
     one, _ = replicas
     await one.redis.set(f"extend-mcp:rate:{{{name}:GET}}:sent", "a string, not a list")
-    assert await taken(one.permits) == ALONE
+    assert await taken(one.window) == ALONE
     [warning] = warnings_of(caplog)
     assert "ResponseError" in warning
     assert name not in warning

@@ -1,4 +1,4 @@
-"""Time that stands still, callers in it, and answers, for tests of taking turns."""
+"""Simulated time, requests that wait in it, and responses, for tests of the rate limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 import anyio
 import httpx
 
-from extend_mcp.api.pace import Budget, LocalPermits
+from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
 
 
 class Clock:
@@ -24,20 +24,21 @@ class Clock:
         await anyio.lowlevel.checkpoint()
         self.seconds += seconds
 
-    def budget(self, per_second: int) -> Budget:
-        return Budget(LocalPermits(per_second, monotonic=self.monotonic), sleep=self.sleep, monotonic=self.monotonic)
+    def limiter(self, per_second: int) -> RateLimiter:
+        window = LocalWindow(per_second, monotonic=self.monotonic)
+        return RateLimiter(window, sleep=self.sleep, monotonic=self.monotonic)
 
 
 class Simulation:
-    """Many callers in simulated time: it moves on to the next sleeper's moment when nobody has anything left to do."""
+    """Many requests in simulated time, which moves to the next wake-up when no task has anything left to do."""
 
     def __init__(self, per_second: int) -> None:
         self.seconds = 0.0
         self.sent: list[tuple[str, int, float]] = []
-        """Who went: caller, number, moment."""
+        """The caller and the number of each request, and when it was sent."""
         self.asleep = 0
-        self.permits = LocalPermits(per_second, monotonic=self.monotonic)
-        self.budget = Budget(self.permits, sleep=self._sleep_as_head, monotonic=self.monotonic)
+        window = LocalWindow(per_second, monotonic=self.monotonic)
+        self.limiter = RateLimiter(window, sleep=self._sleep_alone, monotonic=self.monotonic)
         self._due: list[tuple[float, int, anyio.Event]] = []
         self._ties = itertools.count()
         self._stirred = 0
@@ -57,22 +58,22 @@ class Simulation:
                 self._due.remove(moment)
                 heapq.heapify(self._due)
 
-    async def _sleep_as_head(self, seconds: float) -> None:
+    async def _sleep_alone(self, seconds: float) -> None:
         self.asleep += 1
-        assert self.asleep == 1, "only the head of a line sleeps"
+        assert self.asleep == 1, "only the first in the queue sleeps"
         try:
             await self.sleep(seconds)
         finally:
             self.asleep -= 1
 
-    async def go(self, caller: str, number: int) -> None:
-        """Wait for a turn and note when it came."""
-        await self.budget.turn("GET", caller)
+    async def send(self, caller: str, number: int) -> None:
+        """Wait for the rate limit, and note when the request was sent."""
+        await self.limiter.acquire("GET", caller)
         self._stirred += 1
         self.sent.append((caller, number, self.seconds))
 
     async def settle(self) -> None:
-        """Let everybody do what they can at this moment."""
+        """Let every task do what it can at this moment."""
         quiet = 0
         while quiet < 20:
             before = self._stirred
@@ -80,7 +81,7 @@ class Simulation:
             quiet = quiet + 1 if before == self._stirred else 0
 
     async def run(self, until: float = float("inf")) -> None:
-        """Let time pass until nobody sleeps any more, or until a moment."""
+        """Let time pass until no task sleeps any more, or until a moment."""
         await self.settle()
         while self._due and self._due[0][0] <= until:
             self.seconds, _, event = heapq.heappop(self._due)
@@ -90,12 +91,12 @@ class Simulation:
             self.seconds = until
 
     def order(self) -> str:
-        """Who went, by their names."""
+        """The callers of the requests, in the order in which these were sent."""
         return "".join(caller for caller, _, _ in self.sent)
 
 
 def answer_with(*statuses: int, **headers: str) -> httpx.MockTransport:
-    """Answer with these statuses in turn, the last one for ever."""
+    """Respond with these statuses, one after the other, the last one always."""
     left = list(statuses)
     return httpx.MockTransport(
         lambda request: httpx.Response(left.pop(0) if len(left) > 1 else left[0], headers=headers, json={})

@@ -1,0 +1,180 @@
+"""Keep requests within Extend's rate limits.
+
+Extend counts reads (GET), starts of work (RUN) and other changes (WRITE) apart, per organization and second
+(Extend API reference, Rate limits). A request that would exceed the limit waits here instead of being refused there.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, Protocol
+from weakref import WeakValueDictionary
+
+import anyio
+import httpx
+
+from extend_mcp.api.tracing import Observer
+from extend_mcp.api.wire import parse_retry_after
+
+Category = Literal["GET", "WRITE", "RUN"]
+
+WINDOW: Final = 1.0
+"""Seconds in which the limit holds."""
+
+DEFAULT_PAUSE: Final = 1.0
+"""Seconds without requests after a 429 that has no Retry-After."""
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds; a longer Retry-After is cut to this, so that a mistaken one does not stop a server for the day."""
+
+SHORTEST_WAIT: Final = 0.001
+"""Seconds; a shorter wait is rounding, and could be too short to move a clock."""
+
+NEVER_SENT: Final = "extend_mcp.never_sent"
+"""Extension of an httpx request: true while it waits for the rate limit for the first time."""
+
+
+class RequestWindow(Protocol):
+    """Counts the requests of one rate limit over the last second, in this process or in Redis."""
+
+    async def take(self, category: Category) -> float:
+        """Count one request and return 0.0, or return the seconds after which to ask again."""
+        ...
+
+    async def pause(self, category: Category, seconds: float) -> None:
+        """Allow no request of the category for so many seconds. A pause that lasts longer already is kept."""
+        ...
+
+
+class LocalWindow(RequestWindow):
+    """Counts in this process: at most ``per_second`` requests of a category in any one second.
+
+    Args:
+        per_second: The limit, 1 or more.
+        monotonic: Returns the time in seconds.
+    """
+
+    def __init__(self, per_second: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._sent: dict[Category, deque[float]] = defaultdict(lambda: deque(maxlen=per_second))
+        self._paused_until: dict[Category, float] = {}
+        self._monotonic = monotonic
+
+    async def take(self, category: Category) -> float:
+        """Count one request, or return the seconds to wait; see `RequestWindow`."""
+        now, sent = self._monotonic(), self._sent[category]
+        free_at = self._paused_until.get(category, now)
+        if len(sent) == sent.maxlen:
+            free_at = max(free_at, sent[0] + WINDOW)
+        if free_at > now:
+            return max(free_at - now, SHORTEST_WAIT)
+        sent.append(now)
+        return 0.0
+
+    async def pause(self, category: Category, seconds: float) -> None:
+        """Allow no request of the category for so many seconds; see `RequestWindow`."""
+        until = self._monotonic() + seconds
+        self._paused_until[category] = max(until, self._paused_until.get(category, until))
+
+
+class RateLimiter:
+    """Delays requests until their category is within its limit.
+
+    Everything that counts against the same limit shares one limiter, in one event loop. Each caller's requests keep
+    their order, and callers alternate: a long queue of one delays a request of another by about one.
+
+    Args:
+        window: Counts the requests.
+        sleep: Waits so many seconds.
+        monotonic: Returns the time in seconds.
+    """
+
+    def __init__(
+        self,
+        window: RequestWindow,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._window = window
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._queues: dict[Category, anyio.Lock] = defaultdict(anyio.Lock)
+        self._caller_queues: WeakValueDictionary[tuple[Category, str], anyio.Lock] = WeakValueDictionary()
+
+    async def acquire(self, category: Category, caller: str = "") -> float:
+        """Wait until one more request may be sent, and return the seconds waited: 0.0 if it could be sent at once."""
+        start = self._monotonic()
+        caller_queue = self._caller_queues.setdefault((category, caller), anyio.Lock())
+        # Locks are granted in order, and only the first request of each caller waits for the second one.
+        async with caller_queue, self._queues[category]:
+            while (seconds := await self._window.take(category)) > 0:
+                await self._sleep(seconds)
+        waited = self._monotonic() - start
+        return waited if waited >= SHORTEST_WAIT else 0.0
+
+    async def pause(self, category: Category, retry_after: float | None) -> None:
+        """Send nothing of the category for a while, after Extend returned 429.
+
+        Args:
+            category: What the refused request counted as.
+            retry_after: Seconds that Extend asks to wait; None if it did not say.
+        """
+        seconds = DEFAULT_PAUSE if retry_after is None else min(max(retry_after, 0.0), LONGEST_PAUSE)
+        await self._window.pause(category, seconds)
+
+
+class RateLimitTransport(httpx.AsyncBaseTransport):
+    """Delays requests that would exceed the rate limit, and pauses after a 429.
+
+    Args:
+        inner: The transport that does the work.
+        limiter: The rate limit, shared by everything that counts against it.
+        caller: Names the caller of the requests.
+        observer: Receives every wait.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        limiter: RateLimiter,
+        *,
+        caller: str = "",
+        observer: Observer | None = None,
+    ) -> None:
+        self._inner = inner
+        self._limiter = limiter
+        self._caller = caller
+        self._observer = observer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request as soon as the limit allows it."""
+        category = category_of(request.method, request.url.path)
+        # A later attempt of the same request finds false here, and leaves it.
+        request.extensions.setdefault(NEVER_SENT, True)
+        seconds = await self._limiter.acquire(category, self._caller)
+        request.extensions[NEVER_SENT] = False
+        if seconds and self._observer is not None:
+            self._observer.rate_waited(category=category, seconds=seconds)
+        response = await self._inner.handle_async_request(request)
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            try:
+                await self._limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
+            except BaseException:
+                # The call was cancelled, and its caller will never see a response to close.
+                await response.aclose()
+                raise
+        return response
+
+    async def aclose(self) -> None:
+        """Close the wrapped transport."""
+        await self._inner.aclose()
+
+
+_RUNS: Final = ("/workflow_runs", "/workflow_runs/batch")
+
+
+def category_of(method: str, path: str) -> Category:
+    """Return the category that a request counts in. Extend does not document cancels and deletes: taken as writes."""
+    if method == "GET":
+        return "GET"
+    return "RUN" if method == "POST" and path.endswith(_RUNS) else "WRITE"

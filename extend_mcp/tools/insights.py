@@ -1,0 +1,263 @@
+"""Answer questions about many runs: figures, one failure among others, the review queue, two runs side by side."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.statistics import Statistics, Tally
+from extend_mcp.runs.times import format_instant
+from extend_mcp.tools.app import App, Ctx, app_of
+from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
+from extend_mcp.tools.base import READ_ONLY
+from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
+from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.actions import status_words
+from extend_mcp.views.compare import ComparisonView, comparison_view
+from extend_mcp.views.progress import review_cause
+from extend_mcp.views.summary import Before, Label, SummaryView, summary_view
+from extend_mcp.views.triage import FailureView, ReviewQueueView, failure_view, review_queue_view
+
+GroupBy = Literal["workflow", "version", "status", "failure_reason", "failing_step", "file_type", "metadata"]
+
+_FROM_DETAILS = frozenset({"failure_reason", "failing_step", "metadata"})
+"""Groups that the list of runs does not show: each run must be read."""
+
+
+@RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY)
+@takes_run_filter
+async def summarize_runs(
+    ctx: Ctx,
+    filters: RunFilter,
+    group_by: Annotated[GroupBy, Example("failure_reason")] = "workflow",
+    metadata_key: Annotated[str, Field(min_length=1, max_length=255, description="With metadata")] | None = None,
+) -> SummaryView:
+    """Count runs: how many, how they ended, times, credits, what waits, and the change against the window before.
+    Use it for "what is wrong, since when, how much"; failure_reason and failing_step look into failed runs alone.
+    Returns figures, and says what was left out.
+    """
+    if (group_by == "metadata") != (metadata_key is not None):
+        raise CallRefusedError('metadata_key goes with group_by="metadata", and that needs it.')
+    return await summarize(ctx, await filters.resolve(app_of(ctx)), group_by, metadata_key)
+
+
+async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_key: str | None = None) -> SummaryView:
+    """Count the runs that a resolved filter selects.
+
+    Args:
+        ctx: the call.
+        filters: selects the runs; with ``since``, the window before is counted too.
+        group_by: groups the runs.
+        metadata_key: the key whose values are the groups, with ``metadata``.
+    """
+    app = app_of(ctx)
+    deadline = Deadline(ctx, app)
+    count = _Count(group_by, metadata_key, most_unread=app.settings.detail_runs)
+    before = await _count_windows(app, filters, deadline, count)
+    if group_by in _FROM_DETAILS:
+        await _read_groups(app, deadline, count)
+    return summary_view(
+        count.statistics,
+        labels=count.labels,
+        grouped_by=metadata_key or group_by.replace("_", " "),
+        filters=filters.description(),
+        before=before,
+        missing=count.missing,
+        now=app.clock.now(),
+        limit=app.settings.answer_chars,
+    )
+
+
+@dataclass
+class _Count:
+    group_by: GroupBy
+    metadata_key: str | None
+    statistics: Statistics = field(default_factory=Statistics)
+    labels: dict[str, Label] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    most_unread: int = 0
+    unread: dict[str, WorkflowRunSummary] = field(default_factory=dict)
+    """Runs that must be read to learn their group, newest first; no more than will be read."""
+    beyond: int = 0
+    """How many more such runs exist."""
+
+    def add(self, run: WorkflowRunSummary) -> None:
+        if self.group_by not in _FROM_DETAILS:
+            self.statistics.add(run, self._group(run))
+            return
+        self.statistics.add(run, None)
+        if self.group_by != "metadata" and run.status != "FAILED":
+            return
+        if len(self.unread) < self.most_unread:
+            self.unread[run.id] = run
+        else:
+            self.beyond += 1
+
+    def add_to_group(self, run: WorkflowRunSummary, key: str) -> None:
+        self.labels[key] = Label(key)
+        self.statistics.add_to_group(run, key)
+
+    def _group(self, run: WorkflowRunSummary) -> str:
+        workflow = run.workflow
+        if self.group_by == "workflow":
+            key, label = workflow.id, Label(workflow.name, workflow.id)
+        elif self.group_by == "version":
+            version = run.workflow_version.version or "?"
+            key, label = f"{workflow.id} {version}", Label(f"{workflow.name}, version {version}")
+        elif self.group_by == "file_type":
+            key = (run.files[0].type if run.files else "") or "unknown"
+            label = Label(key)
+        else:
+            key, label = run.status, Label(run.status)
+        self.labels.setdefault(key, label)
+        return key
+
+    def group_of(self, run: WorkflowRun) -> str:
+        """Return the group of a run that was read in full."""
+        if self.group_by == "metadata":
+            value = run.metadata.get(self.metadata_key or "")
+            return "(not set)" if value is None else str(value)[:200]
+        failures = failures_of(run)
+        cause = failures[0] if failures else None
+        if self.group_by == "failing_step":
+            return f"{run.workflow.name}: {cause.where}" if cause and cause.where else "before any step"
+        return cause.reason if cause and cause.reason else "no reason given"
+
+
+async def _count_windows(app: App, filters: RunFilter, deadline: Deadline, count: _Count) -> Before | None:
+    """Count the window, and the one of the same length before it if the window has a length."""
+    length: timedelta | None = None
+    wide = filters
+    if filters.since:
+        length = (filters.before or app.clock.now()) - filters.since
+        wide = filters.model_copy(update={"since": filters.since - length})
+    scan = RunScan(wide, app.settings.summary_runs)
+    before = Tally()
+    async with aclosing(scan.runs(app, deadline)) as runs:
+        async for run in runs:
+            if filters.since and run.created and run.created < filters.since:
+                before.add(run)
+            else:
+                count.add(run)
+    # The scan goes backwards: if it ended early, the window itself may still be complete.
+    in_window = filters.since is None or scan.reached is None or scan.reached >= filters.since
+    if scan.missing and in_window:
+        count.missing.append(scan.missing)
+        return None
+    return Before(before, complete=scan.missing is None) if length is not None else None
+
+
+async def _read_groups(app: App, deadline: Deadline, count: _Count) -> None:
+    details = await read_details(app, deadline, list(count.unread), count.group_of)
+    for run_id, key in details.found.items():
+        count.add_to_group(count.unread[run_id], key)
+    of = len(count.unread) + count.beyond
+    if len(details.found) < of:
+        count.missing.append(f"the groups hold the newest {len(details.found):,} of {of:,} runs; others were not read")
+
+
+@RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
+async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d") -> FailureView:
+    """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
+    workflow failed alike since created_since, and what differs from the last good run.
+    """
+    app = app_of(ctx)
+    run = await app.api.get_workflow_run(run_id)
+    failures = failures_of(run)
+    if not failures:
+        raise CallRefusedError(
+            f"The run is {status_words(run.status)}, and nothing in it failed. get_workflow_run({run_id}) shows it."
+        )
+    cause = failures[0]
+    deadline = Deadline(ctx, app)
+    filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
+    filters.workflow_id = run.workflow.id or None
+    scan = RunScan(filters, app.settings.summary_runs)
+    failed = await collect(scan, app, deadline)
+    others = [each for each in failed if each.id != run.id]
+    asked = [each.id for each in others[: app.settings.detail_runs]]
+    details = await read_details(app, deadline, asked, _cause)
+    alike = [each for each in others if _same(details.found.get(each.id), cause)]
+    missing = [scan.missing] if scan.missing else []
+    if len(details.found) < len(others):
+        missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
+    assert filters.since
+    return failure_view(
+        run,
+        cause,
+        failed=len(failed),
+        looked_into=len(details.found) + (len(failed) - len(others)),
+        alike=alike,
+        good=await _last_good(app, run, deadline),
+        window=f"created since {format_instant(filters.since)}",
+        missing=missing,
+        now=app.clock.now(),
+    )
+
+
+def _cause(run: WorkflowRun) -> Failure | None:
+    return next(iter(failures_of(run)), None)
+
+
+def _same(one: Failure | None, other: Failure) -> bool:
+    return one is not None and (one.where, one.reason) == (other.where, other.reason)
+
+
+async def _last_good(app: App, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
+    filters = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
+    async with aclosing(RunScan(filters, 1).runs(app, deadline)) as runs:
+        async for found in runs:
+            return found
+    return None
+
+
+@RUNS.tool(title="Show the review queue", annotations=READ_ONLY)
+async def review_queue(
+    ctx: Ctx,
+    workflow: WorkflowRef | None = None,
+    created_since: Moment | None = None,
+    limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
+) -> ReviewQueueView:
+    """List the runs that wait for a person's review, oldest first, with the check that sent each there and its
+    dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
+    """
+    app = app_of(ctx)
+    filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
+    deadline = Deadline(ctx, app)
+    scan = RunScan(await filters.resolve(app), app.settings.summary_runs)
+    waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
+    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], review_cause)
+    missing = [scan.missing] if scan.missing else []
+    if len(details.found) < min(limit, len(waiting)):
+        missing.append("why some of them wait could not be read")
+    return review_queue_view(
+        waiting,
+        details.found,
+        shown=limit,
+        missing=missing,
+        now=app.clock.now(),
+        limit=app.settings.answer_chars,
+    )
+
+
+@RUNS.tool(title="Compare two runs", annotations=READ_ONLY)
+async def compare_runs(first: RunId, second: RunId, ctx: Ctx) -> ComparisonView:
+    """Compare two runs of one workflow: status, version, file, steps, durations, classifications, and the extracted
+    fields that differ, with confidences.
+    """
+    app = app_of(ctx)
+    if first == second:
+        raise CallRefusedError("first and second are the same run.")
+    one = await app.api.get_workflow_run(first)
+    other = await app.api.get_workflow_run(second)
+    if one.workflow.id != other.workflow.id:
+        raise CallRefusedError("The runs are of different workflows, so their steps do not correspond.")
+    return comparison_view(one, other, now=app.clock.now(), limit=app.settings.answer_chars)

@@ -1,0 +1,65 @@
+"""Resolve the names that callers give: a workflow's name, a step's name or number."""
+
+from __future__ import annotations
+
+from extend_mcp.api.models import StepRun, WorkflowSummary
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.ids import is_workflow_id
+from extend_mcp.tools.app import App
+from extend_mcp.tools.pagination import read_all
+from extend_mcp.views.untrusted import quote
+
+_MOST_CANDIDATES = 8
+
+
+async def resolve_workflow(app: App, given: str) -> str:
+    """Return the id of a workflow given by id or by its exact name; case is ignored if that is unambiguous.
+
+    Raises:
+        CallRefusedError: no workflow, or several, have this name; the text lists candidates.
+    """
+    if is_workflow_id(given):
+        return given
+    workflows, complete = await read_all(app.api.iter_workflows(), most_pages=app.settings.walk_pages)
+    exact = [workflow for workflow in workflows if workflow.name == given]
+    same = exact or [workflow for workflow in workflows if workflow.name.casefold() == given.casefold()]
+    if len(same) == 1:
+        return same[0].id
+    if same:
+        raise CallRefusedError(f"{len(same)} workflows are called {quote(given)}; give the id of one: {_names(same)}.")
+    near = [workflow for workflow in workflows if given.casefold() in workflow.name.casefold()]
+    bound = "" if complete else " (more workflows exist than were read)"
+    raise CallRefusedError(
+        f"No workflow is called {quote(given)}{bound}. There are: {_names(near or workflows) or 'none'}."
+    )
+
+
+def _names(workflows: list[WorkflowSummary]) -> str:
+    shown = ", ".join(f"{quote(each.name, 60)} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
+    rest = len(workflows) - _MOST_CANDIDATES
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def select_step(steps: list[StepRun], wanted: str) -> StepRun:
+    """Return the step run with a number (from 1), a name, or an id.
+
+    Raises:
+        CallRefusedError: no step, or several, fit; the text lists them.
+    """
+    by_id = [step for step in steps if step.id == wanted]
+    named = [step for step in steps if step.step.name == wanted] or [
+        step for step in steps if wanted.casefold() in (step.step.name.casefold(), step.step_type.casefold())
+    ]
+    found = by_id or named
+    if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(steps):
+        found = [steps[int(wanted) - 1]]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(
+        f"{number}. {quote(step.step.name or step.step_type, 40)}"
+        for number, step in enumerate(steps, 1)
+        if not found or any(step is each for each in found)
+    )
+    if found:
+        raise CallRefusedError(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
+    raise CallRefusedError(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")

@@ -1,0 +1,149 @@
+"""Page through the API's lists. One kind of page token serves all tools; it contains the search that it continues."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import Self
+
+from extend_mcp.api.models import ApiModel, Page
+from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.refusal import CallRefusedError
+
+if TYPE_CHECKING:
+    from extend_mcp.api.base import Pager
+
+ItemT = TypeVar("ItemT", bound=ApiModel)
+
+# Encoded a second time, the API's own token would cost a model a third more.
+_PLAIN = re.compile(r"[A-Za-z0-9_=+/:~-]{1,2000}")
+
+
+class PagePosition(BaseModel):
+    """A position in a list, and the search that found the list. Short names: a model pays for each character.
+
+    Attributes:
+        k: the list: the name of the tool that gave it, without ``list_``.
+        a: the arguments of the search.
+        t: the API's token of a page.
+        s: how many items of that page were shown.
+    """
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    k: str
+    a: dict[str, Any] = Field(default_factory=dict)
+    t: str | None = None
+    s: int = Field(0, ge=0, le=PAGE_SIZE)
+
+    def encode(self) -> str:
+        """Return it as a page token: our fields in base64, then a dot and the API's token if that is a plain word."""
+        plain = self.t if self.t and _PLAIN.fullmatch(self.t) else None
+        document = self.model_dump_json(exclude_defaults=True, exclude={"t"} if plain else None)
+        encoded = base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+        return f"{encoded}.{plain}" if plain else encoded
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read a token made by `encode`.
+
+        Raises:
+            ValueError: it is not such a token.
+        """
+        encoded, dot, plain = text.strip().partition(".")
+        raw = encoded.encode("ascii")
+        document = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+        token = cls.model_validate_json(document)
+        if not dot:
+            return token
+        if token.t is not None or not _PLAIN.fullmatch(plain):
+            raise ValueError("not a page token of this server")
+        return token.model_copy(update={"t": plain})
+
+
+def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> PagePosition:
+    """Return the place where a call continues: that of its page token, or the first page of a new search.
+
+    Args:
+        tool: the tool's name; a token of another tool is refused.
+        given: the arguments of this call that are set, without the token.
+        page_token: from the answer before, or None for the first page.
+
+    Raises:
+        CallRefusedError: the token is invalid, or the arguments differ from those of its search.
+    """
+    kind = tool.removeprefix("list_")
+    if not page_token:
+        return PagePosition(k=kind, a=given)
+    try:
+        place = PagePosition.decode(page_token)
+    except ValueError:
+        place = None
+    if place is None or place.k != kind:
+        raise CallRefusedError(f"page_token is not one that {tool} gave. Start again without it.")
+    changed = [name for name, value in given.items() if place.a.get(name) != value]
+    if changed:
+        raise CallRefusedError(
+            f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone."
+        )
+    return place
+
+
+@dataclass(frozen=True)
+class Listing(Generic[ItemT]):
+    """A page of items.
+
+    Attributes:
+        items: the items.
+        given: the arguments of the search, as on its first page.
+        token_after: returns the page token that continues after the first so many items; None at the end of the list.
+    """
+
+    items: list[ItemT]
+    given: dict[str, Any]
+    token_after: Callable[[int], str | None]
+
+
+async def read_page(
+    tool: str,
+    given: dict[str, Any],
+    page_token: str | None,
+    fetch: Callable[[dict[str, Any], str | None], Awaitable[Page[ItemT]]],
+) -> Listing[ItemT]:
+    """Read one page of a list; see `open_token`.
+
+    Args:
+        tool: the tool's name.
+        given: the arguments of this call that are set, without the token.
+        page_token: from the answer before, or None for the first page.
+        fetch: reads a page of the API, given the search's arguments and the API's token.
+    """
+    start = open_token(tool, given, page_token)
+    page = await fetch(start.a, start.t)
+    items = page.data[start.s :]
+
+    def token_after(count: int) -> str | None:
+        if count < len(items):
+            return start.model_copy(update={"s": start.s + count}).encode()
+        return start.model_copy(update={"t": page.next_page_token, "s": 0}).encode() if page.next_page_token else None
+
+    return Listing(items, start.a, token_after)
+
+
+async def read_all(pager: Pager[ItemT], *, most_pages: int) -> tuple[list[ItemT], bool]:
+    """Read a list up to a number of pages; return the items, and whether they are all."""
+    items: list[ItemT] = []
+    read = 0
+    async with aclosing(pager.pages()) as pages:
+        async for page in pages:
+            items += page.data
+            read += 1
+            if read == most_pages:
+                return items, page.next_page_token is None
+    return items, True

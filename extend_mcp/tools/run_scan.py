@@ -1,0 +1,183 @@
+"""Read many runs within bounds: a number, a deadline and a concurrency. What was not read is reported."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import anyio
+
+from extend_mcp.actions.store import StoreUnavailableError
+from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
+from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.tools.app import App, Ctx
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.views.errors import error_words
+
+T = TypeVar("T")
+
+CREDENTIAL_ERRORS = (AuthenticationError, MissingApiKeyError, PermissionDeniedError)
+"""Errors that every later request would meet too."""
+
+CALL_SECONDS = 45.0
+"""How long one call reads: many clients give up on a call after 60 seconds, whatever progress they see."""
+
+_AT_ONCE = 8
+
+
+class Deadline:
+    """The time by which one call must stop reading, and the progress that it reports until then."""
+
+    def __init__(self, ctx: Ctx, app: App, seconds: float = CALL_SECONDS) -> None:
+        self._ctx = ctx
+        self._clock = app.clock
+        self._end = app.clock.monotonic() + seconds
+        self._done = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds left; 0 or less when time is up."""
+        return self._end - self._clock.monotonic()
+
+    async def report(self, message: str, *, done: int = 1) -> None:
+        """Report progress to the client."""
+        self._done += done
+        await self._ctx.report_progress(self._done, None, message)
+
+
+@dataclass
+class RunScan:
+    """Reads the runs that a filter selects, newest first.
+
+    Attributes:
+        filter: selects the runs.
+        most: how many runs are read at most.
+        read: how many were read.
+        missing: why it ended early; None when it read everything, or has not ended.
+        reached: the creation time of the last run that was looked at.
+    """
+
+    filter: RunFilter
+    most: int
+    read: int = 0
+    missing: str | None = None
+    reached: datetime | None = None
+
+    async def runs(self, app: App, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
+        """Iterate over the runs; pages are read when they are needed."""
+        pager = app.api.iter_workflow_runs(**self.filter.api_query())
+        async with aclosing(pager.pages()) as pages:
+            while page := await self._next(pages, deadline):
+                for run in page.data:
+                    self.reached = run.created or self.reached
+                    if run.created and self.filter.since and run.created < self.filter.since:
+                        return
+                    if run.created and self.filter.before and run.created >= self.filter.before:
+                        continue
+                    self.read += 1
+                    yield run
+                await deadline.report(f"{self.read:,} runs read")
+                if page.next_page_token is None:
+                    return
+
+    async def _next(
+        self, pages: AsyncGenerator[Page[WorkflowRunSummary], None], deadline: Deadline
+    ) -> Page[WorkflowRunSummary] | None:
+        if self.read >= self.most:
+            self.missing = f"only the newest {self.read:,} runs were read (the operator's bound)"
+            return None
+        if deadline.left <= 0:
+            self.missing = f"time was up after {self.read:,} runs"
+            return None
+        try:
+            with anyio.fail_after(max(deadline.left, 1.0)):
+                return await anext(pages)
+        except TimeoutError:
+            self.missing = f"time was up after {self.read:,} runs"
+        except ExtendError as error:
+            if isinstance(error, CREDENTIAL_ERRORS) or not self.read:
+                raise
+            self.missing = f"reading stopped after {self.read:,} runs: {error_words(error)}"
+        return None
+
+
+@dataclass
+class Details(Generic[T]):
+    """The result of reading runs one by one.
+
+    Attributes:
+        found: the kept part of each run that was read, by id.
+        failed: the error of each run that could not be read.
+        skipped: ids that were not read because time was up.
+    """
+
+    found: dict[str, T]
+    failed: dict[str, ExtendError]
+    skipped: list[str]
+
+
+async def read_details(
+    app: App,
+    deadline: Deadline,
+    run_ids: Sequence[str],
+    keep: Callable[[WorkflowRun], T],
+    *,
+    noun: str = "runs looked into",
+) -> Details[T]:
+    """Read runs by id, several at once, and keep only a part of each.
+
+    Args:
+        app: the server's parts.
+        deadline: when to stop.
+        run_ids: the runs, the most important first.
+        keep: returns the part of a run to keep; the run itself is released.
+        noun: names the runs in progress messages.
+    """
+    details: Details[T] = Details({}, {}, [])
+    waiting = list(reversed(run_ids))
+
+    async def work() -> None:
+        while waiting and deadline.left > 0:
+            run_id = waiting.pop()
+            try:
+                with anyio.fail_after(max(deadline.left, 1.0)):
+                    details.found[run_id] = keep(await app.api.get_workflow_run(run_id))
+            except TimeoutError:
+                details.skipped.append(run_id)
+            except ExtendError as error:
+                if isinstance(error, CREDENTIAL_ERRORS):
+                    raise
+                details.failed[run_id] = error
+            await deadline.report(f"{len(details.found):,} {noun}")
+
+    await in_parallel(work, min(_AT_ONCE, len(waiting)))
+    details.skipped += waiting
+    return details
+
+
+async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None:
+    """Run several workers of one kind; the first expected error stops them all and is raised alone."""
+    problem: ExtendError | StoreUnavailableError | None = None
+
+    async def guarded() -> None:
+        nonlocal problem
+        try:
+            await work()
+        except (ExtendError, StoreUnavailableError) as error:
+            problem = problem or error
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(workers):
+            group.start_soon(guarded)
+    if problem is not None:
+        raise problem
+
+
+async def collect(scan: RunScan, app: App, deadline: Deadline) -> list[WorkflowRunSummary]:
+    """Return all runs of a scan in a list."""
+    async with aclosing(scan.runs(app, deadline)) as runs:
+        return [run async for run in runs]

@@ -1,0 +1,59 @@
+"""One filter of runs for all tools: the same arguments everywhere, and the same meaning here and in the API."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.tools.run_filter import RESOLVED, RunFilter
+from extend_mcp.tools.toolsets import RUNS
+
+ARGUMENTS = set(RunFilter.model_fields) - set(RESOLVED)
+NOON = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("name", ["list_runs", "summarize_runs", "cancel_runs"])
+def test_a_tool_that_filters_runs_has_every_filter(name: str) -> None:
+    [tool] = [tool for tool in RUNS.tools if tool.name == name]
+    properties = tool.parameters["properties"]
+    assert set(properties) >= ARGUMENTS
+    assert not set(properties) & {"filters", *RESOLVED}
+    assert not ARGUMENTS & set(tool.parameters.get("required", ()))
+    assert properties["batch"]["description"] == "Batch id"
+
+
+def test_every_argument_is_applied_and_described() -> None:
+    filters = RunFilter(
+        status="FAILED", workflow_id="workflow_1", batch="batch_1", file_name_contains="a", since=NOON, before=NOON
+    )
+    assert filters.api_query(sort_dir="asc") == {
+        "status": "FAILED",
+        "workflow_id": "workflow_1",
+        "batch_id": "batch_1",
+        "file_name_contains": "a",
+        "sort_by": "createdAt",
+        "sort_dir": "asc",
+    }
+    assert filters.description() == (
+        "FAILED, workflow workflow_1, batch batch_1, file name contains «a», "
+        "created since 2026-02-10T12:00:00Z, created before 2026-02-10T12:00:00Z"
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "hours"),
+    [
+        (RunFilter(), [11, 12, 13, None]),
+        (RunFilter(status="FAILED"), [11, 12, 13, None]),
+        (RunFilter(since=NOON), [12, 13]),
+        (RunFilter(before=NOON), [11]),
+        (RunFilter(since=NOON, before=NOON.replace(hour=13)), [12]),
+    ],
+)
+def test_a_run_matches_from_since_until_just_before_before(filters: RunFilter, hours: list[int | None]) -> None:
+    runs = {
+        hour: WorkflowRunSummary(created_at=NOON.replace(hour=hour) if hour else None) for hour in (11, 12, 13, None)
+    }
+    assert [hour for hour, run in runs.items() if filters.matches(run)] == hours
