@@ -177,7 +177,7 @@ def _serve_stdio(settings: Settings) -> None:
         from extend_mcp.server import build_server
 
         _, stop_tracing = _observe(settings, settings.secrets)
-        server, service = build_server(settings)
+        server, registry = build_server(settings)
 
     async def run() -> None:
         # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
@@ -186,7 +186,7 @@ def _serve_stdio(settings: Settings) -> None:
             await server.run_stdio_async()
         finally:
             with anyio.CancelScope(shield=True):
-                await service.aclose()
+                await registry.aclose()
 
     _run(run)
     stop_tracing()

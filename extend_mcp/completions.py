@@ -19,8 +19,7 @@ from mcp_types import (
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
-from extend_mcp.tools.app import App
-from extend_mcp.tools.service import Service
+from extend_mcp.callers import CallerContext, CallerRegistry
 
 _FRESH_SECONDS = 30.0
 _MOST_VALUES = 100
@@ -31,7 +30,7 @@ _SECONDS = 3.0
 class Recent:
     """The newest runs and workflows, read again when they are older than half a minute."""
 
-    app: App
+    app: CallerContext
     runs: list[WorkflowRunSummary] = field(default_factory=list)
     workflows: list[WorkflowSummary] = field(default_factory=list)
     read_at: float | None = None
@@ -55,9 +54,9 @@ class Recent:
                 self.runs, self.workflows, self.read_at = runs.data, workflows.data, now
 
 
-def add_completions(server: MCPServer[Service], service: Service) -> None:
+def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Answer completion requests for the arguments of prompts and resource templates, each caller from their own."""
-    seen: WeakKeyDictionary[App, Recent] = WeakKeyDictionary()
+    seen: WeakKeyDictionary[CallerContext, Recent] = WeakKeyDictionary()
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
@@ -68,7 +67,7 @@ def add_completions(server: MCPServer[Service], service: Service) -> None:
         find = _FINDERS.get(argument.name)
         if find is None:
             return Completion(values=[], total=0, has_more=False)
-        app = service.app()
+        app = registry.current()
         recent = seen.setdefault(app, Recent(weakref.proxy(app)))
         await recent.refresh()
         values = list(dict.fromkeys(find(recent, argument.value.strip().casefold())))

@@ -17,12 +17,11 @@ from mcp_types import INVALID_PARAMS, Annotations, EmbeddedResource, TextResourc
 from pydantic import Field, ValidationError, validate_call
 
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.callers import CallerRegistry, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.find import RunQuery, read_query, resolve_workflow
-from extend_mcp.tools.service import Service
 from extend_mcp.tools.summarize import GroupBy, summarize
 from extend_mcp.tools.triage import review_queue
 from extend_mcp.tools.workflows import all_versions, newest
@@ -233,7 +232,7 @@ PROMPTS = (
 )
 
 
-def add_prompts(server: MCPServer[Service], *, read_only: bool) -> None:
+def add_prompts(server: MCPServer[CallerRegistry], *, read_only: bool) -> None:
     """Register the prompts; those that lead to a write are left out when ``read_only``."""
     for prompt in PROMPTS:
         if not (read_only and prompt.writes):
@@ -251,7 +250,7 @@ def _ask_for_id(verb: str) -> str:
     return f"The user wants to {verb} a workflow run but gave something that is no run id. Ask for the run's id."
 
 
-async def explain_prompt_errors(ctx: ServerRequestContext[Service, Any], call_next: CallNext) -> HandlerResult:
+async def explain_prompt_errors(ctx: ServerRequestContext[CallerRegistry, Any], call_next: CallNext) -> HandlerResult:
     """Server middleware: a prompt that there is not, or wrong arguments of one, is the caller's error, told in a line.
 
     The SDK makes an internal error of it, with a traceback in the log.
@@ -295,7 +294,7 @@ def _unread(what: str, why: str) -> str:
 
 
 async def _summary(ctx: Ctx, since: str, group_by: GroupBy) -> str:
-    query = await read_query(app_of(ctx), {"created_since": since})
+    query = await read_query(caller_context(ctx), {"created_since": since})
     return (await summarize(ctx, query, group_by)).text
 
 
@@ -311,7 +310,7 @@ async def _release(ctx: Ctx, workflow: str) -> str:
     # Sixteen models of steps, which nothing needs before the tool list.
     from extend_mcp.workflows.check import find_faults
 
-    app = app_of(ctx)
+    app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await app.api.get_workflow(workflow_id)
     latest = newest(await all_versions(app, workflow_id))

@@ -13,12 +13,11 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import Annotations
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.callers import CallerRegistry, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.find import RunQuery, select_step
 from extend_mcp.tools.gather import Deadline, Walk, collect
-from extend_mcp.tools.service import Service
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.run import run_view, step_view
@@ -35,14 +34,14 @@ _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 
 async def run_resource(run_id: str, ctx: Ctx) -> str:
     """A workflow run: status, what failed or is awaited, every step."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await _read(run_uri(run_id), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS).text
 
 
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
     """The whole result of one step, by its number, name, type or id."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await _read(step_uri(run_id, step), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     try:
         chosen = select_step(run.step_runs, step)
@@ -55,14 +54,14 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
     """A workflow's draft as a graph."""
     if not is_workflow_id(workflow_id):
         raise ResourceNotFoundError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
-    app = app_of(ctx)
+    app = caller_context(ctx)
     found = await _read(WORKFLOW.format(workflow_id=workflow_id), app.api.get_workflow(workflow_id))
     return workflow_view(found, found.draft_version, form="graph", page=1, limit=RESOURCE_CHARS).text
 
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     """How the runs of a batch stand, failures first."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
     walk = Walk(RunQuery(batch=batch), app.settings.summary_runs)
@@ -72,7 +71,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
-def add_resources(server: MCPServer[Service], service: Service) -> None:
+def add_resources(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Register the resources and their templates."""
     named = server.resource
     named(RUN, name="workflow-run", title="Workflow run", mime_type=_TEXT, annotations=_USEFUL)(run_resource)
@@ -83,7 +82,7 @@ def add_resources(server: MCPServer[Service], service: Service) -> None:
     @named(ACCOUNT, name="account", title="Account and server", mime_type=_TEXT, annotations=_BACKGROUND)
     def account() -> str:
         """Which account and region this server works on, what it may do, and its limits. No secrets."""
-        return account_text(service.app().settings, service.caller())
+        return account_text(registry.current().settings, registry.caller())
 
 
 async def _read(uri: str, reading: Awaitable[T]) -> T:

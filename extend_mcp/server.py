@@ -12,22 +12,20 @@ from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 from extend_mcp import __version__
+from extend_mcp.accounts import LOCAL, Caller, fingerprint
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
-from extend_mcp.callers import LOCAL, Caller, fingerprint
+from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.completions import add_completions
-from extend_mcp.connections import Connections
 from extend_mcp.prompts import add_prompts, explain_prompt_errors
 from extend_mcp.resources import add_resources
 from extend_mcp.settings import Settings
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.tools.allowed import AllowedOnly
-from extend_mcp.tools.app import App
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.narrow import NarrowedTools
-from extend_mcp.tools.service import Service
 from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
@@ -65,14 +63,14 @@ class Shared:
         keys: the keys that seal confirmations and plans.
         bus: carries changes of runs to whoever listens.
         store: keeps what writes need between two calls.
-        meter: counts what is done.
+        metrics: counts what is done.
         permits: makes the count of an account's requests, by `Account.budget` and limit; None for this process's own.
     """
 
     keys: SealingKeys
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     store: ActionStore = field(default_factory=MemoryStore)
-    meter: Meter = field(default_factory=Meter)
+    metrics: Metrics = field(default_factory=Metrics)
     permits: Callable[[str, int], Permits] | None = None
 
 
@@ -89,8 +87,8 @@ def build_server(
     local_files: bool = True,
     own_caller: bool = True,
     shared: Shared | None = None,
-    middleware: Sequence[ServerMiddleware[Service]] = (),
-) -> tuple[MCPServer[Service], Service]:
+    middleware: Sequence[ServerMiddleware[CallerRegistry]] = (),
+) -> tuple[MCPServer[CallerRegistry], CallerRegistry]:
     """Build the server for ``settings``.
 
     Args:
@@ -109,11 +107,11 @@ def build_server(
     common = shared or Shared(sealing_keys(settings))
     time = clock or SystemClock()
     audit = Audit(settings.audit)
-    connections = Connections(settings, common.meter, common.permits)
-    make_client = connect or connections.client
+    clients = ApiClients(settings, common.metrics, common.permits)
+    make_client = connect or clients.client
 
-    def make(caller: Caller) -> App:
-        return App(
+    def make(caller: Caller) -> CallerContext:
+        return CallerContext(
             caller=caller,
             settings=settings,
             connect=lambda: make_client(caller),
@@ -124,20 +122,20 @@ def build_server(
             local_files=local_files,
             store=common.store,
             audit=audit,
-            meter=common.meter,
+            metrics=common.metrics,
             bus=common.bus,
         )
 
-    service = Service(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=connections.aclose)
+    registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=clients.aclose)
     offered = offered_tools(settings)
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[Service]) -> AsyncIterator[Service]:
+    async def lifespan(_: MCPServer[CallerRegistry]) -> AsyncIterator[CallerRegistry]:
         # SSE enters this once a connection: it hands out the shared parts and owns none.
-        yield service
+        yield registry
 
     def bound_to(_: ServerRequestContext[Any, Any]) -> str:
-        caller = service.caller()
+        caller = registry.caller()
         return f"{caller.principal}\n{_audience(settings, caller)}"
 
     server = MCPServer(
@@ -160,10 +158,10 @@ def build_server(
             NarrowedTools({name: {tool.name for tool in each} for name, each in offered.items()}),
         ],
     )
-    add_resources(server, service)
-    add_completions(server, service)
+    add_resources(server, registry)
+    add_completions(server, registry)
     add_prompts(server, read_only=settings.read_only)
-    return server, service
+    return server, registry
 
 
 def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:

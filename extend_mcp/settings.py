@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from extend_mcp.accounts import Account
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.regions import REGION_BASE_URLS
-from extend_mcp.callers import Account
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "person", "token", "trusted"]

@@ -16,7 +16,7 @@ from extend_mcp.events.event import Event, NotAnEventError, needs_payload, read_
 from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
 from extend_mcp.events.seen import Seen
 from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Receiver:
         seen: remembers events, so that one delivered twice is acted on once.
         bus: where changes are told.
         fetcher: fetches payloads that were too large to be sent along.
-        meter: counts deliveries.
+        metrics: counts deliveries.
         wall: tells the time in Unix seconds.
     """
 
@@ -42,14 +42,14 @@ class Receiver:
         seen: Seen,
         bus: SubscriptionBus,
         fetcher: PayloadFetcher,
-        meter: Meter,
+        metrics: Metrics,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._secrets = secrets
         self._seen = seen
         self._bus = bus
         self._fetcher = fetcher
-        self._meter = meter
+        self._metrics = metrics
         self._wall = wall
         self._put, self._take = anyio.create_memory_object_stream[Event](_MOST_WAITING)
 
@@ -113,5 +113,5 @@ class Receiver:
         self._take.close()
 
     def _answer(self, outcome: str, status: int) -> Response:
-        self._meter.event(outcome=outcome)
+        self._metrics.event(outcome=outcome)
         return JSONResponse({"status": outcome}, status_code=status)

@@ -28,10 +28,10 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
+from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock
 from extend_mcp.events.access import MOST_URIS, check_readable
-from extend_mcp.tools.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _SEND_SECONDS: Final = 10.0
 
 _STATE: Final = "extend_mcp.subscriptions"
 
-_Context = ServerRequestContext[Service, Any]
+_Context = ServerRequestContext[CallerRegistry, Any]
 
 
 class Subscriptions:
@@ -48,14 +48,14 @@ class Subscriptions:
 
     Args:
         bus: where changes are heard of.
-        service: tells who calls.
+        registry: tells who calls.
         clock: time, for credentials that expire.
         most: how many may be open at once; one caller may hold a tenth of them.
     """
 
-    def __init__(self, bus: SubscriptionBus, service: Service, clock: Clock, *, most: int) -> None:
+    def __init__(self, bus: SubscriptionBus, registry: CallerRegistry, clock: Clock, *, most: int) -> None:
         self._bus = bus
-        self._service = service
+        self._registry = registry
         self._clock = clock
         self._most = most
         self._open: Counter[str] = Counter()
@@ -65,11 +65,11 @@ class Subscriptions:
 
     async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
-        caller = self._service.caller()
+        caller = self._registry.caller()
         self._admit(caller)
         try:
             uris = list(params.notifications.resource_subscriptions or ())
-            await check_readable(self._service.app(), uris)
+            await check_readable(self._registry.current(), uris)
             # One handler a stream: each stream hears of the steps that it named along with their run.
             handler = ListenHandler(_WithSteps(self._bus, uris))
             self._listening.add(handler)
@@ -94,10 +94,10 @@ class Subscriptions:
             return EmptyResult()
         if len(held) >= MOST_URIS:
             raise MCPError(INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
-        caller = self._service.caller()
+        caller = self._registry.caller()
         self._admit(caller)
         try:
-            await check_readable(self._service.app(), [uri])
+            await check_readable(self._registry.current(), [uri])
         except BaseException:
             self._leave(caller)
             raise

@@ -23,6 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Mount, Route, request_response
 from starlette.types import ASGIApp
 
+from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
@@ -32,10 +33,9 @@ from extend_mcp.http.lifecycle import Lifecycle, StandingStreams
 from extend_mcp.http.probes import probe_routes
 from extend_mcp.http.security import ScopeChallenge, transport_security
 from extend_mcp.http.settings import HttpSettings
-from extend_mcp.rights import SCOPES
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.scopes import SCOPES
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.tools.service import Service
 
 WEBHOOK_PATH = "/webhooks/extend"
 
@@ -46,10 +46,10 @@ class Served:
 
     Attributes:
         server: the MCP server.
-        service: its callers' parts.
+        registry: its callers' parts.
         bus: carries changes of runs.
         tools: the scope that each tool needs, by its name.
-        meter: counts what is done.
+        metrics: counts what is done.
         redactor: keeps keys out of logs.
         lifecycle: what is under way; must be among the server's middleware.
         identify: tells who calls; None where nobody is told apart.
@@ -58,11 +58,11 @@ class Served:
         clock: time.
     """
 
-    server: MCPServer[Service]
-    service: Service
+    server: MCPServer[CallerRegistry]
+    registry: CallerRegistry
     bus: SubscriptionBus
     tools: dict[str, str]
-    meter: Meter
+    metrics: Metrics
     redactor: Redactor
     lifecycle: Lifecycle
     identify: Identify | None = None
@@ -109,7 +109,7 @@ def build_app(served: Served, http: HttpSettings, *, sse: bool) -> Starlette:
 
     routes: list[BaseRoute] = [
         Route("/mcp", mcp_app(NoMessage(StreamableHTTPASGIApp(manager)))),
-        *probe_routes(served.lifecycle, served.meter),
+        *probe_routes(served.lifecycle, served.metrics),
         *metadata_routes,
     ]
     if served.receiver is not None:
@@ -137,7 +137,7 @@ def build_app(served: Served, http: HttpSettings, *, sse: bool) -> Starlette:
 
 
 def _middleware(served: Served, http: HttpSettings) -> list[Middleware]:
-    middleware = [Middleware(RequestIds, meter=served.meter)]
+    middleware = [Middleware(RequestIds, metrics=served.metrics)]
     if http.allowed_origins:
         middleware.append(
             Middleware(
@@ -166,7 +166,7 @@ def _resource_metadata(http: HttpSettings) -> tuple[str | None, list[Route]]:
 
 def _serve_subscriptions(served: Served, http: HttpSettings) -> Subscriptions:
     """Put our own handlers, which know who may hear of what, in the place of the SDK's."""
-    subscriptions = Subscriptions(served.bus, served.service, served.clock, most=http.subscriptions)
+    subscriptions = Subscriptions(served.bus, served.registry, served.clock, most=http.subscriptions)
     server = served.server.session_manager.app
     server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
     if not http.stateless:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.request_id import accept_request_id, request_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
@@ -82,12 +82,12 @@ class RequestIds:
 
     Args:
         app: the application.
-        meter: counts the requests that were refused at the door.
+        metrics: counts the requests that were refused at the door.
     """
 
-    def __init__(self, app: ASGIApp, meter: Meter) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
-        self._meter = meter
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -102,7 +102,7 @@ class RequestIds:
                 reason = _REASONS.get(message["status"])
                 # A probe that says "not ready" refuses nobody.
                 if reason and scope["path"] != "/readyz":
-                    self._meter.refused(reason=reason)
+                    self._metrics.refused(reason=reason)
             await send(message)
 
         before = request_id.set(given)

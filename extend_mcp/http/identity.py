@@ -9,9 +9,9 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
+from extend_mcp.callers import CallerUser
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.tools.service import CallerUser
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import jwt
 from starlette.datastructures import Headers
 
-from extend_mcp.callers import Account, Caller, fingerprint
+from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.http.identity import UnidentifiedError, bearer
 from extend_mcp.http.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure

@@ -7,8 +7,8 @@ from typing import Final
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
+from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.api.wire import is_header_safe
-from extend_mcp.callers import Account, Caller, fingerprint
 from extend_mcp.http.identity import UnidentifiedError, bearer
 
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"

@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from extend_mcp.http.lifecycle import Lifecycle
-from extend_mcp.telemetry.meter import Meter
-from extend_mcp.telemetry.prometheus import PrometheusMeter
+from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.telemetry.prometheus import PrometheusMetrics
 
 
-def probe_routes(lifecycle: Lifecycle, meter: Meter) -> list[BaseRoute]:
+def probe_routes(lifecycle: Lifecycle, metrics: Metrics) -> list[BaseRoute]:
     """/healthz, /readyz, and /metrics where something is counted. They tell nothing of callers and ask for none."""
 
     async def healthz(_: Request) -> Response:
@@ -22,11 +22,11 @@ def probe_routes(lifecycle: Lifecycle, meter: Meter) -> list[BaseRoute]:
         return JSONResponse({"ready": ready, "calls": lifecycle.calls}, status_code=200 if ready else 503)
 
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz)]
-    if isinstance(meter, PrometheusMeter):
+    if isinstance(metrics, PrometheusMetrics):
 
-        async def metrics(request: Request) -> Response:
-            body, content_type = meter.render(request.headers.get("accept"))
+        async def scrape(request: Request) -> Response:
+            body, content_type = metrics.render(request.headers.get("accept"))
             return Response(body, headers={"Content-Type": content_type})
 
-        routes.append(Route("/metrics", metrics))
+        routes.append(Route("/metrics", scrape))
     return routes

@@ -20,7 +20,7 @@ from extend_mcp.http.server import listen, serving
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.server import Connect, Shared, build_server, scopes_by_tool, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.redaction import Redactor
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.telemetry.spans import annotate_span
@@ -48,13 +48,13 @@ def build_served(
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
-    lifecycle, meter = Lifecycle(), _meter(http)
-    shared, background, seen = Shared(sealing_keys(settings), meter=meter), None, None
+    lifecycle, metrics = Lifecycle(), _metrics(http)
+    shared, background, seen = Shared(sealing_keys(settings), metrics=metrics), None, None
     if http.redis_url is not None:
         replicas = _replicas(settings, http, shared)
         shared.bus, shared.store, shared.permits = replicas.bus, replicas.store, replicas.permits
         background, seen = replicas.connected, replicas.seen
-    server, service = build_server(
+    server, registry = build_server(
         settings,
         connect=connect,
         clock=clock,
@@ -70,14 +70,14 @@ def build_served(
             seen=seen or LocalSeen(),
             bus=shared.bus,
             fetcher=PayloadFetcher(http.webhook_payload_hosts),
-            meter=meter,
+            metrics=metrics,
         )
     return Served(
         server=server,
-        service=service,
+        registry=registry,
         bus=shared.bus,
         tools=scopes_by_tool(settings),
-        meter=meter,
+        metrics=metrics,
         redactor=redactor,
         lifecycle=lifecycle,
         identify=_identify(settings, http, clock),
@@ -122,7 +122,7 @@ async def serve_http(
                 await server.serve(sockets=[listener])
         finally:
             with anyio.CancelScope(shield=True):
-                await served.service.aclose()
+                await served.registry.aclose()
 
 
 async def _name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -131,12 +131,12 @@ async def _name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -
     return await call_next(ctx)
 
 
-def _meter(http: HttpSettings) -> Meter:
+def _metrics(http: HttpSettings) -> Metrics:
     if not http.metrics:
-        return Meter()
-    from extend_mcp.telemetry.prometheus import PrometheusMeter
+        return Metrics()
+    from extend_mcp.telemetry.prometheus import PrometheusMetrics
 
-    return PrometheusMeter()
+    return PrometheusMetrics()
 
 
 def _identify(settings: Settings, http: HttpSettings, clock: Clock | None) -> Identify | None:

@@ -20,12 +20,12 @@ import anyio.to_thread
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from starlette.datastructures import Headers
 
+from extend_mcp.accounts import Account, Caller
 from extend_mcp.api.wire import decode_json
-from extend_mcp.callers import Account, Caller
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.http.identity import UnidentifiedError, bearer
 from extend_mcp.http.passthrough import is_sendable
-from extend_mcp.rights import SCOPES, scopes_of
+from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.settings import SettingsError, Toolset
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Entry(BaseModel):
         api_key_env: the environment variable that holds the key.
         api_key_file: the file that holds the key.
         workspace_id: needed with organization-scoped keys.
-        organization: see :class:`~extend_mcp.callers.Account`.
+        organization: see :class:`~extend_mcp.accounts.Account`.
         scopes: what the caller may do. Neither these nor the next two: everything.
         toolsets: another way to say it: everything of these.
         read_only: only what reads.

@@ -1,4 +1,4 @@
-"""The meter that Prometheus reads."""
+"""The metrics that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 
 from extend_mcp import __version__
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 
 TOOL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """From an answer out of one read to a wait for a run to end."""
@@ -19,7 +19,7 @@ API_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
-class PrometheusMeter(Meter):
+class PrometheusMetrics(Metrics):
     """Keeps what it is told in a registry of its own, beside CPU, memory and open files of the process (on Linux).
 
     Args:

@@ -10,7 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST
 from pydantic import BaseModel
 
-from extend_mcp.rights import scope_of_completion, scope_of_prompt, scope_of_resource
+from extend_mcp.scopes import scope_of_completion, scope_of_prompt, scope_of_resource
 
 
 class AllowedOnly:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from extend_mcp.api.models import StepRun, WorkflowRunSummary, WorkflowSummary
+from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.runs.times import format_instant, parse_moment
-from extend_mcp.tools.app import App
 from extend_mcp.tools.page_tokens import API_PAGE, Place, pack, unpack
 from extend_mcp.views.untrusted import quote
 
@@ -70,7 +70,7 @@ class RunQuery(BaseModel):
         return [name for name, value in given.items() if getattr(self, name) != value]
 
 
-async def read_query(app: App, given: dict[str, Any]) -> RunQuery:
+async def read_query(app: CallerContext, given: dict[str, Any]) -> RunQuery:
     """Make a query of a tool's arguments: times become instants, a workflow's name its id.
 
     Raises:
@@ -151,7 +151,7 @@ def _read_page_token(token: str) -> tuple[RunQuery, Position]:
     return told.q, Position(told.t, told.s)
 
 
-async def find_runs(app: App, query: RunQuery, position: Position) -> Found:
+async def find_runs(app: CallerContext, query: RunQuery, position: Position) -> Found:
     """Read as many API pages as one page of the answer needs, within the operator's bound."""
     runs: list[WorkflowRunSummary] = []
     places: list[Position] = []
@@ -206,7 +206,7 @@ def _past_the_end(query: RunQuery, run: WorkflowRunSummary) -> bool:
     return query.sort_by == "createdAt" and query.before is not None and moment >= query.before
 
 
-async def resolve_workflow(app: App, given: str) -> str:
+async def resolve_workflow(app: CallerContext, given: str) -> str:
     """The id of a workflow named by id or by its exact name (upper and lower case alike).
 
     Raises:
@@ -265,7 +265,7 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     raise CallRefusedError(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")
 
 
-def _moment(app: App, name: str, text: str | None) -> datetime | None:
+def _moment(app: CallerContext, name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:

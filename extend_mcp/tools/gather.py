@@ -13,8 +13,8 @@ import anyio
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
 from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.runs.statistics import created_at
-from extend_mcp.tools.app import App, Ctx
 from extend_mcp.tools.find import RunQuery
 from extend_mcp.views.errors import error_words
 
@@ -33,7 +33,7 @@ _AT_ONCE = 8
 class Deadline:
     """The end of one call's reading, and the progress told on the way there."""
 
-    def __init__(self, ctx: Ctx, app: App, seconds: float = CALL_SECONDS) -> None:
+    def __init__(self, ctx: Ctx, app: CallerContext, seconds: float = CALL_SECONDS) -> None:
         self._ctx = ctx
         self._clock = app.clock
         self._end = app.clock.monotonic() + seconds
@@ -68,7 +68,7 @@ class Walk:
     missing: str | None = None
     reached: datetime | None = None
 
-    async def runs(self, app: App, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
+    async def runs(self, app: CallerContext, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
         """The runs, one after the other; pages are read as they are needed."""
         token: str | None = None
         while True:
@@ -95,7 +95,7 @@ class Walk:
             if not token:
                 return
 
-    async def _page(self, app: App, token: str | None, seconds: float) -> Page[WorkflowRunSummary] | None:
+    async def _page(self, app: CallerContext, token: str | None, seconds: float) -> Page[WorkflowRunSummary] | None:
         query = self.query
         try:
             with anyio.fail_after(max(seconds, 1.0)):
@@ -134,7 +134,7 @@ class Details(Generic[T]):
 
 
 async def read_details(
-    app: App,
+    app: CallerContext,
     deadline: Deadline,
     run_ids: Sequence[str],
     keep: Callable[[WorkflowRun], T],
@@ -191,7 +191,7 @@ async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None
         raise problem
 
 
-async def collect(walk: Walk, app: App, deadline: Deadline) -> list[WorkflowRunSummary]:
+async def collect(walk: Walk, app: CallerContext, deadline: Deadline) -> list[WorkflowRunSummary]:
     """All runs of a walk in a list."""
     async with aclosing(walk.runs(app, deadline)) as runs:
         return [run async for run in runs]

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import (
     BatchId,
     DetailLevel,
@@ -57,7 +57,7 @@ async def list_runs(
     """List workflow runs by status, workflow, batch, file name or time, newest first.
     Use it to find runs; to learn why one failed, pass its id to get_workflow_run.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     arguments = {
         "status": status,
         "workflow": workflow,
@@ -103,7 +103,7 @@ async def get_workflow_run(
     """Explain one run: status, progress, what failed and why, what it waits for, credits.
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
     view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.settings.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
@@ -127,7 +127,7 @@ async def get_step_result(
     """Read what one step found, in pages: text chunks, extracted fields with confidence, rules, splits.
     Use it after get_workflow_run, which lists the steps. detail="full" gives every field of the API's result.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
     chosen = select_step(run.step_runs, step)
     try:

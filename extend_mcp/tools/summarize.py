@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import failures_of
 from extend_mcp.runs.statistics import Statistics, Tally, created_at
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.find import RunQuery, read_query
@@ -45,7 +45,7 @@ async def summarize_runs(
     """
     if (group_by == "metadata") != (metadata_key is not None):
         raise CallRefusedError('metadata_key goes with group_by="metadata", and that needs it.')
-    app = app_of(ctx)
+    app = caller_context(ctx)
     arguments = {
         "status": status,
         "workflow": workflow,
@@ -67,7 +67,7 @@ async def summarize(ctx: Ctx, query: RunQuery, group_by: GroupBy, metadata_key: 
         group_by: what the groups are.
         metadata_key: whose values group the runs, with ``metadata``.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     deadline = Deadline(ctx, app)
     count = _Count(group_by, metadata_key, most_unread=app.settings.detail_runs)
     before = await _count(app, query, deadline, count)
@@ -142,7 +142,7 @@ class _Count:
         return told or "no reason given"
 
 
-async def _count(app: App, query: RunQuery, deadline: Deadline, count: _Count) -> Before | None:
+async def _count(app: CallerContext, query: RunQuery, deadline: Deadline, count: _Count) -> Before | None:
     """Count the window, and the one of the same length before it where the window has a length."""
     length: timedelta | None = None
     wide = query
@@ -166,7 +166,7 @@ async def _count(app: App, query: RunQuery, deadline: Deadline, count: _Count) -
     return Before(then, complete=walk.missing is None) if length is not None else None
 
 
-async def _look_into(app: App, deadline: Deadline, count: _Count) -> None:
+async def _look_into(app: CallerContext, deadline: Deadline, count: _Count) -> None:
     details = await read_details(app, deadline, list(count.unread), count.told_by)
     for run_id, key in details.found.items():
         count.learn(count.unread[run_id], key)

@@ -8,11 +8,11 @@ from typing import Annotated
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import created_at
 from extend_mcp.runs.times import format_instant
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.find import RunQuery, read_query
@@ -29,7 +29,7 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
     workflow failed alike since created_since, and what differs from the last good run.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
     failures = failures_of(run)
     if not failures:
@@ -71,7 +71,7 @@ def _same(one: Failure | None, other: Failure) -> bool:
     return one is not None and (one.where, one.reason) == (other.where, other.reason)
 
 
-async def _last_good(app: App, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
+async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
     query = RunQuery(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
     async with aclosing(Walk(query, 1).runs(app, deadline)) as runs:
         async for found in runs:
@@ -89,7 +89,7 @@ async def review_queue(
     """List the runs that wait for a person's review, oldest first, with the check that sent each there and its
     dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     given = {"status": "NEEDS_REVIEW", "workflow": workflow, "created_since": created_since}
     query = await read_query(app, {name: value for name, value in given.items() if value is not None})
     deadline = Deadline(ctx, app)
@@ -114,7 +114,7 @@ async def compare_runs(first: RunId, second: RunId, ctx: Ctx) -> ComparisonView:
     """Compare two runs of one workflow: status, version, file, steps, durations, classifications, and the extracted
     fields that differ, with confidences.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     if first == second:
         raise CallRefusedError("first and second are the same run.")
     one = await app.api.get_workflow_run(first)

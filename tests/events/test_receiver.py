@@ -17,7 +17,7 @@ from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.seen import LocalSeen
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri
 from tests.events.kit import SECRET, event, signed
 from tests.harness import ERAS, Box, BoxClock, Mode, example_run, facts_of
@@ -100,7 +100,7 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
     """Nothing takes from the queue here; what does not fit may come again."""
     outcomes: list[str] = []
 
-    class Noting(Meter):
+    class Noting(Metrics):
         def event(self, *, outcome: str) -> None:
             outcomes.append(outcome)
 
@@ -110,7 +110,7 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
         seen=seen,
         bus=None,
         fetcher=PayloadFetcher([]),
-        meter=Noting(),
+        metrics=Noting(),
         wall=lambda: 1e9,  # type: ignore[arg-type]
     )
     from starlette.requests import Request

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from extend_mcp.callers import Account
+from extend_mcp.accounts import Account
 from extend_mcp.http.identity import UnidentifiedError
 from extend_mcp.http.oauth import OAuth
 from extend_mcp.sandbox.serve import running_app

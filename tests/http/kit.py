@@ -90,7 +90,7 @@ async def serving_http(
             # The server's own task group must outlive it.
             while server.started and not server.lifespan.shutdown_event.is_set():
                 await anyio.sleep(0.01)
-    await served.service.aclose()
+    await served.registry.aclose()
 
 
 @asynccontextmanager

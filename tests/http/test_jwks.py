@@ -8,7 +8,7 @@ import anyio
 import pytest
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
 from extend_mcp.clock import SystemClock
 from extend_mcp.http.jwks import KeySet, KeysUnavailableError, download, metadata_urls, read_key
 from extend_mcp.http.oauth import OAuth

@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from extend_mcp.accounts import Account, Caller
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
 from extend_mcp.api.requests import Secrets as SecretValues
-from extend_mcp.callers import Account, Caller
+from extend_mcp.callers import CallerUser
 from extend_mcp.http.oauth import OAuth
 from extend_mcp.http.passthrough import Passthrough
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import Settings
-from extend_mcp.tools.service import CallerUser
 from tests.http.keys import with_bearer
 from tests.http.kit import serving_http
 
@@ -62,9 +62,9 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
             "client config": settings.client_config(),
             "client": ExtendClient(settings.client_config()),
             "served": served,
-            "service": served.service,
-            "app": served.service.app_of(caller),
-            "app's client": served.service.app_of(caller).api,
+            "registry": served.registry,
+            "app": served.registry.context_of(caller),
+            "app's client": served.registry.context_of(caller).api,
             "receiver": served.receiver,
             "redactor": served.redactor,
             "tokens": served.identify,

@@ -142,11 +142,11 @@ shut_down = configure_tracing("1.2.3", redact=Redactor(["canary-secret"]))
 
 import anyio, httpx
 from extend_mcp.api.observe import ObserveTransport
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 
 async def main():
     inner = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
-    async with httpx.AsyncClient(transport=ObserveTransport(inner, Meter())) as http:
+    async with httpx.AsyncClient(transport=ObserveTransport(inner, Metrics())) as http:
         await http.get("https://canary-secret.test/files/file_1")
 
 anyio.run(main)

@@ -1,4 +1,4 @@
-"""What is counted, and the meter that counts nothing.
+"""What is counted, and the metrics that counts nothing.
 
 Every label comes from a set that is known beforehand: whoever calls passes names of its own, never text that a
 client or Extend chose, because each new value of a label is kept for as long as the process lives.
@@ -7,8 +7,8 @@ client or Extend chose, because each new value of a label is kept for as long as
 from __future__ import annotations
 
 
-class Meter:
-    """Told of everything that is measured; this one forgets it. `PrometheusMeter` keeps it."""
+class Metrics:
+    """Told of everything that is measured; this one forgets it. `PrometheusMetrics` keeps it."""
 
     def call_began(self) -> None:
         """A tool call has begun; `call_ended` follows, whatever happens."""

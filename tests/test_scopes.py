@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from extend_mcp.rights import (
+from extend_mcp.scopes import (
     SCOPES,
     scope_of_completion,
     scope_of_prompt,
