@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import Context
@@ -18,6 +17,7 @@ from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
 from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.mcp_compat import auth_context_var
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.metrics import Metrics
 

@@ -159,7 +159,7 @@ def token(name: str) -> None:
     """Make a token for the caller NAME, and its entry for EXTEND_MCP_TOKENS_FILE, which holds only its hash."""
     import json
 
-    from extend_mcp.http.tokens import new_token
+    from extend_mcp.http.auth.tokens import new_token
     from extend_mcp.settings import SettingsError
 
     try:
@@ -230,8 +230,10 @@ def _say_ready(url: str) -> None:
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.settings import SettingsError, load_settings, removed_settings
 
+    for name in removed_settings(env_file):
+        click.echo(f"{name} is no longer a setting and is ignored", err=True)
     try:
         return load_settings(env_file=env_file, **given)
     except SettingsError as error:

@@ -20,6 +20,7 @@ from mcp_types import (
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
 from extend_mcp.callers import CallerContext, CallerRegistry
+from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 
 _FRESH_SECONDS = 30.0
 _MOST_VALUES = 100
@@ -64,13 +65,13 @@ def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry)
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion:
-        find = _FINDERS.get(argument.name)
-        if find is None:
+        completion = COMPLETIONS.get(argument.name)
+        if completion is None:
             return Completion(values=[], total=0, has_more=False)
         app = registry.current()
         recent = seen.setdefault(app, Recent(weakref.proxy(app)))
         await recent.refresh()
-        values = list(dict.fromkeys(find(recent, argument.value.strip().casefold())))
+        values = list(dict.fromkeys(completion.find(recent, argument.value.strip().casefold())))
         return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)
 
 
@@ -96,10 +97,22 @@ def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
     return (each.name for each in recent.workflows if typed in each.name.casefold() and each.name.isprintable())
 
 
-_Finder = Callable[[Recent, str], Iterable[str]]
-_FINDERS: dict[str, _Finder] = {
-    "run_id": _runs,
-    "batch_id": _batches,
-    "workflow_id": _workflow_ids,
-    "workflow": _workflow_names,
+@dataclass(frozen=True)
+class CompletionSpec:
+    """How an argument is completed.
+
+    Attributes:
+        find: returns the values that fit what was typed.
+        scope: what a caller needs to see them.
+    """
+
+    find: Callable[[Recent, str], Iterable[str]]
+    scope: str
+
+
+COMPLETIONS = {
+    "run_id": CompletionSpec(_runs, RUNS_READ),
+    "batch_id": CompletionSpec(_batches, RUNS_READ),
+    "workflow_id": CompletionSpec(_workflow_ids, WORKFLOWS_READ),
+    "workflow": CompletionSpec(_workflow_names, WORKFLOWS_READ),
 }

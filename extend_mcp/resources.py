@@ -6,6 +6,8 @@ Each resource is the view that the tool of the same object gives, without its pa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from mcp.server.mcpserver import MCPServer
@@ -16,6 +18,7 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.callers import CallerRegistry, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
+from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.find import RunQuery, select_step
 from extend_mcp.tools.gather import Deadline, Walk, collect
 from extend_mcp.views.account import account_text
@@ -71,18 +74,54 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     return wait_view(rows, waited=0, explained=None, problem=walk.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
+def account_resource(registry: CallerRegistry) -> str:
+    """Which account and region this server works on, what it may do, and its limits. No secrets."""
+    return account_text(registry.current().settings, registry.caller())
+
+
+@dataclass(frozen=True)
+class ResourceSpec:
+    """A resource as it is offered. Its description is that of the function that reads it.
+
+    Attributes:
+        uri: its URI, or URI template.
+        name: its name for programs.
+        title: its name for people.
+        read: returns its text.
+        scope: what a caller needs to read it; None where nothing is needed.
+        annotations: who it is for, and how useful it is.
+    """
+
+    uri: str
+    name: str
+    title: str
+    read: Callable[..., Awaitable[str] | str]
+    scope: str | None
+    annotations: Annotations
+
+
+RESOURCES = (
+    ResourceSpec(RUN, "workflow-run", "Workflow run", run_resource, RUNS_READ, _USEFUL),
+    ResourceSpec(STEP, "step-result", "Step result", step_resource, RUNS_READ, _USEFUL),
+    ResourceSpec(WORKFLOW, "workflow", "Workflow", workflow_resource, WORKFLOWS_READ, _USEFUL),
+    ResourceSpec(BATCH, "batch", "Batch of runs", batch_resource, RUNS_READ, _USEFUL),
+    ResourceSpec(ACCOUNT, "account", "Account and server", account_resource, None, _BACKGROUND),
+)
+
+
 def add_resources(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Register the resources and their templates."""
-    named = server.resource
-    named(RUN, name="workflow-run", title="Workflow run", mime_type=_TEXT, annotations=_USEFUL)(run_resource)
-    named(STEP, name="step-result", title="Step result", mime_type=_TEXT, annotations=_USEFUL)(step_resource)
-    named(WORKFLOW, name="workflow", title="Workflow", mime_type=_TEXT, annotations=_USEFUL)(workflow_resource)
-    named(BATCH, name="batch", title="Batch of runs", mime_type=_TEXT, annotations=_USEFUL)(batch_resource)
-
-    @named(ACCOUNT, name="account", title="Account and server", mime_type=_TEXT, annotations=_BACKGROUND)
-    def account() -> str:
-        """Which account and region this server works on, what it may do, and its limits. No secrets."""
-        return account_text(registry.current().settings, registry.caller())
+    for spec in RESOURCES:
+        register = server.resource(
+            spec.uri,
+            name=spec.name,
+            title=spec.title,
+            description=spec.read.__doc__,
+            mime_type=_TEXT,
+            annotations=spec.annotations,
+        )
+        # The SDK gives a context to templates alone.
+        register(spec.read if "{" in spec.uri else partial(spec.read, registry))
 
 
 async def _read(uri: str, reading: Awaitable[T]) -> T:

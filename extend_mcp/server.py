@@ -1,8 +1,8 @@
-"""Putting the parts together: settings in, an MCP server out. Nothing else knows all of them."""
+"""Put the parts together: settings in, an MCP server out. Nothing else knows all of them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,19 @@ from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.completions import add_completions
-from extend_mcp.prompts import add_prompts, explain_prompt_errors
-from extend_mcp.resources import add_resources
+from extend_mcp.completions import COMPLETIONS, add_completions
+from extend_mcp.prompts import PROMPTS, add_prompts
+from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.tools.allowed import AllowedOnly
 from extend_mcp.tools.base import ExtendTool
-from extend_mcp.tools.narrow import NarrowedTools
+from extend_mcp.tools.middleware import (
+    DeclaredScopes,
+    ScopeMiddleware,
+    ToolFilterMiddleware,
+    explain_prompt_errors,
+    name_span,
+)
 from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
@@ -57,14 +62,15 @@ Connect = Callable[[Caller], "ExtendClient"]
 
 @dataclass
 class Shared:
-    """What all callers have in common; with Redis, all replicas too.
+    """Parts that all callers have in common; with Redis, all replicas too.
 
     Attributes:
-        keys: the keys that seal confirmations and plans.
-        bus: carries changes of runs to whoever listens.
+        keys: encrypt confirmation tokens and plans.
+        bus: reports changes of runs to subscribers.
         store: keeps what writes need between two calls.
-        metrics: counts what is done.
-        permits: makes the count of an account's requests, by `Account.budget` and limit; None for this process's own.
+        metrics: counts calls and requests.
+        permits: makes the count of an account's requests, by `Account.budget` and limit; None: each process counts
+            its own.
     """
 
     keys: SealingKeys
@@ -87,7 +93,7 @@ def build_server(
     local_files: bool = True,
     own_caller: bool = True,
     shared: Shared | None = None,
-    middleware: Sequence[ServerMiddleware[CallerRegistry]] = (),
+    count_calls: ServerMiddleware[CallerRegistry] | None = None,
 ) -> tuple[MCPServer[CallerRegistry], CallerRegistry]:
     """Build the server for ``settings``.
 
@@ -99,10 +105,10 @@ def build_server(
         own_caller: whether a call that nobody was identified for acts on the configured account: over stdio yes, over
             HTTP only without authentication.
         shared: what all callers have in common; by default this process's own.
-        middleware: what each request passes before our own.
+        count_calls: MCP middleware that counts the calls in progress.
 
     Returns:
-        The server, ready to run on any transport, and its parts; close the parts when the server has ended.
+        The server, ready to run on any transport, and its callers; close the registry when the server has ended.
     """
     common = shared or Shared(sealing_keys(settings))
     time = clock or SystemClock()
@@ -131,7 +137,7 @@ def build_server(
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[CallerRegistry]) -> AsyncIterator[CallerRegistry]:
-        # SSE enters this once a connection: it hands out the shared parts and owns none.
+        # SSE enters this once a connection: it shares the registry and owns nothing.
         yield registry
 
     def bound_to(_: ServerRequestContext[Any, Any]) -> str:
@@ -151,11 +157,13 @@ def build_server(
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],
+        # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
-            *middleware,
-            AllowedOnly(scopes_by_tool(settings)),
+            *([count_calls] if count_calls else []),
+            name_span,
+            ScopeMiddleware(declared_scopes(settings)),
             explain_prompt_errors,
-            NarrowedTools({name: {tool.name for tool in each} for name, each in offered.items()}),
+            ToolFilterMiddleware({name: {tool.name for tool in each} for name, each in offered.items()}),
         ],
     )
     add_resources(server, registry)
@@ -165,7 +173,7 @@ def build_server(
 
 
 def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
-    """The tools that the operator switched on, by toolset."""
+    """Return the tools that the operator switched on, by toolset."""
     return {
         name: [
             tool
@@ -176,13 +184,18 @@ def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
     }
 
 
-def scopes_by_tool(settings: Settings) -> dict[str, str]:
-    """The scope that each tool needs which the operator switched on."""
-    return {tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools}
+def declared_scopes(settings: Settings) -> DeclaredScopes:
+    """Return the scope of each tool that the operator switched on, and of each prompt, resource and completion."""
+    return DeclaredScopes(
+        tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
+        prompts={prompt.name: prompt.scope for prompt in PROMPTS},
+        resources={resource.uri: resource.scope for resource in RESOURCES},
+        completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
+    )
 
 
 def _audience(settings: Settings, caller: Caller) -> str:
-    """What a sealed token is good for: this server, this address of Extend, this account. Holds no secret."""
+    """Return what a token is valid for: this server, this address of Extend, this account. Holds no secret."""
     account = caller.account
     key = fingerprint(account.api_key.get_secret_value() if account.api_key else "")
     return "\n".join((NAME, settings.api_base_url, account.workspace_id or "", key))

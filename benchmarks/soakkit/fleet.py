@@ -101,8 +101,6 @@ def fleet(folder: Path) -> Iterator[Fleet]:
             EXTEND_MCP_AUTH="token",
             EXTEND_MCP_TOKENS_FILE=str(tokens),
             EXTEND_MCP_WEBHOOK_SECRETS=secret,
-            # Clients that go without a word leave their sessions behind: those must go within the soak.
-            EXTEND_MCP_SESSION_IDLE_SECONDS="15",
         )
         with server:
             server.wait_for_port(port)

@@ -53,7 +53,7 @@ class Receiver:
         self._wall = wall
         self._put, self._take = anyio.create_memory_object_stream[Event](_MOST_WAITING)
 
-    async def __call__(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         """Answer one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
         body = await request.body()
         headers = request.headers

@@ -32,6 +32,7 @@ from extend_mcp.accounts import Caller
 from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock
 from extend_mcp.events.access import MOST_URIS, check_readable
+from extend_mcp.mcp_compat import connection_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Subscriptions:
 
     async def subscribe(self, ctx: _Context, params: SubscribeRequestParams) -> EmptyResult:
         """Serve ``resources/subscribe`` of a client of an older era."""
-        connection, uri = _connection(ctx), str(params.uri)
+        connection, uri = connection_of(ctx), str(params.uri)
         held: dict[str, Callable[[], None]] = connection.state.setdefault(_STATE, {})
         if uri in held:
             return EmptyResult()
@@ -121,7 +122,7 @@ class Subscriptions:
 
     async def unsubscribe(self, ctx: _Context, params: UnsubscribeRequestParams) -> EmptyResult:
         """Serve ``resources/unsubscribe``; one that there is not is no error."""
-        end = _connection(ctx).state.get(_STATE, {}).get(str(params.uri))
+        end = connection_of(ctx).state.get(_STATE, {}).get(str(params.uri))
         if end is not None:
             end()
         return EmptyResult()
@@ -186,8 +187,3 @@ async def _notify(connection: Connection, uri: str) -> None:
     data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
     with anyio.move_on_after(_SEND_SECONDS):
         await connection.outbound.notify(data["method"], data.get("params"))
-
-
-def _connection(ctx: _Context) -> Connection:
-    # The SDK has no public way from a request to its connection yet; a test fails when this one goes.
-    return ctx.session._connection

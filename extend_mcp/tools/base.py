@@ -14,8 +14,6 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
@@ -24,6 +22,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.audit import AuditLine, WriteRecord, begin_write_record
 from extend_mcp.callers import CallerContext
+from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata, find_context_parameter
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import scope_of_tool

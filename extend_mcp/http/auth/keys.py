@@ -1,4 +1,4 @@
-"""Passthrough: callers bring their own Extend key and act on its account, with everything that the operator offers."""
+"""ExtendKeys: callers bring their own Extend key and act on its account, with everything that the operator offers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.api.wire import is_header_safe
-from extend_mcp.http.identity import UnidentifiedError, bearer
+from extend_mcp.http.auth.base import UnidentifiedError, bearer
 
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"
 """Names the workspace, as in Extend's own API; organization-scoped keys need it."""
@@ -18,7 +18,7 @@ MAX_CHARS: Final = 500
 """The longest key or workspace id that is sent on."""
 
 
-class Passthrough:
+class ExtendKeys:
     """Takes callers for the holders of the Extend key they send. Whether the key is good, Extend says.
 
     Args:

@@ -17,8 +17,8 @@ from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.http.identity import UnidentifiedError, bearer
-from extend_mcp.http.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
+from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
 from extend_mcp.settings import SettingsError
 
 LEEWAY_SECONDS: Final = 30.0

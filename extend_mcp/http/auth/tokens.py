@@ -23,8 +23,8 @@ from starlette.datastructures import Headers
 from extend_mcp.accounts import Account, Caller
 from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.http.identity import UnidentifiedError, bearer
-from extend_mcp.http.passthrough import is_sendable
+from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.keys import is_sendable
 from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.settings import SettingsError, Toolset
 

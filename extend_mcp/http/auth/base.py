@@ -62,7 +62,7 @@ class IdentityBackend(AuthenticationBackend):
         self._redactor = redactor
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser] | None:
-        """Identify the caller of a request; None where nobody is, which the door answers with 401."""
+        """Identify the caller of a request; None where nobody is, which gets 401."""
         try:
             caller = await self._identify(conn.headers)
         except UnidentifiedError as error:
