@@ -1,4 +1,4 @@
-"""Who calls, on which Extend account, and with which rights: everything that keeps one caller from another's things."""
+"""Callers, the Extend accounts they act on, and their scopes: what keeps one caller from another's things."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr
 
 LOCAL: Final = "local"
-"""The principal of the one caller there is where the transport authenticates nobody, as over stdio."""
+"""The principal of the only caller where the transport authenticates nobody, as over stdio."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Account:
 
     @property
     def budget(self) -> str:
-        """Names the rate limit that this account's requests count against; holds no secret."""
+        """Return the name of the rate limit that this account's requests count against; holds no secret."""
         if self.organization:
             return f"organization:{self.organization}"
         return f"key:{fingerprint(self.api_key.get_secret_value() if self.api_key else '')}"
@@ -45,7 +45,7 @@ class Caller:
         account: the Extend account they act on.
         scopes: what they may do, such as ``runs:read``; None for everything that the operator offers.
         expires_at: Unix seconds after which the credential no longer counts; None where it does not expire.
-        client_id: the OAuth client, or what stands for it.
+        client_id: the OAuth client, or its equivalent.
         issuer: who vouches for the subject, where somebody does.
         subject: the person or service behind the client, where the issuer names one.
     """
@@ -60,5 +60,5 @@ class Caller:
 
 
 def fingerprint(secret: str) -> str:
-    """A short name for a secret of high entropy that says nothing about it."""
+    """Return a short name for a secret of high entropy, from which it cannot be found."""
     return hashlib.sha256(f"extend-mcp\n{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:20]

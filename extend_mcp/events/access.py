@@ -1,4 +1,4 @@
-"""Who may hear of a resource: whoever may read it, as Extend itself says for their key."""
+"""Subscriptions need read access: a caller may follow what Extend lets them read with their own key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from extend_mcp.views.untrusted import quote
 from extend_mcp.views.uris import Named, named_by
 
 MOST_URIS: Final = 50
-"""How many resources one subscription may name: each is read once, to see whether the caller may."""
+"""The most resources that one subscription may name: each is read once, to check that the caller may."""
 
 _AT_ONCE = 5
 
@@ -42,7 +42,7 @@ async def check_readable(app: CallerContext, uris: Sequence[str]) -> None:
 
 
 async def _refusal(app: CallerContext, uri: str) -> str | None:
-    """Why the caller may not hear of a resource; None if they may."""
+    """Return why the caller may not follow a resource; None if they may."""
     named, shown = named_by(uri), quote(uri, 200)
     if named is None:
         return f"{shown} is no resource of this server."

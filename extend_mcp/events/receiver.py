@@ -1,4 +1,4 @@
-"""The webhook receiver: checks a delivery, answers at once, and tells whoever listens what changed."""
+"""The webhook receiver: checks a delivery, responds at once, and publishes what changed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Receiver:
     Args:
         secrets: signing secrets that count.
         seen: remembers events, so that one delivered twice is acted on once.
-        bus: where changes are told.
+        bus: takes the changes.
         fetcher: fetches payloads that were too large to be sent along.
         metrics: counts deliveries.
-        wall: tells the time in Unix seconds.
+        wall: time in Unix seconds.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Receiver:
         self._put, self._take = anyio.create_memory_object_stream[Event](_MOST_WAITING)
 
     async def receive(self, request: Request) -> Response:
-        """Answer one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
+        """Respond to one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
         body = await request.body()
         headers = request.headers
         try:
@@ -74,7 +74,7 @@ class Receiver:
             logger.warning("a signed webhook delivery is no event: %s", error)
             return self._answer("not_an_event", 400)
         if not await self._seen.first(event.id):
-            # Whoever sends at least once must hear that it arrived, or it sends for ever.
+            # Extend sends an event again until it gets a 200.
             return self._answer("duplicate", 200)
         try:
             self._put.send_nowait(event)
@@ -87,13 +87,13 @@ class Receiver:
         """Work on what was accepted, until cancelled."""
         async for event in self._take:
             try:
-                await self.tell(event)
+                await self.publish(event)
             except Exception:
                 # One event that goes wrong must not end the reception of all others.
                 logger.exception("an event of type %r could not be passed on", event.type)
 
-    async def tell(self, event: Event) -> None:
-        """Tell the bus what changed with an event."""
+    async def publish(self, event: Event) -> None:
+        """Publish what changed with an event."""
         if needs_payload(event):
             try:
                 payload = await self._fetcher.fetch(str(event.payload_url))

@@ -23,7 +23,7 @@ REQUEST_ID_HEADER: Final = "x-request-id"
 
 _LINGER_SECONDS: Final = 0.5
 _LINGER_BYTES: Final = 8 * 1024 * 1024
-"""How much of a refused body is still read and dropped, so that its sender gets to see the refusal."""
+"""The most of a refused body that is still read and dropped, so that its sender gets to see the refusal."""
 
 _REASONS: Final = {
     401: "credential",

@@ -41,7 +41,7 @@ except ModuleNotFoundError:
 logger = logging.getLogger(__name__)
 
 _CLEANUP_SECONDS: Final = 0.5
-"""How long a call that was broken off may take to clean up."""
+"""The time that a call that was broken off has to clean up."""
 
 
 def build_parts(
@@ -71,7 +71,7 @@ def build_parts(
     if http.redis_url is not None:
         if not settings.state_keys:
             raise SettingsError(
-                "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is: replicas open what others sealed"
+                "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is, the same for all replicas"
             )
         if open_replicas is None:
             raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'")

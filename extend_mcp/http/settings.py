@@ -15,7 +15,7 @@ from extend_mcp.settings import EnvironmentSettings
 Auth = Literal["none", "passthrough", "token", "oauth"]
 
 DRAIN_SECONDS: Final = 5.0
-"""How long a server on a public address takes requests after SIGTERM while /readyz says 503."""
+"""The time for which a server on a public address takes requests after SIGTERM, while /readyz says 503."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The metrics that Prometheus reads."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPENMETRICS: Final = "application/openmetrics-text"
 
 
 class PrometheusMetrics(Metrics):
-    """Keeps what it is told in a registry of its own, beside CPU, memory and open files of the process (on Linux).
+    """Keeps every measurement in its own registry, with CPU, memory and open files of the process (on Linux).
 
     Args:
         version: shown by ``extend_mcp_build_info``.
@@ -96,16 +96,16 @@ class PrometheusMetrics(Metrics):
             The body, and its content type.
         """
         offered = {each.partition(";")[0].strip().lower() for each in (accept or "").split(",")}
-        # Told no more than the type: the library fails at a version that is no number, and repeats it in its answer.
+        # Given only the type: the library fails at a version that is no number, and repeats it in its response.
         encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in offered else "")
         return encode(self._registry), content_type
 
     def call_began(self) -> None:
-        """Count a call that is under way."""
+        """Count a call in progress."""
         self._in_flight.inc()
 
     def call_ended(self) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._in_flight.dec()
 
     def tool_call(self, *, tool: str, outcome: str, seconds: float, characters: int) -> None:
@@ -128,7 +128,7 @@ class PrometheusMetrics(Metrics):
         self._api_retries.labels(method, endpoint, reason).inc()
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
-        """Add to the time that requests were held back."""
+        """Add to the time that requests waited."""
         self._rate_wait.labels(category).inc(seconds)
 
     def event(self, *, outcome: str) -> None:

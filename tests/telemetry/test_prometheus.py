@@ -158,11 +158,11 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
 def test_start_up_does_not_pay_for_any_of_it() -> None:
     script = """
 import sys
-import extend_mcp.api.observe, extend_mcp.telemetry.metrics, extend_mcp.telemetry.redaction, extend_mcp.telemetry.spans
+import extend_mcp.api.observe, extend_mcp.telemetry.metrics, extend_mcp.telemetry.redaction, extend_mcp.cli
 from extend_mcp.telemetry import logs
 logs.configure_logging("WARNING", "text", logs.Redactor(["sk_canary_key"]))
-extend_mcp.telemetry.spans.configure_tracing("1")
-heavy = ("prometheus_client", "pythonjsonlogger", "opentelemetry.sdk", "opentelemetry.exporter")
+extend_mcp.cli.configure_tracing("1")
+heavy = ("prometheus_client", "opentelemetry.sdk", "opentelemetry.exporter")
 print([name for name in sys.modules if name.startswith(heavy)])
 """
     done = subprocess.run(

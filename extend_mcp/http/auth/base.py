@@ -1,4 +1,4 @@
-"""What every way of telling callers apart has in common."""
+"""Authentication of HTTP requests: what every way of identifying a caller has in common."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _KEY_CHARS = 16
 
 
 class UnidentifiedError(Exception):
-    """The request carries no credential that counts. The text is for the log; it never holds the credential."""
+    """The request carries no valid credential. The text is for the log and never contains the credential."""
 
 
 class Identify(Protocol):
-    """Tells who sends a request from its headers."""
+    """Identifies the caller of a request by its headers."""
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller.
 
         Raises:
-            UnidentifiedError: no credential, or none that counts.
+            UnidentifiedError: no valid credential.
         """
         ...
 
 
 def bearer(headers: Headers) -> str:
-    """The token of the Authorization header (RFC 6750, section 2.1).
+    """Return the token of the Authorization header (RFC 6750, section 2.1).
 
     Raises:
-        UnidentifiedError: there is none, or more than one: which of them a proxy looked at, nobody knows.
+        UnidentifiedError: no token, or more than one header: a proxy may have checked the other one.
     """
     given = headers.getlist("authorization")
     if len(given) > 1:
@@ -53,7 +53,7 @@ class IdentityBackend(AuthenticationBackend):
     """Starlette's authentication by an `Identify`.
 
     Args:
-        identify: tells who sends a request.
+        identify: identifies the caller.
         redactor: learns each key that is presented, so that no log line can hold it.
     """
 

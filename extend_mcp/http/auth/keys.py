@@ -19,11 +19,11 @@ MAX_CHARS: Final = 500
 
 
 class ExtendKeys:
-    """Takes callers for the holders of the Extend key they send. Whether the key is good, Extend says.
+    """Identifies callers by the Extend key they send. Extend decides whether the key is valid.
 
     Args:
         key_header: the header that carries the key. ``Authorization`` carries it as a bearer token; any other carries
-            it as it is, and a ``Bearer`` before it is tolerated.
+            it bare, or after ``Bearer``.
     """
 
     def __init__(self, key_header: str = "Authorization") -> None:
@@ -60,5 +60,5 @@ class ExtendKeys:
 
 
 def is_sendable(value: str) -> bool:
-    """Whether a key or workspace id can be sent on to Extend in a header."""
+    """Return whether a key or workspace id can be sent on to Extend in a header."""
     return len(value) <= MAX_CHARS and is_header_safe(value)

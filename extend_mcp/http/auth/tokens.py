@@ -32,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 MIN_CHARS: Final = 20
 LOOK_SECONDS: Final = 1.0
-"""How often the file is looked at, at most."""
+"""The shortest time between two looks at the file."""
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
 
 class Entry(BaseModel):
-    """One token. At most one of the three ``api_key`` fields; without one the server's own account is meant.
+    """One token. It has at most one of the three ``api_key`` fields; without any it is for the server's own account.
 
     Attributes:
         name: names the caller in logs and audit lines; unique.
@@ -86,7 +86,7 @@ class Entry(BaseModel):
 
     @property
     def rights(self) -> frozenset[str] | None:
-        """The scopes that the entry amounts to; None for everything."""
+        """Return the scopes that the entry grants; None for everything."""
         if self.toolsets is None and not self.read_only:
             return self.scopes
         return scopes_of(self.toolsets or get_args(Toolset), read_only=bool(self.read_only))
@@ -118,12 +118,12 @@ class _Row:
 
 
 class Tokens:
-    """Takes callers for those whom the file names. The file is read again when it, or a key's file, has changed.
+    """Identifies callers by the tokens of a file, which is read again when it, or a key's file, has changed.
 
     Args:
         path: the file.
         default: the account of entries that name no key.
-        clock: tells the time; given by tests.
+        clock: time; given by tests.
 
     Raises:
         SettingsError: the file cannot be used; the text names entry and rule, never a value.
@@ -143,7 +143,7 @@ class Tokens:
         """Identify the caller by their token.
 
         Raises:
-            UnidentifiedError: no token, or none that counts.
+            UnidentifiedError: no valid token.
         """
         token = bearer(headers)
         if len(token) < MIN_CHARS or not is_sendable(token):
@@ -151,7 +151,7 @@ class Tokens:
         await self._look()
         # Slow hashes protect what can be guessed, as passwords can; a random token of 256 bits needs a fast one only.
         digest = hashlib.sha256(token.encode()).digest()
-        # All are compared, so that the time taken does not tell which was met.
+        # All are compared, so that the time taken does not reveal which one matched.
         met = [row.caller for row in self._rows if hmac.compare_digest(row.digest, digest)]
         if not met:
             raise UnidentifiedError("no such token")
@@ -252,14 +252,14 @@ def _fault(problem: Any, document: Any) -> str:
         called = f" ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else ""
         where = f"tokens[{location[1]}]{called}"
         location = location[2:]
-    # What stands where a field's name should may be anything, a secret too.
+    # The text in the place of a field's name may be anything, even a secret.
     field = str(location[0]) if location else ""
     field = field if field in Entry.model_fields or _FIELD.fullmatch(field) else ""
     return f"{where}: {field} {message}" if field else f"{where}: {message}"
 
 
 def _key(entry: Entry) -> tuple[SecretStr | None, str]:
-    """The entry's own key, if it names one, and what is wrong with it."""
+    """Return the entry's own key, if it names one, and the fault of it."""
     if entry.api_key is not None:
         key, rule = entry.api_key.get_secret_value(), "api_key is not a key"
     elif entry.api_key_env is not None:
@@ -276,7 +276,7 @@ def _key(entry: Entry) -> tuple[SecretStr | None, str]:
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Changes when the file does; None while there is none."""
+    """Return a value that changes when the file does; None where no file is."""
     try:
         state = path.stat()
     except (OSError, ValueError):
