@@ -16,7 +16,7 @@ class NotAnEventError(ValueError):
 
 
 @dataclass(frozen=True)
-class Event:
+class WebhookEvent:
     """One event, as far as it matters here.
 
     Attributes:
@@ -36,7 +36,7 @@ class Event:
         return url if isinstance(url, str) else None
 
 
-def read_event(body: bytes) -> Event:
+def read_event(body: bytes) -> WebhookEvent:
     """Read the body of a delivery.
 
     Raises:
@@ -51,15 +51,15 @@ def read_event(body: bytes) -> Event:
     event_id, kind, payload = (document.get(name) for name in ("eventId", "eventType", "payload"))
     if not _is_id(event_id) or not isinstance(kind, str) or not isinstance(payload, dict):
         raise NotAnEventError("eventId, eventType or payload is missing")
-    return Event(str(event_id), kind, payload)
+    return WebhookEvent(str(event_id), kind, payload)
 
 
-def needs_payload(event: Event) -> bool:
+def needs_payload(event: WebhookEvent) -> bool:
     """Return whether an event with its payload at a URL says too little without it: a step's run, a run's batch."""
     return event.payload_url is not None and event.type.startswith("workflow_run.")
 
 
-def resources_of(event: Event) -> list[str]:
+def resources_of(event: WebhookEvent) -> list[str]:
     """Return the URIs of the resources that changed with an event; empty where none of ours did."""
     payload = event.payload
     if event.type == "workflow_run.step_run.processed":

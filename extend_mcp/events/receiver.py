@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from extend_mcp.events.event import Event, NotAnEventError, needs_payload, read_event, resources_of
+from extend_mcp.events.event import NotAnEventError, WebhookEvent, needs_payload, read_event, resources_of
 from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
 from extend_mcp.events.seen import Seen
 from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
@@ -51,7 +51,7 @@ class Receiver:
         self._fetcher = fetcher
         self._metrics = metrics
         self._wall = wall
-        self._put, self._take = anyio.create_memory_object_stream[Event](_MOST_WAITING)
+        self._put, self._take = anyio.create_memory_object_stream[WebhookEvent](_MOST_WAITING)
 
     async def receive(self, request: Request) -> Response:
         """Respond to one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
@@ -92,7 +92,7 @@ class Receiver:
                 # One event that goes wrong must not end the reception of all others.
                 logger.exception("an event of type %r could not be passed on", event.type)
 
-    async def publish(self, event: Event) -> None:
+    async def publish(self, event: WebhookEvent) -> None:
         """Publish what changed with an event."""
         if needs_payload(event):
             try:
@@ -103,7 +103,7 @@ class Receiver:
             else:
                 # Whose event it is, the signed part says; the payload may only add to that.
                 known = {"id": event.payload["id"]} if event.payload.get("id") else {}
-                event = Event(event.id, event.type, {**payload, **known})
+                event = WebhookEvent(event.id, event.type, {**payload, **known})
         for uri in resources_of(event):
             await self._bus.publish(ResourceUpdated(uri))
 

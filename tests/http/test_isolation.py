@@ -285,7 +285,7 @@ async def test_two_tokens_on_one_account_still_do_not_share_consent_or_budget_li
 
 
 async def test_a_call_without_a_caller_gets_nobody_s_rights(two: Two) -> None:
-    """Should the door ever let one through, the server itself refuses, rather than act on the configured key."""
+    """Should authentication ever let one through, the server itself refuses, rather than act on the configured key."""
     from extend_mcp.callers import UnknownCallerError
 
     async with passthrough(two) as running:

@@ -1,6 +1,6 @@
 """Static bearer tokens, kept as hashes in a JSON file: who may call, on which Extend account, with which rights.
 
-The file holds ``{"tokens": [entry, ...]}``; :class:`Entry` says what an entry may hold, :func:`new_token` makes one.
+The file holds ``{"tokens": [entry, ...]}``; :class:`TokenEntry` says what an entry may hold, :func:`new_token` makes one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
 
-class Entry(BaseModel):
+class TokenEntry(BaseModel):
     """One token. It has at most one of the three ``api_key`` fields; without any it is for the server's own account.
 
     Attributes:
@@ -71,7 +71,7 @@ class Entry(BaseModel):
     expires: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Entry:
+    def _fits_together(self) -> TokenEntry:
         if sum(given is not None for given in (self.api_key, self.api_key_env, self.api_key_file)) > 1:
             raise ValueError("give one of api_key_env, api_key_file and api_key")
         if self.workspace_id is not None and not is_sendable(self.workspace_id):
@@ -97,7 +97,7 @@ class TokensFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    tokens: tuple[Entry, ...]
+    tokens: tuple[TokenEntry, ...]
 
     @model_validator(mode="after")
     def _unique(self) -> TokensFile:
@@ -188,7 +188,7 @@ class Tokens:
             self._warned = True
             logger.warning("The tokens file holds Extend keys in clear; api_key_env or api_key_file keep them out.")
 
-    def _row(self, place: int, entry: Entry) -> _Row:
+    def _row(self, place: int, entry: TokenEntry) -> _Row:
         key, fault = _key(entry)
         if fault:
             raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}")
@@ -227,7 +227,7 @@ def new_token(name: str) -> tuple[str, dict[str, Any]]:
     return token, {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
 
 
-def _parse(path: Path) -> tuple[Entry, ...]:
+def _parse(path: Path) -> tuple[TokenEntry, ...]:
     try:
         document = decode_json(path.read_bytes())
     except OSError as error:
@@ -254,11 +254,11 @@ def _fault(problem: Any, document: Any) -> str:
         location = location[2:]
     # The text in the place of a field's name may be anything, even a secret.
     field = str(location[0]) if location else ""
-    field = field if field in Entry.model_fields or _FIELD.fullmatch(field) else ""
+    field = field if field in TokenEntry.model_fields or _FIELD.fullmatch(field) else ""
     return f"{where}: {field} {message}" if field else f"{where}: {message}"
 
 
-def _key(entry: Entry) -> tuple[SecretStr | None, str]:
+def _key(entry: TokenEntry) -> tuple[SecretStr | None, str]:
     """Return the entry's own key, if it names one, and the fault of it."""
     if entry.api_key is not None:
         key, rule = entry.api_key.get_secret_value(), "api_key is not a key"
