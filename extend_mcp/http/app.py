@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -51,6 +51,11 @@ WEBHOOK_PATH: Final = "/webhooks/extend"
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["*"],
+    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", REQUEST_ID_HEADER],
+}
 _CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
@@ -134,55 +139,40 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
     return Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
 
 
-_On = Literal["all", "mcp", "mcp and webhook"]
+_ALL: Final = frozenset({"all"})
+_MCP: Final = frozenset({"mcp"})
+_MCP_AND_WEBHOOK: Final = frozenset({"mcp", "webhook"})
+_NOWHERE: Final = frozenset[str]()
 
 
-def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) -> list[tuple[_On, Middleware]]:
-    """List all ASGI middleware. A request passes them from top to bottom, a response from bottom to top."""
-    limits = parts.limits
+def _middleware(
+    parts: HttpParts, http: HttpSettings, metadata_url: str | None
+) -> list[tuple[frozenset[str], Middleware]]:
+    """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
+    limits, url = parts.limits, AnyHttpUrl(metadata_url) if metadata_url else None
+    for_browsers = _ALL if http.allowed_origins else _NOWHERE
+    authenticated = _MCP if parts.identify else _NOWHERE
     return [
-        ("all", Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
-        ("all", Middleware(RequestIdMiddleware, metrics=parts.metrics)),
-        *_cors(http),
-        ("mcp", Middleware(ConcurrencyLimitMiddleware, limit=limits.requests)),
-        ("mcp", Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
-        *_authentication(parts, metadata_url),
-        ("mcp", Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (_ALL, Middleware(RequestIdMiddleware, metrics=parts.metrics)),
+        (for_browsers, Middleware(CORSMiddleware, allow_origins=[*http.allowed_origins], **_CORS)),
+        (_MCP, Middleware(ConcurrencyLimitMiddleware, limit=limits.requests)),
+        (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
+        (authenticated, Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
+        (authenticated, Middleware(AuthContextMiddleware)),
+        (authenticated, Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
+        (authenticated, Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
+        (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
         (
-            "mcp and webhook",
+            _MCP_AND_WEBHOOK,
             Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
         ),
-        ("mcp", Middleware(InvalidMessageMiddleware)),
+        (_MCP, Middleware(InvalidMessageMiddleware)),
     ]
 
 
-def _for(route: Literal["all", "mcp", "webhook"], stack: list[tuple[_On, Middleware]]) -> list[Middleware]:
-    return [middleware for on, middleware in stack if route in on.split()]
-
-
-def _authentication(parts: HttpParts, metadata_url: str | None) -> list[tuple[_On, Middleware]]:
-    if parts.identify is None:
-        return []
-    url = AnyHttpUrl(metadata_url) if metadata_url else None
-    return [
-        ("mcp", Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
-        ("mcp", Middleware(AuthContextMiddleware)),
-        ("mcp", Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
-        ("mcp", Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
-    ]
-
-
-def _cors(http: HttpSettings) -> list[tuple[_On, Middleware]]:
-    if not http.allowed_origins:
-        return []
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=[*http.allowed_origins],
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["*"],
-        expose_headers=["Mcp-Session-Id", "WWW-Authenticate", REQUEST_ID_HEADER],
-    )
-    return [("all", cors)]
+def _for(route: str, stack: list[tuple[frozenset[str], Middleware]]) -> list[Middleware]:
+    return [middleware for routes, middleware in stack if route in routes]
 
 
 def _allowed(http: HttpSettings) -> TransportSecuritySettings:

@@ -1,6 +1,6 @@
 """Static bearer tokens, kept as hashes in a JSON file: who may call, on which Extend account, with which rights.
 
-The file holds ``{"tokens": [entry, ...]}``; :class:`TokenEntry` says what an entry may hold, :func:`new_token` makes one.
+The file holds ``{"tokens": [entry, ...]}``. :class:`TokenEntry` is an entry; :func:`new_token` makes one.
 """
 
 from __future__ import annotations
