@@ -1,64 +1,233 @@
-"""Who calls, on which Extend account, and with which rights: everything that keeps one caller from another's things."""
+"""The callers of one server: each call works with its own caller's context, and never with another's."""
 
 from __future__ import annotations
 
-import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import SecretStr
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.mcpserver import Context
+from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
-LOCAL: Final = "local"
-"""The principal of the one caller there is where the transport authenticates nobody, as over stdio."""
+from extend_mcp.accounts import Account, Caller
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
+from extend_mcp.actions.store import ActionStore, MemoryStore
+from extend_mcp.audit import Audit
+from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.mcp_compat import auth_context_var
+from extend_mcp.settings import Settings
+from extend_mcp.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    import httpx
+
+    from extend_mcp.api.client import ExtendClient
+    from extend_mcp.api.rate_limit import RateLimiter, RequestWindow
+
+_MOST_LIMITERS = 2000
+_MOST_CALLERS = 1000
 
 
-@dataclass(frozen=True)
-class Account:
-    """The Extend account that a caller acts on. Its repr does not show the key.
+@dataclass(eq=False)
+class CallerContext:
+    """What one caller's tool calls work with.
 
     Attributes:
-        api_key: the Extend API key; without one every call says so.
-        workspace_id: needed with organization-scoped keys.
-        organization: names the organization whose rate limit counts, where the operator knows it; keys of one
-            organization then share a budget. Empty: each key is taken to have a limit of its own.
+        caller: who calls.
+        settings: what the operator chose.
+        connect: makes the caller's API client; called on first use, so that starting costs nothing.
+        tokens: issues and verifies the caller's confirmation tokens.
+        clock: time, replaceable in tests.
+        local_files: whether the machine's files are the caller's own, as over stdio.
+        store: keeps what writes need between two calls.
+        audit: writes a line for each call that can write.
+        metrics: counts calls.
+        bus: reports changes of runs.
     """
 
-    api_key: SecretStr | None
-    workspace_id: str | None = None
-    organization: str = ""
+    caller: Caller
+    settings: Settings
+    connect: Callable[[], ExtendClient]
+    tokens: ConfirmationTokens
+    clock: Clock = field(default_factory=SystemClock)
+    local_files: bool = True
+    store: ActionStore = field(default_factory=MemoryStore)
+    audit: Audit = field(default_factory=Audit)
+    metrics: Metrics = field(default_factory=Metrics)
+    bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property
-    def budget(self) -> str:
-        """Names the rate limit that this account's requests count against; holds no secret."""
-        if self.organization:
-            return f"organization:{self.organization}"
-        return f"key:{fingerprint(self.api_key.get_secret_value() if self.api_key else '')}"
+    def api(self) -> ExtendClient:
+        """Return the API client, made on first use."""
+        if self._client is None:
+            self._client = self.connect()
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
 
 
-@dataclass(frozen=True)
-class Caller:
-    """One caller, as the transport identified them.
+Ctx: TypeAlias = Context["CallerRegistry", Any]
 
-    Attributes:
-        principal: names them uniquely among all callers and stays the same between calls; holds no secret. What is
-            kept between calls is kept under this name.
-        account: the Extend account they act on.
-        scopes: what they may do, such as ``runs:read``; None for everything that the operator offers.
-        expires_at: Unix seconds after which the credential no longer counts; None where it does not expire.
-        client_id: the OAuth client, or what stands for it.
-        issuer: who vouches for the subject, where somebody does.
-        subject: the person or service behind the client, where the issuer names one.
+
+def caller_context(ctx: Ctx) -> CallerContext:
+    """Return the context of the caller who makes this call."""
+    return ctx.request_context.lifespan_context.current()
+
+
+class CallerUser(AuthenticatedUser):
+    """A caller in the shape in which the SDK carries them through a request.
+
+    The SDK binds sessions and sealed state to client, issuer and subject, so these name the caller. The token itself
+    is left out: nothing after authentication needs it.
     """
 
-    principal: str
-    account: Account = field(repr=False)
-    scopes: frozenset[str] | None = None
-    expires_at: int | None = field(default=None, compare=False)
-    client_id: str = ""
-    issuer: str | None = None
-    subject: str | None = None
+    def __init__(self, caller: Caller) -> None:
+        super().__init__(
+            AccessToken(
+                token="",
+                client_id=caller.client_id or caller.principal,
+                scopes=sorted(caller.scopes or ()),
+                expires_at=caller.expires_at,
+                subject=caller.subject,
+                claims={"iss": caller.issuer} if caller.issuer else None,
+            )
+        )
+        self.caller = caller
 
 
-def fingerprint(secret: str) -> str:
-    """A short name for a secret of high entropy that says nothing about it."""
-    return hashlib.sha256(f"extend-mcp\n{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:20]
+class UnknownCallerError(Exception):
+    """A call reached the server without a caller. This is a bug of the serving code; no rights are granted."""
+
+
+class CallerRegistry:
+    """The context of every caller, made on their first call.
+
+    Args:
+        make: makes the context of one caller.
+        local: the caller of a transport that authenticates nobody; None where every call must bring its own.
+        close: closes the connections that all callers share.
+        most: how many contexts are kept. The least recently used is evicted; all that it holds can be read again.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Caller], CallerContext],
+        *,
+        local: Caller | None,
+        close: Callable[[], Awaitable[None]],
+        most: int = _MOST_CALLERS,
+    ) -> None:
+        self._make = make
+        self._local = local
+        self._close = close
+        self._most = most
+        self._contexts: OrderedDict[Caller, CallerContext] = OrderedDict()
+
+    def caller(self) -> Caller:
+        """Return the caller of the current request.
+
+        Raises:
+            UnknownCallerError: nobody was identified, and this server has no caller of its own.
+        """
+        user = auth_context_var.get()
+        if isinstance(user, CallerUser):
+            return user.caller
+        if self._local is None:
+            raise UnknownCallerError("a call without a caller")
+        return self._local
+
+    def current(self) -> CallerContext:
+        """Return the context of the current request's caller."""
+        return self.context_of(self.caller())
+
+    def context_of(self, caller: Caller) -> CallerContext:
+        """Return the context of one caller."""
+        context = self._contexts.get(caller)
+        if context is None:
+            context = self._contexts[caller] = self._make(caller)
+            while len(self._contexts) > self._most:
+                self._contexts.popitem(last=False)
+        else:
+            self._contexts.move_to_end(caller)
+        return context
+
+    async def aclose(self) -> None:
+        """Close all connections. A call after this opens new ones."""
+        for context in self._contexts.values():
+            await context.aclose()
+        await self._close()
+
+
+class ApiClients:
+    """Makes the API client of each caller: one connection pool, one rate limit per organization, one key per client.
+
+    The first call loads httpx and the client, not the start of the server: clients wait for the tool list.
+
+    Args:
+        settings: where Extend is, and how fast it may be asked.
+        metrics: counts requests.
+        windows: makes the window that counts an account's requests, by `Account.budget` and limit; by default each
+            process counts alone.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, windows: Callable[[str, int], RequestWindow] | None = None
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._windows = windows
+        self._limiters: OrderedDict[str, RateLimiter] = OrderedDict()
+        self._transport: httpx.AsyncBaseTransport | None = None
+
+    def client(self, caller: Caller) -> ExtendClient:
+        """Return the API client of one caller: their key, the shared connections."""
+        from extend_mcp.api.client import ExtendClient
+
+        config = self._settings.client_config(caller.account)
+        limiter = None if self._settings.sandbox else self._limiter(caller.account)
+        return ExtendClient(
+            config, transport=self._shared(), limiter=limiter, caller=caller.principal, observer=self._metrics
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections. A call after this opens new ones."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+
+    def _limiter(self, account: Account) -> RateLimiter:
+        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+
+        name, per_second = account.budget, self._settings.requests_per_second
+        limiter = self._limiters.get(name)
+        if limiter is None:
+            window = self._windows(name, per_second) if self._windows else LocalWindow(per_second)
+            limiter = self._limiters[name] = RateLimiter(window)
+            while len(self._limiters) > _MOST_LIMITERS:
+                self._limiters.popitem(last=False)
+        self._limiters.move_to_end(name)
+        return limiter
+
+    def _shared(self) -> httpx.AsyncBaseTransport:
+        from extend_mcp.api.transport import SharedTransport, network_transport
+
+        if self._transport is None:
+            self._transport = _sandbox() if self._settings.sandbox else network_transport(self._settings.api_base_url)
+        return SharedTransport(self._transport)
+
+
+def _sandbox() -> httpx.AsyncBaseTransport:
+    """Return a sandbox inside this process: no socket, no account."""
+    import httpx
+
+    from extend_mcp.sandbox import Sandbox
+
+    return httpx.ASGITransport(Sandbox().app)

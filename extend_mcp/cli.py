@@ -7,6 +7,8 @@ belongs to the protocol.
 from __future__ import annotations
 
 import gc
+import logging
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -19,10 +21,13 @@ import click
 from extend_mcp import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from extend_mcp.settings import Settings
     from extend_mcp.telemetry.redaction import Redactor
+
+
+logger = logging.getLogger(__name__)
 
 
 class _Commands(click.Group):
@@ -138,7 +143,7 @@ def token(name: str) -> None:
     """Make a token for the caller NAME, and its entry for EXTEND_MCP_TOKENS_FILE, which holds only its hash."""
     import json
 
-    from extend_mcp.http.tokens import new_token
+    from extend_mcp.http.auth.tokens import new_token
     from extend_mcp.settings import SettingsError
 
     try:
@@ -156,7 +161,7 @@ def _serve_stdio(settings: Settings) -> None:
         from extend_mcp.server import build_server
 
         _, stop_tracing = _observe(settings, settings.secrets)
-        server, service = build_server(settings)
+        server, registry = build_server(settings)
 
     async def run() -> None:
         # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
@@ -165,7 +170,7 @@ def _serve_stdio(settings: Settings) -> None:
             await server.run_stdio_async()
         finally:
             with anyio.CancelScope(shield=True):
-                await service.aclose()
+                await registry.aclose()
 
     _run(run)
     stop_tracing()
@@ -209,8 +214,10 @@ def _say_ready(url: str) -> None:
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.settings import SettingsError, load_settings, removed_settings
 
+    for name in removed_settings(env_file):
+        click.echo(f"{name} is no longer a setting and is ignored", err=True)
     try:
         return load_settings(env_file=env_file, **given)
     except SettingsError as error:
@@ -221,11 +228,26 @@ def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Call
     """Set up logs and spans; return what keeps secrets out of them, and what sends the last spans."""
     from extend_mcp.telemetry.logs import configure_logging
     from extend_mcp.telemetry.redaction import Redactor
-    from extend_mcp.telemetry.spans import configure_tracing
 
     redactor = Redactor(secrets)
     configure_logging(settings.log_level, settings.log_format, redactor)
     return redactor, configure_tracing(__version__, redact=redactor)
+
+
+def configure_tracing(
+    service_version: str, *, redact: Callable[[str], str] = str, environ: Mapping[str, str] = os.environ
+) -> Callable[[], None]:
+    """Send spans if the environment asks for it; return what sends the last ones. See `extend_mcp.telemetry.otlp`."""
+    from extend_mcp.telemetry.spans import wants_spans
+
+    if wants_spans(environ):
+        try:
+            from extend_mcp.telemetry.otlp import send_spans
+        except ImportError:
+            logger.warning("no spans are sent: install extend-mcp[otel] for what the OTEL_ variables ask for")
+        else:
+            return send_spans(service_version, redact=redact, environ=environ)
+    return lambda: None
 
 
 def _run(function: Callable[[], Any]) -> None:

@@ -19,8 +19,8 @@ from mcp_types import (
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
-from extend_mcp.tools.app import App
-from extend_mcp.tools.service import Service
+from extend_mcp.callers import CallerContext, CallerRegistry
+from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 
 _FRESH_SECONDS = 30.0
 _MOST_VALUES = 100
@@ -31,7 +31,7 @@ _SECONDS = 3.0
 class Recent:
     """The newest runs and workflows, read again when they are older than half a minute."""
 
-    app: App
+    app: CallerContext
     runs: list[WorkflowRunSummary] = field(default_factory=list)
     workflows: list[WorkflowSummary] = field(default_factory=list)
     read_at: float | None = None
@@ -55,9 +55,9 @@ class Recent:
                 self.runs, self.workflows, self.read_at = runs.data, workflows.data, now
 
 
-def add_completions(server: MCPServer[Service], service: Service) -> None:
+def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Answer completion requests for the arguments of prompts and resource templates, each caller from their own."""
-    seen: WeakKeyDictionary[App, Recent] = WeakKeyDictionary()
+    seen: WeakKeyDictionary[CallerContext, Recent] = WeakKeyDictionary()
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
@@ -65,13 +65,13 @@ def add_completions(server: MCPServer[Service], service: Service) -> None:
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion:
-        find = _FINDERS.get(argument.name)
-        if find is None:
+        completion = COMPLETIONS.get(argument.name)
+        if completion is None:
             return Completion(values=[], total=0, has_more=False)
-        app = service.app()
+        app = registry.current()
         recent = seen.setdefault(app, Recent(weakref.proxy(app)))
         await recent.refresh()
-        values = list(dict.fromkeys(find(recent, argument.value.strip().casefold())))
+        values = list(dict.fromkeys(completion.find(recent, argument.value.strip().casefold())))
         return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)
 
 
@@ -97,10 +97,22 @@ def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
     return (each.name for each in recent.workflows if typed in each.name.casefold() and each.name.isprintable())
 
 
-_Finder = Callable[[Recent, str], Iterable[str]]
-_FINDERS: dict[str, _Finder] = {
-    "run_id": _runs,
-    "batch_id": _batches,
-    "workflow_id": _workflow_ids,
-    "workflow": _workflow_names,
+@dataclass(frozen=True)
+class CompletionSpec:
+    """How an argument is completed.
+
+    Attributes:
+        find: returns the values that fit what was typed.
+        scope: what a caller needs to see them.
+    """
+
+    find: Callable[[Recent, str], Iterable[str]]
+    scope: str
+
+
+COMPLETIONS = {
+    "run_id": CompletionSpec(_runs, RUNS_READ),
+    "batch_id": CompletionSpec(_batches, RUNS_READ),
+    "workflow_id": CompletionSpec(_workflow_ids, WORKFLOWS_READ),
+    "workflow": CompletionSpec(_workflow_names, WORKFLOWS_READ),
 }

@@ -70,9 +70,9 @@ def _where(settings: Settings) -> str:
 
 
 async def _reach(settings: Settings, say: Say) -> int:
-    _, service = build_server(settings)
+    _, registry = build_server(settings)
     try:
-        page = await service.app().api.list_workflow_runs(max_page_size=1)
+        page = await registry.current().api.list_workflow_runs(max_page_size=1)
     except ExtendError as error:
         area, advice = next(
             ((area, advice) for kind, area, advice in _CAUSES if isinstance(error, kind)), ("api", error.next_step)
@@ -81,7 +81,7 @@ async def _reach(settings: Settings, say: Say) -> int:
         say(f"Next ({area}): {advice}")
         return 1
     finally:
-        await service.aclose()
+        await registry.aclose()
     say(f"ok   reachability GET /workflow_runs answered ({'there are runs' if page.data else 'no runs yet'})")
     say("All good: an MCP client can use this configuration.")
     return 0

@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
 
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import MCPServer, Message, UserMessage
 from mcp.server.mcpserver.exceptions import ResourceError
-from mcp.server.mcpserver.prompts.base import Message, Prompt, PromptArgument, UserMessage
-from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, Annotations, EmbeddedResource, TextResourceContents
-from pydantic import Field, ValidationError, validate_call
+from mcp.server.mcpserver.prompts import Prompt
+from mcp_types import Annotations, EmbeddedResource, TextResourceContents
+from pydantic import Field, validate_call
 
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.callers import CallerRegistry, Ctx, caller_context
+from extend_mcp.mcp_compat import PromptArgument
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
-from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.insights import GroupBy, review_queue, summarize
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.service import Service
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import cut_line, plain, quote, word
 from extend_mcp.views.uris import run_uri
 from extend_mcp.views.workflow import diff_lines
+from extend_mcp.workflows.check import find_faults
 
 RunRef = Annotated[str, Field(description="The run: id or dashboard URL")]
 Since = Annotated[str, Field(description='Since when: "12h", "24h", "7d" or an ISO time')]
@@ -170,11 +170,13 @@ class Offered:
     Attributes:
         title: what a person picks.
         make: makes its messages.
+        scope: what a caller needs for the facts that it brings.
         writes: whether it leads to a write.
     """
 
     title: str
     make: Callable[..., Awaitable[Sequence[Message]]]
+    scope: str
     writes: bool = False
 
     @property
@@ -223,17 +225,17 @@ def _checked(make: Callable[..., Awaitable[Sequence[Message]]]) -> Callable[...,
 
 
 PROMPTS = (
-    Offered("Triage failures", triage_failures),
-    Offered("Investigate a run", investigate_run),
-    Offered("Write a shift report", shift_report),
-    Offered("Clear the review queue", clear_review_queue),
-    Offered("Cancel a run safely", cancel_run_safely, writes=True),
-    Offered("Stop a bad batch", stop_a_bad_batch, writes=True),
-    Offered("Release a workflow version", release_a_workflow_version, writes=True),
+    Offered("Triage failures", triage_failures, RUNS_READ),
+    Offered("Investigate a run", investigate_run, RUNS_READ),
+    Offered("Write a shift report", shift_report, RUNS_READ),
+    Offered("Clear the review queue", clear_review_queue, RUNS_READ),
+    Offered("Cancel a run safely", cancel_run_safely, RUNS_READ, writes=True),
+    Offered("Stop a bad batch", stop_a_bad_batch, RUNS_READ, writes=True),
+    Offered("Release a workflow version", release_a_workflow_version, WORKFLOWS_READ, writes=True),
 )
 
 
-def add_prompts(server: MCPServer[Service], *, read_only: bool) -> None:
+def add_prompts(server: MCPServer[CallerRegistry], *, read_only: bool) -> None:
     """Register the prompts; those that lead to a write are left out when ``read_only``."""
     for prompt in PROMPTS:
         if not (read_only and prompt.writes):
@@ -249,22 +251,6 @@ def _run_id(text: str) -> str | None:
 
 def _ask_for_id(verb: str) -> str:
     return f"The user wants to {verb} a workflow run but gave something that is no run id. Ask for the run's id."
-
-
-async def explain_prompt_errors(ctx: ServerRequestContext[Service, Any], call_next: CallNext) -> HandlerResult:
-    """Server middleware: a prompt that there is not, or wrong arguments of one, is the caller's error, told in a line.
-
-    The SDK makes an internal error of it, with a traceback in the log.
-    """
-    try:
-        return await call_next(ctx)
-    except ValueError as error:
-        cause = error.__cause__
-        # What else goes wrong in a prompt comes wrapped in the same type, and is no business of the caller's.
-        if ctx.method != "prompts/get" or not isinstance(cause, ValueError):
-            raise
-        words = "The arguments do not fit the prompt." if isinstance(cause, ValidationError) else plain(error, 300)
-        raise MCPError(INVALID_PARAMS, words) from None
 
 
 async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message]:
@@ -297,7 +283,7 @@ def _unread(what: str, why: str) -> str:
 async def _summary(ctx: Ctx, since: str, group_by: GroupBy) -> str:
     # Not validated: the prompt contains what `resolve` says of an invalid time.
     filters = RunFilter.model_construct(created_since=since)
-    return (await summarize(ctx, await filters.resolve(app_of(ctx)), group_by)).text
+    return (await summarize(ctx, await filters.resolve(caller_context(ctx)), group_by)).text
 
 
 async def _of_batch(ctx: Ctx, batch: str) -> str:
@@ -309,10 +295,7 @@ async def _queue(ctx: Ctx, workflow: str | None) -> str:
 
 
 async def _release(ctx: Ctx, workflow: str) -> str:
-    # Sixteen models of steps, which nothing needs before the tool list.
-    from extend_mcp.workflows.check import find_faults
-
-    app = app_of(ctx)
+    app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await app.api.get_workflow(workflow_id)
     latest = newest(await all_versions(app, workflow_id))

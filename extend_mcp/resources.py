@@ -6,6 +6,8 @@ Each resource is the view that the tool of the same object gives, without its pa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from mcp.server.mcpserver import MCPServer
@@ -13,13 +15,13 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import Annotations
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.callers import CallerRegistry, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
-from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect
-from extend_mcp.tools.service import Service
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.run import run_view, step_view
@@ -36,14 +38,14 @@ _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 
 async def run_resource(run_id: str, ctx: Ctx) -> str:
     """A workflow run: status, what failed or is awaited, every step."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await _read(run_uri(run_id), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS).text
 
 
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
     """The whole result of one step, by its number, name, type or id."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await _read(step_uri(run_id, step), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     try:
         chosen = select_step(run.step_runs, step)
@@ -56,14 +58,14 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
     """A workflow's draft as a graph."""
     if not is_workflow_id(workflow_id):
         raise ResourceNotFoundError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
-    app = app_of(ctx)
+    app = caller_context(ctx)
     found = await _read(WORKFLOW.format(workflow_id=workflow_id), app.api.get_workflow(workflow_id))
     return workflow_view(found, found.draft_version, form="graph", page=1, limit=RESOURCE_CHARS).text
 
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     """How the runs of a batch stand, failures first."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
     scan = RunScan(RunFilter(batch=batch), app.settings.summary_runs)
@@ -73,18 +75,54 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
-def add_resources(server: MCPServer[Service], service: Service) -> None:
-    """Register the resources and their templates."""
-    named = server.resource
-    named(RUN, name="workflow-run", title="Workflow run", mime_type=_TEXT, annotations=_USEFUL)(run_resource)
-    named(STEP, name="step-result", title="Step result", mime_type=_TEXT, annotations=_USEFUL)(step_resource)
-    named(WORKFLOW, name="workflow", title="Workflow", mime_type=_TEXT, annotations=_USEFUL)(workflow_resource)
-    named(BATCH, name="batch", title="Batch of runs", mime_type=_TEXT, annotations=_USEFUL)(batch_resource)
+def account_resource(registry: CallerRegistry) -> str:
+    """Which account and region this server works on, what it may do, and its limits. No secrets."""
+    return account_text(registry.current().settings, registry.caller())
 
-    @named(ACCOUNT, name="account", title="Account and server", mime_type=_TEXT, annotations=_BACKGROUND)
-    def account() -> str:
-        """Which account and region this server works on, what it may do, and its limits. No secrets."""
-        return account_text(service.app().settings, service.caller())
+
+@dataclass(frozen=True)
+class ResourceSpec:
+    """A resource as it is offered. Its description is that of the function that reads it.
+
+    Attributes:
+        uri: its URI, or URI template.
+        name: its name for programs.
+        title: its name for people.
+        read: returns its text.
+        scope: what a caller needs to read it; None where nothing is needed.
+        annotations: who it is for, and how useful it is.
+    """
+
+    uri: str
+    name: str
+    title: str
+    read: Callable[..., Awaitable[str] | str]
+    scope: str | None
+    annotations: Annotations
+
+
+RESOURCES = (
+    ResourceSpec(RUN, "workflow-run", "Workflow run", run_resource, RUNS_READ, _USEFUL),
+    ResourceSpec(STEP, "step-result", "Step result", step_resource, RUNS_READ, _USEFUL),
+    ResourceSpec(WORKFLOW, "workflow", "Workflow", workflow_resource, WORKFLOWS_READ, _USEFUL),
+    ResourceSpec(BATCH, "batch", "Batch of runs", batch_resource, RUNS_READ, _USEFUL),
+    ResourceSpec(ACCOUNT, "account", "Account and server", account_resource, None, _BACKGROUND),
+)
+
+
+def add_resources(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
+    """Register the resources and their templates."""
+    for spec in RESOURCES:
+        register = server.resource(
+            spec.uri,
+            name=spec.name,
+            title=spec.title,
+            description=spec.read.__doc__,
+            mime_type=_TEXT,
+            annotations=spec.annotations,
+        )
+        # The SDK gives a context to templates alone.
+        register(spec.read if "{" in spec.uri else partial(spec.read, registry))
 
 
 async def _read(uri: str, reading: Awaitable[T]) -> T:

@@ -1,8 +1,8 @@
-"""Putting the parts together: settings in, an MCP server out. Nothing else knows all of them."""
+"""Put the parts together: settings in, an MCP server out. Nothing else knows all of them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,25 @@ from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 from extend_mcp import __version__
+from extend_mcp.accounts import LOCAL, Caller, fingerprint
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
-from extend_mcp.callers import LOCAL, Caller, fingerprint
+from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.completions import add_completions
-from extend_mcp.connections import Connections
-from extend_mcp.prompts import add_prompts, explain_prompt_errors
-from extend_mcp.resources import add_resources
+from extend_mcp.completions import COMPLETIONS, add_completions
+from extend_mcp.prompts import PROMPTS, add_prompts
+from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
-from extend_mcp.telemetry.meter import Meter
-from extend_mcp.tools.allowed import AllowedOnly
-from extend_mcp.tools.app import App
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.tools.base import ExtendTool
-from extend_mcp.tools.narrow import NarrowedTools
-from extend_mcp.tools.service import Service
+from extend_mcp.tools.middleware import (
+    DeclaredScopes,
+    ScopeMiddleware,
+    ToolFilterMiddleware,
+    explain_prompt_errors,
+    name_span,
+)
 from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
@@ -59,20 +62,20 @@ Connect = Callable[[Caller], "ExtendClient"]
 
 @dataclass
 class Shared:
-    """What all callers have in common; with Redis, all replicas too.
+    """Parts that all callers have in common; with Redis, all replicas too.
 
     Attributes:
-        keys: the keys that seal confirmations and plans.
-        bus: carries changes of runs to whoever listens.
+        keys: encrypt confirmation tokens and plans.
+        bus: reports changes of runs to subscribers.
         store: keeps what writes need between two calls.
-        meter: counts what is done.
+        metrics: counts calls and requests.
         windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
     """
 
     keys: SealingKeys
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     store: ActionStore = field(default_factory=MemoryStore)
-    meter: Meter = field(default_factory=Meter)
+    metrics: Metrics = field(default_factory=Metrics)
     windows: Callable[[str, int], RequestWindow] | None = None
 
 
@@ -89,8 +92,8 @@ def build_server(
     local_files: bool = True,
     own_caller: bool = True,
     shared: Shared | None = None,
-    middleware: Sequence[ServerMiddleware[Service]] = (),
-) -> tuple[MCPServer[Service], Service]:
+    count_calls: ServerMiddleware[CallerRegistry] | None = None,
+) -> tuple[MCPServer[CallerRegistry], CallerRegistry]:
     """Build the server for ``settings``.
 
     Args:
@@ -101,19 +104,19 @@ def build_server(
         own_caller: whether a call that nobody was identified for acts on the configured account: over stdio yes, over
             HTTP only without authentication.
         shared: what all callers have in common; by default this process's own.
-        middleware: what each request passes before our own.
+        count_calls: MCP middleware that counts the calls in progress.
 
     Returns:
-        The server, ready to run on any transport, and its parts; close the parts when the server has ended.
+        The server, ready to run on any transport, and its callers; close the registry when the server has ended.
     """
     common = shared or Shared(sealing_keys(settings))
     time = clock or SystemClock()
     audit = Audit(settings.audit)
-    connections = Connections(settings, common.meter, common.windows)
-    make_client = connect or connections.client
+    clients = ApiClients(settings, common.metrics, common.windows)
+    make_client = connect or clients.client
 
-    def make(caller: Caller) -> App:
-        return App(
+    def make(caller: Caller) -> CallerContext:
+        return CallerContext(
             caller=caller,
             settings=settings,
             connect=lambda: make_client(caller),
@@ -124,20 +127,20 @@ def build_server(
             local_files=local_files,
             store=common.store,
             audit=audit,
-            meter=common.meter,
+            metrics=common.metrics,
             bus=common.bus,
         )
 
-    service = Service(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=connections.aclose)
+    registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=clients.aclose)
     offered = offered_tools(settings)
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[Service]) -> AsyncIterator[Service]:
-        # SSE enters this once a connection: it hands out the shared parts and owns none.
-        yield service
+    async def lifespan(_: MCPServer[CallerRegistry]) -> AsyncIterator[CallerRegistry]:
+        # SSE enters this once a connection: it shares the registry and owns nothing.
+        yield registry
 
     def bound_to(_: ServerRequestContext[Any, Any]) -> str:
-        caller = service.caller()
+        caller = registry.caller()
         return f"{caller.principal}\n{_audience(settings, caller)}"
 
     server = MCPServer(
@@ -153,21 +156,23 @@ def build_server(
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],
+        # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
-            *middleware,
-            AllowedOnly(scopes_by_tool(settings)),
+            *([count_calls] if count_calls else []),
+            name_span,
+            ScopeMiddleware(declared_scopes(settings)),
             explain_prompt_errors,
-            NarrowedTools({name: {tool.name for tool in each} for name, each in offered.items()}),
+            ToolFilterMiddleware({name: {tool.name for tool in each} for name, each in offered.items()}),
         ],
     )
-    add_resources(server, service)
-    add_completions(server, service)
+    add_resources(server, registry)
+    add_completions(server, registry)
     add_prompts(server, read_only=settings.read_only)
-    return server, service
+    return server, registry
 
 
 def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
-    """The tools that the operator switched on, by toolset."""
+    """Return the tools that the operator switched on, by toolset."""
     return {
         name: [
             tool
@@ -178,13 +183,18 @@ def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
     }
 
 
-def scopes_by_tool(settings: Settings) -> dict[str, str]:
-    """The scope that each tool needs which the operator switched on."""
-    return {tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools}
+def declared_scopes(settings: Settings) -> DeclaredScopes:
+    """Return the scope of each tool that the operator switched on, and of each prompt, resource and completion."""
+    return DeclaredScopes(
+        tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
+        prompts={prompt.name: prompt.scope for prompt in PROMPTS},
+        resources={resource.uri: resource.scope for resource in RESOURCES},
+        completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
+    )
 
 
 def _audience(settings: Settings, caller: Caller) -> str:
-    """What a sealed token is good for: this server, this address of Extend, this account. Holds no secret."""
+    """Return what a token is valid for: this server, this address of Extend, this account. Holds no secret."""
     account = caller.account
     key = fingerprint(account.api_key.get_secret_value() if account.api_key else "")
     return "\n".join((NAME, settings.api_base_url, account.workspace_id or "", key))

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from extend_mcp.accounts import Account
 from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
-from extend_mcp.callers import Account
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "person", "token", "trusted"]
@@ -25,6 +25,20 @@ Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks"
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
+
+
+REMOVED_SETTINGS = (
+    "EXTEND_MCP_BODY_KILOBYTES",
+    "EXTEND_MCP_BODY_SECONDS",
+    "EXTEND_MCP_DRAIN_SECONDS",
+    "EXTEND_MCP_MAX_SESSIONS",
+    "EXTEND_MCP_METRICS",
+    "EXTEND_MCP_REQUESTS_AT_ONCE",
+    "EXTEND_MCP_SESSION_IDLE_SECONDS",
+    "EXTEND_MCP_SHUTDOWN_SECONDS",
+    "EXTEND_MCP_SUBSCRIPTIONS",
+)
+"""Variables that earlier versions read. A start with one of them says that it is ignored."""
 
 
 class SettingsError(Exception):
@@ -282,6 +296,13 @@ def load(kind: type[SettingsT], *, env_file: Path | None = None, **given: Any) -
     except ValidationError as error:
         lines = [f"{_variable(kind, problem['loc'])}{_rule(problem['msg'])}" for problem in error.errors()]
         raise SettingsError("\n".join(lines)) from None
+
+
+def removed_settings(env_file: Path | None = None) -> list[str]:
+    """Return the removed variables that the environment or ``env_file`` still sets."""
+    text = env_file.read_text(encoding="utf-8", errors="replace") if env_file else ""
+    in_file = set(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE))
+    return [name for name in REMOVED_SETTINGS if name in os.environ or name in in_file]
 
 
 def _variable(kind: type[EnvironmentSettings], location: tuple[int | str, ...]) -> str:

@@ -17,9 +17,9 @@ from mcp.client.session import ClientRequestContext
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
 from pydantic import SecretStr
 
+from extend_mcp.accounts import Caller
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
-from extend_mcp.callers import Caller
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.api.fault_injection import read_fault
 from extend_mcp.server import build_server
@@ -173,12 +173,12 @@ async def serving(
         )
         return ExtendClient(config, sleep=clock.sleep, monotonic=clock.monotonic)
 
-    server, service = build_server(chosen, connect=connect, clock=clock)
+    server, registry = build_server(chosen, connect=connect, clock=clock)
     try:
         async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
             yield client
     finally:
-        await service.aclose()
+        await registry.aclose()
 
 
 def text_of(result: CallToolResult) -> str:

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from extend_mcp.http.settings import HttpSettings
-from extend_mcp.settings import EnvironmentSettings, Settings, SettingsError, load, load_settings
+from extend_mcp.settings import (
+    REMOVED_SETTINGS,
+    EnvironmentSettings,
+    Settings,
+    SettingsError,
+    load,
+    load_settings,
+    removed_settings,
+)
 from tests.docs.configuration import settings_table
 
 ROOT = Path(__file__).parent.parent
@@ -103,6 +111,16 @@ def test_only_variables_of_this_server_are_settings(monkeypatch: pytest.MonkeyPa
     assert load(Settings, env_file=file) == Settings()
     assert load(HttpSettings, env_file=file) == HttpSettings()
     assert load_settings(env_file=file).api_key is None
+
+
+def test_a_removed_variable_is_reported_wherever_it_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = {str(field.validation_alias) for kind in (Settings, HttpSettings) for field in kind.model_fields.values()}
+    assert not known & set(REMOVED_SETTINGS)
+    assert removed_settings() == []
+    file = tmp_path / "settings.env"
+    file.write_text("# EXTEND_MCP_MAX_SESSIONS=1\nexport EXTEND_MCP_SUBSCRIPTIONS = 5\nEXTEND_MCP_HOST=::1\n")
+    monkeypatch.setenv("EXTEND_MCP_BODY_SECONDS", "5")
+    assert removed_settings(file) == ["EXTEND_MCP_BODY_SECONDS", "EXTEND_MCP_SUBSCRIPTIONS"]
 
 
 def test_code_sets_a_field_by_its_name() -> None:

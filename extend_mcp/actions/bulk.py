@@ -20,8 +20,8 @@ from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_propos
 from extend_mcp.actions.execute import STOP_ASKING
 from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
 from extend_mcp.audit import write_record
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
 from extend_mcp.views.actions import BulkView, bulk_result, bulk_view
 
@@ -40,7 +40,7 @@ class BulkAction(ABC):
         name: the tool's name.
     """
 
-    app: App = field(repr=False)
+    app: CallerContext = field(repr=False)
 
     name: ClassVar[str]
 
@@ -152,7 +152,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
 
 
 async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:
-    app = app_of(ctx)
+    app = caller_context(ctx)
     async with app.store.hold(plan) as ours:
         if not ours:
             return action.view(

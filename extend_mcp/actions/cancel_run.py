@@ -13,9 +13,9 @@ from extend_mcp.actions.confirm import Consent, Proposal
 from extend_mcp.actions.execute import STOP_ASKING, Action, Inspection
 from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
+from extend_mcp.callers import CallerContext
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import describe, is_finished
-from extend_mcp.tools.app import App
 from extend_mcp.views.actions import CancelView, Outcome, cancel_plan, cancel_view, status_words
 from extend_mcp.views.errors import error_words
 
@@ -51,7 +51,7 @@ class Cancelled:
     sent: bool = True
 
 
-async def cancel_run(app: App, run: WorkflowRun) -> Cancelled:
+async def cancel_run(app: CallerContext, run: WorkflowRun) -> Cancelled:
     """Cancel a run that was read a moment ago and can be cancelled.
 
     The request is sent once. Only a refusal for rate, which Extend documents as not looked at, is followed by
@@ -101,7 +101,7 @@ def outcome_of(status: str, *, sent: bool) -> Outcome:
     return "not_cancellable"
 
 
-async def _after_refusal(app: App, run: WorkflowRun, error: InvalidRequestError) -> Cancelled:
+async def _after_refusal(app: CallerContext, run: WorkflowRun, error: InvalidRequestError) -> Cancelled:
     # The run was cancellable a moment ago, so another read explains the refusal.
     try:
         seen = await app.api.get_workflow_run(run.id)
@@ -112,7 +112,7 @@ async def _after_refusal(app: App, run: WorkflowRun, error: InvalidRequestError)
     return Cancelled(outcome_of(seen.status, sent=False), seen.status, error)
 
 
-async def _after_unclear(app: App, run: WorkflowRun, error: ExtendError) -> Cancelled:
+async def _after_unclear(app: CallerContext, run: WorkflowRun, error: ExtendError) -> Cancelled:
     await app.clock.sleep(_LOOK_AGAIN_AFTER)
     try:
         seen = await app.api.get_workflow_run(run.id)
@@ -121,7 +121,7 @@ async def _after_unclear(app: App, run: WorkflowRun, error: ExtendError) -> Canc
     return Cancelled(outcome_of(seen.status, sent=True), seen.status, error)
 
 
-async def follow(app: App, run_ids: Iterable[str], *, seconds: float | None = None) -> dict[str, str]:
+async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float | None = None) -> dict[str, str]:
     """Read runs whose cancel Extend accepted until each has ended, or the time is up.
 
     Args:

@@ -24,7 +24,7 @@ from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 from extend_mcp.audit import Confirmed
-from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.callers import Ctx, caller_context
 
 _ROUND_TRIPS_SINCE = "2026-07-28"
 _CONFIRM_KEY = "confirm"
@@ -103,7 +103,7 @@ async def confirm(
     Returns:
         The consent; or, in protocol 2026-07-28, the result that makes the client ask its user and call again.
     """
-    policy = app_of(ctx).settings.confirmation
+    policy = caller_context(ctx).settings.confirmation
     if policy == "trusted":
         return Consent("yes", by="trusted")
     if policy == "person" and not can_ask(ctx):
@@ -175,13 +175,13 @@ def already_revealed(ctx: Ctx, action: str) -> Revealed | None:
 
 def issue_token(ctx: Ctx, proposal: Proposal) -> str:
     """Issue the confirmation token of a proposal."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     return app.tokens.issue(asdict(proposal), principal=principal_of(ctx), now=app.clock.now())
 
 
 def principal_of(ctx: Ctx) -> str:
     """Return who calls, as the transport authenticated them."""
-    return app_of(ctx).caller.principal
+    return caller_context(ctx).caller.principal
 
 
 def can_ask(ctx: Ctx) -> bool:
@@ -217,7 +217,7 @@ def _consent(answer: ElicitResult, *, waited: bool = False, proposal_id: str | N
 
 
 def _token_claims(ctx: Ctx, token: str) -> dict[str, Any] | None:
-    app = app_of(ctx)
+    app = caller_context(ctx)
     return app.tokens.verify(token, principal=principal_of(ctx), now=app.clock.now())
 
 

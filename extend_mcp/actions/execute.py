@@ -17,7 +17,7 @@ from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earli
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.audit import write_record
-from extend_mcp.tools.app import App, Ctx
+from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.views.actions import ActionView, Outcome, WriteView, action_view
 from extend_mcp.views.errors import error_words
 
@@ -55,7 +55,7 @@ class Action(ABC, Generic[ViewT]):
         repeatable: True if a repeated request changes nothing more, as for a delete.
     """
 
-    app: App = field(repr=False)
+    app: CallerContext = field(repr=False)
 
     name: ClassVar[str]
     repeatable: ClassVar[bool] = True

@@ -11,8 +11,8 @@ from extend_mcp.actions.execute import Action, Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import CreateWorkflowRun, CreateWorkflowRunBatch, UpdateWorkflowRun
+from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import describe, is_moving
-from extend_mcp.tools.app import App
 from extend_mcp.views.actions import (
     ActionView,
     BatchStartedView,
@@ -185,7 +185,9 @@ class StartBatch(Action[BatchStartedView]):
         return view
 
 
-async def _created_since(app: App, workflow_id: str, begun: datetime | None) -> list[WorkflowRunSummary] | None:
+async def _created_since(
+    app: CallerContext, workflow_id: str, begun: datetime | None
+) -> list[WorkflowRunSummary] | None:
     """Return the workflow's runs created since ``begun``, newest first; None if they could not be read."""
     assert begun is not None
     try:

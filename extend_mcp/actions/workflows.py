@@ -9,7 +9,7 @@ from extend_mcp.actions.confirm import digest
 from extend_mcp.actions.execute import Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
-from extend_mcp.tools.app import App
+from extend_mcp.callers import CallerContext
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
@@ -143,7 +143,7 @@ class DeployVersion(_WorkflowAction):
         return f"A second look shows {label}."
 
 
-async def _published(app: App, workflow_id: str) -> tuple[Steps, str]:
+async def _published(app: CallerContext, workflow_id: str) -> tuple[Steps, str]:
     """Return the steps of the newest published version, and what to call it."""
     latest = newest(await all_versions(app, workflow_id))
     if latest is None:

@@ -1,1 +1,1 @@
-"""Events: Extend's webhooks come in, and whoever subscribed to a run, a batch or a workflow hears of its changes."""
+"""Events: Extend's webhooks come in, and subscribers of a run, a batch or a workflow are notified of its changes."""

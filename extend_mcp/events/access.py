@@ -1,4 +1,4 @@
-"""Who may hear of a resource: whoever may read it, as Extend itself says for their key."""
+"""Subscriptions need read access: a caller may follow what Extend lets them read with their own key."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from extend_mcp.api.errors import ExtendError, NotFoundError
-from extend_mcp.tools.app import App
+from extend_mcp.callers import CallerContext
 from extend_mcp.tools.run_scan import in_parallel
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import quote
 from extend_mcp.views.uris import Named, named_by
 
 MOST_URIS: Final = 50
-"""How many resources one subscription may name: each is read once, to see whether the caller may."""
+"""The most resources that one subscription may name: each is read once, to check that the caller may."""
 
 _AT_ONCE = 5
 
 
-async def check_readable(app: App, uris: Sequence[str]) -> None:
+async def check_readable(app: CallerContext, uris: Sequence[str]) -> None:
     """Read each resource once with the caller's own key.
 
     Raises:
@@ -41,8 +41,8 @@ async def check_readable(app: App, uris: Sequence[str]) -> None:
         raise MCPError(INVALID_PARAMS, refusals[0])
 
 
-async def _refusal(app: App, uri: str) -> str | None:
-    """Why the caller may not hear of a resource; None if they may."""
+async def _refusal(app: CallerContext, uri: str) -> str | None:
+    """Return why the caller may not follow a resource; None if they may."""
     named, shown = named_by(uri), quote(uri, 200)
     if named is None:
         return f"{shown} is no resource of this server."
@@ -55,7 +55,7 @@ async def _refusal(app: App, uri: str) -> str | None:
     return None if there else f"{shown}: there is no such object for this API key."
 
 
-async def _is_there(app: App, named: Named) -> bool:
+async def _is_there(app: CallerContext, named: Named) -> bool:
     if named.kind == "run":
         await app.api.get_workflow_run(named.id)
     elif named.kind == "workflow":

@@ -1,4 +1,4 @@
-"""What an event says of which resources changed. Source: Extend API reference, Webhooks (envelope and payloads)."""
+"""Events and the resources they change. Source: Extend API reference, Webhooks (envelope and payloads)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NotAnEventError(ValueError):
 
 
 @dataclass(frozen=True)
-class Event:
+class WebhookEvent:
     """One event, as far as it matters here.
 
     Attributes:
@@ -31,16 +31,16 @@ class Event:
 
     @property
     def payload_url(self) -> str | None:
-        """Where the payload is, when it was too large to be sent along."""
+        """Return where the payload is, when it was too large to be sent along."""
         url = self.payload.get("data") if self.payload.get("object") == "signed_data_url" else None
         return url if isinstance(url, str) else None
 
 
-def read_event(body: bytes) -> Event:
+def read_event(body: bytes) -> WebhookEvent:
     """Read the body of a delivery.
 
     Raises:
-        NotAnEventError: it is none.
+        NotAnEventError: the body is no event.
     """
     try:
         document = decode_json(body)
@@ -51,16 +51,16 @@ def read_event(body: bytes) -> Event:
     event_id, kind, payload = (document.get(name) for name in ("eventId", "eventType", "payload"))
     if not _is_id(event_id) or not isinstance(kind, str) or not isinstance(payload, dict):
         raise NotAnEventError("eventId, eventType or payload is missing")
-    return Event(str(event_id), kind, payload)
+    return WebhookEvent(str(event_id), kind, payload)
 
 
-def needs_payload(event: Event) -> bool:
-    """Whether an event whose payload stays behind a URL says too little without it: a step's run, a run's batch."""
+def needs_payload(event: WebhookEvent) -> bool:
+    """Return whether an event with its payload at a URL says too little without it: a step's run, a run's batch."""
     return event.payload_url is not None and event.type.startswith("workflow_run.")
 
 
-def resources_of(event: Event) -> list[str]:
-    """The URIs of the resources that changed with an event; empty where none of ours did."""
+def resources_of(event: WebhookEvent) -> list[str]:
+    """Return the URIs of the resources that changed with an event; empty where none of ours did."""
     payload = event.payload
     if event.type == "workflow_run.step_run.processed":
         return [run_uri(payload["workflowRunId"])] if _is_id(payload.get("workflowRunId")) else []

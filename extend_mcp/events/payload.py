@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
+import httpx
 
 from extend_mcp.api.wire import decode_json
-
-if TYPE_CHECKING:
-    import httpx
 
 _SECONDS: Final = 10.0
 _MOST_BYTES: Final = 16 * 1024 * 1024
@@ -41,8 +39,6 @@ class PayloadFetcher:
             PayloadRefusedError: the host is not allowed, or no JSON object came from it in time.
         """
         self._check(url)
-        import httpx
-
         try:
             with anyio.fail_after(_SECONDS):
                 document = decode_json(await self._read(url))
@@ -56,8 +52,6 @@ class PayloadFetcher:
         raise PayloadRefusedError(f"the payload could not be read: {problem}")
 
     async def _read(self, url: str) -> bytes:
-        import httpx
-
         async with (
             httpx.AsyncClient(
                 transport=self._transport, timeout=_SECONDS, follow_redirects=False, trust_env=False

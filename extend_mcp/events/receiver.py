@@ -1,4 +1,4 @@
-"""The webhook receiver: checks a delivery, answers at once, and tells whoever listens what changed."""
+"""The webhook receiver: checks a delivery, responds at once, and publishes what changed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from extend_mcp.events.event import Event, NotAnEventError, needs_payload, read_event, resources_of
+from extend_mcp.events.event import NotAnEventError, WebhookEvent, needs_payload, read_event, resources_of
 from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
 from extend_mcp.events.seen import Seen
 from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +29,10 @@ class Receiver:
     Args:
         secrets: signing secrets that count.
         seen: remembers events, so that one delivered twice is acted on once.
-        bus: where changes are told.
+        bus: takes the changes.
         fetcher: fetches payloads that were too large to be sent along.
-        meter: counts deliveries.
-        wall: tells the time in Unix seconds.
+        metrics: counts deliveries.
+        wall: time in Unix seconds.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class Receiver:
         seen: Seen,
         bus: SubscriptionBus,
         fetcher: PayloadFetcher,
-        meter: Meter,
+        metrics: Metrics,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._secrets = secrets
         self._seen = seen
         self._bus = bus
         self._fetcher = fetcher
-        self._meter = meter
+        self._metrics = metrics
         self._wall = wall
-        self._put, self._take = anyio.create_memory_object_stream[Event](_MOST_WAITING)
+        self._put, self._take = anyio.create_memory_object_stream[WebhookEvent](_MOST_WAITING)
 
-    async def __call__(self, request: Request) -> Response:
-        """Answer one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
+    async def receive(self, request: Request) -> Response:
+        """Respond to one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
         body = await request.body()
         headers = request.headers
         try:
@@ -74,7 +74,7 @@ class Receiver:
             logger.warning("a signed webhook delivery is no event: %s", error)
             return self._answer("not_an_event", 400)
         if not await self._seen.first(event.id):
-            # Whoever sends at least once must hear that it arrived, or it sends for ever.
+            # Extend sends an event again until it gets a 200.
             return self._answer("duplicate", 200)
         try:
             self._put.send_nowait(event)
@@ -87,13 +87,13 @@ class Receiver:
         """Work on what was accepted, until cancelled."""
         async for event in self._take:
             try:
-                await self.tell(event)
+                await self.publish(event)
             except Exception:
                 # One event that goes wrong must not end the reception of all others.
                 logger.exception("an event of type %r could not be passed on", event.type)
 
-    async def tell(self, event: Event) -> None:
-        """Tell the bus what changed with an event."""
+    async def publish(self, event: WebhookEvent) -> None:
+        """Publish what changed with an event."""
         if needs_payload(event):
             try:
                 payload = await self._fetcher.fetch(str(event.payload_url))
@@ -103,7 +103,7 @@ class Receiver:
             else:
                 # Whose event it is, the signed part says; the payload may only add to that.
                 known = {"id": event.payload["id"]} if event.payload.get("id") else {}
-                event = Event(event.id, event.type, {**payload, **known})
+                event = WebhookEvent(event.id, event.type, {**payload, **known})
         for uri in resources_of(event):
             await self._bus.publish(ResourceUpdated(uri))
 
@@ -113,5 +113,5 @@ class Receiver:
         self._take.close()
 
     def _answer(self, outcome: str, status: int) -> Response:
-        self._meter.event(outcome=outcome)
+        self._metrics.event(outcome=outcome)
         return JSONResponse({"status": outcome}, status_code=status)

@@ -1,4 +1,4 @@
-"""Which events were received before. Extend delivers at least once, so the same event may come again."""
+"""The events received before. Extend delivers at least once, so the same event may come again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 REMEMBERED_SECONDS: Final = 24 * 3600
-"""How long an event's id is kept: far longer than a signature counts."""
+"""The time for which an event's id is kept: far longer than a signature is valid."""
 
 _MOST = 100_000
 
@@ -29,7 +29,7 @@ class LocalSeen:
     """Remembers in this process.
 
     Args:
-        monotonic: tells the time in seconds.
+        monotonic: time in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""Whether a webhook delivery comes from Extend. Rules: Extend API reference, Webhooks (signature)."""
+"""Signatures of webhook deliveries. Rules: Extend API reference, Webhooks (signature)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ TIMESTAMP_HEADER: Final = "x-extend-request-timestamp"
 SIGNATURE_HEADER: Final = "x-extend-request-signature"
 
 OLDEST_SECONDS: Final = 300
-"""How long a signature counts; Extend's own SDK has the same bound."""
+"""The time for which a signature is valid; Extend's own SDK has the same limit."""
 
 NEWEST_SECONDS: Final = 60
-"""How far ahead of ours the sender's clock may be; Extend's own SDK has the same bound."""
+"""The most that the sender's clock may be ahead of ours; Extend's own SDK has the same limit."""
 
 
 class BadSignatureError(Exception):

@@ -1,7 +1,7 @@
-"""Subscriptions to resources, in both protocol eras, and only to what the caller may read.
+"""Subscriptions to resources, in every protocol version, and only to what the caller may read.
 
 - 2026-07-28: ``subscriptions/listen``, a stream of its own (MCP specification, Subscriptions).
-- 2025-11-25 and before: ``resources/subscribe``, heard of on the session's standing stream.
+- 2025-11-25 and before: ``resources/subscribe``, notified on the session's open stream.
 """
 
 from __future__ import annotations
@@ -28,49 +28,50 @@ from mcp_types import (
     UnsubscribeRequestParams,
 )
 
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
+from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock
 from extend_mcp.events.access import MOST_URIS, check_readable
-from extend_mcp.tools.service import Service
+from extend_mcp.mcp_compat import connection_of
 
 logger = logging.getLogger(__name__)
 
 _SEND_SECONDS: Final = 10.0
-"""How long a client may take to accept one notification, which is then given up."""
+"""The time that a client has to accept one notification before it is dropped."""
 
 _STATE: Final = "extend_mcp.subscriptions"
 
-_Context = ServerRequestContext[Service, Any]
+_Context = ServerRequestContext[CallerRegistry, Any]
 
 
 class Subscriptions:
     """Serves the subscriptions of all clients of this process.
 
     Args:
-        bus: where changes are heard of.
-        service: tells who calls.
+        bus: reports changes.
+        registry: knows the current caller.
         clock: time, for credentials that expire.
         most: how many may be open at once; one caller may hold a tenth of them.
     """
 
-    def __init__(self, bus: SubscriptionBus, service: Service, clock: Clock, *, most: int) -> None:
+    def __init__(self, bus: SubscriptionBus, registry: CallerRegistry, clock: Clock, *, most: int) -> None:
         self._bus = bus
-        self._service = service
+        self._registry = registry
         self._clock = clock
         self._most = most
         self._open: Counter[str] = Counter()
         self._listening: set[ListenHandler] = set()
         self.tasks: TaskGroup | None = None
-        """Where notifications to older clients are sent from, while the server runs."""
+        """Sends notifications to older clients while the server runs."""
 
     async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
-        caller = self._service.caller()
+        caller = self._registry.caller()
         self._admit(caller)
         try:
             uris = list(params.notifications.resource_subscriptions or ())
-            await check_readable(self._service.app(), uris)
-            # One handler a stream: each stream hears of the steps that it named along with their run.
+            await check_readable(self._registry.current(), uris)
+            # One handler a stream: each stream is notified of the steps that it named along with their run.
             handler = ListenHandler(_WithSteps(self._bus, uris))
             self._listening.add(handler)
             try:
@@ -87,28 +88,28 @@ class Subscriptions:
             self._leave(caller)
 
     async def subscribe(self, ctx: _Context, params: SubscribeRequestParams) -> EmptyResult:
-        """Serve ``resources/subscribe`` of a client of an older era."""
-        connection, uri = _connection(ctx), str(params.uri)
+        """Serve ``resources/subscribe`` of a client of 2025-11-25 and before."""
+        connection, uri = connection_of(ctx), str(params.uri)
         held: dict[str, Callable[[], None]] = connection.state.setdefault(_STATE, {})
         if uri in held:
             return EmptyResult()
         if len(held) >= MOST_URIS:
             raise MCPError(INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
-        caller = self._service.caller()
+        caller = self._registry.caller()
         self._admit(caller)
         try:
-            await check_readable(self._service.app(), [uri])
+            await check_readable(self._registry.current(), [uri])
         except BaseException:
             self._leave(caller)
             raise
         bus = _WithSteps(self._bus, [uri])
 
-        def hear(event: ServerEvent) -> None:
+        def on_event(event: ServerEvent) -> None:
             expired = caller.expires_at is not None and caller.expires_at <= self._clock.now().timestamp()
             if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None and not expired:
                 self.tasks.start_soon(_notify, connection, uri)
 
-        unsubscribe = bus.subscribe(hear)
+        unsubscribe = bus.subscribe(on_event)
 
         def end() -> None:
             if held.pop(uri, None) is not None:
@@ -120,20 +121,20 @@ class Subscriptions:
         return EmptyResult()
 
     async def unsubscribe(self, ctx: _Context, params: UnsubscribeRequestParams) -> EmptyResult:
-        """Serve ``resources/unsubscribe``; one that there is not is no error."""
-        end = _connection(ctx).state.get(_STATE, {}).get(str(params.uri))
+        """Serve ``resources/unsubscribe``; an unknown subscription is no error."""
+        end = connection_of(ctx).state.get(_STATE, {}).get(str(params.uri))
         if end is not None:
             end()
         return EmptyResult()
 
     def close(self) -> None:
-        """End every listening stream in good order: each still sends what it holds."""
+        """End every listening stream; each still sends what it has buffered."""
         for handler in list(self._listening):
             handler.close()
 
     @property
     def count(self) -> int:
-        """How many are open."""
+        """Return how many are open."""
         return self._open.total()
 
     def _admit(self, caller: Caller) -> None:
@@ -154,7 +155,7 @@ class Subscriptions:
 class _WithSteps:
     """A bus on which a change of a run is also one of its steps that a subscriber named.
 
-    Events name runs; which of the ways to write a step means the one that moved, only the reader can tell.
+    Events name runs. Only the reader knows which step a URI means: there are several ways to write one.
     """
 
     def __init__(self, bus: SubscriptionBus, uris: Iterable[str]) -> None:
@@ -166,19 +167,19 @@ class _WithSteps:
                 self._steps.setdefault(run, []).append(uri)
 
     async def publish(self, event: ServerEvent) -> None:
-        """Hand an event on."""
+        """Pass an event on."""
         await self._bus.publish(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Register a listener."""
 
-        def hear(event: ServerEvent) -> None:
+        def on_event(event: ServerEvent) -> None:
             listener(event)
             if isinstance(event, ResourceUpdated):
                 for uri in self._steps.get(event.uri, ()):
                     listener(ResourceUpdated(uri))
 
-        return self._bus.subscribe(hear)
+        return self._bus.subscribe(on_event)
 
 
 async def _notify(connection: Connection, uri: str) -> None:
@@ -186,8 +187,3 @@ async def _notify(connection: Connection, uri: str) -> None:
     data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
     with anyio.move_on_after(_SEND_SECONDS):
         await connection.outbound.notify(data["method"], data.get("params"))
-
-
-def _connection(ctx: _Context) -> Connection:
-    # The SDK has no public way from a request to its connection yet; a test fails when this one goes.
-    return ctx.session._connection

@@ -30,20 +30,20 @@ class Waker:
         self._changed = anyio.Event()
 
     def wake(self) -> None:
-        """A change was heard of."""
+        """End the current sleep, or the next one."""
         self._changed.set()
 
 
 @contextmanager
 def waking(bus: SubscriptionBus, uris: Collection[str]) -> Iterator[Waker]:
-    """A waker for changes of these resources, until the block ends."""
+    """Yield a waker for changes of these resources."""
     waker, wanted = Waker(), frozenset(uris)
 
-    def hear(event: ServerEvent) -> None:
+    def on_event(event: ServerEvent) -> None:
         if isinstance(event, ResourceUpdated) and event.uri in wanted:
             waker.wake()
 
-    unsubscribe = bus.subscribe(hear)
+    unsubscribe = bus.subscribe(on_event)
     try:
         yield waker
     finally:

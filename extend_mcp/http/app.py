@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any, Final
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -14,145 +14,199 @@ from mcp.server.auth.routes import build_resource_metadata_url, create_protected
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.subscriptions import SubscriptionBus
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequestParams
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import BaseRoute, Mount, Route, request_response
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 
+from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.http.door import REQUEST_ID_HEADER, AtOnce, NoMessage, RequestIds, WholeBody
-from extend_mcp.http.identity import Identify, IdentityBackend
-from extend_mcp.http.lifecycle import Lifecycle, StandingStreams
-from extend_mcp.http.probes import probe_routes
-from extend_mcp.http.security import ScopeChallenge, transport_security
-from extend_mcp.http.settings import HttpSettings
-from extend_mcp.rights import SCOPES
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.http.auth.base import Identify, IdentityBackend
+from extend_mcp.http.lifecycle import Lifecycle
+from extend_mcp.http.middleware import (
+    REQUEST_ID_HEADER,
+    BodyLimitMiddleware,
+    ConcurrencyLimitMiddleware,
+    InvalidMessageMiddleware,
+    RequestIdMiddleware,
+    ScopeChallengeMiddleware,
+    ShutdownMiddleware,
+    StreamShutdownMiddleware,
+    TrustedHostMiddleware,
+)
+from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.scopes import SCOPES
+from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.tools.service import Service
 
-WEBHOOK_PATH = "/webhooks/extend"
+WEBHOOK_PATH: Final = "/webhooks/extend"
+
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_headers": ["*"],
+    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", REQUEST_ID_HEADER],
+}
+_CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 @dataclass
-class Served:
-    """What is served, and with what.
+class HttpParts:
+    """What the application serves.
 
     Attributes:
         server: the MCP server.
-        service: its callers' parts.
-        bus: carries changes of runs.
-        tools: the scope that each tool needs, by its name.
-        meter: counts what is done.
+        registry: its callers.
+        bus: reports changes of runs.
+        metrics: counts calls and requests.
         redactor: keeps keys out of logs.
-        lifecycle: what is under way; must be among the server's middleware.
-        identify: tells who calls; None where nobody is told apart.
+        lifecycle: what is in progress; must be among the server's middleware.
+        limits: the limits to serve with.
+        identify: identifies callers; None without authentication.
         receiver: takes webhook deliveries; None where none are expected.
-        background: what else runs as long as the application does.
+        background: runs as long as the application does.
         clock: time.
     """
 
-    server: MCPServer[Service]
-    service: Service
+    server: MCPServer[CallerRegistry]
+    registry: CallerRegistry
     bus: SubscriptionBus
-    tools: dict[str, str]
-    meter: Meter
+    metrics: PrometheusMetrics
     redactor: Redactor
     lifecycle: Lifecycle
+    limits: Limits
     identify: Identify | None = None
     receiver: Receiver | None = None
     background: Callable[[], AbstractAsyncContextManager[object]] | None = None
     clock: Clock = field(default_factory=SystemClock)
 
 
-def build_app(served: Served, http: HttpSettings, *, sse: bool) -> Starlette:
-    """Put the application together.
+def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
+    """Build the application.
 
     Args:
-        served: its parts.
-        http: where and within which bounds.
+        parts: what it serves.
+        http: what the operator chose.
         sse: whether /sse is served too, for older clients.
     """
-    security = transport_security(http)
-    most_bytes = http.body_kilobytes * 1024
-    whole_body = partial(WholeBody, most_bytes=most_bytes, seconds=http.body_seconds)
-    metadata_url, metadata_routes = _resource_metadata(http)
-
-    # Makes the session manager, whose parts are then put behind our own doors.
-    served.server.streamable_http_app(
+    # Makes the session manager. Host, Origin and body size are checked by our own middleware.
+    parts.server.streamable_http_app(
         stateless_http=http.stateless,
-        max_request_body_size=most_bytes,
-        session_idle_timeout=http.session_idle_seconds,
-        max_sessions=http.max_sessions,
-        transport_security=security,
+        session_idle_timeout=parts.limits.session_idle_seconds,
+        max_sessions=parts.limits.sessions,
+        transport_security=_CHECKED_ALREADY,
     )
-    manager = served.server.session_manager
-    subscriptions = _serve_subscriptions(served, http)
-
-    def protected(app: ASGIApp) -> ASGIApp:
-        if served.identify is None:
-            return app
-        url = AnyHttpUrl(metadata_url) if metadata_url else None
-        app = RequireAuthMiddleware(ScopeChallenge(app, served.tools, metadata_url), [], url)
-        return AuthenticationMiddleware(
-            AuthContextMiddleware(app), backend=IdentityBackend(served.identify, served.redactor)
-        )
-
-    def mcp_app(app: ASGIApp) -> ASGIApp:
-        return AtOnce(protected(StandingStreams(whole_body(app), served.lifecycle)), http.requests_at_once)
+    manager = parts.server.session_manager
+    subscriptions = _serve_subscriptions(parts, http)
+    metadata_url, metadata_routes = _resource_metadata(http)
+    stack = _middleware(parts, http, metadata_url)
 
     routes: list[BaseRoute] = [
-        Route("/mcp", mcp_app(NoMessage(StreamableHTTPASGIApp(manager)))),
-        *probe_routes(served.lifecycle, served.meter),
+        Route("/mcp", StreamableHTTPASGIApp(manager), middleware=_for("mcp", stack)),
+        *_probe_routes(parts),
         *metadata_routes,
     ]
-    if served.receiver is not None:
-        routes.append(Route(WEBHOOK_PATH, whole_body(request_response(served.receiver)), methods=["POST"]))
+    if parts.receiver is not None:
+        receive = parts.receiver.receive
+        routes.append(Route(WEBHOOK_PATH, receive, methods=["POST"], middleware=_for("webhook", stack)))
     if sse:
-        routes.append(
-            Mount("/", mcp_app(served.server.sse_app(max_request_body_size=most_bytes, transport_security=security)))
-        )
+        sse_app = parts.server.sse_app(transport_security=_CHECKED_ALREADY)
+        routes.append(Mount("/", sse_app, middleware=_for("mcp", stack)))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            if served.background is not None:
-                await stack.enter_async_context(served.background())
-            await stack.enter_async_context(manager.run())
-            tasks = await stack.enter_async_context(anyio.create_task_group())
+        async with AsyncExitStack() as exits:
+            if parts.background is not None:
+                await exits.enter_async_context(parts.background())
+            await exits.enter_async_context(manager.run())
+            tasks = await exits.enter_async_context(anyio.create_task_group())
             subscriptions.tasks = tasks
-            if served.receiver is not None:
-                stack.callback(served.receiver.close)
-                tasks.start_soon(served.receiver.run)
+            if parts.receiver is not None:
+                exits.callback(parts.receiver.close)
+                tasks.start_soon(parts.receiver.run)
             yield
             tasks.cancel_scope.cancel()
 
-    return Starlette(routes=routes, middleware=_middleware(served, http), lifespan=lifespan)
+    return Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
 
 
-def _middleware(served: Served, http: HttpSettings) -> list[Middleware]:
-    middleware = [Middleware(RequestIds, meter=served.meter)]
-    if http.allowed_origins:
-        middleware.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=[*http.allowed_origins],
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["*"],
-                expose_headers=["Mcp-Session-Id", "WWW-Authenticate", REQUEST_ID_HEADER],
-            )
-        )
-    return middleware
+_ALL: Final = frozenset({"all"})
+_MCP: Final = frozenset({"mcp"})
+_MCP_AND_WEBHOOK: Final = frozenset({"mcp", "webhook"})
+_NOWHERE: Final = frozenset[str]()
+
+
+def _middleware(
+    parts: HttpParts, http: HttpSettings, metadata_url: str | None
+) -> list[tuple[frozenset[str], Middleware]]:
+    """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
+    limits, url = parts.limits, AnyHttpUrl(metadata_url) if metadata_url else None
+    for_browsers = _ALL if http.allowed_origins else _NOWHERE
+    authenticated = _MCP if parts.identify else _NOWHERE
+    return [
+        (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (_ALL, Middleware(RequestIdMiddleware, metrics=parts.metrics)),
+        (for_browsers, Middleware(CORSMiddleware, allow_origins=[*http.allowed_origins], **_CORS)),
+        (_MCP, Middleware(ConcurrencyLimitMiddleware, limit=limits.requests)),
+        (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
+        (authenticated, Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
+        (authenticated, Middleware(AuthContextMiddleware)),
+        (authenticated, Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
+        (authenticated, Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
+        (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (
+            _MCP_AND_WEBHOOK,
+            Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
+        ),
+        (_MCP, Middleware(InvalidMessageMiddleware)),
+    ]
+
+
+def _for(route: str, stack: list[tuple[frozenset[str], Middleware]]) -> list[Middleware]:
+    return [middleware for routes, middleware in stack if route in routes]
+
+
+def _allowed(http: HttpSettings) -> TransportSecuritySettings:
+    """Return the Host and Origin headers to accept: loopback names, and what the operator named."""
+    hosts = [*_LOOPBACK, *(f"{name}:*" for name in _LOOPBACK), *http.allowed_hosts]
+    if http.public_url is not None and http.public_url.host:
+        hosts += [http.public_url.host, f"{http.public_url.host}:{http.public_url.port}"]
+    if http.host not in _ANY_ADDRESS:
+        hosts.append(f"{http.host}:*")
+    origins = http.allowed_origins or tuple(f"http://{name}:*" for name in _LOOPBACK)
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=[*origins]
+    )
+
+
+def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
+    """Serve /healthz, /readyz and /metrics. They say nothing about callers and need no credential."""
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_: Request) -> Response:
+        ready = not parts.lifecycle.draining
+        return JSONResponse({"ready": ready, "calls": parts.lifecycle.calls}, status_code=200 if ready else 503)
+
+    async def metrics(request: Request) -> Response:
+        body, content_type = parts.metrics.render(request.headers.get("accept"))
+        return Response(body, headers={"Content-Type": content_type})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
 def _resource_metadata(http: HttpSettings) -> tuple[str | None, list[Route]]:
-    """Where a client learns which authorization server to ask (RFC 9728): the address, and what serves it."""
+    """Return where a client learns which authorization server to ask (RFC 9728), and the routes that serve it."""
     if http.auth != "oauth" or http.public_url is None or http.oauth_issuer is None:
         return None, []
     routes = create_protected_resource_routes(
@@ -164,14 +218,14 @@ def _resource_metadata(http: HttpSettings) -> tuple[str | None, list[Route]]:
     return str(build_resource_metadata_url(http.public_url)), routes
 
 
-def _serve_subscriptions(served: Served, http: HttpSettings) -> Subscriptions:
-    """Put our own handlers, which know who may hear of what, in the place of the SDK's."""
-    subscriptions = Subscriptions(served.bus, served.service, served.clock, most=http.subscriptions)
-    server = served.server.session_manager.app
+def _serve_subscriptions(parts: HttpParts, http: HttpSettings) -> Subscriptions:
+    """Replace the SDK's handlers with our own, which check what the caller may read."""
+    subscriptions = Subscriptions(parts.bus, parts.registry, parts.clock, most=parts.limits.subscriptions)
+    server = parts.server.session_manager.app
     server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
     if not http.stateless:
-        # Without a session there is no standing stream to be heard of on.
+        # Without a session there is no stream to be notified on.
         server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
         server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
-    served.lifecycle.on_end.append(subscriptions.close)
+    parts.lifecycle.on_end.append(subscriptions.close)
     return subscriptions

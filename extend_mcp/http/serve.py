@@ -1,67 +1,91 @@
-"""Serving over HTTP: puts the parts together, listens, and ends in good order when it is told to."""
+"""Serving over HTTP: build the parts, listen, and finish the calls in flight when the process ends."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import FrameType
+from typing import Final
 
 import anyio
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+import uvicorn
+from anyio.abc import TaskGroup
+from starlette.types import ASGIApp
 
-from extend_mcp.clock import Clock
+from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.seen import LocalSeen
-from extend_mcp.http.app import Served, build_app
-from extend_mcp.http.identity import Identify
+from extend_mcp.http.app import HttpParts, build_app
+from extend_mcp.http.auth.base import Identify
+from extend_mcp.http.auth.keys import ExtendKeys
+from extend_mcp.http.auth.oauth import OAuth
+from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.lifecycle import Lifecycle
-from extend_mcp.http.server import listen, serving
-from extend_mcp.http.settings import HttpSettings
-from extend_mcp.server import Connect, Shared, build_server, scopes_by_tool, sealing_keys
+from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.mcp_compat import let_event_streams_finish
+from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.telemetry.request_id import request_id
-from extend_mcp.telemetry.spans import annotate_span
+
+try:
+    from extend_mcp.replicas.connect import open_replicas
+except ModuleNotFoundError:
+    # Redis is an extra: a single server needs none.
+    open_replicas = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
+_CLEANUP_SECONDS: Final = 0.5
+"""The time that a call that was broken off has to clean up."""
 
-def build_served(
+
+def build_parts(
     settings: Settings,
     http: HttpSettings,
     redactor: Redactor,
     *,
+    limits: Limits | None = None,
     connect: Connect | None = None,
     clock: Clock | None = None,
-) -> Served:
-    """Put together what is to be served.
+) -> HttpParts:
+    """Build what is to be served.
 
     Args:
         settings: what the operator chose.
         http: what they chose for HTTP.
         redactor: learns the keys that callers bring.
+        limits: the limits to serve with; given by tests.
         connect: makes a caller's API client; given by tests.
         clock: time; given by tests.
 
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
-    lifecycle, meter = Lifecycle(), _meter(http)
-    shared, background, seen = Shared(sealing_keys(settings), meter=meter), None, None
+    lifecycle, metrics = Lifecycle(), PrometheusMetrics()
+    shared, background, seen = Shared(sealing_keys(settings), metrics=metrics), None, None
     if http.redis_url is not None:
-        replicas = _replicas(settings, http, shared)
+        if not settings.state_keys:
+            raise SettingsError(
+                "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is, the same for all replicas"
+            )
+        if open_replicas is None:
+            raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'")
+        replicas = open_replicas(http.redis_url.get_secret_value(), shared.keys)
         shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         background, seen = replicas.connected, replicas.seen
-    server, service = build_server(
+    server, registry = build_server(
         settings,
         connect=connect,
         clock=clock,
         local_files=False,
         own_caller=http.auth == "none",
         shared=shared,
-        middleware=[lifecycle, _name_span],
+        count_calls=lifecycle,
     )
     receiver = None
     if http.webhook_secrets:
@@ -70,20 +94,20 @@ def build_served(
             seen=seen or LocalSeen(),
             bus=shared.bus,
             fetcher=PayloadFetcher(http.webhook_payload_hosts),
-            meter=meter,
+            metrics=metrics,
         )
-    return Served(
+    return HttpParts(
         server=server,
-        service=service,
+        registry=registry,
         bus=shared.bus,
-        tools=scopes_by_tool(settings),
-        meter=meter,
+        metrics=metrics,
         redactor=redactor,
         lifecycle=lifecycle,
+        limits=limits or http.limits,
         identify=_identify(settings, http, clock),
         receiver=receiver,
         background=background,
-        **({"clock": clock} if clock else {}),
+        clock=clock or SystemClock(),
     )
 
 
@@ -99,7 +123,7 @@ async def serve_http(
 
     Args:
         settings: what the operator chose.
-        http: where, to whom and within which bounds.
+        http: what they chose for HTTP.
         sse: whether /sse is served too.
         redactor: learns the keys that callers bring.
         on_ready: called with the address of the MCP endpoint once requests are taken.
@@ -108,8 +132,8 @@ async def serve_http(
         SettingsError: the settings do not fit together.
         OSError: the address cannot be listened on.
     """
-    served = build_served(settings, http, redactor)
-    app = build_app(served, http, sse=sse)
+    parts = build_parts(settings, http, redactor)
+    app = build_app(parts, http, sse=sse)
     with listen(http.host, http.port) as listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -118,54 +142,121 @@ async def serve_http(
             on_ready(f"http://{shown}:{port}/mcp")
 
         try:
-            async with serving(app, served.lifecycle, http, listener, ready) as server:
+            async with serving(app, parts.lifecycle, parts.limits, ready) as server:
                 await server.serve(sockets=[listener])
         finally:
             with anyio.CancelScope(shield=True):
-                await served.service.aclose()
+                await parts.registry.aclose()
 
 
-async def _name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Server middleware: the SDK's span of a request carries the id that its logs and audit line have."""
-    annotate_span(**{"extend_mcp.request_id": request_id.get()})
-    return await call_next(ctx)
+@asynccontextmanager
+async def serving(
+    app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None] = lambda: None
+) -> AsyncIterator[GracefulServer]:
+    """Make a uvicorn server for ``app``, not yet started."""
+    let_event_streams_finish()
+    async with anyio.create_task_group() as tasks:
+        config = uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Beyond our own limit, which leaves the probes alone: a full server must not look like a dead one.
+            limit_concurrency=limits.requests * 2 + 100,
+            timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
+        )
+        yield GracefulServer(config, lifecycle, tasks, drain_seconds=limits.drain_seconds, on_ready=on_ready)
+        tasks.cancel_scope.cancel()
 
 
-def _meter(http: HttpSettings) -> Meter:
-    if not http.metrics:
-        return Meter()
-    from extend_mcp.telemetry.prometheus import PrometheusMeter
+class GracefulServer(uvicorn.Server):
+    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls finish.
 
-    return PrometheusMeter()
+    Args:
+        config: uvicorn's.
+        lifecycle: what is in progress.
+        tasks: where the end is prepared.
+        drain_seconds: how long requests are still taken after the first signal.
+        on_ready: called once requests are taken.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        lifecycle: Lifecycle,
+        tasks: TaskGroup,
+        *,
+        drain_seconds: float,
+        on_ready: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._tasks = tasks
+        self._drain_seconds = drain_seconds
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and report it."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second signal ends at once."""
+        # Not uvicorn's own, which raises the signal again once it has shut down: that would end in its status.
+        if self._lifecycle.draining:
+            self.force_exit = self.should_exit = True
+            return
+        self._lifecycle.draining = True
+        self._tasks.start_soon(self._drain)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let calls finish, then end the streams that would stay open forever."""
+        self._lifecycle.draining = True
+        self._tasks.start_soon(self._lifecycle.end_streams)
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self._break_off()
+
+    async def _break_off(self) -> None:
+        """End calls now, and the application with them; uvicorn leaves both to the end of the loop, which logs it."""
+        calls = list(self.server_state.tasks)
+        for call in calls:
+            call.cancel()
+        if calls:
+            await asyncio.wait(calls, timeout=_CLEANUP_SECONDS)
+        with anyio.move_on_after(_CLEANUP_SECONDS):
+            await self.lifespan.shutdown()
+
+    async def _drain(self) -> None:
+        logger.info("ending: requests are taken for %g s more", self._drain_seconds)
+        await anyio.sleep(self._drain_seconds)
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
+    # Head and body go out in two writes; without this the second one waits for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _identify(settings: Settings, http: HttpSettings, clock: Clock | None) -> Identify | None:
     if http.auth == "passthrough":
-        from extend_mcp.http.passthrough import Passthrough
-
-        return Passthrough(http.key_header)
+        return ExtendKeys(http.key_header)
     if http.auth == "token":
-        from extend_mcp.http.tokens import Tokens
-
         assert http.tokens_file is not None
         return Tokens(http.tokens_file, default=settings.account, clock=clock)
     if http.auth == "oauth":
-        from extend_mcp.http.oauth import OAuth
-
         jwks_url = str(http.oauth_jwks_url) if http.oauth_jwks_url else None
         issuer, audience = str(http.oauth_issuer), str(http.public_url)
         return OAuth(issuer, audience, jwks_url=jwks_url, default=settings.account, clock=clock)
     return None
-
-
-def _replicas(settings: Settings, http: HttpSettings, shared: Shared) -> Any:
-    assert http.redis_url is not None
-    if not settings.state_keys:
-        raise SettingsError(
-            "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is: replicas open what others sealed"
-        )
-    try:
-        from extend_mcp.replicas.connect import open_replicas
-    except ImportError:
-        raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'") from None
-    return open_replicas(http.redis_url.get_secret_value(), shared.keys)

@@ -1,8 +1,9 @@
-"""The settings of serving over HTTP: where, to whom, within which bounds, and together with which other replicas."""
+"""The settings of serving over HTTP, and the limits that no operator tunes."""
 
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,8 +14,33 @@ from extend_mcp.settings import EnvironmentSettings
 
 Auth = Literal["none", "passthrough", "token", "oauth"]
 
-WITHOUT_AUTHENTICATION: Final = "anyone who can connect may act with this server's key"
-"""What an operator must say, word for word, to serve a public address without authentication."""
+DRAIN_SECONDS: Final = 5.0
+"""The time for which a server on a public address takes requests after SIGTERM, while /readyz says 503."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one HTTP server. The values are documented in docs/deploy.md; tests give others.
+
+    Attributes:
+        body_bytes: the largest request body; a larger one gets 413.
+        body_seconds: the longest time for a body to arrive; a slower one gets 408.
+        requests: the most MCP requests at once, open streams included; more get 503.
+        sessions: the most sessions of clients of protocol 2025-11-25 and before.
+        session_idle_seconds: the time after which an unused session ends.
+        subscriptions: the most open subscriptions; one caller may hold a tenth of them.
+        drain_seconds: the time after SIGTERM in which requests are still taken.
+        shutdown_seconds: the longest wait for calls in flight after that.
+    """
+
+    body_bytes: int = 4 * 1024 * 1024
+    body_seconds: float = 20.0
+    requests: int = 1000
+    sessions: int = 1000
+    session_idle_seconds: float = 1800.0
+    subscriptions: int = 1000
+    drain_seconds: float = 0.0
+    shutdown_seconds: float = 60.0
 
 
 class HttpSettings(EnvironmentSettings):
@@ -31,10 +57,10 @@ class HttpSettings(EnvironmentSettings):
         description="Who may call: none (loopback only), passthrough (callers bring their Extend key), "
         "token (tokens of a file), oauth (access tokens of an authorization server).",
     )
-    without_authentication: str = Field(
-        "",
+    without_authentication: bool = Field(
+        False,
         validation_alias="EXTEND_MCP_WITHOUT_AUTHENTICATION",
-        description=f'To serve a public address with `none`, say: "{WITHOUT_AUTHENTICATION}".',
+        description="Allow `none` on a public address: anyone who can connect acts with this server's key.",
     )
     key_header: str = Field(
         "Authorization",
@@ -69,62 +95,11 @@ class HttpSettings(EnvironmentSettings):
         validation_alias="EXTEND_MCP_ALLOWED_ORIGINS",
         description="Comma-separated Origins of browser clients, such as https://chat.example.com. Default: loopback.",
     )
-    body_kilobytes: int = Field(
-        4096, ge=16, le=1_000_000, validation_alias="EXTEND_MCP_BODY_KILOBYTES", description="Largest request, in KB."
-    )
-    body_seconds: float = Field(
-        20.0,
-        gt=0,
-        le=600,
-        validation_alias="EXTEND_MCP_BODY_SECONDS",
-        description="Seconds a request may take to come.",
-    )
-    requests_at_once: int = Field(
-        1000,
-        ge=1,
-        le=100_000,
-        validation_alias="EXTEND_MCP_REQUESTS_AT_ONCE",
-        description="Most MCP requests at once, open streams included; more are answered 503.",
-    )
     stateless: bool = Field(
         False,
         validation_alias="EXTEND_MCP_STATELESS",
         description="Keep no sessions for clients of 2025-11-25 and before: any replica can answer; "
         "they confirm by token and cannot subscribe.",
-    )
-    max_sessions: int = Field(
-        1000, ge=1, le=100_000, validation_alias="EXTEND_MCP_MAX_SESSIONS", description="Most sessions at once."
-    )
-    session_idle_seconds: float = Field(
-        1800.0,
-        ge=1,
-        le=86_400,
-        validation_alias="EXTEND_MCP_SESSION_IDLE_SECONDS",
-        description="Seconds after which an unused session ends.",
-    )
-    subscriptions: int = Field(
-        1000,
-        ge=1,
-        le=100_000,
-        validation_alias="EXTEND_MCP_SUBSCRIPTIONS",
-        description="Most open subscriptions at once; one caller may hold a tenth of them.",
-    )
-    drain_seconds: float = Field(
-        0.0,
-        ge=0,
-        le=300,
-        validation_alias="EXTEND_MCP_DRAIN_SECONDS",
-        description="Seconds after SIGTERM in which /readyz says 503 and requests are still taken.",
-    )
-    shutdown_seconds: float = Field(
-        60.0,
-        ge=0,
-        le=3600,
-        validation_alias="EXTEND_MCP_SHUTDOWN_SECONDS",
-        description="Longest wait for calls in flight when the server ends.",
-    )
-    metrics: bool = Field(
-        True, validation_alias="EXTEND_MCP_METRICS", description="Serve Prometheus metrics under /metrics."
     )
     webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
@@ -150,13 +125,12 @@ class HttpSettings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> HttpSettings:
-        told = self.without_authentication.strip().rstrip(".").lower() == WITHOUT_AUTHENTICATION.lower()
-        if self.auth == "none" and not is_loopback(self.host) and not told:
-            msg = (
-                f"EXTEND_MCP_HOST is no loopback address and EXTEND_MCP_AUTH is none: choose passthrough, token or "
-                f'oauth, or set EXTEND_MCP_WITHOUT_AUTHENTICATION to "{WITHOUT_AUTHENTICATION}"'
+        if self.auth == "none" and not is_loopback(self.host) and not self.without_authentication:
+            raise ValueError(
+                "EXTEND_MCP_HOST is not a loopback address and EXTEND_MCP_AUTH is none. Set EXTEND_MCP_AUTH to "
+                "passthrough, token or oauth. To let anyone who can connect act with this server's key, set "
+                "EXTEND_MCP_WITHOUT_AUTHENTICATION to true"
             )
-            raise ValueError(msg)
         if self.auth == "token" and self.tokens_file is None:
             raise ValueError("EXTEND_MCP_AUTH=token needs EXTEND_MCP_TOKENS_FILE")
         if self.auth == "oauth" and (self.oauth_issuer is None or self.public_url is None):
@@ -164,13 +138,18 @@ class HttpSettings(EnvironmentSettings):
         return self
 
     @property
+    def limits(self) -> Limits:
+        """Return the limits to serve with. No load balancer has to notice the end of a server on loopback."""
+        return Limits(drain_seconds=0.0 if is_loopback(self.host) else DRAIN_SECONDS)
+
+    @property
     def secrets(self) -> list[str]:
-        """Every secret among these settings, for keeping them out of logs."""
+        """Return every secret among these settings, for keeping them out of logs."""
         return [secret.get_secret_value() for secret in (self.redis_url, *self.webhook_secrets) if secret is not None]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; a name that is not localhost counts as public."""
+    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -1,1 +1,1 @@
-"""What all replicas of the server share through Redis: events, ids seen, the rate budget, bulk plans."""
+"""State that all replicas share through Redis: events, ids seen, the rate limit, bulk plans."""

@@ -1,4 +1,4 @@
-"""Changes of runs, told to the subscribers of all replicas by Redis's publish and subscribe."""
+"""Changes of runs, published to the subscribers of all replicas through Redis."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LONGEST_URI: Final = 2000
 
 
 class RedisBus:
-    """The SDK's `SubscriptionBus` over Redis. What this replica publishes, its own subscribers hear without Redis.
+    """The SDK's `SubscriptionBus` over Redis. This replica's own subscribers do not need Redis.
 
     A change that is published while Redis is out of reach stays in this replica: an event is a hint to look again,
-    and whoever waits also looks without one.
+    and a waiting call also looks without one.
 
     Args:
-        redis: the connections to Redis; whoever opened them closes them.
+        redis: the connections to Redis, closed by their owner.
         sleep: waits between attempts to reconnect, in seconds.
     """
 
@@ -39,10 +39,10 @@ class RedisBus:
         self._local = InMemorySubscriptionBus()
         self._origin = secrets.token_hex(8)
         self.listening = anyio.Event()
-        """Set once this replica hears the others."""
+        """Set once this replica receives the others' changes."""
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell the subscribers of all replicas."""
+        """Notify the subscribers of all replicas."""
         await self._local.publish(event)
         if not isinstance(event, ResourceUpdated):
             return
@@ -56,7 +56,7 @@ class RedisBus:
         return self._local.subscribe(listener)
 
     async def run(self) -> None:
-        """Hear the other replicas until cancelled, over and over when Redis fails."""
+        """Receive the other replicas' changes until cancelled; reconnect when Redis fails."""
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -81,7 +81,7 @@ class RedisBus:
                     await self._local.publish(ResourceUpdated(uri))
 
     def _uri(self, data: bytes | str) -> str | None:
-        """The resource that another replica's message names; None for our own and for what is none."""
+        """Return the resource that another replica's message names; None for our own messages and invalid ones."""
         try:
             document = json.loads(data)
             origin, uri = document["from"], document["uri"]

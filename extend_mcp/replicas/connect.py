@@ -20,18 +20,18 @@ from extend_mcp.replicas.store import RedisStore
 from extend_mcp.settings import SettingsError
 
 _SECONDS = 2.0
-"""How long a command to Redis may take."""
+"""The longest time for a command to Redis."""
 
 _FIRST_CONTACT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Replicas:
-    """What this replica shares with the others.
+    """State that this replica shares with the others.
 
     Attributes:
         redis: the connections.
-        bus: tells and hears changes of runs.
+        bus: publishes and receives changes of runs.
         store: keeps what writes need between two calls.
         seen: remembers events.
     """
@@ -47,11 +47,11 @@ class Replicas:
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Hear the other replicas until the block ends, then close the connections."""
+        """Receive the other replicas' changes until the block ends, then close the connections."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.bus.run)
-                # Without Redis the replica serves all the same, by itself.
+                # Without Redis the replica still serves, alone.
                 with anyio.move_on_after(_FIRST_CONTACT_SECONDS):
                     await self.bus.listening.wait()
                 yield

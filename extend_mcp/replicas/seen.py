@@ -20,7 +20,7 @@ class RedisSeen:
     """Remembers in Redis; while it fails, in this process, since an event acted on twice does no harm.
 
     Args:
-        redis: the connections to Redis; whoever opened them closes them.
+        redis: the connections to Redis, closed by their owner.
     """
 
     def __init__(self, redis: Redis) -> None:

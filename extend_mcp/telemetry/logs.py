@@ -1,12 +1,15 @@
-"""Logs: every line of this process goes to stderr through one handler, in one form, with no secret in it."""
+"""Logs: every line of this process goes to stderr through one handler, in one format, without secrets."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
 
 from extend_mcp.telemetry.redaction import REDACTED, Redactor, is_secret_name
 from extend_mcp.telemetry.request_id import request_id
@@ -23,7 +26,7 @@ _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", 
 """Loggers whose owners like to give them handlers of their own."""
 
 _TALKATIVE: Final = ("httpx", "mcp.server.sse", "mcp.server.streamable_http", "mcp.server.streamable_http_manager")
-"""Loggers that tell whole URLs, with names of documents in them, or the ids of sessions, in passing."""
+"""Loggers that write whole URLs, which may name documents, or the ids of sessions."""
 
 _INDENT: Final = "    "
 
@@ -41,7 +44,7 @@ def configure_logging(
 
     Args:
         level: what is shown at least, such as ``WARNING``.
-        form: ``text``, one line for people, or ``json``, one object a line for machines: timestamp, level, logger,
+        form: ``text``, one human-readable line, or ``json``, one object a line: timestamp, level, logger,
             message, request_id and exc_info, as far as there are any, and what the record has in ``extra``.
         redactor: takes secrets out of everything that is written.
         stream: where to; stderr if omitted.
@@ -100,28 +103,26 @@ class _TextFormatter(logging.Formatter):
         return "\n".join(lines)
 
 
-def _json_formatter(redactor: Redactor) -> logging.Formatter:
-    """One JSON object for each record."""
-    import json
+class _JsonFormatter(JsonFormatter):
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        # uvicorn's message over again, with colors.
+        log_data.pop("color_message", None)
+        if (current := request_id.get()) is not None:
+            log_data["request_id"] = current
+        stamp = log_data.pop("timestamp")
+        return {"timestamp": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **log_data}
 
-    from pythonjsonlogger.json import JsonFormatter
+
+def _json_formatter(redactor: Redactor) -> logging.Formatter:
+    """Return a formatter that writes one JSON object for each record."""
 
     def write(log_data: dict[str, Any], **_: Any) -> str:
-        # Written and read once, so that whatever was in there is text, numbers and lists of such when it is redacted.
+        # Written and read once, so that all of it is text, numbers and lists of such when it is redacted.
         # By str, not by the library's encoder: that one writes bytes in base64 and looks into dataclasses.
         document = json.loads(json.dumps(log_data, default=str), parse_constant=str)
         return json.dumps(_redacted(document, redactor))
 
-    class Formatter(JsonFormatter):
-        def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-            # uvicorn's message over again, with colors.
-            log_data.pop("color_message", None)
-            if (current := request_id.get()) is not None:
-                log_data["request_id"] = current
-            stamp = log_data.pop("timestamp")
-            return {"timestamp": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **log_data}
-
-    return Formatter(
+    return _JsonFormatter(
         "%(levelname)s %(name)s %(message)s",
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp=True,
@@ -147,7 +148,7 @@ def _one_line(text: str) -> str:
 
 
 def _is_ours_or_default(handler: logging.Handler) -> bool:
-    """Whether a handler is an earlier one of ours, or what `logging.basicConfig` or MCP's SDK put there."""
-    # Not by isinstance: what a program around us put there, such as a file, is none of ours to take away.
+    """Return whether a handler is an earlier one of ours, or comes from `logging.basicConfig` or the MCP SDK."""
+    # Not by isinstance: what a program around us put there, such as a file, is not ours to remove.
     kind = type(handler)
     return kind in {_Handler, logging.StreamHandler} or kind.__module__.startswith("rich.")

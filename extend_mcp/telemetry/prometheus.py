@@ -1,4 +1,4 @@
-"""The meter that Prometheus reads."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 
 from extend_mcp import __version__
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 
 TOOL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """From an answer out of one read to a wait for a run to end."""
@@ -19,8 +19,8 @@ API_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
-class PrometheusMeter(Meter):
-    """Keeps what it is told in a registry of its own, beside CPU, memory and open files of the process (on Linux).
+class PrometheusMetrics(Metrics):
+    """Keeps every measurement in its own registry, with CPU, memory and open files of the process (on Linux).
 
     Args:
         version: shown by ``extend_mcp_build_info``.
@@ -96,16 +96,16 @@ class PrometheusMeter(Meter):
             The body, and its content type.
         """
         offered = {each.partition(";")[0].strip().lower() for each in (accept or "").split(",")}
-        # Told no more than the type: the library fails at a version that is no number, and repeats it in its answer.
+        # Given only the type: the library fails at a version that is no number, and repeats it in its response.
         encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in offered else "")
         return encode(self._registry), content_type
 
     def call_began(self) -> None:
-        """Count a call that is under way."""
+        """Count a call in progress."""
         self._in_flight.inc()
 
     def call_ended(self) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._in_flight.dec()
 
     def tool_call(self, *, tool: str, outcome: str, seconds: float, characters: int) -> None:
@@ -128,7 +128,7 @@ class PrometheusMeter(Meter):
         self._api_retries.labels(method, endpoint, reason).inc()
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
-        """Add to the time that requests were held back."""
+        """Add to the time that requests waited."""
         self._rate_wait.labels(category).inc(seconds)
 
     def event(self, *, outcome: str) -> None:

@@ -1,8 +1,8 @@
-"""Takes secrets out of a line: those that are known, wherever they stand, and what looks like one.
+"""Removes secrets from a line: the known ones, wherever they are, and whatever looks like one.
 
-Known secrets are the sure part. The patterns catch what this process was never told, such as a key in an error page
-that somebody's proxy wrote; they would rather take too much than too little. All of it takes time in proportion to
-the length of the line: no pattern can fail after an unbounded scan.
+Known secrets are the sure part. The patterns catch secrets that this process does not know, such as a key in a proxy's
+error page; they rather take too much than too little. All of it takes time in proportion to the length of the line: no
+pattern can fail after an unbounded scan.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_SECRETS: Final = 10_000
 
 _MOST_LENGTHS: Final = 64
 
-# Start of a word, also where the line is JSON, a repr or a URL and an escape sequence stands before it.
+# Start of a word, also where the line is JSON, a repr or a URL and an escape sequence precedes it.
 _START: Final = (
     r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})|(?<=%[0-9A-Fa-f]{2}))"
 )
@@ -87,7 +87,7 @@ class Redactor:
                     self._count(form, -1)
 
     def __call__(self, text: str) -> str:
-        """The text without secrets."""
+        """Return the text without secrets."""
         text = self._without_known(text)
         lower = text.lower()
         for pattern in _patterns():
@@ -128,12 +128,12 @@ class Redactor:
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether a value under this name is taken for a secret."""
+    """Return whether a value under this name is taken for a secret."""
     return bool(_secret_name().search(name))
 
 
 def _known_length(text: str, at: int, lengths: tuple[int, ...], forms: Counter[str]) -> int:
-    """How long the longest known secret at this place is; 0 if there is none."""
+    """Return the length of the longest known secret at this place; 0 without one."""
     if len(lengths) > _MOST_LENGTHS:
         # Only keys made up to slow this down get here: the word is taken, whichever of them it begins with.
         return len(text[at : at + lengths[0]].split(None, 1)[0])
@@ -141,7 +141,7 @@ def _known_length(text: str, at: int, lengths: tuple[int, ...], forms: Counter[s
 
 
 def _forms(secret: str) -> tuple[str, ...]:
-    """How a secret may be written. What JSON escapes may stand in JSON within JSON."""
+    """Return the ways to write a secret, such as escaped in JSON within JSON."""
     plain = secret.encode("utf-8", "replace").decode()
     escaped = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]]
     twice = [json.dumps(each)[1:-1] for each in escaped]
@@ -155,7 +155,7 @@ def _secret_name() -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class _Pattern:
-    """What looks like a secret, and what stays of it. ``hints`` are in lower case; each match has one of them in it."""
+    """A pattern of secrets, and what stays of a match. ``hints`` are in lower case; each match has one."""
 
     hints: tuple[str, ...]
     looks: re.Pattern[str]

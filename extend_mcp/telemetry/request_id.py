@@ -1,4 +1,4 @@
-"""One id for all that one request causes: its log lines, its spans, its error page."""
+"""The id of a request, for its log lines, spans and audit lines."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from contextvars import ContextVar
 from typing import Final
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request at hand; None outside of one, as over stdio."""
+"""The id of the current request; None outside of one, as over stdio."""
 
 _ACCEPTED: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def new_request_id() -> str:
-    """A random id of 16 characters."""
+    """Return a random id of 16 characters."""
     return secrets.token_hex(8)
 
 
 def accept_request_id(given: str | None) -> str:
-    """The id that a client sent, if it is one, else a new one.
+    """Return the id that a client sent, if it is valid, else a new one.
 
     Args:
         given: the value of ``X-Request-Id``; accepted are 1 to 64 letters, digits, dots, underscores and dashes, which

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.workflows import CreateWorkflowAction, DeployVersion, UpdateDraft, fault_line
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Example, WorkflowRef
 from extend_mcp.tools.base import CREATES, DESTRUCTIVE, PUBLISHES
 from extend_mcp.tools.name_resolution import resolve_workflow
@@ -34,7 +34,7 @@ async def create_workflow(name: Name, ctx: Ctx, steps: Steps | None = None) -> A
     See get_workflow(form="json") of a like one first. It runs after deploy_workflow_version, or as version "draft".
     """
     _refuse_faults(steps)
-    return await execute(ctx, CreateWorkflowAction(app_of(ctx), name, steps))
+    return await execute(ctx, CreateWorkflowAction(caller_context(ctx), name, steps))
 
 
 @AUTHORING.tool(title="Change a workflow's draft", annotations=DESTRUCTIVE)
@@ -51,7 +51,7 @@ async def update_workflow(
     if name is None and steps is None:
         raise CallRefusedError("Give name, steps or both.")
     _refuse_faults(steps)
-    app = app_of(ctx)
+    app = caller_context(ctx)
     action = UpdateDraft(app, await resolve_workflow(app, workflow), name, steps)
     return await execute(ctx, action, confirmation_token)
 
@@ -68,7 +68,7 @@ async def deploy_workflow_version(
     A person sees the difference from the newest version and confirms first.
     """
     _refuse_faults(steps, deploying=True)
-    app = app_of(ctx)
+    app = caller_context(ctx)
     action = DeployVersion(app, await resolve_workflow(app, workflow), name, steps)
     return await execute(ctx, action, confirmation_token)
 

@@ -14,8 +14,6 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
@@ -23,11 +21,12 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.audit import AuditLine, WriteRecord, begin_write_record
+from extend_mcp.callers import CallerContext
+from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata, find_context_parameter
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.rights import scope_of_tool
 from extend_mcp.runs.times import format_instant
+from extend_mcp.scopes import scope_of_tool
 from extend_mcp.telemetry.request_id import request_id as call_id
-from extend_mcp.tools.app import App
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import lean
 from extend_mcp.views.actions import BulkView, WriteView
@@ -167,9 +166,9 @@ class ExtendTool(Tool):
 
         Arguments are validated once, here. The SDK's own `run` would validate them again.
         """
-        app: App = context.request_context.lifespan_context.app()
+        app: CallerContext = context.request_context.lifespan_context.current()
         begun = app.clock.monotonic()
-        app.meter.call_began()
+        app.metrics.call_began()
         # The outcome of a call that its client cancels: Extend may have received what was sent by then.
         outcome, answer = "interrupted", None
         try:
@@ -177,8 +176,8 @@ class ExtendTool(Tool):
             if isinstance(answer, MCPError):
                 raise answer
         finally:
-            app.meter.call_ended()
-            app.meter.tool_call(
+            app.metrics.call_ended()
+            app.metrics.tool_call(
                 tool=self.name,
                 outcome=outcome,
                 seconds=app.clock.monotonic() - begun,
@@ -186,7 +185,7 @@ class ExtendTool(Tool):
             )
         return answer
 
-    async def _run(self, arguments: dict[str, Any], context: Context[Any, Any], app: App) -> tuple[str, Any]:
+    async def _run(self, arguments: dict[str, Any], context: Context[Any, Any], app: CallerContext) -> tuple[str, Any]:
         """Run the tool and write its audit line; return the outcome in a word, and the answer or the error to raise."""
         try:
             validated = self.fn_metadata.validate_arguments(arguments)
@@ -225,7 +224,7 @@ class ExtendTool(Tool):
 
     def _audit(
         self,
-        app: App,
+        app: CallerContext,
         record: WriteRecord,
         *,
         outcome: str,
@@ -233,7 +232,7 @@ class ExtendTool(Tool):
         request_id: str | None = None,
     ) -> None:
         if record.verdict not in (None, "allowed"):
-            app.meter.guard_refused(tool=self.name, verdict=record.verdict)
+            app.metrics.guard_refused(tool=self.name, verdict=record.verdict)
         if self._reads_only:
             return
         app.audit.write(

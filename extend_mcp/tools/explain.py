@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, Final, get_args
 
-from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from extend_mcp.mcp_compat import FuncMetadata
 from extend_mcp.tools.args import Example
 from extend_mcp.views.untrusted import clean, cut
 

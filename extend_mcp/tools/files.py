@@ -11,8 +11,8 @@ from pydantic import Field, SecretStr
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.files import DeleteFile, UploadFile
 from extend_mcp.api.models import FileSummary, Page
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken, SortDir
 from extend_mcp.tools.base import CREATES, DESTRUCTIVE, READ_ONLY
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
@@ -35,7 +35,7 @@ async def upload_file(
     """Upload a file from exactly one of path, text or content_base64, and return its id for run_workflow.
     A file that has a URL needs no upload.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     if sum(each is not None for each in (path, text, content_base64)) != 1:
         raise CallRefusedError("Give exactly one of path, text and content_base64.")
     most = app.settings.upload_megabytes * 1_000_000
@@ -77,7 +77,7 @@ async def get_file(
     page: PageNumber = 1,
 ) -> FileView:
     """Show a file's name, type and pages; on request its parsed text or a download URL for the user."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     file = await app.api.get_file(file_id, raw_text=True if text else None)
     return file_view(file, with_text=text, with_url=download_url, page=page, limit=app.settings.answer_chars)
 
@@ -91,7 +91,7 @@ async def list_files(
     page_token: PageToken | None = None,
 ) -> FileListView:
     """List files by name, newest first. For the runs of a file use list_runs(file_name_contains)."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     defaults: dict[str, Any] = {"name_contains": None, "sort_dir": "desc", "page_size": 20}
     arguments = {"name_contains": name_contains, "sort_dir": sort_dir, "page_size": page_size}
     given = {name: value for name, value in arguments.items() if value != defaults[name]}
@@ -114,4 +114,4 @@ async def delete_file(
     file_id: FileId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a file for good: runs can no longer be started from it. A person confirms first."""
-    return await execute(ctx, DeleteFile(app_of(ctx), file_id), confirmation_token)
+    return await execute(ctx, DeleteFile(caller_context(ctx), file_id), confirmation_token)

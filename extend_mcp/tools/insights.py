@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import Statistics, Tally
 from extend_mcp.runs.times import format_instant
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
@@ -46,7 +46,7 @@ async def summarize_runs(
     """
     if (group_by == "metadata") != (metadata_key is not None):
         raise CallRefusedError('metadata_key goes with group_by="metadata", and that needs it.')
-    return await summarize(ctx, await filters.resolve(app_of(ctx)), group_by, metadata_key)
+    return await summarize(ctx, await filters.resolve(caller_context(ctx)), group_by, metadata_key)
 
 
 async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_key: str | None = None) -> SummaryView:
@@ -58,7 +58,7 @@ async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_ke
         group_by: groups the runs.
         metadata_key: the key whose values are the groups, with ``metadata``.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     deadline = Deadline(ctx, app)
     count = _Count(group_by, metadata_key, most_unread=app.settings.detail_runs)
     before = await _count_windows(app, filters, deadline, count)
@@ -132,7 +132,7 @@ class _Count:
         return cause.reason if cause and cause.reason else "no reason given"
 
 
-async def _count_windows(app: App, filters: RunFilter, deadline: Deadline, count: _Count) -> Before | None:
+async def _count_windows(app: CallerContext, filters: RunFilter, deadline: Deadline, count: _Count) -> Before | None:
     """Count the window, and the one of the same length before it if the window has a length."""
     length: timedelta | None = None
     wide = filters
@@ -155,7 +155,7 @@ async def _count_windows(app: App, filters: RunFilter, deadline: Deadline, count
     return Before(before, complete=scan.missing is None) if length is not None else None
 
 
-async def _read_groups(app: App, deadline: Deadline, count: _Count) -> None:
+async def _read_groups(app: CallerContext, deadline: Deadline, count: _Count) -> None:
     details = await read_details(app, deadline, list(count.unread), count.group_of)
     for run_id, key in details.found.items():
         count.add_to_group(count.unread[run_id], key)
@@ -169,7 +169,7 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
     workflow failed alike since created_since, and what differs from the last good run.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
     failures = failures_of(run)
     if not failures:
@@ -211,7 +211,7 @@ def _same(one: Failure | None, other: Failure) -> bool:
     return one is not None and (one.where, one.reason) == (other.where, other.reason)
 
 
-async def _last_good(app: App, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
+async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
     filters = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
     async with aclosing(RunScan(filters, 1).runs(app, deadline)) as runs:
         async for found in runs:
@@ -229,7 +229,7 @@ async def review_queue(
     """List the runs that wait for a person's review, oldest first, with the check that sent each there and its
     dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
     deadline = Deadline(ctx, app)
     scan = RunScan(await filters.resolve(app), app.settings.summary_runs)
@@ -253,7 +253,7 @@ async def compare_runs(first: RunId, second: RunId, ctx: Ctx) -> ComparisonView:
     """Compare two runs of one workflow: status, version, file, steps, durations, classifications, and the extracted
     fields that differ, with confidences.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     if first == second:
         raise CallRefusedError("first and second are the same run.")
     one = await app.api.get_workflow_run(first)

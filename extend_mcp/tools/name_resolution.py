@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from extend_mcp.api.models import StepRun, WorkflowSummary
+from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
-from extend_mcp.tools.app import App
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.views.untrusted import quote
 
 _MOST_CANDIDATES = 8
 
 
-async def resolve_workflow(app: App, given: str) -> str:
+async def resolve_workflow(app: CallerContext, given: str) -> str:
     """Return the id of a workflow given by id or by its exact name; case is ignored if that is unambiguous.
 
     Raises:

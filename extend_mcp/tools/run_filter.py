@@ -17,9 +17,9 @@ from typing_extensions import Self
 
 from extend_mcp.api.models import RunBase
 from extend_mcp.api.requests import WorkflowRunQuery
+from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant, parse_moment
-from extend_mcp.tools.app import App
 from extend_mcp.tools.args import BatchId, Example, Moment, SortBy, SortDir, StatusFilter, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.views.untrusted import quote
@@ -48,7 +48,7 @@ class RunFilter(BaseModel):
     since: datetime | None = None
     before: datetime | None = None
 
-    async def resolve(self, app: App) -> Self:
+    async def resolve(self, app: CallerContext) -> Self:
         """Return a copy with instants for the times and an id for the workflow.
 
         Raises:
@@ -124,7 +124,7 @@ def takes_run_filter(function: Callable[..., Awaitable[ViewT]]) -> Callable[...,
     return tool
 
 
-def _parse(app: App, name: str, text: str | None) -> datetime | None:
+def _parse(app: CallerContext, name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     try:

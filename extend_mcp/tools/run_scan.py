@@ -13,7 +13,7 @@ import anyio
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
 from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
-from extend_mcp.tools.app import App, Ctx
+from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.errors import error_words
 
@@ -31,7 +31,7 @@ _AT_ONCE = 8
 class Deadline:
     """The time by which one call must stop reading, and the progress that it reports until then."""
 
-    def __init__(self, ctx: Ctx, app: App, seconds: float = CALL_SECONDS) -> None:
+    def __init__(self, ctx: Ctx, app: CallerContext, seconds: float = CALL_SECONDS) -> None:
         self._ctx = ctx
         self._clock = app.clock
         self._end = app.clock.monotonic() + seconds
@@ -66,7 +66,7 @@ class RunScan:
     missing: str | None = None
     reached: datetime | None = None
 
-    async def runs(self, app: App, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
+    async def runs(self, app: CallerContext, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
         """Iterate over the runs; pages are read when they are needed."""
         pager = app.api.iter_workflow_runs(**self.filter.api_query())
         async with aclosing(pager.pages()) as pages:
@@ -120,7 +120,7 @@ class Details(Generic[T]):
 
 
 async def read_details(
-    app: App,
+    app: CallerContext,
     deadline: Deadline,
     run_ids: Sequence[str],
     keep: Callable[[WorkflowRun], T],
@@ -177,7 +177,7 @@ async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None
         raise problem
 
 
-async def collect(scan: RunScan, app: App, deadline: Deadline) -> list[WorkflowRunSummary]:
+async def collect(scan: RunScan, app: CallerContext, deadline: Deadline) -> list[WorkflowRunSummary]:
     """Return all runs of a scan in a list."""
     async with aclosing(scan.runs(app, deadline)) as runs:
         return [run async for run in runs]

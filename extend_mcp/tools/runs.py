@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import (
     DetailLevel,
     Example,
@@ -71,7 +71,7 @@ async def list_runs(
     """List workflow runs by status, workflow, batch, file name or time, newest first.
     Use it to find runs; to learn why one failed, pass its id to get_workflow_run.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     search = _Search(**filters.model_dump(), sort_by=sort_by, sort_dir=sort_dir, page_size=page_size)
     place = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
     try:
@@ -114,7 +114,7 @@ class _Found:
     bounded_after: int | None = None
 
 
-async def _find(app: App, search: _Search, start: PagePosition) -> _Found:
+async def _find(app: CallerContext, search: _Search, start: PagePosition) -> _Found:
     """Read as many API pages as one page of the answer needs, within the operator's bound."""
     arguments = search.model_dump(mode="json", exclude_defaults=True)
     runs: list[WorkflowRunSummary] = []
@@ -160,7 +160,7 @@ async def get_workflow_run(
     """Explain one run: status, progress, what failed and why, what it waits for, credits.
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
     view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.settings.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
@@ -184,7 +184,7 @@ async def get_step_result(
     """Read what one step found, in pages: text chunks, extracted fields with confidence, rules, splits.
     Use it after get_workflow_run, which lists the steps. detail="full" gives every field of the API's result.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
     chosen = select_step(run.step_runs, step)
     try:

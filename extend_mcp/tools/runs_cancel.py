@@ -12,9 +12,9 @@ from extend_mcp.actions.cancel_run import CancelRun
 from extend_mcp.actions.cancel_runs import CancelRuns
 from extend_mcp.actions.confirm import principal_of
 from extend_mcp.actions.execute import execute
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.rights import CANCEL
-from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.scopes import CANCEL
 from extend_mcp.tools.args import ConfirmationToken, RunId
 from extend_mcp.tools.base import DESTRUCTIVE
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
@@ -34,7 +34,7 @@ async def cancel_workflow_run(
     """Stop one PENDING or PROCESSING run for good; other states are refused without sending anything.
     Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
     """
-    return await execute(ctx, CancelRun(app_of(ctx), run_id, reason), confirmation_token)
+    return await execute(ctx, CancelRun(caller_context(ctx), run_id, reason), confirmation_token)
 
 
 @RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL)
@@ -50,7 +50,7 @@ async def cancel_runs(
     Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
     Returns what became of each; a confirmation_token goes on with a plan and needs no other argument.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     others = filters.model_dump(exclude_none=True, exclude={"batch"})
     ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
     if ways > 1:

@@ -10,8 +10,8 @@ from pydantic import Field
 from extend_mcp.actions.bulk import execute_bulk
 from extend_mcp.actions.confirm import principal_of
 from extend_mcp.actions.rerun import RerunRuns
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import BatchId, ConfirmationToken, Example, RunId
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.toolsets import RUNS
@@ -42,7 +42,7 @@ async def rerun_workflow_runs(
     if run_ids is None and batch is None and confirmation_token is None:
         raise CallRefusedError("Give run_ids or batch.")
     action = RerunRuns(
-        app_of(ctx),
+        caller_context(ctx),
         principal=principal_of(ctx),
         run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
         batch=batch,

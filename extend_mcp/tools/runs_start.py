@@ -22,8 +22,8 @@ from extend_mcp.api.requests import (
     WorkflowTarget,
 )
 from extend_mcp.api.requests import Secrets as SecretValues
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import Ctx, app_of
 from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, WorkflowRef, WorkflowVersionName
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.name_resolution import resolve_workflow
@@ -85,7 +85,7 @@ async def run_workflow(
     """Start a workflow on exactly one of file_url, file_id, text or package; it costs credits.
     Returns the run's id at once; follow it with wait_for_run. If the outcome is unknown, look before repeating.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     given = [each for each in (file_url, file_id, text, package) if each is not None]
     if len(given) != 1:
         raise CallRefusedError("Give exactly one of file_url, file_id, text and package.")
@@ -122,7 +122,7 @@ async def run_workflow_batch(
     """Start a workflow on each of 1-1000 files at once; it costs credits for each.
     Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     items = [_batch_input(index, item) for index, item in enumerate(inputs)]
     body = CreateWorkflowRunBatch(
         workflow=WorkflowTarget(id=await resolve_workflow(app, workflow), version=version),

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.runs import DeleteRun, UpdateRun
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.rights import DELETE
-from extend_mcp.tools.app import Ctx, app_of
+from extend_mcp.scopes import DELETE
 from extend_mcp.tools.args import ConfirmationToken, Metadata, RunId
 from extend_mcp.tools.base import DESTRUCTIVE, UPDATES
 from extend_mcp.tools.toolsets import RUNS
@@ -30,7 +30,7 @@ async def update_workflow_run(
     """
     if name is None and metadata is None:
         raise CallRefusedError("Give name, metadata or both.")
-    return await execute(ctx, UpdateRun(app_of(ctx), run_id, name, metadata))
+    return await execute(ctx, UpdateRun(caller_context(ctx), run_id, name, metadata))
 
 
 @RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE, scope=DELETE)
@@ -40,4 +40,4 @@ async def delete_workflow_run(
     """Delete one run with its results, for good. Use it only when the user asked; to stop work, cancel instead.
     A person confirms first, seeing what is lost.
     """
-    return await execute(ctx, DeleteRun(app_of(ctx), run_id), confirmation_token)
+    return await execute(ctx, DeleteRun(caller_context(ctx), run_id), confirmation_token)

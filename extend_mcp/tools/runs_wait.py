@@ -16,10 +16,10 @@ from extend_mcp.api.errors import (
     NotFoundError,
 )
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.wake import waking
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.polling import is_settled, next_pause
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import BatchId, Example, RunId
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.pagination import read_all
@@ -64,7 +64,7 @@ async def wait_for_run(
     """
     if (run_ids is None) == (batch is None):
         raise CallRefusedError("Give either run_ids or batch.")
-    app = app_of(ctx)
+    app = caller_context(ctx)
     watch = _BatchWatch(app, batch) if batch else _RunsWatch(app, list(dict.fromkeys(run_ids or [])))
     waited = await _watch(ctx, app, watch, float(seconds))
     explained = None
@@ -85,7 +85,7 @@ async def wait_for_run(
     return view
 
 
-async def _watch(ctx: Ctx, app: App, watch: _Watch, seconds: float) -> float:
+async def _watch(ctx: Ctx, app: CallerContext, watch: _Watch, seconds: float) -> float:
     """Look until everything has settled or the window ends; return how long that took."""
     clock = app.clock
     begun = clock.monotonic()
@@ -122,7 +122,7 @@ async def _look(watch: _Watch, left: float) -> None:
 class _Watch:
     """What is looked at, and what was seen of it."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: CallerContext) -> None:
         self.app = app
         self.problem: ExtendError | None = None
 
@@ -166,7 +166,7 @@ class _Watch:
 
 
 class _RunsWatch(_Watch):
-    def __init__(self, app: App, run_ids: list[str]) -> None:
+    def __init__(self, app: CallerContext, run_ids: list[str]) -> None:
         super().__init__(app)
         self._ids = run_ids
         self._seen: dict[str, WorkflowRun] = {}
@@ -224,7 +224,7 @@ class _RunsWatch(_Watch):
 
 
 class _BatchWatch(_Watch):
-    def __init__(self, app: App, batch: str) -> None:
+    def __init__(self, app: CallerContext, batch: str) -> None:
         super().__init__(app)
         self._batch = batch
         self._seen: list[WorkflowRunSummary] = []

@@ -18,8 +18,8 @@ from extend_mcp.actions.webhooks import (
     UpdateSubscription,
 )
 from extend_mcp.api.models import Page, WebhookEndpoint, WebhookSubscription
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import ConfirmationToken, Example, PageSize, PageToken
 from extend_mcp.tools.base import DESTRUCTIVE, PUBLISHES, READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
@@ -56,7 +56,7 @@ async def list_webhook_endpoints(
     page_token: PageToken | None = None,
 ) -> EndpointListView:
     """List where Extend sends events, or show one endpoint by id. Secrets and header values are never shown."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     limit = app.settings.answer_chars
     if endpoint_id:
         found = await app.api.get_webhook_endpoint(endpoint_id)
@@ -84,7 +84,7 @@ async def create_webhook_endpoint(
     """Create an endpoint for account-wide events; events of workflow runs need create_webhook_subscription besides.
     A person confirms first. The signing secret is shown once, to the person where the client can ask one.
     """
-    app = app_of(ctx)
+    app = caller_context(ctx)
     url = _normalized(url)
     if earlier := already_revealed(ctx, CreateEndpoint.name):
         return _created(app, earlier)
@@ -120,7 +120,7 @@ async def update_webhook_endpoint(
         raise CallRefusedError("Give at least one of url, name, events and status.")
     if url is not None:
         url = _normalized(url)
-    action = UpdateEndpoint(app_of(ctx), endpoint_id, url, name, events, status)
+    action = UpdateEndpoint(caller_context(ctx), endpoint_id, url, name, events, status)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -131,10 +131,10 @@ async def delete_webhook_endpoint(
     """Delete an endpoint and end its deliveries, for good. To pause it, set its status to disabled instead.
     A person confirms first.
     """
-    return await execute(ctx, DeleteEndpoint(app_of(ctx), endpoint_id), confirmation_token)
+    return await execute(ctx, DeleteEndpoint(caller_context(ctx), endpoint_id), confirmation_token)
 
 
-def _created(app: App, revealed: Revealed, *, secret: str | None = None, note: str = "") -> ActionView:
+def _created(app: CallerContext, revealed: Revealed, *, secret: str | None = None, note: str = "") -> ActionView:
     if secret is not None:
         details = [f"signing_secret (shown this once only; give it to the user, do not repeat it): {secret}"]
     else:
@@ -176,7 +176,7 @@ async def list_webhook_subscriptions(
     page_token: PageToken | None = None,
 ) -> SubscriptionListView:
     """List which resources' events go to which endpoint, or show one subscription by id."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     limit = app.settings.answer_chars
     if subscription_id:
         found = await app.api.get_webhook_subscription(subscription_id)
@@ -210,7 +210,7 @@ async def create_webhook_subscription(
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Send one resource's events to an endpoint, such as workflow_run.completed of a workflow. A person confirms."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     resource = await resolve_workflow(app, resource_id) if resource_type == "workflow" else resource_id
     action = CreateSubscription(app, endpoint_id, resource_type, resource, events)
     return await execute(ctx, action, confirmation_token)
@@ -224,7 +224,7 @@ async def update_webhook_subscription(
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Replace a subscription's events. A person sees before and after and confirms first."""
-    return await execute(ctx, UpdateSubscription(app_of(ctx), subscription_id, events), confirmation_token)
+    return await execute(ctx, UpdateSubscription(caller_context(ctx), subscription_id, events), confirmation_token)
 
 
 @WEBHOOKS.tool(title="Delete a webhook subscription", annotations=DESTRUCTIVE)
@@ -232,4 +232,4 @@ async def delete_webhook_subscription(
     subscription_id: SubscriptionId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a subscription: its events are no longer sent. A person confirms first."""
-    return await execute(ctx, DeleteSubscription(app_of(ctx), subscription_id), confirmation_token)
+    return await execute(ctx, DeleteSubscription(caller_context(ctx), subscription_id), confirmation_token)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.app import App, Ctx, app_of
 from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
@@ -50,7 +50,7 @@ async def list_workflows(
     page_token: PageToken | None = None,
 ) -> WorkflowListView:
     """List workflows with ids and names. Not needed before other tools: they take a workflow's name."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     given = _changed({"sort_by": sort_by, "sort_dir": sort_dir, "page_size": page_size}, _WORKFLOW_DEFAULTS)
 
     async def fetch(arguments: dict[str, Any], token: str | None) -> Page[WorkflowSummary]:
@@ -69,7 +69,7 @@ async def list_workflows(
 @WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
 async def get_workflow(workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", page: PageNumber = 1) -> WorkflowView:
     """Show a workflow's draft: steps, processors and routing, in pages. For what runs now, use get_workflow_version."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     found = await app.api.get_workflow(await resolve_workflow(app, workflow))
     return workflow_view(found, found.draft_version, form=form, page=page, limit=app.settings.answer_chars)
 
@@ -83,7 +83,7 @@ async def list_workflow_versions(
     page_token: PageToken | None = None,
 ) -> VersionListView:
     """List a workflow's versions, the draft included, with the time each was made."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     defaults: dict[str, Any] = {"sort_dir": "desc", "page_size": 50}
     given = {"workflow": workflow_id, **_changed({"sort_dir": sort_dir, "page_size": page_size}, defaults)}
@@ -107,13 +107,13 @@ async def get_workflow_version(
     page: PageNumber = 1,
 ) -> WorkflowView:
     """Show one version of a workflow, by default the newest published: what runs without a version use."""
-    app = app_of(ctx)
+    app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await read_version(app, workflow_id, version)
     return workflow_view(workflow_id, found, form=form, page=page, limit=app.settings.answer_chars)
 
 
-async def read_version(app: App, workflow_id: str, wanted: str) -> WorkflowVersion:
+async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:
     """A version with its steps, by number, ``draft``, ``newest`` or id.
 
     Raises:
@@ -129,7 +129,7 @@ async def read_version(app: App, workflow_id: str, wanted: str) -> WorkflowVersi
     return await app.api.get_workflow_version(workflow_id, chosen.id)
 
 
-async def all_versions(app: App, workflow_id: str) -> list[WorkflowVersionSummary]:
+async def all_versions(app: CallerContext, workflow_id: str) -> list[WorkflowVersionSummary]:
     """Return a workflow's versions, as many as the operator lets one call read."""
     pager = app.api.iter_workflow_versions(workflow_id, sort_dir="desc")
     versions, _ = await read_all(pager, most_pages=app.settings.walk_pages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extend_mcp import __version__
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
 from extend_mcp.settings import Settings
 from extend_mcp.views.untrusted import shown_url, word
 

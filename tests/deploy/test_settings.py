@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from extend_mcp import __version__
-from extend_mcp.http.settings import HttpSettings
+from extend_mcp.http.settings import DRAIN_SECONDS, HttpSettings, Limits
 from extend_mcp.settings import Settings
 from tests.deploy.dockerfile import Ignored, Stage, read_stages
 
@@ -99,7 +99,7 @@ def test_every_variable_that_is_named_exists(path: Path) -> None:
 
 def test_the_variables_are_looked_for_where_they_are() -> None:
     text = "".join(path.read_text() for path in FILES)
-    for name in ("EXTEND_MCP_DRAIN_SECONDS", "EXTEND_MCP_REDIS_URL", "EXTEND_API_KEY"):
+    for name in ("EXTEND_MCP_PUBLIC_URL", "EXTEND_MCP_REDIS_URL", "EXTEND_API_KEY"):
         assert name in text
     assert {"EXTEND_API_KEY", "EXTEND_MCP_STATE_KEYS", "EXTEND_MCP_REDIS_URL"} <= SECRETS
 
@@ -155,17 +155,15 @@ def test_no_secret_stands_in_a_file(
 
 
 def test_a_replica_is_killed_only_after_it_had_its_time(
-    compose: dict[str, Any], manifests: dict[str, dict[str, Any]], pod: dict[str, Any], server: dict[str, Any]
+    compose: dict[str, Any], pod: dict[str, Any], server: dict[str, Any]
 ) -> None:
-    config = manifests["ConfigMap"]["data"]
-    drain = float(config["EXTEND_MCP_DRAIN_SECONDS"])
-    assert pod["terminationGracePeriodSeconds"] >= drain + float(config["EXTEND_MCP_SHUTDOWN_SECONDS"]) + 5
+    needed = DRAIN_SECONDS + Limits().shutdown_seconds + 5
+    assert pod["terminationGracePeriodSeconds"] >= needed
     ready = server["readinessProbe"]
     # Nobody sends new calls any more when the listener closes.
-    assert 2 * ready["periodSeconds"] * ready["failureThreshold"] <= drain
+    assert 2 * ready["periodSeconds"] * ready["failureThreshold"] <= DRAIN_SECONDS
     service = compose["services"]["server"]
-    inside = {name: float(service["environment"][f"EXTEND_MCP_{name}_SECONDS"]) for name in ("DRAIN", "SHUTDOWN")}
-    assert float(service["stop_grace_period"].removesuffix("s")) >= inside["DRAIN"] + inside["SHUTDOWN"] + 5
+    assert float(service["stop_grace_period"].removesuffix("s")) >= needed
 
 
 def test_there_are_three_replicas_everywhere(compose: dict[str, Any], manifests: dict[str, dict[str, Any]]) -> None:

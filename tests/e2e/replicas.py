@@ -28,6 +28,7 @@ from tests.harness import Mode, Person, example_run
 from tests.redis_server import RunningRedis, running_redis
 
 ROOT = Path(__file__).parents[2]
+LIMITED = str(Path(__file__).parent / "limited.py")
 
 KEY = "sk_canary_of_all_replicas"
 TOKEN = "emcp_canary_token_of_anna_0123456789"
@@ -44,7 +45,7 @@ class Child:
 
     Args:
         folder: where its output goes; its own.
-        arguments: what the command line gets.
+        arguments: what Python gets.
         ready: finds its address in its output.
         environment: its variables beside those of this process that are not Extend's.
     """
@@ -85,7 +86,7 @@ class Child:
         self._starts += 1
         self.url = ""
         own = {name: value for name, value in os.environ.items() if not name.startswith("EXTEND_")}
-        command = [sys.executable, "-m", "extend_mcp", *self._arguments]
+        command = [sys.executable, *self._arguments]
         with self._output("stdout").open("wb") as out, self._output("stderr").open("wb") as err:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env={**own, **self._environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=err
@@ -243,7 +244,6 @@ class Fleet:
             "EXTEND_MCP_STATE_KEYS": STATE_KEY,
             "EXTEND_MCP_REDIS_URL": redis.url,
             "EXTEND_MCP_WEBHOOK_SECRETS": WEBHOOK_SECRET,
-            "EXTEND_MCP_DRAIN_SECONDS": "1",
             # How far a cancel is followed is another test's matter.
             "EXTEND_MCP_FOLLOW_SECONDS": "1",
             "EXTEND_MCP_REQUESTS_PER_SECOND": "1000",
@@ -251,7 +251,7 @@ class Fleet:
         self.replicas = [
             Replica(
                 folder / f"replica{number}",
-                ["serve", "--transport", "http", "--port", "0"],
+                [LIMITED, '{"drain_seconds": 1}', "serve", "--transport", "http", "--port", "0"],
                 r"serves (http://127\.0\.0\.1:\d+)/mcp\n",
                 {**shared, "EXTEND_MCP_AUDIT": str(folder / f"replica{number}" / "audit")},
             )
@@ -300,7 +300,7 @@ def fleet(folder: Path, count: int, *, stateless: bool) -> Iterator[Fleet]:
         redis = stack.enter_context(running_redis())
         extend = Extend(
             folder / "extend",
-            ["sandbox", "--scenario", "empty", "--speed", "1000"],
+            ["-m", "extend_mcp", "sandbox", "--scenario", "empty", "--speed", "1000"],
             r"(http://127\.0\.0\.1:\d+)\n",
             {},
         )

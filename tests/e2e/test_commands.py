@@ -133,7 +133,7 @@ def test_the_doctor_says_what_to_do(environment: dict[str, str], said: str) -> N
 def test_http_is_served_to_this_machine_only() -> None:
     ended = run("serve", "--transport", "http", "--host", "0.0.0.0")
     assert ended.returncode == 1
-    assert "EXTEND_MCP_HOST is no loopback address and EXTEND_MCP_AUTH is none" in ended.stderr
+    assert "EXTEND_MCP_HOST is not a loopback address and EXTEND_MCP_AUTH is none" in ended.stderr
 
 
 def test_a_token_is_shown_once_and_its_entry_holds_only_its_hash() -> None:

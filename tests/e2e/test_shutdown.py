@@ -25,6 +25,7 @@ from tests.http.calls import CALL, HEADERS
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
+LIMITED = Path(__file__).parent / "limited.py"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("EXTEND_", "OTEL_"))}
 SCENARIO = "empty"
 # The promise is one second; a machine that runs other tests beside gets twice that, a crowded one in proportion.
@@ -81,9 +82,10 @@ class Running:
 
 
 @contextmanager
-def running(gate: Gate, transport: str, **environment: str) -> Iterator[Running]:
-    variables = {"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": gate.base_url, **environment}
-    command = [sys.executable, "-m", "extend_mcp", "serve", "--transport", transport, "--port", "0"]
+def running(gate: Gate, transport: str, **limits: float) -> Iterator[Running]:
+    variables = {"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": gate.base_url}
+    program = [str(LIMITED), json.dumps(limits)] if limits else ["-m", "extend_mcp"]
+    command = [sys.executable, *program, "serve", "--transport", transport, "--port", "0"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=CLEAN | variables, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         try:
@@ -179,7 +181,7 @@ def test_a_second_signal_does_not_wait_for_the_call(
 
 def test_a_call_that_outlasts_the_longest_wait_is_broken_off(gate: Gate, box: Box) -> None:
     gate.again(hold=1)
-    with running(gate, "http", EXTEND_MCP_SHUTDOWN_SECONDS="1") as server, calling(server.url()) as answers:
+    with running(gate, "http", shutdown_seconds=1) as server, calling(server.url()) as answers:
         assert gate.held.wait(10)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(1 + 2 * SOON) == 0

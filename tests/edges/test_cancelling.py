@@ -259,7 +259,7 @@ async def test_nothing_is_left_over_http_either(behind: Box, gate: Gate, mode: M
         for tool in TOOLS:
             requests, _ = await give_up_everywhere(behind, client, gate, tool, most=1)
             assert requests, tool
-        await until(lambda: not running.served.lifecycle.calls, "calls are left")
+        await until(lambda: not running.parts.lifecycle.calls, "calls are left")
 
 
 async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, gate: Gate) -> None:
@@ -275,4 +275,4 @@ async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, gate:
             await until(gate.held.is_set, "no request came")
             await stream.aclose()
             await until(gate.left.is_set, "the request goes on")
-        await until(lambda: not running.served.lifecycle.calls, "calls are left")
+        await until(lambda: not running.parts.lifecycle.calls, "calls are left")

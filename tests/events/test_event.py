@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.events.event import Event, NotAnEventError, needs_payload, read_event, resources_of
+from extend_mcp.events.event import NotAnEventError, WebhookEvent, needs_payload, read_event, resources_of
 from extend_mcp.views.uris import named_by
 from tests.events.kit import event
 
@@ -69,7 +69,7 @@ def test_no_payload_can_break_it_or_name_what_is_not_ours(payload: Any, kind: st
 
 def test_a_payload_behind_a_url_is_wanted_for_runs_only() -> None:
     behind = {"object": "signed_data_url", "data": "https://files.example/x", "id": "r"}
-    assert needs_payload(Event("e", "workflow_run.completed", behind))
-    assert not needs_payload(Event("e", "workflow.created", behind))
-    assert not needs_payload(Event("e", "workflow_run.completed", {"id": "r"}))
-    assert Event("e", "t", {**behind, "data": 5}).payload_url is None
+    assert needs_payload(WebhookEvent("e", "workflow_run.completed", behind))
+    assert not needs_payload(WebhookEvent("e", "workflow.created", behind))
+    assert not needs_payload(WebhookEvent("e", "workflow_run.completed", {"id": "r"}))
+    assert WebhookEvent("e", "t", {**behind, "data": 5}).payload_url is None

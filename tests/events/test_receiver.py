@@ -17,7 +17,7 @@ from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.seen import LocalSeen
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri
 from tests.events.kit import SECRET, event, signed
 from tests.harness import ERAS, Box, BoxClock, Mode, example_run, facts_of
@@ -35,7 +35,7 @@ async def receiving(box: Box, **options: Any) -> AsyncIterator[tuple[Running, li
     http = {"webhook_secrets": f"wss_older,{SECRET}", **options.pop("http", {})}
     async with serving_http(box.base_url, http=http, **options) as running:
         heard: list[ServerEvent] = []
-        running.served.bus.subscribe(heard.append)
+        running.parts.bus.subscribe(heard.append)
         yield running, heard
 
 
@@ -100,7 +100,7 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
     """Nothing takes from the queue here; what does not fit may come again."""
     outcomes: list[str] = []
 
-    class Noting(Meter):
+    class Noting(Metrics):
         def event(self, *, outcome: str) -> None:
             outcomes.append(outcome)
 
@@ -110,7 +110,7 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
         seen=seen,
         bus=None,
         fetcher=PayloadFetcher([]),
-        meter=Noting(),
+        metrics=Noting(),
         wall=lambda: 1e9,  # type: ignore[arg-type]
     )
     from starlette.requests import Request
@@ -122,7 +122,9 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
         async def receive() -> Any:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        return (await receiver(Request({"type": "http", "method": "POST", "headers": raw}, receive))).status_code
+        return (
+            await receiver.receive(Request({"type": "http", "method": "POST", "headers": raw}, receive))
+        ).status_code
 
     statuses = [await send(number) for number in range(1001)]
     assert statuses[-1] == 503
@@ -144,8 +146,8 @@ async def test_one_event_that_goes_wrong_does_not_end_the_reception(box: Box) ->
                 raise RuntimeError("a bus that fails once")
             heard.append(change)
 
-        assert running.served.receiver is not None
-        running.served.receiver._bus.publish = publish  # type: ignore[method-assign]
+        assert running.parts.receiver is not None
+        running.parts.receiver._bus.publish = publish  # type: ignore[method-assign]
         for body in (first, second):
             await running.post(body, signed(body, time.time()), PATH)
         await settle(heard, 1)
@@ -234,7 +236,7 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
             await client.subscribe_resource(step)
             # The client opens its standing stream by itself, some time after the handshake.
             with anyio.fail_after(5):
-                while not running.served.lifecycle.streams:
+                while not running.parts.lifecycle.streams:
                     await anyio.sleep(0.01)
             await running.post(body, signed(body, time.time()), PATH)
             with anyio.fail_after(5):
@@ -303,7 +305,7 @@ async def test_subscriptions_are_bounded_and_released(box: Box) -> None:
     from mcp.shared.exceptions import MCPError
 
     uri = run_uri(RUN)
-    async with receiving(box, http={"subscriptions": 10}) as (running, _), connected(running) as client:
+    async with receiving(box, limits={"subscriptions": 10}) as (running, _), connected(running) as client:
         async with client.listen(resource_subscriptions=[uri]):
             with pytest.raises(MCPError, match="Too many subscriptions"):
                 async with client.listen(resource_subscriptions=[uri]):
@@ -327,6 +329,6 @@ async def test_subscriptions_are_bounded_and_released(box: Box) -> None:
 
 def open_subscriptions(running: Running) -> int:
     """How many the server holds."""
-    held = running.served.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
+    held = running.parts.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
     assert isinstance(held, Subscriptions)
     return held.count

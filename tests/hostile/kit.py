@@ -83,12 +83,12 @@ async def rewriting(
         return ExtendClient(config, transport=Rewritten(rewrite), sleep=clock.sleep, monotonic=clock.monotonic)
 
     chosen = Settings.model_validate({"api_key": KEY, "base_url": box.base_url, "toolsets": "all", **settings})
-    server, service = build_server(chosen, connect=connect, clock=clock)
+    server, registry = build_server(chosen, connect=connect, clock=clock)
     try:
         async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
             yield client
     finally:
-        await service.aclose()
+        await registry.aclose()
 
 
 _ROUTES = re.compile(

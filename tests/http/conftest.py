@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from extend_mcp.http.oauth import OAuth
+from extend_mcp.http.auth.oauth import OAuth
 from tests.http.keys import (
     ACCOUNT,
     AUDIENCE,

@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from extend_mcp.callers import Account
-from extend_mcp.http.identity import UnidentifiedError
-from extend_mcp.http.oauth import OAuth
+from extend_mcp.accounts import Account
+from extend_mcp.http.auth.base import UnidentifiedError
+from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.sandbox.sandbox_server import running_app
 
 NOW = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)

@@ -16,10 +16,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extend_mcp.clock import Clock
-from extend_mcp.http.app import Served, build_app
-from extend_mcp.http.serve import build_served
-from extend_mcp.http.server import Server, listen, serving
-from extend_mcp.http.settings import HttpSettings
+from extend_mcp.http.app import HttpParts, build_app
+from extend_mcp.http.serve import GracefulServer, build_parts, listen, serving
+from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
@@ -32,13 +31,13 @@ class Running:
 
     Attributes:
         url: its base URL, without a path.
-        served: its parts.
+        parts: what it serves.
         server: uvicorn's server.
     """
 
     url: str
-    served: Served
-    server: Server
+    parts: HttpParts
+    server: GracefulServer
 
     @property
     def mcp(self) -> str:
@@ -66,6 +65,7 @@ async def serving_http(
     base_url: str,
     *,
     http: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
     sse: bool = False,
     clock: Clock | None = None,
     redactor: Redactor | None = None,
@@ -74,23 +74,24 @@ async def serving_http(
     """Our application on a free port, with Extend at ``base_url``."""
     given = {"api_key": KEY, "base_url": base_url, "requests_per_second": 1000, **settings}
     chosen = Settings.model_validate(given)
-    http_settings = HttpSettings.model_validate({"shutdown_seconds": 5, **(http or {})})
-    served = build_served(chosen, http_settings, redactor or Redactor(), clock=clock)
-    app = build_app(served, http_settings, sse=sse)
+    http_settings = HttpSettings(**(http or {}))
+    bounds = Limits(**{"shutdown_seconds": 5, **(limits or {})})
+    parts = build_parts(chosen, http_settings, redactor or Redactor(), limits=bounds, clock=clock)
+    app = build_app(parts, http_settings, sse=sse)
     with listen("127.0.0.1", 0) as listener:
         ready = anyio.Event()
         async with (
             anyio.create_task_group() as tasks,
-            serving(app, served.lifecycle, http_settings, listener, ready.set) as server,
+            serving(app, parts.lifecycle, bounds, ready.set) as server,
         ):
             tasks.start_soon(lambda: server.serve(sockets=[listener]))
             await ready.wait()
-            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", served, server)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", parts, server)
             server.should_exit = True
             # The server's own task group must outlive it.
             while server.started and not server.lifespan.shutdown_event.is_set():
                 await anyio.sleep(0.01)
-    await served.service.aclose()
+    await parts.registry.aclose()
 
 
 @asynccontextmanager

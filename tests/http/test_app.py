@@ -11,7 +11,7 @@ from mcp.client.client import Client
 from mcp.client.sse import sse_client
 from mcp.shared.exceptions import MCPError
 
-from extend_mcp.http.tokens import new_token
+from extend_mcp.http.auth.tokens import new_token
 from tests.harness import ERAS, KEY, Box, BoxClock, Mode, Person, example_run, facts_of
 from tests.http.calls import CALL, HEADERS
 from tests.http.keys import NOW, RSA, RSA_LATER, HandClock, claims, issuers, public, sign
@@ -24,14 +24,14 @@ async def test_probes_need_no_credential_and_tell_when_the_end_is_near(box: Box)
     async with serving_http(box.base_url, http={"auth": "passthrough"}) as running:
         assert (await running.get("/healthz")).text == "ok"
         assert (await running.get("/readyz")).status_code == 200
-        running.served.lifecycle.draining = True
+        running.parts.lifecycle.draining = True
         assert (await running.get("/readyz")).status_code == 503
         assert (await running.get("/healthz")).status_code == 200
         assert (await running.get("/sse")).status_code == 404
         assert (await running.get("/webhooks/extend")).status_code == 404
 
 
-async def test_metrics_count_calls_by_tool_and_outcome_and_can_be_switched_off(box: Box) -> None:
+async def test_metrics_count_calls_by_tool_and_outcome(box: Box) -> None:
     done = box.load(example_run(RUN, "PROCESSED"))
     async with serving_http(box.base_url) as running:
         async with connected(running) as client:
@@ -45,8 +45,6 @@ async def test_metrics_count_calls_by_tool_and_outcome_and_can_be_switched_off(b
     assert "extend_mcp_calls_in_flight 0.0" in text
     assert KEY not in text
     assert RUN not in text
-    async with serving_http(box.base_url, http={"metrics": False}) as running:
-        assert (await running.get("/metrics")).status_code == 404
 
 
 async def test_the_audit_line_names_the_caller_and_the_request(box: Box, tmp_path: Path) -> None:
@@ -70,7 +68,7 @@ async def test_the_audit_line_names_the_caller_and_the_request(box: Box, tmp_pat
 @pytest.mark.parametrize("mode", ERAS)
 async def test_sessions_are_bounded(box: Box, mode: Mode) -> None:
     async with (
-        serving_http(box.base_url, http={"max_sessions": 1}) as running,
+        serving_http(box.base_url, limits={"sessions": 1}) as running,
         connected(running, mode=mode) as client,
     ):
         await client.list_tools()

@@ -12,7 +12,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.sse import sse_client
 
-from extend_mcp.http.tokens import new_token
+from extend_mcp.http.auth.tokens import new_token
 from tests.harness import Box, facts_of
 from tests.http.keys import NOW, HandClock
 from tests.http.kit import connected, serving_http
@@ -24,7 +24,7 @@ async def test_the_end_does_not_wait_for_standing_streams_and_is_in_good_order(
 ) -> None:
     """Two clients hold streams open that would never end by themselves."""
     with anyio.fail_after(15):
-        async with serving_http(box.base_url, http={"shutdown_seconds": 10}, sse=True) as running:
+        async with serving_http(box.base_url, limits={"shutdown_seconds": 10}, sse=True) as running:
             host, port = running.url.removeprefix("http://").split(":")
             stream = await anyio.connect_tcp(host, int(port))
             await stream.send(f"GET /sse HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
@@ -42,7 +42,7 @@ async def test_the_answer_of_a_call_in_flight_comes_over_sse_before_the_end(box:
     box.fault(method="GET", path="/workflow_runs", delaySeconds=0.4)
     answers: list[Any] = []
     async with (
-        serving_http(box.base_url, sse=True, http={"shutdown_seconds": 10}) as running,
+        serving_http(box.base_url, sse=True, limits={"shutdown_seconds": 10}) as running,
         Client(sse_client(f"{running.url}/sse"), mode="legacy") as client,
     ):
 
@@ -54,7 +54,7 @@ async def test_the_answer_of_a_call_in_flight_comes_over_sse_before_the_end(box:
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(call)
-                while not running.served.lifecycle.calls:
+                while not running.parts.lifecycle.calls:
                     await anyio.sleep(0.01)
                 running.server.should_exit = True
     assert answers[0]["runs"]

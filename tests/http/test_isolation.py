@@ -20,7 +20,7 @@ from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 from mcp_types import ResourceTemplateReference
 
-from extend_mcp.http.tokens import new_token
+from extend_mcp.http.auth.tokens import new_token
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri, workflow_uri
 from tests.harness import ERAS, Box, BoxClock, Mode, Person, example_run, facts_of, text_of
 from tests.hosting import Host
@@ -227,8 +227,8 @@ async def test_subscribing_to_what_is_hers(two: Two, uri: str) -> None:
                 await ben.subscribe_resource(uri)
         async with connected(running, ANA) as ana, ana.listen(resource_subscriptions=[uri]) as hers:
             with anyio.fail_after(5):
-                await running.served.bus.publish(ResourceUpdated(run_uri(HERS)))
-                await running.served.bus.publish(ResourceUpdated(batch_uri(BATCH)))
+                await running.parts.bus.publish(ResourceUpdated(run_uri(HERS)))
+                await running.parts.bus.publish(ResourceUpdated(batch_uri(BATCH)))
                 assert (await hers.__anext__()).uri == uri  # type: ignore[union-attr]
 
 
@@ -238,8 +238,8 @@ async def test_an_event_of_hers_is_not_heard_of_on_his_stream(two: Two) -> None:
         connected(running, BEN) as ben,
         ben.listen(resource_subscriptions=[run_uri(HIS)]) as his,
     ):
-        await running.served.bus.publish(ResourceUpdated(run_uri(HERS)))
-        await running.served.bus.publish(ResourceUpdated(run_uri(HIS)))
+        await running.parts.bus.publish(ResourceUpdated(run_uri(HERS)))
+        await running.parts.bus.publish(ResourceUpdated(run_uri(HIS)))
         with anyio.fail_after(5):
             first = await his.__anext__()
     assert first == ResourceUpdated(run_uri(HIS))
@@ -285,13 +285,13 @@ async def test_two_tokens_on_one_account_still_do_not_share_consent_or_budget_li
 
 
 async def test_a_call_without_a_caller_gets_nobody_s_rights(two: Two) -> None:
-    """Should the door ever let one through, the server itself refuses, rather than act on the configured key."""
-    from extend_mcp.tools.service import UnknownCallerError
+    """Should authentication ever let one through, the server itself refuses, rather than act on the configured key."""
+    from extend_mcp.callers import UnknownCallerError
 
     async with passthrough(two) as running:
         with pytest.raises(UnknownCallerError):
-            running.served.service.app()
-        assert running.served.identify is not None
+            running.parts.registry.current()
+        assert running.parts.identify is not None
 
 
 _META = {

@@ -8,10 +8,10 @@ import anyio
 import pytest
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
 from extend_mcp.clock import SystemClock
-from extend_mcp.http.jwks import KeySet, KeysUnavailableError, download, metadata_urls, read_key
-from extend_mcp.http.oauth import OAuth
+from extend_mcp.http.auth.jwks import KeySet, KeysUnavailableError, download, metadata_urls, read_key
+from extend_mcp.http.auth.oauth import OAuth
 from tests.http.keys import (
     ACCOUNT,
     AUDIENCE,

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.http.identity import UnidentifiedError
-from extend_mcp.http.jwks import is_secure
-from extend_mcp.http.oauth import OAuth
+from extend_mcp.http.auth.base import UnidentifiedError
+from extend_mcp.http.auth.jwks import is_secure
+from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.settings import SettingsError
 from tests.http.keys import (
     ACCOUNT,

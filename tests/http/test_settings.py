@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from extend_mcp.http.settings import WITHOUT_AUTHENTICATION, HttpSettings
+from extend_mcp.http.settings import DRAIN_SECONDS, HttpSettings
 from extend_mcp.settings import SettingsError, load
 from tests.harness import Box
 
@@ -20,7 +20,7 @@ class TestSettings:
         ("given", "said"),
         [
             ({"host": "0.0.0.0"}, "EXTEND_MCP_AUTH is none"),
-            ({"host": "10.1.2.3", "without_authentication": "yes"}, "EXTEND_MCP_WITHOUT_AUTHENTICATION"),
+            ({"host": "10.1.2.3", "without_authentication": False}, "EXTEND_MCP_WITHOUT_AUTHENTICATION"),
             ({"auth": "token"}, "EXTEND_MCP_TOKENS_FILE"),
             ({"auth": "oauth"}, "EXTEND_MCP_OAUTH_ISSUER"),
         ],
@@ -31,10 +31,18 @@ class TestSettings:
         with pytest.raises(SettingsError, match=said):
             load(HttpSettings, **given)
 
-    def test_in_words_an_open_server_can_be_had(self) -> None:
-        assert load(HttpSettings, host="0.0.0.0", without_authentication=WITHOUT_AUTHENTICATION).auth == "none"
+    def test_an_open_server_must_be_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert load(HttpSettings, host="0.0.0.0", without_authentication=True).auth == "none"
+        monkeypatch.setenv("EXTEND_MCP_WITHOUT_AUTHENTICATION", "anyone who can connect may act with this server's key")
+        with pytest.raises(SettingsError, match="EXTEND_MCP_WITHOUT_AUTHENTICATION"):
+            load(HttpSettings, host="0.0.0.0")
+        monkeypatch.delenv("EXTEND_MCP_WITHOUT_AUTHENTICATION")
         assert load(HttpSettings, host="0.0.0.0", auth="passthrough").host == "0.0.0.0"
         assert load(HttpSettings, host="::1").auth == "none"
+
+    def test_only_a_server_that_others_can_reach_drains(self) -> None:
+        assert load(HttpSettings).limits.drain_seconds == 0
+        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").limits.drain_seconds == DRAIN_SECONDS
 
     def test_no_secret_is_in_a_repr(self) -> None:
         http = load(HttpSettings, redis_url="redis://:canary@127.0.0.1/0", webhook_secrets="wss_canary")

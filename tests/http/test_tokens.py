@@ -12,10 +12,10 @@ import pytest
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from extend_mcp.callers import Account
-from extend_mcp.http.identity import UnidentifiedError
-from extend_mcp.http.tokens import Tokens, new_token
-from extend_mcp.rights import SCOPES
+from extend_mcp.accounts import Account
+from extend_mcp.http.auth.base import UnidentifiedError
+from extend_mcp.http.auth.tokens import Tokens, new_token
+from extend_mcp.scopes import SCOPES
 from extend_mcp.settings import SettingsError
 from tests.http.keys import HandClock, with_bearer
 

@@ -347,12 +347,12 @@ async def replica(box: Box, plans: RedisStore) -> AsyncIterator[Client]:
     """A server with a store of its own, and a client that cannot be asked."""
     settings = Settings.model_validate({"api_key": KEY, "base_url": box.base_url})
     shared = Shared(SealingKeys([STATE_KEY]), store=plans)
-    server, service = build_server(settings, clock=BoxClock(box), shared=shared)
+    server, registry = build_server(settings, clock=BoxClock(box), shared=shared)
     try:
         async with Client(server) as client:
             yield client
     finally:
-        await service.aclose()
+        await registry.aclose()
 
 
 def failed_runs(box: Box) -> list[str]:

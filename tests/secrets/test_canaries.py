@@ -30,7 +30,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from extend_mcp.rights import SCOPES
+from extend_mcp.scopes import SCOPES
 from tests.e2e.test_observability import collecting
 from tests.harness import Box, Person, example_run, text_of
 from tests.http.keys import AUDIENCE, KEYS, claims, issuers, sign

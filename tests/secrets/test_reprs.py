@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
+from extend_mcp.accounts import Account, Caller
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
 from extend_mcp.api.requests import Secrets as SecretValues
-from extend_mcp.callers import Account, Caller
-from extend_mcp.http.oauth import OAuth
-from extend_mcp.http.passthrough import Passthrough
+from extend_mcp.callers import CallerUser
+from extend_mcp.http.auth.keys import ExtendKeys
+from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import Settings
-from extend_mcp.tools.service import CallerUser
 from tests.http.keys import with_bearer
 from tests.http.kit import serving_http
 
@@ -51,7 +51,7 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     target, file_input = WorkflowTarget(id="workflow_1"), FileFromText(text="a")
     without_redis = {"auth": "token", "tokens_file": file, "webhook_secrets": SIGNING}
     async with serving_http("http://127.0.0.1:1", http=without_redis, api_key=KEY, state_keys=STATE) as running:
-        served = running.served
+        served = running.parts
         yield {
             "settings": settings,
             "http settings": http,
@@ -62,14 +62,14 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
             "client config": settings.client_config(),
             "client": ExtendClient(settings.client_config()),
             "served": served,
-            "service": served.service,
-            "app": served.service.app_of(caller),
-            "app's client": served.service.app_of(caller).api,
+            "registry": served.registry,
+            "app": served.registry.context_of(caller),
+            "app's client": served.registry.context_of(caller).api,
             "receiver": served.receiver,
             "redactor": served.redactor,
             "tokens": served.identify,
             "oauth": OAuth("http://127.0.0.1:1", "aud", default=account),
-            "passthrough": Passthrough(),
+            "passthrough": ExtendKeys(),
             "run request": CreateWorkflowRun(
                 workflow=target, file=file_input, secrets=SecretValues({"db": SECRET, "deep": {"list": [SECRET]}})
             ),
@@ -95,7 +95,7 @@ async def test_no_dump_shows_it(tmp_path: Path) -> None:
 
 
 async def test_a_caller_who_brings_a_key_is_named_without_it() -> None:
-    caller = await Passthrough()(with_bearer(KEY))
+    caller = await ExtendKeys()(with_bearer(KEY))
     assert caller.account.api_key
     assert caller.account.api_key.get_secret_value() == KEY
     assert "canary" not in repr(caller)

@@ -18,8 +18,8 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.tracing import TracingTransport
-from extend_mcp.telemetry.meter import Meter
-from extend_mcp.telemetry.prometheus import PrometheusMeter
+from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.harness import KEY, Box, example_run
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -28,9 +28,9 @@ RUN = "workflow_run_canary0000000001"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def samples(meter: PrometheusMeter, accept: str | None = None) -> Samples:
+def samples(metrics: PrometheusMetrics, accept: str | None = None) -> Samples:
     """What a scrape finds, by name and labels."""
-    body, content_type = meter.render(accept)
+    body, content_type = metrics.render(accept)
     read: Any = openmetrics_parser if content_type.startswith("application/openmetrics-text") else parser
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -43,28 +43,28 @@ def labels(**given: str) -> frozenset[tuple[str, str]]:
     return frozenset(given.items())
 
 
-def tell(meter: Meter) -> None:
+def tell(metrics: Metrics) -> None:
     """One of everything."""
-    meter.call_began()
-    meter.call_began()
-    meter.call_ended()
-    meter.tool_call(tool="list_runs", outcome="ok", seconds=0.3, characters=120)
-    meter.tool_call(tool="list_runs", outcome="ok", seconds=70.0, characters=80)
-    meter.guard_refused(tool="cancel_workflow_run", verdict="finished")
-    meter.api_request(method="GET", endpoint="/workflow_runs/{id}", status="200", seconds=0.2)
-    meter.api_request(method="GET", endpoint="/workflow_runs/{id}", status="ReadTimeout", seconds=30.0)
-    meter.api_retry(method="GET", endpoint="/workflow_runs/{id}", reason="ReadTimeout")
-    meter.rate_waited(category="GET", seconds=0.5)
-    meter.rate_waited(category="GET", seconds=1.0)
-    meter.event(outcome="accepted")
-    meter.refused(reason="origin")
+    metrics.call_began()
+    metrics.call_began()
+    metrics.call_ended()
+    metrics.tool_call(tool="list_runs", outcome="ok", seconds=0.3, characters=120)
+    metrics.tool_call(tool="list_runs", outcome="ok", seconds=70.0, characters=80)
+    metrics.guard_refused(tool="cancel_workflow_run", verdict="finished")
+    metrics.api_request(method="GET", endpoint="/workflow_runs/{id}", status="200", seconds=0.2)
+    metrics.api_request(method="GET", endpoint="/workflow_runs/{id}", status="ReadTimeout", seconds=30.0)
+    metrics.api_retry(method="GET", endpoint="/workflow_runs/{id}", reason="ReadTimeout")
+    metrics.rate_waited(category="GET", seconds=0.5)
+    metrics.rate_waited(category="GET", seconds=1.0)
+    metrics.event(outcome="accepted")
+    metrics.refused(reason="origin")
 
 
 @pytest.mark.parametrize("accept", [None, OPENMETRICS])
 def test_what_is_told_is_what_is_read(accept: str | None) -> None:
-    meter = PrometheusMeter()
-    tell(meter)
-    read = samples(meter, accept)
+    metrics = PrometheusMetrics()
+    tell(metrics)
+    read = samples(metrics, accept)
     endpoint = {"method": "GET", "endpoint": "/workflow_runs/{id}"}
     expected = {
         ("extend_mcp_calls_in_flight", labels()): 1,
@@ -91,13 +91,13 @@ def test_what_is_told_is_what_is_read(accept: str | None) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="read from /proc")
 def test_the_process_is_measured_too() -> None:
-    read = samples(PrometheusMeter())
+    read = samples(PrometheusMetrics())
     assert read["process_resident_memory_bytes", labels()] > 1e6
     assert read["process_open_fds", labels()] > 0
 
 
 def test_meters_know_nothing_of_each_other() -> None:
-    one, other = PrometheusMeter(), PrometheusMeter()
+    one, other = PrometheusMetrics(), PrometheusMetrics()
     one.refused(reason="host")
     counted = ("extend_mcp_refused_requests_total", labels(reason="host"))
     assert counted in samples(one)
@@ -120,49 +120,49 @@ PLAIN = "text/plain; version=0.0.4; charset=utf-8"
     ],
 )
 def test_the_form_is_the_one_asked_for(accept: str | None, answered: str) -> None:
-    assert PrometheusMeter().render(accept)[1] == answered
+    assert PrometheusMetrics().render(accept)[1] == answered
 
 
 def test_a_meter_that_keeps_nothing_takes_the_same_calls() -> None:
-    tell(Meter())
-    told = {name for name in vars(Meter) if not name.startswith("_")}
-    assert told <= set(vars(PrometheusMeter)), "and none is forgotten by the one that keeps them"
+    tell(Metrics())
+    told = {name for name in vars(Metrics) if not name.startswith("_")}
+    assert told <= set(vars(PrometheusMetrics)), "and none is forgotten by the one that keeps them"
 
 
 async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
     box.load(example_run(RUN, "PROCESSED"))
-    meter = PrometheusMeter()
+    metrics = PrometheusMetrics()
     box.fault(path=f"/workflow_runs/{RUN}", status=503)
     box.fault(path="/workflow_runs", drop=True)
 
     async def no_sleep(_: float) -> None:
         """Return at once."""
 
-    transport = TracingTransport(httpx.AsyncHTTPTransport(), meter)
+    transport = TracingTransport(httpx.AsyncHTTPTransport(), metrics)
     config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, workspace_id="ws_canary")
     async with ExtendClient(config, transport=transport, sleep=no_sleep) as client:
         await client.get_workflow_run(RUN)
         await client.list_workflow_runs(file_name_contains="canary-name", workflow_id="workflow_canary")
         with pytest.raises(ExtendError):
             await client.get_file("file_canary")
-    read = samples(meter)
+    read = samples(metrics)
     one, every = labels(method="GET", endpoint="/workflow_runs/{id}"), labels(method="GET", endpoint="/workflow_runs")
     assert read["extend_mcp_api_requests_total", one | {("status", "503")}] == 1
     assert read["extend_mcp_api_requests_total", one | {("status", "200")}] == 1
     assert read["extend_mcp_api_requests_total", every | {("status", "RemoteProtocolError")}] == 1
     assert read["extend_mcp_api_request_seconds_count", every] == 2
     for accept in (None, OPENMETRICS):
-        assert b"canary" not in meter.render(accept)[0]
+        assert b"canary" not in metrics.render(accept)[0]
 
 
 def test_start_up_does_not_pay_for_any_of_it() -> None:
     script = """
 import sys
-import extend_mcp.api.tracing, extend_mcp.telemetry.meter, extend_mcp.telemetry.redaction, extend_mcp.telemetry.spans
+import extend_mcp.api.tracing, extend_mcp.telemetry.metrics, extend_mcp.telemetry.redaction, extend_mcp.cli
 from extend_mcp.telemetry import logs
 logs.configure_logging("WARNING", "text", logs.Redactor(["sk_canary_key"]))
-extend_mcp.telemetry.spans.configure_tracing("1")
-heavy = ("prometheus_client", "pythonjsonlogger", "opentelemetry.sdk", "opentelemetry.exporter")
+extend_mcp.cli.configure_tracing("1")
+heavy = ("prometheus_client", "opentelemetry.sdk", "opentelemetry.exporter")
 print([name for name in sys.modules if name.startswith(heavy)])
 """
     done = subprocess.run(

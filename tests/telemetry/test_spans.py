@@ -18,8 +18,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from extend_mcp.cli import configure_tracing
+from extend_mcp.telemetry.otlp import RedactingExporter
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.telemetry.spans import annotate_span, configure_tracing, redacting
+from extend_mcp.telemetry.spans import annotate_span
 
 SECRET = "canary-secret"
 EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
@@ -30,7 +32,7 @@ def recording(redactor: Redactor | None = None) -> Iterator[tuple[trace.Tracer, 
     """A tracer of its own, and what it exports."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(redacting(exporter, redactor or Redactor())))
+    provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(exporter, redactor or Redactor())))
     yield provider.get_tracer("tests"), exporter
     provider.shutdown()
 
@@ -65,6 +67,7 @@ def test_a_missing_library_is_told(
     name: str, missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "extend_mcp.telemetry.otlp")
     configure_tracing("1.0", environ={name: f"http://{SECRET}@127.0.0.1:1"})()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -137,16 +140,16 @@ SENDING = """
 import logging
 logging.basicConfig(level="WARNING")
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.telemetry.spans import configure_tracing
+from extend_mcp.cli import configure_tracing
 shut_down = configure_tracing("1.2.3", redact=Redactor(["canary-secret"]))
 
 import anyio, httpx
 from extend_mcp.api.tracing import TracingTransport
-from extend_mcp.telemetry.meter import Meter
+from extend_mcp.telemetry.metrics import Metrics
 
 async def main():
     inner = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
-    async with httpx.AsyncClient(transport=TracingTransport(inner, Meter())) as http:
+    async with httpx.AsyncClient(transport=TracingTransport(inner, Metrics())) as http:
         await http.get("https://canary-secret.test/files/file_1")
 
 anyio.run(main)

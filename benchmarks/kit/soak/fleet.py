@@ -89,8 +89,6 @@ def fleet(folder: Path) -> Iterator[Fleet]:
             EXTEND_MCP_AUTH="token",
             EXTEND_MCP_TOKENS_FILE=str(tokens),
             EXTEND_MCP_WEBHOOK_SECRETS=secret,
-            # Clients that vanish leave sessions behind, which must expire within the soak.
-            EXTEND_MCP_SESSION_IDLE_SECONDS="15",
         )
         with server:
             server.wait_for_port(port)

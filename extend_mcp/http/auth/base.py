@@ -1,4 +1,4 @@
-"""What every way of telling callers apart has in common."""
+"""Authentication of HTTP requests: what every way of identifying a caller has in common."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from starlette.authentication import AuthCredentials, AuthenticationBackend
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from extend_mcp.callers import Caller
+from extend_mcp.accounts import Caller
+from extend_mcp.callers import CallerUser
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.tools.service import CallerUser
 
 logger = logging.getLogger(__name__)
 
@@ -19,26 +19,26 @@ _KEY_CHARS = 16
 
 
 class UnidentifiedError(Exception):
-    """The request carries no credential that counts. The text is for the log; it never holds the credential."""
+    """The request carries no valid credential. The text is for the log and never contains the credential."""
 
 
 class Identify(Protocol):
-    """Tells who sends a request from its headers."""
+    """Identifies the caller of a request by its headers."""
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller.
 
         Raises:
-            UnidentifiedError: no credential, or none that counts.
+            UnidentifiedError: no valid credential.
         """
         ...
 
 
 def bearer(headers: Headers) -> str:
-    """The token of the Authorization header (RFC 6750, section 2.1).
+    """Return the token of the Authorization header (RFC 6750, section 2.1).
 
     Raises:
-        UnidentifiedError: there is none, or more than one: which of them a proxy looked at, nobody knows.
+        UnidentifiedError: no token, or more than one header: a proxy may have checked the other one.
     """
     given = headers.getlist("authorization")
     if len(given) > 1:
@@ -53,16 +53,18 @@ class IdentityBackend(AuthenticationBackend):
     """Starlette's authentication by an `Identify`.
 
     Args:
-        identify: tells who sends a request.
+        identify: identifies the caller; None for nobody.
         redactor: learns each key that is presented, so that no log line can hold it.
     """
 
-    def __init__(self, identify: Identify, redactor: Redactor) -> None:
+    def __init__(self, identify: Identify | None, redactor: Redactor) -> None:
         self._identify = identify
         self._redactor = redactor
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser] | None:
-        """Identify the caller of a request; None where nobody is, which the door answers with 401."""
+        """Identify the caller of a request; None where nobody is, which gets 401."""
+        if self._identify is None:
+            return None
         try:
             caller = await self._identify(conn.headers)
         except UnidentifiedError as error:

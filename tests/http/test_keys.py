@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from extend_mcp.http.identity import UnidentifiedError
-from extend_mcp.http.passthrough import Passthrough
+from extend_mcp.http.auth.base import UnidentifiedError
+from extend_mcp.http.auth.keys import ExtendKeys
 
 KEY = "sk_canary_5d2e"
 
@@ -14,7 +14,7 @@ def headers(*lines: tuple[str, str]) -> Headers:
 
 
 async def test_a_caller_acts_on_the_account_of_the_key_they_send() -> None:
-    caller = await Passthrough()(headers(("Authorization", f"Bearer {KEY}"), ("X-Extend-Workspace-Id", "ws_1")))
+    caller = await ExtendKeys()(headers(("Authorization", f"Bearer {KEY}"), ("X-Extend-Workspace-Id", "ws_1")))
     assert caller.account.api_key is not None
     assert caller.account.api_key.get_secret_value() == KEY
     assert caller.account.workspace_id == "ws_1"
@@ -26,7 +26,7 @@ async def test_the_same_key_and_workspace_are_the_same_caller_and_no_others() ->
     sent = [(KEY, ""), (KEY, "ws_1"), (KEY, "ws_2"), ("sk_other_canary", "ws_1"), (KEY, "ws_1")]
     principals = [
         (
-            await Passthrough()(headers(("Authorization", f"bearer {key}"), ("x-extend-workspace-id", workspace)))
+            await ExtendKeys()(headers(("Authorization", f"bearer {key}"), ("x-extend-workspace-id", workspace)))
         ).principal
         for key, workspace in sent
     ]
@@ -36,7 +36,7 @@ async def test_the_same_key_and_workspace_are_the_same_caller_and_no_others() ->
 
 @pytest.mark.parametrize("value", [KEY, f"Bearer {KEY}", f"bearer   {KEY} "])
 async def test_a_header_of_the_operator_s_choice_carries_the_key_as_it_is(value: str) -> None:
-    caller = await Passthrough("X-Extend-Key")(
+    caller = await ExtendKeys("X-Extend-Key")(
         headers(("x-extend-key", value), ("Authorization", "Bearer sk_of_a_proxy"))
     )
     assert caller.account.api_key is not None
@@ -65,15 +65,15 @@ async def test_a_header_of_the_operator_s_choice_carries_the_key_as_it_is(value:
 )
 async def test_what_cannot_be_a_key_or_workspace_is_refused_and_not_quoted(lines: list[tuple[str, str]]) -> None:
     with pytest.raises(UnidentifiedError) as problem:
-        await Passthrough()(headers(*lines))
+        await ExtendKeys()(headers(*lines))
     assert "canary" not in str(problem.value)
 
 
 async def test_a_key_of_500_characters_is_taken() -> None:
-    assert await Passthrough()(headers(("Authorization", "Bearer " + "k" * 500)))
+    assert await ExtendKeys()(headers(("Authorization", "Bearer " + "k" * 500)))
 
 
 @pytest.mark.parametrize("lines", [[("Authorization", f"Bearer {KEY}")], [("x-extend-key", "Bearer ")]])
 async def test_a_key_elsewhere_than_in_the_configured_header_is_none(lines: list[tuple[str, str]]) -> None:
     with pytest.raises(UnidentifiedError, match="no x-extend-key header"):
-        await Passthrough("X-Extend-Key")(headers(*lines))
+        await ExtendKeys("X-Extend-Key")(headers(*lines))

@@ -1,4 +1,4 @@
-"""What is refused at the door, with which status, and that nothing behind it happened."""
+"""Refusals before MCP sees a request: their status, and that nothing was acted on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_the_call_that_the_refusals_below_vary_is_a_good_one(box: Box) -> 
     ],
 )
 async def test_a_bad_header_is_refused_and_nothing_is_acted_on(box: Box, headers: dict[str, str], status: int) -> None:
-    async with serving_http(box.base_url, http={"auth": "passthrough", "body_seconds": 2}) as running:
+    async with serving_http(box.base_url, http={"auth": "passthrough"}, limits={"body_seconds": 2}) as running:
         answer = await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {KEY}", **headers})
         counted = (await running.get("/metrics")).text
     assert answer.status_code == status
@@ -70,7 +70,7 @@ async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> No
         for _ in range(8):
             yield b" " * 8192
 
-    async with serving_http(box.base_url, http={"body_kilobytes": 32}) as running:
+    async with serving_http(box.base_url, limits={"body_bytes": 32 * 1024}) as running:
         declared = await running.post(large, HEADERS)
         from tests.http.kit import plain_client
 
@@ -82,7 +82,7 @@ async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> No
 
 
 async def test_a_body_that_does_not_come_is_answered_408_and_the_connection_ends(box: Box) -> None:
-    async with serving_http(box.base_url, http={"body_seconds": 0.2}) as running:
+    async with serving_http(box.base_url, limits={"body_seconds": 0.2}) as running:
         host, port = running.url.removeprefix("http://").split(":")
         head = "\r\n".join(f"{name}: {value}" for name, value in HEADERS.items())
         stream = await anyio.connect_tcp(host, int(port))
@@ -111,7 +111,7 @@ async def test_every_answer_names_its_request_and_a_forged_name_is_not_taken(box
 
 
 async def test_a_full_server_says_so_and_its_probes_still_answer(box: Box) -> None:
-    async with serving_http(box.base_url, http={"requests_at_once": 1}) as running:
+    async with serving_http(box.base_url, limits={"requests": 1}) as running:
         host, port = running.url.removeprefix("http://").split(":")
         # A request whose body is still to come takes the only place.
         async with await anyio.connect_tcp(host, int(port)) as first:

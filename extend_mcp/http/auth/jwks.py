@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
+import httpx
 from jwt import PyJWK
 from jwt.algorithms import AllowedPublicKeys
 
+from extend_mcp.api.transport import certificates
 from extend_mcp.api.wire import decode_json, is_header_safe
 from extend_mcp.clock import Clock
 from extend_mcp.http.settings import is_loopback
-
-if TYPE_CHECKING:
-    import httpx
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +25,10 @@ Fetch = Callable[[str], Awaitable[bytes]]
 """Gets the body at a URL; raises whatever it likes when it cannot."""
 
 FRESH_SECONDS: Final = 600.0
-"""How long keys are used without asking the issuer again."""
+"""The time for which keys are used without asking the issuer again."""
 
 STALE_SECONDS: Final = 3600.0
-"""How long keys are used while the issuer cannot be asked."""
+"""The time for which keys are used while the issuer is out of reach."""
 
 RETRY_SECONDS: Final = 10.0
 """The issuer is not asked more often than this, whatever key ids callers make up."""
@@ -38,7 +37,7 @@ FETCH_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1_000_000
 MIN_RSA_BITS: Final = 2048
 TRIED_WITHOUT_ID: Final = 8
-"""How many keys are tried for a token that does not say which one signed it."""
+"""The most keys to try for a token that does not name the one that signed it."""
 
 _RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _FITTING: Final[dict[tuple[object, object], frozenset[str]]] = {
@@ -48,7 +47,7 @@ _FITTING: Final[dict[tuple[object, object], frozenset[str]]] = {
     ("EC", "P-521"): frozenset({"ES512"}),
     ("OKP", "Ed25519"): frozenset({"EdDSA"}),
 }
-"""Which signatures a key of a type and curve can make."""
+"""The signatures that a key of a type and curve can make."""
 
 ALGORITHMS: Final = frozenset[str]().union(*_FITTING.values())
 """The signatures that are accepted: asymmetric ones only, since the keys are public."""
@@ -73,7 +72,7 @@ class KeySet:
     Args:
         issuer: the issuer's identifier, a URL as :func:`is_secure` wants it.
         jwks_url: where the keys are; None to look it up in the issuer's metadata each time.
-        clock: tells the time.
+        clock: time.
         fetch: gets a body; by default :func:`download`.
         seconds: longest time that one fetch, metadata included, may take.
     """
@@ -98,13 +97,13 @@ class KeySet:
         self._fetching = anyio.Lock()
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """The keys that a token may be signed with; none where the issuer has none or cannot be asked.
+        """Return the keys that a token may be signed with; none where the issuer has none or is out of reach.
 
         Args:
             kid: the key id that the token names.
             algorithm: the algorithm that it names.
         """
-        # While one caller asks the issuer, the others go on with the keys of before.
+        # While one caller asks the issuer, the others continue with the previous keys.
         if self._age() >= FRESH_SECONDS and not (self._age() < STALE_SECONDS and self._fetching.locked()):
             await self._refresh()
         found = self._matching(kid, algorithm)
@@ -124,7 +123,7 @@ class KeySet:
 
     async def _refresh(self) -> None:
         async with self._fetching:
-            # Whoever waited for another's fetch finds it done here.
+            # A caller that waited for another's fetch finds it done here.
             if self._tried is not None and self._clock.monotonic() - self._tried < RETRY_SECONDS:
                 return
             self._tried = self._clock.monotonic()
@@ -132,7 +131,7 @@ class KeySet:
                 # A caller who hangs up must not take the answer from those who wait for it.
                 with anyio.CancelScope(shield=True), anyio.fail_after(self._seconds):
                     self._keys = await self._load()
-            except Exception as error:  # whatever the network or the answer holds, calls go on with the old keys
+            except Exception as error:  # whatever the network or the response holds, calls continue with the old keys
                 reason = str(error) if isinstance(error, KeysUnavailableError) else type(error).__name__
                 logger.warning("The keys of the OAuth issuer could not be read: %s", reason)
             else:
@@ -193,15 +192,11 @@ async def download(url: str) -> bytes:
 
 
 def _client() -> httpx.AsyncClient:
-    import httpx
-
-    from extend_mcp.api.transport import certificates
-
     return httpx.AsyncClient(verify=certificates(), timeout=FETCH_SECONDS, follow_redirects=False)
 
 
 def metadata_urls(issuer: str) -> list[str]:
-    """Where an issuer's metadata may be, in the order that MCP's authorization specification tells clients.
+    """Return where an issuer's metadata may be, in the order of MCP's authorization specification.
 
     RFC 8414, section 3.1, puts the well-known part before the issuer's path; OpenID Connect Discovery after it.
     """
@@ -216,7 +211,7 @@ def metadata_urls(issuer: str) -> list[str]:
 
 
 def is_secure(url: str) -> bool:
-    """Whether a URL can be asked for keys: https, or http on this machine; no credentials, no fragment."""
+    """Return whether keys may be fetched from a URL: https, or http on this machine; no credentials, no fragment."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

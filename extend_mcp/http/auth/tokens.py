@@ -1,6 +1,6 @@
 """Static bearer tokens, kept as hashes in a JSON file: who may call, on which Extend account, with which rights.
 
-The file holds ``{"tokens": [entry, ...]}``; :class:`Entry` says what an entry may hold, :func:`new_token` makes one.
+The file holds ``{"tokens": [entry, ...]}``. :class:`TokenEntry` is an entry; :func:`new_token` makes one.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ import anyio.to_thread
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from starlette.datastructures import Headers
 
+from extend_mcp.accounts import Account, Caller
 from extend_mcp.api.wire import decode_json
-from extend_mcp.callers import Account, Caller
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.http.identity import UnidentifiedError, bearer
-from extend_mcp.http.passthrough import is_sendable
-from extend_mcp.rights import SCOPES, scopes_of
+from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.keys import is_sendable
+from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.settings import SettingsError, Toolset
 
 logger = logging.getLogger(__name__)
 
 MIN_CHARS: Final = 20
 LOOK_SECONDS: Final = 1.0
-"""How often the file is looked at, at most."""
+"""The shortest time between two looks at the file."""
 
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
 
-class Entry(BaseModel):
-    """One token. At most one of the three ``api_key`` fields; without one the server's own account is meant.
+class TokenEntry(BaseModel):
+    """One token. It has at most one of the three ``api_key`` fields; without any it is for the server's own account.
 
     Attributes:
         name: names the caller in logs and audit lines; unique.
@@ -48,7 +48,7 @@ class Entry(BaseModel):
         api_key_env: the environment variable that holds the key.
         api_key_file: the file that holds the key.
         workspace_id: needed with organization-scoped keys.
-        organization: see :class:`~extend_mcp.callers.Account`.
+        organization: see :class:`~extend_mcp.accounts.Account`.
         scopes: what the caller may do. Neither these nor the next two: everything.
         toolsets: another way to say it: everything of these.
         read_only: only what reads.
@@ -71,7 +71,7 @@ class Entry(BaseModel):
     expires: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Entry:
+    def _fits_together(self) -> TokenEntry:
         if sum(given is not None for given in (self.api_key, self.api_key_env, self.api_key_file)) > 1:
             raise ValueError("give one of api_key_env, api_key_file and api_key")
         if self.workspace_id is not None and not is_sendable(self.workspace_id):
@@ -86,7 +86,7 @@ class Entry(BaseModel):
 
     @property
     def rights(self) -> frozenset[str] | None:
-        """The scopes that the entry amounts to; None for everything."""
+        """Return the scopes that the entry grants; None for everything."""
         if self.toolsets is None and not self.read_only:
             return self.scopes
         return scopes_of(self.toolsets or get_args(Toolset), read_only=bool(self.read_only))
@@ -97,7 +97,7 @@ class TokensFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    tokens: tuple[Entry, ...]
+    tokens: tuple[TokenEntry, ...]
 
     @model_validator(mode="after")
     def _unique(self) -> TokensFile:
@@ -118,12 +118,12 @@ class _Row:
 
 
 class Tokens:
-    """Takes callers for those whom the file names. The file is read again when it, or a key's file, has changed.
+    """Identifies callers by the tokens of a file, which is read again when it, or a key's file, has changed.
 
     Args:
         path: the file.
         default: the account of entries that name no key.
-        clock: tells the time; given by tests.
+        clock: time; given by tests.
 
     Raises:
         SettingsError: the file cannot be used; the text names entry and rule, never a value.
@@ -143,7 +143,7 @@ class Tokens:
         """Identify the caller by their token.
 
         Raises:
-            UnidentifiedError: no token, or none that counts.
+            UnidentifiedError: no valid token.
         """
         token = bearer(headers)
         if len(token) < MIN_CHARS or not is_sendable(token):
@@ -151,7 +151,7 @@ class Tokens:
         await self._look()
         # Slow hashes protect what can be guessed, as passwords can; a random token of 256 bits needs a fast one only.
         digest = hashlib.sha256(token.encode()).digest()
-        # All are compared, so that the time taken does not tell which was met.
+        # All are compared, so that the time taken does not reveal which one matched.
         met = [row.caller for row in self._rows if hmac.compare_digest(row.digest, digest)]
         if not met:
             raise UnidentifiedError("no such token")
@@ -188,7 +188,7 @@ class Tokens:
             self._warned = True
             logger.warning("The tokens file holds Extend keys in clear; api_key_env or api_key_file keep them out.")
 
-    def _row(self, place: int, entry: Entry) -> _Row:
+    def _row(self, place: int, entry: TokenEntry) -> _Row:
         key, fault = _key(entry)
         if fault:
             raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}")
@@ -227,7 +227,7 @@ def new_token(name: str) -> tuple[str, dict[str, Any]]:
     return token, {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
 
 
-def _parse(path: Path) -> tuple[Entry, ...]:
+def _parse(path: Path) -> tuple[TokenEntry, ...]:
     try:
         document = decode_json(path.read_bytes())
     except OSError as error:
@@ -252,14 +252,14 @@ def _fault(problem: Any, document: Any) -> str:
         called = f" ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else ""
         where = f"tokens[{location[1]}]{called}"
         location = location[2:]
-    # What stands where a field's name should may be anything, a secret too.
+    # The text in the place of a field's name may be anything, even a secret.
     field = str(location[0]) if location else ""
-    field = field if field in Entry.model_fields or _FIELD.fullmatch(field) else ""
+    field = field if field in TokenEntry.model_fields or _FIELD.fullmatch(field) else ""
     return f"{where}: {field} {message}" if field else f"{where}: {message}"
 
 
-def _key(entry: Entry) -> tuple[SecretStr | None, str]:
-    """The entry's own key, if it names one, and what is wrong with it."""
+def _key(entry: TokenEntry) -> tuple[SecretStr | None, str]:
+    """Return the entry's own key, if it names one, and the fault of it."""
     if entry.api_key is not None:
         key, rule = entry.api_key.get_secret_value(), "api_key is not a key"
     elif entry.api_key_env is not None:
@@ -276,7 +276,7 @@ def _key(entry: Entry) -> tuple[SecretStr | None, str]:
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Changes when the file does; None while there is none."""
+    """Return a value that changes when the file does; None where no file is."""
     try:
         state = path.stat()
     except (OSError, ValueError):

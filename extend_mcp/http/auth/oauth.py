@@ -15,24 +15,24 @@ from urllib.parse import urlsplit
 import jwt
 from starlette.datastructures import Headers
 
-from extend_mcp.callers import Account, Caller, fingerprint
+from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.http.identity import UnidentifiedError, bearer
-from extend_mcp.http.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
+from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
 from extend_mcp.settings import SettingsError
 
 LEEWAY_SECONDS: Final = 30.0
-"""How far the issuer's clock may be ahead. The end of a token is kept to the second, as everything after goes by it."""
+"""The most that the issuer's clock may be ahead. The end of a token is exact, since later checks use it."""
 
 MAX_CHARS: Final = 16_384
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt", "jwt"})
 _LATEST: Final = 253_402_300_799
-"""The last second of the year 9999: a later time cannot be shown."""
+"""The last second of the year 9999; Python has no later time."""
 
 
 class OAuth:
-    """Takes callers for whom their access token names. All of them act on one account, within their scopes.
+    """Identifies callers by their access token. All act on one account, within their scopes.
 
     Args:
         issuer: the authorization server's identifier, letter for letter as in its tokens; https, or loopback.
@@ -40,7 +40,7 @@ class OAuth:
         jwks_url: where the issuer's keys are; by default as its metadata says.
         default: the account they act on.
         fetch: gets a body; by default over the network.
-        clock: tells the time; given by tests.
+        clock: time; given by tests.
 
     Raises:
         SettingsError: an address cannot be used.
@@ -72,7 +72,7 @@ class OAuth:
         """Identify the caller by their access token.
 
         Raises:
-            UnidentifiedError: no token, or one that is not good here and now.
+            UnidentifiedError: no token, or one that is not valid here and now.
         """
         token = bearer(headers)
         algorithm, kid = _header(token)
@@ -96,7 +96,7 @@ class OAuth:
         )
 
     def _claims(self, token: str, algorithm: str, keys: Sequence[Key]) -> dict[str, Any]:
-        """What the token says, once signature, issuer and audience are found good."""
+        """Return the token's claims once signature, issuer and audience are verified."""
         reason = ""
         for key in keys:
             try:
@@ -126,7 +126,7 @@ class OAuth:
         raise UnidentifiedError(reason)
 
     def _in_time(self, claims: dict[str, Any]) -> int:
-        """When the token ends, in Unix seconds, if it has begun and not ended."""
+        """Return the token's end in Unix seconds, if it is valid now."""
         now = self._clock.now().timestamp()
         for name in ("nbf", "iat"):
             if name in claims and _seconds(claims, name) > now + LEEWAY_SECONDS:
@@ -138,7 +138,7 @@ class OAuth:
 
 
 def _header(token: str) -> tuple[str, str | None]:
-    """The algorithm and key id that a token names, which are not to be believed yet."""
+    """Return the algorithm and key id that a token names, which are not verified yet."""
     header: dict[str, Any] | None = None
     if len(token) <= MAX_CHARS and _FORM.fullmatch(token):
         try:
@@ -166,7 +166,7 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
 
 
 def _name(claims: dict[str, Any], name: str) -> str | None:
-    """A claim that names somebody; None where it is missing or empty."""
+    """Return a claim that names somebody; None where it is missing or empty."""
     value = claims.get(name)
     if value is None or value == "":
         return None
@@ -177,7 +177,7 @@ def _name(claims: dict[str, Any], name: str) -> str | None:
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """What the token allows; nothing where it does not say."""
+    """Return the token's scopes; without a claim, none."""
     value = claims.get("scope", claims.get("scp", ""))
     names = value.split() if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

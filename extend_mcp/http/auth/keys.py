@@ -1,4 +1,4 @@
-"""Passthrough: callers bring their own Extend key and act on its account, with everything that the operator offers."""
+"""ExtendKeys: callers bring their own Extend key and act on its account, with everything that the operator offers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Final
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
+from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.api.wire import is_header_safe
-from extend_mcp.callers import Account, Caller, fingerprint
-from extend_mcp.http.identity import UnidentifiedError, bearer
+from extend_mcp.http.auth.base import UnidentifiedError, bearer
 
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"
 """Names the workspace, as in Extend's own API; organization-scoped keys need it."""
@@ -18,12 +18,12 @@ MAX_CHARS: Final = 500
 """The longest key or workspace id that is sent on."""
 
 
-class Passthrough:
-    """Takes callers for the holders of the Extend key they send. Whether the key is good, Extend says.
+class ExtendKeys:
+    """Identifies callers by the Extend key they send. Extend decides whether the key is valid.
 
     Args:
         key_header: the header that carries the key. ``Authorization`` carries it as a bearer token; any other carries
-            it as it is, and a ``Bearer`` before it is tolerated.
+            it bare, or after ``Bearer``.
     """
 
     def __init__(self, key_header: str = "Authorization") -> None:
@@ -60,5 +60,5 @@ class Passthrough:
 
 
 def is_sendable(value: str) -> bool:
-    """Whether a key or workspace id can be sent on to Extend in a header."""
+    """Return whether a key or workspace id can be sent on to Extend in a header."""
     return len(value) <= MAX_CHARS and is_header_safe(value)

@@ -1,34 +1,34 @@
-"""What is counted, and the meter that counts nothing.
+"""The interface of metrics, and an implementation that keeps none.
 
-Every label comes from a set that is known beforehand: whoever calls passes names of its own, never text that a
-client or Extend chose, because each new value of a label is kept for as long as the process lives.
+Every label comes from a known set: callers pass names of our own, never text that a client or Extend chose,
+because each new value of a label is kept for as long as the process lives.
 """
 
 from __future__ import annotations
 
 
-class Meter:
-    """Told of everything that is measured; this one forgets it. `PrometheusMeter` keeps it."""
+class Metrics:
+    """Receives every measurement and drops it. `PrometheusMetrics` keeps it."""
 
     def call_began(self) -> None:
-        """A tool call has begun; `call_ended` follows, whatever happens."""
+        """Count a tool call in progress; `call_ended` follows, whatever happens."""
 
     def call_ended(self) -> None:
-        """A tool call has ended."""
+        """End a tool call in progress."""
 
     def tool_call(self, *, tool: str, outcome: str, seconds: float, characters: int) -> None:
-        """A tool call was answered.
+        """Count a tool call that was answered.
 
         Args:
             tool: the name of a tool that exists; a call of an unknown one goes under ``unknown``.
-            outcome: the answer's own outcome such as ``cancelled``, ``done`` where it has none, ``asked`` while a
+            outcome: the result's own outcome such as ``cancelled``, ``done`` where it has none, ``asked`` while a
                 person is being asked, ``wrong_arguments``, ``interrupted``, or the class name of an error.
             seconds: how long it took.
             characters: length of the answer's text, which is what a model reads.
         """
 
     def guard_refused(self, *, tool: str, verdict: str) -> None:
-        """An action was refused for the state of its object, and nothing was sent.
+        """Count an action that was refused for the state of its object; nothing was sent.
 
         Args:
             tool: the tool's name.
@@ -36,7 +36,7 @@ class Meter:
         """
 
     def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        """One attempt of a request to Extend has ended.
+        """Count one attempt of a request to Extend.
 
         Args:
             method: the HTTP method.
@@ -46,7 +46,7 @@ class Meter:
         """
 
     def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """A request to Extend will be sent again.
+        """Count a request to Extend that will be sent again.
 
         Args:
             method: the HTTP method.
@@ -55,7 +55,7 @@ class Meter:
         """
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
-        """A request was held back to keep to the account's rate limit.
+        """Add to the time that requests waited for the account's rate limit.
 
         Args:
             category: ``GET``, ``WRITE`` or ``RUN``.
@@ -63,14 +63,14 @@ class Meter:
         """
 
     def event(self, *, outcome: str) -> None:
-        """The webhook receiver was sent something.
+        """Count a webhook delivery.
 
         Args:
             outcome: ``accepted``, or why it was not.
         """
 
     def refused(self, *, reason: str) -> None:
-        """A request was refused at the door, before MCP saw it.
+        """Count a request that was refused before MCP saw it.
 
         Args:
             reason: ``host``, ``origin``, ``body``, ``credential`` and the like.

@@ -8,11 +8,10 @@ import pytest
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from pydantic import SecretStr
 
+from extend_mcp.accounts import LOCAL, Account, Caller
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
-from extend_mcp.callers import LOCAL, Account, Caller
+from extend_mcp.callers import CallerContext, CallerRegistry, CallerUser, UnknownCallerError
 from extend_mcp.settings import Settings
-from extend_mcp.tools.app import App
-from extend_mcp.tools.service import CallerUser, Service, UnknownCallerError
 
 KEYS = SealingKeys()
 
@@ -21,17 +20,17 @@ def caller(name: str, **more: Any) -> Caller:
     return Caller(f"token:{name}", Account(SecretStr(f"sk_{name}_canary")), **more)
 
 
-class Counting(Service):
-    """A service that tells whose parts it made."""
+class Counting(CallerRegistry):
+    """A registry that tells whose parts it made."""
 
     def __init__(self, local: Caller | None = None, most: int = 1000) -> None:
         self.made: list[str] = []
 
-        def make(whose: Caller) -> App:
+        def make(whose: Caller) -> CallerContext:
             self.made.append(whose.principal)
-            return App(
+            return CallerContext(
                 whose, Settings(), connect=lambda: None, tokens=ConfirmationTokens(KEYS, audience="", lifetime=1)
-            )  # type: ignore[arg-type, return-value]
+            )
 
         async def close() -> None:
             self.made.append("closed")
@@ -40,43 +39,43 @@ class Counting(Service):
 
 
 def test_the_call_s_caller_decides_and_parts_are_made_once() -> None:
-    service = Counting(local=caller("own"))
-    assert service.caller().principal == "token:own"
+    registry = Counting(local=caller("own"))
+    assert registry.caller().principal == "token:own"
     token = auth_context_var.set(CallerUser(caller("ana")))
     try:
-        assert service.caller() == caller("ana")
-        assert service.app() is service.app()
-        assert service.app() is not service.app_of(caller("own"))
+        assert registry.caller() == caller("ana")
+        assert registry.current() is registry.current()
+        assert registry.current() is not registry.context_of(caller("own"))
     finally:
         auth_context_var.reset(token)
-    assert service.made == ["token:ana", "token:own"]
+    assert registry.made == ["token:ana", "token:own"]
 
 
 def test_without_a_caller_of_its_own_a_server_gives_nobody_s_parts() -> None:
-    service = Counting()
+    registry = Counting()
     with pytest.raises(UnknownCallerError):
-        service.app()
-    assert service.made == []
+        registry.current()
+    assert registry.made == []
 
 
 def test_a_new_token_of_the_same_caller_finds_the_same_parts_and_new_rights_do_not() -> None:
-    service = Counting()
-    first = service.app_of(caller("ana", expires_at=100))
-    assert service.app_of(caller("ana", expires_at=200)) is first
-    assert service.app_of(caller("ana", scopes=frozenset({"runs:read"}))) is not first
+    registry = Counting()
+    first = registry.context_of(caller("ana", expires_at=100))
+    assert registry.context_of(caller("ana", expires_at=200)) is first
+    assert registry.context_of(caller("ana", scopes=frozenset({"runs:read"}))) is not first
 
 
 async def test_the_longest_unused_makes_room_and_closing_closes() -> None:
-    service = Counting(most=2)
-    ana = service.app_of(caller("ana"))
-    service.app_of(caller("ben"))
-    assert service.app_of(caller("ana")) is ana
-    service.app_of(caller("cid"))
-    assert service.app_of(caller("ana")) is ana
-    service.app_of(caller("ben"))
-    assert service.made == ["token:ana", "token:ben", "token:cid", "token:ben"]
-    await service.aclose()
-    assert service.made[-1] == "closed"
+    registry = Counting(most=2)
+    ana = registry.context_of(caller("ana"))
+    registry.context_of(caller("ben"))
+    assert registry.context_of(caller("ana")) is ana
+    registry.context_of(caller("cid"))
+    assert registry.context_of(caller("ana")) is ana
+    registry.context_of(caller("ben"))
+    assert registry.made == ["token:ana", "token:ben", "token:cid", "token:ben"]
+    await registry.aclose()
+    assert registry.made[-1] == "closed"
 
 
 def test_what_the_sdk_carries_names_the_caller_and_holds_no_secret() -> None:

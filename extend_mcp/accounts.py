@@ -1,0 +1,64 @@
+"""Callers, the Extend accounts they act on, and their scopes: what keeps one caller from another's things."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import SecretStr
+
+LOCAL: Final = "local"
+"""The principal of the only caller where the transport authenticates nobody, as over stdio."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """The Extend account that a caller acts on. Its repr does not show the key.
+
+    Attributes:
+        api_key: the Extend API key; without one every call says so.
+        workspace_id: needed with organization-scoped keys.
+        organization: names the organization whose rate limit counts, where the operator knows it; keys of one
+            organization then share a budget. Empty: each key is taken to have a limit of its own.
+    """
+
+    api_key: SecretStr | None
+    workspace_id: str | None = None
+    organization: str = ""
+
+    @property
+    def budget(self) -> str:
+        """Return the name of the rate limit that this account's requests count against; holds no secret."""
+        if self.organization:
+            return f"organization:{self.organization}"
+        return f"key:{fingerprint(self.api_key.get_secret_value() if self.api_key else '')}"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One caller, as the transport identified them.
+
+    Attributes:
+        principal: names them uniquely among all callers and stays the same between calls; holds no secret. What is
+            kept between calls is kept under this name.
+        account: the Extend account they act on.
+        scopes: what they may do, such as ``runs:read``; None for everything that the operator offers.
+        expires_at: Unix seconds after which the credential no longer counts; None where it does not expire.
+        client_id: the OAuth client, or its equivalent.
+        issuer: who vouches for the subject, where somebody does.
+        subject: the person or service behind the client, where the issuer names one.
+    """
+
+    principal: str
+    account: Account = field(repr=False)
+    scopes: frozenset[str] | None = None
+    expires_at: int | None = field(default=None, compare=False)
+    client_id: str = ""
+    issuer: str | None = None
+    subject: str | None = None
+
+
+def fingerprint(secret: str) -> str:
+    """Return a short name for a secret of high entropy, from which it cannot be found."""
+    return hashlib.sha256(f"extend-mcp\n{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:20]

@@ -1,0 +1,364 @@
+"""The ASGI middleware of the HTTP server. `extend_mcp.http.app` has the list, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+import anyio
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from extend_mcp.http.lifecycle import Lifecycle
+from extend_mcp.mcp_compat import is_validation_text
+from extend_mcp.scopes import MISSING_SCOPE
+from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.telemetry.request_id import accept_request_id, request_id
+
+REQUEST_ID_HEADER: Final = "x-request-id"
+
+_LINGER_SECONDS: Final = 0.5
+_LINGER_BYTES: Final = 8 * 1024 * 1024
+"""The most of a refused body that is still read and dropped, so that its sender gets to see the refusal."""
+
+_REASONS: Final = {
+    401: "credential",
+    403: "origin_or_scope",
+    408: "slow_body",
+    413: "large_body",
+    421: "host",
+    503: "full",
+}
+
+_INTERRUPTED: Final = (
+    "The server ended before the call did. It is unclear whether the call took effect: look before you repeat anything."
+)
+
+_INVALID_MESSAGE: Final = (
+    'The body is no JSON-RPC 2.0 message. Example: {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
+)
+
+
+class ShutdownMiddleware:
+    """Answer a call that the end of the process breaks off.
+
+    Args:
+        app: the application.
+        lifecycle: says whether the process is about to end.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or not self._lifecycle.draining:
+                raise
+            if started:
+                await send({"type": "http.response.body", "body": b""})
+                return
+            headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body", "body": _rpc_error(-32000, _INTERRUPTED)})
+
+
+class RequestIdMiddleware:
+    """Give each request an id for its logs, spans, audit lines and response, and count refusals.
+
+    Args:
+        app: the application.
+        metrics: counts the requests that were refused before MCP saw them.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        accepted = accept_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = accepted
+                reason = _REASONS.get(message["status"])
+                # A probe that says "not ready" refuses nobody.
+                if reason and scope["path"] != "/readyz":
+                    self._metrics.refused(reason=reason)
+            await send(message)
+
+        before = request_id.set(accepted)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            request_id.reset(before)
+
+
+class ConcurrencyLimitMiddleware:
+    """Answer 503 when too many requests are in progress; the client may retry.
+
+    Args:
+        app: the application.
+        limit: the most requests at once, open streams included.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._open >= self._limit:
+            headers = {"Retry-After": "1", "Connection": "close"}
+            await PlainTextResponse("Too many requests are being answered.", 503, headers)(scope, receive, send)
+            return
+        self._open += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
+
+
+class TrustedHostMiddleware:
+    """Check Host and Origin (MCP specification, Transports), by the SDK's own rules.
+
+    Args:
+        app: the application.
+        allowed: the hosts and origins to accept.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: TransportSecuritySettings) -> None:
+        self._app = app
+        self._security = TransportSecurityMiddleware(allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = await self._security.validate_request(Request(scope))
+        await (refusal or self._app)(scope, receive, send)
+
+
+class ScopeChallengeMiddleware:
+    """Answer 403 and name the scope when `ScopeMiddleware` refused a tool call for lack of one.
+
+    A client of 2026-07-28 names the method in a header, so it gets the challenge that lets it ask its user for more
+    (MCP specification, Authorization: scope challenge). All others get the JSON-RPC error as it is.
+
+    Args:
+        app: the application.
+        metadata_url: where the protected resource's metadata is, if there is any.
+    """
+
+    def __init__(self, app: ASGIApp, metadata_url: str | None) -> None:
+        self._app = app
+        self._metadata_url = metadata_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if Headers(scope=scope).get("mcp-method") != "tools/call":
+            await self._app(scope, receive, send)
+            return
+        challenged = False
+
+        async def challenging_send(message: Message) -> None:
+            nonlocal challenged
+            if message["type"] == "http.response.start" and MISSING_SCOPE in scope:
+                challenged = True
+                await self._challenge(scope[MISSING_SCOPE])(scope, receive, send)
+            if not challenged:
+                await send(message)
+
+        await self._app(scope, receive, challenging_send)
+
+    def _challenge(self, needed: str) -> JSONResponse:
+        description = f"This call needs the scope {needed}."
+        parts = ['error="insufficient_scope"', f'scope="{needed}"', f"error_description={json.dumps(description)}"]
+        if self._metadata_url:
+            parts.append(f'resource_metadata="{self._metadata_url}"')
+        return JSONResponse(
+            {"error": "insufficient_scope", "error_description": description},
+            status_code=403,
+            headers={"WWW-Authenticate": f"Bearer {', '.join(parts)}"},
+        )
+
+
+class StreamShutdownMiddleware:
+    """End a GET of an event stream when the process ends, as if its client had left.
+
+    Args:
+        app: the application.
+        lifecycle: says when.
+    """
+
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+        self._app = app
+        self._lifecycle = lifecycle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        started = restarted = ended = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started, restarted, ended
+            if message["type"] == "http.response.start":
+                # The SDK's /sse responds a second time when its stream has ended.
+                started, restarted = True, started
+            if restarted:
+                return
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        with self._lifecycle.open_stream() as end:
+
+            async def receive_or_end() -> Message:
+                message: Message = {"type": "http.disconnect"}
+                async with anyio.create_task_group() as tasks:
+
+                    async def client() -> None:
+                        nonlocal message
+                        message = await receive()
+                        tasks.cancel_scope.cancel()
+
+                    tasks.start_soon(client)
+                    await end.wait()
+                    tasks.cancel_scope.cancel()
+                return message
+
+            await self._app(scope, receive_or_end, watched_send)
+        if started and not ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class BodyLimitMiddleware:
+    """Read the whole body before the application sees the request, within a size and a time.
+
+    Args:
+        app: the application.
+        max_bytes: the largest body; a larger one gets 413.
+        seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdigit() and int(length) > self._max_bytes:
+            await _refuse(413, "The request is too large.", receive, send)
+            return
+        body = None
+        with anyio.move_on_after(self._seconds):
+            try:
+                body = await self._read(receive)
+            except _TooLargeError:
+                await _refuse(413, "The request is too large.", receive, send)
+                return
+            except ClientDisconnect:
+                return
+        if body is None:
+            await _refuse(408, "The request did not come in time.", receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
+            if len(body) > self._max_bytes:
+                raise _TooLargeError
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+class InvalidMessageMiddleware:
+    """Refuse a body that is no JSON-RPC message in one line: the SDK's report would repeat what was in the body.
+
+    Args:
+        app: the SDK's application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held: Message | None = None
+        body = b""
+
+        async def checked_send(message: Message) -> None:
+            nonlocal held, body
+            if message["type"] == "http.response.start" and message["status"] == 400:
+                held = message
+                return
+            if held is None:
+                await send(message)
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            if is_validation_text(body):
+                body = _rpc_error(-32600, _INVALID_MESSAGE)
+                MutableHeaders(scope=held)["content-length"] = str(len(body))
+            await send(held)
+            await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, checked_send)
+
+
+class _TooLargeError(Exception):
+    """The body is larger than allowed."""
+
+
+def _rpc_error(code: int, message: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}).encode()
+
+
+async def _refuse(status: int, text: str, receive: Receive, send: Send) -> None:
+    """Respond, and close the connection: what is left of the body must not be read as the next request."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+    # Closing on a client that still sends would reset the connection, and it would never see the response.
+    with anyio.move_on_after(_LINGER_SECONDS):
+        left = _LINGER_BYTES
+        while left > 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                break
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

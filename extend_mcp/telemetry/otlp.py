@@ -1,0 +1,94 @@
+"""Send spans by OTLP over HTTP, without secrets. OpenTelemetry's own variables say where and how."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.util.types import AttributeValue
+
+
+def send_spans(
+    service_version: str, *, redact: Callable[[str], str] = str, environ: Mapping[str, str] = os.environ
+) -> Callable[[], None]:
+    """Send spans, unless the program has set a tracer provider already.
+
+    Args:
+        service_version: sent with each span; the service is ``extend-mcp`` unless ``OTEL_SERVICE_NAME`` says otherwise.
+        redact: removes secrets from every text of a span before it leaves: the MCP SDK puts the texts of unforeseen
+            exceptions there.
+        environ: given by tests.
+
+    Returns:
+        Sends what is left and ends tracing.
+    """
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return lambda: None
+    provider = TracerProvider(resource=_resource(service_version, environ))
+    provider.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), redact)))
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+class RedactingExporter(SpanExporter):
+    """Removes secrets from names, attributes, events and statuses, and passes the spans on.
+
+    Args:
+        exporter: sends the spans.
+        redact: removes the secrets from a text.
+    """
+
+    def __init__(self, exporter: SpanExporter, redact: Callable[[str], str]) -> None:
+        self._exporter = exporter
+        self._redact = redact
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export spans without secrets."""
+        return self._exporter.export([_redacted(span, self._redact) for span in spans])
+
+    def shutdown(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Flush the exporter."""
+        return self._exporter.force_flush(timeout_millis)
+
+
+def _redacted(span: ReadableSpan, redact: Callable[[str], str]) -> ReadableSpan:
+    def clean(attributes: Mapping[str, AttributeValue] | None) -> dict[str, AttributeValue]:
+        return {name: _redacted_value(value, redact) for name, value in (attributes or {}).items()}
+
+    return ReadableSpan(
+        redact(span.name),
+        context=span.get_span_context(),
+        parent=span.parent,
+        resource=span.resource,
+        attributes=clean(span.attributes),
+        events=[Event(redact(event.name), clean(event.attributes), event.timestamp) for event in span.events],
+        links=span.links,
+        kind=span.kind,
+        status=trace.Status(span.status.status_code, redact(span.status.description or "") or None),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _redacted_value(value: AttributeValue, redact: Callable[[str], str]) -> AttributeValue:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Sequence):
+        return tuple(redact(each) if isinstance(each, str) else each for each in value)
+    return value
+
+
+def _resource(service_version: str, environ: Mapping[str, str]) -> Resource:
+    named = environ.get("OTEL_SERVICE_NAME") or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    # What is given here wins over the environment, so the name is only given where that has none.
+    return Resource.create({"service.version": service_version, **({} if named else {"service.name": "extend-mcp"})})

@@ -1,0 +1,161 @@
+"""The MCP middleware for scopes, ``?tools=`` and prompt errors. `extend_mcp.server` has the list, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, INVALID_REQUEST
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from extend_mcp.scopes import MISSING_SCOPE
+from extend_mcp.telemetry.request_id import request_id
+from extend_mcp.telemetry.spans import annotate_span
+from extend_mcp.views.untrusted import plain, quote
+
+TOOLS_PARAMETER = "tools"
+
+
+@dataclass(frozen=True)
+class DeclaredScopes:
+    """The scopes that parts of the server declared when they were registered.
+
+    Attributes:
+        tools: by name.
+        prompts: by name.
+        resources: by URI or URI template; None where none is needed.
+        completions: by argument.
+    """
+
+    tools: Mapping[str, str]
+    prompts: Mapping[str, str]
+    resources: Mapping[str, str | None]
+    completions: Mapping[str, str]
+
+    def of_resource(self, uri: str) -> set[str]:
+        """Return the scopes that a URI needs. An unknown one needs them all."""
+        fitting = [scope for each, scope in self.resources.items() if uri.startswith(each.partition("{")[0])]
+        return {scope for scope in fitting or self.resources.values() if scope is not None}
+
+
+class ScopeMiddleware:
+    """Hold each request against the scopes of its caller, whatever the operator switched on.
+
+    Args:
+        declared: the scopes that each part of the server needs.
+    """
+
+    def __init__(self, declared: DeclaredScopes) -> None:
+        self._declared = declared
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Refuse what the caller may not do; leave out of lists what they could not use."""
+        scopes = ctx.lifespan_context.caller().scopes
+        if scopes is None:
+            return await call_next(ctx)
+        for needed in sorted(self._needed(ctx.method, ctx.params or {})):
+            if needed not in scopes:
+                if isinstance(ctx.request, Request):
+                    ctx.request.scope[MISSING_SCOPE] = needed
+                raise MCPError(code=INVALID_REQUEST, message=f"The credential of this caller lacks the scope {needed}.")
+        result, declared = await call_next(ctx), self._declared
+        if ctx.method == "tools/list":
+            return _filtered(result, "tools", "name", lambda name: declared.tools.get(name) in scopes)
+        if ctx.method == "prompts/list":
+            return _filtered(result, "prompts", "name", lambda name: declared.prompts.get(name) in scopes)
+        if ctx.method == "resources/templates/list":
+            return _filtered(
+                result, "resourceTemplates", "uriTemplate", lambda uri: declared.of_resource(uri) <= scopes
+            )
+        return result
+
+    def _needed(self, method: str, params: Mapping[str, Any]) -> set[str]:
+        """Return the scopes that a request needs; what is malformed is left to the SDK to refuse."""
+        name, uri = params.get("name"), params.get("uri")
+        if method == "tools/call":
+            return _found(self._declared.tools, name)
+        if method == "prompts/get":
+            return _found(self._declared.prompts, name)
+        if method in ("resources/read", "resources/subscribe") and isinstance(uri, str):
+            return self._declared.of_resource(uri)
+        if method == "subscriptions/listen":
+            wanted = (params.get("notifications") or {}).get("resourceSubscriptions")
+            return {
+                scope for each in wanted or () if isinstance(each, str) for scope in self._declared.of_resource(each)
+            }
+        if method == "completion/complete":
+            return _found(self._declared.completions, (params.get("argument") or {}).get("name"))
+        return set()
+
+
+class ToolFilterMiddleware:
+    """Hide the tools that a request's URL does not name.
+
+    ``?tools=runs,get_file`` names toolsets and tools. It never adds to what the operator switched on: it is for
+    clients with few tool slots, and grants no rights.
+
+    Args:
+        toolsets: the names of the tools of every toolset that is switched on.
+    """
+
+    def __init__(self, toolsets: Mapping[str, Set[str]]) -> None:
+        self._known = {**{tool: {tool} for tools in toolsets.values() for tool in tools}, **toolsets}
+        self._about = f"Toolsets: {', '.join(toolsets)}; or single tools by name."
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Filter ``tools/list`` and refuse ``tools/call`` of a hidden tool."""
+        wanted = self._wanted(ctx) if ctx.method in ("tools/list", "tools/call") else None
+        if wanted is None:
+            return await call_next(ctx)
+        if ctx.method == "tools/call":
+            name = (ctx.params or {}).get("name")
+            if name not in wanted:
+                raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {quote(name, 80)}")
+            return await call_next(ctx)
+        return _filtered(await call_next(ctx), "tools", "name", lambda name: name in wanted)
+
+    def _wanted(self, ctx: ServerRequestContext[Any, Any]) -> set[str] | None:
+        given = ctx.request.query_params.get(TOOLS_PARAMETER) if isinstance(ctx.request, Request) else None
+        if given is None:
+            return None
+        names = [name.strip() for name in given.split(",") if name.strip()]
+        unknown = [name for name in names if name not in self._known]
+        if unknown or not names:
+            said = ", ".join(quote(name, 40) for name in unknown[:5]) or "nothing"
+            raise MCPError(code=INVALID_PARAMS, message=f"?{TOOLS_PARAMETER}= names {said}. {self._about}")
+        return {tool for name in names for tool in self._known[name]}
+
+
+async def explain_prompt_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Report an unknown prompt, or wrong arguments of one, to the caller in a line.
+
+    The SDK makes an internal error of it, with a traceback in the log.
+    """
+    try:
+        return await call_next(ctx)
+    except ValueError as error:
+        cause = error.__cause__
+        # Other failures of a prompt come wrapped in the same type, and do not concern the caller.
+        if ctx.method != "prompts/get" or not isinstance(cause, ValueError):
+            raise
+        text = "The arguments do not fit the prompt." if isinstance(cause, ValidationError) else plain(error, 300)
+        raise MCPError(INVALID_PARAMS, text) from None
+
+
+async def name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Give the SDK's span of a request the id that its logs and audit line have."""
+    annotate_span(**{"extend_mcp.request_id": request_id.get()})
+    return await call_next(ctx)
+
+
+def _found(declared: Mapping[str, str], name: object) -> set[str]:
+    return {declared[name]} if isinstance(name, str) and name in declared else set()
+
+
+def _filtered(result: HandlerResult, key: str, by: str, keep: Callable[[str], bool]) -> HandlerResult:
+    document = result.model_dump(by_alias=True, mode="json") if isinstance(result, BaseModel) else dict(result or {})
+    return {**document, key: [each for each in document.get(key, ()) if keep(each[by])]}
