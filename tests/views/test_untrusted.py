@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import Any
 
@@ -8,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.views.budget import paginate
+from extend_mcp.views.document import View
 from extend_mcp.views.untrusted import (
+    Code,
+    DashboardUrl,
+    FieldPath,
+    Id,
+    Label,
+    Note,
+    Outside,
+    Url,
+    Value,
     clean,
     cut,
     cut_line,
@@ -190,8 +200,56 @@ def test_a_line_that_is_cut_ends_its_quotation(parts: list[str], limit: int) -> 
     assert not is_open(shown)
 
 
-def test_a_quotation_over_two_pages_is_marked_on_both() -> None:
-    line = f"name: {quote('x ' * 200, 1000)}"
-    first, second = (paginate([line], number, 100).lines for number in (1, 2))
-    assert first[0].endswith("»")
-    assert all(piece.startswith("| ") for piece in second)
+TYPES = [Label, Note, Value, Code, Id, FieldPath, Url]
+
+
+@given(st.text() | ODD, st.sampled_from(TYPES), st.integers(2, 300))
+def test_a_value_is_cleaned_and_bounded_when_it_is_made_and_marked_when_it_is_written(
+    text: str, kind: type[Outside], width: int
+) -> None:
+    value = kind(text)
+    assert clean(value) == value
+    assert len(value) <= kind.limit + 8
+    assert kind(value) is value
+    for written in (f"{value}", f"{value:{width}}"):
+        inner = written.removeprefix("«").removesuffix("»")
+        assert "«" not in inner
+        assert "»" not in inner
+        assert written.startswith("«") is written.endswith("»")
+        assert written.startswith("«") or re.fullmatch(r"[A-Za-z0-9_.\[\]-]*", written)
+
+
+def test_each_type_is_written_in_its_form() -> None:
+    assert f"{Label('Invoices')}, {Note('not legible')}" == "«Invoices», «not legible»"
+    assert f"{Label('Applicant is named on every document'):20}" == "«Applicant is named …»"
+    assert f"{Code('PROCESSED')} {Code('NEW STATUS')}{Code('')}" == "PROCESSED «NEW STATUS»"
+    assert f"{Id('workflow_run_1')} {Id('a b')}" == "workflow_run_1 «a b»"
+    assert f"{FieldPath('lines[0].total')} {FieldPath('odd key')}" == "lines[0].total «odd key»"
+    assert f"{Url('https://user:secret@hooks.example/x?token=1')}" == "«https://hooks.example/x?…»"
+    assert f"{DashboardUrl('https://dashboard.extend.ai/x')}{DashboardUrl('https://evil.test')}" == (
+        "https://dashboard.extend.ai/x"
+    )
+
+
+def test_a_shorter_form_says_how_much_of_the_whole_is_gone() -> None:
+    assert f"{Label('x' * 500):80}" == f"«{'x' * 68}…(+432 chars)»"
+
+
+def test_another_type_cleans_again() -> None:
+    assert Url(Note("https://user:secret@hooks.example/x?token=1")) == "https://hooks.example/x?…"
+
+
+class _Named(View):
+    name: Label
+    other: Id | None = None
+    counts: dict[Label, int]
+
+
+def test_a_view_cleans_what_its_fields_are_given() -> None:
+    view = _Named(name="a\u200b\nb «", other="x\x1b[31m", counts={"c\x00": 1})
+    assert f"{view.name}" == '«a b "»'
+    assert view.fields() == {"name": 'a b "', "other": "x", "counts": {"c": 1}}
+    assert all(type(value) is str for value in (view.fields()["name"], *view.fields()["counts"]))
+    assert _Named.model_validate(view.fields()) == view
+    kinds = {name: field["type"] for name, field in _Named.model_json_schema()["properties"].items() if name != "other"}
+    assert kinds == {"name": "string", "counts": "object"}
