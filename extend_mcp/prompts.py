@@ -29,7 +29,7 @@ from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import cut_line, plain, quote, word
 from extend_mcp.views.uris import run_uri
-from extend_mcp.views.workflow import diff_lines
+from extend_mcp.views.workflows import diff_lines
 
 RunRef = Annotated[str, Field(description="The run: id or dashboard URL")]
 Since = Annotated[str, Field(description='Since when: "12h", "24h", "7d" or an ISO time')]

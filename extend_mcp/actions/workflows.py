@@ -14,7 +14,7 @@ from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import plain, quote, word
-from extend_mcp.views.workflow import diff_lines, graph_lines
+from extend_mcp.views.workflows import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults
 
 Steps = list[dict[str, Any]]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.views.lists import run_list_view
 from extend_mcp.views.run import run_view, step_line, step_view
 from extend_mcp.views.steps import step_digest
+from extend_mcp.views.tables import run_list_view
 from tests.harness import example
 
 NOW = datetime(2026, 2, 10, 10, 5, tzinfo=timezone.utc)
