@@ -21,7 +21,8 @@ from extend_mcp.tools.gather import Deadline, Walk, collect
 from extend_mcp.tools.service import Service
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.run import run_view, step_view
+from extend_mcp.views.runs import run_view
+from extend_mcp.views.steps import step_view
 from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
 from extend_mcp.views.wait import wait_view, waited_run
 from extend_mcp.views.workflows import workflow_view

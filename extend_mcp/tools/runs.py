@@ -33,8 +33,8 @@ from extend_mcp.tools.find import (
     select_step,
 )
 from extend_mcp.tools.toolsets import RUNS
-from extend_mcp.views.run import RunView, StepResultView, run_view, step_view
-from extend_mcp.views.select import NoSuchPartError
+from extend_mcp.views.runs import RunView, run_view
+from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
 from extend_mcp.views.tables import RunListView, run_list_view
 from extend_mcp.views.untrusted import quote
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri

@@ -25,8 +25,7 @@ from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.gather import SURFACES_AT_ONCE
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.progress import steps_done
-from extend_mcp.views.run import run_view
+from extend_mcp.views.runs import run_view, steps_done
 from extend_mcp.views.untrusted import clean
 from extend_mcp.views.uris import batch_uri, run_uri
 from extend_mcp.views.wait import WaitedRun, WaitView, wait_view, waited_run

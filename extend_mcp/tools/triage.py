@@ -20,7 +20,7 @@ from extend_mcp.tools.gather import Deadline, Walk, collect, read_details
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.compare import ComparisonView, comparison_view
-from extend_mcp.views.progress import review_cause
+from extend_mcp.views.runs import review_cause
 from extend_mcp.views.triage import FailureView, ReviewQueueView, failure_view, review_queue_view
 
 

@@ -14,7 +14,7 @@ from extend_mcp.api.models import BatchStarted, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
-from extend_mcp.views.progress import age_line, credits_of, steps_done, steps_to_do
+from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
 from extend_mcp.views.untrusted import NOTE, cut_line, extend_link, plain, quote, word
 
 Outcome = Literal[

@@ -10,7 +10,7 @@ from extend_mcp.runs.failures import child_run, step_failure
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.base import View, ViewPart
 from extend_mcp.views.budget import fit
-from extend_mcp.views.progress import credits_of, duration_seconds
+from extend_mcp.views.runs import credits_of, duration_seconds
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import NOTE, plain, quote, word
 

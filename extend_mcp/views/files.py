@@ -9,8 +9,7 @@ from typing import Any
 from extend_mcp.api.models import File, FileSummary
 from extend_mcp.views.document import Document, View, ViewPart
 from extend_mcp.views.tables import ListingView, listing, moment
-from extend_mcp.views.tree import tree_lines
-from extend_mcp.views.untrusted import Code, DownloadUrl, Id, Label
+from extend_mcp.views.untrusted import Code, DownloadUrl, Id, Label, tree_lines
 
 
 class FileRow(ViewPart):

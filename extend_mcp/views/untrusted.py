@@ -6,7 +6,7 @@ when they are made. They are bounded, and a format string marks them: ``f"{Label
 such a type holds the cleaned text without marks. Marks come in three forms:
 
 - inside a line of ours it is between ``«`` and ``»``;
-- over several lines each line begins with ``| `` (:func:`quote_lines`, :func:`quote_json`);
+- over several lines each line begins with ``| `` (:func:`quote_lines`, :func:`quote_json`, :func:`tree_lines`);
 - an id, status, type or path that is a single word has no mark, else it is quoted.
 
 No mark can be forged from inside: a cleaned text holds neither ``«`` nor ``»`` nor a look-alike, and no line break. So
@@ -55,6 +55,7 @@ _ACTIVE = re.compile(
 )
 # So many spaces push what follows them to where a reader sees a new line.
 _WALL = re.compile(r"[^\S\n]{40,}")
+_DEEPEST = 40
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _PATH = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _LINK = re.compile(
@@ -176,6 +177,13 @@ class Note(Outside):
     shown: ClassVar[int] = 200
 
 
+class Text(Outside):
+    """A text that is shown whole, whatever its length."""
+
+    limit: ClassVar[int] = 1_000_000
+    shown: ClassVar[int] = 1_000_000
+
+
 class Value(Outside):
     """A value that a document holds; a comparison shows it in short."""
 
@@ -286,6 +294,43 @@ def quote_json(value: Any) -> str:
         json.dumps(char)[1:-1] if _is_risky(char) else f"\\u{ord(char):04x}" if index in active else char
         for index, char in enumerate(text)
     )
+
+
+def tree_lines(value: Any, depth: int = 0) -> list[str]:
+    """Render ``value`` whole: objects and lists indented, one leaf a line, strings marked as outside text.
+
+    Args:
+        value: what ``json.loads`` can return.
+        depth: how many levels are above it.
+
+    Returns:
+        Its lines. Below 40 levels the rest follows as one line of JSON.
+    """
+    if isinstance(value, dict):
+        lines: list[str] = []
+        for name, item in value.items():
+            lines += _entry(f"{' ' * depth}{FieldPath(name)}", item, depth)
+        return lines
+    if isinstance(value, list):
+        lines = []
+        for index, item in enumerate(value):
+            lines += _entry(f"{' ' * depth}[{index}]", item, depth)
+        return lines
+    return _entry(" " * depth, value, depth)
+
+
+def _entry(label: str, value: Any, depth: int) -> list[str]:
+    if isinstance(value, (dict, list)) and value:
+        if depth >= _DEEPEST:
+            return [f"{label}: {Text(json.dumps(value, ensure_ascii=False))}"]
+        if isinstance(value, list) and all(isinstance(item, (int, float, bool, type(None))) for item in value):
+            return [f"{label}: {json.dumps(value)}"]
+        return [f"{label}:", *tree_lines(value, depth + 1)]
+    if isinstance(value, str):
+        if "\n" in value or "\r" in value:
+            return [f"{label}:", *quote_lines(value)]
+        return [f"{label}: {Text(value)}"]
+    return [f"{label}: {json.dumps(value)}"]
 
 
 def _is_risky(char: str) -> bool:

@@ -12,12 +12,12 @@ from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import Statistics
 from extend_mcp.views.actions import bulk_result, bulk_view
 from extend_mcp.views.compare import comparison_view
-from extend_mcp.views.progress import review_cause
+from extend_mcp.views.runs import review_cause
 from extend_mcp.views.sets import set_lines
 from extend_mcp.views.summary import Before, Label, summary_view
 from extend_mcp.views.triage import failure_view, review_queue_view
 from extend_mcp.views.untrusted import quote
-from tests.views.test_run import NOW, mutated_runs
+from tests.views.test_runs import NOW, mutated_runs
 
 DOCUMENTS = st.lists(mutated_runs(), min_size=1, max_size=4)
 LIMITS = st.sampled_from([2000, 8000])

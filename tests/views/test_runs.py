@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.views.run import run_view, step_line, step_view
-from extend_mcp.views.steps import step_digest
+from extend_mcp.views.runs import run_view, step_facts, step_line
+from extend_mcp.views.steps import step_digest, step_view
 from extend_mcp.views.tables import run_list_view
 from tests.harness import example
 
@@ -143,7 +143,7 @@ def test_no_answer_of_the_api_breaks_a_view_or_its_budget(document: dict[str, An
         for step in run.step_runs:
             assert len(step_view(run, step, detail=detail, page=1, limit=limit).text) <= limit  # type: ignore[arg-type]
     for number, step in enumerate(run.step_runs, 1):
-        assert len(step_line(number, step)) < 180
+        assert len(step_line(step_facts(number, step))) < 180
     summary = WorkflowRunSummary.model_validate(document)
     listed = run_list_view(
         [summary] * 20, token_after=lambda count: "t" * 300, filters="", note=None, now=NOW, limit=limit
