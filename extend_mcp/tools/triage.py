@@ -19,9 +19,15 @@ from extend_mcp.tools.find import RunQuery, read_query
 from extend_mcp.tools.gather import Deadline, Walk, collect, read_details
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.compare import ComparisonView, comparison_view
+from extend_mcp.views.insights import (
+    ComparisonView,
+    FailureView,
+    ReviewQueueView,
+    comparison_view,
+    failure_view,
+    review_queue_view,
+)
 from extend_mcp.views.runs import review_cause
-from extend_mcp.views.triage import FailureView, ReviewQueueView, failure_view, review_queue_view
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)

@@ -132,12 +132,13 @@ class Document:
         table = [self.columns, *self.rows] if self.columns and self.rows else self.rows
         return "\n".join([*self.head[:at], *notes, *self.head[at:], *table, *self.tail])
 
-    def fit(self, limit: int, more: Callable[[int], str]) -> tuple[str, int]:
+    def fit(self, limit: int, more: Callable[[int], str], *, beyond: int = 0) -> tuple[str, int]:
         """Leave out the last rows where not all fit in ``limit`` characters.
 
         Args:
             limit: characters of the text.
             more: given how many rows were left out, the line that says how to get them.
+            beyond: how many rows were left out before.
 
         Returns:
             The text, and how many rows it holds.
@@ -145,7 +146,7 @@ class Document:
         rows = self.rows
 
         def first(kept: int) -> Document:
-            left = len(rows) - kept
+            left = len(rows) - kept + beyond
             return replace(self, rows=rows[:kept], tail=[more(left), *self.tail] if left else self.tail)
 
         document, kept = fit(first, len(rows), limit)

@@ -15,7 +15,7 @@ from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_
 
 _STEPS_IN_FIELDS = 50
 _FILES_IN_FIELDS = 20
-_NO_REASON = "no reason given"
+NO_REASON = "no reason given"
 
 
 class FileFacts(ViewPart):
@@ -167,9 +167,10 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
         lines.append(age[0].upper() + age[1:])
     for failure in (view.failures or [])[:3]:
         where = f" in step {failure.step:60}" if failure.step else ""
-        reason = _NO_REASON if failure.reason == _NO_REASON else f"{failure.reason}"
         message = f" {failure.message:160}" if failure.message else ""
-        lines.append(f"Failed{where}: {reason}{message}{f'; {failure.retry}' if failure.retry else ''}")
+        lines.append(
+            f"Failed{where}: {reason_words(failure.reason)}{message}{f'; {failure.retry}' if failure.retry else ''}"
+        )
     if view.waits_for:
         lines.append(f"Waits for: {view.waits_for}")
     if view.rejection_note:
@@ -181,6 +182,11 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
     if view.dashboard_url:
         lines.append(f"Dashboard: {view.dashboard_url}")
     return lines
+
+
+def reason_words(reason: Code) -> str:
+    """Write the reason of a failure, or say that none was given."""
+    return NO_REASON if reason == NO_REASON else f"{reason}"
 
 
 def step_facts(number: int, step: StepRun) -> StepFacts:
@@ -235,7 +241,7 @@ def _failures(run: WorkflowRun) -> list[FailureFacts]:
     return [
         FailureFacts(
             step=failure.where or None,
-            reason=Code(failure.reason) or _NO_REASON,
+            reason=Code(failure.reason) or NO_REASON,
             message=failure.message,
             # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
             retry=retry_advice(failure.reason) if index == 0 or failure.where else None,

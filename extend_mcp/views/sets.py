@@ -9,7 +9,7 @@ from datetime import datetime
 from extend_mcp.api.models import RunBase
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.untrusted import quote, word
+from extend_mcp.views.untrusted import Code, Id, Label
 
 _MOST_NAMES = 6
 _MOST_IDS = 5
@@ -25,14 +25,14 @@ def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datet
     """
     workflows = Counter(run.workflow.name for run in runs)
     statuses = Counter(run.status for run in runs)
-    names = [f"{quote(name, 60)} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
+    names = [f"{Label(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
     if len(workflows) > _MOST_NAMES:
         names.append(f"{len(workflows) - _MOST_NAMES} other workflows")
-    ids = ", ".join(word(run.id, 300) for run in runs[:_MOST_IDS])
+    ids = ", ".join(f"{Id(run.id)}" for run in runs[:_MOST_IDS])
     rest = f" and {len(runs) - _MOST_IDS:,} more" if len(runs) > _MOST_IDS else ""
     lines = [
         f"Workflows: {', '.join(names)}",
-        f"Status: {', '.join(f'{statuses[status]:,} {word(status, 40)}' for status in by_urgency(statuses))}",
+        f"Status: {', '.join(f'{statuses[status]:,} {Code(status):40}' for status in by_urgency(statuses))}",
         f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}",
         f"Credits used so far: {sum(_credits(run) for run in runs):,.10g}",
         f"Runs: {ids}{rest}",
@@ -49,8 +49,8 @@ def _one(run: RunBase, now: datetime) -> str:
         if run.initial_run_at
         else "age unknown"
     )
-    file = f" {quote(run.files[0].name, 60)}" if run.files else ""
-    return f"{word(run.id, 300)}{file}, {age}"
+    file = f" {Label(run.files[0].name):60}" if run.files else ""
+    return f"{Id(run.id)}{file}, {age}"
 
 
 def _credits(run: RunBase) -> float:
