@@ -16,9 +16,8 @@ from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.tools.find import RunQuery
 from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
-from extend_mcp.views.actions import BulkView
+from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.sets import set_lines
 from extend_mcp.views.untrusted import quote
 
 

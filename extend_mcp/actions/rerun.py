@@ -17,9 +17,8 @@ from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
 from extend_mcp.tools.find import RunQuery
 from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
-from extend_mcp.views.actions import BulkView
+from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.sets import set_lines
 from extend_mcp.views.untrusted import word
 
 RERUN_OF: Final = "rerunOf"

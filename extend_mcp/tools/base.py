@@ -31,7 +31,7 @@ from extend_mcp.tools.app import App
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import lean
 from extend_mcp.views.actions import BulkView, WriteView
-from extend_mcp.views.base import PlainDefaults, View
+from extend_mcp.views.document import PlainDefaults, View
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.uris import run_uri
 

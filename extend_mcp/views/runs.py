@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
-from extend_mcp.api.models import FileSummary, StepRun, WorkflowRun
+from extend_mcp.api.models import FileSummary, RunBase, StepRun, WorkflowRun
 from extend_mcp.runs.failures import failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
+from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart
 from extend_mcp.views.steps import Detail, as_object, objects, step_digest
@@ -312,3 +315,110 @@ def review_cause(run: WorkflowRun) -> str:
         if broken:
             return f"{Label(broken[0].get('name') or '?'):60} did not pass in step {Label(step.step.name):40}"
     return ""
+
+
+class WaitedRun(ViewPart):
+    """One run that was waited for."""
+
+    run_id: Id
+    status: Code
+    file: Label | None = None
+    steps_done: int | None = None
+    steps_known: int | None = None
+
+
+class WaitView(View):
+    """How the runs stand at the end of the window."""
+
+    outcome: Literal["settled", "still_running"]
+    waited_seconds: float
+    counts: dict[str, int]
+    runs: list[WaitedRun]
+    shown: int
+    total: int
+    note: str | None = None
+    next_step: str | None = None
+    untrusted: str = "file"
+
+
+def wait_view(
+    runs: list[WaitedRun],
+    *,
+    waited: float,
+    explained: str | None,
+    problem: str | None,
+    go_on: str,
+    limit: int,
+) -> WaitView:
+    """Sum up what was seen.
+
+    Args:
+        runs: every run waited for, with the last state seen.
+        waited: seconds since waiting began.
+        explained: the explanation of a single run that has ended, as text; None otherwise.
+        problem: what went wrong with the last look, or None.
+        go_on: the call that goes on waiting.
+        limit: characters of the text.
+    """
+    ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
+    counts: Counter[str] = Counter(run.status for run in ordered)
+    over = bool(runs) and all(is_settled(run.status) for run in runs)
+    said = ", ".join(f"{counts[status]} {Code(status)}" for status in by_urgency(counts))
+    head = [f"{'Settled' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."]
+    step = _next_step(ordered, over, go_on)
+    if problem:
+        head.append(f"The last look failed ({problem}); this is the state seen before it.")
+    tail = [f"Next: {step}"]
+    kept = len(ordered)
+    if explained:
+        text = "\n".join([*head, explained, *tail])
+    else:
+        rows = [_waited_line(run) for run in ordered]
+        text, kept = Document(head, rows, tail).fit(limit, lambda gone: f"… {gone} more, none more urgent than these.")
+    return WaitView(
+        outcome="settled" if over else "still_running",
+        waited_seconds=round(waited, 1),
+        counts=dict(counts),
+        runs=ordered[:kept],
+        shown=kept,
+        total=len(ordered),
+        note=problem,
+        next_step=step,
+    ).with_text(text)
+
+
+def _waited_line(run: WaitedRun) -> str:
+    steps = f" · {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
+    file = f" · {run.file:60}" if run.file else ""
+    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{file}"
+
+
+def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
+    if not over:
+        return f"{go_on} goes on waiting; or tell the user that it still runs."
+    bad = next((run for run in runs if run.status in ("FAILED", "REJECTED")), None)
+    if bad and len(runs) > 1:
+        return f"get_workflow_run({bad.run_id}) explains the first that went wrong."
+    if any(run.status == "NEEDS_REVIEW" for run in runs):
+        return "A person reviews it in the dashboard; the API cannot."
+    if len(runs) == 1:
+        return f"get_step_result({runs[0].run_id}, step) shows what a step found."
+    return "get_workflow_run(run_id) explains one of them."
+
+
+def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, with_file: bool = True) -> WaitedRun:
+    """Return the state of a run that is waited for.
+
+    Args:
+        run: the run.
+        done: how many of its steps are done, if they were read.
+        known: how many steps it has so far.
+        with_file: whether to name its first file.
+    """
+    return WaitedRun(
+        run_id=run.id,
+        status=Code(run.status) or "unknown",
+        file=run.files[0].name or None if run.files and with_file else None,
+        steps_done=done,
+        steps_known=known,
+    )

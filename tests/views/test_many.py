@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import Statistics
-from extend_mcp.views.actions import bulk_result, bulk_view
+from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
 from extend_mcp.views.insights import (
     Before,
     Group,
@@ -20,7 +20,6 @@ from extend_mcp.views.insights import (
     summary_view,
 )
 from extend_mcp.views.runs import review_cause
-from extend_mcp.views.sets import set_lines
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
