@@ -18,7 +18,7 @@ from extend_mcp.tools.find import RunQuery
 from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
 from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Note
 
 
 @dataclass
@@ -59,7 +59,7 @@ class CancelRuns(BulkAction):
             return refusal
         lines = [f"Cancel {len(planned):,} workflow runs?", *set_lines(planned, skipped, now=now)]
         lines += [f"INCOMPLETE: {each}." for each in missing]
-        lines += [f"Reason given: {quote(self.reason, 200)}"] if self.reason else []
+        lines += [f"Reason given: {Note(self.reason)}"] if self.reason else []
         lines.append("Cancelled runs do not resume.")
         runs = [PlannedRun(run_id=run.id, status=run.status) for run in planned]
         return self.plan(runs, lines, dict(skipped), self.principal)

@@ -19,7 +19,7 @@ from extend_mcp.tools.find import RunQuery
 from extend_mcp.tools.gather import SURFACES_AT_ONCE, Deadline, Walk, collect, read_details
 from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import word
+from extend_mcp.views.untrusted import Code
 
 RERUN_OF: Final = "rerunOf"
 """The metadata key that names the run which another one repeats."""
@@ -272,7 +272,7 @@ class RerunRuns(BulkAction):
 
 
 def _why_not(status: str) -> str:
-    return {"PROCESSED": "already PROCESSED", "NEEDS_REVIEW": "waiting for review"}.get(status, f"still {word(status)}")
+    return {"PROCESSED": "already PROCESSED", "NEEDS_REVIEW": "waiting for review"}.get(status, f"still {Code(status)}")
 
 
 def _files(run: RunBase) -> frozenset[str]:

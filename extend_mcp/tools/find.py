@@ -18,7 +18,7 @@ from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.app import App
 from extend_mcp.tools.page_tokens import API_PAGE, Place, pack, unpack
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Label
 
 SortBy = Literal["createdAt", "updatedAt"]
 SortDir = Literal["asc", "desc"]
@@ -59,7 +59,7 @@ class RunQuery(BaseModel):
             self.status,
             f"workflow {self.workflow_id}" if self.workflow_id else None,
             f"batch {self.batch}" if self.batch else None,
-            f"file name contains {quote(self.file_name_contains)}" if self.file_name_contains else None,
+            f"file name contains {Label(self.file_name_contains):120}" if self.file_name_contains else None,
             f"created since {format_instant(self.since)}" if self.since else None,
             f"created before {format_instant(self.before)}" if self.before else None,
         ]
@@ -227,15 +227,17 @@ async def resolve_workflow(app: App, given: str) -> str:
     if len(same) == 1:
         return same[0].id
     if same:
-        raise CallRefusedError(f"{len(same)} workflows are called {quote(given)}; give the id of one: {_names(same)}.")
+        raise CallRefusedError(
+            f"{len(same)} workflows are called {Label(given):120}; give the id of one: {_names(same)}."
+        )
     near = [workflow for workflow in everything if given.casefold() in workflow.name.casefold()]
     some = near or everything
     bound = " (more workflows exist than were read)" if token else ""
-    raise CallRefusedError(f"No workflow is called {quote(given)}{bound}. There are: {_names(some) or 'none'}.")
+    raise CallRefusedError(f"No workflow is called {Label(given):120}{bound}. There are: {_names(some) or 'none'}.")
 
 
 def _names(workflows: list[WorkflowSummary]) -> str:
-    shown = ", ".join(f"{quote(each.name, 60)} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
+    shown = ", ".join(f"{Label(each.name):60} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
     rest = len(workflows) - _MOST_CANDIDATES
     return f"{shown} and {rest} more" if rest > 0 else shown
 
@@ -256,13 +258,13 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"{number}. {quote(step.step.name or step.step_type, 40)}"
+        f"{number}. {Label(step.step.name or step.step_type):40}"
         for number, step in enumerate(steps, 1)
         if not found or any(step is each for each in found)
     )
     if found:
-        raise CallRefusedError(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
-    raise CallRefusedError(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")
+        raise CallRefusedError(f"{len(found)} steps fit {Label(wanted):120}; give the number of one: {listed[:1500]}.")
+    raise CallRefusedError(f"The run has no step {Label(wanted):120}. It has: {listed[:1500] or 'no steps yet'}.")
 
 
 def _moment(app: App, name: str, text: str | None) -> datetime | None:

@@ -11,7 +11,7 @@ from mcp_types import INVALID_PARAMS
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Label
 
 PARAMETER = "tools"
 
@@ -38,7 +38,7 @@ class NarrowedTools:
         if ctx.method == "tools/call":
             name = (ctx.params or {}).get("name")
             if name not in wanted:
-                raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {quote(name, 80)}")
+                raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {Label(name)}")
             return await call_next(ctx)
         result = await call_next(ctx)
         document = (
@@ -53,6 +53,6 @@ class NarrowedTools:
         names = [name.strip() for name in given.split(",") if name.strip()]
         unknown = [name for name in names if name not in self._known]
         if unknown or not names:
-            said = ", ".join(quote(name, 40) for name in unknown[:5]) or "nothing"
+            said = ", ".join(f"{Label(name):40}" for name in unknown[:5]) or "nothing"
             raise MCPError(code=INVALID_PARAMS, message=f"?{PARAMETER}= names {said}. {self._about}")
         return {tool for name in names for tool in self._known[name]}

@@ -26,7 +26,7 @@ from extend_mcp.tools.gather import SURFACES_AT_ONCE
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run
-from extend_mcp.views.untrusted import clean
+from extend_mcp.views.untrusted import Id
 from extend_mcp.views.uris import batch_uri, run_uri
 
 _LAST_READ_SECONDS = 3.0
@@ -203,7 +203,7 @@ class _RunsWatch(_Watch):
 
     def go_on(self) -> str:
         moving = [run_id for run_id in self._ids if run_id not in self._gone and not self._has_settled(run_id)]
-        shown = ", ".join(f'"{clean(run_id)}"' for run_id in moving)
+        shown = ", ".join(f'"{Id(run_id)}"' for run_id in moving)
         return f"wait_for_run(run_ids=[{shown}])"
 
     def single(self) -> WorkflowRun | None:

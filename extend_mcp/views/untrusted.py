@@ -226,17 +226,25 @@ class Url(Outside):
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        return clean(shown_url(text))
+        try:
+            parts = urlsplit(text)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            return "not a URL"
+        scheme, host, path = (clean(part) for part in (parts.scheme, parts.hostname or "?", parts.path))
+        return clean(f"{scheme}://{host}{port}{path}{'?…' if parts.query else ''}")
 
 
 class DashboardUrl(Outside):
-    """An address of Extend's dashboard, without a mark; empty for any other."""
+    """An address of Extend's dashboard, without a mark; empty for any other, which must not pass for Extend's own."""
 
     limit: ClassVar[int] = 400
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        return extend_link(text)
+        host = text.removeprefix("https://").partition("/")[0]
+        is_ours = text.startswith("https://") and _EXTEND_HOST.fullmatch(host)
+        return text if is_ours and len(text) <= cls.limit and _LINK.fullmatch(text) else ""
 
     def _marked(self, width: int) -> str:
         return str(self)
@@ -249,30 +257,7 @@ class DownloadUrl(DashboardUrl):
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        return download_link(text)
-
-
-def plain(text: object, limit: int = 200) -> str:
-    """Outside text for a structured field: cleaned and cut, without marks."""
-    return cut(clean(str(text)), limit)
-
-
-def word(text: object, limit: int = 60) -> str:
-    """An id, a status, a type or a code inside one of our lines: as it is where it is one word, else quoted."""
-    cleaned = clean(str(text))
-    if len(cleaned) <= limit and _WORD.fullmatch(cleaned):
-        return cleaned
-    return quote(cleaned, limit) if cleaned else ""
-
-
-def quote(text: object, limit: int = 120) -> str:
-    """Outside text inside one of our lines: cleaned, cut, between marks it cannot contain."""
-    return f"«{cut(clean(str(text)), limit)}»"
-
-
-def field_path(path: str) -> str:
-    """The name of a field, or the path to one, in one of our lines: documents and their schemas choose these."""
-    return path if len(path) <= 200 and _PATH.fullmatch(path) and not _ACTIVE.search(path) else quote(path)
+        return text if len(text) <= cls.limit and _LINK.fullmatch(text) else ""
 
 
 def quote_lines(text: str) -> list[str]:
@@ -340,28 +325,3 @@ def _is_risky(char: str) -> bool:
         or unicodedata.category(char) in _HIDDEN_CATEGORIES | {"Zs"}
         or bool(_UNSEEN.match(char) or _LINE_BREAK.match(char))
     )
-
-
-def extend_link(url: str) -> str:
-    """An address of Extend's dashboard; empty for any other, which must not be shown as if it were Extend's own."""
-    if not _LINK.fullmatch(url) or len(url) > 400:
-        return ""
-    host = url.removeprefix("https://").partition("/")[0]
-    return url if url.startswith("https://") and _EXTEND_HOST.fullmatch(host) else ""
-
-
-def download_link(url: str) -> str:
-    """An address to download from as Extend gave it; empty where it holds what no address may hold."""
-    return url if _LINK.fullmatch(url) else ""
-
-
-def shown_url(url: str) -> str:
-    """A URL without credentials and query, which may hold secrets."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-        hidden = "?…" if parts.query else ""
-        host, path = plain(parts.hostname or "?", 200), plain(parts.path, 300)
-        return f"{plain(parts.scheme, 10)}://{host}{port}{path}{hidden}"
-    except ValueError:
-        return "not a URL"

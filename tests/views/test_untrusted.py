@@ -13,26 +13,21 @@ from extend_mcp.views.document import View
 from extend_mcp.views.untrusted import (
     Code,
     DashboardUrl,
+    DownloadUrl,
     FieldPath,
     Id,
     Label,
     Note,
     Outside,
+    Text,
     Url,
     Value,
     clean,
     cut,
     cut_line,
-    download_link,
-    extend_link,
-    field_path,
     is_open,
-    plain,
-    quote,
     quote_json,
     quote_lines,
-    shown_url,
-    word,
 )
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -67,7 +62,7 @@ def test_no_invisible_character_survives(text: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("«»《》ab \n"), max_size=200))
 def test_quoted_text_cannot_end_its_own_quotation(text: str) -> None:
-    marked = quote(text, 500)
+    marked = f"{Text(text)}"
     assert (marked[0], marked[-1]) == ("«", "»")
     assert "«" not in marked[1:-1]
     assert "»" not in marked[1:-1]
@@ -147,14 +142,14 @@ def test_quoted_json_is_the_same_value_and_as_harmless_as_text(value: Any) -> No
         ("x" * 61, f"«{'x' * 59}…»"),
     ],
 )
-def test_a_word_stands_bare_and_anything_else_is_quoted(text: str, shown: str) -> None:
-    assert word(text) == shown
+def test_a_single_word_has_no_mark_and_anything_else_is_quoted(text: str, shown: str) -> None:
+    assert f"{Code(text)}" == shown
 
 
 @given(st.text() | ODD)
 def test_a_path_is_bare_only_where_it_cannot_be_read_as_words(text: str) -> None:
-    shown = field_path(text)
-    assert shown.startswith("«") or (shown == text and " " not in text and "](" not in text)
+    shown = f"{FieldPath(text)}"
+    assert shown.startswith("«") or (shown == clean(text) and " " not in shown and "](" not in shown)
 
 
 @pytest.mark.parametrize(
@@ -174,26 +169,31 @@ def test_a_path_is_bare_only_where_it_cannot_be_read_as_words(text: str) -> None
     ],
 )
 def test_only_extend_s_own_addresses_are_dashboard_links(url: str, ours: bool) -> None:
-    assert extend_link(url) == (url if ours else "")
+    assert DashboardUrl(url) == f"{DashboardUrl(url)}" == (url if ours else "")
 
 
 def test_an_address_is_data_and_stays_exact_without_its_secrets() -> None:
-    shown = shown_url("https://user:secret@hooks.example/x?token=1")
-    assert quote(shown) == "«https://hooks.example/x?…»"
-    assert plain(shown) == "https://hooks.example/x?…"
-    assert plain("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
-    assert "](" not in quote(shown_url("https://hooks.example/x](https://evil.test)"))
-    assert shown_url("http://[") == "not a URL"
+    shown = Url("https://user:secret@hooks.example/x?token=1")
+    assert f"{shown}" == "«https://hooks.example/x?…»"
+    assert shown == "https://hooks.example/x?…"
+    assert Label("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
+    assert "](" not in f"{Url('https://hooks.example/x](https://evil.test)')}"
+    assert Url("http://[") == Url("http://a:b") == "not a URL"
 
 
 def test_a_download_address_is_shown_whole_or_not_at_all() -> None:
     good = "https://bucket.s3.amazonaws.com/a%20b.pdf?X-Amz-Signature=0f&X-Amz-Date=20260210T000000Z"
-    assert download_link(good) == good
-    assert download_link(f"{good}) [x](https://evil.test") == ""
-    assert download_link("see https://a.test/x") == ""
+    assert DownloadUrl(good) == f"{DownloadUrl(good)}" == good
+    assert DownloadUrl(f"{good}) [x](https://evil.test") == ""
+    assert DownloadUrl("see https://a.test/x") == ""
 
 
-@given(st.lists(st.text(max_size=20).map(quote) | st.sampled_from([" · ", "Status: "]), max_size=8), st.integers(2, 60))
+@given(
+    st.lists(
+        st.text(max_size=20).map(lambda text: f"{Label(text)}") | st.sampled_from([" · ", "Status: "]), max_size=8
+    ),
+    st.integers(2, 60),
+)
 def test_a_line_that_is_cut_ends_its_quotation(parts: list[str], limit: int) -> None:
     shown = cut_line("".join(parts), limit)
     assert len(shown) <= limit
