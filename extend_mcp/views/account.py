@@ -1,4 +1,4 @@
-"""What this server works on and what it may do, in a few lines without a secret."""
+"""The account that this server works on and what it may do, in a few lines without a secret."""
 
 from __future__ import annotations
 

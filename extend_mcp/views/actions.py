@@ -41,7 +41,7 @@ Outcome = Literal[
     "not_done_yet",
     "unknown",
 ]
-"""What can become of a write, or of one run of an action on many."""
+"""The outcomes of a write, or of one run of an action on many."""
 
 
 class WriteView(View):
@@ -85,7 +85,7 @@ class WriteView(View):
 
 
 class ActionView(WriteView):
-    """How a write on one object went."""
+    """The answer of a write on one object."""
 
     id: Id | None = None
     details: list[str] | None = None
@@ -97,7 +97,7 @@ class ActionView(WriteView):
 
 
 class RunActionView(ActionView):
-    """How a write on one workflow run went."""
+    """The answer of a write on one workflow run."""
 
     @property
     def changed_run(self) -> str | None:
@@ -144,7 +144,7 @@ def action_view(
 
 
 class CancelPlan(ViewPart):
-    """What a cancel would stop, as a person sees it before saying yes."""
+    """The run that a cancel would stop, as a person sees it before saying yes."""
 
     action: Literal["cancel_workflow_run"] = "cancel_workflow_run"
     run_id: Id
@@ -174,7 +174,7 @@ class CancelPlan(ViewPart):
 
 
 class CancelView(WriteView):
-    """How the cancel of one run went."""
+    """The answer of the cancel of one run."""
 
     always: ClassVar[frozenset[str]] = frozenset({"status_before", "status_after"})
 
@@ -236,7 +236,7 @@ def status_words(status: str) -> str:
 
 
 class BulkResult(ViewPart):
-    """What became of one run."""
+    """The outcome for one run."""
 
     run_id: Id
     outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
@@ -250,7 +250,7 @@ class BulkResult(ViewPart):
 
 
 class BulkView(WriteView):
-    """How an action on many runs went, or what it would do."""
+    """The answer of an action on many runs, or its plan."""
 
     planned: int
     skipped: dict[str, int]
@@ -459,7 +459,7 @@ def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
 
 
 def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:
-    """What a set of runs is: workflows, statuses, the oldest and newest, credits, a few ids, and who was left out.
+    """Describe a set of runs: workflows, statuses, the oldest and newest, credits, a few ids, and what was left out.
 
     Args:
         runs: the runs, the oldest first; at least one.

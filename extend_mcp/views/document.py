@@ -49,7 +49,7 @@ class View(ViewPart):
 
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The JSON schema of the fields. Without arguments it is made once, and not to be changed."""
+        """Return the JSON schema of the fields. Without arguments it is made once, and must not be changed."""
         return super().model_json_schema(*args, **kwargs) if args or kwargs else _schema(cls)
 
     @property
@@ -73,7 +73,7 @@ class View(ViewPart):
         return self
 
     def fields(self) -> dict[str, Any]:
-        """The fields as JSON values; at the top level, what is absent is left out."""
+        """Return the fields as JSON values; at the top level, what is absent is left out."""
         dumped = self.model_dump(mode="json")
         return {
             name: _without_nulls(value) for name, value in dumped.items() if value is not None or name in self.always
@@ -84,7 +84,7 @@ class PlainDefaults(GenerateJsonSchema):
     """Takes a default that is JSON as it is; pydantic would make a type adapter for each, a tenth of a start."""
 
     def encode_default(self, dft: Any) -> Any:
-        """The default as JSON."""
+        """Return the default as JSON."""
         return dft if dft is None or type(dft) in (bool, int, str) else super().encode_default(dft)
 
 
@@ -122,7 +122,7 @@ class Document:
 
     @property
     def text(self) -> str:
-        """All lines. The note stands before the first that holds outside text, or right behind the first line."""
+        """All lines. The note is before the first line that holds outside text, but never before the first of all."""
         first = next((place for place, line in enumerate(self.head) if is_outside(line)), len(self.head))
         at = max(first, 1)
         if self.note is not None:
@@ -213,7 +213,7 @@ def paginate(lines: Sequence[str], number: int, limit: int) -> tuple[list[str], 
     """Divide ``lines`` into pages of at most ``limit`` characters; nothing is lost.
 
     Args:
-        lines: the whole text; a line longer than a page is continued on lines of its own.
+        lines: the whole text; a line longer than a page is continued on further lines.
         number: which page, from 1; one past the end gives the last.
         limit: characters a page, line ends included; at least 80.
 
@@ -249,5 +249,5 @@ def _footer(number: int, count: int) -> str:
 
 
 def is_outside(line: str) -> bool:
-    """Whether a line holds marked text from outside."""
+    """Return whether a line holds marked text from outside."""
     return "«" in line or line.startswith("|")

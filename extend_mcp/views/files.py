@@ -93,7 +93,7 @@ def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: 
 
 
 def file_lines(file: FileSummary) -> list[str]:
-    """A file's facts, a line each."""
+    """Return a file's facts, a line each."""
     pages = file.metadata.page_count
     said = [f"{Code(file.type) or 'type unknown'}", "page count unknown" if pages is None else f"{pages} pages"]
     lines = [

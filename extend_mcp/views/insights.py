@@ -78,7 +78,7 @@ class SummaryView(View):
 
 @dataclass(frozen=True)
 class Before:
-    """What was counted of the window before, and whether all of it was read."""
+    """The figures of the window before, and whether all of it was read."""
 
     tally: Tally
     complete: bool
@@ -86,7 +86,7 @@ class Before:
 
 @dataclass(frozen=True)
 class Group:
-    """What a group is called (outside text), and the id it is for, if any."""
+    """The name of a group (outside text), and the id it is for, if any."""
 
     name: str
     id: str | None = None
@@ -254,7 +254,7 @@ def _incomplete(missing: Sequence[str] | None) -> list[str]:
 
 
 class Difference(ViewPart):
-    """What the last good run had, and what this one has."""
+    """A value of the last good run, and the one of this run."""
 
     of: str
     good: Value
@@ -387,7 +387,7 @@ class Pair(ViewPart):
 
 
 class ComparisonView(View):
-    """What differs between two runs."""
+    """The differences between two runs."""
 
     first: Id
     second: Id

@@ -193,7 +193,7 @@ def reason_words(reason: Code) -> str:
 
 
 def step_facts(number: int, step: StepRun) -> StepFacts:
-    """The facts of the step that is ``number`` among those of its run."""
+    """Return the facts of the step that is ``number`` among those of its run."""
     return StepFacts(
         number=number,
         id=step.id,
@@ -254,17 +254,17 @@ def _failures(run: WorkflowRun) -> list[FailureFacts]:
 
 
 def steps_done(run: WorkflowRun) -> int:
-    """How many of the run's steps did their work; a failed or cancelled one did not."""
+    """Count the steps that did their work; a failed or cancelled one did not."""
     return sum(step.status == "PROCESSED" for step in run.step_runs)
 
 
 def steps_to_do(run: WorkflowRun) -> int:
-    """How many of the steps that the API shows so far are not over."""
+    """Count the steps that the API shows so far and that have not ended."""
     return sum(step.status not in STEP_OVER for step in run.step_runs)
 
 
 def waits_for(run: WorkflowRun) -> str | None:
-    """What has to happen before ``run`` goes on, in one line; None when nothing is awaited."""
+    """Say in one line what ``run`` waits for; None when it waits for nothing."""
     phase = describe(run.status).phase
     if phase == "review":
         cause = review_cause(run)
@@ -280,14 +280,14 @@ def waits_for(run: WorkflowRun) -> str | None:
 
 
 def credits_of(run: WorkflowRun) -> float | None:
-    """Credits the run has used so far, child runs included; None when the API does not say."""
+    """Return the credits the run has used so far, child runs included; None when the API does not say."""
     if run.usage is None:
         return None
     return run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits
 
 
 def age_line(run: WorkflowRun, now: datetime) -> str:
-    """When the run was created and started, how long it took or has been running; ends without a stop."""
+    """Say when the run was created and started, and how long it took or has been running, without a full stop."""
     parts: list[str] = []
     if run.initial_run_at:
         ago = format_span((now - run.initial_run_at).total_seconds())
@@ -300,14 +300,14 @@ def age_line(run: WorkflowRun, now: datetime) -> str:
 
 
 def duration_seconds(run: WorkflowRun, now: datetime) -> float | None:
-    """Seconds from start to end, or to ``now`` while the run goes on; None before it started."""
+    """Return the seconds from start to end, or to ``now`` while the run moves; None before it started."""
     if run.start_time is None or (run.end_time is None and is_finished(run.status)):
         return None
     return max(0.0, ((run.end_time or now) - run.start_time).total_seconds())
 
 
 def review_cause(run: WorkflowRun) -> str:
-    """Which check sent the run to a person; empty where its steps do not say."""
+    """Say which check sent the run to a person; empty where its steps do not say."""
     for step in reversed(run.step_runs):
         result = as_object(step.result)
         checks = objects(result.get("rules")) or objects(result.get("blocks"))
@@ -328,7 +328,7 @@ class WaitedRun(ViewPart):
 
 
 class WaitView(View):
-    """How the runs stand at the end of the window."""
+    """The state of the runs at the end of the window."""
 
     outcome: Literal["settled", "still_running"]
     waited_seconds: float
@@ -357,7 +357,7 @@ def wait_view(
         waited: seconds since waiting began.
         explained: the explanation of a single run that has ended, as text; None otherwise.
         problem: what went wrong with the last look, or None.
-        go_on: the call that goes on waiting.
+        go_on: the call that continues waiting.
         limit: characters of the text.
     """
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))

@@ -193,12 +193,12 @@ def confidence(facts: Json) -> float | None:
 
 
 def as_object(value: Any) -> Json:
-    """``value`` if it is a JSON object, else an empty one."""
+    """Return ``value`` if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def objects(value: Any) -> list[Json]:
-    """The JSON objects in ``value`` if it is a list, else none."""
+    """Return the JSON objects in ``value`` if it is a list, else none."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 

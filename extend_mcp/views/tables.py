@@ -156,7 +156,7 @@ def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
 
 
 def _lines(rows: list[RunRow], width: int) -> list[str]:
-    """A line a row; the first one of a day is below the day, which would cost each row as much as its id."""
+    """Write a line a row, the first one of a day below the day: it would cost each row as much as its id."""
     lines: list[str] = []
     day = ""
     for row in rows:
@@ -175,5 +175,5 @@ def _line(row: RunRow, width: int) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """A time for a table, or a question mark."""
+    """Write a time for a table, or a question mark."""
     return format_instant(value) if value else "?"

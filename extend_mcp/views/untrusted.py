@@ -47,11 +47,11 @@ _OPEN, _CLOSE = "<＜‹〈⟨〈❬❮˂ᐸ", ">＞›〉⟩〉❭❯˃ᐳ"  # 
 # A match is kept, and what follows it is parted from it by a space, or escaped where it is JSON.
 _ACTIVE = re.compile(
     r"\](?=[(:])|!(?=\[)"  # Markdown's links, images and definitions of links
-    r"|&(?=#|colon;|sol;|period;)"  # entities, which would spell all of this anew; addresses are data and stay exact
+    r"|&(?=#|colon;|sol;|period;)"  # entities, which could spell all of this; addresses are data and stay exact
     # HTML, Slack's links and mentions, and the tags that models were trained on; documents do hold bare tables.
     r"|<(?=[A-Za-z/!?|@#$%])(?!/?(?:table|thead|tbody|tfoot|tr|td|th)(?: (?:col|row)span=\"?\d{1,4}\"?){0,2}>)"
     rf"|[{_OPEN}](?=[{_OPEN}])|[{_CLOSE}](?=[{_CLOSE}])"
-    r"|`(?=`)"  # a fence would swallow what stands below it
+    r"|`(?=`)"  # a fence would swallow what is below it
 )
 # So many spaces push what follows them to where a reader sees a new line.
 _WALL = re.compile(r"[^\S\n]{40,}")
@@ -114,7 +114,7 @@ def cut_line(line: str, limit: int) -> str:
 
 
 def is_open(line: str) -> bool:
-    """Whether a quotation begins in this piece of a line and does not end in it."""
+    """Return whether a quotation begins in this piece of a line and does not end in it."""
     return line.rfind("«") > line.rfind("»")
 
 
@@ -261,12 +261,12 @@ class DownloadUrl(DashboardUrl):
 
 
 def quote_lines(text: str) -> list[str]:
-    """Outside text of several lines, whole: every line behind ``| ``."""
+    """Write outside text of several lines whole, every line behind ``| ``."""
     return [f"| {line}" for line in clean(text, keep_lines=True).split("\n")]
 
 
 def quote_json(value: Any) -> str:
-    """A JSON value in one line behind ``| ``, unaltered: what :func:`clean` would take away is written as an escape.
+    """Write a JSON value in one line behind ``| ``, unaltered: what :func:`clean` would remove becomes an escape.
 
     So a definition that was read can be changed and sent back without losing anything.
     """

@@ -110,7 +110,7 @@ def subscription_list_view(
 
 
 def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
-    """An endpoint's facts, a line each; its headers by name only, since their values may be secrets."""
+    """Return an endpoint's facts, a line each; its headers by name only, since their values may be secrets."""
     lines = [
         f"Endpoint {Label(endpoint.name)} ({Id(endpoint.id)}), {Code(endpoint.status)}",
         f"Sends to: {Url(endpoint.url)}",
@@ -124,7 +124,7 @@ def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
 
 
 def subscription_lines(subscription: WebhookSubscription) -> list[str]:
-    """A subscription's facts, a line each."""
+    """Return a subscription's facts, a line each."""
     return [
         f"Subscription {Id(subscription.id)} of endpoint {Id(subscription.webhook_endpoint_id)}",
         f"Resource: {Code(subscription.resource_type)} {Id(subscription.resource_id)}",
@@ -133,5 +133,5 @@ def subscription_lines(subscription: WebhookSubscription) -> list[str]:
 
 
 def event_words(events: Iterable[str]) -> str:
-    """Events by name, or that there are none."""
+    """Write events by name, or that there are none."""
     return ", ".join(f"{Code(event)}" for event in events) or "none"

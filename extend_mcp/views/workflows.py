@@ -163,7 +163,7 @@ def _json_lines(steps: Sequence[Json]) -> list[str]:
 
 
 def graph_lines(steps: Sequence[Json]) -> list[str]:
-    """A step a line, as a run comes to them: name, type, what it uses, and where it leads.
+    """Write a line a step, as a run comes to them: name, type, what it uses, and where it leads.
 
     Args:
         steps: the definition's steps, of any form; an unknown type is shown like the others.
@@ -220,7 +220,7 @@ _NEEDS_CONFIG = frozenset(
 
 
 def mermaid_lines(steps: Sequence[Json]) -> list[str]:
-    """The same graph as a Mermaid flowchart; names cannot break out of their labels.
+    """Write the same graph as a Mermaid flowchart; names cannot break out of their labels.
 
     Args:
         steps: the definition's steps, of any form.
@@ -250,7 +250,7 @@ def _label(text: object) -> str:
 
 
 def diff_lines(before: Sequence[Json], after: Sequence[Json]) -> list[str]:
-    """What changes from one definition to another: steps added, removed and changed, matched by name.
+    """Write what changes from one definition to another: steps added, removed and changed, matched by name.
 
     Args:
         before: the steps that are there.

@@ -28,6 +28,7 @@ from extend_mcp.views.untrusted import (
     is_open,
     quote_json,
     quote_lines,
+    tree_lines,
 )
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -253,3 +254,34 @@ def test_a_view_cleans_what_its_fields_are_given() -> None:
     assert _Named.model_validate(view.fields()) == view
     kinds = {name: field["type"] for name, field in _Named.model_json_schema()["properties"].items() if name != "other"}
     assert kinds == {"name": "string", "counts": "object"}
+
+
+@given(JSON)
+def test_any_json_becomes_lines(value: Any) -> None:
+    assert all("\n" not in line for line in tree_lines(value))
+
+
+def test_every_leaf_is_on_its_own_line() -> None:
+    lines = tree_lines({"a": {"b": ["x", {"c": None}], "n": [1, 2.5, True]}, "t": "one\ntwo", "e": {}, "odd key": 1})
+    assert lines == [
+        "a:",
+        " b:",
+        "  [0]: «x»",
+        "  [1]:",
+        "   c: null",
+        " n: [1, 2.5, true]",
+        "t:",
+        "| one",
+        "| two",
+        "e: {}",
+        "«odd key»: 1",
+    ]
+
+
+def test_bottomless_nesting_ends_in_one_line_of_json() -> None:
+    value: Any = "deep"
+    for _ in range(200):
+        value = {"k": value}
+    lines = tree_lines(value)
+    assert len(lines) == 41
+    assert "deep" in lines[-1]
