@@ -46,7 +46,8 @@ ListingT = TypeVar("ListingT", bound=ListingView)
 def listing(
     view: ListingT,
     rows: list[Any],
-    *forms: Sequence[str],
+    lines: Sequence[str],
+    *,
     noun: str,
     columns: str,
     tool: str,
@@ -54,13 +55,14 @@ def listing(
     limit: int,
     filters: str = "",
     note: Callable[[int], str | None] = lambda kept: None,
+    shorter: Callable[[], Sequence[str]] | None = None,
 ) -> ListingT:
     """Write the rows of ``view`` as a table: as many of them as fit, the others left to the next page.
 
     Args:
         view: the view, holding all rows of the page.
         rows: these rows; those that do not fit are removed.
-        forms: the rows as lines, in one form or in several, the longest first; the first that fits whole is used.
+        lines: the rows as lines.
         noun: what the rows are, in the plural.
         columns: the heading of the table.
         tool: the tool that takes the token.
@@ -68,18 +70,19 @@ def listing(
         limit: characters of the text.
         filters: the filters in words, or empty.
         note: given how many rows are shown, what else the reader must know, in a line.
+        shorter: gives shorter lines, used where not all rows fit.
     """
-    for lines in forms:
 
-        def write(kept: int, lines: Sequence[str] = lines) -> Document:
-            token = token_after(kept)
-            follow = f'More: {tool}(page_token="{token}").' if token else None
-            tail = [line for line in (note(kept), follow) if line]
-            return Document([_headline(kept, noun, filters, bool(token))], lines[:kept], tail, columns=columns)
+    def write(kept: int) -> Document:
+        token = token_after(kept)
+        follow = f'More: {tool}(page_token="{token}").' if token else None
+        tail = [line for line in (note(kept), follow) if line]
+        return Document([_headline(kept, noun, filters, bool(token))], lines[:kept], tail, columns=columns)
 
+    document, kept = fit(write, len(rows), limit)
+    if kept < len(rows) and shorter:
+        lines = shorter()
         document, kept = fit(write, len(rows), limit)
-        if kept == len(rows):
-            break
     del rows[kept:]
     view.shown, view.next_page_token = kept, token_after(kept)
     view.complete = view.next_page_token is None
@@ -124,7 +127,7 @@ def run_list_view(
     listing(
         view,
         view.runs,
-        *([_lines(view.runs, width) for width in (60, 24)]),
+        _lines(view.runs, 60),
         noun="runs",
         columns="id · status · workflow · file · created (UTC) · took",
         tool="list_runs",
@@ -132,6 +135,7 @@ def run_list_view(
         limit=limit,
         filters=filters,
         note=said,
+        shorter=lambda: _lines(view.runs, 24),
     )
     view.note = said(view.shown)
     return view
