@@ -13,7 +13,7 @@ from pydantic import WithJsonSchema
 from extend_mcp.api.models import BatchStarted, RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.document import Document, View, ViewPart
+from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_line
 
@@ -401,7 +401,7 @@ class BatchStartedView(WriteView):
 def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
     """Build the answer for a batch of ``count`` runs that was created."""
     batch_id = Id(batch.batch_id)
-    message = f"Started batch {batch_id} of {count} run{'' if count == 1 else 's'}."
+    message = f"Started batch {batch_id} of {counted(count, 'run')}."
     view = BatchStartedView(outcome="started", request_sent=True, batch_id=batch_id, runs=count, message=message)
     return view.with_text(
         f'{message}\nFollow it with wait_for_run(batch="{batch_id}"); list_runs(batch="{batch_id}") lists its runs.'

@@ -248,6 +248,11 @@ def _footer(number: int, count: int) -> str:
     return f"Page {number} of {count}.{following}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def is_outside(line: str) -> bool:
     """Return whether a line holds marked text from outside."""
     return "«" in line or line.startswith("|")

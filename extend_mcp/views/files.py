@@ -56,7 +56,7 @@ def file_list_view(files: list[FileSummary], *, token_after: Callable[[int], str
             f"{moment(row.created_at)}"
             for row in view.files
         ],
-        noun="files",
+        noun="file",
         columns="id · name · type · pages · created",
         tool="list_files",
         token_after=token_after,

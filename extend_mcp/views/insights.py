@@ -122,10 +122,10 @@ def summary_view(
         complete=not missing,
         missing=list(missing) or None,
         statuses=_by_status(total),
-        duration_p50=_rounded(quantile(total.durations, 0.5)),
-        duration_p95=_rounded(quantile(total.durations, 0.95)),
-        queue_p50=_rounded(quantile(total.queues, 0.5)),
-        queue_p95=_rounded(quantile(total.queues, 0.95)),
+        duration_p50=_quantile(total.durations, 0.5),
+        duration_p95=_quantile(total.durations, 0.95),
+        queue_p50=_quantile(total.queues, 0.5),
+        queue_p95=_quantile(total.queues, 0.95),
         credits=round(total.credits, 2),
         oldest_waiting=[
             OldestWaiting(status=status, run_id=each.run_id, created_at=each.created)
@@ -153,8 +153,8 @@ def _figures(group: Group, tally: Tally) -> GroupFigures:
         id=group.id or None,
         runs=tally.runs,
         failed=tally.failed,
-        duration_p50=_rounded(quantile(tally.durations, 0.5)),
-        duration_p95=_rounded(quantile(tally.durations, 0.95)),
+        duration_p50=_quantile(tally.durations, 0.5),
+        duration_p95=_quantile(tally.durations, 0.95),
         credits=round(tally.credits, 2),
     )
 
@@ -174,7 +174,7 @@ def _before(before: Before | None) -> WindowBefore | None:
     return WindowBefore(
         runs=tally.runs,
         failed=tally.failed,
-        duration_p50=_rounded(quantile(tally.durations, 0.5)),
+        duration_p50=_quantile(tally.durations, 0.5),
         complete=before.complete,
     )
 
@@ -238,7 +238,8 @@ def _span(seconds: float | None) -> str:
     return format_span(seconds) if seconds is not None else "-"
 
 
-def _rounded(value: float | None) -> float | None:
+def _quantile(seconds: list[float], share: float) -> float | None:
+    value = quantile(seconds, share)
     return None if value is None else round(value, 1)
 
 

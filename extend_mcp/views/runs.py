@@ -12,7 +12,7 @@ from extend_mcp.runs.failures import failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart
+from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.steps import Detail, as_object, objects, step_digest
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_line, tree_lines
 
@@ -235,7 +235,7 @@ def _file_facts(file: FileSummary) -> FileFacts:
 
 
 def _file_words(file: FileFacts) -> str:
-    pages = "" if file.pages is None else f"{file.pages} page{'' if file.pages == 1 else 's'}"
+    pages = "" if file.pages is None else counted(file.pages, "page")
     known = ", ".join(part for part in (f"{file.type or Code():20}", pages) if part)
     return f"{file.name or Label(file.id):100}{f' ({known})' if known else ''}"
 

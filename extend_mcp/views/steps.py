@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import child_run, step_failure
-from extend_mcp.views.document import Document, View, ViewPart
+from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Note, quote_lines, tree_lines
 
 Detail = Literal["concise", "full"]
@@ -205,13 +205,13 @@ def objects(value: Any) -> list[Json]:
 def _parse_digest(result: Json, run: Json) -> str:
     pages = as_object(run.get("metrics")).get("pageCount")
     chunks = objects(as_object(run.get("output")).get("chunks"))
-    return ", ".join([*([_count(pages, "page")] if isinstance(pages, int) else []), _count(len(chunks), "chunk")])
+    return ", ".join([*([counted(pages, "page")] if isinstance(pages, int) else []), counted(len(chunks), "chunk")])
 
 
 def _extract_digest(result: Json, run: Json) -> str:
     output = as_object(run.get("output"))
     fields = list(extracted_fields(output.get("value"), output.get("metadata")))
-    said = [_count(sum(1 for _, item, _ in fields if item is not None), "field")]
+    said = [counted(sum(1 for _, item, _ in fields if item is not None), "field")]
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
     if sure:
         lowest, path = min(sure)
@@ -222,7 +222,9 @@ def _extract_digest(result: Json, run: Json) -> str:
 
 
 def _merge_extract_digest(result: Json, run: Json) -> str:
-    return f"{_count(len(objects(result.get('mergedExtractors'))), 'extractor')} merged, {_extract_digest(result, run)}"
+    return (
+        f"{counted(len(objects(result.get('mergedExtractors'))), 'extractor')} merged, {_extract_digest(result, run)}"
+    )
 
 
 def _conditional_extract_digest(result: Json, run: Json) -> str:
@@ -242,20 +244,20 @@ def _split_digest(result: Json, run: Json) -> str:
     kinds = Counter(str(split.get("type") or "?") for split in splits)
     shown = ", ".join(f"{count} {Label(kind):24}" for kind, count in kinds.most_common(3))
     rest = len(kinds) - 3
-    return _count(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
+    return counted(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
 
 
 def _rule_validation_digest(result: Json, run: Json) -> str:
     rules = objects(result.get("rules"))
     broken = [rule for rule in rules if rule.get("valid") is not True]
-    said = f"{len(rules) - len(broken)} of {_count(len(rules), 'rule')} passed"
+    said = f"{len(rules) - len(broken)} of {counted(len(rules), 'rule')} passed"
     return said + _broken(broken, lambda rule: str(rule.get("failureReason") or ""))
 
 
 def _validation_digest(result: Json, run: Json) -> str:
     blocks = objects(result.get("blocks"))
     broken = [block for block in blocks if block.get("valid") is not True]
-    said = f"{len(blocks) - len(broken)} of {_count(len(blocks), 'block')} valid"
+    said = f"{len(blocks) - len(broken)} of {counted(len(blocks), 'block')} valid"
     return said + _broken(broken, lambda block: "error" if block.get("error") else "")
 
 
@@ -279,10 +281,6 @@ def _broken(items: list[Json], why: Callable[[Json], str]) -> str:
         f"{Label(item.get('name') or '?'):36}{f' {Code(why(item)):24}' if why(item) else ''}" for item in items[:2]
     ]
     return f"; not: {', '.join(shown)}" + (f" and {len(items) - 2} more" if len(items) > 2 else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _parse_lines(result: Json, run: Json) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, fit
+from extend_mcp.views.document import Document, View, ViewPart, counted, fit
 from extend_mcp.views.untrusted import Code, Id, Label
 
 
@@ -63,7 +63,7 @@ def listing(
         view: the view, holding all rows of the page.
         rows: these rows; those that do not fit are removed.
         lines: the rows as lines.
-        noun: what the rows are, in the plural.
+        noun: what a row is.
         columns: the heading of the table.
         tool: the tool that takes the token.
         token_after: the token for what follows the first so many rows; None at the end of the list.
@@ -92,9 +92,8 @@ def listing(
 def _headline(count: int, noun: str, filters: str, more: bool) -> str:
     which = f" ({filters})" if filters else ""
     if not count:
-        return f"No {noun}{which}{' on this page' if more else ''}."
-    some = noun.removesuffix("s") if count == 1 else noun
-    return f"{count} {some}{which}; {'there are more' if more else 'no more follow'}."
+        return f"No {noun}s{which}{' on this page' if more else ''}."
+    return f"{counted(count, noun)}{which}; {'there are more' if more else 'no more follow'}."
 
 
 def run_list_view(
@@ -128,7 +127,7 @@ def run_list_view(
         view,
         view.runs,
         _lines(view.runs, 60),
-        noun="runs",
+        noun="run",
         columns="id · status · workflow · file · created (UTC) · took",
         tool="list_runs",
         token_after=token_after,

@@ -69,7 +69,7 @@ def endpoint_list_view(
             f"{moment(row.created_at)}"
             for row in view.endpoints
         ],
-        noun="webhook endpoints",
+        noun="webhook endpoint",
         columns="id · name · url · status · global events · created",
         tool="list_webhook_endpoints",
         token_after=token_after,
@@ -101,7 +101,7 @@ def subscription_list_view(
             f"{moment(row.created_at)}"
             for row in view.subscriptions
         ],
-        noun="webhook subscriptions",
+        noun="webhook subscription",
         columns="id · endpoint · resource · events · created",
         tool="list_webhook_subscriptions",
         token_after=token_after,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from extend_mcp.api.models import WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
-from extend_mcp.views.document import Document, View, ViewPart
+from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.steps import as_object, objects
 from extend_mcp.views.tables import ListingView, listing, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Url, clean, cut, quote_json
@@ -86,7 +86,7 @@ def workflow_list_view(
             f"{row.workflow_id} · {row.name} · {moment(row.created_at)} · {moment(row.updated_at)}"
             for row in view.workflows
         ],
-        noun="workflows",
+        noun="workflow",
         columns="id · name · created · updated",
         tool="list_workflows",
         token_after=token_after,
@@ -114,7 +114,7 @@ def version_list_view(
             f"{row.version or '?'} · {row.version_id} · {row.name or Label()} · {moment(row.created_at)}"
             for row in view.versions
         ],
-        noun="versions",
+        noun="version",
         columns="version · id · name · created",
         tool="list_workflow_versions",
         token_after=token_after,
@@ -150,7 +150,7 @@ def workflow_view(
     label = f" {Label(version.name):60}" if version.name else ""
     head = (
         f"Workflow {called}, version {view.version or '?'}{label}, created {moment(view.created_at)}: "
-        f"{view.step_count} step{'' if view.step_count == 1 else 's'}"
+        f"{counted(view.step_count, 'step')}"
     )
     document = Document([head], _RENDERERS[form](version.steps), note=_LABELS if form == "mermaid" else None)
     shown = document.page(page, limit)
