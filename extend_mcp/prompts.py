@@ -26,9 +26,9 @@ from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import cut_line, plain, quote, word
+from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
 from extend_mcp.views.uris import run_uri
-from extend_mcp.views.workflow import diff_lines
+from extend_mcp.views.workflows import diff_lines
 from extend_mcp.workflows.check import find_faults
 
 RunRef = Annotated[str, Field(description="The run: id or dashboard URL")]
@@ -83,7 +83,7 @@ async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
     """Sort the failures of a time by cause, and say which to run again, mend or leave."""
     facts = await _facts(lambda: _summary(ctx, since, "failure_reason"))
     steps = [
-        f"Triage the failed Extend workflow runs since {plain(since, 40)}. The figures above were read just now.",
+        f"Triage the failed Extend workflow runs since {Label(since)!s}. The figures above were read just now.",
         "1. Start with the largest group, or the one that grew against the window before.",
         '2. For each: list_runs(status="FAILED", created_since=...) finds one; explain_failure tells who failed alike',
         "   and whether running again can help.",
@@ -100,7 +100,7 @@ async def shift_report(ctx: Ctx, since: Since = "12h") -> Sequence[Message]:
     figures = await _facts(lambda: _summary(ctx, since, "workflow"))
     waiting = await _facts(lambda: _queue(ctx, None))
     steps = [
-        f"Write a shift report on the Extend workflow runs since {plain(since, 40)}, from the facts above.",
+        f"Write a shift report on the Extend workflow runs since {Label(since)!s}, from the facts above.",
         "1. Two sentences: how much ran, what went wrong, whether it is better or worse than the window before.",
         "2. What failed and why, largest first: explain_failure on one run of each group where the cause is unclear.",
         "3. What waits: the review queue with the oldest run, and anything PENDING for long.",
@@ -151,7 +151,7 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
     """Compare a workflow's draft with what runs now, try it, and publish it with a person's yes."""
     facts = await _facts(lambda: _release(ctx, workflow))
     steps = [
-        f"Release the draft of the Extend workflow {quote(workflow, 80)}. What would change stands above.",
+        f"Release the draft of the Extend workflow {Label(workflow)}. What would change stands above.",
         "1. Explain the difference to the user in their words. If a fault is named, stop: the draft is mended first.",
         '2. Try the draft: run_workflow(workflow, version="draft", file_id=...) on a file that the user names,',
         "   wait_for_run, then compare_runs with a run of the version before. It costs credits: ask first.",
@@ -300,11 +300,11 @@ async def _release(ctx: Ctx, workflow: str) -> str:
     found = await app.api.get_workflow(workflow_id)
     latest = newest(await all_versions(app, workflow_id))
     before = await app.api.get_workflow_version(workflow_id, latest.id) if latest else None
-    against = f"version {word(latest.version, 40)}, the newest published" if latest else "nothing: none is published"
+    against = f"version {Code(latest.version)}, the newest published" if latest else "nothing: none is published"
     faults = find_faults(found.draft_version.steps, deploying=True)[:10]
     lines = [
-        f"Workflow {quote(found.name, 80)} ({word(workflow_id, 300)}): draft against {against}:",
+        f"Workflow {Label(found.name)} ({Id(workflow_id)}): draft against {against}:",
         *diff_lines(before.steps if before else [], found.draft_version.steps)[:60],
-        *(f"FAULT: {word(fault.path, 160)}: {quote(fault.rule, 300)}" for fault in faults),
+        *(f"FAULT: {Code(fault.path):160}: {Note(fault.rule):300}" for fault in faults),
     ]
     return "\n".join(lines)

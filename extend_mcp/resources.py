@@ -24,9 +24,9 @@ from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.run import run_view, step_view
+from extend_mcp.views.runs import run_view, wait_view, waited_run
+from extend_mcp.views.steps import step_view
 from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
-from extend_mcp.views.wait import wait_view, waited_run
 from extend_mcp.views.workflows import workflow_view
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     deadline = Deadline(ctx, app)
     scan = RunScan(RunFilter(batch=batch), app.settings.summary_runs)
     found = await _read(batch_uri(batch_id), collect(scan, app, deadline))
-    rows = [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in found]
+    rows = [waited_run(run) for run in found]
     go_on = f'wait_for_run(batch="{batch}")'
     return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 

@@ -63,14 +63,14 @@ async def test_a_run_that_cannot_be_read_leaves_the_steps(box: Box, name: str) -
 
 async def test_triage_brings_failures_by_reason(box: Box) -> None:
     text = words(await prompt(box, "triage_failures", since="7d"))
-    assert "failure reason | runs" in text
+    assert "failure reason · runs" in text
     assert "PASSWORD_PROTECTED_FILE" in text
     in_order(text, "largest group", "explain_failure", "Report a table", "rerun_workflow_runs")
 
 
 async def test_the_shift_report_brings_figures_and_the_queue(box: Box) -> None:
     text = words(await prompt(box, "shift_report", since="3d"))
-    assert "workflow | runs" in text
+    assert "workflow · runs" in text
     assert "runs wait for review" in text
     in_order(text, "Two sentences", "What failed", "What waits", "next shift")
 
@@ -84,7 +84,7 @@ async def test_the_review_prompt_brings_the_queue_of_one_workflow(box: Box) -> N
 async def test_the_batch_prompt_brings_its_states(box: Box) -> None:
     batch = box.state()["batches"][0]
     text = words(await prompt(box, "stop_a_bad_batch", batch_id=batch))
-    assert "status | runs" in text
+    assert "status · runs" in text
     in_order(text, "how many of its runs", f'cancel_runs(batch="{batch}")', "partial", "wait_for_run")
     assert "Ask for the batch id" in words(await prompt(box, "stop_a_bad_batch", batch_id=RUN))
 

@@ -16,10 +16,9 @@ from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
-from extend_mcp.views.actions import BulkView
+from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.sets import set_lines
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Note
 
 
 @dataclass
@@ -60,7 +59,7 @@ class CancelRuns(BulkAction):
             return refusal
         lines = [f"Cancel {len(planned):,} workflow runs?", *set_lines(planned, skipped, now=now)]
         lines += [f"INCOMPLETE: {each}." for each in missing]
-        lines += [f"Reason given: {quote(self.reason, 200)}"] if self.reason else []
+        lines += [f"Reason given: {Note(self.reason)}"] if self.reason else []
         lines.append("Cancelled runs do not resume.")
         runs = [PlannedRun(run_id=run.id, status=run.status) for run in planned]
         return self.plan(runs, lines, dict(skipped), self.principal)

@@ -13,7 +13,7 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.files import file_lines
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.untrusted import Id, Label
 
 
 @dataclass
@@ -39,7 +39,7 @@ class UploadFile(ObjectAction):
             password=self.password,
             on_progress=self.on_progress,
         )
-        made_id = plain(made.id, 300)
+        made_id = Id(made.id)
         return self.answer(
             "done",
             f"Uploaded as {made_id}.",
@@ -52,7 +52,7 @@ class UploadFile(ObjectAction):
     async def verify(self, error: ExtendError) -> ActionView:
         """Say that the file may have been uploaded."""
         message = f"No clear answer came ({error_words(error)}). The file may have been uploaded. It was not resent."
-        step = f"Look with list_files(name_contains={quote(self.file_name, 80)}); a second copy does no harm."
+        step = f"Look with list_files(name_contains={Label(self.file_name)}); a second copy does no harm."
         return self.answer("unknown", message, sent=True, next_step=step)
 
 

@@ -17,10 +17,9 @@ from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
-from extend_mcp.views.actions import BulkView
+from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.sets import set_lines
-from extend_mcp.views.untrusted import word
+from extend_mcp.views.untrusted import Code
 
 RERUN_OF: Final = "rerunOf"
 """The metadata key that names the run which another one repeats."""
@@ -268,7 +267,7 @@ class RerunRuns(BulkAction):
 
 
 def _why_not(status: str) -> str:
-    return {"PROCESSED": "already PROCESSED", "NEEDS_REVIEW": "waiting for review"}.get(status, f"still {word(status)}")
+    return {"PROCESSED": "already PROCESSED", "NEEDS_REVIEW": "waiting for review"}.get(status, f"still {Code(status)}")
 
 
 def _files(run: RunBase) -> frozenset[str]:

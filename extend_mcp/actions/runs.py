@@ -27,7 +27,7 @@ from extend_mcp.views.actions import (
     start_unclear_view,
 )
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import quote, word
+from extend_mcp.views.untrusted import Code, Label
 
 
 @dataclass
@@ -61,7 +61,7 @@ class UpdateRun(_RunAction):
         assert self._before is not None
         body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
         after = await self.app.api.update_workflow_run(self.run_id, body)
-        said = [f"The name is now {quote(self.new_name)} (Extend does not return it)."] if self.new_name else []
+        said = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
         details = [*said, *metadata_lines(self._before.metadata, after.metadata)]
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
@@ -106,7 +106,7 @@ class DeleteRun(_RunAction):
             run = await self.app.api.get_workflow_run(self.run_id)
         except NotFoundError:
             return "A second look does not find it: it is deleted."
-        return f"A second look still sees it, {word(run.status)}."
+        return f"A second look still sees it, {Code(run.status)}."
 
 
 @dataclass

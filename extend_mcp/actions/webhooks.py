@@ -15,7 +15,7 @@ from extend_mcp.api.requests import (
     UpdateWebhookSubscription,
 )
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.untrusted import clean, plain, quote, shown_url
+from extend_mcp.views.untrusted import Code, Id, Label, Url
 from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_lines
 
 _GONE = "A second look does not find it: it is deleted."
@@ -48,8 +48,8 @@ class CreateEndpoint(ObjectAction):
         """Show where data would go; nothing exists yet that could be read."""
         return Inspection(
             [
-                f"Create webhook endpoint {quote(self.endpoint_name, 80)}?",
-                f"Extend will send to: {quote(shown_url(self.url), 200)}",
+                f"Create webhook endpoint {Label(self.endpoint_name)}?",
+                f"Extend will send to: {Url(self.url)}",
                 f"Events: {', '.join(self.events) or 'none yet'}. They hold document data.",
             ]
         )
@@ -59,13 +59,13 @@ class CreateEndpoint(ObjectAction):
         self.made = await self.app.api.create_webhook_endpoint(
             CreateWebhookEndpoint(url=self.url, name=self.endpoint_name, enabled_events=self.events, status=self.status)
         )
-        made_id = plain(self.made.id, 300)
+        made_id = Id(self.made.id)
         return self.answer("done", f"Created webhook endpoint {made_id}.", target=made_id, sent=True)
 
     async def look(self) -> str:
         """Say which endpoints of this URL and name exist."""
         page = await self.app.api.list_webhook_endpoints(sort_dir="desc", max_page_size=20)
-        same = [clean(each.id) for each in page.data if each.url == self.url and each.name == self.endpoint_name]
+        same = [f"{Id(each.id)}" for each in page.data if each.url == self.url and each.name == self.endpoint_name]
         return f"A second look finds such endpoints: {', '.join(same) or 'none'}; their secret is not shown again."
 
 
@@ -98,15 +98,15 @@ class UpdateEndpoint(_EndpointAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show before and after."""
         present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        lines = [f"Change webhook endpoint {quote(present.name, 80)} ({plain(self.endpoint_id, 300)})?"]
+        lines = [f"Change webhook endpoint {Label(present.name)} ({Id(self.endpoint_id)})?"]
         if self.url is not None:
-            lines.append(f"URL: {quote(shown_url(present.url), 200)} -> {quote(shown_url(self.url), 200)}")
+            lines.append(f"URL: {Url(present.url)} -> {Url(self.url)}")
         if self.new_name is not None:
-            lines.append(f"Name: {quote(present.name, 80)} -> {quote(self.new_name, 80)}")
+            lines.append(f"Name: {Label(present.name)} -> {Label(self.new_name)}")
         if self.events is not None:
             lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
         if self.status is not None:
-            lines.append(f"Status: {clean(present.status)[:40]} -> {self.status}")
+            lines.append(f"Status: {Code(present.status)} -> {self.status}")
         return Inspection(lines, bound=[present.url, present.name, present.status, present.enabled_events])
 
     async def send(self) -> ActionView:
@@ -169,10 +169,10 @@ class CreateSubscription(_EndpointAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show where data would go."""
         endpoint = await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        subject = f"{self.resource_type} {quote(self.resource_id, 120)}"
+        subject = f"{self.resource_type} {Label(self.resource_id):120}"
         lines = [
-            f"Subscribe webhook endpoint {quote(endpoint.name, 80)} to {subject}?",
-            f"Extend will send to: {quote(shown_url(endpoint.url), 200)}",
+            f"Subscribe webhook endpoint {Label(endpoint.name)} to {subject}?",
+            f"Extend will send to: {Url(endpoint.url)}",
             f"Events: {', '.join(self.events)}. They hold document data.",
         ]
         return Inspection(lines, bound=endpoint.url)
@@ -187,7 +187,7 @@ class CreateSubscription(_EndpointAction):
                 enabled_events=self.events,
             )
         )
-        made_id = plain(made.id, 300)
+        made_id = Id(made.id)
         message = f"Created webhook subscription {made_id}."
         return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
 
@@ -196,7 +196,8 @@ class CreateSubscription(_EndpointAction):
         page = await self.app.api.list_webhook_subscriptions(
             webhook_endpoint_id=self.endpoint_id, resource_id=self.resource_id, max_page_size=20
         )
-        return f"A second look finds: {', '.join(clean(each.id) for each in page.data) or 'none'}."
+        found = ", ".join(f"{Id(each.id)}" for each in page.data)
+        return f"A second look finds: {found or 'none'}."
 
 
 @dataclass

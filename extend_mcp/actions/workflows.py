@@ -13,8 +13,8 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import plain, quote, word
-from extend_mcp.views.workflow import diff_lines, graph_lines
+from extend_mcp.views.untrusted import Code, Id, Label, Note
+from extend_mcp.views.workflows import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults
 
 Steps = list[dict[str, Any]]
@@ -33,7 +33,7 @@ class CreateWorkflowAction(ObjectAction):
     async def send(self) -> ActionView:
         """Create the workflow."""
         made = await self.app.api.create_workflow(CreateWorkflow(name=self.new_name, steps=self.steps))
-        made_id = plain(made.id, 300)
+        made_id = Id(made.id)
         return self.answer(
             "done",
             f"Created workflow {made_id}.",
@@ -76,9 +76,9 @@ class UpdateDraft(_WorkflowAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the draft and show the difference."""
         present = await self.app.api.get_workflow(self.workflow_id)
-        lines = [f"Change the draft of workflow {quote(present.name, 80)} ({plain(self.workflow_id, 300)})?"]
+        lines = [f"Change the draft of workflow {Label(present.name)} ({Id(self.workflow_id)})?"]
         if self.new_name is not None:
-            lines.append(f"Name: {quote(present.name, 80)} -> {quote(self.new_name, 80)}")
+            lines.append(f"Name: {Label(present.name)} -> {Label(self.new_name)}")
         if self.steps is not None:
             lines += diff_lines(present.draft_version.steps, self.steps)
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
@@ -119,8 +119,8 @@ class DeployVersion(_WorkflowAction):
         before, label = await _published(self.app, self.workflow_id)
         after = present.draft_version.steps if self.steps is None else self.steps
         what = "the draft" if self.steps is None else "the given steps"
-        called = f", named {quote(self.new_name, 80)}," if self.new_name is not None else ""
-        workflow = f"{quote(present.name, 80)} ({plain(self.workflow_id, 300)})"
+        called = f", named {Label(self.new_name)}," if self.new_name is not None else ""
+        workflow = f"{Label(present.name)} ({Id(self.workflow_id)})"
         lines = [
             f"Deploy {what} of workflow {workflow} as a new version{called}?".replace(",?", "?"),
             f"New runs without a version use it from then on. Difference from {label}:",
@@ -134,7 +134,7 @@ class DeployVersion(_WorkflowAction):
         """Deploy the version."""
         body = DeployWorkflowVersion(name=self.new_name, steps=self.steps)
         made = await self.app.api.deploy_workflow_version(self.workflow_id, body)
-        message = f"Deployed version {plain(made.version, 40)} ({plain(made.id, 300)})."
+        message = f"Deployed version {Code(made.version)} ({Id(made.id)})."
         return self.answer("done", message, sent=True, next_step="run_workflow uses it when no version is given.")
 
     async def look(self) -> str:
@@ -149,9 +149,9 @@ async def _published(app: CallerContext, workflow_id: str) -> tuple[Steps, str]:
     if latest is None:
         return [], "nothing: no version is published yet"
     version = await app.api.get_workflow_version(workflow_id, latest.id)
-    return version.steps, f"version {plain(latest.version, 40)}, the newest published"
+    return version.steps, f"version {Code(latest.version)}, the newest published"
 
 
 def fault_line(fault: Fault) -> str:
     """Return a fault of a definition as a line of text."""
-    return f"{word(fault.path, 160)}: {plain(fault.rule, 300)}"
+    return f"{Code(fault.path):160}: {Note(fault.rule)!s}"

@@ -12,7 +12,7 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.callers import CallerContext
 from extend_mcp.tools.run_scan import in_parallel
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import Named, named_by
 
 MOST_URIS: Final = 50
@@ -43,7 +43,7 @@ async def check_readable(app: CallerContext, uris: Sequence[str]) -> None:
 
 async def _refusal(app: CallerContext, uri: str) -> str | None:
     """Return why the caller may not follow a resource; None if they may."""
-    named, shown = named_by(uri), quote(uri, 200)
+    named, shown = named_by(uri), f"{Note(uri)}"
     if named is None:
         return f"{shown} is no resource of this server."
     try:

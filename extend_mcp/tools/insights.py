@@ -21,10 +21,19 @@ from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.compare import ComparisonView, comparison_view
-from extend_mcp.views.progress import review_cause
-from extend_mcp.views.summary import Before, Label, SummaryView, summary_view
-from extend_mcp.views.triage import FailureView, ReviewQueueView, failure_view, review_queue_view
+from extend_mcp.views.insights import (
+    Before,
+    ComparisonView,
+    FailureView,
+    Group,
+    ReviewQueueView,
+    SummaryView,
+    comparison_view,
+    failure_view,
+    review_queue_view,
+    summary_view,
+)
+from extend_mcp.views.runs import review_cause
 
 GroupBy = Literal["workflow", "version", "status", "failure_reason", "failing_step", "file_type", "metadata"]
 
@@ -81,7 +90,7 @@ class _Count:
     group_by: GroupBy
     metadata_key: str | None
     statistics: Statistics = field(default_factory=Statistics)
-    labels: dict[str, Label] = field(default_factory=dict)
+    labels: dict[str, Group] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     most_unread: int = 0
     unread: dict[str, WorkflowRunSummary] = field(default_factory=dict)
@@ -102,21 +111,21 @@ class _Count:
             self.beyond += 1
 
     def add_to_group(self, run: WorkflowRunSummary, key: str) -> None:
-        self.labels[key] = Label(key)
+        self.labels[key] = Group(key)
         self.statistics.add_to_group(run, key)
 
     def _group(self, run: WorkflowRunSummary) -> str:
         workflow = run.workflow
         if self.group_by == "workflow":
-            key, label = workflow.id, Label(workflow.name, workflow.id)
+            key, label = workflow.id, Group(workflow.name, workflow.id)
         elif self.group_by == "version":
             version = run.workflow_version.version or "?"
-            key, label = f"{workflow.id} {version}", Label(f"{workflow.name}, version {version}")
+            key, label = f"{workflow.id} {version}", Group(f"{workflow.name}, version {version}")
         elif self.group_by == "file_type":
             key = (run.files[0].type if run.files else "") or "unknown"
-            label = Label(key)
+            label = Group(key)
         else:
-            key, label = run.status, Label(run.status)
+            key, label = run.status, Group(run.status)
         self.labels.setdefault(key, label)
         return key
 

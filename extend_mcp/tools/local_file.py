@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Label
 
 EXTENSIONS = frozenset({
     "pdf", "png", "jpg", "jpeg", "tiff", "tif", "svg", "heic", "heif", "bmp", "gif", "webp", "psd", "xls", "xlsx",
@@ -54,7 +54,7 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
     found = _locate(path, roots)
     if found is None:
         # Whether something exists outside the allowed folders is nobody's business here.
-        allowed = ", ".join(quote(root, 200) for root in roots[:5])
+        allowed = ", ".join(f"{Label(root):200}" for root in roots[:5])
         raise CallRefusedError(f"path: no such file under the allowed folders ({allowed}).")
     try:
         size = found.stat().st_size
@@ -104,7 +104,7 @@ def check_content(name: str, content: bytes, most_bytes: int) -> str:
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     if extension not in EXTENSIONS:
         raise CallRefusedError(
-            f"name: {quote(name, 80)} has no extension that Extend reads, such as .pdf, .png, .docx or .txt."
+            f"name: {Label(name)} has no extension that Extend reads, such as .pdf, .png, .docx or .txt."
         )
     if not content:
         raise CallRefusedError("The file is empty.")

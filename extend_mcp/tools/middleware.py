@@ -15,7 +15,7 @@ from starlette.requests import Request
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.telemetry.spans import annotate_span
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.untrusted import Label
 
 TOOLS_PARAMETER = "tools"
 
@@ -114,7 +114,7 @@ class ToolFilterMiddleware:
         if ctx.method == "tools/call":
             name = (ctx.params or {}).get("name")
             if name not in wanted:
-                raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {quote(name, 80)}")
+                raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {Label(name):80}")
             return await call_next(ctx)
         return _filtered(await call_next(ctx), "tools", "name", lambda name: name in wanted)
 
@@ -125,7 +125,7 @@ class ToolFilterMiddleware:
         names = [name.strip() for name in given.split(",") if name.strip()]
         unknown = [name for name in names if name not in self._known]
         if unknown or not names:
-            said = ", ".join(quote(name, 40) for name in unknown[:5]) or "nothing"
+            said = ", ".join(f"{Label(name):40}" for name in unknown[:5]) or "nothing"
             raise MCPError(code=INVALID_PARAMS, message=f"?{TOOLS_PARAMETER}= names {said}. {self._about}")
         return {tool for name in names for tool in self._known[name]}
 

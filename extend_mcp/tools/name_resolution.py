@@ -7,7 +7,7 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.tools.pagination import read_all
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Label
 
 _MOST_CANDIDATES = 8
 
@@ -26,16 +26,18 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     if len(same) == 1:
         return same[0].id
     if same:
-        raise CallRefusedError(f"{len(same)} workflows are called {quote(given)}; give the id of one: {_names(same)}.")
+        raise CallRefusedError(
+            f"{len(same)} workflows are called {Label(given):120}; give the id of one: {_names(same)}."
+        )
     near = [workflow for workflow in workflows if given.casefold() in workflow.name.casefold()]
     bound = "" if complete else " (more workflows exist than were read)"
     raise CallRefusedError(
-        f"No workflow is called {quote(given)}{bound}. There are: {_names(near or workflows) or 'none'}."
+        f"No workflow is called {Label(given):120}{bound}. There are: {_names(near or workflows) or 'none'}."
     )
 
 
 def _names(workflows: list[WorkflowSummary]) -> str:
-    shown = ", ".join(f"{quote(each.name, 60)} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
+    shown = ", ".join(f"{Label(each.name):60} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
     rest = len(workflows) - _MOST_CANDIDATES
     return f"{shown} and {rest} more" if rest > 0 else shown
 
@@ -56,10 +58,10 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"{number}. {quote(step.step.name or step.step_type, 40)}"
+        f"{number}. {Label(step.step.name or step.step_type):40}"
         for number, step in enumerate(steps, 1)
         if not found or any(step is each for each in found)
     )
     if found:
-        raise CallRefusedError(f"{len(found)} steps fit {quote(wanted)}; give the number of one: {listed[:1500]}.")
-    raise CallRefusedError(f"The run has no step {quote(wanted)}. It has: {listed[:1500] or 'no steps yet'}.")
+        raise CallRefusedError(f"{len(found)} steps fit {Label(wanted):120}; give the number of one: {listed[:1500]}.")
+    raise CallRefusedError(f"The run has no step {Label(wanted):120}. It has: {listed[:1500] or 'no steps yet'}.")

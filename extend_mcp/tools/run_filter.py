@@ -22,7 +22,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.args import BatchId, Example, Moment, SortBy, SortDir, StatusFilter, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Label
 
 ViewT = TypeVar("ViewT")
 
@@ -90,7 +90,7 @@ class RunFilter(BaseModel):
             self.status,
             f"workflow {self.workflow_id}" if self.workflow_id else None,
             f"batch {self.batch}" if self.batch else None,
-            f"file name contains {quote(self.file_name_contains)}" if self.file_name_contains else None,
+            f"file name contains {Label(self.file_name_contains):120}" if self.file_name_contains else None,
             f"created since {format_instant(self.since)}" if self.since else None,
             f"created before {format_instant(self.before)}" if self.before else None,
         ]

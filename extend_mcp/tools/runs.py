@@ -28,10 +28,10 @@ from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
-from extend_mcp.views.lists import RunListView, run_list_view
-from extend_mcp.views.run import RunView, StepResultView, run_view, step_view
-from extend_mcp.views.select import NoSuchPartError
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.runs import RunView, run_view
+from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
+from extend_mcp.views.tables import RunListView, run_list_view
+from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
 
@@ -190,7 +190,7 @@ async def get_step_result(
     try:
         view = step_view(run, chosen, detail=detail, page=page, limit=app.settings.answer_chars, field=field)
     except NoSuchPartError as error:
-        raise CallRefusedError(f"field: the result has no such part. It begins with: {quote(error, 400)}.") from None
+        raise CallRefusedError(f"field: the result has no such part. It begins with: {Note(error):400}.") from None
     if view.step_result.pages > 1:
         whole = step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
         view.with_link(step_uri(run.id, chosen.id or step), "The step's whole result", len(whole.text.encode()))

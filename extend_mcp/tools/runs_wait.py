@@ -26,11 +26,9 @@ from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.progress import steps_done
-from extend_mcp.views.run import run_view
-from extend_mcp.views.untrusted import clean
+from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run
+from extend_mcp.views.untrusted import Id
 from extend_mcp.views.uris import batch_uri, run_uri
-from extend_mcp.views.wait import WaitedRun, WaitView, wait_view, waited_run
 
 _LAST_READ_SECONDS = 3.0
 _AT_ONCE = 5
@@ -199,21 +197,15 @@ class _RunsWatch(_Watch):
 
     def rows(self) -> list[WaitedRun]:
         rows = [
-            waited_run(
-                run_id,
-                run.status,
-                run.files[0].name if run.files and len(self._ids) > 1 else None,
-                steps_done(run),
-                len(run.step_runs),
-            )
+            waited_run(run, done=steps_done(run), known=len(run.step_runs), with_file=len(self._ids) > 1)
             for run_id, run in self._seen.items()
             if run_id not in self._gone
         ]
-        return rows + [waited_run(run_id, "NOT_FOUND") for run_id in self._gone if len(self._ids) > 1]
+        return rows + [WaitedRun(run_id=run_id, status="NOT_FOUND") for run_id in self._gone if len(self._ids) > 1]
 
     def go_on(self) -> str:
         moving = [run_id for run_id in self._ids if run_id not in self._gone and not self._has_settled(run_id)]
-        shown = ", ".join(f'"{clean(run_id)}"' for run_id in moving)
+        shown = ", ".join(f'"{Id(run_id)}"' for run_id in moving)
         return f"wait_for_run(run_ids=[{shown}])"
 
     def single(self) -> WorkflowRun | None:
@@ -241,7 +233,7 @@ class _BatchWatch(_Watch):
             self.problem = error
 
     def rows(self) -> list[WaitedRun]:
-        return [waited_run(run.id, run.status, run.files[0].name if run.files else None) for run in self._seen]
+        return [waited_run(run) for run in self._seen]
 
     def go_on(self) -> str:
         return f'wait_for_run(batch="{self._batch}")'

@@ -27,7 +27,7 @@ from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import WEBHOOKS
 from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import ActionView, action_view
-from extend_mcp.views.untrusted import plain, quote
+from extend_mcp.views.untrusted import Id, Label
 from extend_mcp.views.webhooks import (
     EndpointListView,
     SubscriptionListView,
@@ -92,11 +92,11 @@ async def create_webhook_endpoint(
     answer = await execute(ctx, action, confirmation_token)
     if action.made is None:
         return answer
-    made_id, secret = plain(action.made.id, 300), action.made.signing_secret
+    made_id, secret = Id(action.made.id), action.made.signing_secret
     if secret is None:
         return _created(app, Revealed(made_id, shown=False), note="Extend returned no signing secret.")
     message = (
-        f"Signing secret of webhook endpoint {quote(name, 80)}: {secret.get_secret_value()}\n"
+        f"Signing secret of webhook endpoint {Label(name)}: {secret.get_secret_value()}\n"
         "It is shown this once only. Store it where your receiver reads it, then tick and go on."
     )
     revealed = await reveal_secret(ctx, CreateEndpoint.name, made_id, message)

@@ -14,7 +14,7 @@ from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.toolsets import WORKFLOWS
-from extend_mcp.views.untrusted import quote
+from extend_mcp.views.untrusted import Label
 from extend_mcp.views.workflows import (
     VersionListView,
     WorkflowListView,
@@ -124,8 +124,8 @@ async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> Wor
     versions = await all_versions(app, workflow_id)
     chosen = newest(versions) if wanted == "newest" else next((v for v in versions if v.version == wanted), None)
     if chosen is None:
-        there = ", ".join(quote(each.version, 20) for each in versions[:20]) or "none"
-        raise CallRefusedError(f"The workflow has no version {quote(wanted, 20)}. It has: {there}.")
+        there = ", ".join(f"{Label(each.version):20}" for each in versions[:20]) or "none"
+        raise CallRefusedError(f"The workflow has no version {Label(wanted):20}. It has: {there}.")
     return await app.api.get_workflow_version(workflow_id, chosen.id)
 
 

@@ -1,11 +1,11 @@
-"""What this server works on and what it may do, in a few lines without a secret."""
+"""The account that this server works on and what it may do, in a few lines without a secret."""
 
 from __future__ import annotations
 
 from extend_mcp import __version__
 from extend_mcp.accounts import Caller
 from extend_mcp.settings import Settings
-from extend_mcp.views.untrusted import shown_url, word
+from extend_mcp.views.untrusted import Id, Url
 
 _CONFIRMATION = {
     "ask": "a person is asked; where the client cannot ask, a sealed token and a second call",
@@ -16,14 +16,14 @@ _CONFIRMATION = {
 
 def account_text(settings: Settings, caller: Caller) -> str:
     """Describe the configuration in force for a caller."""
-    where = "the embedded sandbox: nothing here is real" if settings.sandbox else shown_url(settings.api_base_url)
+    where = "the embedded sandbox: nothing here is real" if settings.sandbox else str(Url(settings.api_base_url))
     writes = "reading only" if settings.read_only else "reading and writing"
     account = caller.account
     lines = [
         f"extend-mcp {__version__}",
         f"Extend API: {where}",
-        f"Caller: {word(caller.principal, 120)}",
-        f"Workspace: {word(account.workspace_id, 120) if account.workspace_id else 'as the API key says'}",
+        f"Caller: {Id(caller.principal)}",
+        f"Workspace: {Id(account.workspace_id or '') or 'as the API key says'}",
         f"API key: {'set' if account.api_key else 'not set (EXTEND_API_KEY)'}",
         f"Toolsets: {', '.join(settings.toolsets)}; {writes}",
         f"Scopes: {'all' if caller.scopes is None else ', '.join(sorted(caller.scopes)) or 'none'}",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import WithJsonSchema
 
-from extend_mcp.api.models import BatchStarted, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import BatchStarted, RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.base import View, ViewPart
-from extend_mcp.views.budget import fit
-from extend_mcp.views.progress import age_line, credits_of, steps_done, steps_to_do
-from extend_mcp.views.untrusted import NOTE, cut_line, extend_link, plain, quote, word
+from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
+from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_line
+
+_MOST_NAMES = 6
+_MOST_IDS = 5
 
 Outcome = Literal[
     "done",
@@ -38,7 +41,7 @@ Outcome = Literal[
     "not_done_yet",
     "unknown",
 ]
-"""What can become of a write, or of one run of an action on many."""
+"""The outcomes of a write, or of one run of an action on many."""
 
 
 class WriteView(View):
@@ -76,16 +79,15 @@ class WriteView(View):
         first = f"{self.outcome}: {self.message} {said}".rstrip()
         tail = [f"confirmation_token: {self.confirmation_token}"] if self.confirmation_token else []
         tail += [f"Next: {self.next_step}"] if self.next_step else []
-        room = limit - sum(len(line) + 1 for line in (first, *head, *tail)) - len(NOTE) - 10
-        shown, _ = fit(lines, max(room, 200), lambda gone: f"… {gone:,} more {more}")
-        quoted = any("«" in line or line.startswith("| ") for line in [*head, *shown])
-        self.with_text("\n".join([first, *([NOTE] if quoted else []), *head, *shown, *tail]))
+        document = Document([first, *head], lines, tail)
+        text, _ = document.fit(limit, lambda gone: f"… {gone:,} more {more}")
+        self.with_text(text)
 
 
 class ActionView(WriteView):
-    """How a write on one object went."""
+    """The answer of a write on one object."""
 
-    id: str | None = None
+    id: Id | None = None
     details: list[str] | None = None
 
     @property
@@ -95,7 +97,7 @@ class ActionView(WriteView):
 
 
 class RunActionView(ActionView):
-    """How a write on one workflow run went."""
+    """The answer of a write on one workflow run."""
 
     @property
     def changed_run(self) -> str | None:
@@ -130,7 +132,7 @@ def action_view(
     """
     view = kind(
         outcome=outcome,
-        id=plain(target, 300) if target else None,
+        id=target or None,
         request_sent=sent,
         message=message,
         details=list(details) or None,
@@ -142,25 +144,24 @@ def action_view(
 
 
 class CancelPlan(ViewPart):
-    """What a cancel would stop, as a person sees it before saying yes."""
+    """The run that a cancel would stop, as a person sees it before saying yes."""
 
     action: Literal["cancel_workflow_run"] = "cancel_workflow_run"
-    run_id: str
-    workflow: str
-    file: str
-    status: str
+    run_id: Id
+    workflow: Label
+    file: Label
+    status: Code
     age: str
     steps_done: int
     steps_still_to_do: int
     credits_used: float | None = None
-    reason: str | None = None
+    reason: Note | None = None
 
     def facts(self) -> list[str]:
         """Return the question and what a yes is bound to."""
-        lines = [f"Cancel workflow run {word(self.run_id, 300)}?"]
-        lines.append(f"Workflow: {quote(self.workflow)}, file: {quote(self.file)}")
+        lines = [f"Cancel workflow run {self.run_id}?", f"Workflow: {self.workflow}, file: {self.file:120}"]
         if self.reason:
-            lines.append(f"Reason given: {quote(self.reason, 200)}")
+            lines.append(f"Reason given: {self.reason}")
         return [*lines, "A cancelled run does not resume."]
 
     def progress(self) -> list[str]:
@@ -173,13 +174,13 @@ class CancelPlan(ViewPart):
 
 
 class CancelView(WriteView):
-    """How the cancel of one run went."""
+    """The answer of the cancel of one run."""
 
     always: ClassVar[frozenset[str]] = frozenset({"status_before", "status_after"})
 
-    run_id: str
-    status_before: str | None = None
-    status_after: str | None = None
+    run_id: Id
+    status_before: Code | None = None
+    status_after: Code | None = None
     plan: CancelPlan | None = None
 
     @property
@@ -196,16 +197,17 @@ class CancelView(WriteView):
 def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> CancelPlan:
     """Collect the facts that a person should weigh before cancelling ``run``."""
     first = run.files[0].name or run.files[0].id if run.files else ""
+    others = f" +{len(run.files) - 1}" if len(run.files) > 1 else ""
     return CancelPlan(
-        run_id=plain(run.id, 300),
-        workflow=plain(run.workflow.name, 80),
-        file=plain(first, 100) + (f" +{len(run.files) - 1}" if len(run.files) > 1 else ""),
-        status=plain(run.status, 40),
+        run_id=run.id,
+        workflow=run.workflow.name,
+        file=f"{first}{others}",
+        status=run.status,
         age=format_span((now - run.initial_run_at).total_seconds()) if run.initial_run_at else "unknown",
         steps_done=steps_done(run),
         steps_still_to_do=steps_to_do(run),
         credits_used=credits_of(run),
-        reason=plain(reason, 200) if reason else None,
+        reason=reason or None,
     )
 
 
@@ -230,25 +232,25 @@ def cancel_view(
 
 def status_words(status: str) -> str:
     """Return a status for use inside a sentence."""
-    return word(status, 40) or "unknown"
+    return f"{Code(status):40}" or "unknown"
 
 
 class BulkResult(ViewPart):
-    """What became of one run."""
+    """The outcome for one run."""
 
-    run_id: str
+    run_id: Id
     outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
-    status: str | None = None
+    status: Code | None = None
     note: str | None = None
 
     def line(self) -> str:
         """Return the result as a line of text."""
-        parts = [word(self.run_id, 300), self.outcome, word(self.status) if self.status else "", self.note or ""]
+        parts = [f"{self.run_id}", self.outcome, f"{self.status or ''}", self.note or ""]
         return " · ".join(part for part in parts if part)
 
 
 class BulkView(WriteView):
-    """How an action on many runs went, or what it would do."""
+    """The answer of an action on many runs, or its plan."""
 
     planned: int
     skipped: dict[str, int]
@@ -323,22 +325,17 @@ def bulk_result(run_id: str, outcome: Outcome, status: str = "", note: str = "")
         status: its status, as the API gave it.
         note: a line of ours, text from outside in it marked.
     """
-    return BulkResult(
-        run_id=plain(run_id, 300),
-        outcome=outcome,
-        status=plain(status, 60) or None,
-        note=cut_line(note, 500) or None,
-    )
+    return BulkResult(run_id=run_id, outcome=outcome, status=status or None, note=cut_line(note, 500) or None)
 
 
 class RunStartedView(WriteView):
     """A run that was started, or may have been."""
 
-    run_id: str | None = None
-    status: str | None = None
-    workflow: str | None = None
-    dashboard_url: str | None = None
-    candidates: list[str] | None = None
+    run_id: Id | None = None
+    status: Code | None = None
+    workflow: Label | None = None
+    dashboard_url: DashboardUrl | None = None
+    candidates: list[Id] | None = None
     untrusted: str = "workflow"
 
     @property
@@ -354,15 +351,15 @@ class RunStartedView(WriteView):
 
 def run_started_view(run: WorkflowRun) -> RunStartedView:
     """Build the answer for a run that was created."""
-    run_id = word(run.id, 300)
-    message = f"Started run {run_id} of {quote(run.workflow.name, 80)}, status {word(run.status, 40)}."
+    run_id = Id(run.id)
+    message = f"Started run {run_id} of {Label(run.workflow.name)}, status {Code(run.status)}."
     return RunStartedView(
         outcome="started",
         request_sent=True,
-        run_id=plain(run.id, 300),
-        status=plain(run.status, 40),
-        workflow=plain(run.workflow.name, 80),
-        dashboard_url=extend_link(run.dashboard_url) or None,
+        run_id=run_id,
+        status=run.status,
+        workflow=run.workflow.name,
+        dashboard_url=DashboardUrl(run.dashboard_url) or None,
         message=message,
     ).with_text(f'{message}\nFollow it with wait_for_run(["{run_id}"]).')
 
@@ -375,7 +372,7 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
         found: runs of the workflow created since the request; None when they could not be read.
     """
     message = f"Unclear: {problem}. The run may have been created. It was not sent again."
-    ids = [plain(run.id, 300) for run in found or []]
+    ids = [Id(run.id) for run in found or []]
     if found is None:
         look = 'Looking for it failed too. Use list_runs(created_since="10m") before starting it again.'
     elif ids:
@@ -391,9 +388,9 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
 class BatchStartedView(WriteView):
     """A batch that was started, or may have been."""
 
-    batch_id: str | None = None
+    batch_id: Id | None = None
     runs: int | None = None
-    candidates: list[str] | None = None
+    candidates: list[Id] | None = None
 
     @property
     def target(self) -> str | None:
@@ -403,11 +400,10 @@ class BatchStartedView(WriteView):
 
 def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
     """Build the answer for a batch of ``count`` runs that was created."""
-    batch_id = word(batch.batch_id, 300)
-    message = f"Started batch {batch_id} of {count} run{'' if count == 1 else 's'}."
-    return BatchStartedView(
-        outcome="started", request_sent=True, batch_id=plain(batch.batch_id, 300), runs=count, message=message
-    ).with_text(
+    batch_id = Id(batch.batch_id)
+    message = f"Started batch {batch_id} of {counted(count, 'run')}."
+    view = BatchStartedView(outcome="started", request_sent=True, batch_id=batch_id, runs=count, message=message)
+    return view.with_text(
         f'{message}\nFollow it with wait_for_run(batch="{batch_id}"); list_runs(batch="{batch_id}") lists its runs.'
     )
 
@@ -415,7 +411,7 @@ def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
 def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> BatchStartedView:
     """Build the answer for a batch whose outcome is unclear; arguments as for :func:`start_unclear_view`."""
     message = f"Unclear: {problem}. The batch may have been created. It was not sent again."
-    ids = list(dict.fromkeys(plain(run.batch_id, 300) for run in found or [] if run.batch_id))
+    ids = list(dict.fromkeys(Id(run.batch_id) for run in found or [] if run.batch_id))
     if ids:
         look = f"Batches with runs created since, so possibly this one: {_ids(ids)}. Check with list_runs(batch)."
     else:
@@ -424,39 +420,83 @@ def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
     return view.with_text(f"{message}\n{look}")
 
 
-def _ids(ids: list[str]) -> str:
-    return ", ".join(word(each, 300) for each in ids)
+def _ids(ids: Sequence[Id]) -> str:
+    return ", ".join(f"{each}" for each in ids)
 
 
 def metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return metadata before and after, one key a line, changes first."""
     names = list(dict.fromkeys([*after, *before]))
     changed = [name for name in names if name not in before or name not in after or before[name] != after[name]]
-    lines = [f"{quote(name, 80)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
-    same = [quote(name, 80) for name in names if name not in changed]
+    lines = [f"{Label(name)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
+    same = [f"{Label(name)}" for name in names if name not in changed]
     if same:
         lines.append(f"Unchanged: {', '.join(same)}")
     return lines or ["Metadata: none, before and after."]
 
 
 def _value(values: dict[str, Any], name: str) -> str:
-    return quote(json.dumps(values[name], ensure_ascii=False), 200) if name in values else "none"
+    return f"{Note(json.dumps(values[name], ensure_ascii=False))}" if name in values else "none"
 
 
 def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
     """Return the question whether to delete ``run`` with what would be lost, and the facts that age."""
-    files = ", ".join(quote(file.name or file.id, 80) for file in run.files[:3])
+    files = ", ".join(f"{Label(file.name or file.id)}" for file in run.files[:3])
     more = f" and {len(run.files) - 3} more" if len(run.files) > 3 else ""
     spent = credits_of(run)
     lines = [
-        f"Delete workflow run {word(run.id, 300)} for good?",
-        f"Workflow: {quote(run.workflow.name, 80)}, file: {files or 'none'}{more}",
-        f"Status: {word(run.status, 40)}",
+        f"Delete workflow run {Id(run.id)} for good?",
+        f"Workflow: {Label(run.workflow.name)}, file: {files or 'none'}{more}",
+        f"Status: {Code(run.status):40}",
         f"Lost for good: the results of {steps_done(run)} finished steps, metadata "
         f"({len(run.metadata)} keys) and the run's history"
         + (f"; {spent:g} credits were spent on it" if spent is not None else ""),
     ]
     if run.reviewed:
-        lines.append(f"A person has reviewed it ({quote(run.reviewed_by_user or 'unknown', 80)}); that is lost too.")
+        lines.append(f"A person has reviewed it ({Label(run.reviewed_by_user or 'unknown')}); that is lost too.")
     age = age_line(run, now)
     return [*lines, "The file itself stays."], [f"Age: {age}"] if age else []
+
+
+def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:
+    """Describe a set of runs: workflows, statuses, the oldest and newest, credits, a few ids, and what was left out.
+
+    Args:
+        runs: the runs, the oldest first; at least one.
+        skipped: how many others were left out, by why.
+        now: the present.
+    """
+    workflows = Counter(run.workflow.name for run in runs)
+    statuses = Counter(run.status for run in runs)
+    names = [f"{Label(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
+    if len(workflows) > _MOST_NAMES:
+        names.append(f"{len(workflows) - _MOST_NAMES} other workflows")
+    ids = ", ".join(f"{Id(run.id)}" for run in runs[:_MOST_IDS])
+    rest = f" and {len(runs) - _MOST_IDS:,} more" if len(runs) > _MOST_IDS else ""
+    lines = [
+        f"Workflows: {', '.join(names)}",
+        f"Status: {', '.join(f'{statuses[status]:,} {Code(status):40}' for status in by_urgency(statuses))}",
+        f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}",
+        f"Credits used so far: {sum(_credits(run) for run in runs):,.10g}",
+        f"Runs: {ids}{rest}",
+    ]
+    if skipped:
+        said = ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
+        lines.append(f"Left out: {said}")
+    return lines
+
+
+def _one(run: RunBase, now: datetime) -> str:
+    age = (
+        f"created {format_span((now - run.initial_run_at).total_seconds())} ago"
+        if run.initial_run_at
+        else "age unknown"
+    )
+    file = f" {Label(run.files[0].name):60}" if run.files else ""
+    return f"{Id(run.id)}{file}, {age}"
+
+
+def _credits(run: RunBase) -> float:
+    if run.usage is None:
+        return 0.0
+    return (run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits) or 0.0

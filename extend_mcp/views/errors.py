@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.views.untrusted import quote, word
+from extend_mcp.views.untrusted import Code, Id, Note
 
 
 def error_words(error: ExtendError) -> str:
@@ -17,6 +17,6 @@ def error_words(error: ExtendError) -> str:
     """
     if error.status is None:
         return error.message.removesuffix(".")
-    code = f" {word(error.code, 100)}" if error.code else ""
-    request = f" (request {word(error.request_id, 100)})" if error.request_id else ""
-    return f"Extend answered {error.status}{code}: {quote(error.message, 300)}{request}"
+    code = f" {Code(error.code)}" if error.code else ""
+    request = f" (request {Id(error.request_id)})" if error.request_id else ""
+    return f"Extend answered {error.status}{code}: {Note(error.message):300}{request}"

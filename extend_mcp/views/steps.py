@@ -1,36 +1,167 @@
-"""What each type of step found, in one line: the digest behind a step's name in a run's view.
+"""A step of a run: what it found in one line, its whole result in pages, and one part of it by its path.
 
-Source: Extend API reference, StepRun.result by stepType. A type added later gets the names of what its
-result holds; a result of an unexpected form never raises.
+Source: Extend API reference, StepRun.result by stepType. A type added later gets the names of what its result holds,
+and its result as a tree. A result of an unexpected form never raises.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
-from extend_mcp.api.models import StepRun
+from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import child_run, step_failure
-from extend_mcp.views.untrusted import quote, word
+from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Note, quote_lines, tree_lines
 
+Detail = Literal["concise", "full"]
 Json = dict[str, Any]
+
+_LONG = 400
+_MOST_NAMES = 12
+_PART = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
+_MISSING = object()
+
+
+class StepResult(ViewPart):
+    """A page of one step's result."""
+
+    step_id: Id
+    name: Label
+    type: Code
+    status: Code
+    detail: Detail
+    page: int
+    pages: int
+    content: str
+
+
+class StepResultView(View):
+    """One step's result, in pages."""
+
+    run_id: Id
+    status: Code
+    step_result: StepResult
+    untrusted: str = "name, content"
+
+
+class NoSuchPartError(LookupError):
+    """The result has no such part; the text lists what is where the path ended."""
+
+
+def step_view(
+    run: WorkflowRun, step: StepRun, *, detail: Detail, page: int, limit: int, field: str | None = None
+) -> StepResultView:
+    """Show one step's result.
+
+    Args:
+        run: the run.
+        step: one of its step runs.
+        detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
+        page: which page, from 1; past the end gives the last.
+        limit: characters of the text.
+        field: the path of one part, shown whole; None for everything.
+
+    Raises:
+        NoSuchPartError: the result has no such part.
+    """
+    view = StepResultView(
+        run_id=run.id,
+        status=Code(run.status) or "unknown",
+        step_result=StepResult(
+            step_id=step.id,
+            name=step.step.name or step.step_type,
+            type=step.step_type,
+            status=step.status,
+            detail=detail,
+            page=1,
+            pages=1,
+            content="",
+        ),
+    )
+    result = view.step_result
+    head = [
+        f"Run {view.run_id} · {view.status}",
+        f"Step {result.name} · {result.type or '?'} · {result.status or '?'}",
+    ]
+    # A part is shown whole, so there is no fuller form of it.
+    fuller = detail == "concise" and not field
+    tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
+    lines = select_lines(step, field) if field else _lines(step, detail)
+    shown = Document(head, lines, tail).page(page, limit)
+    result.page, result.pages, result.content = shown.number, shown.count, shown.content
+    return view.with_text(shown.text)
+
+
+def _lines(step: StepRun, detail: Detail) -> list[str]:
+    if step.result is None:
+        return ["No result yet." if step.status in ("PENDING", "WAITING", "PROCESSING") else "This step has no result."]
+    if detail == "full":
+        return tree_lines(step.result) or ["The result is empty."]
+    if step.step_type not in _KINDS:
+        return tree_lines(step.result)
+    _, render = _KINDS[step.step_type]
+    digest = step_digest(step)
+    return [*([digest] if digest else []), *render(step.result, child_run(step))]
 
 
 def step_digest(step: StepRun) -> str:
     """Say in one line what ``step`` found or why it failed; empty while there is nothing to say."""
     failure = step_failure(step)
     if failure is not None:
-        said = f"{word(failure.reason)} " if failure.reason else ""
-        return (said + (quote(failure.message, 90) if failure.message else "")).strip()
+        message = f"{Note(failure.message):90}" if failure.message else ""
+        return f"{Code(failure.reason)} {message}".strip()
     if step.result is None:
         return ""
-    digest = _DIGESTS.get(step.step_type, _unknown_digest)
+    if step.step_type not in _KINDS:
+        return f"a step type new to this version; its result holds {Label(', '.join(map(str, step.result))):70}"
+    digest, _ = _KINDS[step.step_type]
     return digest(step.result, child_run(step))
 
 
+def select_lines(step: StepRun, path: str) -> list[str]:
+    """Show one part of a step's result: a field, a chunk, a rule.
+
+    Args:
+        step: the step run.
+        path: names and indexes, such as ``line_items[0].amount`` or ``chunks[3].content``; it may begin at the
+            whole result, at the child run's output, or at the extracted values.
+
+    Returns:
+        The part as a tree; an extracted field with its confidence and citations.
+
+    Raises:
+        NoSuchPartError: there is no such part.
+    """
+    parts = [int(index) if index else name for index, name in _PART.findall(path)]
+    output = as_object(child_run(step).get("output"))
+    roots = [output.get("value"), output, child_run(step), step.result]
+    found = [value for root in roots if (value := _follow(root, parts)) is not _MISSING]
+    if not parts or not found:
+        names = [str(name) for root in roots for name in as_object(root)]
+        raise NoSuchPartError(", ".join(dict.fromkeys(names[:_MOST_NAMES])))
+    lines = [f"{FieldPath(path)}:", *tree_lines(found[0], 1)]
+    facts = {
+        name: item
+        for name, _, item in extracted_fields(output.get("value"), output.get("metadata"))
+        if item and (name == path or name.startswith((f"{path}.", f"{path}[")))
+    }
+    return [*lines, "What is known of it:", *tree_lines(facts, 1)] if facts else lines
+
+
+def _follow(value: Any, parts: list[int | str]) -> Any:
+    for part in parts:
+        if isinstance(part, str):
+            value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+        else:
+            value = value[part] if isinstance(value, list) and part < len(value) else _MISSING
+    return value
+
+
 def extracted_fields(value: Any, metadata: Any) -> Iterator[tuple[str, Any, Json]]:
-    """Walk an extraction's leaves with what is known of each.
+    """Iterate over an extraction's leaves with what is known of each.
 
     Args:
         value: ``extractRun.output.value``.
@@ -56,117 +187,214 @@ def extracted_fields(value: Any, metadata: Any) -> Iterator[tuple[str, Any, Json
 
 
 def confidence(facts: Json) -> float | None:
-    """How sure the extraction is of a field, 0 to 1, or None when it does not say."""
+    """Return how sure the extraction is of a field, 0 to 1, or None when it does not say."""
     value = facts.get("logprobsConfidence")
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def as_object(value: Any) -> Json:
-    """``value`` if it is a JSON object, else an empty one."""
+    """Return ``value`` if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def objects(value: Any) -> list[Json]:
-    """The JSON objects in ``value`` if it is a list, else none."""
+    """Return the JSON objects in ``value`` if it is a list, else none."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _parse(result: Json, run: Json) -> str:
+def _parse_digest(result: Json, run: Json) -> str:
     pages = as_object(run.get("metrics")).get("pageCount")
     chunks = objects(as_object(run.get("output")).get("chunks"))
-    return ", ".join([*([_count(pages, "page")] if isinstance(pages, int) else []), _count(len(chunks), "chunk")])
+    return ", ".join([*([counted(pages, "page")] if isinstance(pages, int) else []), counted(len(chunks), "chunk")])
 
 
-def _extract(result: Json, run: Json) -> str:
+def _extract_digest(result: Json, run: Json) -> str:
     output = as_object(run.get("output"))
     fields = list(extracted_fields(output.get("value"), output.get("metadata")))
-    said = [_count(sum(1 for _, item, _ in fields if item is not None), "field")]
+    said = [counted(sum(1 for _, item, _ in fields if item is not None), "field")]
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
     if sure:
         lowest, path = min(sure)
-        said.append(f"lowest confidence {lowest:.2f} ({quote(path, 40)})")
+        said.append(f"lowest confidence {lowest:.2f} ({Label(path):40})")
     if run.get("edited") is True:
         said.append("edited in review")
     return ", ".join(said)
 
 
-def _merge_extract(result: Json, run: Json) -> str:
-    return f"{_count(len(objects(result.get('mergedExtractors'))), 'extractor')} merged, {_extract(result, run)}"
+def _merge_extract_digest(result: Json, run: Json) -> str:
+    return (
+        f"{counted(len(objects(result.get('mergedExtractors'))), 'extractor')} merged, {_extract_digest(result, run)}"
+    )
 
 
-def _conditional_extract(result: Json, run: Json) -> str:
+def _conditional_extract_digest(result: Json, run: Json) -> str:
     name = as_object(run.get("extractor")).get("name")
-    return f"{f'by {quote(name, 40)}, ' if name else ''}{_extract(result, run)}"
+    return f"{f'by {Label(name):40}, ' if name else ''}{_extract_digest(result, run)}"
 
 
-def _classify(result: Json, run: Json) -> str:
+def _classify_digest(result: Json, run: Json) -> str:
     output = as_object(run.get("output"))
     sure = output.get("confidence")
     with_confidence = f", confidence {sure:.2f}" if isinstance(sure, (int, float)) else ""
-    return f"type {quote(output.get('type') or output.get('id') or '?', 60)}{with_confidence}"
+    return f"type {Label(output.get('type') or output.get('id') or '?'):60}{with_confidence}"
 
 
-def _split(result: Json, run: Json) -> str:
+def _split_digest(result: Json, run: Json) -> str:
     splits = objects(as_object(run.get("output")).get("splits"))
     kinds = Counter(str(split.get("type") or "?") for split in splits)
-    shown = ", ".join(f"{count} {quote(kind, 24)}" for kind, count in kinds.most_common(3))
+    shown = ", ".join(f"{count} {Label(kind):24}" for kind, count in kinds.most_common(3))
     rest = len(kinds) - 3
-    return _count(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
+    return counted(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
 
 
-def _rule_validation(result: Json, run: Json) -> str:
+def _rule_validation_digest(result: Json, run: Json) -> str:
     rules = objects(result.get("rules"))
     broken = [rule for rule in rules if rule.get("valid") is not True]
-    said = f"{len(rules) - len(broken)} of {_count(len(rules), 'rule')} passed"
+    said = f"{len(rules) - len(broken)} of {counted(len(rules), 'rule')} passed"
     return said + _broken(broken, lambda rule: str(rule.get("failureReason") or ""))
 
 
-def _validation(result: Json, run: Json) -> str:
+def _validation_digest(result: Json, run: Json) -> str:
     blocks = objects(result.get("blocks"))
     broken = [block for block in blocks if block.get("valid") is not True]
-    said = f"{len(blocks) - len(broken)} of {_count(len(blocks), 'block')} valid"
+    said = f"{len(blocks) - len(broken)} of {counted(len(blocks), 'block')} valid"
     return said + _broken(broken, lambda block: "error" if block.get("error") else "")
 
 
-def _router(result: Json, run: Json) -> str:
+def _router_digest(result: Json, run: Json) -> str:
     matched = as_object(result.get("matchedBranch"))
     if not matched:
         return "no branch matched: took otherwise"
-    return f"took branch {quote(matched.get('name') or matched.get('id') or '?', 60)}"
+    return f"took branch {Label(matched.get('name') or matched.get('id') or '?'):60}"
 
 
-def _external(result: Json, run: Json) -> str:
+def _external_digest(result: Json, run: Json) -> str:
     response = as_object(result.get("response"))
     names = ", ".join(list(as_object(response.get("data")))[:4])
-    return f"HTTP {word(response.get('status'), 12)}" + (f", data: {quote(names, 60)}" if names else "")
-
-
-def _unknown_digest(result: Json, run: Json) -> str:
-    return f"a step type new to this version; its result holds {quote(', '.join(map(str, result)), 70)}"
+    return f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
 
 
 def _broken(items: list[Json], why: Callable[[Json], str]) -> str:
     if not items:
         return ""
     shown = [
-        f"{quote(item.get('name') or '?', 36)}{f' {word(why(item), 24)}' if why(item) else ''}" for item in items[:2]
+        f"{Label(item.get('name') or '?'):36}{f' {Code(why(item)):24}' if why(item) else ''}" for item in items[:2]
     ]
     return f"; not: {', '.join(shown)}" + (f" and {len(items) - 2} more" if len(items) > 2 else "")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _parse_lines(result: Json, run: Json) -> list[str]:
+    lines: list[str] = []
+    for number, chunk in enumerate(objects(as_object(run.get("output")).get("chunks")), 1):
+        span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
+        kind, first, last = f"{Code(chunk.get('type')):20}", _number(span.get("start")), _number(span.get("end"))
+        lines.append(f"Chunk {number} ({kind}, pages {first}-{last}):")
+        lines += quote_lines(str(chunk.get("content") or ""))
+    return lines
 
 
-_DIGESTS: dict[str, Callable[[Json, Json], str]] = {
-    "PARSE": _parse,
-    "EXTRACT": _extract,
-    "MERGE_EXTRACT": _merge_extract,
-    "CONDITIONAL_EXTRACT": _conditional_extract,
-    "CLASSIFY": _classify,
-    "SPLIT": _split,
-    "RULE_VALIDATION": _rule_validation,
-    "VALIDATION": _validation,
-    "ROUTER": _router,
-    "EXTERNAL_DATA_VALIDATION": _external,
+def _extract_lines(result: Json, run: Json) -> list[str]:
+    output = as_object(run.get("output"))
+    return [
+        _field(path, value, facts)
+        for path, value, facts in extracted_fields(output.get("value"), output.get("metadata"))
+    ]
+
+
+def _field(path: str, value: Any, facts: Json) -> str:
+    shown = (
+        f"{Note(value):{_LONG}}"
+        if isinstance(value, str)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
+    known = [
+        f"{label} {number}"
+        for label, number in (
+            ("confidence", _number(confidence(facts))),
+            ("ocr", _number(facts.get("ocrConfidence"))),
+            ("review score", _number(facts.get("reviewAgentScore"))),
+        )
+        if number != "?"
+    ]
+    said = [f"{Note(item['content']):160}" for item in objects(facts.get("insights")) if item.get("content")]
+    cited = sorted({_number(item.get("page")) for item in objects(facts.get("citations"))} - {"?"})
+    if cited:
+        known.append(f"page {', '.join(cited[:5])}")
+    label = f"{FieldPath(path)}"
+    return f"{label} = {shown}" + (f"  ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
+
+
+def _classify_lines(result: Json, run: Json) -> list[str]:
+    return [
+        f"- {Note(insight.get('content') or insight):{_LONG}}"
+        for insight in objects(as_object(run.get("output")).get("insights"))
+    ]
+
+
+def _split_lines(result: Json, run: Json) -> list[str]:
+    return [
+        f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}: {Label(split.get('type') or '?'):60} "
+        f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
+        + (f" {Note(split['observation']):{_LONG}}" if split.get("observation") else "")
+        for split in objects(as_object(run.get("output")).get("splits"))
+    ]
+
+
+def _rules_lines(result: Json, run: Json) -> list[str]:
+    lines = []
+    for rule in objects(result.get("rules")):
+        each = rule.get("validArray")
+        failed = [index for index, ok in enumerate(each) if ok is not True] if isinstance(each, list) else []
+        rows = f" (items failed: {failed})" if failed else ""
+        lines.append(_verdict(rule, rows))
+    return lines
+
+
+def _blocks_lines(result: Json, run: Json) -> list[str]:
+    return [_verdict(block, "") for block in objects(result.get("blocks"))]
+
+
+def _branches_lines(result: Json, run: Json) -> list[str]:
+    return [
+        f"{'took' if branch.get('matched') is True else 'not'}: "
+        f"{Label(branch.get('name') or branch.get('id') or '?'):120}{_why(branch)}"
+        for branch in objects(result.get("branches"))
+    ]
+
+
+def _verdict(item: Json, rows: str) -> str:
+    passed = "passed" if item.get("valid") is True else "FAILED"
+    reason = f" {Code(item['failureReason']):40}" if item.get("failureReason") else ""
+    return f"{passed}: {Label(item.get('name') or '?'):120}{reason}{rows}{_why(item)}"
+
+
+def _why(item: Json) -> str:
+    said = [f"{label} {Note(item[label]):{_LONG}}" for label in ("error", "reasoning") if item.get(label)]
+    return f" - {'; '.join(said)}" if said else ""
+
+
+def _external_lines(result: Json, run: Json) -> list[str]:
+    return tree_lines(as_object(result.get("response")))
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "?"
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+_KINDS: dict[str, tuple[Callable[[Json, Json], str], Callable[[Json, Json], list[str]]]] = {
+    "PARSE": (_parse_digest, _parse_lines),
+    "EXTRACT": (_extract_digest, _extract_lines),
+    "MERGE_EXTRACT": (_merge_extract_digest, _extract_lines),
+    "CONDITIONAL_EXTRACT": (_conditional_extract_digest, _extract_lines),
+    "CLASSIFY": (_classify_digest, _classify_lines),
+    "SPLIT": (_split_digest, _split_lines),
+    "RULE_VALIDATION": (_rule_validation_digest, _rules_lines),
+    "VALIDATION": (_validation_digest, _blocks_lines),
+    "ROUTER": (_router_digest, _branches_lines),
+    "EXTERNAL_DATA_VALIDATION": (_external_digest, _external_lines),
 }
+"""Each type of step: its digest, and its result as lines."""

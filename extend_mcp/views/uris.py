@@ -18,28 +18,28 @@ RESOURCE_CHARS = 60_000
 
 
 def run_uri(run_id: str) -> str:
-    """The resource of a run."""
+    """Return the URI of a run."""
     return RUN.format(run_id=quote(run_id, safe=""))
 
 
 def step_uri(run_id: str, step: str) -> str:
-    """The resource of a step's whole result; the step by its id, number or name."""
+    """Return the URI of a step's whole result; the step by its id, number or name."""
     return STEP.format(run_id=quote(run_id, safe=""), step=quote(step, safe=""))
 
 
 def batch_uri(batch_id: str) -> str:
-    """The resource of a batch."""
+    """Return the URI of a batch."""
     return BATCH.format(batch_id=quote(batch_id, safe=""))
 
 
 def workflow_uri(workflow_id: str) -> str:
-    """The resource of a workflow's draft."""
+    """Return the URI of a workflow's draft."""
     return WORKFLOW.format(workflow_id=quote(workflow_id, safe=""))
 
 
 @dataclass(frozen=True)
 class Named:
-    """What a resource's URI names: a ``run`` (or one of its steps), a ``workflow``, a ``batch`` or the ``account``."""
+    """The object of a URI: a ``run`` (or one of its steps), a ``workflow``, a ``batch`` or the ``account``."""
 
     kind: Literal["run", "workflow", "batch", "account"]
     id: str = ""
@@ -53,7 +53,7 @@ _PATTERNS: tuple[tuple[Literal["run", "workflow", "batch"], re.Pattern[str]], ..
 
 
 def named_by(uri: str) -> Named | None:
-    """What a URI of ours names; None for any other."""
+    """Return the object that a URI of ours names; None for any other."""
     if uri == ACCOUNT:
         return Named("account")
     for kind, pattern in _PATTERNS:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
-from extend_mcp.views.base import ViewPart
-from extend_mcp.views.listing import ListingView, listing, moment
-from extend_mcp.views.untrusted import plain, quote, shown_url, word
+from extend_mcp.views.document import ViewPart
+from extend_mcp.views.tables import ListingView, listing, moment
+from extend_mcp.views.untrusted import Code, Id, Label, Note, Url
 
 
 class EndpointRow(ViewPart):
     """One endpoint of a list."""
 
-    endpoint_id: str
-    name: str
-    url: str
-    status: str
-    events: list[str]
+    endpoint_id: Id
+    name: Label
+    url: Url
+    status: Code
+    events: list[Code]
     created_at: datetime | None = None
 
 
@@ -32,10 +32,10 @@ class EndpointListView(ListingView):
 class SubscriptionRow(ViewPart):
     """One subscription of a list."""
 
-    subscription_id: str
-    endpoint_id: str
-    resource: str
-    events: list[str]
+    subscription_id: Id
+    endpoint_id: Id
+    resource: Note
+    events: list[Code]
     created_at: datetime | None = None
 
 
@@ -49,31 +49,32 @@ def endpoint_list_view(
     endpoints: list[WebhookEndpoint], *, token_after: Callable[[int], str | None], limit: int
 ) -> EndpointListView:
     """Show endpoints as a table."""
+    rows = [
+        EndpointRow(
+            endpoint_id=each.id,
+            name=each.name,
+            url=each.url,
+            status=each.status,
+            events=each.enabled_events[:40],
+            created_at=each.created_at,
+        )
+        for each in endpoints
+    ]
+    view = EndpointListView(endpoints=rows, shown=len(rows), complete=True)
     return listing(
-        lambda shown, count, token: EndpointListView(
-            endpoints=shown, shown=count, complete=token is None, next_page_token=token
-        ),
+        view,
+        view.endpoints,
         [
-            EndpointRow(
-                endpoint_id=plain(each.id, 300),
-                name=plain(each.name, 80),
-                url=plain(shown_url(each.url), 400),
-                status=plain(each.status, 40),
-                events=[plain(event, 80) for event in each.enabled_events[:40]],
-                created_at=each.created_at,
-            )
-            for each in endpoints
+            f"{row.endpoint_id} · {row.name:60} · {row.url:120} · {row.status} · {event_words(row.events)} · "
+            f"{moment(row.created_at)}"
+            for row in view.endpoints
         ],
-        lambda row: (
-            f"{word(row.endpoint_id, 300)} | {quote(row.name, 60)} | {quote(row.url, 120)} | {word(row.status, 40)} | "
-            f"{event_words(row.events)} | {moment(row.created_at)}"
-        ),
-        noun="webhook endpoints",
-        columns="id | name | url | status | global events | created",
+        noun="webhook endpoint",
+        columns="id · name · url · status · global events · created",
         tool="list_webhook_endpoints",
         token_after=token_after,
         limit=limit,
-        note="Events of workflow runs come through subscriptions: list_webhook_subscriptions.",
+        note=lambda kept: "Events of workflow runs come through subscriptions: list_webhook_subscriptions.",
     )
 
 
@@ -81,27 +82,27 @@ def subscription_list_view(
     subscriptions: list[WebhookSubscription], *, token_after: Callable[[int], str | None], limit: int
 ) -> SubscriptionListView:
     """Show subscriptions as a table."""
+    rows = [
+        SubscriptionRow(
+            subscription_id=each.id,
+            endpoint_id=each.webhook_endpoint_id,
+            resource=f"{each.resource_type} {each.resource_id}",
+            events=each.enabled_events[:40],
+            created_at=each.created_at,
+        )
+        for each in subscriptions
+    ]
+    view = SubscriptionListView(subscriptions=rows, shown=len(rows), complete=True)
     return listing(
-        lambda shown, count, token: SubscriptionListView(
-            subscriptions=shown, shown=count, complete=token is None, next_page_token=token
-        ),
+        view,
+        view.subscriptions,
         [
-            SubscriptionRow(
-                subscription_id=plain(each.id, 300),
-                endpoint_id=plain(each.webhook_endpoint_id, 300),
-                resource=f"{plain(each.resource_type, 40)} {plain(each.resource_id, 300)}",
-                events=[plain(event, 80) for event in each.enabled_events[:40]],
-                created_at=each.created_at,
-            )
-            for each in subscriptions
-        ],
-        lambda row: (
-            f"{word(row.subscription_id, 300)} | {word(row.endpoint_id, 300)} | {quote(row.resource, 360)} | "
-            f"{event_words(row.events)} | "
+            f"{row.subscription_id} · {row.endpoint_id} · {row.resource:300} · {event_words(row.events)} · "
             f"{moment(row.created_at)}"
-        ),
-        noun="webhook subscriptions",
-        columns="id | endpoint | resource | events | created",
+            for row in view.subscriptions
+        ],
+        noun="webhook subscription",
+        columns="id · endpoint · resource · events · created",
         tool="list_webhook_subscriptions",
         token_after=token_after,
         limit=limit,
@@ -109,27 +110,28 @@ def subscription_list_view(
 
 
 def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
-    """An endpoint's facts, a line each; its headers by name only, since their values may be secrets."""
+    """Return an endpoint's facts, a line each; its headers by name only, since their values may be secrets."""
     lines = [
-        f"Endpoint {quote(endpoint.name, 80)} ({word(endpoint.id, 300)}), {word(endpoint.status, 40)}",
-        f"Sends to: {quote(shown_url(endpoint.url), 200)}",
+        f"Endpoint {Label(endpoint.name)} ({Id(endpoint.id)}), {Code(endpoint.status)}",
+        f"Sends to: {Url(endpoint.url)}",
         f"Global events: {event_words(endpoint.enabled_events)}",
     ]
     headers = (endpoint.advanced_options or {}).get("headers")
     if isinstance(headers, dict) and headers:
-        lines.append(f"Adds headers: {', '.join(quote(name, 60) for name in list(headers)[:20])} (values not shown)")
+        names = ", ".join(f"{Label(name):60}" for name in list(headers)[:20])
+        lines.append(f"Adds headers: {names} (values not shown)")
     return lines
 
 
 def subscription_lines(subscription: WebhookSubscription) -> list[str]:
-    """A subscription's facts, a line each."""
+    """Return a subscription's facts, a line each."""
     return [
-        f"Subscription {word(subscription.id, 300)} of endpoint {word(subscription.webhook_endpoint_id, 300)}",
-        f"Resource: {word(subscription.resource_type, 40)} {word(subscription.resource_id, 300)}",
+        f"Subscription {Id(subscription.id)} of endpoint {Id(subscription.webhook_endpoint_id)}",
+        f"Resource: {Code(subscription.resource_type)} {Id(subscription.resource_id)}",
         f"Events: {event_words(subscription.enabled_events)}",
     ]
 
 
 def event_words(events: Iterable[str]) -> str:
-    """Events by name, or that there are none."""
-    return ", ".join(word(event, 80) for event in events) or "none"
+    """Write events by name, or that there are none."""
+    return ", ".join(f"{Code(event)}" for event in events) or "none"

@@ -58,7 +58,7 @@ async def test_mermaid_is_one_diagram_with_every_edge(box: Box) -> None:
 
 
 async def test_the_json_form_is_the_definition_itself(box: Box) -> None:
-    workflow = box.workflow("Insurance Claims Intake")
+    workflow = box.workflow("Loan Packet Review")
     parts: list[str] = []
     page = 1
     async with serving(box, answer_chars=2000) as client:

@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import Statistics
-from extend_mcp.views.actions import bulk_result, bulk_view
-from extend_mcp.views.compare import comparison_view
-from extend_mcp.views.progress import review_cause
-from extend_mcp.views.sets import set_lines
-from extend_mcp.views.summary import Before, Label, summary_view
-from extend_mcp.views.triage import failure_view, review_queue_view
-from extend_mcp.views.untrusted import quote
-from tests.views.test_run import NOW, mutated_runs
+from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
+from extend_mcp.views.insights import (
+    Before,
+    Group,
+    comparison_view,
+    failure_view,
+    review_queue_view,
+    summary_view,
+)
+from extend_mcp.views.runs import review_cause
+from extend_mcp.views.untrusted import Note
+from tests.views.test_runs import NOW, mutated_runs
 
 DOCUMENTS = st.lists(mutated_runs(), min_size=1, max_size=4)
 LIMITS = st.sampled_from([2000, 8000])
@@ -33,11 +37,11 @@ def fine(view: Any, limit: int) -> None:
 @given(DOCUMENTS, LIMITS)
 def test_a_summary(documents: list[dict[str, Any]], limit: int) -> None:
     counted = Statistics()
-    labels: dict[str, Label] = {}
+    labels: dict[str, Group] = {}
     for document in documents * 10:
         run = WorkflowRunSummary.model_validate(document)
         counted.add(run, run.workflow.id)
-        labels[run.workflow.id] = Label(run.workflow.name, run.workflow.id)
+        labels[run.workflow.id] = Group(run.workflow.name, run.workflow.id)
     before = Before(counted.total, complete=False)
     for some in (before, None):
         view = summary_view(
@@ -99,7 +103,7 @@ def test_a_plan_for_many(documents: list[dict[str, Any]], limit: int) -> None:
     lines = set_lines(runs, {"already over": 3}, now=NOW)
     assert all(line.isprintable() for line in lines)
     assert len("\n".join(lines)) < 4000
-    results = [bulk_result(run.id, "cancelled", run.status, quote(run.rejection_note)) for run in runs] * 60
+    results = [bulk_result(run.id, "cancelled", run.status, f"{Note(run.rejection_note)}") for run in runs] * 60
     fine(bulk_view("done", "All were gone through.", planned=len(results), results=results, limit=limit), limit)
     plan = bulk_view("confirmation_required", "Nothing was sent.", plan=lines, token="t" * 400, limit=limit)
     assert "confirmation_token: ttt" in plan.text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import Any
 
@@ -8,21 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.views.budget import paginate
+from extend_mcp.views.document import View
 from extend_mcp.views.untrusted import (
+    Code,
+    DashboardUrl,
+    DownloadUrl,
+    FieldPath,
+    Id,
+    Label,
+    Note,
+    Outside,
+    Text,
+    Url,
+    Value,
     clean,
     cut,
     cut_line,
-    download_link,
-    extend_link,
-    field_path,
     is_open,
-    plain,
-    quote,
     quote_json,
     quote_lines,
-    shown_url,
-    word,
+    tree_lines,
 )
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -57,7 +63,7 @@ def test_no_invisible_character_survives(text: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("«»《》ab \n"), max_size=200))
 def test_quoted_text_cannot_end_its_own_quotation(text: str) -> None:
-    marked = quote(text, 500)
+    marked = f"{Text(text)}"
     assert (marked[0], marked[-1]) == ("«", "»")
     assert "«" not in marked[1:-1]
     assert "»" not in marked[1:-1]
@@ -137,14 +143,14 @@ def test_quoted_json_is_the_same_value_and_as_harmless_as_text(value: Any) -> No
         ("x" * 61, f"«{'x' * 59}…»"),
     ],
 )
-def test_a_word_stands_bare_and_anything_else_is_quoted(text: str, shown: str) -> None:
-    assert word(text) == shown
+def test_a_single_word_has_no_mark_and_anything_else_is_quoted(text: str, shown: str) -> None:
+    assert f"{Code(text)}" == shown
 
 
 @given(st.text() | ODD)
 def test_a_path_is_bare_only_where_it_cannot_be_read_as_words(text: str) -> None:
-    shown = field_path(text)
-    assert shown.startswith("«") or (shown == text and " " not in text and "](" not in text)
+    shown = f"{FieldPath(text)}"
+    assert shown.startswith("«") or (shown == clean(text) and " " not in shown and "](" not in shown)
 
 
 @pytest.mark.parametrize(
@@ -164,34 +170,118 @@ def test_a_path_is_bare_only_where_it_cannot_be_read_as_words(text: str) -> None
     ],
 )
 def test_only_extend_s_own_addresses_are_dashboard_links(url: str, ours: bool) -> None:
-    assert extend_link(url) == (url if ours else "")
+    assert DashboardUrl(url) == f"{DashboardUrl(url)}" == (url if ours else "")
 
 
 def test_an_address_is_data_and_stays_exact_without_its_secrets() -> None:
-    shown = shown_url("https://user:secret@hooks.example/x?token=1")
-    assert quote(shown) == "«https://hooks.example/x?…»"
-    assert plain(shown) == "https://hooks.example/x?…"
-    assert plain("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
-    assert "](" not in quote(shown_url("https://hooks.example/x](https://evil.test)"))
-    assert shown_url("http://[") == "not a URL"
+    shown = Url("https://user:secret@hooks.example/x?token=1")
+    assert f"{shown}" == "«https://hooks.example/x?…»"
+    assert shown == "https://hooks.example/x?…"
+    assert Label("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
+    assert "](" not in f"{Url('https://hooks.example/x](https://evil.test)')}"
+    assert Url("http://[") == Url("http://a:b") == "not a URL"
 
 
 def test_a_download_address_is_shown_whole_or_not_at_all() -> None:
     good = "https://bucket.s3.amazonaws.com/a%20b.pdf?X-Amz-Signature=0f&X-Amz-Date=20260210T000000Z"
-    assert download_link(good) == good
-    assert download_link(f"{good}) [x](https://evil.test") == ""
-    assert download_link("see https://a.test/x") == ""
+    assert DownloadUrl(good) == f"{DownloadUrl(good)}" == good
+    assert DownloadUrl(f"{good}) [x](https://evil.test") == ""
+    assert DownloadUrl("see https://a.test/x") == ""
 
 
-@given(st.lists(st.text(max_size=20).map(quote) | st.sampled_from([" · ", "Status: "]), max_size=8), st.integers(2, 60))
+@given(
+    st.lists(
+        st.text(max_size=20).map(lambda text: f"{Label(text)}") | st.sampled_from([" · ", "Status: "]), max_size=8
+    ),
+    st.integers(2, 60),
+)
 def test_a_line_that_is_cut_ends_its_quotation(parts: list[str], limit: int) -> None:
     shown = cut_line("".join(parts), limit)
     assert len(shown) <= limit
     assert not is_open(shown)
 
 
-def test_a_quotation_over_two_pages_is_marked_on_both() -> None:
-    line = f"name: {quote('x ' * 200, 1000)}"
-    first, second = (paginate([line], number, 100).lines for number in (1, 2))
-    assert first[0].endswith("»")
-    assert all(piece.startswith("| ") for piece in second)
+TYPES = [Label, Note, Value, Code, Id, FieldPath, Url]
+
+
+@given(st.text() | ODD, st.sampled_from(TYPES), st.integers(2, 300))
+def test_a_value_is_cleaned_and_bounded_when_it_is_made_and_marked_when_it_is_written(
+    text: str, kind: type[Outside], width: int
+) -> None:
+    value = kind(text)
+    assert clean(value) == value
+    assert len(value) <= kind.limit + 8
+    assert kind(value) is value
+    for written in (f"{value}", f"{value:{width}}"):
+        inner = written.removeprefix("«").removesuffix("»")
+        assert "«" not in inner
+        assert "»" not in inner
+        assert written.startswith("«") is written.endswith("»")
+        assert written.startswith("«") or re.fullmatch(r"[A-Za-z0-9_.\[\]-]*", written)
+
+
+def test_each_type_is_written_in_its_form() -> None:
+    assert f"{Label('Invoices')}, {Note('not legible')}" == "«Invoices», «not legible»"
+    assert f"{Label('Applicant is named on every document'):20}" == "«Applicant is named …»"
+    assert f"{Code('PROCESSED')} {Code('NEW STATUS')}{Code('')}" == "PROCESSED «NEW STATUS»"
+    assert f"{Id('workflow_run_1')} {Id('a b')}" == "workflow_run_1 «a b»"
+    assert f"{FieldPath('lines[0].total')} {FieldPath('odd key')}" == "lines[0].total «odd key»"
+    assert f"{Url('https://user:secret@hooks.example/x?token=1')}" == "«https://hooks.example/x?…»"
+    assert f"{DashboardUrl('https://dashboard.extend.ai/x')}{DashboardUrl('https://evil.test')}" == (
+        "https://dashboard.extend.ai/x"
+    )
+
+
+def test_a_shorter_form_says_how_much_of_the_whole_is_gone() -> None:
+    assert f"{Label('x' * 500):80}" == f"«{'x' * 68}…(+432 chars)»"
+
+
+def test_another_type_cleans_again() -> None:
+    assert Url(Note("https://user:secret@hooks.example/x?token=1")) == "https://hooks.example/x?…"
+
+
+class _Named(View):
+    name: Label
+    other: Id | None = None
+    counts: dict[Label, int]
+
+
+def test_a_view_cleans_what_its_fields_are_given() -> None:
+    view = _Named(name="a\u200b\nb «", other="x\x1b[31m", counts={"c\x00": 1})
+    assert f"{view.name}" == '«a b "»'
+    assert view.fields() == {"name": 'a b "', "other": "x", "counts": {"c": 1}}
+    assert all(type(value) is str for value in (view.fields()["name"], *view.fields()["counts"]))
+    assert _Named.model_validate(view.fields()) == view
+    kinds = {name: field["type"] for name, field in _Named.model_json_schema()["properties"].items() if name != "other"}
+    assert kinds == {"name": "string", "counts": "object"}
+
+
+@given(JSON)
+def test_any_json_becomes_lines(value: Any) -> None:
+    assert all("\n" not in line for line in tree_lines(value))
+
+
+def test_every_leaf_is_on_its_own_line() -> None:
+    lines = tree_lines({"a": {"b": ["x", {"c": None}], "n": [1, 2.5, True]}, "t": "one\ntwo", "e": {}, "odd key": 1})
+    assert lines == [
+        "a:",
+        " b:",
+        "  [0]: «x»",
+        "  [1]:",
+        "   c: null",
+        " n: [1, 2.5, true]",
+        "t:",
+        "| one",
+        "| two",
+        "e: {}",
+        "«odd key»: 1",
+    ]
+
+
+def test_bottomless_nesting_ends_in_one_line_of_json() -> None:
+    value: Any = "deep"
+    for _ in range(200):
+        value = {"k": value}
+    lines = tree_lines(value)
+    assert len(lines) == 41
+    assert "deep" in lines[-1]

@@ -72,7 +72,7 @@ def reasons(box: Box) -> list[str]:
     counts: Counter[str] = Counter()
     for run_id in ids(box, status="FAILED"):
         counts[whole(box, run_id)["stepRuns"][0]["result"]["parseRun"]["failureReason"]] += 1
-    return [f"«{reason}» | {count:,} |" for reason, count in counts.items()]
+    return [f"«{reason}» · {count:,} ·" for reason, count in counts.items()]
 
 
 def extracted(box: Box, file: str, field: str) -> str:
@@ -93,16 +93,16 @@ QUESTIONS = [
         [call("summarize_runs", workflow="Invoice Processing", created_since="36h", group_by="failure_reason")],
         # Shortly after 02:00 UTC the scenario's last whole night is more than a day ago.
         lambda box: [
-            "«OUT_OF_CREDITS» | 2",
-            "«CORRUPT_FILE» | 1",
-            "«PASSWORD_PROTECTED_FILE» | 1",
-            "«UNABLE_TO_DOWNLOAD_FILE» | 1",
+            "«OUT_OF_CREDITS» · 2",
+            "«CORRUPT_FILE» · 1",
+            "«PASSWORD_PROTECTED_FILE» · 1",
+            "«UNABLE_TO_DOWNLOAD_FILE» · 1",
         ],
     ),
     Question(
         "Which step breaks most often?",
         [call("summarize_runs", group_by="failing_step")],
-        lambda box: ["«Invoice Processing: Parse» | 3"],
+        lambda box: ["«Invoice Processing: Parse» · 3"],
     ),
     Question(
         "What waits for review, and what sent it there?",
@@ -177,7 +177,7 @@ QUESTIONS = [
     Question(
         "Which kinds of file fail?",
         [call("summarize_runs", group_by="file_type", status="FAILED")],
-        lambda box: ["«IMG» | 1 ", "«PDF» | 8 "],
+        lambda box: ["«IMG» · 1 ", "«PDF» · 8 "],
     ),
     Question(
         "Stop the fleet lease: it is the wrong document.",
@@ -218,7 +218,7 @@ QUESTIONS = [
     Question(
         "Which customers had runs today?",
         [call("summarize_runs", group_by="metadata", metadata_key="customerId", created_since="1d")],
-        lambda box: ["«cust_0412» | 1", "«cust_0977» | 1"],
+        lambda box: ["«cust_0412» · 1", "«cust_0977» · 1"],
     ),
     Question(
         "Ten thousand runs: how many failed, and of what?",

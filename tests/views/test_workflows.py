@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_mcp.views.workflow import diff_lines, graph_lines, mermaid_lines
+from extend_mcp.views.workflows import diff_lines, graph_lines, mermaid_lines
 from tests.workflows.definitions import changed_graphs, graphs
 
 NASTY = st.text(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.views.lists import run_list_view
-from extend_mcp.views.run import run_view, step_line, step_view
-from extend_mcp.views.steps import step_digest
+from extend_mcp.views.runs import run_view, step_facts, step_line
+from extend_mcp.views.steps import step_digest, step_view
+from extend_mcp.views.tables import run_list_view
 from tests.harness import example
 
 NOW = datetime(2026, 2, 10, 10, 5, tzinfo=timezone.utc)
@@ -40,6 +40,7 @@ def with_fields(**fields: Any) -> dict[str, Any]:
             {"status": "FAILED", "failureReason": "INVALID_WORKFLOW", "failureMessage": "no steps"},
             "Failed: INVALID_WORKFLOW «no steps»; running it again as it is will not help",
         ),
+        ({"status": "FAILED"}, "Failed: no reason given; whether"),
         ({"status": "PROCESSING"}, "running for 5m"),
         ({"status": "PROCESSED", "endTime": "2026-02-10T10:03:20Z"}, "took 3m 20s"),
         ({}, "Credits: 15"),
@@ -143,7 +144,7 @@ def test_no_answer_of_the_api_breaks_a_view_or_its_budget(document: dict[str, An
         for step in run.step_runs:
             assert len(step_view(run, step, detail=detail, page=1, limit=limit).text) <= limit  # type: ignore[arg-type]
     for number, step in enumerate(run.step_runs, 1):
-        assert len(step_line(number, step)) < 180
+        assert len(step_line(step_facts(number, step))) < 180
     summary = WorkflowRunSummary.model_validate(document)
     listed = run_list_view(
         [summary] * 20, token_after=lambda count: "t" * 300, filters="", note=None, now=NOW, limit=limit
@@ -166,3 +167,18 @@ def test_a_page_of_twenty_runs_is_one_line_each() -> None:
     assert len(lines) == 20 + 3 + 2
     assert [line for line in lines if line.endswith(":") and len(line) == 11] == ["2026-02-10:", "2026-02-09:"]
     assert len(view.text) < 3200
+
+
+def test_a_page_that_is_cut_says_so_and_leads_to_the_rest() -> None:
+    runs = [WorkflowRunSummary.model_validate({**ALL_STEPS, "id": f"workflow_run_{n}"}) for n in range(40)]
+    view = run_list_view(runs, token_after=lambda count: f"after{count}", filters="", note=None, now=NOW, limit=2000)
+    assert 1 < view.shown < 40
+    assert view.text.startswith(f"{view.shown} runs; there are more.")
+    assert view.note == f"The page was cut to {view.shown} runs to keep the answer short."
+    assert view.text.endswith(f'{view.note}\nMore: list_runs(page_token="after{view.shown}").')
+    assert view.next_page_token == f"after{view.shown}"
+    assert not view.complete
+
+
+def test_a_step_without_a_name_type_or_status_is_a_question() -> None:
+    assert step_line(step_facts(3, StepRun.model_validate({}))) == "3. «?» ? · ?"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import StepRun
-from extend_mcp.views.select import NoSuchPartError, select_lines
+from extend_mcp.views.steps import NoSuchPartError, select_lines
 from tests.harness import example
 
 

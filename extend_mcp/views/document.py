@@ -1,0 +1,258 @@
+"""Answers: facts as fields (structured content), and a :class:`Document` that puts them into a short text.
+
+A view's fields hold the types of :mod:`extend_mcp.views.untrusted`, which clean and bound what came from outside. Its
+text is written from these fields. The document adds the note on outside text, keeps the text within its limit, and says
+what it left out and how to get it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic.json_schema import GenerateJsonSchema
+
+from extend_mcp.views.untrusted import NOTE, cut_line, is_open
+
+ViewT = TypeVar("ViewT", bound="View")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A resource of this server: what it is called, and how long it is in bytes where that is known."""
+
+    uri: str
+    title: str
+    size: int | None = None
+
+
+class ViewPart(BaseModel):
+    """A part of an answer: facts that belong together."""
+
+    # Built with the answer that holds it, or by the first one made: a client waits for the tool list, not for these.
+    model_config = ConfigDict(defer_build=True)
+
+
+class View(ViewPart):
+    """One answer. Fields become structured content; :attr:`text` is what a model reads."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    always: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are there even when they hold nothing: other programs look for them."""
+
+    _text: str = PrivateAttr(default="")
+    _links: list[Link] = PrivateAttr(default_factory=list)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the JSON schema of the fields. Without arguments it is made once, and must not be changed."""
+        return super().model_json_schema(*args, **kwargs) if args or kwargs else _schema(cls)
+
+    @property
+    def text(self) -> str:
+        """The answer as text."""
+        return self._text
+
+    @property
+    def links(self) -> list[Link]:
+        """Resources that hold more than this answer shows."""
+        return self._links
+
+    def with_link(self: ViewT, uri: str, title: str, size: int | None = None) -> ViewT:
+        """Add a link to a resource with more, in place of showing it, and return the view."""
+        self._links.append(Link(uri, title, size))
+        return self
+
+    def with_text(self: ViewT, text: str) -> ViewT:
+        """Set the text that goes with these fields and return the view."""
+        self._text = text
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields as JSON values; at the top level, what is absent is left out."""
+        dumped = self.model_dump(mode="json")
+        return {
+            name: _without_nulls(value) for name, value in dumped.items() if value is not None or name in self.always
+        }
+
+
+class PlainDefaults(GenerateJsonSchema):
+    """Takes a default that is JSON as it is; pydantic would make a type adapter for each, a tenth of a start."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return the default as JSON."""
+        return dft if dft is None or type(dft) in (bool, int, str) else super().encode_default(dft)
+
+
+@cache
+def _schema(view: type[View]) -> dict[str, Any]:
+    # Many tools give the same kind of answer, and a client waits for all their schemas.
+    return super(View, view).model_json_schema(schema_generator=PlainDefaults)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Document:
+    """The lines of an answer before they are bounded.
+
+    Attributes:
+        head: what must be said first.
+        rows: what may be left out or spread over pages, most important first.
+        tail: what must be said last.
+        columns: the heading of the rows, if they are a table.
+        note: the note on outside text; None for the usual one, where a line holds such text.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[str] = ()
+    tail: Sequence[str] = ()
+    columns: str = ""
+    note: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All lines. The note is before the first line that holds outside text, but never before the first of all."""
+        first = next((place for place, line in enumerate(self.head) if is_outside(line)), len(self.head))
+        at = max(first, 1)
+        if self.note is not None:
+            notes = [self.note]
+        else:
+            notes = [NOTE] if any(map(is_outside, (*self.head, *self.rows, *self.tail))) else []
+        table = [self.columns, *self.rows] if self.columns and self.rows else self.rows
+        return "\n".join([*self.head[:at], *notes, *self.head[at:], *table, *self.tail])
+
+    def fit(self, limit: int, more: Callable[[int], str], *, beyond: int = 0) -> tuple[str, int]:
+        """Leave out the last rows where not all fit in ``limit`` characters.
+
+        Args:
+            limit: characters of the text.
+            more: given how many rows were left out, the line that says how to get them.
+            beyond: how many rows were left out before.
+
+        Returns:
+            The text, and how many rows it holds.
+        """
+        rows = self.rows
+
+        def first(kept: int) -> Document:
+            left = len(rows) - kept + beyond
+            return replace(self, rows=rows[:kept], tail=[more(left), *self.tail] if left else self.tail)
+
+        document, kept = fit(first, len(rows), limit)
+        return document.text, kept
+
+    def page(self, number: int, limit: int) -> Page:
+        """Show one page of the rows and say how to get the next; nothing of them is lost.
+
+        Args:
+            number: which page, from 1; one past the end gives the last.
+            limit: characters of the text; a page holds at least 400 of the rows.
+        """
+        around = replace(self, rows=(), tail=[_footer(999, 9999), *self.tail], note=self.note or NOTE)
+        lines, number, count = paginate(self.rows, number, max(400, limit - len(around.text) - 1))
+        shown = replace(self, rows=lines, tail=[_footer(number, count), *self.tail])
+        return Page(shown.text, "\n".join(lines), number, count)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a long answer.
+
+    Attributes:
+        text: the answer.
+        content: its rows alone.
+        number: the number of the page, from 1.
+        count: how many pages there are.
+    """
+
+    text: str
+    content: str
+    number: int
+    count: int
+
+
+def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Document, int]:
+    """Find the longest answer that fits.
+
+    Args:
+        write: gives the document that shows the first so many rows.
+        count: how many rows there are.
+        limit: characters of the text.
+
+    Returns:
+        The document, and how many rows it shows. It shows at least one, shortened if need be: asking for the next page
+        would otherwise never get anywhere.
+    """
+    whole = write(count)
+    if count == 0 or len(whole.text) <= limit:
+        return whole, count
+    low, high = 1, count - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(write(middle).text) <= limit else (low, middle - 1)
+    document = write(low)
+    over = len(document.text) - limit
+    if over > 0 and low == 1:
+        row = document.rows[0]
+        document = replace(document, rows=[cut_line(row, max(len(row) - over, 2))])
+    return document, low
+
+
+def paginate(lines: Sequence[str], number: int, limit: int) -> tuple[list[str], int, int]:
+    """Divide ``lines`` into pages of at most ``limit`` characters; nothing is lost.
+
+    Args:
+        lines: the whole text; a line longer than a page is continued on further lines.
+        number: which page, from 1; one past the end gives the last.
+        limit: characters a page, line ends included; at least 80.
+
+    Returns:
+        The lines of the page, its number, and how many pages there are.
+    """
+    pages: list[list[str]] = [[]]
+    room = limit
+    for line in lines:
+        for piece in _pieces(line, limit - 1):
+            if len(piece) + 1 > room and pages[-1]:
+                pages.append([])
+                room = limit
+            pages[-1].append(piece)
+            room -= len(piece) + 1
+    chosen = min(max(number, 1), len(pages))
+    return pages[chosen - 1], chosen, len(pages)
+
+
+def _pieces(line: str, size: int) -> list[str]:
+    if len(line) <= size:
+        return [line]
+    # A continuation of outside text keeps its mark, or its middle could pass for ours.
+    width = size - 2
+    first = line[:width]
+    rest = [f"| {line[at : at + width]}" for at in range(width, len(line), width)]
+    return [f"{first}»" if is_open(first) else first, *rest]
+
+
+def _footer(number: int, count: int) -> str:
+    following = f" Next: the same call with page={number + 1}." if number < count else ""
+    return f"Page {number} of {count}.{following}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def is_outside(line: str) -> bool:
+    """Return whether a line holds marked text from outside."""
+    return "«" in line or line.startswith("|")

@@ -1,0 +1,601 @@
+"""Answers about many runs: figures of a window, a failure among others, two runs compared, the review queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.failures import Failure, child_run, retry_advice, step_failure
+from extend_mcp.runs.polling import by_urgency
+from extend_mcp.runs.statistics import Statistics, Tally, buckets, created_at, quantile
+from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.views.document import Document, View, ViewPart
+from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
+from extend_mcp.views.steps import as_object, confidence, extracted_fields
+from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
+
+_MOST_GROUPS = 25
+_MOST_ALIKE = 10
+_BARS = "▁▂▃▄▅▆▇█"
+_SPANS = 24
+_FEW = 5
+
+
+# Figures of a window
+
+
+class GroupFigures(ViewPart):
+    """The runs of one group; times in seconds."""
+
+    group: Label
+    id: Id | None = None
+    runs: int
+    failed: int
+    duration_p50: float | None = None
+    duration_p95: float | None = None
+    credits: float
+
+
+class OldestWaiting(ViewPart):
+    """The run of a status that has existed longest."""
+
+    status: Code
+    run_id: Id
+    created_at: datetime
+
+
+class WindowBefore(ViewPart):
+    """The window of the same length right before."""
+
+    runs: int
+    failed: int
+    duration_p50: float | None = None
+    complete: bool
+
+
+class SummaryView(View):
+    """Figures of many runs; times in seconds."""
+
+    runs: int
+    complete: bool
+    missing: list[str] | None = None
+    statuses: dict[Code, int]
+    duration_p50: float | None = None
+    duration_p95: float | None = None
+    queue_p50: float | None = None
+    queue_p95: float | None = None
+    credits: float
+    oldest_waiting: list[OldestWaiting]
+    before: WindowBefore | None = None
+    grouped_by: str
+    groups: list[GroupFigures]
+    groups_left_out: int = 0
+    untrusted: str = "group"
+
+
+@dataclass(frozen=True)
+class Before:
+    """The figures of the window before, and whether all of it was read."""
+
+    tally: Tally
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """The name of a group (outside text), and the id it is for, if any."""
+
+    name: str
+    id: str | None = None
+
+
+def summary_view(
+    counted: Statistics,
+    *,
+    labels: dict[str, Group],
+    grouped_by: str,
+    filters: str,
+    before: Before | None,
+    missing: Sequence[str],
+    now: datetime,
+    limit: int,
+) -> SummaryView:
+    """Write figures of many runs.
+
+    Args:
+        counted: what was counted.
+        labels: what each group is called.
+        grouped_by: what the groups are, in words.
+        filters: which runs, in words.
+        before: the window before, if there was one to compare with.
+        missing: what was left out and why.
+        now: the present.
+        limit: characters of the text.
+    """
+    total = counted.total
+    groups = sorted(counted.groups.items(), key=lambda item: (-item[1].runs, item[0]))
+    view = SummaryView(
+        runs=total.runs,
+        complete=not missing,
+        missing=list(missing) or None,
+        statuses=_by_status(total),
+        duration_p50=_quantile(total.durations, 0.5),
+        duration_p95=_quantile(total.durations, 0.95),
+        queue_p50=_quantile(total.queues, 0.5),
+        queue_p95=_quantile(total.queues, 0.95),
+        credits=round(total.credits, 2),
+        oldest_waiting=[
+            OldestWaiting(status=status, run_id=each.run_id, created_at=each.created)
+            for status, each in counted.oldest.items()
+        ],
+        before=_before(before),
+        grouped_by=grouped_by,
+        groups=[_figures(labels.get(key, Group(key)), tally) for key, tally in groups[:_MOST_GROUPS]],
+    )
+    smaller = len(groups) - len(view.groups)
+    document = Document(
+        _summary_head(view, counted, filters, now),
+        [_group_line(figures, total.runs) for figures in view.groups],
+        columns=f"{grouped_by} · runs · share · failed · took p50 · p95 · credits",
+    )
+    text, kept = document.fit(limit, lambda gone: f"… {gone} smaller groups more", beyond=smaller)
+    view.groups_left_out = len(groups) - kept
+    del view.groups[kept:]
+    return view.with_text(text)
+
+
+def _figures(group: Group, tally: Tally) -> GroupFigures:
+    return GroupFigures(
+        group=Label(group.name) or "none",
+        id=group.id or None,
+        runs=tally.runs,
+        failed=tally.failed,
+        duration_p50=_quantile(tally.durations, 0.5),
+        duration_p95=_quantile(tally.durations, 0.95),
+        credits=round(tally.credits, 2),
+    )
+
+
+def _by_status(tally: Tally) -> dict[Code, int]:
+    counts: dict[Code, int] = {}
+    for status in by_urgency(tally.statuses):
+        name = Code(status) or Code("unknown")
+        counts[name] = counts.get(name, 0) + tally.statuses[status]
+    return counts
+
+
+def _before(before: Before | None) -> WindowBefore | None:
+    if before is None:
+        return None
+    tally = before.tally
+    return WindowBefore(
+        runs=tally.runs,
+        failed=tally.failed,
+        duration_p50=_quantile(tally.durations, 0.5),
+        complete=before.complete,
+    )
+
+
+def _summary_head(view: SummaryView, counted: Statistics, filters: str, now: datetime) -> list[str]:
+    statuses = ", ".join(f"{count:,} {status}" for status, count in view.statuses.items())
+    lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
+    lines += _incomplete(view.missing)
+    if not view.runs:
+        return lines
+    lines.append(
+        f"Took p50 {_span(view.duration_p50)}, p95 {_span(view.duration_p95)}; queued p50 {_span(view.queue_p50)}, "
+        f"p95 {_span(view.queue_p95)}; {view.credits:,.10g} credits."
+    )
+    lines += [
+        f"Oldest {each.status}: {each.run_id}, created {_age(each.created_at, now)} ago."
+        for each in view.oldest_waiting
+    ]
+    if then := view.before:
+        failed = f"{_share(then.failed, then.runs)}; now {_share(counted.total.failed, view.runs)}"
+        unread = "" if then.complete else " It was not read to its end."
+        lines.append(
+            f"The window before: {then.runs:,} runs, {then.failed:,} failed ({failed}), "
+            f"took p50 {_span(then.duration_p50)}.{unread}"
+        )
+    return lines + _chart(counted.moments)
+
+
+def _chart(moments: Sequence[tuple[float, bool]]) -> list[str]:
+    """Draw runs and failures over time as bars, where there are enough to show a course."""
+    if len(moments) < _FEW:
+        return []
+    runs, failed, first, width = buckets(moments, _SPANS)
+    begin = format_instant(datetime.fromtimestamp(first, timezone.utc))
+    lines = [f"Created since {begin}, {format_span(width)} a bar: {_bars(runs)} at most {max(runs):,}"]
+    if any(failed):
+        worst = failed.index(max(failed))
+        at = format_instant(datetime.fromtimestamp(first, timezone.utc) + timedelta(seconds=worst * width))
+        lines.append(f"of these failed: {_bars(failed)} at most {max(failed):,}, at {at}")
+    return lines
+
+
+def _bars(counts: Sequence[int]) -> str:
+    most = max(counts)
+    return "".join("·" if not count else _BARS[(count * len(_BARS) - 1) // most] for count in counts)
+
+
+def _group_line(figures: GroupFigures, total: int) -> str:
+    called = f"{figures.group:80} ({figures.id})" if figures.id else f"{figures.group:80}"
+    return (
+        f"{called} · {figures.runs:,} · {_share(figures.runs, total)} · {figures.failed:,} · "
+        f"{_span(figures.duration_p50)} · {_span(figures.duration_p95)} · {figures.credits:,.10g}"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.3g}%" if whole else "-"
+
+
+def _span(seconds: float | None) -> str:
+    return format_span(seconds) if seconds is not None else "-"
+
+
+def _quantile(seconds: list[float], share: float) -> float | None:
+    value = quantile(seconds, share)
+    return None if value is None else round(value, 1)
+
+
+def _age(created: datetime | None, now: datetime) -> str:
+    return format_span((now - created).total_seconds()) if created else "?"
+
+
+def _incomplete(missing: Sequence[str] | None) -> list[str]:
+    return [f"INCOMPLETE: {each}." for each in missing or ()]
+
+
+# A failure among others
+
+
+class Difference(ViewPart):
+    """A value of the last good run, and the one of this run."""
+
+    of: str
+    good: Value
+    this: Value
+
+
+class FailureView(View):
+    """Why a run failed, how many failed alike, and how it differs from the last good run."""
+
+    run_id: Id
+    status: Code
+    workflow: Label
+    step: Label | None = None
+    reason: Code
+    message: Note | None = None
+    retry: str
+    failed_in_window: int
+    looked_into: int
+    alike: int
+    alike_run_ids: list[Id]
+    first_alike_at: datetime | None = None
+    last_good_run_id: Id | None = None
+    differences: list[Difference]
+    missing: list[str] | None = None
+    next_step: str | None = None
+    untrusted: str = "workflow, step, message, differences"
+
+
+def failure_view(
+    run: WorkflowRun,
+    cause: Failure,
+    *,
+    failed: int,
+    looked_into: int,
+    alike: Sequence[WorkflowRunSummary],
+    good: WorkflowRunSummary | None,
+    window: str,
+    missing: Sequence[str],
+    now: datetime,
+) -> FailureView:
+    """Show a failure next to similar ones.
+
+    Args:
+        run: the failed run.
+        cause: what went wrong.
+        failed: how many runs of the workflow failed in the window, this one among them if it lies in it.
+        looked_into: how many of these were read.
+        alike: those that failed in the same step for the same reason, the newest first, without this one.
+        good: the last run of the workflow before this one that was processed.
+        window: since when, in words.
+        missing: what was left out and why.
+        now: the present.
+    """
+    advice = retry_advice(cause.reason)
+    view = FailureView(
+        run_id=run.id,
+        status=run.status,
+        workflow=run.workflow.name,
+        step=cause.where or None,
+        reason=Code(cause.reason) or NO_REASON,
+        message=cause.message or None,
+        retry=advice,
+        failed_in_window=failed,
+        looked_into=looked_into,
+        alike=len(alike),
+        alike_run_ids=[each.id for each in alike[:_MOST_ALIKE]],
+        first_alike_at=min((moment for each in alike if (moment := created_at(each))), default=None),
+        last_good_run_id=good.id if good else None,
+        differences=_differences(good, run) if good else [],
+        missing=list(missing) or None,
+        next_step="rerun_workflow_runs starts it again." if advice == "running it again may help" else None,
+    )
+    where = f"in step {view.step:60}" if view.step else "before or outside a step"
+    why = f"{reason_words(view.reason)}{f' {view.message}' if view.message else ''}"
+    lines = [
+        f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}.",
+        f"{advice[:1].upper()}{advice[1:]}.",
+        f"Failed alike ({window}): {view.alike:,} others; of {failed:,} failed runs here {looked_into:,} were read.",
+    ]
+    if alike:
+        since = f", the first created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
+        more = f" and {view.alike - _MOST_ALIKE:,} more" if view.alike > _MOST_ALIKE else ""
+        lines.append(f"They are{since}: {', '.join(f'{each}' for each in view.alike_run_ids)}{more}.")
+    if good:
+        said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in view.differences)
+        if not said:
+            file = "; the file differs" if _file(good, "name") != _file(run, "name") else ""
+            said = f"same version, file type and pages{file}"
+        age = _age(created_at(good), now)
+        lines.append(f"Last good run before it: {view.last_good_run_id}, created {age} ago. Then -> now: {said}.")
+    else:
+        lines.append("No good run of this workflow was found before it.")
+    lines += _incomplete(view.missing)
+    return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
+
+
+def _differences(good: RunBase, run: RunBase) -> list[Difference]:
+    pairs = [
+        ("version", good.workflow_version.version, run.workflow_version.version),
+        ("file type", _file(good, "type"), _file(run, "type")),
+        ("pages", _file(good, "pages"), _file(run, "pages")),
+        ("files", str(len(good.files)), str(len(run.files))),
+    ]
+    return [
+        Difference(of=name, good=Value(before) or "?", this=Value(now) or "?")
+        for name, before, now in pairs
+        if before != now
+    ]
+
+
+def _file(run: RunBase, what: str) -> str:
+    if not run.files:
+        return ""
+    file = run.files[0]
+    pages = file.metadata.page_count
+    return {"name": file.name, "type": file.type, "pages": "" if pages is None else str(pages)}[what]
+
+
+# Two runs compared
+
+
+class Pair(ViewPart):
+    """One thing that differs between the runs; None where a run does not have it."""
+
+    of: Note
+    first: Value | None = None
+    second: Value | None = None
+    first_confidence: float | None = None
+    second_confidence: float | None = None
+
+
+class ComparisonView(View):
+    """The differences between two runs."""
+
+    first: Id
+    second: Id
+    workflow: Label
+    runs: list[Pair]
+    steps: list[Pair]
+    extracted: list[Pair]
+    same_fields: int
+    left_out: int = 0
+    untrusted: str = "workflow, runs, steps, extracted"
+
+
+def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limit: int) -> ComparisonView:
+    """Compare two runs: only what differs.
+
+    Args:
+        one: the first run.
+        other: the second, of the same workflow.
+        now: the present.
+        limit: characters of the text.
+    """
+    before, after = _field_facts(one), _field_facts(other)
+    view = ComparisonView(
+        first=one.id,
+        second=other.id,
+        workflow=one.workflow.name,
+        runs=_differing(_run_facts(one, now), _run_facts(other, now)),
+        steps=_differing(_step_facts(one), _step_facts(other)),
+        extracted=_differing(before, after),
+        same_fields=sum(1 for name, fact in before.items() if name in after and after[name][0] == fact[0]),
+    )
+    rows = [_pair_line(pair) for pair in view.runs]
+    rows += ["Steps:", *([_pair_line(pair) for pair in view.steps] or ["no difference"])]
+    rows.append(f"Extracted fields ({view.same_fields:,} alike):")
+    rows += [_pair_line(pair) for pair in view.extracted] or ["no difference"]
+    document = Document([f"{view.first} -> {view.second}, both of {view.workflow:60}."], rows)
+    text, kept = document.fit(limit, lambda gone: f"… {gone} more differences; see get_step_result of each run")
+    view.left_out = len(rows) - kept
+    if view.left_out:
+        del view.extracted[max(0, len(view.extracted) - view.left_out) :]
+    return view.with_text(text)
+
+
+Facts = dict[str, tuple[Value, float | None]]
+
+
+def _differing(one: Facts, other: Facts) -> list[Pair]:
+    pairs = []
+    for name in dict.fromkeys([*one, *other]):
+        (first, sure), (second, also_sure) = one.get(name, (None, None)), other.get(name, (None, None))
+        if first != second:
+            pairs.append(Pair(of=name, first=first, second=second, first_confidence=sure, second_confidence=also_sure))
+    return pairs
+
+
+def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
+    file = run.files[0] if run.files else None
+    pages = file.metadata.page_count if file else None
+    seconds, spent = duration_seconds(run, now), credits_of(run)
+    said = {
+        "status": run.status,
+        "failure": run.failure_reason or "",
+        "version": run.workflow_version.version,
+        "file": file.name if file else "",
+        "file type": file.type if file else "",
+        "pages": "" if pages is None else str(pages),
+        "files": str(len(run.files)),
+        "duration": format_span(seconds) if seconds is not None else "",
+        "credits": "" if spent is None else f"{spent:g}",
+    }
+    return {name: (Value(value), None) for name, value in said.items() if value}
+
+
+def _step_facts(run: WorkflowRun) -> Facts:
+    facts: Facts = {}
+    for name, step in _named_steps(run).items():
+        result, output = as_object(step.result), as_object(child_run(step).get("output"))
+        failure = step_failure(step)
+        branch = as_object(result.get("matchedBranch"))
+        verdict = result.get("allPassed", result.get("valid"))
+        said = [
+            step.status,
+            failure.reason if failure else "",
+            f"type {output['type']}" if isinstance(output.get("type"), str) else "",
+            f"branch {branch['name']}" if branch.get("name") else "",
+            ("passed" if verdict else "did not pass") if isinstance(verdict, bool) else "",
+        ]
+        sure = output.get("confidence")
+        number = float(sure) if isinstance(sure, (int, float)) and not isinstance(sure, bool) else None
+        facts[name] = (Value(", ".join(part for part in said if part)), number)
+    return facts
+
+
+def _field_facts(run: WorkflowRun) -> Facts:
+    facts: Facts = {}
+    for name, step in _named_steps(run).items():
+        output = as_object(child_run(step).get("output"))
+        for path, value, known in extracted_fields(output.get("value"), output.get("metadata")):
+            if value is not None:
+                facts[Note(f"{name}.{path}")] = (Value(value), confidence(known))
+    return facts
+
+
+def _named_steps(run: WorkflowRun) -> dict[str, StepRun]:
+    """Return the steps by name; the parts of a split take a step several times, so these are counted."""
+    named: dict[str, StepRun] = {}
+    for step in run.step_runs:
+        name = str(Value(step.step.name or step.step_type))
+        number = 1
+        while (f"{name} #{number}" if number > 1 else name) in named:
+            number += 1
+        named[f"{name} #{number}" if number > 1 else name] = step
+    return named
+
+
+def _pair_line(pair: Pair) -> str:
+    first, second = _side(pair.first, pair.first_confidence), _side(pair.second, pair.second_confidence)
+    return f"{pair.of:160}: {first} -> {second}"
+
+
+def _side(value: Value | None, sure: float | None) -> str:
+    if value is None:
+        return "none"
+    return f"{value} ({sure:.2f})" if sure is not None else f"{value}"
+
+
+# The review queue
+
+
+class ReviewRow(ViewPart):
+    """A run that waits for a person."""
+
+    run_id: Id
+    workflow: Label
+    file: Label | None = None
+    created_at: datetime | None = None
+    cause: str | None = None
+    dashboard_url: DashboardUrl | None = None
+
+
+class ReviewQueueView(View):
+    """The runs that wait for people, the oldest first."""
+
+    total: int
+    complete: bool
+    by_workflow: dict[Label, int]
+    runs: list[ReviewRow]
+    shown: int
+    note: str
+    missing: list[str] | None = None
+    untrusted: str = "workflow, file, cause, by_workflow"
+
+
+def review_queue_view(
+    waiting: Sequence[WorkflowRunSummary],
+    causes: dict[str, str],
+    *,
+    shown: int,
+    missing: Sequence[str],
+    now: datetime,
+    limit: int,
+) -> ReviewQueueView:
+    """Show which runs wait for a review.
+
+    Args:
+        waiting: all runs that wait, the oldest first.
+        causes: what sent a run there, by run id, where it is known; outside text marked.
+        shown: how many of them to show at most.
+        missing: what was left out and why.
+        now: the present.
+        limit: characters of the text.
+    """
+    counts = Counter(run.workflow.name for run in waiting)
+    view = ReviewQueueView(
+        total=len(waiting),
+        complete=not missing,
+        by_workflow=dict(counts.most_common()),
+        runs=[
+            ReviewRow(
+                run_id=run.id,
+                workflow=run.workflow.name,
+                file=run.files[0].name if run.files else None,
+                created_at=created_at(run),
+                cause=causes.get(run.id) or None,
+                dashboard_url=DashboardUrl(run.dashboard_url) or None,
+            )
+            for run in waiting[:shown]
+        ],
+        shown=0,
+        note="Reviews are made in the dashboard: the API cannot approve or reject.",
+        missing=list(missing) or None,
+    )
+    said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
+    document = Document(
+        [f"{view.total:,} runs wait for review{f': {said}' if said else ''}.", *_incomplete(view.missing)],
+        [_review_line(row, now) for row in view.runs],
+        [view.note],
+        columns="age · run · workflow · file · cause · dashboard",
+    )
+    beyond = view.total - len(view.runs)
+    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, younger than these", beyond=beyond)
+    del view.runs[view.shown :]
+    return view.with_text(text)
+
+
+def _review_line(row: ReviewRow, now: datetime) -> str:
+    return (
+        f"{_age(row.created_at, now)} · {row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · "
+        f"{row.cause or 'not told'} · {row.dashboard_url or '-'}"
+    )

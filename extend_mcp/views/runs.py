@@ -1,0 +1,424 @@
+"""A workflow run, explained: what it is, how far it is, what failed or is awaited, what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal
+
+from extend_mcp.api.models import FileSummary, RunBase, StepRun, WorkflowRun
+from extend_mcp.runs.failures import failures_of, retry_advice
+from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
+from extend_mcp.runs.polling import by_urgency, is_settled, urgency
+from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.steps import Detail, as_object, objects, step_digest
+from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_line, tree_lines
+
+_STEPS_IN_FIELDS = 50
+_FILES_IN_FIELDS = 20
+NO_REASON = "no reason given"
+
+
+class FileFacts(ViewPart):
+    """A file of a run."""
+
+    id: Id
+    name: Label
+    type: Code | None = None
+    pages: int | None = None
+
+
+class StepFacts(ViewPart):
+    """A step of a run: enough to see how far it is and to ask for more."""
+
+    number: int
+    id: Id
+    name: Label
+    type: Code
+    status: Code
+    summary: str
+
+
+class FailureFacts(ViewPart):
+    """One thing that went wrong, with what is known about trying again."""
+
+    step: Label | None = None
+    reason: Code
+    message: Note
+    retry: str | None = None
+
+
+class DetailsPage(ViewPart):
+    """A page of the full form."""
+
+    page: int
+    pages: int
+    content: str
+
+
+class RunView(View):
+    """A workflow run in short; with ``details`` a page of all about it."""
+
+    run_id: Id
+    status: Code
+    meaning: str
+    workflow_id: Id | None = None
+    workflow: Label | None = None
+    version: Code | None = None
+    batch_id: Id | None = None
+    files: list[FileFacts] | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    duration_seconds: float | None = None
+    steps_done: int | None = None
+    steps_known: int | None = None
+    steps: list[StepFacts] | None = None
+    failures: list[FailureFacts] | None = None
+    waits_for: str | None = None
+    reviewed_by: Label | None = None
+    rejection_note: Note | None = None
+    credits: float | None = None
+    dashboard_url: DashboardUrl | None = None
+    details: DetailsPage | None = None
+    cut: str | None = None
+    untrusted: str = "names, files, failures, summaries, notes, content"
+
+
+def run_view(run: WorkflowRun, *, now: datetime, detail: Detail, page: int, limit: int) -> RunView:
+    """Explain ``run``.
+
+    Args:
+        run: as the API gave it, any field missing or unknown.
+        now: the present, for ages.
+        detail: ``concise``: one line a step; ``full``: ids, files, metadata and charges too, in pages.
+        page: which page of the full form, from 1.
+        limit: characters of the answer's text.
+
+    Returns:
+        The view, its text within ``limit``.
+    """
+    files = [_file_facts(file) for file in run.files]
+    steps = [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
+    view = _facts(run, files, steps, now)
+    first, *about = _head(run, view, files, now)
+    if detail == "full":
+        shown = Document([first], [*about, *_full(run, files, steps)]).page(page, limit)
+        # The details hold the steps; twice would cost and tell nothing.
+        view.steps = None
+        view.details = DetailsPage(page=shown.number, pages=shown.count, content=shown.content)
+        return view.with_text(shown.text)
+    document = Document(
+        [first, *about] if steps else [first, *about, "Steps: none yet"],
+        [step_line(step) for step in steps],
+        ["One step's result: get_step_result(run_id, step=<number, name or id>)."]
+        if any(step.result for step in run.step_runs)
+        else [],
+        columns=f"Steps ({view.steps_done} of {view.steps_known} known done):",
+    )
+    if len(document.text) > limit:
+        # What went wrong or still moves matters more than what is over, when not all fits.
+        urgent = sorted(steps, key=lambda step: step.status == "PROCESSED")
+        document = replace(document, rows=[step_line(step) for step in urgent])
+    text, kept = document.fit(limit, lambda gone: f'… {gone} more steps: detail="full" lists all, in pages.')
+    if kept < len(steps):
+        view.cut = f"{len(steps) - kept} steps; get_workflow_run(detail=full) lists all in pages"
+    return view.with_text(text)
+
+
+def _facts(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts], now: datetime) -> RunView:
+    seconds = duration_seconds(run, now)
+    return RunView(
+        run_id=run.id,
+        status=Code(run.status) or "unknown",
+        meaning=describe(run.status).meaning,
+        workflow_id=run.workflow.id,
+        workflow=run.workflow.name,
+        version=run.workflow_version.version,
+        batch_id=run.batch_id or None,
+        files=files[:_FILES_IN_FIELDS],
+        created_at=run.initial_run_at,
+        started_at=run.start_time,
+        ended_at=run.end_time,
+        duration_seconds=round(seconds, 1) if seconds is not None else None,
+        steps_done=steps_done(run),
+        steps_known=len(steps),
+        steps=steps[:_STEPS_IN_FIELDS],
+        failures=_failures(run),
+        waits_for=waits_for(run),
+        reviewed_by=run.reviewed_by_user or None,
+        rejection_note=run.rejection_note or None,
+        credits=credits_of(run),
+        dashboard_url=DashboardUrl(run.dashboard_url) or None,
+    )
+
+
+def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime) -> list[str]:
+    version_name = f" {Label(run.workflow_version.name):60}" if run.workflow_version.name else ""
+    lines = [
+        f"Run {view.run_id} · {view.status}: {view.meaning}",
+        f"Workflow: {view.workflow} ({view.workflow_id}), version {view.version or '?'}{version_name}",
+    ]
+    if files:
+        more = f" and {len(files) - 2} more" if len(files) > 2 else ""
+        lines.append(f"File: {', '.join(_file_words(file) for file in files[:2])}{more}")
+    if view.batch_id:
+        lines.append(f"Batch: {view.batch_id}")
+    if age := age_line(run, now):
+        lines.append(age[0].upper() + age[1:])
+    for failure in (view.failures or [])[:3]:
+        where = f" in step {failure.step:60}" if failure.step else ""
+        message = f" {failure.message:160}" if failure.message else ""
+        lines.append(
+            f"Failed{where}: {reason_words(failure.reason)}{message}{f'; {failure.retry}' if failure.retry else ''}"
+        )
+    if view.waits_for:
+        lines.append(f"Waits for: {view.waits_for}")
+    if view.rejection_note:
+        lines.append(f"Reviewer's note: {view.rejection_note}")
+    if view.reviewed_by:
+        lines.append(f"Reviewed by {view.reviewed_by}")
+    if view.credits is not None:
+        lines.append(f"Credits: {view.credits:g}")
+    if view.dashboard_url:
+        lines.append(f"Dashboard: {view.dashboard_url}")
+    return lines
+
+
+def reason_words(reason: Code) -> str:
+    """Write the reason of a failure, or say that none was given."""
+    return NO_REASON if reason == NO_REASON else f"{reason}"
+
+
+def step_facts(number: int, step: StepRun) -> StepFacts:
+    """Return the facts of the step that is ``number`` among those of its run."""
+    return StepFacts(
+        number=number,
+        id=step.id,
+        name=step.step.name,
+        type=step.step_type,
+        status=step.status,
+        summary=step_digest(step),
+    )
+
+
+def step_line(step: StepFacts) -> str:
+    """One step in one line of at most 180 characters: number, name, type, status and what it found."""
+    kind, status = f"{step.type:30}" or "?", f"{step.status:20}" or "?"
+    line = f"{step.number}. {step.name or Label('?'):40} {kind} · {status}"
+    return cut_line(f"{line} · {step.summary}" if step.summary else line, 179)
+
+
+def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> list[str]:
+    lines: list[str] = []
+    if len(files) > 2:
+        lines += ["Files:", *(f" {file.id} {_file_words(file)}" for file in files)]
+    if run.metadata:
+        lines += ["Metadata:", *tree_lines(run.metadata, 1)]
+    if run.usage and run.usage.breakdown:
+        charges = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in run.usage.breakdown]
+        lines += ["Charges:", *tree_lines(charges, 1)]
+    lines.append("Steps:")
+    for facts, step in zip(steps, run.step_runs, strict=True):
+        read = ", ".join(_file_words(_file_facts(file)) for file in step.files[:3])
+        lines += [step_line(facts), f"   {facts.id} · {read}".rstrip(" ·")]
+    extra = {name: value for name, value in (run.model_extra or {}).items() if name != "object"}
+    if extra:
+        lines += ["Fields new to this version:", *tree_lines(extra, 1)]
+    return lines
+
+
+def _file_facts(file: FileSummary) -> FileFacts:
+    return FileFacts(id=file.id, name=file.name, type=file.type or None, pages=file.metadata.page_count)
+
+
+def _file_words(file: FileFacts) -> str:
+    pages = "" if file.pages is None else counted(file.pages, "page")
+    known = ", ".join(part for part in (f"{file.type or Code():20}", pages) if part)
+    return f"{file.name or Label(file.id):100}{f' ({known})' if known else ''}"
+
+
+def _failures(run: WorkflowRun) -> list[FailureFacts]:
+    return [
+        FailureFacts(
+            step=failure.where or None,
+            reason=Code(failure.reason) or NO_REASON,
+            message=failure.message,
+            # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
+            retry=retry_advice(failure.reason) if index == 0 or failure.where else None,
+        )
+        for index, failure in enumerate(failures_of(run)[:10])
+    ]
+
+
+def steps_done(run: WorkflowRun) -> int:
+    """Count the steps that did their work; a failed or cancelled one did not."""
+    return sum(step.status == "PROCESSED" for step in run.step_runs)
+
+
+def steps_to_do(run: WorkflowRun) -> int:
+    """Count the steps that the API shows so far and that have not ended."""
+    return sum(step.status not in STEP_OVER for step in run.step_runs)
+
+
+def waits_for(run: WorkflowRun) -> str | None:
+    """Say in one line what ``run`` waits for; None when it waits for nothing."""
+    phase = describe(run.status).phase
+    if phase == "review":
+        cause = review_cause(run)
+        return f"a person's review in the dashboard (the API cannot approve){f'; {cause}' if cause else ''}"
+    if phase == "waiting":
+        return "a free place in Extend's queue"
+    if phase == "ending":
+        return "the cancel to take effect"
+    moving = [step for step in run.step_runs if step.status not in STEP_OVER]
+    if phase == "active" and moving:
+        return f"step {Label(moving[0].step.name or moving[0].step_type):60} ({Code(moving[0].status):40})"
+    return None
+
+
+def credits_of(run: WorkflowRun) -> float | None:
+    """Return the credits the run has used so far, child runs included; None when the API does not say."""
+    if run.usage is None:
+        return None
+    return run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits
+
+
+def age_line(run: WorkflowRun, now: datetime) -> str:
+    """Say when the run was created and started, and how long it took or has been running, without a full stop."""
+    parts: list[str] = []
+    if run.initial_run_at:
+        ago = format_span((now - run.initial_run_at).total_seconds())
+        parts.append(f"created {format_instant(run.initial_run_at)} ({ago} ago)")
+    seconds = duration_seconds(run, now)
+    if run.start_time and seconds is not None:
+        verb = "took" if run.end_time else "running for" if is_moving(run.status) else "started"
+        parts.append(f"{verb} {format_span(seconds)}{' ago' if verb == 'started' else ''}")
+    return ", ".join(parts)
+
+
+def duration_seconds(run: WorkflowRun, now: datetime) -> float | None:
+    """Return the seconds from start to end, or to ``now`` while the run moves; None before it started."""
+    if run.start_time is None or (run.end_time is None and is_finished(run.status)):
+        return None
+    return max(0.0, ((run.end_time or now) - run.start_time).total_seconds())
+
+
+def review_cause(run: WorkflowRun) -> str:
+    """Say which check sent the run to a person; empty where its steps do not say."""
+    for step in reversed(run.step_runs):
+        result = as_object(step.result)
+        checks = objects(result.get("rules")) or objects(result.get("blocks"))
+        broken = [check for check in checks if check.get("valid") is not True]
+        if broken:
+            return f"{Label(broken[0].get('name') or '?'):60} did not pass in step {Label(step.step.name):40}"
+    return ""
+
+
+class WaitedRun(ViewPart):
+    """One run that was waited for."""
+
+    run_id: Id
+    status: Code
+    file: Label | None = None
+    steps_done: int | None = None
+    steps_known: int | None = None
+
+
+class WaitView(View):
+    """The state of the runs at the end of the window."""
+
+    outcome: Literal["settled", "still_running"]
+    waited_seconds: float
+    counts: dict[str, int]
+    runs: list[WaitedRun]
+    shown: int
+    total: int
+    note: str | None = None
+    next_step: str | None = None
+    untrusted: str = "file"
+
+
+def wait_view(
+    runs: list[WaitedRun],
+    *,
+    waited: float,
+    explained: str | None,
+    problem: str | None,
+    go_on: str,
+    limit: int,
+) -> WaitView:
+    """Sum up what was seen.
+
+    Args:
+        runs: every run waited for, with the last state seen.
+        waited: seconds since waiting began.
+        explained: the explanation of a single run that has ended, as text; None otherwise.
+        problem: what went wrong with the last look, or None.
+        go_on: the call that continues waiting.
+        limit: characters of the text.
+    """
+    ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
+    counts: Counter[str] = Counter(run.status for run in ordered)
+    over = bool(runs) and all(is_settled(run.status) for run in runs)
+    said = ", ".join(f"{counts[status]} {Code(status)}" for status in by_urgency(counts))
+    head = [f"{'Settled' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."]
+    step = _next_step(ordered, over, go_on)
+    if problem:
+        head.append(f"The last look failed ({problem}); this is the state seen before it.")
+    tail = [f"Next: {step}"]
+    kept = len(ordered)
+    if explained:
+        text = "\n".join([*head, explained, *tail])
+    else:
+        rows = [_waited_line(run) for run in ordered]
+        text, kept = Document(head, rows, tail).fit(limit, lambda gone: f"… {gone} more, none more urgent than these.")
+    return WaitView(
+        outcome="settled" if over else "still_running",
+        waited_seconds=round(waited, 1),
+        counts=dict(counts),
+        runs=ordered[:kept],
+        shown=kept,
+        total=len(ordered),
+        note=problem,
+        next_step=step,
+    ).with_text(text)
+
+
+def _waited_line(run: WaitedRun) -> str:
+    steps = f" · {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
+    file = f" · {run.file:60}" if run.file else ""
+    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{file}"
+
+
+def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
+    if not over:
+        return f"{go_on} goes on waiting; or tell the user that it still runs."
+    bad = next((run for run in runs if run.status in ("FAILED", "REJECTED")), None)
+    if bad and len(runs) > 1:
+        return f"get_workflow_run({bad.run_id}) explains the first that went wrong."
+    if any(run.status == "NEEDS_REVIEW" for run in runs):
+        return "A person reviews it in the dashboard; the API cannot."
+    if len(runs) == 1:
+        return f"get_step_result({runs[0].run_id}, step) shows what a step found."
+    return "get_workflow_run(run_id) explains one of them."
+
+
+def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, with_file: bool = True) -> WaitedRun:
+    """Return the state of a run that is waited for.
+
+    Args:
+        run: the run.
+        done: how many of its steps are done, if they were read.
+        known: how many steps it has so far.
+        with_file: whether to name its first file.
+    """
+    return WaitedRun(
+        run_id=run.id,
+        status=Code(run.status) or "unknown",
+        file=run.files[0].name or None if run.files and with_file else None,
+        steps_done=done,
+        steps_known=known,
+    )

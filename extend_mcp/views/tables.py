@@ -1,0 +1,182 @@
+"""Lists as compact tables that say how much they show and how to get the rest: any list, and the list of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.runs.lifecycle import is_moving
+from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.views.document import Document, View, ViewPart, counted, fit
+from extend_mcp.views.untrusted import Code, Id, Label
+
+
+class ListingView(View):
+    """Some items, and the token for more."""
+
+    shown: int
+    complete: bool
+    next_page_token: str | None = None
+
+
+class RunRow(ViewPart):
+    """One run of a list."""
+
+    run_id: Id
+    status: Code
+    workflow: Label
+    file: Label
+    created_at: datetime | None = None
+    took_seconds: float | None = None
+
+
+class RunListView(ListingView):
+    """Some runs, how far the search went, and the token for more."""
+
+    runs: list[RunRow]
+    note: str | None = None
+    untrusted: str = "workflow, file"
+
+
+ListingT = TypeVar("ListingT", bound=ListingView)
+
+
+def listing(
+    view: ListingT,
+    rows: list[Any],
+    lines: Sequence[str],
+    *,
+    noun: str,
+    columns: str,
+    tool: str,
+    token_after: Callable[[int], str | None],
+    limit: int,
+    filters: str = "",
+    note: Callable[[int], str | None] = lambda kept: None,
+    shorter: Callable[[], Sequence[str]] | None = None,
+) -> ListingT:
+    """Write the rows of ``view`` as a table: as many of them as fit, the others left to the next page.
+
+    Args:
+        view: the view, holding all rows of the page.
+        rows: these rows; those that do not fit are removed.
+        lines: the rows as lines.
+        noun: what a row is.
+        columns: the heading of the table.
+        tool: the tool that takes the token.
+        token_after: the token for what follows the first so many rows; None at the end of the list.
+        limit: characters of the text.
+        filters: the filters in words, or empty.
+        note: given how many rows are shown, what else the reader must know, in a line.
+        shorter: gives shorter lines, used where not all rows fit.
+    """
+
+    def write(kept: int) -> Document:
+        token = token_after(kept)
+        follow = f'More: {tool}(page_token="{token}").' if token else None
+        tail = [line for line in (note(kept), follow) if line]
+        return Document([_headline(kept, noun, filters, bool(token))], lines[:kept], tail, columns=columns)
+
+    document, kept = fit(write, len(rows), limit)
+    if kept < len(rows) and shorter:
+        lines = shorter()
+        document, kept = fit(write, len(rows), limit)
+    del rows[kept:]
+    view.shown, view.next_page_token = kept, token_after(kept)
+    view.complete = view.next_page_token is None
+    return view.with_text(document.text)
+
+
+def _headline(count: int, noun: str, filters: str, more: bool) -> str:
+    which = f" ({filters})" if filters else ""
+    if not count:
+        return f"No {noun}s{which}{' on this page' if more else ''}."
+    return f"{counted(count, noun)}{which}; {'there are more' if more else 'no more follow'}."
+
+
+def run_list_view(
+    runs: list[WorkflowRunSummary],
+    *,
+    token_after: Callable[[int], str | None],
+    filters: str,
+    note: str | None,
+    now: datetime,
+    limit: int,
+) -> RunListView:
+    """Show ``runs`` as a table: as many of them as fit.
+
+    Args:
+        runs: the runs of this page, in the order asked for.
+        token_after: the token for what follows the first so many runs; None at the end of the list.
+        filters: the filters in words, or empty.
+        note: what the reader must know of how the search ended, or None.
+        now: the present, for durations.
+        limit: characters of the answer's text; runs that do not fit are left to the next page.
+
+    Returns:
+        The view; text and fields hold the same runs.
+    """
+    view = RunListView(runs=[_row(run, now) for run in runs], shown=len(runs), complete=True)
+
+    def said(kept: int) -> str | None:
+        return note if kept == len(runs) else f"The page was cut to {kept} runs to keep the answer short."
+
+    listing(
+        view,
+        view.runs,
+        _lines(view.runs, 60),
+        noun="run",
+        columns="id · status · workflow · file · created (UTC) · took",
+        tool="list_runs",
+        token_after=token_after,
+        limit=limit,
+        filters=filters,
+        note=said,
+        shorter=lambda: _lines(view.runs, 24),
+    )
+    view.note = said(view.shown)
+    return view
+
+
+def _row(run: WorkflowRunSummary, now: datetime) -> RunRow:
+    names = [file.name or file.id for file in run.files]
+    return RunRow(
+        run_id=run.id,
+        status=run.status,
+        workflow=run.workflow.name,
+        file=f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names),
+        created_at=run.created_at or run.initial_run_at,
+        took_seconds=_took(run, now),
+    )
+
+
+def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
+    if run.start_time is None or (run.end_time is None and not is_moving(run.status)):
+        return None
+    return round(max(0.0, ((run.end_time or now) - run.start_time).total_seconds()), 1)
+
+
+def _lines(rows: list[RunRow], width: int) -> list[str]:
+    """Write a line a row, the first one of a day below the day: it would cost each row as much as its id."""
+    lines: list[str] = []
+    day = ""
+    for row in rows:
+        line, before = _line(row, width), day
+        if row.created_at:
+            day = format_instant(row.created_at).partition("T")[0]
+        lines.append(f"{day}:\n{line}" if day != before else line)
+    return lines
+
+
+def _line(row: RunRow, width: int) -> str:
+    created = format_instant(row.created_at).partition("T")[2].rstrip("Z") if row.created_at else "?"
+    took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
+    names = f"{row.workflow:{width}} · {row.file:{width}}"
+    return f"{row.run_id} · {row.status or '?'} · {names} · {created} · {took}"
+
+
+def moment(value: datetime | None) -> str:
+    """Write a time for a table, or a question mark."""
+    return format_instant(value) if value else "?"
