@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
+HOST_ARGUMENTS = frozenset({"wait_for_previous", "toolCallId", "sessionId", "action", "chatInput"})
+"""Arguments that hosts add to every call: the first is Gemini CLI's, the others are n8n's."""
+
 READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=True)
 DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 PUBLISHES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True)
@@ -134,7 +137,7 @@ class _Metadata(FuncMetadata):
     """Arguments are parsed from JSON text only where no text is wanted: a file's text may well be JSON."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        parsed = dict(data)
+        parsed = _given(data, self.arg_model)
         for name, value in data.items():
             known = self.arg_model.model_fields.get(name)
             if isinstance(value, str) and known is not None and _wants_object(known.annotation):
@@ -145,6 +148,17 @@ class _Metadata(FuncMetadata):
                 if isinstance(document, (dict, list)):
                     parsed[name] = document
         return parsed
+
+
+def _given(arguments: dict[str, Any], model: type[ArgModelBase]) -> dict[str, Any]:
+    """Drop nulls of optional arguments, which strict modes send for all of them, and what hosts add to every call."""
+    known = model.model_fields
+    return {
+        name: value
+        for name, value in arguments.items()
+        if not (name in HOST_ARGUMENTS and name not in known)
+        and not (value is None and name in known and not known[name].is_required())
+    }
 
 
 def _wants_object(annotation: Any) -> bool:
