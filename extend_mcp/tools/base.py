@@ -18,7 +18,15 @@ from mcp.server.mcpserver.utilities.context_injection import find_context_parame
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
-from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
+from mcp_types import (
+    LATEST_PROTOCOL_VERSION,
+    Annotations,
+    CallToolResult,
+    InputRequiredResult,
+    ResourceLink,
+    TextContent,
+    ToolAnnotations,
+)
 from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
@@ -231,7 +239,7 @@ class ExtendTool(Tool):
         self._audit(app, record, outcome=outcome, written=written)
         if written and written.changed_run:
             await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
-        return outcome, _answer(result)
+        return outcome, _answer(result, links=_takes_links(context))
 
     @property
     def _reads_only(self) -> bool:
@@ -280,8 +288,13 @@ class ExtendTool(Tool):
         return f"{self.name} failed inside extend-mcp; its log (stderr) has the details.{effect}"
 
 
-def _answer(view: View) -> CallToolResult:
-    links = [
+def _takes_links(context: Context[Any, Any]) -> bool:
+    """Return whether the caller's protocol version knows ``resource_link``, which came with 2025-06-18."""
+    return (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
+
+
+def _answer(view: View, *, links: bool) -> CallToolResult:
+    blocks = [
         ResourceLink(
             type="resource_link",
             uri=link.uri,
@@ -291,9 +304,9 @@ def _answer(view: View) -> CallToolResult:
             size=link.size,
             annotations=Annotations(audience=["assistant"], priority=0.3),
         )
-        for link in view.links
+        for link in (view.links if links else ())
     ]
-    return CallToolResult(content=[TextContent(type="text", text=view.text), *links], structured_content=view.fields())
+    return CallToolResult(content=[TextContent(type="text", text=view.text), *blocks], structured_content=view.fields())
 
 
 def _characters(answer: Any) -> int:
