@@ -27,18 +27,22 @@ class NarrowedTools:
     """
 
     def __init__(self, toolsets: Mapping[str, Set[str]]) -> None:
-        self._known = {**{tool: {tool} for tools in toolsets.values() for tool in tools}, **toolsets}
+        self._tools = {tool for tools in toolsets.values() for tool in tools}
+        self._known = {**{tool: {tool} for tool in self._tools}, **toolsets}
         self._about = f"Toolsets: {', '.join(toolsets)}; or single tools by name."
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Filter ``tools/list`` and refuse ``tools/call`` of a hidden tool."""
-        wanted = self._wanted(ctx) if ctx.method in ("tools/list", "tools/call") else None
-        if wanted is None:
+        """Filter ``tools/list``, and refuse ``tools/call`` of a tool that is hidden or does not exist."""
+        if ctx.method not in ("tools/list", "tools/call"):
             return await call_next(ctx)
+        wanted = self._wanted(ctx)
         if ctx.method == "tools/call":
             name = (ctx.params or {}).get("name")
-            if name not in wanted:
+            # The SDK refuses a name of another type, and would make a tool result of an unknown name.
+            if isinstance(name, str) and name not in (self._tools if wanted is None else wanted):
                 raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {quote(name, 80)}")
+            return await call_next(ctx)
+        if wanted is None:
             return await call_next(ctx)
         result = await call_next(ctx)
         document = (
