@@ -19,7 +19,7 @@ from extend_mcp.callers import LOCAL, Caller, fingerprint
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.completions import add_completions
 from extend_mcp.connections import Connections
-from extend_mcp.prompts import add_prompts, explain_prompt_errors
+from extend_mcp.prompts import add_prompts, explain_unknown_prompts
 from extend_mcp.resources import add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.meter import Meter
@@ -156,7 +156,7 @@ def build_server(
         middleware=[
             *middleware,
             AllowedOnly(scopes_by_tool(settings)),
-            explain_prompt_errors,
+            explain_unknown_prompts,
             NarrowedTools({name: {tool.name for tool in each} for name, each in offered.items()}),
         ],
     )
