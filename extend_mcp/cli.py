@@ -174,6 +174,7 @@ def token(name: str) -> None:
 
 def _serve_stdio(settings: Settings) -> None:
     with _loading():
+        from extend_mcp.mcp_compat import run_stdio
         from extend_mcp.server import build_server
 
         _, stop_tracing = _observe(settings, settings.secrets)
@@ -183,7 +184,7 @@ def _serve_stdio(settings: Settings) -> None:
         # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            await server.run_stdio_async()
+            await run_stdio(server)
         finally:
             with anyio.CancelScope(shield=True):
                 await service.aclose()
