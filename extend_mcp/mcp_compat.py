@@ -6,13 +6,17 @@ import json
 from typing import Any, Final
 
 import anyio
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.stdio import stdio_server
 from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 from mcp_types import (
     INVALID_REQUEST,
     PARSE_ERROR,
+    REQUEST_TIMEOUT,
+    ElicitRequestFormParams,
+    ElicitResult,
     ErrorData,
     JSONRPCError,
     JSONRPCNotification,
@@ -21,8 +25,10 @@ from mcp_types import (
     RequestId,
 )
 from pydantic import ValidationError
+from starlette.requests import Request
 
 _PROBE: Final = "server/discover"
+_LOOK_SECONDS: Final = 0.5
 _ANSWER_SECONDS: Final = 2.0
 """How long ``initialize`` waits for the answer to the probe before it."""
 
@@ -38,6 +44,41 @@ async def run_stdio(server: MCPServer[Any]) -> None:
         wire = StdioWire(incoming, outgoing)
         while wire.open:
             await lowlevel.run(wire, wire, lowlevel.create_initialization_options())
+
+
+async def ask(ctx: Context[Any, Any], params: ElicitRequestFormParams, *, seconds: float) -> ElicitResult:
+    """Ask the client's user during a call, as before 2026-07-28. Unlike the SDK, stop when the client hangs up.
+
+    Args:
+        ctx: the call.
+        params: the question.
+        seconds: how long to wait for the answer.
+
+    Raises:
+        MCPError: the client failed to ask, hung up, or took too long.
+        ValidationError: the answer is not one that MCP knows.
+    """
+    answer: ElicitResult | Exception = MCPError(REQUEST_TIMEOUT, "The question was not answered.")
+    request = ctx.request_context.request
+    async with anyio.create_task_group() as tasks:
+        # Over /sse and stdio the SDK ends the call itself.
+        if isinstance(request, Request) and "mcp-session-id" in request.headers:
+            tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
+        with anyio.move_on_after(seconds):
+            try:
+                answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+            except Exception as error:  # raised below: the task group would wrap it
+                answer = error
+        tasks.cancel_scope.cancel()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+async def _cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
+    while not await request.is_disconnected():  # noqa: ASYNC110 - Starlette has no event for it
+        await anyio.sleep(_LOOK_SECONDS)
+    scope.cancel()
 
 
 class StdioWire:
