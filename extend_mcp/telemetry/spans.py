@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WANTED: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
+
+_LAST_SECONDS: Final = 2.0
 
 
 def configure_tracing(
@@ -59,10 +62,18 @@ def configure_tracing(
         return _nothing
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return _nothing
-    provider = TracerProvider(resource=_resource(service_version, environ))
+    # Left to itself the provider would end with the process a second time, and wait without a bound.
+    provider = TracerProvider(resource=_resource(service_version, environ), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(redacting(OTLPSpanExporter(), redact)))
     trace.set_tracer_provider(provider)
-    return provider.shutdown
+    return lambda: _end(provider.shutdown)
+
+
+def _end(shutdown: Callable[[], None]) -> None:
+    """Send the last spans, for two seconds at most: a collector that cannot be reached must not hold the process."""
+    ending = threading.Thread(target=shutdown, daemon=True)
+    ending.start()
+    ending.join(_LAST_SECONDS)
 
 
 def annotate_span(**attributes: AttributeValue | None) -> None:
