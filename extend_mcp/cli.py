@@ -159,6 +159,7 @@ def token(name: str) -> None:
 def _serve_stdio(settings: Settings) -> None:
     with _loading():
         from extend_mcp.server import build_server
+        from extend_mcp.stdio import run_stdio
 
         _, stop_tracing = _observe(settings, settings.secrets)
         server, registry = build_server(settings)
@@ -167,7 +168,7 @@ def _serve_stdio(settings: Settings) -> None:
         # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            await server.run_stdio_async()
+            await run_stdio(server)
         finally:
             with anyio.CancelScope(shield=True):
                 await registry.aclose()

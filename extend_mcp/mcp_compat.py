@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 # Our own authentication puts the caller here; the SDK exports only `get_access_token`, which has no caller.
 from mcp.server.auth.middleware.auth_context import auth_context_var
 
@@ -19,25 +21,38 @@ from mcp.server.mcpserver.utilities.context_injection import find_context_parame
 # Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK cannot be told.
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 
+# The types of the streams that the SDK's message loop reads and writes.
+from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared.exceptions import MCPError
+from mcp_types import REQUEST_TIMEOUT, ElicitRequestFormParams, ElicitResult
+
 # Event streams end by our lifecycle: see `let_event_streams_finish`.
 from sse_starlette.sse import AppStatus
+from starlette.requests import Request
 
 if TYPE_CHECKING:
     from mcp.server.connection import Connection
     from mcp.server.context import ServerRequestContext
+    from mcp.server.lowlevel import Server
+    from mcp.server.mcpserver import Context, MCPServer
 
 __all__ = [
     "ArgModelBase",
     "FuncMetadata",
     "PromptArgument",
+    "ReadStream",
+    "WriteStream",
+    "ask",
     "auth_context_var",
     "connection_of",
     "find_context_parameter",
     "is_validation_text",
     "let_event_streams_finish",
+    "lowlevel_server",
 ]
 
 _VALIDATION_MARK: Final = b"errors.pydantic.dev"
+_LOOK_SECONDS: Final = 0.5
 
 
 def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
@@ -53,3 +68,43 @@ def let_event_streams_finish() -> None:
 def is_validation_text(body: bytes) -> bool:
     """Recognize the SDK's answer to a malformed message: pydantic's report, which repeats the message's content."""
     return _VALIDATION_MARK in body
+
+
+def lowlevel_server(server: MCPServer[Any]) -> Server[Any]:
+    """Return the server that runs a message loop over any two streams; MCPServer runs it over its own only."""
+    return server._lowlevel_server
+
+
+async def ask(ctx: Context[Any, Any], params: ElicitRequestFormParams, *, seconds: float) -> ElicitResult:
+    """Ask the client's user during a call, as before 2026-07-28. Unlike the SDK, stop when the client hangs up.
+
+    Args:
+        ctx: the call.
+        params: the question.
+        seconds: how long to wait for the answer.
+
+    Raises:
+        MCPError: the client failed to ask, hung up, or took too long.
+        ValidationError: the answer is not one that MCP knows.
+    """
+    answer: ElicitResult | Exception = MCPError(REQUEST_TIMEOUT, "The question was not answered.")
+    request = ctx.request_context.request
+    async with anyio.create_task_group() as tasks:
+        # Over /sse and stdio the SDK ends the call itself.
+        if isinstance(request, Request) and "mcp-session-id" in request.headers:
+            tasks.start_soon(_cancel_when_gone, request, tasks.cancel_scope)
+        with anyio.move_on_after(seconds):
+            try:
+                answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+            except Exception as error:  # raised below: the task group would wrap it
+                answer = error
+        tasks.cancel_scope.cancel()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+async def _cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
+    while not await request.is_disconnected():  # noqa: ASYNC110 - Starlette has no event for it
+        await anyio.sleep(_LOOK_SECONDS)
+    scope.cancel()

@@ -28,7 +28,7 @@ from extend_mcp.tools.middleware import (
     DeclaredScopes,
     ScopeMiddleware,
     ToolFilterMiddleware,
-    explain_prompt_errors,
+    explain_unknown_prompts,
     name_span,
 )
 from extend_mcp.tools.toolsets import TOOLSETS
@@ -161,7 +161,7 @@ def build_server(
             *([count_calls] if count_calls else []),
             name_span,
             ScopeMiddleware(declared_scopes(settings)),
-            explain_prompt_errors,
+            explain_unknown_prompts,
             ToolFilterMiddleware({name: {tool.name for tool in each} for name, each in offered.items()}),
         ],
     )

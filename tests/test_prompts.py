@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, EmbeddedResource, GetPromptResult, TextContent
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, GetPromptResult, TextContent
 
 from tests.harness import ERAS, Box, Mode, example_run, serving
 
@@ -22,10 +20,6 @@ def words(result: GetPromptResult) -> str:
     return "\n".join(message.content.text for message in result.messages if isinstance(message.content, TextContent))
 
 
-def attached(result: GetPromptResult) -> list[Any]:
-    return [message.content.resource for message in result.messages if isinstance(message.content, EmbeddedResource)]
-
-
 def in_order(text: str, *parts: str) -> None:
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
@@ -39,18 +33,13 @@ async def test_the_guard_prompt_attaches_the_run_and_names_the_steps_in_order(bo
     text = words(result)
     in_order(text, f"get_workflow_run({RUN})", "PENDING and PROCESSING", "cancel_workflow_run", "shows CANCELLED")
     assert 'reason="wrong file"' in text
-    assert "https" not in text
-    [resource] = attached(result)
-    assert resource.uri == f"extend://workflow-runs/{RUN}"
-    assert "PROCESSING" in resource.text
+    # LangChain and LlamaIndex raise on anything but text.
+    assert [message.content.type for message in result.messages] == ["text", "text"]
+    attached, _, steps = text.partition("Cancel the Extend workflow run")
+    assert RUN in attached
+    assert "PROCESSING" in attached
+    assert "https" not in steps
     assert box.requests("POST") == []
-
-
-@pytest.mark.parametrize("name", ["cancel_run_safely", "investigate_run"])
-async def test_what_is_no_run_id_asks_for_one(box: Box, name: str) -> None:
-    result = await prompt(box, name, run_id="batch_1")
-    assert "Ask for the run's id" in words(result)
-    assert box.requests() == []
 
 
 @pytest.mark.parametrize("name", ["cancel_run_safely", "investigate_run"])
@@ -58,7 +47,7 @@ async def test_a_run_that_cannot_be_read_leaves_the_steps(box: Box, name: str) -
     result = await prompt(box, name, run_id=RUN)
     assert "could not be read" in words(result)
     assert "1." in words(result)
-    assert attached(result) == []
+    assert len(result.messages) == 1
 
 
 async def test_triage_brings_failures_by_reason(box: Box) -> None:
@@ -86,7 +75,6 @@ async def test_the_batch_prompt_brings_its_states(box: Box) -> None:
     text = words(await prompt(box, "stop_a_bad_batch", batch_id=batch))
     assert "status · runs" in text
     in_order(text, "how many of its runs", f'cancel_runs(batch="{batch}")', "partial", "wait_for_run")
-    assert "Ask for the batch id" in words(await prompt(box, "stop_a_bad_batch", batch_id=RUN))
 
 
 async def test_the_release_prompt_brings_the_difference_and_faults(box: Box) -> None:
@@ -112,20 +100,34 @@ async def test_facts_that_cannot_be_read_are_said_to_be_so(box: Box, name: str) 
     assert "1." in text
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [("triage_failures", {"since": "soon"}), ("release_a_workflow_version", {"workflow": "No such one"})],
-)
-async def test_wrong_arguments_are_explained_in_the_prompt(box: Box, name: str, arguments: dict[str, str]) -> None:
-    assert "could not be read" in words(await prompt(box, name, **arguments))
+async def test_a_workflow_that_does_not_exist_is_said_in_the_prompt(box: Box) -> None:
+    text = words(await prompt(box, "release_a_workflow_version", workflow="No such one"))
+    assert "could not be read" in text
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+async def test_a_blank_argument_means_its_default(box: Box, blank: str) -> None:
+    given = words(await prompt(box, "triage_failures", since=blank))
+    assert "since 24h" in given
+    assert "runs wait for review" in words(await prompt(box, "clear_review_queue", workflow=blank))
 
 
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
-    [("no_such_prompt", {}, "Unknown prompt: no_such_prompt"), ("investigate_run", {}, "run_id")],
+    [
+        ("no_such_prompt", {}, "Unknown prompt: no_such_prompt"),
+        ("investigate_run", {}, "run_id: is required"),
+        ("investigate_run", {"run_id": " "}, "run_id: is required"),
+        ("investigate_run", {"run_id": "batch_1"}, "run_id: is not a workflow run id .* but a batch"),
+        ("cancel_run_safely", {"run_id": "x"}, "run_id: must be a workflow run id"),
+        ("stop_a_bad_batch", {"batch_id": RUN}, "batch_id: is not a batch id .* but a workflow run"),
+        ("triage_failures", {"since": "soon"}, 'since: must be a span before now like "24h"'),
+        ("shift_report", {"since": "24h", "until": "1h"}, "«until»: not an argument of shift_report. It takes: since"),
+        ("shift_report", {"until": ""}, "«until»: not an argument"),
+    ],
 )
-async def test_a_prompt_that_is_not_there_or_lacks_an_argument_is_the_callers_error(
+async def test_wrong_arguments_are_the_callers_error(
     box: Box, mode: Mode, name: str, arguments: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(box, mode=mode) as client:
@@ -133,3 +135,23 @@ async def test_a_prompt_that_is_not_there_or_lacks_an_argument_is_the_callers_er
             await client.get_prompt(name, arguments)
     assert refused.value.error.code == INVALID_PARAMS
     assert not [record for record in caplog.records if record.exc_info]
+    assert box.requests() == []
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("error", [ValueError("secret"), KeyError("secret")])
+async def test_an_error_inside_a_prompt_is_internal_and_logged(
+    box: Box, mode: Mode, error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("extend_mcp.prompts.run_resource", broken)
+    async with serving(box, mode=mode) as client:
+        with pytest.raises(MCPError, match="investigate_run failed inside extend-mcp") as failed:
+            await client.get_prompt("investigate_run", {"run_id": RUN})
+    assert failed.value.error.code == INTERNAL_ERROR
+    assert "secret" not in str(failed.value)
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert record.exc_info
+    assert record.exc_info[1] is error

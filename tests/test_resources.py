@@ -178,3 +178,18 @@ async def test_an_answer_that_shows_a_part_links_to_the_whole(box: Box, mode: Mo
         short = await client.call_tool("get_step_result", {"run_id": run["id"], "step": "Parse", "field": "metrics"})
     assert len(whole) > 5 * 2000
     assert all(block.type == "text" for block in short.content)
+
+
+@pytest.mark.parametrize(
+    ("version", "links"), [("2024-11-05", 0), ("2025-03-26", 0), ("2025-06-18", 1), ("2025-11-25", 1)]
+)
+async def test_links_are_left_out_where_the_protocol_has_none(
+    box: Box, version: str, links: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp.client.session.LATEST_HANDSHAKE_VERSION", version)
+    run = max(box.state()["runs"], key=lambda run: len(str(box.sandbox.record(run["id"]).run)))
+    async with serving(box, mode="legacy", answer_chars=2000) as client:
+        assert client.protocol_version == version
+        long = await client.call_tool("get_step_result", {"run_id": run["id"], "step": "Parse"})
+    assert not long.is_error
+    assert [block.type for block in long.content] == ["text", *["resource_link"] * links]

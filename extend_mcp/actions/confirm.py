@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 
 from extend_mcp.audit import Confirmed
 from extend_mcp.callers import Ctx, caller_context
+from extend_mcp.mcp_compat import ask
 
 _ROUND_TRIPS_SINCE = "2026-07-28"
 _CONFIRM_KEY = "confirm"
@@ -116,7 +118,7 @@ async def confirm(
     params = ElicitRequestFormParams(message="\n".join(question), requested_schema=_CONFIRM_FORM)
     if not has_round_trips(ctx):
         try:
-            answer = await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+            answer = await ask(ctx, params, seconds=caller_context(ctx).settings.confirmation_seconds)
         except (MCPError, ValidationError):
             # The client said that it can ask. A token in its place would let the model answer for the person.
             return Consent("no", waited=True, note="The client failed to ask a person.")
@@ -159,7 +161,8 @@ async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Rev
         state = json.dumps({"action": action, "revealed": target})
         return InputRequiredResult(input_requests={_REVEAL_KEY: ElicitRequest(params=params)}, request_state=state)
     try:
-        await ctx.session.elicit_form(params.message, params.requested_schema, ctx.request_id)
+        # Without an end: by then the person may have read it, and the answer would bring it to the model.
+        await ask(ctx, params, seconds=math.inf)
     except (MCPError, ValidationError):
         return Revealed(target, shown=False)
     return Revealed(target, shown=True)

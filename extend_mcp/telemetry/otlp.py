@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -11,6 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.util.types import AttributeValue
+
+_LAST_SECONDS: Final = 2.0
 
 
 def send_spans(
@@ -29,10 +33,18 @@ def send_spans(
     """
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return lambda: None
-    provider = TracerProvider(resource=_resource(service_version, environ))
+    # By default the provider ends with the process a second time, and waits without a bound.
+    provider = TracerProvider(resource=_resource(service_version, environ), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), redact)))
     trace.set_tracer_provider(provider)
-    return provider.shutdown
+    return lambda: _end(provider.shutdown)
+
+
+def _end(shutdown: Callable[[], None]) -> None:
+    """Send the last spans, for two seconds at most: an unreachable collector must not hold the process."""
+    ending = threading.Thread(target=shutdown, daemon=True)
+    ending.start()
+    ending.join(_LAST_SECONDS)
 
 
 class RedactingExporter(SpanExporter):

@@ -16,7 +16,15 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
-from mcp_types import Annotations, CallToolResult, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
+from mcp_types import (
+    LATEST_PROTOCOL_VERSION,
+    Annotations,
+    CallToolResult,
+    InputRequiredResult,
+    ResourceLink,
+    TextContent,
+    ToolAnnotations,
+)
 from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
@@ -37,6 +45,9 @@ from extend_mcp.views.uris import run_uri
 logger = logging.getLogger(__name__)
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+HOST_ARGUMENTS = frozenset({"wait_for_previous", "toolCallId", "sessionId", "action", "chatInput"})
+"""Arguments that hosts add to every call: the first is Gemini CLI's, the others are n8n's."""
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=True)
 DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
@@ -133,7 +144,7 @@ class _Metadata(FuncMetadata):
     """Arguments are parsed from JSON text only where no text is wanted: a file's text may well be JSON."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        parsed = dict(data)
+        parsed = _given(data, self.arg_model)
         for name, value in data.items():
             known = self.arg_model.model_fields.get(name)
             if isinstance(value, str) and known is not None and _wants_object(known.annotation):
@@ -144,6 +155,17 @@ class _Metadata(FuncMetadata):
                 if isinstance(document, (dict, list)):
                     parsed[name] = document
         return parsed
+
+
+def _given(arguments: dict[str, Any], model: type[ArgModelBase]) -> dict[str, Any]:
+    """Drop nulls of optional arguments, which strict modes send for all of them, and what hosts add to every call."""
+    known = model.model_fields
+    return {
+        name: value
+        for name, value in arguments.items()
+        if not (name in HOST_ARGUMENTS and name not in known)
+        and not (value is None and name in known and not known[name].is_required())
+    }
 
 
 def _wants_object(annotation: Any) -> bool:
@@ -216,7 +238,7 @@ class ExtendTool(Tool):
         self._audit(app, record, outcome=outcome, written=written)
         if written and written.changed_run:
             await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
-        return outcome, _answer(result)
+        return outcome, _answer(result, links=_takes_links(context))
 
     @property
     def _reads_only(self) -> bool:
@@ -265,8 +287,13 @@ class ExtendTool(Tool):
         return f"{self.name} failed inside extend-mcp; its log (stderr) has the details.{effect}"
 
 
-def _answer(view: View) -> CallToolResult:
-    links = [
+def _takes_links(context: Context[Any, Any]) -> bool:
+    """Return whether the caller's protocol version knows ``resource_link``, which came with 2025-06-18."""
+    return (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
+
+
+def _answer(view: View, *, links: bool) -> CallToolResult:
+    blocks = [
         ResourceLink(
             type="resource_link",
             uri=link.uri,
@@ -276,9 +303,9 @@ def _answer(view: View) -> CallToolResult:
             size=link.size,
             annotations=Annotations(audience=["assistant"], priority=0.3),
         )
-        for link in view.links
+        for link in (view.links if links else ())
     ]
-    return CallToolResult(content=[TextContent(type="text", text=view.text), *links], structured_content=view.fields())
+    return CallToolResult(content=[TextContent(type="text", text=view.text), *blocks], structured_content=view.fields())
 
 
 def _characters(answer: Any) -> int:

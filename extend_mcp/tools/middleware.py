@@ -15,7 +15,7 @@ from starlette.requests import Request
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.telemetry.spans import annotate_span
-from extend_mcp.views.untrusted import Label
+from extend_mcp.views.untrusted import Label, Note
 
 TOOLS_PARAMETER = "tools"
 
@@ -103,20 +103,23 @@ class ToolFilterMiddleware:
     """
 
     def __init__(self, toolsets: Mapping[str, Set[str]]) -> None:
-        self._known = {**{tool: {tool} for tools in toolsets.values() for tool in tools}, **toolsets}
+        self._tools = {tool for tools in toolsets.values() for tool in tools}
+        self._known = {**{tool: {tool} for tool in self._tools}, **toolsets}
         self._about = f"Toolsets: {', '.join(toolsets)}; or single tools by name."
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Filter ``tools/list`` and refuse ``tools/call`` of a hidden tool."""
-        wanted = self._wanted(ctx) if ctx.method in ("tools/list", "tools/call") else None
-        if wanted is None:
+        """Filter ``tools/list``, and refuse ``tools/call`` of a tool that is hidden or does not exist."""
+        if ctx.method not in ("tools/list", "tools/call"):
             return await call_next(ctx)
+        wanted = self._wanted(ctx)
         if ctx.method == "tools/call":
             name = (ctx.params or {}).get("name")
-            if name not in wanted:
+            # The SDK refuses a name of another type, and would make a tool result of an unknown name.
+            if isinstance(name, str) and name not in (self._tools if wanted is None else wanted):
                 raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {Label(name):80}")
             return await call_next(ctx)
-        return _filtered(await call_next(ctx), "tools", "name", lambda name: name in wanted)
+        result = await call_next(ctx)
+        return result if wanted is None else _filtered(result, "tools", "name", lambda name: name in wanted)
 
     def _wanted(self, ctx: ServerRequestContext[Any, Any]) -> set[str] | None:
         given = ctx.request.query_params.get(TOOLS_PARAMETER) if isinstance(ctx.request, Request) else None
@@ -130,20 +133,19 @@ class ToolFilterMiddleware:
         return {tool for name in names for tool in self._known[name]}
 
 
-async def explain_prompt_errors(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Report an unknown prompt, or wrong arguments of one, to the caller in a line.
+async def explain_unknown_prompts(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Report a prompt that does not exist as the caller's error.
 
     The SDK makes an internal error of it, with a traceback in the log.
     """
     try:
         return await call_next(ctx)
+    except ValidationError:
+        raise
     except ValueError as error:
-        cause = error.__cause__
-        # Other failures of a prompt come wrapped in the same type, and do not concern the caller.
-        if ctx.method != "prompts/get" or not isinstance(cause, ValueError):
+        if ctx.method != "prompts/get":
             raise
-        text = "The arguments do not fit the prompt." if isinstance(cause, ValidationError) else plain(error, 300)
-        raise MCPError(INVALID_PARAMS, text) from None
+        raise MCPError(INVALID_PARAMS, str(Note(error))) from None
 
 
 async def name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

@@ -1,13 +1,27 @@
-"""JSON schemas without what a model does not need: every token of them is paid for in every conversation."""
+"""JSON schemas that every host can read, without what a model does not need: each conversation pays for each token."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_VALUES: Final = frozenset({"const", "default", "enum", "examples", "required"})
+"""Keywords that hold values and no schemas."""
 
 
 def lean(schema: dict[str, Any]) -> dict[str, Any]:
-    """Drop what a model does not need from a schema: generated titles, null alternatives, null defaults."""
-    kept = {key: _lean_value(key, value) for key, value in schema.items() if not _is_noise(key, value)}
+    """Return a schema without ``$ref``, boolean ``additionalProperties``, generated titles and null alternatives.
+
+    google-genai refuses a boolean ``additionalProperties``. Semantic Kernel sends each property without the ``$defs``
+    that its ``$ref`` names. Unknown arguments are refused in code. No model of ours refers to itself.
+    """
+    return _lean(schema, schema.get("$defs", {}))
+
+
+def _lean(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        named = definitions[schema["$ref"].removeprefix("#/$defs/")]
+        schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
+    kept = {key: _lean_value(key, value, definitions) for key, value in schema.items() if not _is_noise(key, value)}
     alternatives = kept.get("anyOf")
     if isinstance(alternatives, list):
         real = [item for item in alternatives if item != {"type": "null"}]
@@ -18,14 +32,21 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_noise(key: str, value: Any) -> bool:
-    return (key == "title" and isinstance(value, str)) or (key == "default" and value is None)
+    return (
+        key == "$defs"
+        or (key == "title" and isinstance(value, str))
+        or (key == "default" and value is None)
+        or (key == "additionalProperties" and isinstance(value, bool))
+    )
 
 
-def _lean_value(key: str, value: Any) -> Any:
-    if key in ("properties", "$defs") and isinstance(value, dict):
-        return {name: lean(item) for name, item in value.items()}
+def _lean_value(key: str, value: Any, definitions: dict[str, Any]) -> Any:
+    if key in _VALUES:
+        return value
+    if key == "properties":
+        return {name: _lean(item, definitions) for name, item in value.items()}
     if isinstance(value, dict):
-        return lean(value)
+        return _lean(value, definitions)
     if isinstance(value, list):
-        return [lean(item) if isinstance(item, dict) else item for item in value]
+        return [_lean(item, definitions) if isinstance(item, dict) else item for item in value]
     return value

@@ -69,10 +69,11 @@ async def main() -> None:
         result = await create_agent(Scripted(), tools).ainvoke(
             {"messages": [("user", "Cancel it.")]}, {"recursion_limit": 40}
         )
+        assert result["messages"][-1].content == "done"
+        told(report, seen)
         report.facts["resources"] = len(await load_mcp_resources(session))
-        report.facts["prompts"] = len(await load_mcp_prompt(session, "triage_failures"))
-    assert result["messages"][-1].content == "done"
-    told(report, seen)
+        arguments_of_prompt = {"run_id": report.facts["run"]}
+        report.facts["prompts"] = len(await load_mcp_prompt(session, "investigate_run", arguments=arguments_of_prompt))
     report.end()
 
 

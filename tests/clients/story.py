@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -53,9 +54,17 @@ def script(seen: list[str]) -> tuple[str, dict[str, Any]] | None:
     # Bare in the text, in quotation marks in the fields.
     token = re.search(r'confirmation_token"?: ?"?(v1\.[A-Za-z0-9_-]+)', seen[3]) if len(seen) >= 4 else None
     if token:
-        follow[2] = ("cancel_workflow_run", {"run_id": run, "confirmation_token": token[1]})
+        follow[2] = ("cancel_workflow_run", {**follow[2][1], "confirmation_token": token[1]})
     at = len(seen) - len(calls)
     return follow[at] if at < len(follow) else None
+
+
+async def play(call: Callable[[str, dict[str, Any]], Awaitable[str]]) -> list[str]:
+    """Make the calls of the script in the model's place, and return the answers."""
+    seen: list[str] = []
+    while (following := script(seen)) is not None:
+        seen.append(await call(*following))
+    return seen
 
 
 def told(report: Report, seen: list[str]) -> None:

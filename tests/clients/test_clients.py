@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.toolsets import TOOLSETS
-from tests.clients.conftest import BIN, ROOT, SERVER, STORIES, output_of, report_of
+from tests.clients.conftest import BIN, PYTHON, PYTHON_2, ROOT, SERVER, STORIES, output_of, report_of
 
 pytestmark = pytest.mark.clients
 
 TOOLS = [tool.name for name in DEFAULT_TOOLSETS for tool in TOOLSETS[name].tools]
-WITHOUT_QUESTIONS = {"OpenAI agents, stdio"}
+WITHOUT_QUESTIONS = {"OpenAI agents, stdio", "Semantic Kernel, stdio", "Semantic Kernel, HTTP", "LlamaIndex, HTTP"}
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_client_lists_calls_and_confirms_a_cancel(story: str, urls: dict[str, str]) -> None:
-    report = report_of(story, **urls)
+def test_a_client_lists_calls_and_confirms_a_cancel(story: str) -> None:
+    report = report_of(story)
     assert sorted(report["tools"]) == sorted(TOOLS)
     assert report["answers"]["list_runs"] >= 1
     assert report["answers"]["summarize_runs"] >= 50
@@ -39,15 +40,23 @@ def test_a_client_lists_calls_and_confirms_a_cancel(story: str, urls: dict[str, 
 
 @pytest.mark.parametrize("story", [story for story in STORIES if story.startswith("TypeScript")])
 def test_the_typescript_sdk_reads_resources_and_prompts_and_checks_answers_against_their_schemas(
-    story: str, urls: dict[str, str]
+    story: str,
 ) -> None:
-    report = report_of(story, **urls)
+    report = report_of(story)
     assert report["resource"] is True
     assert report["prompt"] is True
     assert report["structured"] is True
     assert report["progress"] >= 1
     newer = "2.x" in story and "SSE" not in story
     assert report["protocol"] == ("2026-07-28" if newer else "2025-11-25")
+
+
+@pytest.mark.parametrize(("library", "python"), [("google", PYTHON_2), ("openai", PYTHON), ("kernel", PYTHON)])
+def test_a_library_converts_every_tool_for_its_model(library: str, python: Path) -> None:
+    tools = [tool for toolset in TOOLSETS.values() for tool in toolset.tools]
+    listed = [{"name": each.name, "description": each.description, "inputSchema": each.parameters} for each in tools]
+    converted = json.loads(output_of([str(python), "convert.py", library], json.dumps(listed)))
+    assert [*converted] == [tool.name for tool in tools]
 
 
 def inspector(*arguments: str, method: str, target: list[str]) -> Any:
@@ -70,8 +79,8 @@ def inspector(*arguments: str, method: str, target: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_the_inspector_lists_and_calls(transport: str, urls: dict[str, str]) -> None:
-    target = SERVER if transport == "stdio" else [urls["mcp"]]
+def test_the_inspector_lists_and_calls(transport: str, url: str) -> None:
+    target = SERVER if transport == "stdio" else [url]
     listed = inspector(method="tools/list", target=target)
     assert [tool["name"] for tool in listed["tools"]] == TOOLS
     assert len(inspector(method="prompts/list", target=target)["prompts"]) == 7
@@ -81,8 +90,8 @@ def test_the_inspector_lists_and_calls(transport: str, urls: dict[str, str]) -> 
     assert {run["status"] for run in called["structuredContent"]["runs"]} == {"FAILED"}
 
 
-def test_the_inspector_cannot_be_asked_and_cancels_with_the_token(urls: dict[str, str]) -> None:
-    target = [urls["mcp"]]
+def test_the_inspector_cannot_be_asked_and_cancels_with_the_token(url: str) -> None:
+    target = [url]
     running = inspector("--tool-name", "list_runs", "--tool-arg", "status=PENDING", method="tools/call", target=target)
     run = running["structuredContent"]["runs"][-1]["run_id"]
     cancel = ("--tool-name", "cancel_workflow_run", "--tool-arg", f"run_id={run}")
@@ -94,19 +103,19 @@ def test_the_inspector_cannot_be_asked_and_cancels_with_the_token(urls: dict[str
     assert inspector(*read, method="tools/call", target=target)["structuredContent"]["status"] == "CANCELLED"
 
 
-def test_the_inspector_finds_no_fault_in_the_schemas(urls: dict[str, str]) -> None:
+def test_the_inspector_finds_no_fault_in_the_schemas(url: str) -> None:
     """Its strict mode ends with a status of its own where another client could not read one."""
-    inspector("--strict", method="tools/list", target=[urls["mcp"]])
+    inspector("--strict", method="tools/list", target=[url])
 
 
-def rows(urls: dict[str, str]) -> list[str]:
+def rows() -> list[str]:
     """The table of docs/clients.md, from the reports."""
     lines = [
         "| Client | Version | Protocol | Can be asked | Progress | Resources | Prompts | The model reads |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for story in STORIES:
-        report = report_of(story, **urls)
+        report = report_of(story)
         cells = [
             story,
             report["version"],
@@ -121,9 +130,9 @@ def rows(urls: dict[str, str]) -> list[str]:
     return lines
 
 
-def test_the_docs_say_what_was_seen(urls: dict[str, str]) -> None:
+def test_the_docs_say_what_was_seen() -> None:
     text = (ROOT / "docs" / "clients.md").read_text()
-    table = "\n".join(rows(urls))
+    table = "\n".join(rows())
     assert table in text, f"put this into docs/clients.md:\n{table}"
     pinned = re.findall(
         r'"@modelcontextprotocol/inspector": "([^"]+)"', (ROOT / "tests/clients/package.json").read_text()

@@ -8,7 +8,8 @@ const [major, transport, ...target] = process.argv.slice(2);
 const answers = ["decline", "accept"];
 const report = { asked: [], progress: 0, answers: {} };
 
-const packageOf = { 1: "@modelcontextprotocol/sdk", 2: "@modelcontextprotocol/client" }[major];
+const sdkOf = { 1: "@modelcontextprotocol/sdk", 2: "@modelcontextprotocol/client" }[major];
+const packageOf = target.some((part) => part.endsWith("mcp-remote")) ? "mcp-remote" : sdkOf;
 report.version = JSON.parse(
   readFileSync(new URL(`node_modules/${packageOf}/package.json`, import.meta.url)),
 ).version;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 
 from extend_mcp.api.client import ExtendClient
+from extend_mcp.mcp_compat import run_stdio
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings, load_settings
 
@@ -17,4 +18,4 @@ def connect(settings: Settings) -> ExtendClient:
 
 if __name__ == "__main__":
     server, _ = build_server(load_settings(), connect=connect)
-    anyio.run(server.run_stdio_async)
+    anyio.run(run_stdio, server)

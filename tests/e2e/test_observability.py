@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,6 +21,7 @@ import pytest
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.e2e.line import INITIALIZE, notice, request, started
 from tests.harness import KEY, Box, example_run
 
 RUN = "workflow_run_observed0000000001"
@@ -101,3 +104,19 @@ async def test_logs_spans_and_audit_name_a_call_by_the_same_id(box: Box, tmp_pat
     assert attributes(below[-1])["extend.request_id"].startswith("req_")
     everything = str(spans) + json.dumps(lines) + audit.read_text()
     assert KEY not in everything
+
+
+@pytest.mark.parametrize("collector", ["refuses", "is silent"])
+def test_a_collector_that_cannot_be_reached_does_not_hold_the_process(box: Box, collector: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if collector == "is silent":
+            listener.listen()
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with started(box, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as line:
+            line.send(request("initialize", INITIALIZE, 0), notice("notifications/initialized"))
+            assert "result" in line.receive()
+            line.is_well()
+            begun = time.monotonic()
+            assert line.close() == 0
+            assert time.monotonic() - begun < 4

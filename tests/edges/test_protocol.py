@@ -3,60 +3,56 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.harness import KEY, Box, Mode, facts_of
+from tests.e2e.line import ABSURD, INITIALIZE, Line, notice, request, started
+from tests.harness import Box, Mode, facts_of
 from tests.http.calls import CALL, HEADERS
 from tests.http.kit import Running, connected, serving_http
 
 pytestmark = pytest.mark.thorough
 
-ROOT = Path(__file__).parents[2]
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("EXTEND_", "OTEL_"))}
 SCENARIO = "empty"
-ABSURD = 987654
 
 
-def request(method: Any, params: Any = None, number: Any = ABSURD) -> bytes:
-    given = {} if params is None else {"params": params}
-    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, **given}).encode()
+# What is no message, with the code and the id that its answer has over stdio.
+NO_MESSAGE: dict[str, tuple[bytes, int, Any]] = {
+    "no JSON": (b"hello", -32700, None),
+    "half an object": (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/', -32700, None),
+    "deep": (b"[" * 100_000, -32700, None),
+    "not UTF-8": (b"\xff\xfe\x00\x80", -32700, None),
+    "null byte": (b"\x00", -32700, None),
+    "byte order mark": (b"\xef\xbb\xbf" + request("ping"), -32700, ABSURD),
+    "half a surrogate": (
+        request("tools/call", {"name": "list_runs", "arguments": {"file_name_contains": "\ud800"}}),
+        -32700,
+        ABSURD,
+    ),
+    "null": (b"null", -32600, None),
+    "number": (b"5", -32600, None),
+    "text": (b'"tools/list"', -32600, None),
+    "empty batch": (b"[]", -32600, None),
+    "batch": (b"[" + request("ping") + b"]", -32600, None),
+    "another JSON-RPC": (request("ping").replace(b"2.0", b"1.0"), -32600, ABSURD),
+    "no version": (b'{"id": 1, "method": "ping"}', -32600, 1),
+    "method of a wrong type": (request(5), -32600, ABSURD),
+    "empty params": (request("tools/list", []), -32600, ABSURD),
+    "params of a wrong type": (request("tools/list", [1]), -32600, ABSURD),
+}
 
-
-def notice(method: str, params: Any = None) -> bytes:
-    return json.dumps({"jsonrpc": "2.0", "method": method, **({} if params is None else {"params": params})}).encode()
-
-
-# What cannot be told from noise. JSON-RPC would answer some of these with an error without an id; the SDK drops them.
+# What gets no answer: notices, answers, and what the SDK takes for one of these.
 NOISE = {
     "empty line": b"",
     "blank": b"  \t ",
-    "no JSON": b"hello",
-    "half an object": b'{"jsonrpc": "2.0", "id": 1, "method": "tools/',
-    "deep": b"[" * 100_000,
-    "not UTF-8": b"\xff\xfe\x00\x80",
-    "null byte": b"\x00",
-    "null": b"null",
-    "number": b"5",
-    "text": b'"tools/list"',
-    "empty batch": b"[]",
-    "batch": b"[" + request("ping") + b"]",
     "no method": b'{"jsonrpc": "2.0"}',
-    "another JSON-RPC": request("ping").replace(b"2.0", b"1.0"),
-    "no version": b'{"id": 1, "method": "ping"}',
-    "method of a wrong type": request(5),
+    "no result": b'{"jsonrpc": "2.0", "id": 4711}',
     "null id": request("ping", number=None),
     "id of a wrong type": request("ping", number={"a": 1}),
-    "params of a wrong type": request("tools/list", [1]),
+    "notice with params of a wrong type": notice("notifications/none", [1]),
     "answer to nothing": b'{"jsonrpc": "2.0", "id": 4711, "result": {}}',
     "error to nothing": b'{"jsonrpc": "2.0", "id": 4711, "error": {"code": 1, "message": "x"}}',
     "unknown notice": notice("notifications/none"),
@@ -64,7 +60,6 @@ NOISE = {
     "cancel without an id": notice("notifications/cancelled", {}),
     "cancel of a wrong type": notice("notifications/cancelled", {"requestId": [1]}),
     "progress of nothing": notice("notifications/progress", {"progressToken": "x", "progress": 1}),
-    "half a surrogate": request("tools/call", {"name": "list_runs", "arguments": {"file_name_contains": "\ud800"}}),
 }
 
 # What has an id and is told what is wrong.
@@ -88,68 +83,10 @@ WRONG = {
 }
 
 
-class Line:
-    """A server process, spoken to line by line."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self.errors = b""
-        self._answers: queue.Queue[bytes] = queue.Queue()
-        self._number = 0
-        for read in (self._read, self._read_errors):
-            threading.Thread(target=read, daemon=True).start()
-
-    def send(self, *lines: bytes) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(b"".join(line + b"\n" for line in lines))
-        self.process.stdin.flush()
-
-    def receive(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._answers.get(timeout=20))
-        assert answer["jsonrpc"] == "2.0"
-        return answer
-
-    def is_well(self) -> None:
-        """A good call is answered, and by nothing else before."""
-        self._number += 1
-        self.send(request("tools/call", {"name": "list_runs", "arguments": {}}, self._number))
-        answer = self.receive()
-        assert answer["id"] == self._number
-        assert answer["result"]["isError"] is False
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self._answers.put(line)
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr
-        for line in self.process.stderr:
-            self.errors += line
-
-
-INITIALIZE = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "raw", "version": "1"},
-}
-
-
 @pytest.fixture
 def line(box: Box) -> Iterator[Line]:
-    environment = CLEAN | {
-        "EXTEND_API_KEY": KEY,
-        "EXTEND_BASE_URL": box.base_url,
-        "EXTEND_MCP_REQUESTS_PER_SECOND": "1000",
-    }
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-m", "extend_mcp"], cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe
-    ) as process:
-        try:
-            yield Line(process)
-        finally:
-            process.kill()
+    with started(box) as opened:
+        yield opened
 
 
 def begin(line: Line) -> None:
@@ -169,6 +106,11 @@ def test_stdio_takes_anything_and_goes_on(line: Line, box: Box) -> None:
     for noise in NOISE.values():
         line.send(noise)
         line.is_well()
+    for name, (noise, code, number) in NO_MESSAGE.items():
+        line.send(noise)
+        answer = line.receive()
+        assert (answer["error"]["code"], answer["id"]) == (code, number), name
+        line.is_well()
     for name, (wrong, said) in WRONG.items():
         line.send(wrong)
         answer = line.receive()
@@ -179,7 +121,7 @@ def test_stdio_takes_anything_and_goes_on(line: Line, box: Box) -> None:
     # A second handshake does not undo the first.
     begin(line)
     line.is_well()
-    assert len(box.requests()) == len(NOISE) + len(WRONG) + 2, "nothing else went to Extend"
+    assert len(box.requests()) == len(NOISE) + len(NO_MESSAGE) + len(WRONG) + 2, "nothing else went to Extend"
     assert b"Traceback" not in line.errors
     assert line.process.stdin
     line.process.stdin.close()
@@ -216,7 +158,8 @@ async def is_well(running: Running) -> None:
 async def test_http_takes_anything_and_goes_on(box: Box, caplog: pytest.LogCaptureFixture) -> None:
     async with serving_http(box.base_url) as running:
         await is_well(running)
-        for name, sent in {**NOISE, **{name: wrong for name, (wrong, _) in WRONG.items()}}.items():
+        noise = NOISE | {name: sent for name, (sent, *_) in NO_MESSAGE.items()}
+        for name, sent in (noise | {name: sent for name, (sent, _) in WRONG.items()}).items():
             for version in ("2026-07-28", "2025-11-25"):
                 method = json.loads(sent).get("method", "") if sent[:1] == b"{" and sent[-1:] == b"}" else ""
                 headers = {**HEADERS, "MCP-Protocol-Version": version, "Mcp-Method": str(method)}
@@ -224,7 +167,7 @@ async def test_http_takes_anything_and_goes_on(box: Box, caplog: pytest.LogCaptu
                 # 202 is for notices, 200 for answers that say what is wrong.
                 assert 200 <= answer.status_code < 500, (name, version, answer.text)
                 if answer.status_code == 202:
-                    assert (name in NOISE, answer.text) == (True, "")
+                    assert (name in noise, answer.text) == (True, "")
                 else:
                     assert answer.status_code == 413 or '"error"' in answer.text or '"isError":true' in answer.text, (
                         name,

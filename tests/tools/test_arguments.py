@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
+from extend_mcp.tools.app import Ctx
+from extend_mcp.tools.base import HOST_ARGUMENTS, READ_ONLY, Toolset
+from extend_mcp.tools.runs_start import BatchItem, Override
+from extend_mcp.tools.toolsets import TOOLSETS
+from extend_mcp.views.base import View
 from tests.harness import ERAS, Box, Mode, serving, text_of
 
 SCENARIO = "empty"
@@ -34,6 +40,22 @@ WRITING = {
     "delete_workflow_run",
 }
 RUN = "workflow_run_xKm9pNv3qWsY_jL2tR5Dh"
+TOOLS = {tool.name: tool for toolset in TOOLSETS.values() for tool in toolset.tools}
+REQUIRED: dict[str, Any] = {
+    "run_id": RUN,
+    "first": RUN,
+    "second": RUN,
+    "step": "1",
+    "workflow": "workflow_abc123",
+    "inputs": [{"file": "file_1"}],
+    "name": "x",
+    "file_id": "file_1",
+    "url": "https://hooks.example.com/x",
+    "events": ["workflow_run.failed"],
+    "endpoint_id": "wh_1",
+    "resource_id": "workflow_abc123",
+    "subscription_id": "whsub_1",
+}
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -79,6 +101,50 @@ async def test_a_wrong_argument_is_explained(
     assert box.requests() == []
 
 
+NESTED = [("inputs", BatchItem, {"file": "file_1"}), ("outputs", Override, {"processor_id": "ex_1", "output": {}})]
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_null_means_not_given_for_every_optional_argument(name: str) -> None:
+    metadata = TOOLS[name].fn_metadata
+    fields = metadata.arg_model.model_fields
+    optional = {argument for argument, field in fields.items() if not field.is_required()}
+    given = {argument: REQUIRED[argument] for argument in fields if argument not in optional}
+    nulls = dict.fromkeys(optional)
+    assert metadata.validate_arguments({**given, **nulls}) == metadata.validate_arguments(given)
+    for argument in given:
+        with pytest.raises(ValidationError):
+            metadata.validate_arguments({**given, argument: None})
+
+
+@pytest.mark.parametrize(("argument", "model", "given"), NESTED)
+def test_null_means_not_given_inside_a_list(argument: str, model: type[BaseModel], given: dict[str, Any]) -> None:
+    optional = [name for name, field in model.model_fields.items() if not field.is_required() and name not in given]
+    assert model.model_validate({**given, **dict.fromkeys(optional)}) == model.model_validate(given)
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_arguments_that_hosts_add_are_dropped_and_others_refused(box: Box, mode: Mode) -> None:
+    added = {"wait_for_previous": True, "toolCallId": "1", "sessionId": "2", "action": "x", "chatInput": "y"}
+    assert set(added) == HOST_ARGUMENTS
+    async with serving(box, mode=mode) as client:
+        assert not (await client.call_tool("list_runs", added)).is_error
+        for similar in ("waitForPrevious", "tool_call_id", "session_id", "chat_input", "Action"):
+            refused = await client.call_tool("list_runs", {similar: "1"})
+            assert f"{similar}: not an argument" in text_of(refused)
+
+
+def test_an_argument_of_a_tool_is_kept_whatever_hosts_call_theirs() -> None:
+    async def act(action: str, ctx: Ctx) -> View:
+        """Act."""
+        raise NotImplementedError
+
+    toolset = Toolset("test", "", ())
+    toolset.tool(title="Act", annotations=READ_ONLY, scope="runs:read")(act)
+    metadata = toolset._added[0].fn_metadata
+    assert metadata.validate_arguments({"action": "go", "sessionId": "2"}) == {"action": "go"}
+
+
 async def test_text_that_looks_like_json_stays_text_and_json_text_becomes_an_object(box: Box) -> None:
     workflow = box.state()["workflows"][0]["id"]
     async with serving(box) as client:
@@ -110,7 +176,6 @@ async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
         assert tool.annotations
         assert tool.annotations.read_only_hint is (tool in reading)
         assert tool.annotations.open_world_hint is True
-        assert tool.input_schema["additionalProperties"] is False
     by_name = {tool.name: tool for tool in everything}
     cancel, start = by_name["cancel_workflow_run"], by_name["run_workflow"]
     assert cancel.annotations

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
 from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
@@ -68,6 +69,16 @@ async def test_a_hidden_tool_cannot_be_called_and_a_shown_one_can(box: Box, mode
         with pytest.raises(MCPError, match="Unknown tool"):
             await client.call_tool("list_files", {})
     assert not any(request["path"] == "/files" for request in box.requests())
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("query", ["", "?tools=runs"])
+@pytest.mark.parametrize("name", ["no_such_tool", "list_files", ""])
+async def test_an_unknown_tool_is_the_callers_error(box: Box, mode: Mode, query: str, name: str) -> None:
+    async with serving_http(box) as url, Client(f"{url}{query}", mode=mode) as client:
+        with pytest.raises(MCPError, match=f"Unknown tool: «{name}»") as refused:
+            await client.call_tool(name, {})
+    assert refused.value.error.code == INVALID_PARAMS
 
 
 @pytest.mark.parametrize("mode", ERAS)
