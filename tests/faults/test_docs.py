@@ -1,10 +1,10 @@
-"""docs/faults.md holds the rows that the matrix proves; print them with ``python -m tests.faults.rules``."""
+"""docs/faults.md holds the rows that the matrix proves; print them with ``python -m tests.robustness.fault_rules``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.rules import table
+from tests.robustness.fault_rules import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 

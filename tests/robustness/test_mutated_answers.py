@@ -14,10 +14,10 @@ from mcp.shared.exceptions import MCPError
 
 from extend_mcp.views.uris import RESOURCE_CHARS
 from tests.harness import Box, Person, text_of
-from tests.hostile.kit import Rewrite, rewriting
-from tests.hostile.test_corpus import PROMPTS, STEPS, load, reading, workflow_of
 from tests.hosting import Host
-from tests.properties.mutations import MUTATIONS, Mutation, mutated
+from tests.robustness.hostile_texts import Rewrite, rewriting
+from tests.robustness.mutations import MUTATIONS, Mutation, mutated
+from tests.robustness.test_hostile_texts import PROMPTS, STEPS, load, reading, workflow_of
 
 pytestmark = pytest.mark.thorough
 

@@ -11,7 +11,7 @@ from mcp.client.client import Client
 from mcp_types import CallToolResult
 
 from tests.harness import Box, Person, example, text_of
-from tests.hostile.kit import (
+from tests.robustness.hostile_texts import (
     CANARY,
     Item,
     Rewrite,

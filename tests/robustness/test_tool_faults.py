@@ -13,11 +13,11 @@ import pytest
 
 from extend_mcp.api.transport import BufferTransport
 from extend_mcp.tools.toolsets import TOOLSETS
-from tests.faults.calls import Kind
-from tests.faults.clock import LeapingLoop
-from tests.faults.rules import ATTEMPTS, SMALL, Cell, Fault, expected, faults
-from tests.faults.wire import KEY, faulty, unreachable
 from tests.harness import Box, Person, serving, text_of
+from tests.robustness.client_calls import Kind
+from tests.robustness.fault_rules import ATTEMPTS, SMALL, Cell, Fault, expected, faults
+from tests.robustness.faulty_server import KEY, faulty, unreachable
+from tests.robustness.leaping_clock import LeapingLoop
 
 pytestmark = pytest.mark.thorough
 

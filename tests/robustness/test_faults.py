@@ -22,10 +22,10 @@ from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.session import SharedTransport
 from extend_mcp.api.transport import MAX_BODY_BYTES, BufferTransport, RetryTransport
 from extend_mcp.views.errors import error_words
-from tests.faults.calls import CALLS, Kind, kind_of, methods
-from tests.faults.clock import LeapingLoop
-from tests.faults.rules import ATTEMPTS, CONNECT, LIMIT, READ, SMALL, TOTAL, Cell, Fault, expected, faults
-from tests.faults.wire import KEY, Server, Wire, faulty, unreachable
+from tests.robustness.client_calls import CALLS, Kind, kind_of, methods
+from tests.robustness.fault_rules import ATTEMPTS, CONNECT, LIMIT, READ, SMALL, TOTAL, Cell, Fault, expected, faults
+from tests.robustness.faulty_server import KEY, Server, Wire, faulty, unreachable
+from tests.robustness.leaping_clock import LeapingLoop
 
 KINDS: tuple[Kind, ...] = ("read", "write", "create")
 HEAVY = ("gzip bomb", "60 MB run", "body above 64 MB")
