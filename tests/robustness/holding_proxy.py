@@ -1,4 +1,4 @@
-"""Extend behind a proxy: a chosen request is held until its client leaves, or until a test lets it through."""
+"""A proxy in front of the sandbox that holds one request until its client leaves or the test releases it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _once(body: bytes) -> Receive:
 
 @contextmanager
 def holding_proxy(app: ASGIApp) -> Iterator[HoldingProxy]:
-    """A proxy that listens on this machine until the block ends."""
+    """Serve the proxy on this machine until the block ends."""
     proxy = HoldingProxy(app)
     with running_app(proxy) as proxy.base_url:
         yield proxy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,14 +9,15 @@ import pytest
 from mcp.client.client import Client
 from mcp_types import CallToolResult
 
+from tests.calls import Needs, Objects, calls, first_calls, make_objects
 from tests.harness import Box, Person, example, text_of
 from tests.robustness.hostile_texts import (
     CANARY,
     Item,
     Rewrite,
     codes_poisoned,
-    corpus,
     faults_of,
+    hostile_texts,
     rewriting,
     strings_of,
     texts_poisoned,
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.thorough
 
 SCENARIO = "empty"
 
-CORPUS = corpus()
+CORPUS = hostile_texts()
 ITEMS = pytest.mark.parametrize("item", CORPUS, ids=[item.name.replace(" ", "-") for item in CORPUS])
 
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -72,96 +72,35 @@ def check_answer(tool: str, item: Item, result: CallToolResult) -> None:
     check(tool, item, texts, {"facts": result.structured_content or {}, "links": links})
 
 
-def load(box: Box) -> dict[str, str]:
-    """Runs of each kind that a tool looks for, by what they are."""
-    made = {
-        "done": "PROCESSED",
-        "twin": "PROCESSED",
-        "moving": "PROCESSING",
-        "more": "PROCESSING",
-        "failed": "FAILED",
-        "alike": "FAILED",
-        "waiting": "NEEDS_REVIEW",
-        "rejected": "REJECTED",
-    }
-    for name, status in made.items():
-        run = copy.deepcopy(example("workflow_run.allsteps"))
-        run |= {"id": f"workflow_run_hostile{name:0<14}", "status": status, "rejectionNote": "no", "reviewed": True}
-        run |= {"reviewedByUser": "ana", "metadata": {"customer": "Acme"}, "batchId": "batch_hostile00000001"}
-        if status == "FAILED":
-            run |= {"failureReason": "DOCUMENT_PROCESSOR_ERROR", "failureMessage": "it broke"}
-            run["stepRuns"][0] |= {"status": "FAILED"}
-            child = run["stepRuns"][0]["result"]["parseRun"]
-            child |= {"status": "FAILED", "failureMessage": "bad", "failureReason": "X"}
-        if status == "PROCESSING":
-            run["stepRuns"][-1] |= {"status": "PROCESSING", "result": None}
-        made[name] = box.load(run)
-    return made
+RUNS = (Needs.DONE_RUN, Needs.FAILED_RUN, Needs.REVIEW_RUN, Needs.MOVING_RUN, Needs.OLD_RUN)
 
 
-STEPS = [
-    {"name": "Trigger", "type": "TRIGGER", "next": [{"step": "Parse"}]},
-    {"name": "Parse", "type": "PARSE", "next": []},
-]
-
-
-async def reading(call: Call, runs: dict[str, str], workflow: str) -> None:
-    """Call every tool that only reads, in each of its forms."""
-    await call("list_workflows")
-    for form in ("graph", "mermaid", "json"):
-        await call("get_workflow", workflow=workflow, form=form)
-    await call("list_workflow_versions", workflow=workflow)
-    await call("get_workflow_version", workflow=workflow)
-    await call("list_runs")
-    await call("list_runs", status="FAILED")
-    for run in runs.values():
-        for detail in ("concise", "full"):
-            await call("get_workflow_run", run_id=run, detail=detail)
-    for step in range(1, len(example("workflow_run.allsteps")["stepRuns"]) + 1):
-        for detail in ("concise", "full"):
-            await call("get_step_result", run_id=runs["done"], step=str(step), detail=detail)
-    await call("get_step_result", run_id=runs["done"], step="1", field="no.such.part")
-    await call("get_step_result", run_id=runs["done"], step="no such step")
-    await call("wait_for_run", run_ids=[runs["done"]])
-    await call("wait_for_run", run_ids=[runs["done"], runs["failed"], runs["waiting"]])
+async def reading(call: Call, objects: Objects) -> None:
+    """Call every tool that only reads, and those that show texts in each of their forms."""
+    for example_call in calls(read_only=True):
+        await call(example_call.tool, **example_call.on(objects))
+    await call("get_step_result", run_id=objects[Needs.DONE_RUN], step="1", field="no.such.part")
+    await call("get_step_result", run_id=objects[Needs.DONE_RUN], step="no such step")
     for group in ("workflow", "version", "status", "failure_reason", "failing_step", "file_type"):
         await call("summarize_runs", group_by=group)
     await call("summarize_runs", group_by="metadata", metadata_key="customer")
-    await call("explain_failure", run_id=runs["failed"])
-    await call("review_queue")
-    await call("compare_runs", first=runs["done"], second=runs["twin"])
-    await call("list_files")
-    await call("list_webhook_endpoints")
-    await call("list_webhook_subscriptions")
+    await reading_runs(call, objects)
 
 
-async def changing(call: Call, runs: dict[str, str], workflow: str) -> None:
+async def reading_runs(call: Call, objects: Objects) -> None:
+    """Read a run of each status and each of its steps, in short and in full."""
+    for detail in ("concise", "full"):
+        for run in RUNS:
+            await call("get_workflow_run", run_id=objects[run], detail=detail)
+        for step in range(1, len(example("workflow_run.allsteps")["stepRuns"]) + 1):
+            await call("get_step_result", run_id=objects[Needs.DONE_RUN], step=str(step), detail=detail)
+
+
+async def changing(call: Call, objects: Objects) -> None:
     """Call every tool that writes."""
-    await call("update_workflow", workflow=workflow, name="Other")
-    await call("update_workflow", workflow=workflow, steps=STEPS)
-    await call("deploy_workflow_version", workflow=workflow)
-    await call("run_workflow", workflow=workflow, text="a")
-    await call("run_workflow_batch", workflow=workflow, inputs=[{"text": "a"}])
-    await call("update_workflow_run", run_id=runs["done"], metadata={"a": 1})
-    await call("cancel_workflow_run", run_id=runs["moving"])
-    await call("cancel_workflow_run", run_id=runs["done"])
-    await call("cancel_runs", run_ids=[runs["more"]])
-    await call("rerun_workflow_runs", run_ids=[runs["failed"]])
-    await call("delete_workflow_run", run_id=runs["twin"])
-    file = (await call("upload_file", text="a", name="a.txt"))["id"]
-    await call("get_file", file_id=file, text=True, download_url=True)
-    await call("delete_file", file_id=file)
-    endpoint = (await call("create_webhook_endpoint", url="https://hooks.example/x", name="Ops", events=[]))["id"]
-    await call("update_webhook_endpoint", endpoint_id=endpoint, status="disabled")
-    events = ["workflow_run.failed"]
-    await call("create_webhook_subscription", endpoint_id=endpoint, resource_id=workflow, events=events)
-    listed = await call("list_webhook_subscriptions", endpoint_id=endpoint)
-    subscription = listed["subscriptions"][0]["subscription_id"]
-    await call("list_webhook_endpoints", endpoint_id=endpoint)
-    await call("list_webhook_subscriptions", subscription_id=subscription)
-    await call("update_webhook_subscription", subscription_id=subscription, events=["workflow_run.completed"])
-    await call("delete_webhook_subscription", subscription_id=subscription)
-    await call("delete_webhook_endpoint", endpoint_id=endpoint)
+    for example_call in calls(read_only=False):
+        await call(example_call.tool, **example_call.on(objects))
+    await call("cancel_workflow_run", run_id=objects[Needs.DONE_RUN])
 
 
 class Tour:
@@ -170,13 +109,11 @@ class Tour:
     def __init__(self, client: Client, item: Item) -> None:
         self._client = client
         self._item = item
-        self.called: set[str] = set()
         self.canaries = 0
 
     async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Call a tool, check its answer, and return its facts, or nothing where it is an error."""
         result = await self._client.call_tool(tool, arguments)
-        self.called.add(tool)
         self.canaries += CANARY in text_of(result)
         assert "failed inside extend-mcp" not in text_of(result), tool
         assert "wrong arguments" not in text_of(result), text_of(result)
@@ -184,22 +121,14 @@ class Tour:
         return result.structured_content or {}
 
 
-def workflow_of(box: Box) -> str:
-    made: str = box.api("POST", "/workflows", json={"name": "Hostile", "steps": STEPS})["id"]
-    box.api("POST", f"/workflows/{made}/versions", json={"name": "one"})
-    return made
-
-
 @ITEMS
 async def test_no_tool_lets_a_text_through(box: Box, item: Item) -> None:
-    runs, workflow = load(box), workflow_of(box)
+    objects = make_objects(box)
     person = Person()
     async with rewriting(box, texts_poisoned(item.text), person=person) as client:
         tour = Tour(client, item)
-        await tour("create_workflow", name="Mine", steps=STEPS)
-        await reading(tour, runs, workflow)
-        await changing(tour, runs, workflow)
-        assert tour.called == {tool.name for tool in (await client.list_tools()).tools}
+        await reading(tour, objects)
+        await changing(tour, objects)
     # Otherwise it would pass for showing nothing at all.
     assert tour.canaries > 30
     assert person.asked
@@ -208,57 +137,42 @@ async def test_no_tool_lets_a_text_through(box: Box, item: Item) -> None:
 
 @ITEMS
 async def test_no_reading_tool_lets_a_code_through(box: Box, item: Item) -> None:
-    runs, workflow = load(box), workflow_of(box)
+    objects = make_objects(box)
     async with rewriting(box, codes_poisoned(item.text)) as client:
         tour = Tour(client, item)
-        del runs["failed"]
-        await reading_codes(tour, runs, workflow)
+        for call in calls(read_only=True):
+            # A download URL is shown exactly as Extend returned it.
+            if "download_url" not in call.arguments:
+                await tour(call.tool, **call.on(objects))
+        for group in ("workflow", "version", "status", "file_type"):
+            await tour("summarize_runs", group_by=group)
+        await reading_runs(tour, objects)
     assert tour.canaries > 20
 
 
-async def reading_codes(call: Call, runs: dict[str, str], workflow: str) -> None:
-    await call("list_workflows")
-    await call("get_workflow", workflow=workflow)
-    await call("list_workflow_versions", workflow=workflow)
-    await call("list_runs")
-    for run in runs.values():
-        for detail in ("concise", "full"):
-            await call("get_workflow_run", run_id=run, detail=detail)
-    for step in range(1, len(example("workflow_run.allsteps")["stepRuns"]) + 1):
-        for detail in ("concise", "full"):
-            await call("get_step_result", run_id=runs["done"], step=str(step), detail=detail)
-    await call("wait_for_run", run_ids=[runs["done"]])
-    await call("wait_for_run", run_ids=[runs["done"], runs["waiting"]])
-    for group in ("workflow", "version", "status", "file_type"):
-        await call("summarize_runs", group_by=group)
-    await call("review_queue")
-    await call("compare_runs", first=runs["done"], second=runs["twin"])
-    await call("list_files")
-
-
-PROMPTS: list[tuple[str, Callable[[dict[str, str], str], dict[str, str]]]] = [
-    ("triage_failures", lambda runs, workflow: {"since": "7d"}),
-    ("investigate_run", lambda runs, workflow: {"run_id": runs["failed"]}),
-    ("shift_report", lambda runs, workflow: {"since": "7d"}),
-    ("clear_review_queue", lambda runs, workflow: {}),
-    ("cancel_run_safely", lambda runs, workflow: {"run_id": runs["moving"]}),
-    ("stop_a_bad_batch", lambda runs, workflow: {"batch_id": "batch_hostile00000001"}),
-    ("release_a_workflow_version", lambda runs, workflow: {"workflow": workflow}),
+PROMPTS: list[tuple[str, Callable[[Objects], dict[str, str]]]] = [
+    ("triage_failures", lambda objects: {"since": "7d"}),
+    ("investigate_run", lambda objects: {"run_id": objects[Needs.FAILED_RUN]}),
+    ("shift_report", lambda objects: {"since": "7d"}),
+    ("clear_review_queue", lambda objects: {}),
+    ("cancel_run_safely", lambda objects: {"run_id": objects[Needs.MOVING_RUN]}),
+    ("stop_a_bad_batch", lambda objects: {"batch_id": objects[Needs.BATCH]}),
+    ("release_a_workflow_version", lambda objects: {"workflow": objects[Needs.WORKFLOW]}),
 ]
 
 
-async def read_all(client: Client, item: Item, runs: dict[str, str], workflow: str) -> int:
+async def read_all(client: Client, item: Item, objects: Objects) -> int:
     """Read every prompt and resource, check each, and return how many hold the hostile text."""
     texts: list[tuple[str, str]] = []
     for name, arguments in PROMPTS:
-        for message in (await client.get_prompt(name, arguments(runs, workflow))).messages:
+        for message in (await client.get_prompt(name, arguments(objects))).messages:
             part = message.content.model_dump(mode="json")
             texts.append((name, part["resource"]["text"] if part["type"] == "resource" else part["text"]))
     for uri in (
-        *(f"extend://workflow-runs/{run}" for run in runs.values()),
-        *(f"extend://workflow-runs/{runs['done']}/steps/{step}" for step in range(1, 11)),
-        f"extend://workflows/{workflow}",
-        "extend://batches/batch_hostile00000001",
+        *(f"extend://workflow-runs/{objects[run]}" for run in RUNS),
+        *(f"extend://workflow-runs/{objects[Needs.DONE_RUN]}/steps/{step}" for step in range(1, 11)),
+        f"extend://workflows/{objects[Needs.WORKFLOW]}",
+        f"extend://batches/{objects[Needs.BATCH]}",
         "extend://account",
     ):
         texts += [(uri, part.text) for part in (await client.read_resource(uri)).contents if hasattr(part, "text")]
@@ -269,10 +183,10 @@ async def read_all(client: Client, item: Item, runs: dict[str, str], workflow: s
 
 @ITEMS
 async def test_no_prompt_and_no_resource_lets_a_text_through(box: Box, item: Item) -> None:
-    runs, workflow = load(box), workflow_of(box)
+    objects = make_objects(box)
     async with rewriting(box, texts_poisoned(item.text)) as client:
         assert {prompt.name for prompt in (await client.list_prompts()).prompts} == {name for name, _ in PROMPTS}
-        assert await read_all(client, item, runs, workflow) > 15
+        assert await read_all(client, item, objects) > 15
 
 
 def refusing(text: str) -> Rewrite:
@@ -282,20 +196,13 @@ def refusing(text: str) -> Rewrite:
 
 @ITEMS
 async def test_no_error_lets_a_text_through(box: Box, item: Item) -> None:
-    runs, workflow = load(box), workflow_of(box)
+    objects = make_objects(box)
     box.fault(method="*", path="*", status=400, times=1000)
     async with rewriting(box, refusing(item.text)) as client:
         tour = Tour(client, item)
-        await tour("get_workflow_run", run_id=runs["done"])
-        await tour("list_runs")
-        await tour("summarize_runs")
-        await tour("create_workflow", name="Mine")
-        await tour("run_workflow", workflow=workflow, text="a")
-        await tour("upload_file", text="a", name="a.txt")
-        await tour("wait_for_run", run_ids=[runs["done"], runs["twin"]])
-        await tour("cancel_workflow_run", run_id=runs["moving"])
-        await tour("list_files")
-        prompts = [await client.get_prompt(name, arguments(runs, workflow)) for name, arguments in PROMPTS]
+        for call in first_calls().values():
+            await tour(call.tool, **call.on(objects))
+        prompts = [await client.get_prompt(name, arguments(objects)) for name, arguments in PROMPTS]
     assert tour.canaries > 6
     texts = [
         message.content.text for prompt in prompts for message in prompt.messages if message.content.type == "text"
