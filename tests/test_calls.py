@@ -7,6 +7,8 @@ import pytest
 from tests.calls import CALLS, ExampleCall, Needs, calls, first_calls, make_objects, tools
 from tests.harness import Box
 
+SCENARIO = "empty"
+
 
 @pytest.mark.parametrize("tool", tools())
 def test_a_tool_without_an_example_call_is_named(tool: str) -> None:
