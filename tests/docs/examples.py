@@ -1,6 +1,6 @@
-"""docs/examples.md: every tool called on the sandbox at a time that stands still, with what it answers.
+"""docs/examples.md, every tool called on the sandbox at a fixed time, and the table of tools in docs/tools.md.
 
-python -m tests.docs.examples        writes the page
+python -m tests.docs.examples        writes both
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.calls import ExampleCall, Needs, first_calls
 from tests.harness import Box, Person, facts_of, serving, text_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "examples.md"
+TOOLS_PAGE = PAGE.with_name("tools.md")
 
 _NOW = 1_770_717_600.0  # 2026-02-10T10:00:00Z
 _MOST_LINES = 24
@@ -115,5 +116,29 @@ def page(answers: dict[str, list[str]]) -> str:
     return "\n".join(parts)
 
 
+def tools_table() -> list[str]:
+    """Return a row for each tool."""
+    rows = ["| Toolset | Tool | What a model is told of it | Writes |", "|---|---|---|---|"]
+    for toolset in TOOLSETS.values():
+        group = f"`{toolset.name}`" + (" (default)" if toolset.name in DEFAULT_TOOLSETS else "")
+        for tool in toolset.tools:
+            assert tool.annotations
+            writes = "no" if tool.annotations.read_only_hint else "yes"
+            if tool.annotations.destructive_hint:
+                writes += ", asks a person"
+            rows.append(f"| {group} | `{tool.name}` | {tool.description.replace('|', '/')} | {writes} |")
+    return rows
+
+
+def with_tools_table(page: str) -> str:
+    """Return docs/tools.md with its table as the tools are now."""
+    rows = "\n".join(tools_table())
+    head = re.escape(rows.splitlines()[0])
+    written, found = re.subn(rf"^{head}\n(?:\|.*\n)*", lambda _: f"{rows}\n", page, count=1, flags=re.MULTILINE)
+    assert found, "docs/tools.md has no table of tools"
+    return written
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(anyio.run(examples)), encoding="utf-8")
+    TOOLS_PAGE.write_text(with_tools_table(TOOLS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
