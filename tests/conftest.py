@@ -46,11 +46,19 @@ def box(host: Host, request: pytest.FixtureRequest) -> Iterator[Box]:
         yield Box(running.base_url, running.sandbox)
 
 
-@pytest.fixture
-def large(host: Host) -> Iterator[Box]:
-    """A sandbox with 10,000 runs."""
+@pytest.fixture(scope="module")
+def ten_thousand_runs(host: Host) -> Iterator[Box]:
+    """Return a sandbox with 10,000 runs, which take a second to make."""
     with host.room("large") as running:
         yield Box(running.base_url, running.sandbox)
+
+
+@pytest.fixture
+def large(ten_thousand_runs: Box) -> Box:
+    """Return the sandbox with 10,000 runs, without requests and faults of other tests. For tests that write nothing."""
+    ten_thousand_runs.forget()
+    ten_thousand_runs.sandbox.faults.clear()
+    return ten_thousand_runs
 
 
 @pytest.fixture

@@ -34,9 +34,9 @@ class Host:
         await app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send)
 
     @contextmanager
-    def room(self, scenario: str = "default") -> Iterator[RunningSandbox]:
-        """A new sandbox whose clock stands still unless it is turned."""
-        sandbox = Sandbox(SandboxSettings(scenario=scenario), SandboxClock(speed=0))
+    def room(self, scenario: str = "default", *, speed: float = 0) -> Iterator[RunningSandbox]:
+        """Serve a new sandbox whose clock runs at ``speed`` times real time; at 0 only a test advances it."""
+        sandbox = Sandbox(SandboxSettings(scenario=scenario), SandboxClock(speed=speed))
         name = f"box{next(self._numbers)}"
         self._rooms[name] = sandbox.app
         sandbox.links.base_url = f"{self.base_url}/{name}"

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, get_args
 
 import pytest
-from mcp.client.client import Client
 from pydantic import SecretStr
 from starlette.routing import Match, Route
 
@@ -24,10 +23,10 @@ from extend_mcp.sandbox.api.file_routes import file_routes
 from extend_mcp.sandbox.api.run_routes import run_routes
 from extend_mcp.sandbox.api.webhook_routes import webhook_routes
 from extend_mcp.sandbox.api.workflow_routes import workflow_routes
-from extend_mcp.tools.toolsets import TOOLSETS
+from tests.calls import calls, is_read_only, make_objects, tools
 from tests.contract.judge import Judge
 from tests.contract.test_request_bodies import CASES, Ids, objects
-from tests.harness import Box, Person, example_run, facts_of, serving
+from tests.harness import Box, Person, facts_of, serving
 
 # Extend API reference: the Workflows section, Files, Webhook endpoints and Webhook subscriptions.
 ENDPOINTS = """
@@ -61,6 +60,8 @@ POST   /webhook_subscriptions/{id}
 DELETE /webhook_subscriptions/{id}
 """.strip().splitlines()
 
+DONE = ("done", "started", "settled", "still_running", "cancelled")
+
 UPLOAD: dict[str, tuple[Callable[[Any, Ids], Any], Callable[[ExtendClient, Ids], Awaitable[Any]]]] = {
     "upload": (
         lambda sdk, ids: sdk.files.upload(file=("a.pdf", b"x")),
@@ -74,18 +75,18 @@ async def test_every_endpoint_is_served_on_every_layer(judge: Judge, capsys: pyt
     routes = _routes()
     assert {f"{method:6} {path}" for method, path in routes} == set(ENDPOINTS)
     client, contract = await _clients(judge, routes)
-    tools = await _tools(Box(judge.base_url, judge.sandbox), routes)
+    reached = await _tools(Box(judge.base_url, judge.sandbox), routes)
     header = "| Endpoint | Client | Sandbox | Tools | Views | Contract: test_both_send_the_same |"
     rows = [header, "|---|---|---|---|---|---|"]
     for endpoint in ENDPOINTS:
         method, path = endpoint.split()
         key = (method, path)
-        views = sorted({view for tool in tools.get(key, ()) for view in _views(tool)})
+        views = sorted({view for tool in reached.get(key, ()) for view in _views(tool)})
         cells = [
             f"{method} {path}",
             ", ".join(sorted(client.get(key, ()))),
             routes[key],
-            ", ".join(sorted(tools.get(key, ()))),
+            ", ".join(sorted(reached.get(key, ()))),
             ", ".join(views),
             ", ".join(sorted(contract.get(key, ()))),
         ]
@@ -151,81 +152,22 @@ async def _clients(judge: Judge, routes: dict[tuple[str, str], str]) -> tuple[Re
 async def _tools(box: Box, routes: dict[tuple[str, str], str]) -> Reached:
     """Which tools reach each endpoint: every tool is called, and a person says yes."""
     reached: Reached = {}
-    run = box.load(example_run("workflow_run_surface0000000001", "PROCESSED"))
-    live = box.load(example_run("workflow_run_surface0000000002", "PROCESSING"))
-    called: set[str] = set()
-
+    objects = make_objects(box)
     async with serving(box, person=Person(), toolsets="all") as client:
-
-        async def call(tool: str, **arguments: Any) -> dict[str, Any]:
-            facts = await _call(client, tool, arguments)
-            for request in box.requests():
+        for call in calls():
+            box.forget()
+            facts = facts_of(await client.call_tool(call.tool, call.on(objects)))
+            assert facts.get("outcome", "done") in DONE, (call, facts)
+            sent = box.requests()
+            assert all(request["method"] == "GET" for request in sent) == is_read_only(call.tool), (call, sent)
+            for request in sent:
                 endpoint = _endpoint(request, routes)
                 if endpoint:
-                    reached.setdefault(endpoint, set()).add(tool)
-            box.forget()
-            called.add(tool)
-            return facts
-
-        box.forget()
-        workflow = (await call("create_workflow", name="Surface"))["id"]
-        await call("update_workflow", workflow=workflow, name="Surface 2")
-        await call("deploy_workflow_version", workflow=workflow)
-        await call("list_workflows")
-        await call("get_workflow", workflow=workflow)
-        await call("list_workflow_versions", workflow=workflow)
-        await call("get_workflow_version", workflow=workflow)
-        await call("list_runs")
-        await call("get_workflow_run", run_id=run)
-        await call("get_step_result", run_id=run, step="1")
-        await call("run_workflow", workflow=workflow, text="a")
-        await call("run_workflow_batch", workflow=workflow, inputs=[{"text": "a"}])
-        await call("wait_for_run", run_ids=[run])
-        await call("update_workflow_run", run_id=run, metadata={"a": 1})
-        await call("cancel_workflow_run", run_id=live)
-        failed = next(each["id"] for each in box.state()["runs"] if each["status"] == "FAILED")
-        await call("summarize_runs")
-        await call("explain_failure", run_id=failed)
-        await call("review_queue")
-        twins = [box.load(example_run(f"workflow_run_surfaceTwin0000{number}", "PROCESSED")) for number in (1, 2)]
-        await call("compare_runs", first=twins[0], second=twins[1])
-        bulk = box.load(example_run("workflow_run_surface0000000003", "PROCESSING"))
-        await call("cancel_runs", run_ids=[bulk])
-        await call("rerun_workflow_runs", run_ids=[failed])
-        await call("delete_workflow_run", run_id=run)
-        file = (await call("upload_file", text="a", name="a.txt"))["id"]
-        await call("get_file", file_id=file)
-        await call("list_files")
-        await call("delete_file", file_id=file)
-        made = await call("create_webhook_endpoint", url="https://hooks.example/x", name="Ops", events=[])
-        endpoint = made["id"]
-        await call("update_webhook_endpoint", endpoint_id=endpoint, status="disabled")
-        await call("list_webhook_endpoints")
-        await call("list_webhook_endpoints", endpoint_id=endpoint)
-        await call(
-            "create_webhook_subscription",
-            endpoint_id=endpoint,
-            resource_id=workflow,
-            events=["workflow_run.failed"],
-        )
-        listed = await call("list_webhook_subscriptions", endpoint_id=endpoint)
-        subscription = listed["subscriptions"][0]["subscription_id"]
-        await call("list_webhook_subscriptions", subscription_id=subscription)
-        await call("update_webhook_subscription", subscription_id=subscription, events=["workflow_run.completed"])
-        await call("delete_webhook_subscription", subscription_id=subscription)
-        await call("delete_webhook_endpoint", endpoint_id=endpoint)
-        assert called == {tool.name for tool in (await client.list_tools()).tools}
+                    reached.setdefault(endpoint, set()).add(call.tool)
     return reached
-
-
-async def _call(client: Client, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    facts = facts_of(await client.call_tool(tool, arguments))
-    assert facts.get("outcome", "done") in ("done", "started", "settled", "cancelled"), (tool, facts)
-    return facts
 
 
 def _views(tool: str) -> set[str]:
     """The views that a tool's function is declared to return."""
-    function = next(each.fn for toolset in TOOLSETS.values() for each in toolset.tools if each.name == tool)
-    declared = inspect.signature(function, eval_str=True).return_annotation
+    declared = inspect.signature(tools()[tool].fn, eval_str=True).return_annotation
     return {each.__name__ for each in get_args(declared) or (declared,) if each.__name__.endswith("View")}

@@ -1,15 +1,13 @@
-"""docs/examples.md: every tool called on the sandbox at a time that stands still, with what it answers.
+"""docs/examples.md, every tool called on the sandbox at a fixed time, and the table of tools in docs/tools.md.
 
-python -m tests.docs.examples        writes the page
+python -m tests.docs.examples        writes both
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 from mcp.client.client import Client
@@ -18,96 +16,44 @@ from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
 from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.toolsets import TOOLSETS
+from tests.calls import ExampleCall, Needs, first_calls
 from tests.harness import Box, Person, facts_of, serving, text_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "examples.md"
+TOOLS_PAGE = PAGE.with_name("tools.md")
 
 _NOW = 1_770_717_600.0  # 2026-02-10T10:00:00Z
 _MOST_LINES = 24
-_STEPS = [
-    {"name": "Trigger", "type": "TRIGGER", "next": [{"step": "Parse"}]},
-    {"name": "Parse", "type": "PARSE", "next": []},
-]
-
-Arguments = dict[str, Any] | Callable[["Story"], dict[str, Any]]
-
-
-class Story:
-    """What the calls so far found, for those that follow."""
-
-    def __init__(self, box: Box) -> None:
-        self.box = box
-        self.kept: dict[str, str] = {}
-        runs = box.state()["runs"]
-        self.by_status: dict[str, list[str]] = {}
-        for run in runs:
-            self.by_status.setdefault(run["status"], []).append(run["id"])
-        invoices = box.workflow("Invoice Processing")
-        self.invoices = [run["id"] for run in runs if run["workflowId"] == invoices and run["status"] == "PROCESSED"]
-
-    def run(self, status: str, number: int = 0) -> str:
-        """The id of a run of that status."""
-        return self.by_status[status][number]
-
-
-CALLS: dict[str, Arguments] = {
-    "list_runs": {"status": "FAILED", "page_size": 3},
-    "get_workflow_run": lambda story: {"run_id": story.run("FAILED")},
-    "get_step_result": lambda story: {"run_id": story.run("NEEDS_REVIEW"), "step": "EXTRACT"},
-    "summarize_runs": {"created_since": "7d", "group_by": "failure_reason"},
-    "explain_failure": lambda story: {"run_id": story.run("FAILED")},
-    "review_queue": {},
-    "compare_runs": lambda story: dict(zip(("first", "second"), story.invoices[:2], strict=True)),
-    "cancel_workflow_run": lambda story: {"run_id": story.run("PROCESSING"), "reason": "wrong document"},
-    "cancel_runs": lambda story: {"run_ids": story.by_status["PENDING"]},
-    "rerun_workflow_runs": lambda story: {"run_ids": [story.run("FAILED")]},
-    "run_workflow": {"workflow": "Invoice Processing", "text": "total: 12.50"},
-    "run_workflow_batch": {"workflow": "Invoice Processing", "inputs": [{"text": "total: 1"}, {"text": "total: 2"}]},
-    "wait_for_run": lambda story: {"run_ids": [story.kept["run_workflow"]], "seconds": 30},
-    "update_workflow_run": lambda story: {"run_id": story.kept["run_workflow"], "metadata": {"ticket": "OPS-17"}},
-    "delete_workflow_run": lambda story: {"run_id": story.kept["run_workflow"]},
-    "list_workflows": {},
-    "get_workflow": {"workflow": "Invoice Processing"},
-    "list_workflow_versions": {"workflow": "Invoice Processing"},
-    "get_workflow_version": {"workflow": "Invoice Processing"},
-    "create_workflow": {"name": "Receipts", "steps": _STEPS},
-    "update_workflow": {"workflow": "Receipts", "name": "Receipts and tickets"},
-    "deploy_workflow_version": {"workflow": "Receipts and tickets", "name": "First"},
-    "upload_file": {"text": "total: 12.50", "name": "receipt.txt"},
-    "get_file": lambda story: {"file_id": story.kept["upload_file"]},
-    "list_files": {"page_size": 3},
-    "delete_file": lambda story: {"file_id": story.kept["upload_file"]},
-    "create_webhook_endpoint": {
-        "url": "https://hooks.example.com/extend",
-        "name": "Ops",
-        "events": ["workflow.created"],
-    },
-    "list_webhook_endpoints": {},
-    "update_webhook_endpoint": lambda story: {
-        "endpoint_id": story.kept["create_webhook_endpoint"],
-        "status": "disabled",
-    },
-    "create_webhook_subscription": lambda story: {
-        "endpoint_id": story.kept["create_webhook_endpoint"],
-        "resource_type": "workflow",
-        "resource_id": story.box.workflow(),
-        "events": ["workflow_run.failed"],
-    },
-    "list_webhook_subscriptions": {},
-    "update_webhook_subscription": lambda story: {
-        "subscription_id": story.kept["create_webhook_subscription"],
-        "events": ["workflow_run.failed", "workflow_run.completed"],
-    },
-    "delete_webhook_subscription": lambda story: {"subscription_id": story.kept["create_webhook_subscription"]},
-    "delete_webhook_endpoint": lambda story: {"endpoint_id": story.kept["create_webhook_endpoint"]},
+# The objects that a call makes, and how their id looks in its answer.
+_MADE: dict[str, tuple[re.Pattern[str], tuple[Needs, ...]]] = {
+    "run_workflow": (re.compile(r"workflow_run_[\w-]{21}"), (Needs.NEW_RUN, Needs.OLD_RUN)),
+    "create_workflow": (re.compile(r"workflow_[\w-]{21}"), (Needs.DRAFT_WORKFLOW,)),
+    "upload_file": (re.compile(r"file_[\w-]{21}"), (Needs.FILE,)),
+    "create_webhook_endpoint": (re.compile(r"\bwh_\w[\w-]+"), (Needs.ENDPOINT,)),
+    "create_webhook_subscription": (re.compile(r"\bwhs_\w[\w-]+"), (Needs.SUBSCRIPTION,)),
 }
-# What later calls need of an answer: where its id stands in the fields.
-_KEEP = {
-    "run_workflow": r"workflow_run_[\w-]{21}",
-    "upload_file": r"file_[\w-]{21}",
-    "create_webhook_endpoint": r"\bwh_\w[\w-]+|webhook_endpoint_[\w-]+",
-    "create_webhook_subscription": r"\bwhs_\w[\w-]+|webhook_subscription_[\w-]+",
-}
+
+
+def _objects_of(box: Box) -> dict[Needs, str]:
+    """The objects that the sandbox has from the start."""
+    runs = box.state()["runs"]
+    workflow = box.workflow("Invoice Processing")
+
+    def ids(status: str) -> list[str]:
+        return [run["id"] for run in runs if run["status"] == status]
+
+    done = [run["id"] for run in runs if run["workflowId"] == workflow and run["status"] == "PROCESSED"]
+    return {
+        Needs.DONE_RUN: done[0],
+        Needs.TWIN_RUN: done[1],
+        Needs.FAILED_RUN: ids("FAILED")[0],
+        Needs.REVIEW_RUN: ids("NEEDS_REVIEW")[0],
+        Needs.MOVING_RUN: ids("PROCESSING")[0],
+        Needs.QUEUED_RUN: ids("PENDING")[0],
+        Needs.OTHER_QUEUED_RUN: ids("PENDING")[1],
+        Needs.WORKFLOW: "Invoice Processing",
+        Needs.WORKFLOW_ID: workflow,
+    }
 
 
 async def examples() -> dict[str, list[str]]:
@@ -119,24 +65,24 @@ async def examples() -> dict[str, list[str]]:
         sandbox.links.base_url = "http://sandbox.example"
         box = Box(base_url, sandbox)
         person = Person()
-        story = Story(box)
+        objects = _objects_of(box)
         async with serving(box, person=person, toolsets=tuple(TOOLSETS)) as client:
-            return {tool: await _example(client, story, person, tool) for tool in CALLS}
+            return {tool: await _example(client, objects, person, call) for tool, call in first_calls().items()}
 
 
-async def _example(client: Client, story: Story, person: Person, tool: str) -> list[str]:
-    given = CALLS[tool]
-    arguments = given(story) if callable(given) else given
+async def _example(client: Client, objects: dict[Needs, str], person: Person, call: ExampleCall) -> list[str]:
+    arguments = call.on(objects)
     person.asked.clear()
-    result = await client.call_tool(tool, arguments)
+    result = await client.call_tool(call.tool, arguments)
     text = text_of(result)
-    assert not result.is_error, (tool, arguments, text)
-    if tool in _KEEP:
-        found = re.search(_KEEP[tool], str(facts_of(result)))
-        assert found, (tool, facts_of(result))
-        story.kept[tool] = found[0]
+    assert not result.is_error, (call.tool, arguments, text)
+    if call.tool in _MADE:
+        pattern, made = _MADE[call.tool]
+        found = pattern.search(str(facts_of(result)))
+        assert found, (call.tool, facts_of(result))
+        objects |= dict.fromkeys(made, found[0])
     shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    lines = [f"> {tool}({shown})"]
+    lines = [f"> {call.tool}({shown})"]
     for question in person.asked:
         lines += ["", *(f"  | {line}" for line in ("[a person is asked]", *question.splitlines(), "[the person: yes]"))]
     answer = text.splitlines()
@@ -170,5 +116,29 @@ def page(answers: dict[str, list[str]]) -> str:
     return "\n".join(parts)
 
 
+def tools_table() -> list[str]:
+    """Return a row for each tool."""
+    rows = ["| Toolset | Tool | What a model is told of it | Writes |", "|---|---|---|---|"]
+    for toolset in TOOLSETS.values():
+        group = f"`{toolset.name}`" + (" (default)" if toolset.name in DEFAULT_TOOLSETS else "")
+        for tool in toolset.tools:
+            assert tool.annotations
+            writes = "no" if tool.annotations.read_only_hint else "yes"
+            if tool.annotations.destructive_hint:
+                writes += ", asks a person"
+            rows.append(f"| {group} | `{tool.name}` | {tool.description.replace('|', '/')} | {writes} |")
+    return rows
+
+
+def with_tools_table(page: str) -> str:
+    """Return docs/tools.md with its table as the tools are now."""
+    rows = "\n".join(tools_table())
+    head = re.escape(rows.splitlines()[0])
+    written, found = re.subn(rf"^{head}\n(?:\|.*\n)*", lambda _: f"{rows}\n", page, count=1, flags=re.MULTILINE)
+    assert found, "docs/tools.md has no table of tools"
+    return written
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(anyio.run(examples)), encoding="utf-8")
+    TOOLS_PAGE.write_text(with_tools_table(TOOLS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

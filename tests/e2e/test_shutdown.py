@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.edges.gate import Gate, gated
 from tests.harness import KEY, Box
 from tests.http.calls import CALL, HEADERS
+from tests.robustness.holding_proxy import HoldingProxy, holding_proxy
 
 pytestmark = pytest.mark.thorough
 
@@ -41,9 +41,9 @@ CALL_OF_OLD = {**CALL, "params": {"name": "list_runs", "arguments": {}}}
 
 
 @pytest.fixture
-def gate(box: Box) -> Iterator[Gate]:
-    with gated(box.sandbox.app) as gate:
-        yield gate
+def proxy(box: Box) -> Iterator[HoldingProxy]:
+    with holding_proxy(box.sandbox.app) as proxy:
+        yield proxy
 
 
 class Running:
@@ -82,8 +82,8 @@ class Running:
 
 
 @contextmanager
-def running(gate: Gate, transport: str, **limits: float) -> Iterator[Running]:
-    variables = {"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": gate.base_url}
+def running(proxy: HoldingProxy, transport: str, **limits: float) -> Iterator[Running]:
+    variables = {"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": proxy.base_url}
     program = [str(LIMITED), json.dumps(limits)] if limits else ["-m", "extend_mcp"]
     command = [sys.executable, *program, "serve", "--transport", transport, "--port", "0"]
     pipe = subprocess.PIPE
@@ -109,14 +109,14 @@ def read(server: Running) -> dict[str, Any]:
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "in a call"])
 @pytest.mark.parametrize("way", [*SIGNALS, None], ids=["SIGINT", "SIGTERM", "closed stdin"])
-def test_stdio(gate: Gate, box: Box, busy: bool, way: signal.Signals | None) -> None:
-    with running(gate, "stdio") as server:
+def test_stdio(proxy: HoldingProxy, box: Box, busy: bool, way: signal.Signals | None) -> None:
+    with running(proxy, "stdio") as server:
         write(server, INITIALIZE)
         assert read(server)["id"] == 0
         if busy:
-            gate.again(hold=1)
+            proxy.again(hold=1)
             write(server, {"jsonrpc": "2.0", "method": "notifications/initialized"}, CALL_OF_OLD)
-            assert gate.held.wait(10)
+            assert proxy.held.wait(10)
         if way is not None:
             server.process.send_signal(way)
         else:
@@ -126,13 +126,13 @@ def test_stdio(gate: Gate, box: Box, busy: bool, way: signal.Signals | None) -> 
         assert server.process.stdout
         # A call that is broken off may be told so, by an error and nothing else.
         assert all("error" in json.loads(line) for line in server.process.stdout)
-        assert gate.left.wait(10) is True if busy else not gate.seen
+        assert proxy.left.wait(10) is True if busy else not proxy.seen
     assert box.requests() == []
 
 
 @pytest.mark.parametrize(("transport", "number"), [("http", signal.SIGTERM), ("sse", signal.SIGINT)])
-def test_http_and_sse_idle_but_with_a_stream_open(gate: Gate, transport: str, number: signal.Signals) -> None:
-    with running(gate, transport) as server, httpx.Client(base_url=server.url(), trust_env=False) as client:
+def test_http_and_sse_idle_but_with_a_stream_open(proxy: HoldingProxy, transport: str, number: signal.Signals) -> None:
+    with running(proxy, transport) as server, httpx.Client(base_url=server.url(), trust_env=False) as client:
         if transport == "sse":
             with client.stream("GET", "/sse") as stream:
                 assert b"endpoint" in next(stream.iter_bytes())
@@ -145,14 +145,14 @@ def test_http_and_sse_idle_but_with_a_stream_open(gate: Gate, transport: str, nu
 
 
 @pytest.mark.parametrize(("transport", "number"), [("http", signal.SIGINT), ("sse", signal.SIGTERM)])
-def test_in_a_call_it_is_answered_first(gate: Gate, transport: str, number: signal.Signals) -> None:
-    gate.again(hold=1)
-    with running(gate, transport) as server, calling(server.url()) as answers:
-        assert gate.held.wait(10)
+def test_in_a_call_it_is_answered_first(proxy: HoldingProxy, transport: str, number: signal.Signals) -> None:
+    proxy.again(hold=1)
+    with running(proxy, transport) as server, calling(server.url()) as answers:
+        assert proxy.held.wait(10)
         server.process.send_signal(number)
         # Time enough to break off a call, if that were what it does.
-        assert not gate.left.wait(0.3)
-        gate.let.set()
+        assert not proxy.left.wait(0.3)
+        proxy.let.set()
         server.ends(0)
     (answer,) = answers
     assert isinstance(answer, httpx.Response)
@@ -162,16 +162,16 @@ def test_in_a_call_it_is_answered_first(gate: Gate, transport: str, number: sign
 
 @pytest.mark.parametrize(("transport", "number"), [("http", signal.SIGTERM), ("sse", signal.SIGINT)])
 def test_a_second_signal_does_not_wait_for_the_call(
-    gate: Gate, transport: str, number: signal.Signals, box: Box
+    proxy: HoldingProxy, transport: str, number: signal.Signals, box: Box
 ) -> None:
-    gate.again(hold=1)
-    with running(gate, transport) as server, calling(server.url()) as answers:
-        assert gate.held.wait(10)
+    proxy.again(hold=1)
+    with running(proxy, transport) as server, calling(server.url()) as answers:
+        assert proxy.held.wait(10)
         server.process.send_signal(number)
-        assert not gate.left.wait(0.2)
+        assert not proxy.left.wait(0.2)
         server.process.send_signal(number)
         server.ends(0)
-        assert gate.left.wait(10)
+        assert proxy.left.wait(10)
     (answer,) = answers
     assert isinstance(answer, httpx.Response)
     assert answer.status_code == 503
@@ -179,13 +179,13 @@ def test_a_second_signal_does_not_wait_for_the_call(
     assert box.requests() == []
 
 
-def test_a_call_that_outlasts_the_longest_wait_is_broken_off(gate: Gate, box: Box) -> None:
-    gate.again(hold=1)
-    with running(gate, "http", shutdown_seconds=1) as server, calling(server.url()) as answers:
-        assert gate.held.wait(10)
+def test_a_call_that_outlasts_the_longest_wait_is_broken_off(proxy: HoldingProxy, box: Box) -> None:
+    proxy.again(hold=1)
+    with running(proxy, "http", shutdown_seconds=1) as server, calling(server.url()) as answers:
+        assert proxy.held.wait(10)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(1 + 2 * SOON) == 0
-        assert gate.left.wait(10)
+        assert proxy.left.wait(10)
     assert b"Traceback" not in server.errors
     (answer,) = answers
     assert isinstance(answer, httpx.Response)

@@ -22,6 +22,7 @@ from mcp_types import ResourceTemplateReference
 
 from extend_mcp.http.auth.tokens import new_token
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri, workflow_uri
+from tests.calls import Needs, calls
 from tests.harness import ERAS, Box, BoxClock, Mode, Person, example_run, facts_of, text_of
 from tests.hosting import Host
 from tests.http.kit import Running, connected, extend_with, plain_client, serving_http
@@ -60,40 +61,38 @@ def two(host: Host) -> Iterator[Two]:
 
 
 @asynccontextmanager
-async def passthrough(two: Two, **http: Any) -> AsyncIterator[Running]:
+async def passthrough(two: Two, **settings: Any) -> AsyncIterator[Running]:
     clock = BoxClock(two.ana)
-    async with serving_http(two.url, http={"auth": "passthrough", **http}, clock=clock, sse=True) as running:
+    async with serving_http(two.url, http={"auth": "passthrough"}, clock=clock, sse=True, **settings) as running:
         yield running
+
+
+def her_objects(ana: Box, workflow: str) -> dict[Needs, str]:
+    """Make a file and a webhook endpoint of hers, whose names are secret too."""
+    file = ana.api("POST", "/files/upload", files={"file": (SECRET, b"a")})["id"]
+    address = {"url": "https://hooks.example/x", "name": SECRET, "apiVersion": "2026-02-09", "enabledEvents": []}
+    endpoint = ana.api("POST", "/webhook_endpoints", json=address)["id"]
+    ana.forget()
+    return {Needs.WORKFLOW: workflow, Needs.FILE: file, Needs.ENDPOINT: endpoint, Needs.SUBSCRIPTION: endpoint}
 
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_reading_each_tool_and_resource(two: Two, mode: Mode) -> None:
     workflow = two.ana.state()["runs"][0].get("workflowId") or example_run(HERS, "PROCESSING")["workflow"]["id"]
-    calls: list[tuple[str, dict[str, Any]]] = [
-        ("get_workflow_run", {"run_id": HERS}),
-        ("get_step_result", {"run_id": HERS, "step": "1"}),
-        ("explain_failure", {"run_id": HERS}),
-        ("compare_runs", {"first": HIS, "second": HERS}),
-        ("wait_for_run", {"run_ids": [HERS], "seconds": 1}),
-        ("wait_for_run", {"batch": BATCH, "seconds": 1}),
-        ("list_runs", {}),
-        ("list_runs", {"batch": BATCH}),
-        ("summarize_runs", {}),
-        ("review_queue", {}),
-    ]
+    objects = {**dict.fromkeys(Needs, HERS), Needs.TWIN_RUN: HIS, Needs.BATCH: BATCH, **her_objects(two.ana, workflow)}
     uris = [run_uri(HERS), step_uri(HERS, "1"), batch_uri(BATCH), workflow_uri(workflow), "extend://account"]
     async with (
-        passthrough(two) as running,
+        passthrough(two, toolsets="all") as running,
         connected(running, ANA, mode=mode) as ana,
         connected(running, BEN, mode=mode) as ben,
     ):
         # Hers first, so that whatever is kept between calls is there to be found.
         assert SECRET in text_of(await ana.call_tool("get_workflow_run", {"run_id": HERS}))
         assert SECRET in text_of(await ana.call_tool("list_runs", {}))
-        for tool, arguments in calls:
-            told = await ben.call_tool(tool, arguments)
-            assert SECRET not in text_of(told) + json.dumps(told.structured_content), tool
-            assert tool == "list_runs" or "PROCESSING: " not in text_of(told)
+        for call in calls(read_only=True):
+            told = await ben.call_tool(call.tool, call.on(objects))
+            assert SECRET not in text_of(told) + json.dumps(told.structured_content), call
+            assert call.tool == "list_runs" or "PROCESSING: " not in text_of(told)
         for uri in uris:
             try:
                 read = str((await ben.read_resource(uri)).contents)

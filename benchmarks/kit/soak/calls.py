@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kit.soak.world import World
+from tests.calls import Needs, calls
 
 Arguments = dict[str, Any]
 
@@ -34,7 +35,10 @@ class Chooser:
         [tool] = self._rng.choices(tools, [_OFTEN.get(tool, 1.0) * _RARE.get(tool, 1.0) for tool in tools])
         if self._rng.random() < 0.01:
             return tool, {"no_such_argument": "x" * 20}
-        return tool, _MAKERS[tool](self)
+        if tool in _OWN:
+            return tool, _OWN[tool](self)
+        call = self._dice.choice([call for call in calls() if call.tool == tool])
+        return tool, call.on({kind: choose(self) for kind, choose in _OBJECTS.items()})
 
     def run(self, *statuses: str) -> str:
         """Return a run, in one of these statuses if possible."""
@@ -82,58 +86,41 @@ def _run_workflow(at: Chooser) -> Arguments:
     return {"workflow": at.workflow(), "metadata": {"by": "soak"}, **source}
 
 
-_MAKERS: dict[str, Callable[[Chooser], Arguments]] = {
-    "list_runs": lambda at: at.either({}, {"status": "FAILED"}, {"workflow": at.workflow()}, {"page_size": 5}),
-    "get_workflow_run": lambda at: {"run_id": at.run(), "detail": at.either("concise", "full")},
-    "get_step_result": lambda at: {"run_id": at.run("PROCESSED"), "step": at.either("1", "2", "EXTRACT")},
-    "cancel_workflow_run": lambda at: {"run_id": at.run("PENDING", "PROCESSING"), "reason": "soak"},
+# Where a soak wants more variety, or less of a strain, than the example calls.
+_OWN: dict[str, Callable[[Chooser], Arguments]] = {
     "summarize_runs": lambda at: {"group_by": at.either("workflow", "failure_reason", "status"), "created_since": "1h"},
-    "explain_failure": lambda at: {"run_id": at.run("FAILED")},
-    "review_queue": lambda at: {"limit": 5},
     "compare_runs": lambda at: at.twins(),
-    "cancel_runs": lambda at: at.either(
-        {"run_ids": [at.run("PENDING", "PROCESSING"), at.run("PROCESSING")]}, {"batch": at.batch()}
-    ),
-    "rerun_workflow_runs": lambda at: {"run_ids": [at.run("FAILED"), at.run("CANCELLED")]},
     "run_workflow": _run_workflow,
     "run_workflow_batch": lambda at: {
         "workflow": at.workflow(),
         "inputs": [{"file": f"https://files.example/{number}.pdf"} for number in range(3)],
     },
-    "update_workflow_run": lambda at: {"run_id": at.run(), "metadata": {"seen": at.either("yes", "no")}},
-    "delete_workflow_run": lambda at: {"run_id": at.run("PROCESSED", "CANCELLED")},
     "wait_for_run": lambda at: at.either(
         {"run_ids": [at.run("PROCESSING")], "seconds": 3}, {"batch": at.batch(), "seconds": 2}
     ),
-    "list_workflows": lambda at: {},
-    "get_workflow": lambda at: {"workflow": at.workflow(), "form": at.either("graph", "json")},
-    "list_workflow_versions": lambda at: {"workflow": at.workflow()},
-    "get_workflow_version": lambda at: {"workflow": at.workflow()},
-    "create_workflow": lambda at: {"name": "Soak"},
-    "update_workflow": lambda at: {"workflow": at.workflow(), "name": at.either("Soak one", "Soak two")},
-    "deploy_workflow_version": lambda at: {"workflow": at.workflow()},
-    "upload_file": lambda at: {"text": "total: 3.20", "name": "soak.txt"},
-    "get_file": lambda at: {"file_id": at.file(), "text": at.either(True, False)},
-    "list_files": lambda at: {"page_size": 5},
-    "delete_file": lambda at: {"file_id": at.file()},
-    "list_webhook_endpoints": lambda at: {},
     "create_webhook_endpoint": lambda at: {
         "url": _HOOK,
         "name": "soak",
         "events": ["workflow.created"],
         "status": "disabled",
     },
-    "update_webhook_endpoint": lambda at: {"endpoint_id": at.endpoint(), "name": at.either("one", "two")},
-    "delete_webhook_endpoint": lambda at: {"endpoint_id": at.endpoint()},
-    "list_webhook_subscriptions": lambda at: {},
-    "create_webhook_subscription": lambda at: {
-        "endpoint_id": at.endpoint(),
-        "resource_id": at.workflow(),
-        "events": ["workflow_run.completed"],
-    },
-    "update_webhook_subscription": lambda at: {
-        "subscription_id": at.subscription(),
-        "events": [at.either("workflow_run.failed", "workflow_run.completed")],
-    },
-    "delete_webhook_subscription": lambda at: {"subscription_id": at.subscription()},
+}
+
+_OBJECTS: dict[Needs, Callable[[Chooser], str]] = {
+    Needs.DONE_RUN: lambda at: at.run("PROCESSED"),
+    Needs.TWIN_RUN: lambda at: at.run("PROCESSED"),
+    Needs.FAILED_RUN: lambda at: at.run("FAILED", "CANCELLED"),
+    Needs.REVIEW_RUN: lambda at: at.run("NEEDS_REVIEW"),
+    Needs.MOVING_RUN: lambda at: at.run("PENDING", "PROCESSING"),
+    Needs.QUEUED_RUN: lambda at: at.run("PENDING", "PROCESSING"),
+    Needs.OTHER_QUEUED_RUN: lambda at: at.run("PROCESSING"),
+    Needs.NEW_RUN: Chooser.run,
+    Needs.OLD_RUN: lambda at: at.run("PROCESSED", "CANCELLED"),
+    Needs.BATCH: Chooser.batch,
+    Needs.WORKFLOW: Chooser.workflow,
+    Needs.WORKFLOW_ID: Chooser.workflow,
+    Needs.DRAFT_WORKFLOW: Chooser.workflow,
+    Needs.FILE: Chooser.file,
+    Needs.ENDPOINT: Chooser.endpoint,
+    Needs.SUBSCRIPTION: Chooser.subscription,
 }

@@ -31,6 +31,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from extend_mcp.scopes import SCOPES
+from tests.calls import Needs, calls, make_objects
 from tests.e2e.test_observability import collecting
 from tests.harness import Box, Person, example_run, text_of
 from tests.http.keys import AUDIENCE, KEYS, claims, issuers, sign
@@ -108,6 +109,14 @@ class Session:
         made = await self.call("create_webhook_endpoint", url="https://h.example/hook", name="x", events=[])
         assert "wss_" not in made
 
+        # Every tool, on runs that have ended: no call waits for one.
+        objects = make_objects(box)
+        moving = (Needs.NEW_RUN, Needs.MOVING_RUN, Needs.QUEUED_RUN, Needs.OTHER_QUEUED_RUN)
+        objects |= dict.fromkeys(moving, objects[Needs.DONE_RUN])
+        for example in calls():
+            if "download_url" not in example.arguments:
+                await self.call(example.tool, **example.on(objects))
+
         # Extend, or what stands before it, fails; some of them say the secret themselves.
         echo = {"code": "UNAUTHORIZED", "message": f"bad key {self.key}", "requestId": "req_1"}
         for fault in (
@@ -119,13 +128,13 @@ class Session:
             {"drop": True},
             {"truncate": 9},
         ):
-            calls: list[tuple[str, dict[str, Any]]] = [
+            with_secrets: list[tuple[str, dict[str, Any]]] = [
                 ("run_workflow", {"workflow": workflow, "text": "a", "secrets": secrets}),
                 ("upload_file", {"text": "a", "password": FILE_PASSWORD}),
             ]
             if fault.get("status") in (400, 401, 502):
-                calls.append(("get_file", {"file_id": "file_canary1", "download_url": True}))
-            for tool, arguments in calls:
+                with_secrets.append(("get_file", {"file_id": "file_canary1", "download_url": True}))
+            for tool, arguments in with_secrets:
                 # As often as a read is tried again.
                 box.fault(**fault, times=9)
                 await self.call(tool, **arguments)

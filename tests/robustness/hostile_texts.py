@@ -19,6 +19,7 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
+from tests.calls import HOOK
 from tests.harness import KEY, Box, BoxClock, Mode, Person
 
 CANARY = "zqcanary"
@@ -40,9 +41,9 @@ class Item:
     gone: tuple[str, ...]
 
 
-def corpus() -> list[Item]:
+def hostile_texts() -> list[Item]:
     """All hostile texts."""
-    items = json.loads((Path(__file__).parent / "corpus.json").read_text())
+    items = json.loads((Path(__file__).parent / "hostile_texts.json").read_text())
     return [Item(item["name"], _grown(item["text"]), tuple(item["gone"])) for item in items]
 
 
@@ -146,7 +147,7 @@ _OURS = re.compile(
     r"extend://"
     r"|https://dashboard\.extend\.ai/(?!@)"
     r"|https://example\.com/a\.pdf"  # our own example in an error
-    r"|https://hooks\.example/x"  # the address that the test itself gave
+    rf"|{re.escape(HOOK)}"  # the address that the example calls give
     r"|step=<number, name or id>"
     r"|http://127\.0\.0\.1:\d+/"  # the sandbox's own
 )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.explain import explain_arguments
-from extend_mcp.tools.toolsets import TOOLSETS
+from tests.calls import tools
 from tests.e2e.questions.test_questions import tokens
 from tests.harness import ERAS, Box, Mode, serving, text_of
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.thorough
 
 SCENARIO = "empty"
 CANARY = "canary_8f2b"
-TOOLS = {tool.name: tool for toolset in TOOLSETS.values() for tool in toolset.tools}
+TOOLS = tools()
 MOST_TOKENS = 300
 
 # One of each type of JSON, and of each kind of trouble: nested, blank, long, huge, no Unicode; most hold a canary.

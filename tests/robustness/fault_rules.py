@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from extend_mcp.api import errors
 from extend_mcp.api.errors import ExtendError
-from tests.faults.calls import Kind
-from tests.faults.wire import KEY, Wire
+from tests.robustness.client_calls import Kind
+from tests.robustness.faulty_server import KEY, Wire
 
 ATTEMPTS = 4
 CONNECT, READ, TOTAL = 5.0, 30.0, 60.0

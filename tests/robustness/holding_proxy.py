@@ -1,4 +1,4 @@
-"""Extend behind a gate: a chosen request is held until its client leaves, or until a test lets it through."""
+"""A proxy in front of the sandbox that holds one request until its client leaves or the test releases it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from extend_mcp.sandbox.sandbox_server import running_app
 
 
 @dataclass
-class Gate:
-    """An application in front of a sandbox's.
+class HoldingProxy:
+    """An ASGI application in front of the sandbox's.
 
     Attributes:
         app: the sandbox's.
@@ -36,7 +36,7 @@ class Gate:
     base_url: str = ""
 
     def again(self, hold: int) -> None:
-        """Begin to count anew."""
+        """Start counting again."""
         self.hold, self.seen = hold, 0
         for event in (self.held, self.left, self.let):
             event.clear()
@@ -82,10 +82,10 @@ def _once(body: bytes) -> Receive:
 
 
 @contextmanager
-def gated(app: ASGIApp) -> Iterator[Gate]:
-    """A gate that listens on this machine until the block ends."""
-    gate = Gate(app)
-    with running_app(gate) as gate.base_url:
-        yield gate
-        # Whoever is still held would keep the server from ending.
-        gate.let.set()
+def holding_proxy(app: ASGIApp) -> Iterator[HoldingProxy]:
+    """Serve the proxy on this machine until the block ends."""
+    proxy = HoldingProxy(app)
+    with running_app(proxy) as proxy.base_url:
+        yield proxy
+        # A request that is still held would keep the server from ending.
+        proxy.let.set()

@@ -13,11 +13,12 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 
 from extend_mcp.views.uris import RESOURCE_CHARS
+from tests.calls import Needs, make_objects
 from tests.harness import Box, Person, text_of
-from tests.hostile.kit import Rewrite, rewriting
-from tests.hostile.test_corpus import PROMPTS, STEPS, load, reading, workflow_of
 from tests.hosting import Host
-from tests.properties.mutations import MUTATIONS, Mutation, mutated
+from tests.robustness.hostile_texts import Rewrite, rewriting
+from tests.robustness.mutations import MUTATIONS, Mutation, mutated
+from tests.robustness.test_hostile_texts import PROMPTS, changing, reading
 
 pytestmark = pytest.mark.thorough
 
@@ -72,9 +73,9 @@ FEW = settings(
 @given(MUTATIONS, BUDGETS)
 async def test_no_reading_tool_fails_on_what_the_api_answers(host: Host, mutations: list[Mutation], limit: int) -> None:
     async def test(box: Box) -> None:
-        runs, workflow = load(box), workflow_of(box)
+        objects = make_objects(box)
         async with rewriting(box, mutating(mutations), answer_chars=limit) as client:
-            await reading(Called(client, limit), runs, workflow)
+            await reading(Called(client, limit), objects)
 
     await in_a_sandbox(host, test)
 
@@ -83,21 +84,9 @@ async def test_no_reading_tool_fails_on_what_the_api_answers(host: Host, mutatio
 @given(MUTATIONS)
 async def test_no_writing_tool_fails_on_what_the_api_answers(host: Host, mutations: list[Mutation]) -> None:
     async def test(box: Box) -> None:
-        runs, workflow = load(box), workflow_of(box)
+        objects = make_objects(box)
         async with rewriting(box, mutating(mutations), person=Person()) as client:
-            call = Called(client, 8000)
-            await call("create_workflow", name="Mine", steps=STEPS)
-            await call("update_workflow", workflow=workflow, steps=STEPS)
-            await call("deploy_workflow_version", workflow=workflow)
-            await call("run_workflow", workflow=workflow, text="a")
-            await call("run_workflow_batch", workflow=workflow, inputs=[{"text": "a"}])
-            await call("update_workflow_run", run_id=runs["done"], metadata={"a": 1})
-            await call("cancel_workflow_run", run_id=runs["moving"])
-            await call("cancel_runs", run_ids=[runs["more"]])
-            await call("rerun_workflow_runs", run_ids=[runs["failed"]])
-            await call("delete_workflow_run", run_id=runs["twin"])
-            await call("upload_file", text="a", name="a.txt")
-            await call("create_webhook_endpoint", url="https://hooks.example/x", name="Ops", events=[])
+            await changing(Called(client, 8000), objects)
 
     await in_a_sandbox(host, test)
 
@@ -106,11 +95,14 @@ async def test_no_writing_tool_fails_on_what_the_api_answers(host: Host, mutatio
 @given(MUTATIONS)
 async def test_no_resource_and_no_prompt_fails_on_what_the_api_answers(host: Host, mutations: list[Mutation]) -> None:
     async def test(box: Box) -> None:
-        runs, workflow = load(box), workflow_of(box)
+        objects = make_objects(box)
         async with rewriting(box, mutating(mutations)) as client:
             for name, arguments in PROMPTS:
-                assert (await client.get_prompt(name, arguments(runs, workflow))).messages
-            for uri in (f"extend://workflow-runs/{runs['done']}", f"extend://workflows/{workflow}"):
+                assert (await client.get_prompt(name, arguments(objects))).messages
+            for uri in (
+                f"extend://workflow-runs/{objects[Needs.DONE_RUN]}",
+                f"extend://workflows/{objects[Needs.WORKFLOW]}",
+            ):
                 try:
                     contents = (await client.read_resource(uri)).contents
                 except MCPError as error:

@@ -10,6 +10,7 @@ import asyncio
 import gzip
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,10 +22,22 @@ from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.transport import MAX_BODY_BYTES, BufferTransport, RetryTransport, SharedTransport
 from extend_mcp.views.errors import error_words
-from tests.faults.calls import CALLS, Kind, kind_of, methods
-from tests.faults.clock import LeapingLoop
-from tests.faults.rules import ATTEMPTS, CONNECT, LIMIT, READ, SMALL, TOTAL, Cell, Fault, expected, faults
-from tests.faults.wire import KEY, Server, Wire, faulty, unreachable
+from tests.robustness.client_calls import CALLS, Kind, kind_of, methods
+from tests.robustness.fault_rules import (
+    ATTEMPTS,
+    CONNECT,
+    LIMIT,
+    READ,
+    SMALL,
+    TOTAL,
+    Cell,
+    Fault,
+    expected,
+    faults,
+    table,
+)
+from tests.robustness.faulty_server import KEY, Server, Wire, faulty, unreachable
+from tests.robustness.leaping_clock import LeapingLoop
 
 KINDS: tuple[Kind, ...] = ("read", "write", "create")
 HEAVY = ("gzip bomb", "60 MB run", "body above 64 MB")
@@ -130,6 +143,12 @@ def check_words(error: ExtendError, cell: Cell) -> None:
     assert cell.advice in error.next_step
     said = f"{error} {error!r} {error_words(error)} {error.next_step} {vars(error)}"
     assert KEY not in said
+
+
+def test_the_table_of_faults_in_the_docs_is_this_one() -> None:
+    """Print the rows of docs/faults.md with ``python -m tests.robustness.fault_rules``."""
+    page = Path(__file__).parents[2] / "docs" / "faults.md"
+    assert [line for line in page.read_text().splitlines() if line.startswith("|")] == table()
 
 
 def test_every_method_of_the_client_has_its_row() -> None:

@@ -16,16 +16,16 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp_types import ElicitRequestParams, ElicitResult
 
-from extend_mcp.tools.toolsets import TOOLSETS
-from tests.edges.gate import Gate, gated
-from tests.harness import ERAS, Box, BoxClock, Mode, Person, example_run, serving
+from tests.calls import first_calls, make_objects, tools
+from tests.harness import ERAS, Box, BoxClock, Mode, Person, serving
 from tests.http.calls import CALL, HEADERS
 from tests.http.kit import connected, serving_http
+from tests.robustness.holding_proxy import HoldingProxy, holding_proxy
 
 pytestmark = pytest.mark.thorough
 
 SCENARIO = "empty"
-TOOLS = {tool.name: tool for toolset in TOOLSETS.values() for tool in toolset.tools}
+TOOLS = tools()
 MOST = 10
 """Requests of one call, each held in its turn; beyond that a tool that waits asks the same over and over."""
 PROMPT = 10.0
@@ -33,79 +33,20 @@ PROMPT = 10.0
 FDS = Path("/proc/self/fd")
 
 
-def arguments_of(box: Box) -> dict[str, dict[str, Any]]:
-    """Good arguments for every tool, on objects made for them."""
-    done = box.load(example_run("workflow_run_cancel00000000001", "PROCESSED"))
-    live = box.load(example_run("workflow_run_cancel00000000002", "PROCESSING"))
-    failed = box.load(example_run("workflow_run_cancel00000000003", "FAILED"))
-    workflow = box.api("POST", "/workflows", json={"name": "Cancelling"})["id"]
-    box.api("POST", f"/workflows/{workflow}/versions", json={})
-    file = box.api("POST", "/files/upload", files={"file": ("a.txt", b"a")})["id"]
-    address = {"url": "https://hooks.example/x", "name": "Ops", "apiVersion": "2026-02-09", "enabledEvents": []}
-    endpoint = box.api("POST", "/webhook_endpoints", json=address)["id"]
-    ordered = {
-        "webhookEndpointId": endpoint,
-        "resourceType": "workflow",
-        "resourceId": workflow,
-        "enabledEvents": ["workflow_run.failed"],
-    }
-    subscription = box.api("POST", "/webhook_subscriptions", json=ordered)["id"]
-    return {
-        "list_runs": {},
-        "get_workflow_run": {"run_id": done},
-        "get_step_result": {"run_id": done, "step": "1"},
-        "summarize_runs": {"group_by": "failure_reason"},
-        "explain_failure": {"run_id": failed},
-        "review_queue": {},
-        "compare_runs": {"first": done, "second": failed},
-        "wait_for_run": {"run_ids": [live]},
-        "run_workflow": {"workflow": "Cancelling", "text": "a"},
-        "run_workflow_batch": {"workflow": "Cancelling", "inputs": [{"text": "a"}]},
-        "update_workflow_run": {"run_id": done, "metadata": {"a": 1}},
-        "cancel_workflow_run": {"run_id": live},
-        "cancel_runs": {"run_ids": [live]},
-        "rerun_workflow_runs": {"run_ids": [failed]},
-        "delete_workflow_run": {"run_id": done},
-        "list_workflows": {},
-        "get_workflow": {"workflow": workflow},
-        "list_workflow_versions": {"workflow": workflow},
-        "get_workflow_version": {"workflow": workflow},
-        "create_workflow": {"name": "More"},
-        "update_workflow": {"workflow": workflow, "name": "Renamed"},
-        "deploy_workflow_version": {"workflow": workflow},
-        "upload_file": {"text": "a", "name": "a.txt"},
-        "get_file": {"file_id": file},
-        "list_files": {},
-        "delete_file": {"file_id": file},
-        "create_webhook_endpoint": {"url": "https://hooks.example/x", "name": "Ops", "events": []},
-        "update_webhook_endpoint": {"endpoint_id": endpoint, "status": "disabled"},
-        "list_webhook_endpoints": {},
-        "delete_webhook_endpoint": {"endpoint_id": endpoint},
-        "create_webhook_subscription": {
-            "endpoint_id": endpoint,
-            "resource_id": workflow,
-            "events": ["workflow_run.failed"],
-        },
-        "update_webhook_subscription": {"subscription_id": subscription, "events": ["workflow_run.completed"]},
-        "list_webhook_subscriptions": {"endpoint_id": endpoint},
-        "delete_webhook_subscription": {"subscription_id": subscription},
-    }
-
-
 @pytest.fixture(scope="module")
-def gate() -> Iterator[Gate]:
+def proxy() -> Iterator[HoldingProxy]:
     async def nothing(*_: object) -> None: ...
 
-    with gated(nothing) as gate:
-        yield gate
+    with holding_proxy(nothing) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def behind(box: Box, gate: Gate) -> Box:
-    """The sandbox as it is reached through the gate."""
-    gate.app = box.sandbox.app
-    gate.again(hold=0)
-    return Box(gate.base_url, box.sandbox)
+def behind(box: Box, proxy: HoldingProxy) -> Box:
+    """The sandbox reached through the proxy."""
+    proxy.app = box.sandbox.app
+    proxy.again(hold=0)
+    return Box(proxy.base_url, box.sandbox)
 
 
 class Halt:
@@ -183,7 +124,7 @@ async def given_up(client: Client, tool: str, arguments: dict[str, Any], reached
 
 
 @asynccontextmanager
-async def nothing_left(box: Box, client: Client, gate: Gate) -> AsyncIterator[None]:
+async def nothing_left(box: Box, client: Client, proxy: HoldingProxy) -> AsyncIterator[None]:
     """Nothing stays of what is begun and given up in the block."""
     await client.call_tool("list_workflows", {})
     idle = len(asyncio.all_tasks())
@@ -191,27 +132,27 @@ async def nothing_left(box: Box, client: Client, gate: Gate) -> AsyncIterator[No
     sent = box.requests()
     await until(lambda: len(asyncio.all_tasks()) <= idle, "tasks are left")
     # A request that was left behind would go before this one, or with it.
-    gate.again(hold=0)
+    proxy.again(hold=0)
     assert not (await client.call_tool("list_workflows", {})).is_error
     assert [each["path"] for each in box.requests()[len(sent) :]] == ["/workflows"]
 
 
 async def give_up_everywhere(
-    box: Box, client: Client, gate: Gate, tool: str, halts: tuple[Halt, ...] = (), most: int = MOST
+    box: Box, client: Client, proxy: HoldingProxy, tool: str, halts: tuple[Halt, ...] = (), most: int = MOST
 ) -> tuple[int, int]:
     """Call a tool again and again, each time given up at a later point; how many requests and halts were reached."""
-    arguments = arguments_of(box)[tool]
+    arguments = first_calls()[tool].on(make_objects(box))
     for halt in halts:
         halt.armed = True
     requests = halted = 0
     while requests < most:
-        async with nothing_left(box, client, gate):
-            gate.again(hold=requests + 1)
+        async with nothing_left(box, client, proxy):
+            proxy.again(hold=requests + 1)
             going = await given_up(
-                client, tool, arguments, lambda: gate.held.is_set() or any(halt.reached for halt in halts)
+                client, tool, arguments, lambda: proxy.held.is_set() or any(halt.reached for halt in halts)
             )
-            if gate.held.is_set():
-                await until(gate.left.is_set, f"request {requests + 1} goes on")
+            if proxy.held.is_set():
+                await until(proxy.left.is_set, f"request {requests + 1} goes on")
                 requests += 1
             for halt in halts:
                 if halt.reached:
@@ -226,7 +167,7 @@ async def give_up_everywhere(
 @pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize("mode", ERAS)
 async def test_nothing_is_left_of_a_call_given_up(
-    behind: Box, gate: Gate, mode: Mode, tool: str, monkeypatch: pytest.MonkeyPatch
+    behind: Box, proxy: HoldingProxy, mode: Mode, tool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking, sleeping = Halt(), Halt()
     sleep = BoxClock.sleep
@@ -240,7 +181,7 @@ async def test_nothing_is_left_of_a_call_given_up(
         no_socket_left(behind),
         serving(behind, mode=mode, person=Hesitant(asking), toolsets="all") as client,
     ):
-        requests, halted = await give_up_everywhere(behind, client, gate, tool, (asking, sleeping))
+        requests, halted = await give_up_everywhere(behind, client, proxy, tool, (asking, sleeping))
     assert requests
     annotations = TOOLS[tool].annotations
     assert annotations
@@ -250,29 +191,29 @@ async def test_nothing_is_left_of_a_call_given_up(
 
 @pytest.mark.skipif(not FDS.exists(), reason="sockets are counted in /proc")
 @pytest.mark.parametrize("mode", ERAS)
-async def test_nothing_is_left_over_http_either(behind: Box, gate: Gate, mode: Mode) -> None:
+async def test_nothing_is_left_over_http_either(behind: Box, proxy: HoldingProxy, mode: Mode) -> None:
     async with (
         no_socket_left(behind),
         serving_http(behind.base_url, toolsets="all", confirmation="trusted", clock=BoxClock(behind)) as running,
         connected(running, mode=mode) as client,
     ):
         for tool in TOOLS:
-            requests, _ = await give_up_everywhere(behind, client, gate, tool, most=1)
+            requests, _ = await give_up_everywhere(behind, client, proxy, tool, most=1)
             assert requests, tool
         await until(lambda: not running.parts.lifecycle.calls, "calls are left")
 
 
-async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, gate: Gate) -> None:
+async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, proxy: HoldingProxy) -> None:
     """No cancellation is sent: the connection just ends."""
     async with no_socket_left(behind), serving_http(behind.base_url) as running, connected(running) as client:
-        async with nothing_left(behind, client, gate):
-            gate.again(hold=1)
+        async with nothing_left(behind, client, proxy):
+            proxy.again(hold=1)
             host, _, port = running.url.removeprefix("http://").partition(":")
             stream = await anyio.connect_tcp(host, int(port))
             body = json.dumps(CALL)
             head = "".join(f"{name}: {value}\r\n" for name, value in {**HEADERS, "Host": f"{host}:{port}"}.items())
             await stream.send(f"POST /mcp HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-            await until(gate.held.is_set, "no request came")
+            await until(proxy.held.is_set, "no request came")
             await stream.aclose()
-            await until(gate.left.is_set, "the request goes on")
+            await until(proxy.left.is_set, "the request goes on")
         await until(lambda: not running.parts.lifecycle.calls, "calls are left")

@@ -13,11 +13,12 @@ import pytest
 
 from extend_mcp.api.transport import BufferTransport
 from extend_mcp.tools.toolsets import TOOLSETS
-from tests.faults.calls import Kind
-from tests.faults.clock import LeapingLoop
-from tests.faults.rules import ATTEMPTS, SMALL, Cell, Fault, expected, faults
-from tests.faults.wire import KEY, faulty, unreachable
+from tests.calls import Needs, first_calls
 from tests.harness import Box, Person, serving, text_of
+from tests.robustness.client_calls import Kind
+from tests.robustness.fault_rules import ATTEMPTS, SMALL, Cell, Fault, expected, faults
+from tests.robustness.faulty_server import KEY, faulty, unreachable
+from tests.robustness.leaping_clock import LeapingLoop
 
 pytestmark = pytest.mark.thorough
 
@@ -31,7 +32,7 @@ SAME = {
     "body above 64 MB": ("gzip bomb",),
     "wrong content type, JSON inside": ("60 MB run",),
 }
-"""Faults that the client makes the same kind of error of as the first, as test_matrix.py proves."""
+"""Faults that the client makes the same kind of error of as the first, as test_faults.py proves."""
 
 CHOSEN = [fault for fault in faults() if not any(fault.name in others for others in SAME.values())]
 
@@ -43,39 +44,34 @@ class Tool:
     Attributes:
         name: of the tool.
         kind: of the one call that meets the fault.
-        arguments: that work.
         path: where that call goes.
-        guarded: whether a person is asked first.
     """
 
     name: str
     kind: Kind
-    arguments: dict[str, Any]
     path: str
-    guarded: bool = False
 
 
-_RUN = "/workflow_runs"
+# The server of the faults answers for any id.
+OBJECTS = dict.fromkeys(Needs, "workflow_run_1") | {
+    Needs.WORKFLOW: "workflow_1abcdefghij",
+    Needs.FILE: "file_1",
+}
 TOOLS = [
-    Tool("get_workflow_run", "read", {"run_id": "workflow_run_1"}, f"{_RUN}/workflow_run_1"),
-    Tool("update_workflow_run", "write", {"run_id": "workflow_run_1", "name": "n"}, f"{_RUN}/workflow_run_1"),
-    Tool("run_workflow", "create", {"workflow": "workflow_1abcdefghij", "text": "t"}, _RUN),
-    Tool(
-        "run_workflow_batch", "create", {"workflow": "workflow_1abcdefghij", "inputs": [{"text": "t"}]}, f"{_RUN}/batch"
-    ),
-    Tool("create_workflow", "create", {"name": "n"}, "/workflows"),
-    Tool("upload_file", "create", {"text": "t"}, "/files/upload"),
-    Tool(
-        "create_webhook_endpoint", "create", {"url": "https://hooks.test/a", "name": "n", "events": []},
-        "/webhook_endpoints", guarded=True,
-    ),
-    Tool("delete_file", "write", {"file_id": "file_1"}, "/files/file_1", guarded=True),
-]  # fmt: skip
+    Tool(name="get_workflow_run", kind="read", path="/workflow_runs/workflow_run_1"),
+    Tool(name="update_workflow_run", kind="write", path="/workflow_runs/workflow_run_1"),
+    Tool(name="run_workflow", kind="create", path="/workflow_runs"),
+    Tool(name="run_workflow_batch", kind="create", path="/workflow_runs/batch"),
+    Tool(name="create_workflow", kind="create", path="/workflows"),
+    Tool(name="upload_file", kind="create", path="/files/upload"),
+    Tool(name="create_webhook_endpoint", kind="create", path="/webhook_endpoints"),
+    Tool(name="delete_file", kind="write", path="/files/file_1"),
+]
 
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    """Time-outs take no time here: see clock.py."""
+    """Time-outs take no time here: see leaping_clock.py."""
     return "asyncio", {"loop_factory": LeapingLoop}
 
 
@@ -108,7 +104,7 @@ async def test_a_model_reads_what_happened_what_changed_and_what_is_next(
             server.strikes = frozenset({"POST", "DELETE"})
         behind = Box({"server": server.url, **nowhere}[fault.wire.where], box.sandbox)
         async with serving(behind, key=KEY, person=Person(), toolsets=tuple(TOOLSETS)) as client:
-            result = await client.call_tool(tool.name, tool.arguments)
+            result = await client.call_tool(tool.name, first_calls()[tool.name].on(OBJECTS))
     text = text_of(result)
     if cell.error is None:
         assert not result.is_error
