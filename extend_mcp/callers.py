@@ -17,6 +17,7 @@ from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
 from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import auth_context_var
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.metrics import Metrics
@@ -40,6 +41,7 @@ class CallerContext:
         settings: what the operator chose.
         connect: makes the caller's API client; called on first use, so that starting costs nothing.
         tokens: issues and verifies the caller's confirmation tokens.
+        limits: limits of each call.
         clock: time, replaceable in tests.
         local_files: whether the machine's files are the caller's own, as over stdio.
         store: keeps what writes need between two calls.
@@ -52,6 +54,7 @@ class CallerContext:
     settings: Settings
     connect: Callable[[], ExtendClient]
     tokens: ConfirmationTokens
+    limits: CallLimits = field(default_factory=CallLimits)
     clock: Clock = field(default_factory=SystemClock)
     local_files: bool = True
     store: ActionStore = field(default_factory=MemoryStore)

@@ -68,7 +68,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     app = caller_context(ctx)
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
-    scan = RunScan(RunFilter(batch=batch), app.settings.summary_runs)
+    scan = RunScan(RunFilter(batch=batch), app.limits.summary_runs)
     found = await _read(batch_uri(batch_id), collect(scan, app, deadline))
     rows = [waited_run(run) for run in found]
     go_on = f'wait_for_run(batch="{batch}")'
@@ -77,7 +77,8 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
 
 def account_resource(registry: CallerRegistry) -> str:
     """Which account and region this server works on, what it may do, and its limits. No secrets."""
-    return account_text(registry.current().settings, registry.caller())
+    context = registry.current()
+    return account_text(context.settings, context.limits, context.caller)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.completions import COMPLETIONS, add_completions
+from extend_mcp.limits import CallLimits
 from extend_mcp.prompts import PROMPTS, add_prompts
 from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
@@ -93,6 +94,7 @@ def build_server(
     own_caller: bool = True,
     shared: Shared | None = None,
     count_calls: ServerMiddleware[CallerRegistry] | None = None,
+    limits: CallLimits | None = None,
 ) -> tuple[MCPServer[CallerRegistry], CallerRegistry]:
     """Build the server for ``settings``.
 
@@ -105,10 +107,12 @@ def build_server(
             HTTP only without authentication.
         shared: what all callers have in common; by default this process's own.
         count_calls: MCP middleware that counts the calls in progress.
+        limits: limits of each call; tests give others.
 
     Returns:
         The server, ready to run on any transport, and its callers; close the registry when the server has ended.
     """
+    bounds = limits or CallLimits()
     common = shared or Shared(sealing_keys(settings))
     time = clock or SystemClock()
     audit = Audit(settings.audit)
@@ -121,8 +125,9 @@ def build_server(
             settings=settings,
             connect=lambda: make_client(caller),
             tokens=ConfirmationTokens(
-                common.keys, audience=_audience(settings, caller), lifetime=settings.confirmation_seconds
+                common.keys, audience=_audience(settings, caller), lifetime=bounds.confirmation_seconds
             ),
+            limits=bounds,
             clock=time,
             local_files=local_files,
             store=common.store,
@@ -152,7 +157,7 @@ def build_server(
         log_level=settings.log_level,
         lifespan=lifespan,
         request_state_security=RequestStateSecurity(
-            codec=common.keys.codec("request state"), ttl=settings.confirmation_seconds, bind_principal=bound_to
+            codec=common.keys.codec("request state"), ttl=bounds.confirmation_seconds, bind_principal=bound_to
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],

@@ -28,15 +28,26 @@ DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
 
 REMOVED_SETTINGS = (
+    "EXTEND_MCP_ANSWER_CHARS",
     "EXTEND_MCP_BODY_KILOBYTES",
     "EXTEND_MCP_BODY_SECONDS",
+    "EXTEND_MCP_BULK_RUNS",
+    "EXTEND_MCP_CONFIRMATION_SECONDS",
+    "EXTEND_MCP_CONNECT_TIMEOUT",
+    "EXTEND_MCP_DETAIL_RUNS",
     "EXTEND_MCP_DRAIN_SECONDS",
+    "EXTEND_MCP_FOLLOW_SECONDS",
     "EXTEND_MCP_MAX_SESSIONS",
     "EXTEND_MCP_METRICS",
+    "EXTEND_MCP_READ_TIMEOUT",
     "EXTEND_MCP_REQUESTS_AT_ONCE",
     "EXTEND_MCP_SESSION_IDLE_SECONDS",
     "EXTEND_MCP_SHUTDOWN_SECONDS",
     "EXTEND_MCP_SUBSCRIPTIONS",
+    "EXTEND_MCP_SUMMARY_RUNS",
+    "EXTEND_MCP_TOTAL_TIMEOUT",
+    "EXTEND_MCP_UPLOAD_MEGABYTES",
+    "EXTEND_MCP_WALK_PAGES",
 )
 """Variables that earlier versions read. A start with one of them says that it is ignored."""
 
@@ -109,60 +120,16 @@ class Settings(EnvironmentSettings):
         description="Who confirms a write. ask: a person (by a token where the client cannot ask one); "
         "person: a person only, so a client that cannot ask is refused; token: always by a token; trusted: nobody.",
     )
-    confirmation_seconds: float = Field(
-        300.0,
-        gt=0,
-        le=3600,
-        validation_alias="EXTEND_MCP_CONFIRMATION_SECONDS",
-        description="How long a confirmation stays good, in seconds.",
-    )
     state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_STATE_KEYS",
         description="Comma-separated secrets of at least 32 characters that seal confirmations; "
         "share them between replicas. Default: one random key of this process.",
     )
-    follow_seconds: float = Field(
-        12.0,
-        ge=0,
-        le=60,
-        validation_alias="EXTEND_MCP_FOLLOW_SECONDS",
-        description="How long a cancel is followed until the run is CANCELLED, in seconds.",
-    )
-    answer_chars: int = Field(
-        8000,
-        ge=2000,
-        le=100_000,
-        validation_alias="EXTEND_MCP_ANSWER_CHARS",
-        description="Upper bound of one answer's text, in characters.",
-    )
-    walk_pages: int = Field(
-        10,
-        ge=1,
-        le=100,
-        validation_alias="EXTEND_MCP_WALK_PAGES",
-        description="How many API pages one call may read for a filter that the API lacks.",
-    )
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_FILE_ROOTS",
         description="Folders that upload_file may read from, separated as in PATH; stdio only. Default: none.",
-    )
-    upload_megabytes: int = Field(
-        50, ge=1, le=1000, validation_alias="EXTEND_MCP_UPLOAD_MEGABYTES", description="Largest upload, in MB."
-    )
-    connect_timeout: float = Field(
-        5.0, gt=0, le=60, validation_alias="EXTEND_MCP_CONNECT_TIMEOUT", description="Seconds to connect."
-    )
-    read_timeout: float = Field(
-        30.0, gt=0, le=300, validation_alias="EXTEND_MCP_READ_TIMEOUT", description="Seconds between bytes."
-    )
-    total_timeout: float = Field(
-        60.0,
-        gt=0,
-        le=600,
-        validation_alias="EXTEND_MCP_TOTAL_TIMEOUT",
-        description="Seconds for one API call, retries included.",
     )
     requests_per_second: int = Field(
         10,
@@ -170,27 +137,6 @@ class Settings(EnvironmentSettings):
         le=1000,
         validation_alias="EXTEND_MCP_REQUESTS_PER_SECOND",
         description="Most API requests a second, for reads, starts and other writes each; 10 is the smallest plan's.",
-    )
-    summary_runs: int = Field(
-        10_000,
-        ge=100,
-        le=1_000_000,
-        validation_alias="EXTEND_MCP_SUMMARY_RUNS",
-        description="How many runs one summary reads at most.",
-    )
-    detail_runs: int = Field(
-        300,
-        ge=1,
-        le=10_000,
-        validation_alias="EXTEND_MCP_DETAIL_RUNS",
-        description="How many runs one call reads one by one at most, where a list does not tell enough.",
-    )
-    bulk_runs: int = Field(
-        200,
-        ge=1,
-        le=1000,
-        validation_alias="EXTEND_MCP_BULK_RUNS",
-        description="How many runs one call may cancel or run again.",
     )
     audit: str = Field(
         "off",
@@ -267,9 +213,6 @@ class Settings(EnvironmentSettings):
             api_key=chosen.api_key,
             base_url="http://sandbox.invalid" if self.sandbox else self.api_base_url,
             workspace_id=chosen.workspace_id,
-            connect_timeout=self.connect_timeout,
-            read_timeout=self.read_timeout,
-            total_timeout=self.total_timeout,
             requests_per_second=None if self.sandbox else self.requests_per_second,
         )
 

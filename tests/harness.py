@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from extend_mcp.accounts import Caller
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.api.fault_injection import read_fault
 from extend_mcp.server import build_server
@@ -103,6 +104,10 @@ class Box:
         return found
 
 
+LIMITS = {each.name for each in fields(CallLimits)}
+"""The limits of a call that `serving` takes like settings."""
+
+
 @dataclass
 class BoxClock:
     """The sandbox's time as the server's: sleeping turns the sandbox's clock, and takes no real time."""
@@ -165,6 +170,7 @@ async def serving(
 ) -> AsyncIterator[Client]:
     """Our server on ``box``, and a client of the given era connected to it."""
     clock = BoxClock(box, on_sleep, sleep)
+    limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
 
     def connect(_: Caller) -> ExtendClient:
@@ -173,7 +179,7 @@ async def serving(
         )
         return ExtendClient(config, sleep=clock.sleep, monotonic=clock.monotonic)
 
-    server, registry = build_server(chosen, connect=connect, clock=clock)
+    server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits)
     try:
         async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
             yield client

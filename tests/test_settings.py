@@ -57,10 +57,15 @@ def test_what_a_client_did_not_fill_in_is_not_given(monkeypatch: pytest.MonkeyPa
 
 def test_flags_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "settings.env"
-    file.write_text("EXTEND_REGION=eu\nEXTEND_MCP_WALK_PAGES=3\nEXTEND_MCP_READ_ONLY=true\n")
-    monkeypatch.setenv("EXTEND_MCP_WALK_PAGES", "4")
+    file.write_text("EXTEND_REGION=eu\nEXTEND_MCP_REQUESTS_PER_SECOND=3\nEXTEND_MCP_READ_ONLY=true\n")
+    monkeypatch.setenv("EXTEND_MCP_REQUESTS_PER_SECOND", "4")
     settings = load_settings(env_file=file, read_only=False, sandbox=None)
-    assert (settings.region, settings.walk_pages, settings.read_only, settings.sandbox) == ("eu", 4, False, False)
+    assert (settings.region, settings.requests_per_second, settings.read_only, settings.sandbox) == (
+        "eu",
+        4,
+        False,
+        False,
+    )
 
 
 def test_toolsets_are_a_list_of_known_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ class BulkAction(ABC):
 
     def view(self, outcome: str, message: str, **known: object) -> BulkView:
         """Build an answer of this action."""
-        return bulk_view(outcome, message, limit=self.app.settings.answer_chars, **known)  # type: ignore[arg-type]
+        return bulk_view(outcome, message, limit=self.app.limits.answer_chars, **known)  # type: ignore[arg-type]
 
     def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int], principal: str) -> Plan:
         """Make a plan of this action."""
@@ -76,7 +76,7 @@ class BulkAction(ABC):
 
     def too_many(self, planned: Sequence[object]) -> BulkView | None:
         """Return the refusal of more runs than the operator lets one call act on."""
-        most = self.app.settings.bulk_runs
+        most = self.app.limits.bulk_runs
         if len(planned) <= most:
             return None
         message = (

@@ -306,4 +306,4 @@ class CancelRun(Action[CancelView]):
         )
 
     def _view(self, outcome: Outcome, message: str, **known: Any) -> CancelView:
-        return cancel_view(outcome, self.run_id, message, limit=self.app.settings.answer_chars, **known)
+        return cancel_view(outcome, self.run_id, message, limit=self.app.limits.answer_chars, **known)

@@ -76,7 +76,7 @@ class CancelRuns(BulkAction):
         found: dict[str, RunBase] = {}
         missing = []
         for status in statuses:
-            scan = RunScan(self.filters.model_copy(update={"status": status}), self.app.settings.summary_runs)
+            scan = RunScan(self.filters.model_copy(update={"status": status}), self.app.limits.summary_runs)
             found |= {run.id: run for run in await collect(scan, self.app, deadline)}
             missing += [scan.missing] if scan.missing else []
         return list(found.values()), missing

@@ -118,7 +118,7 @@ async def confirm(
     params = ElicitRequestFormParams(message="\n".join(question), requested_schema=_CONFIRM_FORM)
     if not has_round_trips(ctx):
         try:
-            answer = await ask(ctx, params, seconds=caller_context(ctx).settings.confirmation_seconds)
+            answer = await ask(ctx, params, seconds=caller_context(ctx).limits.confirmation_seconds)
         except (MCPError, ValidationError):
             # The client said that it can ask. A token in its place would let the model answer for the person.
             return Consent("no", waited=True, note="The client failed to ask a person.")

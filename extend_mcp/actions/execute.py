@@ -179,7 +179,7 @@ class ObjectAction(Action[ActionView]):
             details=details,
             token=token,
             next_step=next_step,
-            limit=self.app.settings.answer_chars,
+            limit=self.app.limits.answer_chars,
             kind=self.kind,
         )
 

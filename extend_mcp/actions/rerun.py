@@ -94,7 +94,7 @@ class RerunRuns(BulkAction):
         app, missing = self.app, []
         ids = self.run_ids
         if ids is None:
-            scan = RunScan(RunFilter(batch=self.batch), app.settings.summary_runs)
+            scan = RunScan(RunFilter(batch=self.batch), app.limits.summary_runs)
             found = await collect(scan, app, deadline)
             missing += [scan.missing] if scan.missing else []
             ids = [each.id for each in found if each.status in _CAN_RERUN]
@@ -128,7 +128,7 @@ class RerunRuns(BulkAction):
         for workflow in dict.fromkeys(run.workflow.id for run in runs):
             moments = [run.initial_run_at for run in runs if run.workflow.id == workflow and run.initial_run_at]
             query = RunFilter(workflow_id=workflow, since=min(moments, default=None))
-            scan = RunScan(query, self.app.settings.summary_runs)
+            scan = RunScan(query, self.app.limits.summary_runs)
             async with aclosing(scan.runs(self.app, deadline)) as found:
                 candidates += [run async for run in found if by_files.get(_files(run), run.id) != run.id]
             complete = complete and scan.missing is None

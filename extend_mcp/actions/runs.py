@@ -143,7 +143,7 @@ class StartRun(Action[RunStartedView]):
         view = RunStartedView(
             outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
         )
-        view.render(self.app.settings.answer_chars, lines=details)
+        view.render(self.app.limits.answer_chars, lines=details)
         return view
 
 
@@ -181,7 +181,7 @@ class StartBatch(Action[BatchStartedView]):
         view = BatchStartedView(
             outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
         )
-        view.render(self.app.settings.answer_chars, lines=details)
+        view.render(self.app.limits.answer_chars, lines=details)
         return view
 
 

@@ -26,6 +26,7 @@ from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import let_event_streams_finish
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
@@ -50,6 +51,7 @@ def build_parts(
     redactor: Redactor,
     *,
     limits: Limits | None = None,
+    call_limits: CallLimits | None = None,
     connect: Connect | None = None,
     clock: Clock | None = None,
 ) -> HttpParts:
@@ -60,6 +62,7 @@ def build_parts(
         http: what they chose for HTTP.
         redactor: learns the keys that callers bring.
         limits: the limits to serve with; given by tests.
+        call_limits: limits of each call; tests give others.
         connect: makes a caller's API client; given by tests.
         clock: time; given by tests.
 
@@ -86,6 +89,7 @@ def build_parts(
         own_caller=http.auth == "none",
         shared=shared,
         count_calls=lifecycle,
+        limits=call_limits,
     )
     receiver = None
     if http.webhook_secrets:

@@ -38,7 +38,7 @@ async def upload_file(
     app = caller_context(ctx)
     if sum(each is not None for each in (path, text, content_base64)) != 1:
         raise CallRefusedError("Give exactly one of path, text and content_base64.")
-    most = app.settings.upload_megabytes * 1_000_000
+    most = app.limits.upload_bytes
     if path is not None:
         if not app.local_files:
             raise CallRefusedError("path: this server is shared and reads no local files. Give text or content_base64.")
@@ -79,7 +79,7 @@ async def get_file(
     """Show a file's name, type and pages; on request its parsed text or a download URL for the user."""
     app = caller_context(ctx)
     file = await app.api.get_file(file_id, raw_text=True if text else None)
-    return file_view(file, with_text=text, with_url=download_url, page=page, limit=app.settings.answer_chars)
+    return file_view(file, with_text=text, with_url=download_url, page=page, limit=app.limits.answer_chars)
 
 
 @FILES.tool(title="List files", annotations=READ_ONLY)
@@ -106,7 +106,7 @@ async def list_files(
         )
 
     found = await read_page("list_files", given, page_token, fetch)
-    return file_list_view(found.items, token_after=found.token_after, limit=app.settings.answer_chars)
+    return file_list_view(found.items, token_after=found.token_after, limit=app.limits.answer_chars)
 
 
 @FILES.tool(title="Delete a file", annotations=DESTRUCTIVE)

@@ -69,7 +69,7 @@ async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_ke
     """
     app = caller_context(ctx)
     deadline = Deadline(ctx, app)
-    count = _Count(group_by, metadata_key, most_unread=app.settings.detail_runs)
+    count = _Count(group_by, metadata_key, most_unread=app.limits.detail_runs)
     before = await _count_windows(app, filters, deadline, count)
     if group_by in _FROM_DETAILS:
         await _read_groups(app, deadline, count)
@@ -81,7 +81,7 @@ async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_ke
         before=before,
         missing=count.missing,
         now=app.clock.now(),
-        limit=app.settings.answer_chars,
+        limit=app.limits.answer_chars,
     )
 
 
@@ -148,7 +148,7 @@ async def _count_windows(app: CallerContext, filters: RunFilter, deadline: Deadl
     if filters.since:
         length = (filters.before or app.clock.now()) - filters.since
         wide = filters.model_copy(update={"since": filters.since - length})
-    scan = RunScan(wide, app.settings.summary_runs)
+    scan = RunScan(wide, app.limits.summary_runs)
     before = Tally()
     async with aclosing(scan.runs(app, deadline)) as runs:
         async for run in runs:
@@ -189,10 +189,10 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     deadline = Deadline(ctx, app)
     filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
     filters.workflow_id = run.workflow.id or None
-    scan = RunScan(filters, app.settings.summary_runs)
+    scan = RunScan(filters, app.limits.summary_runs)
     failed = await collect(scan, app, deadline)
     others = [each for each in failed if each.id != run.id]
-    asked = [each.id for each in others[: app.settings.detail_runs]]
+    asked = [each.id for each in others[: app.limits.detail_runs]]
     details = await read_details(app, deadline, asked, _cause)
     alike = [each for each in others if _same(details.found.get(each.id), cause)]
     missing = [scan.missing] if scan.missing else []
@@ -241,7 +241,7 @@ async def review_queue(
     app = caller_context(ctx)
     filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
     deadline = Deadline(ctx, app)
-    scan = RunScan(await filters.resolve(app), app.settings.summary_runs)
+    scan = RunScan(await filters.resolve(app), app.limits.summary_runs)
     waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
     details = await read_details(app, deadline, [run.id for run in waiting[:limit]], review_cause)
     missing = [scan.missing] if scan.missing else []
@@ -253,7 +253,7 @@ async def review_queue(
         shown=limit,
         missing=missing,
         now=app.clock.now(),
-        limit=app.settings.answer_chars,
+        limit=app.limits.answer_chars,
     )
 
 
@@ -269,4 +269,4 @@ async def compare_runs(first: RunId, second: RunId, ctx: Ctx) -> ComparisonView:
     other = await app.api.get_workflow_run(second)
     if one.workflow.id != other.workflow.id:
         raise CallRefusedError("The runs are of different workflows, so their steps do not correspond.")
-    return comparison_view(one, other, now=app.clock.now(), limit=app.settings.answer_chars)
+    return comparison_view(one, other, now=app.clock.now(), limit=app.limits.answer_chars)

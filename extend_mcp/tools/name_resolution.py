@@ -20,7 +20,7 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     """
     if is_workflow_id(given):
         return given
-    workflows, complete = await read_all(app.api.iter_workflows(), most_pages=app.settings.walk_pages)
+    workflows, complete = await read_all(app.api.iter_workflows(), most_pages=app.limits.filter_pages)
     exact = [workflow for workflow in workflows if workflow.name == given]
     same = exact or [workflow for workflow in workflows if workflow.name.casefold() == given.casefold()]
     if len(same) == 1:

@@ -93,7 +93,7 @@ async def list_runs(
         filters=search.description_with_order(),
         note=note,
         now=app.clock.now(),
-        limit=app.settings.answer_chars,
+        limit=app.limits.answer_chars,
     )
 
 
@@ -144,7 +144,7 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition) -> _Fo
             pages_read += 1
             if following is None or (runs and not search.filters_by_time):
                 return _Found(runs, places, following)
-            if pages_read == app.settings.walk_pages:
+            if pages_read == app.limits.filter_pages:
                 return _Found(runs, places, following, bounded_after=pages_read)
             token, skip = page.next_page_token, 0
     return _Found(runs, places, None)
@@ -162,7 +162,7 @@ async def get_workflow_run(
     """
     app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
-    view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.settings.answer_chars)
+    view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.limits.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
         whole = run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS)
         view.with_link(run_uri(run.id), "All steps of the run", len(whole.text.encode()))
@@ -188,7 +188,7 @@ async def get_step_result(
     run = await app.api.get_workflow_run(run_id)
     chosen = select_step(run.step_runs, step)
     try:
-        view = step_view(run, chosen, detail=detail, page=page, limit=app.settings.answer_chars, field=field)
+        view = step_view(run, chosen, detail=detail, page=page, limit=app.limits.answer_chars, field=field)
     except NoSuchPartError as error:
         raise CallRefusedError(f"field: the result has no such part. It begins with: {Note(error):400}.") from None
     if view.step_result.pages > 1:

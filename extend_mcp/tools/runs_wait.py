@@ -68,7 +68,7 @@ async def wait_for_run(
     explained = None
     single = watch.single()
     if single and is_settled(single.status):
-        limit = app.settings.answer_chars - 300
+        limit = app.limits.answer_chars - 300
         explained = run_view(single, now=app.clock.now(), detail="concise", page=1, limit=limit).text
     view = wait_view(
         watch.rows(),
@@ -76,7 +76,7 @@ async def wait_for_run(
         explained=explained,
         problem=error_words(watch.problem) if watch.problem else None,
         go_on=watch.go_on(),
-        limit=app.settings.answer_chars,
+        limit=app.limits.answer_chars,
     )
     if batch and view.shown < view.total:
         view.with_link(batch_uri(batch), "All runs of the batch")

@@ -57,7 +57,7 @@ async def list_webhook_endpoints(
 ) -> EndpointListView:
     """List where Extend sends events, or show one endpoint by id. Secrets and header values are never shown."""
     app = caller_context(ctx)
-    limit = app.settings.answer_chars
+    limit = app.limits.answer_chars
     if endpoint_id:
         found = await app.api.get_webhook_endpoint(endpoint_id)
         return endpoint_list_view([found], token_after=lambda count: None, limit=limit)
@@ -146,7 +146,7 @@ def _created(app: CallerContext, revealed: Revealed, *, secret: str | None = Non
         sent=True,
         details=details,
         next_step=f"create_webhook_subscription({revealed.target}, ...) adds events of workflow runs.",
-        limit=app.settings.answer_chars,
+        limit=app.limits.answer_chars,
     )
 
 
@@ -177,7 +177,7 @@ async def list_webhook_subscriptions(
 ) -> SubscriptionListView:
     """List which resources' events go to which endpoint, or show one subscription by id."""
     app = caller_context(ctx)
-    limit = app.settings.answer_chars
+    limit = app.limits.answer_chars
     if subscription_id:
         found = await app.api.get_webhook_subscription(subscription_id)
         return subscription_list_view([found], token_after=lambda count: None, limit=limit)

@@ -63,7 +63,7 @@ async def list_workflows(
         )
 
     found = await read_page("list_workflows", given, page_token, fetch)
-    return workflow_list_view(found.items, token_after=found.token_after, limit=app.settings.answer_chars)
+    return workflow_list_view(found.items, token_after=found.token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
@@ -71,7 +71,7 @@ async def get_workflow(workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", pa
     """Show a workflow's draft: steps, processors and routing, in pages. For what runs now, use get_workflow_version."""
     app = caller_context(ctx)
     found = await app.api.get_workflow(await resolve_workflow(app, workflow))
-    return workflow_view(found, found.draft_version, form=form, page=page, limit=app.settings.answer_chars)
+    return workflow_view(found, found.draft_version, form=form, page=page, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="List a workflow's versions", annotations=READ_ONLY)
@@ -95,7 +95,7 @@ async def list_workflow_versions(
         )
 
     found = await read_page("list_workflow_versions", given, page_token, fetch)
-    return version_list_view(workflow_id, found.items, token_after=found.token_after, limit=app.settings.answer_chars)
+    return version_list_view(workflow_id, found.items, token_after=found.token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
@@ -110,7 +110,7 @@ async def get_workflow_version(
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await read_version(app, workflow_id, version)
-    return workflow_view(workflow_id, found, form=form, page=page, limit=app.settings.answer_chars)
+    return workflow_view(workflow_id, found, form=form, page=page, limit=app.limits.answer_chars)
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:
@@ -132,7 +132,7 @@ async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> Wor
 async def all_versions(app: CallerContext, workflow_id: str) -> list[WorkflowVersionSummary]:
     """Return a workflow's versions, as many as the operator lets one call read."""
     pager = app.api.iter_workflow_versions(workflow_id, sort_dir="desc")
-    versions, _ = await read_all(pager, most_pages=app.settings.walk_pages)
+    versions, _ = await read_all(pager, most_pages=app.limits.filter_pages)
     return versions
 
 

@@ -244,14 +244,13 @@ class Fleet:
             "EXTEND_MCP_STATE_KEYS": STATE_KEY,
             "EXTEND_MCP_REDIS_URL": redis.url,
             "EXTEND_MCP_WEBHOOK_SECRETS": WEBHOOK_SECRET,
-            # How far a cancel is followed is another test's matter.
-            "EXTEND_MCP_FOLLOW_SECONDS": "1",
             "EXTEND_MCP_REQUESTS_PER_SECOND": "1000",
         }
         self.replicas = [
             Replica(
                 folder / f"replica{number}",
-                [LIMITED, '{"drain_seconds": 1}', "serve", "--transport", "http", "--port", "0"],
+                # Another test follows a cancel to its end.
+                [LIMITED, '{"drain_seconds": 1, "follow_seconds": 1}', "serve", "--transport", "http", "--port", "0"],
                 r"serves (http://127\.0\.0\.1:\d+)/mcp\n",
                 {**shared, "EXTEND_MCP_AUDIT": str(folder / f"replica{number}" / "audit")},
             )

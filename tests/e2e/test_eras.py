@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -29,10 +30,15 @@ def box(host: Host) -> Iterator[Box]:
         yield Box(running.base_url, running.sandbox)
 
 
-def child(box: Box, **environment: str) -> StdioServerParameters:
+LIMITED = Path(__file__).parent / "limited.py"
+
+
+def child(box: Box, *, limits: dict[str, float] | None = None, **environment: str) -> StdioServerParameters:
+    """Start a server as a child process, with other limits than its own where they are given."""
+    program = [str(LIMITED), json.dumps(limits), "serve"] if limits else ["-m", "extend_mcp"]
     return StdioServerParameters(
         command=sys.executable,
-        args=["-m", "extend_mcp"],
+        args=program,
         cwd=str(ROOT),
         env={"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": box.base_url, **environment},
     )

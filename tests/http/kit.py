@@ -19,10 +19,11 @@ from extend_mcp.clock import Clock
 from extend_mcp.http.app import HttpParts, build_app
 from extend_mcp.http.serve import GracefulServer, build_parts, listen, serving
 from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
-from tests.harness import KEY, Box, Mode, Person
+from tests.harness import KEY, LIMITS, Box, Mode, Person
 
 
 @dataclass
@@ -72,11 +73,12 @@ async def serving_http(
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """Our application on a free port, with Extend at ``base_url``."""
+    calls = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     given = {"api_key": KEY, "base_url": base_url, "requests_per_second": 1000, **settings}
     chosen = Settings.model_validate(given)
     http_settings = HttpSettings(**(http or {}))
     bounds = Limits(**{"shutdown_seconds": 5, **(limits or {})})
-    parts = build_parts(chosen, http_settings, redactor or Redactor(), limits=bounds, clock=clock)
+    parts = build_parts(chosen, http_settings, redactor or Redactor(), limits=bounds, call_limits=calls, clock=clock)
     app = build_app(parts, http_settings, sse=sse)
     with listen("127.0.0.1", 0) as listener:
         ready = anyio.Event()

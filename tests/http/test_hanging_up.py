@@ -39,13 +39,13 @@ async def asked(running: Running, client: httpx.AsyncClient) -> AsyncIterator[di
         async for line in answer.aiter_lines():
             if "elicitation/create" in line:
                 break
-        assert running.served.lifecycle.calls == 1
+        assert running.parts.lifecycle.calls == 1
         yield session
 
 
 async def no_call_is_left(running: Running) -> None:
     with anyio.fail_after(5):
-        while running.served.lifecycle.calls:
+        while running.parts.lifecycle.calls:
             await anyio.sleep(0.02)
 
 
@@ -72,7 +72,7 @@ async def test_a_person_may_take_their_time(box: Box) -> None:
             return await super().answer(context, params)
 
     async with (
-        serving_http(box.base_url, follow_seconds=0) as running,
+        serving_http(box.base_url) as running,
         connected(running, mode="legacy", person=Slow()) as client,
     ):
         assert facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))["request_sent"]

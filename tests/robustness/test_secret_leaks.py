@@ -244,7 +244,6 @@ def environment_of(box: Box, folder: Path, collector: str) -> dict[str, str]:
         "EXTEND_MCP_LOG_FORMAT": "json",
         "EXTEND_MCP_LOG_LEVEL": "DEBUG",
         "EXTEND_MCP_REQUESTS_PER_SECOND": "1000",
-        "EXTEND_MCP_TOTAL_TIMEOUT": "0.4",  # A retry or two, and not the whole wait.
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
     }
 

@@ -98,7 +98,7 @@ async def test_paths_are_off_unless_folders_are_named(box: Box, tmp_path: Path) 
 async def test_what_cannot_be_uploaded_is_refused_before_sending(
     box: Box, arguments: dict[str, Any], told: str
 ) -> None:
-    result = await upload(box, {"upload_megabytes": 1}, **arguments)
+    result = await upload(box, {"upload_bytes": 1_000_000}, **arguments)
     assert result.is_error
     assert told in text_of(result)
     assert box.requests() == []

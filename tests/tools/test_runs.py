@@ -104,7 +104,7 @@ async def test_times_are_filtered_by_walking_pages(box: Box, sort_by: str, sort_
 async def test_the_bound_on_walked_pages_is_told_and_can_be_gone_beyond(box: Box) -> None:
     for number in range(150):
         box.load(example_run(f"workflow_run_many{number:016}", "PROCESSED"))
-    async with serving(box, walk_pages=1) as client:
+    async with serving(box, filter_pages=1) as client:
         result = await client.call_tool("list_runs", {"created_before": "2026-01-01", "sort_by": "updatedAt"})
         assert "Stopped after reading 1 API pages" in text_of(result)
         assert facts_of(result)["complete"] is False

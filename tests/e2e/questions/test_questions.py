@@ -44,10 +44,10 @@ def test_there_are_at_least_twenty() -> None:
 async def test_every_question_is_answered(host: Host, scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = ["| Question | Calls | Tokens |", "|---|---|---|"]
     missing: list[str] = []
-    settings = {"EXTEND_MCP_REQUESTS_PER_SECOND": "1000", "EXTEND_MCP_DETAIL_RUNS": "1000"}
+    settings = {"EXTEND_MCP_REQUESTS_PER_SECOND": "1000"}
     with host.room(scenario) as running:
         box = Box(running.base_url, running.sandbox)
-        async with Client(child(box, **settings)) as client:
+        async with Client(child(box, limits={"detail_runs": 1000}, **settings)) as client:
             for question in QUESTIONS:
                 if question.scenario != scenario:
                     continue

@@ -1,0 +1,28 @@
+"""Limits of one call that no operator tunes. Tests give others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """Limits of one call.
+
+    Attributes:
+        answer_chars: the longest text of an answer, in characters; at least 2,000.
+        confirmation_seconds: the time for which a confirmation is valid.
+        filter_pages: the most API pages that one call reads for a filter or a name that the API cannot look up.
+        summary_runs: the most runs that one summary or plan reads.
+        detail_runs: the most runs that one call reads one by one, where a list lacks a fact.
+        bulk_runs: the most runs that one call may cancel or rerun.
+        upload_bytes: the largest file that is uploaded.
+    """
+
+    answer_chars: int = 8000
+    confirmation_seconds: float = 300.0
+    filter_pages: int = 10
+    summary_runs: int = 10_000
+    detail_runs: int = 300
+    bulk_runs: int = 200
+    upload_bytes: int = 50_000_000
