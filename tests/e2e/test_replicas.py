@@ -323,12 +323,14 @@ async def test_a_replica_that_slept_through_its_hold_starts_nothing_more(replica
 
 
 def let_the_lease_run_out(replicas: Fleet) -> None:
-    """Do what 20 seconds would: the hold of a replica that has died ends."""
+    """Do what 20 seconds would: the leases of a replica that has died, on the plan and on six runs, end."""
     with Redis.from_url(replicas.redis.url) as redis:
-        leases = list(redis.scan_iter(match="extend-mcp:plan:*:lease"))
-        assert len(leases) == 1
-        assert 0 < redis.pttl(leases[0]) <= 20_000
-        redis.delete(leases[0])
+        plans = list(redis.scan_iter(match="extend-mcp:plan:*:lease"))
+        runs = list(redis.scan_iter(match="extend-mcp:lease:*"))
+        assert (len(plans), len(runs)) == (1, 6)
+        for lease in (*plans, *runs):
+            assert 0 < redis.pttl(lease) <= 20_000
+            redis.delete(lease)
 
 
 async def test_a_listener_of_a_replica_that_is_told_to_end_hears_the_end(replicas: Fleet) -> None:

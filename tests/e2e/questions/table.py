@@ -198,7 +198,7 @@ QUESTIONS = [
     Question(
         "Run last night's failed claims again.",
         [then("rerun_workflow_runs", lambda box, before: {"batch": batch_of(box, "claim-collision-3314")})],
-        lambda box: ["Run 2 workflow runs again", run_of(box, "3314"), run_of(box, "3317"), "It costs credits"],
+        lambda box: ["Rerun 2 workflow runs", run_of(box, "3314"), run_of(box, "3317"), "charged credits again"],
     ),
     Question(
         "How long do loan packets take?",
