@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.toolsets import TOOLSETS
 from tests.harness import Box, example
@@ -142,6 +143,11 @@ CALLS: Sequence[ExampleCall] = (
 def tools() -> dict[str, ExtendTool]:
     """Return every tool of the package by its name."""
     return {tool.name: tool for toolset in TOOLSETS.values() for tool in toolset.tools}
+
+
+def default_tools() -> list[str]:
+    """Return the names of the tools that a server offers unless toolsets are chosen, in its order."""
+    return [tool.name for toolset in DEFAULT_TOOLSETS for tool in TOOLSETS[toolset].tools]
 
 
 def is_read_only(tool: str) -> bool:

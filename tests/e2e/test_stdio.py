@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.calls import default_tools, is_read_only
+
 HERE = Path(__file__).parent
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("EXTEND_")}
 ROOT = HERE.parent.parent
@@ -83,27 +85,11 @@ def finish(client: RawClient, process: subprocess.Popen[str]) -> str:
     return errors
 
 
-READING = {
-    "list_runs",
-    "get_workflow_run",
-    "get_step_result",
-    "wait_for_run",
-    "summarize_runs",
-    "explain_failure",
-    "review_queue",
-    "compare_runs",
-    "list_workflows",
-    "get_workflow",
-    "list_workflow_versions",
-    "get_workflow_version",
-}
-
-
 def test_the_bare_command_serves_on_stdio_and_closing_stdin_ends_it() -> None:
     with started("-m", "extend_mcp", "--sandbox") as (client, process):
         assert client.handshake()["result"]["serverInfo"]["name"] == "extend-mcp"
         tools = client.ask("tools/list")["result"]["tools"]
-        assert len(tools) == 19
+        assert [tool["name"] for tool in tools] == default_tools()
         listed = client.call("list_runs", page_size=3)
         assert len(listed["structuredContent"]["runs"]) == 3
         wrong = client.call("get_workflow_run", run_id="nonsense")
@@ -124,7 +110,7 @@ def test_a_signal_ends_the_server_at_once_without_a_traceback(number: signal.Sig
 def test_without_a_key_the_server_starts_and_lists_its_tools() -> None:
     with started("-m", "extend_mcp", EXTEND_API_KEY="${EXTEND_API_KEY}") as (client, process):
         client.handshake()
-        assert len(client.ask("tools/list")["result"]["tools"]) == 19
+        assert [tool["name"] for tool in client.ask("tools/list")["result"]["tools"]] == default_tools()
         answer = client.call("list_runs")
         assert answer["isError"] is True
         assert "EXTEND_API_KEY" in answer["content"][0]["text"]
@@ -134,8 +120,8 @@ def test_without_a_key_the_server_starts_and_lists_its_tools() -> None:
 def test_read_only_leaves_out_what_writes() -> None:
     with started("-m", "extend_mcp", "serve", "--sandbox", "--read-only") as (client, process):
         client.handshake()
-        names = {tool["name"] for tool in client.ask("tools/list")["result"]["tools"]}
-        assert names == READING
+        names = [tool["name"] for tool in client.ask("tools/list")["result"]["tools"]]
+        assert names == [tool for tool in default_tools() if is_read_only(tool)]
         refused = client.ask("tools/call", name="cancel_workflow_run", arguments={"run_id": "workflow_run_1"})
         assert refused.get("error") or refused["result"]["isError"]
         finish(client, process)

@@ -8,18 +8,16 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from extend_mcp.callers import Ctx
-from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.base import HOST_ARGUMENTS, READ_ONLY, Toolset
 from extend_mcp.tools.runs_start import BatchItem, Override
-from extend_mcp.tools.toolsets import TOOLSETS
 from extend_mcp.views.document import View
-from tests.calls import is_read_only
+from tests.calls import default_tools, is_read_only, tools
 from tests.harness import ERAS, Box, Mode, serving, text_of
 
 SCENARIO = "empty"
 
 RUN = "workflow_run_xKm9pNv3qWsY_jL2tR5Dh"
-TOOLS = {tool.name: tool for toolset in TOOLSETS.values() for tool in toolset.tools}
+TOOLS = tools()
 REQUIRED: dict[str, Any] = {
     "run_id": RUN,
     "first": RUN,
@@ -144,7 +142,7 @@ async def test_lists_of_tools_by_read_only_and_toolset(box: Box) -> None:
     async with serving(box, read_only=True) as client:
         reading = (await client.list_tools()).tools
         reading_prompts = (await client.list_prompts()).prompts
-    offered = [tool.name for toolset in DEFAULT_TOOLSETS for tool in TOOLSETS[toolset].tools]
+    offered = default_tools()
     assert [tool.name for tool in everything] == offered
     # tests/test_surface.py shows that these send only GET requests, and the others more.
     assert [tool.name for tool in reading] == [tool for tool in offered if is_read_only(tool)]
