@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 
 from extend_mcp.api.client import ExtendClient
-from extend_mcp.mcp_compat import run_stdio
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings, load_settings
+from extend_mcp.stdio import run_stdio
 
 
 def connect(settings: Settings) -> ExtendClient:
