@@ -24,6 +24,7 @@ from extend_mcp.http.auth.base import Identify
 from extend_mcp.http.auth.keys import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
+from extend_mcp.http.connections import Connections
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits
@@ -167,8 +168,8 @@ async def serving(
             log_config=None,
             access_log=False,
             server_header=False,
-            # Beyond our own limit, which leaves the probes alone: a full server must not look like a dead one.
-            limit_concurrency=limits.requests * 2 + 100,
+            # Not uvicorn's limit of connections, which refuses the newest, and with it the probes of a server in use.
+            http=Connections(most=limits.connections, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
         yield GracefulServer(config, lifecycle, tasks, drain_seconds=limits.drain_seconds, on_ready=on_ready)
