@@ -39,10 +39,12 @@ from extend_mcp.http.middleware import (
     RequestIdMiddleware,
     ScopeChallengeMiddleware,
     ShutdownMiddleware,
+    Slots,
     StreamShutdownMiddleware,
     TrustedHostMiddleware,
 )
 from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.mcp_compat import FairSessions
 from extend_mcp.scopes import SCOPES
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
@@ -98,14 +100,13 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
         http: what the operator chose.
         sse: whether /sse is served too, for older clients.
     """
-    # Makes the session manager. Host, Origin and body size are checked by our own middleware.
-    parts.server.streamable_http_app(
-        stateless_http=http.stateless,
-        session_idle_timeout=parts.limits.session_idle_seconds,
-        max_sessions=parts.limits.sessions,
-        transport_security=_CHECKED_ALREADY,
+    manager = FairSessions(
+        parts.server,
+        most=parts.limits.sessions,
+        of_one_caller=parts.limits.sessions_of_one_caller,
+        idle_seconds=parts.limits.session_idle_seconds,
+        stateless=http.stateless,
     )
-    manager = parts.server.session_manager
     subscriptions = _serve_subscriptions(parts, http)
     metadata_url, metadata_routes = _resource_metadata(http)
     stack = _middleware(parts, http, metadata_url)
@@ -156,11 +157,11 @@ def _middleware(
         (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
         (_ALL, Middleware(RequestIdMiddleware, metrics=parts.metrics)),
         (for_browsers, Middleware(CORSMiddleware, allow_origins=[*http.allowed_origins], **_CORS)),
-        (_MCP, Middleware(ConcurrencyLimitMiddleware, limit=limits.requests)),
         (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
         (authenticated, Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
         (authenticated, Middleware(AuthContextMiddleware)),
         (authenticated, Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
+        (_MCP, Middleware(ConcurrencyLimitMiddleware, slots=Slots(limits.requests, limits.requests_of_one_caller))),
         (authenticated, Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
         (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
         (

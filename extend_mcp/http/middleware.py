@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from extend_mcp.callers import CallerUser
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
@@ -31,6 +34,7 @@ _REASONS: Final = {
     408: "slow_body",
     413: "large_body",
     421: "host",
+    429: "share",
     503: "full",
 }
 
@@ -110,29 +114,58 @@ class RequestIdMiddleware:
             request_id.reset(before)
 
 
+@dataclass
+class Slots:
+    """The MCP requests in progress, on all routes together.
+
+    Attributes:
+        most: the most at once, open streams included.
+        of_one_caller: the most of one caller.
+        taken: how many are in progress, by caller; None for requests of nobody in particular.
+    """
+
+    most: int
+    of_one_caller: int
+    taken: Counter[str | None] = field(default_factory=Counter)
+
+    def refusal(self, caller: str | None) -> Response | None:
+        """Return the response to a caller for whom there is no slot."""
+        headers = {"Retry-After": "1", "Connection": "close"}
+        if caller is not None and self.taken[caller] >= self.of_one_caller:
+            text = f"{self.of_one_caller} requests of yours are being answered, open streams included."
+            return PlainTextResponse(text, 429, headers)
+        if self.taken.total() >= self.most:
+            return PlainTextResponse("Too many requests are being answered.", 503, headers)
+        return None
+
+
 class ConcurrencyLimitMiddleware:
-    """Answer 503 when too many requests are in progress; the client may retry.
+    """Answer 503 when too many requests are in progress, and 429 when too many of one caller are.
+
+    It comes after authentication, which reads no body, so nobody holds a slot without a credential.
 
     Args:
         app: the application.
-        limit: the most requests at once, open streams included.
+        slots: the requests in progress.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, slots: Slots) -> None:
         self._app = app
-        self._limit = limit
-        self._open = 0
+        self._slots = slots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._open >= self._limit:
-            headers = {"Retry-After": "1", "Connection": "close"}
-            await PlainTextResponse("Too many requests are being answered.", 503, headers)(scope, receive, send)
+        user = scope.get("user")
+        caller = user.caller.principal if isinstance(user, CallerUser) else None
+        if refusal := self._slots.refusal(caller):
+            await refusal(scope, receive, send)
             return
-        self._open += 1
+        self._slots.taken[caller] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._open -= 1
+            self._slots.taken[caller] -= 1
+            if not self._slots.taken[caller]:
+                del self._slots.taken[caller]
 
 
 class TrustedHostMiddleware:

@@ -70,7 +70,10 @@ def build_parts(
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
-    lifecycle, metrics = Lifecycle(), PrometheusMetrics()
+    limits = limits or http.limits
+    # Without authentication all requests are of one caller, to whom everything belongs.
+    lifecycle = Lifecycle(None if http.auth == "none" else limits.requests_of_one_caller)
+    metrics = PrometheusMetrics()
     shared, background, seen = Shared(sealing_keys(settings), metrics=metrics), None, None
     if http.redis_url is not None:
         if not settings.state_keys:
@@ -108,7 +111,7 @@ def build_parts(
         metrics=metrics,
         redactor=redactor,
         lifecycle=lifecycle,
-        limits=limits or http.limits,
+        limits=limits,
         identify=_identify(settings, http, clock),
         receiver=receiver,
         background=background,
