@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -24,6 +25,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
 
 from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
@@ -56,7 +58,7 @@ _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 _CORS: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "POST", "DELETE"],
     "allow_headers": ["*"],
-    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", REQUEST_ID_HEADER],
+    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", "Retry-After", REQUEST_ID_HEADER],
 }
 _CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
@@ -110,10 +112,15 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
     subscriptions = _serve_subscriptions(parts, http)
     metadata_url, metadata_routes = _resource_metadata(http)
     stack = _middleware(parts, http, metadata_url)
+    mcp: ASGIApp = StreamableHTTPASGIApp(manager)
+    for each in reversed(_for("mcp", stack)):
+        mcp = each.cls(mcp, *each.args, **each.kwargs)
 
     routes: list[BaseRoute] = [
-        Route("/mcp", StreamableHTTPASGIApp(manager), middleware=_for("mcp", stack)),
+        # Both are the endpoint: a redirect would lead to http where TLS ends at a proxy.
+        *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
         *_probe_routes(parts),
+        Route("/metrics", _metrics(parts), middleware=_for("metrics", stack)),
         *metadata_routes,
     ]
     if parts.receiver is not None:
@@ -121,6 +128,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
         routes.append(Route(WEBHOOK_PATH, receive, methods=["POST"], middleware=_for("webhook", stack)))
     if sse:
         sse_app = parts.server.sse_app(transport_security=_CHECKED_ALREADY)
+        sse_app.router.redirect_slashes = False
         routes.append(Mount("/", sse_app, middleware=_for("mcp", stack)))
 
     @asynccontextmanager
@@ -137,12 +145,15 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
             yield
             tasks.cancel_scope.cancel()
 
-    return Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return app
 
 
 _ALL: Final = frozenset({"all"})
 _MCP: Final = frozenset({"mcp"})
-_MCP_AND_WEBHOOK: Final = frozenset({"mcp", "webhook"})
+_METRICS: Final = frozenset({"metrics"})
+_WEBHOOK: Final = frozenset({"webhook"})
 _NOWHERE: Final = frozenset[str]()
 
 
@@ -151,22 +162,28 @@ def _middleware(
 ) -> list[tuple[frozenset[str], Middleware]]:
     """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
     limits, url = parts.limits, AnyHttpUrl(metadata_url) if metadata_url else None
-    for_browsers = _ALL if http.allowed_origins else _NOWHERE
     authenticated = _MCP if parts.identify else _NOWHERE
     return [
         (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
         (_ALL, Middleware(RequestIdMiddleware, metrics=parts.metrics)),
-        (for_browsers, Middleware(CORSMiddleware, allow_origins=[*http.allowed_origins], **_CORS)),
+        (_MCP, Middleware(CORSMiddleware, **_origins(http), **_CORS)),
         (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
+        (_METRICS, Middleware(TrustedHostMiddleware, allowed=_allowed(http), addresses=True)),
         (authenticated, Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
         (authenticated, Middleware(AuthContextMiddleware)),
         (authenticated, Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
         (_MCP, Middleware(ConcurrencyLimitMiddleware, slots=Slots(limits.requests, limits.requests_of_one_caller))),
         (authenticated, Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
         (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (_MCP, Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds)),
         (
-            _MCP_AND_WEBHOOK,
-            Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
+            _WEBHOOK,
+            Middleware(
+                BodyLimitMiddleware,
+                max_bytes=limits.delivery_bytes,
+                seconds=limits.delivery_seconds,
+                total_bytes=limits.deliveries_bytes,
+            ),
         ),
         (_MCP, Middleware(InvalidMessageMiddleware)),
     ]
@@ -183,14 +200,22 @@ def _allowed(http: HttpSettings) -> TransportSecuritySettings:
         hosts += [http.public_url.host, f"{http.public_url.host}:{http.public_url.port}"]
     if http.host not in _ANY_ADDRESS:
         hosts.append(f"{http.host}:*")
-    origins = http.allowed_origins or tuple(f"http://{name}:*" for name in _LOOPBACK)
+    origins = http.allowed_origins or [f"http://{name}{port}" for name in _LOOPBACK for port in ("", ":*")]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=[*origins]
     )
 
 
+def _origins(http: HttpSettings) -> dict[str, Any]:
+    """Return the same origins for CORS."""
+    if http.allowed_origins:
+        return {"allow_origins": [*http.allowed_origins]}
+    names = "|".join(re.escape(name) for name in _LOOPBACK)
+    return {"allow_origin_regex": f"http://({names})(:[0-9]+)?"}
+
+
 def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
-    """Serve /healthz, /readyz and /metrics. They say nothing about callers and need no credential."""
+    """Serve /healthz and /readyz. They say nothing about callers, need no credential and have no limit."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -199,11 +224,15 @@ def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
         ready = not parts.lifecycle.draining
         return JSONResponse({"ready": ready, "calls": parts.lifecycle.calls}, status_code=200 if ready else 503)
 
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+def _metrics(parts: HttpParts) -> Callable[[Request], Awaitable[Response]]:
     async def metrics(request: Request) -> Response:
         body, content_type = parts.metrics.render(request.headers.get("accept"))
         return Response(body, headers={"Content-Type": content_type})
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return metrics
 
 
 def _resource_metadata(http: HttpSettings) -> tuple[str | None, list[Route]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -174,13 +175,20 @@ class TrustedHostMiddleware:
     Args:
         app: the application.
         allowed: the hosts and origins to accept.
+        addresses: whether to accept any IP address as the host, as scrapers send it. A web page that had its own name
+            resolve to this server would send the name.
     """
 
-    def __init__(self, app: ASGIApp, allowed: TransportSecuritySettings) -> None:
+    def __init__(self, app: ASGIApp, allowed: TransportSecuritySettings, *, addresses: bool = False) -> None:
         self._app = app
         self._security = TransportSecurityMiddleware(allowed)
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if self._addresses and "origin" not in headers and _is_address(headers.get("host", "")):
+            await self._app(scope, receive, send)
+            return
         refusal = await self._security.validate_request(Request(scope))
         await (refusal or self._app)(scope, receive, send)
 
@@ -244,6 +252,8 @@ class StreamShutdownMiddleware:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
+        # There is nothing to replay, and the SDK would send no response (500) to a client that asks for it.
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"last-event-id"]}
         started = restarted = ended = False
 
         async def watched_send(message: Message) -> None:
@@ -284,12 +294,15 @@ class BodyLimitMiddleware:
         app: the application.
         max_bytes: the largest body; a larger one gets 413.
         seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
+        total_bytes: the most bytes of all bodies in progress; a request beyond gets 503. None for no such limit.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, total_bytes: int | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._seconds = seconds
+        self._total_bytes = total_bytes
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -299,31 +312,38 @@ class BodyLimitMiddleware:
         if length.isdigit() and int(length) > self._max_bytes:
             await _refuse(413, "The request is too large.", receive, send)
             return
-        body = None
-        with anyio.move_on_after(self._seconds):
-            try:
-                body = await self._read(receive)
-            except _TooLargeError:
-                await _refuse(413, "The request is too large.", receive, send)
+        body, refusal = bytearray(), (408, "The request did not come in time.")
+        try:
+            with anyio.move_on_after(self._seconds) as reading:
+                await self._read(receive, body)
+            if not reading.cancelled_caught:
+                await self._app(scope, _replay(bytes(body), receive), send)
                 return
-            except ClientDisconnect:
-                return
-        if body is None:
-            await _refuse(408, "The request did not come in time.", receive, send)
+        except _TooLargeError:
+            refusal = 413, "The request is too large."
+        except _TooManyError:
+            refusal = 503, "Too many requests are being received."
+        except ClientDisconnect:
             return
-        await self._app(scope, _replay(body, receive), send)
+        finally:
+            self._held -= len(body)
+            body.clear()
+        await _refuse(*refusal, receive, send)
 
-    async def _read(self, receive: Receive) -> bytes:
-        body = bytearray()
+    async def _read(self, receive: Receive, body: bytearray) -> None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            body += message.get("body", b"")
+            part = message.get("body", b"")
+            body += part
+            self._held += len(part)
             if len(body) > self._max_bytes:
                 raise _TooLargeError
+            if self._total_bytes is not None and self._held > self._total_bytes:
+                raise _TooManyError
             if not message.get("more_body", False):
-                return bytes(body)
+                return
 
 
 class InvalidMessageMiddleware:
@@ -362,6 +382,20 @@ class InvalidMessageMiddleware:
 
 class _TooLargeError(Exception):
     """The body is larger than allowed."""
+
+
+class _TooManyError(Exception):
+    """The bodies in progress are larger than allowed, together."""
+
+
+def _is_address(host: str) -> bool:
+    """Return whether a Host header holds an IP address, with or without a port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _rpc_error(code: int, message: str) -> bytes:

@@ -25,6 +25,9 @@ class Limits:
     Attributes:
         body_bytes: the largest request body; a larger one gets 413.
         body_seconds: the longest time for a body to arrive; a slower one gets 408.
+        delivery_bytes: the largest webhook delivery; a larger one gets 413. It is held until its end, unsigned.
+        delivery_seconds: the longest time for a webhook delivery to arrive.
+        deliveries_bytes: the most bytes of webhook deliveries held at once; a delivery beyond gets 503.
         header_seconds: the longest time for a connection to send the headers of a request; it is closed after that.
         connections: the most open connections. A new one closes the one that has been idle longest.
         requests: the most MCP requests at once, open streams included; more get 503. One caller may have a quarter.
@@ -37,6 +40,9 @@ class Limits:
 
     body_bytes: int = 4 * 1024 * 1024
     body_seconds: float = 20.0
+    delivery_bytes: int = 1024 * 1024
+    delivery_seconds: float = 5.0
+    deliveries_bytes: int = 16 * 1024 * 1024
     header_seconds: float = 10.0
     connections: int = 2500
     requests: int = 1000

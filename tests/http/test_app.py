@@ -15,7 +15,7 @@ from extend_mcp.http.auth.tokens import new_token
 from tests.harness import ERAS, KEY, Box, BoxClock, Mode, Person, example_run, facts_of
 from tests.http.calls import CALL, HEADERS
 from tests.http.keys import NOW, RSA, RSA_LATER, HandClock, claims, issuers, public, sign
-from tests.http.kit import connected, serving_http
+from tests.http.kit import connected, plain_client, serving_http
 
 RUN = "workflow_run_httpDoor000000000001"
 
@@ -85,6 +85,34 @@ _INITIALIZE = {
     "capabilities": {},
     "clientInfo": {"name": "test", "version": "1"},
 }
+
+
+@pytest.mark.parametrize("sse", [False, True])
+async def test_the_endpoint_answers_with_a_slash_too(box: Box, sse: bool) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough"}, sse=sse) as running:
+        good = {**HEADERS, "Authorization": f"Bearer {KEY}"}
+        answer = await running.post(CALL, good, path="/mcp/")
+        assert answer.status_code == 200
+        assert answer.json()["result"]["structuredContent"]["runs"]
+        assert (await running.post(CALL, {**good, "Host": "evil.example"}, path="/mcp/")).status_code == 421
+        assert (await running.post(CALL, HEADERS, path="/mcp/")).status_code == 401
+
+
+@pytest.mark.parametrize("stateless", [False, True])
+async def test_a_stream_that_is_to_be_resumed_begins_again_or_is_refused(box: Box, stateless: bool) -> None:
+    wanted = {"Accept": "application/json, text/event-stream", "Last-Event-ID": "7"}
+    async with serving_http(box.base_url, http={"stateless": stateless}) as running, plain_client() as client:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _INITIALIZE}
+        opened = await running.post(body, {"Content-Type": "application/json", **wanted})
+        session = opened.headers.get("mcp-session-id")
+        if session:
+            async with client.stream("GET", running.mcp, headers={**wanted, "Mcp-Session-Id": session}) as stream:
+                assert stream.status_code == 200
+                assert stream.headers["content-type"].startswith("text/event-stream")
+        for more in ({}, {"MCP-Protocol-Version": "2026-07-28"}, {"Mcp-Session-Id": "unknown"}):
+            async with client.stream("GET", running.mcp, headers={**wanted, **more}) as stream:
+                # Without sessions each GET is a stream that nothing is sent on.
+                assert stream.status_code == 200 or 400 <= stream.status_code < 500
 
 
 async def test_an_older_client_calls_over_sse_and_is_known_there_too(box: Box) -> None:
