@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -11,6 +10,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_valida
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from extend_mcp.settings import EnvironmentSettings
+from extend_mcp.urls import is_loopback
 
 Auth = Literal["none", "passthrough", "token", "oauth"]
 
@@ -166,11 +166,3 @@ class HttpSettings(EnvironmentSettings):
     def secrets(self) -> list[str]:
         """Return every secret among these settings, for keeping them out of logs."""
         return [secret.get_secret_value() for secret in (self.redis_url, *self.webhook_secrets) if secret is not None]
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
