@@ -39,9 +39,7 @@ def test_the_region_gives_the_address_and_an_explicit_address_wins(monkeypatch: 
 @pytest.mark.parametrize("address", ["http://api.extend.ai", "http://10.0.0.5:8080", "http://localhost.evil.example"])
 def test_a_key_is_not_sent_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("EXTEND_BASE_URL", address)
-    with pytest.raises(
-        SettingsError, match=r"^EXTEND_BASE_URL: the API key would cross"
-    ) as error:
+    with pytest.raises(SettingsError, match=r"^EXTEND_BASE_URL: the API key would cross") as error:
         load_settings()
     assert address not in str(error.value)
 
