@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.subscriptions import SubscriptionBus
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequestParams
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -31,7 +29,7 @@ from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.http.auth.base import Identify, IdentityBackend
+from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.middleware import (
     REQUEST_ID_HEADER,
@@ -47,7 +45,6 @@ from extend_mcp.http.middleware import (
 )
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.mcp_compat import FairSessions
-from extend_mcp.scopes import SCOPES
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
 
@@ -75,6 +72,8 @@ class HttpParts:
         redactor: keeps keys out of logs.
         lifecycle: what is in progress; must be among the server's middleware.
         limits: the limits to serve with.
+        scopes: the scopes of what the operator switched on.
+        first_scopes: those of them that a client should ask for first: it asks for more when a call needs it.
         identify: identifies callers; None without authentication.
         receiver: takes webhook deliveries; None where none are expected.
         background: runs as long as the application does.
@@ -88,6 +87,8 @@ class HttpParts:
     redactor: Redactor
     lifecycle: Lifecycle
     limits: Limits
+    scopes: Sequence[str] = ()
+    first_scopes: Sequence[str] = ()
     identify: Identify | None = None
     receiver: Receiver | None = None
     background: Callable[[], AbstractAsyncContextManager[object]] | None = None
@@ -110,7 +111,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
         stateless=http.stateless,
     )
     subscriptions = _serve_subscriptions(parts, http)
-    metadata_url, metadata_routes = _resource_metadata(http)
+    metadata_url, metadata_routes = _resource_metadata(parts, http)
     stack = _middleware(parts, http, metadata_url)
     mcp: ASGIApp = StreamableHTTPASGIApp(manager)
     for each in reversed(_for("mcp", stack)):
@@ -161,7 +162,7 @@ def _middleware(
     parts: HttpParts, http: HttpSettings, metadata_url: str | None
 ) -> list[tuple[frozenset[str], Middleware]]:
     """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
-    limits, url = parts.limits, AnyHttpUrl(metadata_url) if metadata_url else None
+    limits, challenge = parts.limits, Challenge(metadata_url, parts.first_scopes)
     authenticated = _MCP if parts.identify else _NOWHERE
     return [
         (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
@@ -169,11 +170,17 @@ def _middleware(
         (_MCP, Middleware(CORSMiddleware, **_origins(http), **_CORS)),
         (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
         (_METRICS, Middleware(TrustedHostMiddleware, allowed=_allowed(http), addresses=True)),
-        (authenticated, Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
+        (
+            authenticated,
+            Middleware(
+                AuthenticationMiddleware,
+                backend=IdentityBackend(parts.identify, parts.redactor),
+                on_error=challenge.unidentified,
+            ),
+        ),
         (authenticated, Middleware(AuthContextMiddleware)),
-        (authenticated, Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
         (_MCP, Middleware(ConcurrencyLimitMiddleware, slots=Slots(limits.requests, limits.requests_of_one_caller))),
-        (authenticated, Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
+        (authenticated, Middleware(ScopeChallengeMiddleware, challenge=challenge)),
         (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
         (_MCP, Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds)),
         (
@@ -235,14 +242,14 @@ def _metrics(parts: HttpParts) -> Callable[[Request], Awaitable[Response]]:
     return metrics
 
 
-def _resource_metadata(http: HttpSettings) -> tuple[str | None, list[Route]]:
+def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None, list[Route]]:
     """Return where a client learns which authorization server to ask (RFC 9728), and the routes that serve it."""
     if http.auth != "oauth" or http.public_url is None or http.oauth_issuer is None:
         return None, []
     routes = create_protected_resource_routes(
         resource_url=http.public_url,
         authorization_servers=[http.oauth_issuer],
-        scopes_supported=[*SCOPES],
+        scopes_supported=[*parts.scopes],
         resource_name="Extend workflows",
     )
     return str(build_resource_metadata_url(http.public_url)), routes

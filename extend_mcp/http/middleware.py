@@ -13,10 +13,11 @@ import anyio
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extend_mcp.callers import CallerUser
+from extend_mcp.http.auth.base import Challenge
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
@@ -201,12 +202,12 @@ class ScopeChallengeMiddleware:
 
     Args:
         app: the application.
-        metadata_url: where the protected resource's metadata is, if there is any.
+        challenge: makes the response.
     """
 
-    def __init__(self, app: ASGIApp, metadata_url: str | None) -> None:
+    def __init__(self, app: ASGIApp, challenge: Challenge) -> None:
         self._app = app
-        self._metadata_url = metadata_url
+        self._challenge = challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if Headers(scope=scope).get("mcp-method") != "tools/call":
@@ -218,22 +219,11 @@ class ScopeChallengeMiddleware:
             nonlocal challenged
             if message["type"] == "http.response.start" and MISSING_SCOPE in scope:
                 challenged = True
-                await self._challenge(scope[MISSING_SCOPE])(scope, receive, send)
+                await self._challenge.insufficient(scope[MISSING_SCOPE])(scope, receive, send)
             if not challenged:
                 await send(message)
 
         await self._app(scope, receive, challenging_send)
-
-    def _challenge(self, needed: str) -> JSONResponse:
-        description = f"This call needs the scope {needed}."
-        parts = ['error="insufficient_scope"', f'scope="{needed}"', f"error_description={json.dumps(description)}"]
-        if self._metadata_url:
-            parts.append(f'resource_metadata="{self._metadata_url}"')
-        return JSONResponse(
-            {"error": "insufficient_scope", "error_description": description},
-            status_code=403,
-            headers={"WWW-Authenticate": f"Bearer {', '.join(parts)}"},
-        )
 
 
 class StreamShutdownMiddleware:

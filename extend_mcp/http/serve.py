@@ -29,6 +29,7 @@ from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import let_event_streams_finish
+from extend_mcp.scopes import READING, SCOPES, scopes_of
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
@@ -104,6 +105,8 @@ def build_parts(
             fetcher=PayloadFetcher(http.webhook_payload_hosts),
             metrics=metrics,
         )
+    offered = scopes_of(settings.toolsets, read_only=settings.read_only)
+    scopes = [scope for scope in SCOPES if scope in offered]
     return HttpParts(
         server=server,
         registry=registry,
@@ -112,6 +115,8 @@ def build_parts(
         redactor=redactor,
         lifecycle=lifecycle,
         limits=limits,
+        scopes=scopes,
+        first_scopes=[scope for scope in scopes if scope in READING.values()] or scopes,
         identify=_identify(settings, http, clock),
         receiver=receiver,
         background=background,
