@@ -12,6 +12,9 @@ import anyio
 # Our own authentication puts the caller here; the SDK exports only `get_access_token`, which has no caller.
 from mcp.server.auth.middleware.auth_context import auth_context_var
 
+# Sessions are shared out among callers, which `max_sessions` cannot do: see `FairSessions`.
+from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
+
 # Prompts are built without a pydantic model each, which a client would wait for: that needs `PromptArgument`.
 from mcp.server.mcpserver.prompts.base import PromptArgument
 
@@ -20,6 +23,9 @@ from mcp.server.mcpserver.utilities.context_injection import find_context_parame
 
 # Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK cannot be told.
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.server.streamable_http import StreamableHTTPServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
 
 # The types of the streams that the SDK's message loop reads and writes.
 from mcp.shared._stream_protocols import ReadStream, WriteStream
@@ -29,6 +35,7 @@ from mcp_types import REQUEST_TIMEOUT, ElicitRequestFormParams, ElicitResult
 # Event streams end by our lifecycle: see `let_event_streams_finish`.
 from sse_starlette.sse import AppStatus
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from mcp.server.connection import Connection
@@ -37,7 +44,9 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import Context, MCPServer
 
 __all__ = [
+    "FAILED_INITIALIZE",
     "ArgModelBase",
+    "FairSessions",
     "FuncMetadata",
     "PromptArgument",
     "ReadStream",
@@ -53,6 +62,51 @@ __all__ = [
 
 _VALIDATION_MARK: Final = b"errors.pydantic.dev"
 _LOOK_SECONDS: Final = 0.5
+
+FAILED_INITIALIZE: Final = "extend_mcp.failed_initialize"
+"""The key of an ASGI scope under which a request is noted whose ``initialize`` was answered with an error."""
+
+
+class FairSessions(StreamableHTTPSessionManager):
+    """Sessions of which one caller may hold a part only, and a refused ``initialize`` none.
+
+    Args:
+        server: the MCP server.
+        most: the most sessions.
+        of_one_caller: the most sessions of one caller.
+        idle_seconds: the time after which an unused session ends.
+        stateless: whether to keep no sessions.
+    """
+
+    def __init__(
+        self, server: MCPServer[Any], *, most: int, of_one_caller: int, idle_seconds: float, stateless: bool
+    ) -> None:
+        # Host, Origin and body size are checked by our own middleware.
+        super().__init__(
+            server._lowlevel_server,
+            stateless=stateless,
+            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+            session_idle_timeout=idle_seconds,
+            max_sessions=most,
+        )
+        self._of_one_caller = of_one_caller
+        # `MCPServer.session_manager` returns this one.
+        server._lowlevel_server._session_manager = self
+
+    def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
+        if requestor is not None:
+            held = sum(owner == requestor for owner in self._session_owners.values())
+            if held >= self._of_one_caller:
+                return None
+        return super()._admit_session(requestor)
+
+    async def _serve_opening_request(
+        self, http_transport: StreamableHTTPServerTransport, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await super()._serve_opening_request(http_transport, scope, receive, send)
+        # The SDK keeps the session, since the status is 200: the error is in the body.
+        if FAILED_INITIALIZE in scope and http_transport.mcp_session_id is not None:
+            await self._discard_session(http_transport.mcp_session_id, http_transport)
 
 
 def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from extend_mcp.accounts import Account
 from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
+from extend_mcp.urls import is_loopback
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "person", "token", "trusted"]
@@ -157,6 +158,14 @@ class Settings(EnvironmentSettings):
     def _unset_key(cls, value: Any) -> Any:
         """Treat a blank key as none, and blanks around one as none of it."""
         return value.strip() or None if isinstance(value, str) else value
+
+    @field_validator("base_url")
+    @classmethod
+    def _encrypted(cls, value: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        if value is not None and value.scheme == "http" and not is_loopback(value.host or ""):
+            msg = "the API key would cross the network unencrypted: use https, or a loopback address"
+            raise ValueError(msg)
+        return value
 
     @field_validator("toolsets", "state_keys", mode="before")
     @classmethod

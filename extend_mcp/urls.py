@@ -1,7 +1,8 @@
-"""Reading URLs that a caller gives, so that the one that is shown is the one that is sent."""
+"""Reading URLs and hosts, so that the one that is shown is the one that is sent."""
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
@@ -29,3 +30,11 @@ def normalize_url(text: str) -> str:
         return str(_URL.validate_python(text))
     except ValidationError:
         raise ValueError("must be an http or https URL") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -36,6 +36,22 @@ def test_the_region_gives_the_address_and_an_explicit_address_wins(monkeypatch: 
     assert load_settings().api_base_url == "http://127.0.0.1:8787"
 
 
+@pytest.mark.parametrize("address", ["http://api.extend.ai", "http://10.0.0.5:8080", "http://localhost.evil.example"])
+def test_a_key_is_not_sent_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("EXTEND_BASE_URL", address)
+    with pytest.raises(SettingsError, match=r"^EXTEND_BASE_URL: the API key would cross") as error:
+        load_settings()
+    assert address not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://api.example.com", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9"]
+)
+def test_https_and_loopback_are_taken(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("EXTEND_BASE_URL", address)
+    assert load_settings().api_base_url == address
+
+
 @pytest.mark.parametrize("unset", ["", "   ", "${EXTEND_API_KEY}", "${env:EXTEND_API_KEY}"])
 def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatch, unset: str) -> None:
     monkeypatch.setenv("EXTEND_API_KEY", unset)

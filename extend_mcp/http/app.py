@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import RequireAuthMiddleware
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.subscriptions import SubscriptionBus
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequestParams
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -24,12 +23,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
 
 from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
-from extend_mcp.http.auth.base import Identify, IdentityBackend
+from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.middleware import (
     REQUEST_ID_HEADER,
@@ -39,11 +39,12 @@ from extend_mcp.http.middleware import (
     RequestIdMiddleware,
     ScopeChallengeMiddleware,
     ShutdownMiddleware,
+    Slots,
     StreamShutdownMiddleware,
     TrustedHostMiddleware,
 )
 from extend_mcp.http.settings import HttpSettings, Limits
-from extend_mcp.scopes import SCOPES
+from extend_mcp.mcp_compat import FairSessions
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
 
@@ -54,7 +55,7 @@ _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 _CORS: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "POST", "DELETE"],
     "allow_headers": ["*"],
-    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", REQUEST_ID_HEADER],
+    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", "Retry-After", REQUEST_ID_HEADER],
 }
 _CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
@@ -71,6 +72,8 @@ class HttpParts:
         redactor: keeps keys out of logs.
         lifecycle: what is in progress; must be among the server's middleware.
         limits: the limits to serve with.
+        scopes: the scopes of what the operator switched on.
+        first_scopes: those of them that a client should ask for first: it asks for more when a call needs it.
         identify: identifies callers; None without authentication.
         receiver: takes webhook deliveries; None where none are expected.
         background: runs as long as the application does.
@@ -84,6 +87,8 @@ class HttpParts:
     redactor: Redactor
     lifecycle: Lifecycle
     limits: Limits
+    scopes: Sequence[str] = ()
+    first_scopes: Sequence[str] = ()
     identify: Identify | None = None
     receiver: Receiver | None = None
     background: Callable[[], AbstractAsyncContextManager[object]] | None = None
@@ -98,21 +103,25 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
         http: what the operator chose.
         sse: whether /sse is served too, for older clients.
     """
-    # Makes the session manager. Host, Origin and body size are checked by our own middleware.
-    parts.server.streamable_http_app(
-        stateless_http=http.stateless,
-        session_idle_timeout=parts.limits.session_idle_seconds,
-        max_sessions=parts.limits.sessions,
-        transport_security=_CHECKED_ALREADY,
+    manager = FairSessions(
+        parts.server,
+        most=parts.limits.sessions,
+        of_one_caller=parts.limits.sessions_of_one_caller,
+        idle_seconds=parts.limits.session_idle_seconds,
+        stateless=http.stateless,
     )
-    manager = parts.server.session_manager
     subscriptions = _serve_subscriptions(parts, http)
-    metadata_url, metadata_routes = _resource_metadata(http)
+    metadata_url, metadata_routes = _resource_metadata(parts, http)
     stack = _middleware(parts, http, metadata_url)
+    mcp: ASGIApp = StreamableHTTPASGIApp(manager)
+    for each in reversed(_for("mcp", stack)):
+        mcp = each.cls(mcp, *each.args, **each.kwargs)
 
     routes: list[BaseRoute] = [
-        Route("/mcp", StreamableHTTPASGIApp(manager), middleware=_for("mcp", stack)),
+        # Both are the endpoint: a redirect would lead to http where TLS ends at a proxy.
+        *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
         *_probe_routes(parts),
+        Route("/metrics", _metrics(parts), middleware=_for("metrics", stack)),
         *metadata_routes,
     ]
     if parts.receiver is not None:
@@ -120,6 +129,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
         routes.append(Route(WEBHOOK_PATH, receive, methods=["POST"], middleware=_for("webhook", stack)))
     if sse:
         sse_app = parts.server.sse_app(transport_security=_CHECKED_ALREADY)
+        sse_app.router.redirect_slashes = False
         routes.append(Mount("/", sse_app, middleware=_for("mcp", stack)))
 
     @asynccontextmanager
@@ -136,12 +146,15 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
             yield
             tasks.cancel_scope.cancel()
 
-    return Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
+    app.router.redirect_slashes = False
+    return app
 
 
 _ALL: Final = frozenset({"all"})
 _MCP: Final = frozenset({"mcp"})
-_MCP_AND_WEBHOOK: Final = frozenset({"mcp", "webhook"})
+_METRICS: Final = frozenset({"metrics"})
+_WEBHOOK: Final = frozenset({"webhook"})
 _NOWHERE: Final = frozenset[str]()
 
 
@@ -149,23 +162,35 @@ def _middleware(
     parts: HttpParts, http: HttpSettings, metadata_url: str | None
 ) -> list[tuple[frozenset[str], Middleware]]:
     """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
-    limits, url = parts.limits, AnyHttpUrl(metadata_url) if metadata_url else None
-    for_browsers = _ALL if http.allowed_origins else _NOWHERE
+    limits, challenge = parts.limits, Challenge(metadata_url, parts.first_scopes)
     authenticated = _MCP if parts.identify else _NOWHERE
     return [
         (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
         (_ALL, Middleware(RequestIdMiddleware, metrics=parts.metrics)),
-        (for_browsers, Middleware(CORSMiddleware, allow_origins=[*http.allowed_origins], **_CORS)),
-        (_MCP, Middleware(ConcurrencyLimitMiddleware, limit=limits.requests)),
+        (_MCP, Middleware(CORSMiddleware, **_origins(http), **_CORS)),
         (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
-        (authenticated, Middleware(AuthenticationMiddleware, backend=IdentityBackend(parts.identify, parts.redactor))),
-        (authenticated, Middleware(AuthContextMiddleware)),
-        (authenticated, Middleware(RequireAuthMiddleware, required_scopes=[], resource_metadata_url=url)),
-        (authenticated, Middleware(ScopeChallengeMiddleware, metadata_url=metadata_url)),
-        (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (_METRICS, Middleware(TrustedHostMiddleware, allowed=_allowed(http), addresses=True)),
         (
-            _MCP_AND_WEBHOOK,
-            Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds),
+            authenticated,
+            Middleware(
+                AuthenticationMiddleware,
+                backend=IdentityBackend(parts.identify, parts.redactor),
+                on_error=challenge.unidentified,
+            ),
+        ),
+        (authenticated, Middleware(AuthContextMiddleware)),
+        (_MCP, Middleware(ConcurrencyLimitMiddleware, slots=Slots(limits.requests, limits.requests_of_one_caller))),
+        (authenticated, Middleware(ScopeChallengeMiddleware, challenge=challenge)),
+        (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        (_MCP, Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds)),
+        (
+            _WEBHOOK,
+            Middleware(
+                BodyLimitMiddleware,
+                max_bytes=limits.delivery_bytes,
+                seconds=limits.delivery_seconds,
+                total_bytes=limits.deliveries_bytes,
+            ),
         ),
         (_MCP, Middleware(InvalidMessageMiddleware)),
     ]
@@ -182,14 +207,22 @@ def _allowed(http: HttpSettings) -> TransportSecuritySettings:
         hosts += [http.public_url.host, f"{http.public_url.host}:{http.public_url.port}"]
     if http.host not in _ANY_ADDRESS:
         hosts.append(f"{http.host}:*")
-    origins = http.allowed_origins or tuple(f"http://{name}:*" for name in _LOOPBACK)
+    origins = http.allowed_origins or [f"http://{name}{port}" for name in _LOOPBACK for port in ("", ":*")]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=[*origins]
     )
 
 
+def _origins(http: HttpSettings) -> dict[str, Any]:
+    """Return the same origins for CORS."""
+    if http.allowed_origins:
+        return {"allow_origins": [*http.allowed_origins]}
+    names = "|".join(re.escape(name) for name in _LOOPBACK)
+    return {"allow_origin_regex": f"http://({names})(:[0-9]+)?"}
+
+
 def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
-    """Serve /healthz, /readyz and /metrics. They say nothing about callers and need no credential."""
+    """Serve /healthz and /readyz. They say nothing about callers, need no credential and have no limit."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -198,21 +231,25 @@ def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
         ready = not parts.lifecycle.draining
         return JSONResponse({"ready": ready, "calls": parts.lifecycle.calls}, status_code=200 if ready else 503)
 
+    return [Route("/healthz", healthz), Route("/readyz", readyz)]
+
+
+def _metrics(parts: HttpParts) -> Callable[[Request], Awaitable[Response]]:
     async def metrics(request: Request) -> Response:
         body, content_type = parts.metrics.render(request.headers.get("accept"))
         return Response(body, headers={"Content-Type": content_type})
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return metrics
 
 
-def _resource_metadata(http: HttpSettings) -> tuple[str | None, list[Route]]:
+def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None, list[Route]]:
     """Return where a client learns which authorization server to ask (RFC 9728), and the routes that serve it."""
     if http.auth != "oauth" or http.public_url is None or http.oauth_issuer is None:
         return None, []
     routes = create_protected_resource_routes(
         resource_url=http.public_url,
         authorization_servers=[http.oauth_issuer],
-        scopes_supported=[*SCOPES],
+        scopes_supported=[*parts.scopes],
         resource_name="Extend workflows",
     )
     return str(build_resource_metadata_url(http.public_url)), routes

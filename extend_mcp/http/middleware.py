@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from extend_mcp.callers import CallerUser
+from extend_mcp.http.auth.base import Challenge
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
@@ -31,6 +36,7 @@ _REASONS: Final = {
     408: "slow_body",
     413: "large_body",
     421: "host",
+    429: "share",
     503: "full",
 }
 
@@ -110,29 +116,58 @@ class RequestIdMiddleware:
             request_id.reset(before)
 
 
+@dataclass
+class Slots:
+    """The MCP requests in progress, on all routes together.
+
+    Attributes:
+        most: the most at once, open streams included.
+        of_one_caller: the most of one caller.
+        taken: how many are in progress, by caller; None for requests of nobody in particular.
+    """
+
+    most: int
+    of_one_caller: int
+    taken: Counter[str | None] = field(default_factory=Counter)
+
+    def refusal(self, caller: str | None) -> Response | None:
+        """Return the response to a caller for whom there is no slot."""
+        headers = {"Retry-After": "1", "Connection": "close"}
+        if caller is not None and self.taken[caller] >= self.of_one_caller:
+            text = f"{self.of_one_caller} requests of yours are being answered, open streams included."
+            return PlainTextResponse(text, 429, headers)
+        if self.taken.total() >= self.most:
+            return PlainTextResponse("Too many requests are being answered.", 503, headers)
+        return None
+
+
 class ConcurrencyLimitMiddleware:
-    """Answer 503 when too many requests are in progress; the client may retry.
+    """Answer 503 when too many requests are in progress, and 429 when too many of one caller are.
+
+    It comes after authentication, which reads no body, so nobody holds a slot without a credential.
 
     Args:
         app: the application.
-        limit: the most requests at once, open streams included.
+        slots: the requests in progress.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, slots: Slots) -> None:
         self._app = app
-        self._limit = limit
-        self._open = 0
+        self._slots = slots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._open >= self._limit:
-            headers = {"Retry-After": "1", "Connection": "close"}
-            await PlainTextResponse("Too many requests are being answered.", 503, headers)(scope, receive, send)
+        user = scope.get("user")
+        caller = user.caller.principal if isinstance(user, CallerUser) else None
+        if refusal := self._slots.refusal(caller):
+            await refusal(scope, receive, send)
             return
-        self._open += 1
+        self._slots.taken[caller] += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._open -= 1
+            self._slots.taken[caller] -= 1
+            if not self._slots.taken[caller]:
+                del self._slots.taken[caller]
 
 
 class TrustedHostMiddleware:
@@ -141,13 +176,20 @@ class TrustedHostMiddleware:
     Args:
         app: the application.
         allowed: the hosts and origins to accept.
+        addresses: whether to accept any IP address as the host, as scrapers send it. A web page that had its own name
+            resolve to this server would send the name.
     """
 
-    def __init__(self, app: ASGIApp, allowed: TransportSecuritySettings) -> None:
+    def __init__(self, app: ASGIApp, allowed: TransportSecuritySettings, *, addresses: bool = False) -> None:
         self._app = app
         self._security = TransportSecurityMiddleware(allowed)
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if self._addresses and "origin" not in headers and _is_address(headers.get("host", "")):
+            await self._app(scope, receive, send)
+            return
         refusal = await self._security.validate_request(Request(scope))
         await (refusal or self._app)(scope, receive, send)
 
@@ -160,12 +202,12 @@ class ScopeChallengeMiddleware:
 
     Args:
         app: the application.
-        metadata_url: where the protected resource's metadata is, if there is any.
+        challenge: makes the response.
     """
 
-    def __init__(self, app: ASGIApp, metadata_url: str | None) -> None:
+    def __init__(self, app: ASGIApp, challenge: Challenge) -> None:
         self._app = app
-        self._metadata_url = metadata_url
+        self._challenge = challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if Headers(scope=scope).get("mcp-method") != "tools/call":
@@ -177,22 +219,11 @@ class ScopeChallengeMiddleware:
             nonlocal challenged
             if message["type"] == "http.response.start" and MISSING_SCOPE in scope:
                 challenged = True
-                await self._challenge(scope[MISSING_SCOPE])(scope, receive, send)
+                await self._challenge.insufficient(scope[MISSING_SCOPE])(scope, receive, send)
             if not challenged:
                 await send(message)
 
         await self._app(scope, receive, challenging_send)
-
-    def _challenge(self, needed: str) -> JSONResponse:
-        description = f"This call needs the scope {needed}."
-        parts = ['error="insufficient_scope"', f'scope="{needed}"', f"error_description={json.dumps(description)}"]
-        if self._metadata_url:
-            parts.append(f'resource_metadata="{self._metadata_url}"')
-        return JSONResponse(
-            {"error": "insufficient_scope", "error_description": description},
-            status_code=403,
-            headers={"WWW-Authenticate": f"Bearer {', '.join(parts)}"},
-        )
 
 
 class StreamShutdownMiddleware:
@@ -211,6 +242,8 @@ class StreamShutdownMiddleware:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
+        # There is nothing to replay, and the SDK would send no response (500) to a client that asks for it.
+        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"last-event-id"]}
         started = restarted = ended = False
 
         async def watched_send(message: Message) -> None:
@@ -251,12 +284,15 @@ class BodyLimitMiddleware:
         app: the application.
         max_bytes: the largest body; a larger one gets 413.
         seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
+        total_bytes: the most bytes of all bodies in progress; a request beyond gets 503. None for no such limit.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, total_bytes: int | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._seconds = seconds
+        self._total_bytes = total_bytes
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -266,31 +302,38 @@ class BodyLimitMiddleware:
         if length.isdigit() and int(length) > self._max_bytes:
             await _refuse(413, "The request is too large.", receive, send)
             return
-        body = None
-        with anyio.move_on_after(self._seconds):
-            try:
-                body = await self._read(receive)
-            except _TooLargeError:
-                await _refuse(413, "The request is too large.", receive, send)
+        body, refusal = bytearray(), (408, "The request did not come in time.")
+        try:
+            with anyio.move_on_after(self._seconds) as reading:
+                await self._read(receive, body)
+            if not reading.cancelled_caught:
+                await self._app(scope, _replay(bytes(body), receive), send)
                 return
-            except ClientDisconnect:
-                return
-        if body is None:
-            await _refuse(408, "The request did not come in time.", receive, send)
+        except _TooLargeError:
+            refusal = 413, "The request is too large."
+        except _TooManyError:
+            refusal = 503, "Too many requests are being received."
+        except ClientDisconnect:
             return
-        await self._app(scope, _replay(body, receive), send)
+        finally:
+            self._held -= len(body)
+            body.clear()
+        await _refuse(*refusal, receive, send)
 
-    async def _read(self, receive: Receive) -> bytes:
-        body = bytearray()
+    async def _read(self, receive: Receive, body: bytearray) -> None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            body += message.get("body", b"")
+            part = message.get("body", b"")
+            body += part
+            self._held += len(part)
             if len(body) > self._max_bytes:
                 raise _TooLargeError
+            if self._total_bytes is not None and self._held > self._total_bytes:
+                raise _TooManyError
             if not message.get("more_body", False):
-                return bytes(body)
+                return
 
 
 class InvalidMessageMiddleware:
@@ -329,6 +372,20 @@ class InvalidMessageMiddleware:
 
 class _TooLargeError(Exception):
     """The body is larger than allowed."""
+
+
+class _TooManyError(Exception):
+    """The bodies in progress are larger than allowed, together."""
+
+
+def _is_address(host: str) -> bool:
+    """Return whether a Host header holds an IP address, with or without a port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _rpc_error(code: int, message: str) -> bytes:

@@ -24,10 +24,12 @@ from extend_mcp.http.auth.base import Identify
 from extend_mcp.http.auth.keys import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
+from extend_mcp.http.connections import Connections
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import let_event_streams_finish
+from extend_mcp.scopes import READING, SCOPES, scopes_of
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
@@ -69,7 +71,10 @@ def build_parts(
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
-    lifecycle, metrics = Lifecycle(), PrometheusMetrics()
+    limits = limits or http.limits
+    # Without authentication all requests are of one caller, to whom everything belongs.
+    lifecycle = Lifecycle(None if http.auth == "none" else limits.requests_of_one_caller)
+    metrics = PrometheusMetrics()
     shared, background, seen = Shared(sealing_keys(settings), metrics=metrics), None, None
     if http.redis_url is not None:
         if not settings.state_keys:
@@ -100,6 +105,8 @@ def build_parts(
             fetcher=PayloadFetcher(http.webhook_payload_hosts),
             metrics=metrics,
         )
+    offered = scopes_of(settings.toolsets, read_only=settings.read_only)
+    scopes = [scope for scope in SCOPES if scope in offered]
     return HttpParts(
         server=server,
         registry=registry,
@@ -107,7 +114,9 @@ def build_parts(
         metrics=metrics,
         redactor=redactor,
         lifecycle=lifecycle,
-        limits=limits or http.limits,
+        limits=limits,
+        scopes=scopes,
+        first_scopes=[scope for scope in scopes if scope in READING.values()] or scopes,
         identify=_identify(settings, http, clock),
         receiver=receiver,
         background=background,
@@ -167,8 +176,8 @@ async def serving(
             log_config=None,
             access_log=False,
             server_header=False,
-            # Beyond our own limit, which leaves the probes alone: a full server must not look like a dead one.
-            limit_concurrency=limits.requests * 2 + 100,
+            # Not uvicorn's limit of connections, which refuses the newest, and with it the probes of a server in use.
+            http=Connections(most=limits.connections, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
         yield GracefulServer(config, lifecycle, tasks, drain_seconds=limits.drain_seconds, on_ready=on_ready)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -11,6 +10,7 @@ from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_valida
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from extend_mcp.settings import EnvironmentSettings
+from extend_mcp.urls import is_loopback
 
 Auth = Literal["none", "passthrough", "token", "oauth"]
 
@@ -25,8 +25,13 @@ class Limits:
     Attributes:
         body_bytes: the largest request body; a larger one gets 413.
         body_seconds: the longest time for a body to arrive; a slower one gets 408.
-        requests: the most MCP requests at once, open streams included; more get 503.
-        sessions: the most sessions of clients of protocol 2025-11-25 and before.
+        delivery_bytes: the largest webhook delivery; a larger one gets 413. It is held until its end, unsigned.
+        delivery_seconds: the longest time for a webhook delivery to arrive.
+        deliveries_bytes: the most bytes of webhook deliveries held at once; a delivery beyond gets 503.
+        header_seconds: the longest time for a connection to send the headers of a request; it is closed after that.
+        connections: the most open connections. A new one closes the one that has been idle longest.
+        requests: the most MCP requests at once, open streams included; more get 503. One caller may have a quarter.
+        sessions: the most sessions of clients of protocol 2025-11-25 and before. One caller may have a quarter.
         session_idle_seconds: the time after which an unused session ends.
         subscriptions: the most open subscriptions; one caller may hold a tenth of them.
         drain_seconds: the time after SIGTERM in which requests are still taken.
@@ -35,12 +40,27 @@ class Limits:
 
     body_bytes: int = 4 * 1024 * 1024
     body_seconds: float = 20.0
+    delivery_bytes: int = 1024 * 1024
+    delivery_seconds: float = 5.0
+    deliveries_bytes: int = 16 * 1024 * 1024
+    header_seconds: float = 10.0
+    connections: int = 2500
     requests: int = 1000
     sessions: int = 1000
     session_idle_seconds: float = 1800.0
     subscriptions: int = 1000
     drain_seconds: float = 0.0
     shutdown_seconds: float = 60.0
+
+    @property
+    def requests_of_one_caller(self) -> int:
+        """Return the most MCP requests that one caller may have in progress."""
+        return max(self.requests // 4, 1)
+
+    @property
+    def sessions_of_one_caller(self) -> int:
+        """Return the most sessions that one caller may have."""
+        return max(self.sessions // 4, 1)
 
 
 class HttpSettings(EnvironmentSettings):
@@ -146,11 +166,3 @@ class HttpSettings(EnvironmentSettings):
     def secrets(self) -> list[str]:
         """Return every secret among these settings, for keeping them out of logs."""
         return [secret.get_secret_value() for secret in (self.redis_url, *self.webhook_secrets) if secret is not None]
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

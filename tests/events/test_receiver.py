@@ -22,6 +22,7 @@ from extend_mcp.views.uris import batch_uri, run_uri, step_uri
 from tests.events.kit import SECRET, event, signed
 from tests.harness import ERAS, Box, BoxClock, Mode, example_run, facts_of
 from tests.http.kit import Running, connected, serving_http
+from tests.http.test_connections import connections
 
 SCENARIO = "empty"
 
@@ -332,3 +333,36 @@ def open_subscriptions(running: Running) -> int:
     held = running.parts.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
     assert isinstance(held, Subscriptions)
     return held.count
+
+
+def unfinished_delivery(size: int) -> bytes:
+    """A delivery of which the last byte is missing."""
+    return f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * (size - 1)
+
+
+async def test_unsigned_deliveries_hold_a_bounded_number_of_bytes(box: Box) -> None:
+    limits = {"delivery_bytes": 40_000, "deliveries_bytes": 100_000}
+    body = event("evt_1", id=RUN)
+    async with (
+        receiving(box, limits=limits) as (running, _),
+        connections(running, 3, unfinished_delivery(33_000)) as held,
+    ):
+        with anyio.fail_after(4):
+            # Those that are held have arrived once there is no room for a small one.
+            while (full := await running.post(b"x" * 2_000, path=PATH)).status_code != 503:
+                await anyio.sleep(0.01)
+            await held[0].send(b"x")
+            assert b" 401 " in await held[0].receive()
+        taken = await running.post(body, signed(body, time.time()), PATH)
+        too_large = await running.post(b"x" * 40_001, path=PATH)
+    assert full.text == "Too many requests are being received."
+    assert (too_large.status_code, taken.status_code) == (413, 200)
+
+
+async def test_a_delivery_that_does_not_arrive_is_not_waited_for(box: Box) -> None:
+    async with (
+        receiving(box, limits={"delivery_seconds": 0.1}) as (running, _),
+        connections(running, 1, unfinished_delivery(100)) as [stream],
+    ):
+        with anyio.fail_after(5):
+            assert (await stream.receive()).startswith(b"HTTP/1.1 408 ")

@@ -12,10 +12,11 @@ from mcp.client.sse import sse_client
 from mcp.shared.exceptions import MCPError
 
 from extend_mcp.http.auth.tokens import new_token
+from extend_mcp.scopes import SCOPES
 from tests.harness import ERAS, KEY, Box, BoxClock, Mode, Person, example_run, facts_of
 from tests.http.calls import CALL, HEADERS
 from tests.http.keys import NOW, RSA, RSA_LATER, HandClock, claims, issuers, public, sign
-from tests.http.kit import connected, serving_http
+from tests.http.kit import connected, plain_client, serving_http
 
 RUN = "workflow_run_httpDoor000000000001"
 
@@ -87,6 +88,34 @@ _INITIALIZE = {
 }
 
 
+@pytest.mark.parametrize("sse", [False, True])
+async def test_the_endpoint_answers_with_a_slash_too(box: Box, sse: bool) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough"}, sse=sse) as running:
+        good = {**HEADERS, "Authorization": f"Bearer {KEY}"}
+        answer = await running.post(CALL, good, path="/mcp/")
+        assert answer.status_code == 200
+        assert answer.json()["result"]["structuredContent"]["runs"]
+        assert (await running.post(CALL, {**good, "Host": "evil.example"}, path="/mcp/")).status_code == 421
+        assert (await running.post(CALL, HEADERS, path="/mcp/")).status_code == 401
+
+
+@pytest.mark.parametrize("stateless", [False, True])
+async def test_a_stream_that_is_to_be_resumed_begins_again_or_is_refused(box: Box, stateless: bool) -> None:
+    wanted = {"Accept": "application/json, text/event-stream", "Last-Event-ID": "7"}
+    async with serving_http(box.base_url, http={"stateless": stateless}) as running, plain_client() as client:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _INITIALIZE}
+        opened = await running.post(body, {"Content-Type": "application/json", **wanted})
+        session = opened.headers.get("mcp-session-id")
+        if session:
+            async with client.stream("GET", running.mcp, headers={**wanted, "Mcp-Session-Id": session}) as stream:
+                assert stream.status_code == 200
+                assert stream.headers["content-type"].startswith("text/event-stream")
+        for more in ({}, {"MCP-Protocol-Version": "2026-07-28"}, {"Mcp-Session-Id": "unknown"}):
+            async with client.stream("GET", running.mcp, headers={**wanted, **more}) as stream:
+                # Without sessions each GET is a stream that nothing is sent on.
+                assert stream.status_code == 200 or 400 <= stream.status_code < 500
+
+
 async def test_an_older_client_calls_over_sse_and_is_known_there_too(box: Box) -> None:
     box.load(example_run(RUN, "PROCESSING"))
     person = Person()
@@ -151,7 +180,51 @@ class TestOAuth:
         assert f'resource_metadata="{address}"' in refused.headers["www-authenticate"]
         assert metadata["resource"] == "https://mcp.example.com/mcp"
         assert metadata["authorization_servers"] == [issuer.url]
-        assert "runs:cancel" in metadata["scopes_supported"]
+        # RFC 6750, section 3.1: no error code where no credential was sent.
+        assert "error" not in refused.headers["www-authenticate"]
+        assert 'scope="runs:read workflows:read"' in refused.headers["www-authenticate"]
+
+    @pytest.mark.parametrize(
+        ("settings", "scopes"),
+        [
+            ({}, {"runs:read", "runs:write", "runs:cancel", "runs:delete", "workflows:read"}),
+            ({"read_only": True}, {"runs:read", "workflows:read"}),
+            ({"toolsets": "files"}, {"files:read", "files:write"}),
+            ({"toolsets": "workflow-authoring"}, {"workflows:write"}),
+        ],
+    )
+    async def test_the_metadata_lists_the_scopes_of_what_is_offered(
+        self, box: Box, settings: dict[str, Any], scopes: set[str]
+    ) -> None:
+        with issuers() as served:
+            async with serving_http(box.base_url, http=self.http(served.new()), **settings) as running:
+                metadata = (await running.get("/.well-known/oauth-protected-resource/mcp")).json()
+                challenge = (await running.post(CALL, HEADERS)).headers["www-authenticate"]
+        assert set(metadata["scopes_supported"]) == scopes
+        first = {scope for scope in scopes if scope.endswith(":read")} or scopes
+        assert f'scope="{" ".join(scope for scope in SCOPES if scope in first)}"' in challenge
+
+    async def test_a_refused_token_is_answered_with_the_reason(self, box: Box) -> None:
+        clock = HandClock()
+        with issuers() as served:
+            issuer = served.new()
+            issuer.shows(public(RSA, "k1"))
+            good = {**claims(issuer.url, scope="runs:read"), "aud": "https://mcp.example.com/mcp"}
+            valid = sign(good, RSA, kid="k1")
+            reasons = {
+                sign({**good, "exp": int(NOW.timestamp()) - 1}, RSA, kid="k1"): "the token has expired",
+                sign({**good, "aud": "https://other.example/mcp"}, RSA, kid="k1"): "the token is for another audience",
+                sign(good, RSA_LATER, kid="k1"): "the token's signature is wrong",
+                'x"y\\z': "the token is no signed JWT",
+            }
+            async with serving_http(box.base_url, http=self.http(issuer), clock=clock) as running:
+                assert (await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {valid}"})).status_code == 200
+                for token, reason in reasons.items():
+                    answer = await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {token}"})
+                    assert answer.status_code == 401
+                    challenge = answer.headers["www-authenticate"]
+                    assert challenge.startswith(f'Bearer error="invalid_token", error_description="{reason}", scope=')
+                    assert answer.json() == {"error": "invalid_token", "error_description": reason}
 
     @pytest.mark.parametrize("mode", ERAS)
     async def test_scopes_decide_what_is_listed_and_served(self, box: Box, mode: Mode) -> None:
@@ -203,6 +276,31 @@ class TestTokens:
                 await running.post(CALL, {**HEADERS, "Authorization": "Bearer wrong-token-wrong-token"})
             ).status_code == 401
         assert box.requests("POST") == []
+
+    async def test_the_log_and_the_response_say_why_a_token_is_refused(
+        self, box: Box, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("WARNING")
+        (_, entry), (old, expired) = new_token("reader"), new_token("old")
+        file = tokens_file(tmp_path, entry, {**expired, "expires": "2020-01-01T00:00:00Z"})
+        async with serving_http(box.base_url, http={"auth": "token", "tokens_file": file}) as running:
+            for token, reason in {
+                "a-token-that-nobody-gave-out": "no such token",
+                old: "the token old has expired",
+                "emcp_x": "what was sent is too short, too long or not plain enough for a token",
+            }.items():
+                caplog.clear()
+                answer = await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {token}"})
+                assert answer.status_code == 401
+                expected = f'Bearer error="invalid_token", error_description="{reason}"'
+                assert answer.headers["www-authenticate"] == expected
+                assert reason in caplog.text
+                assert token not in caplog.text
+            caplog.clear()
+            missing = await running.post(CALL, HEADERS)
+        assert missing.headers["www-authenticate"] == "Bearer"
+        assert missing.json() == {"message": "Authentication is required: no bearer token."}
+        assert caplog.text == ""
 
 
 def tokens_file(folder: Path, *entries: dict[str, Any]) -> Path:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness import KEY, Box
 from tests.http.calls import CALL, HEADERS
-from tests.http.kit import serving_http
+from tests.http.kit import plain_client, serving_http
 
 
 async def test_the_call_that_the_refusals_below_vary_is_a_good_one(box: Box) -> None:
@@ -63,6 +63,60 @@ async def test_a_public_name_and_a_browser_are_taken_where_the_operator_named_th
             assert (await running.post(CALL, {**good, **more})).status_code in (403, 421)
 
 
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, content-type"}
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:3000", "http://127.0.0.1:6274", "http://[::1]:80", "http://localhost"]
+)
+async def test_a_browser_on_loopback_is_taken_by_default(box: Box, origin: str) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough"}) as running, plain_client() as client:
+        preflight = await client.options(running.mcp, headers={"Origin": origin, **PREFLIGHT})
+        sent = {**HEADERS, "Authorization": f"Bearer {KEY}", "Origin": origin}
+        answer = await running.post(CALL, sent)
+        refused = await running.post(CALL, {**HEADERS, "Origin": origin})
+    assert preflight.status_code == 200
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+    assert answer.status_code == 200
+    assert refused.status_code == 401
+    for each in (preflight, answer, refused):
+        assert each.headers["access-control-allow-origin"] in (origin, "*")
+    assert "mcp-session-id" in answer.headers["access-control-expose-headers"].lower()
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null"])
+async def test_another_browser_is_not_taken(box: Box, origin: str) -> None:
+    async with serving_http(box.base_url) as running, plain_client() as client:
+        preflight = await client.options(running.mcp, headers={"Origin": origin, **PREFLIGHT})
+        answer = await running.post(CALL, {**HEADERS, "Origin": origin})
+    assert (preflight.status_code, answer.status_code) == (400, 403)
+    assert "access-control-allow-origin" not in {**preflight.headers, **answer.headers}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "10.1.2.3:8000"}, 200),
+        ({"Host": "[fd00::1]:8000"}, 200),
+        ({"Host": "inside.example:8000"}, 200),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "10.1.2.3.evil.example"}, 421),
+        ({"Host": "10.1.2.3", "Origin": "https://evil.example"}, 421),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "https://chat.example.com"}, 200),
+    ],
+)
+async def test_metrics_are_for_scrapers_and_not_for_web_pages(box: Box, headers: dict[str, str], status: int) -> None:
+    http = {"allowed_hosts": "inside.example:*", "allowed_origins": "https://chat.example.com"}
+    async with serving_http(box.base_url, http=http) as running:
+        answer = await running.get("/metrics", headers)
+    assert answer.status_code == status
+    assert ("extend_mcp_calls_in_flight" in answer.text) == (status == 200)
+    assert "access-control-allow-origin" not in answer.headers
+
+
 async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> None:
     large = {**CALL, "padding": "x" * 40_000}
 
@@ -72,8 +126,6 @@ async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> No
 
     async with serving_http(box.base_url, limits={"body_bytes": 32 * 1024}) as running:
         declared = await running.post(large, HEADERS)
-        from tests.http.kit import plain_client
-
         async with plain_client() as client:
             chunked = await client.post(running.mcp, content=pieces(), headers=HEADERS)
         small = await running.post(CALL, HEADERS)

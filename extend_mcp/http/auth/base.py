@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-from starlette.authentication import AuthCredentials, AuthenticationBackend
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
 
 from extend_mcp.accounts import Caller
 from extend_mcp.callers import CallerUser
@@ -15,11 +18,21 @@ from extend_mcp.telemetry.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 
-_KEY_CHARS = 16
+_KEY_CHARS: Final = 16
+_NOT_IN_A_CHALLENGE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
-class UnidentifiedError(Exception):
-    """The request carries no valid credential. The text is for the log and never contains the credential."""
+class UnidentifiedError(AuthenticationError):
+    """The request carries no valid credential. The text, for log and response, never contains the credential.
+
+    Args:
+        text: what is wrong.
+        missing: whether there is no credential.
+    """
+
+    def __init__(self, text: str, *, missing: bool = False) -> None:
+        super().__init__(text)
+        self.missing = missing
 
 
 class Identify(Protocol):
@@ -43,10 +56,41 @@ def bearer(headers: Headers) -> str:
     given = headers.getlist("authorization")
     if len(given) > 1:
         raise UnidentifiedError("more than one Authorization header")
+    # A header without a token, such as "Bearer", is malformed rather than missing.
     scheme, _, token = (given[0] if given else "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise UnidentifiedError("no bearer token")
+        raise UnidentifiedError("no bearer token", missing=scheme.lower() != "bearer")
     return token.strip()
+
+
+class Challenge:
+    """Responds to a request without a valid credential, and to one that lacks a scope (RFC 6750, section 3).
+
+    Args:
+        metadata_url: where the protected resource's metadata is, if there is any.
+        scopes: what a client should ask for first; more when a call needs it.
+    """
+
+    def __init__(self, metadata_url: str | None, scopes: Sequence[str]) -> None:
+        self._metadata_url = metadata_url
+        self._scopes = " ".join(scopes) if metadata_url else ""
+
+    def unidentified(self, _: HTTPConnection, error: Exception) -> Response:
+        """Return 401. Without a credential it has no error code (section 3.1)."""
+        if isinstance(error, UnidentifiedError) and error.missing:
+            return self._response(401, "", f"Authentication is required: {error}.", self._scopes)
+        return self._response(401, "invalid_token", f"{error}", self._scopes)
+
+    def insufficient(self, scope: str) -> Response:
+        """Return 403, which names the scope."""
+        return self._response(403, "insufficient_scope", f"This call needs the scope {scope}.", scope)
+
+    def _response(self, status: int, error: str, description: str, scope: str) -> Response:
+        named = {"error": error, "error_description": description} if error else {}
+        sent = {**named, "scope": scope, "resource_metadata": self._metadata_url}
+        parts = [f'{name}="{_NOT_IN_A_CHALLENGE.sub("", value)}"' for name, value in sent.items() if value]
+        challenge = f"Bearer {', '.join(parts)}".strip()
+        return JSONResponse(named or {"message": description}, status, {"WWW-Authenticate": challenge})
 
 
 class IdentityBackend(AuthenticationBackend):
@@ -62,14 +106,19 @@ class IdentityBackend(AuthenticationBackend):
         self._redactor = redactor
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser] | None:
-        """Identify the caller of a request; None where nobody is, which gets 401."""
+        """Identify the caller of a request.
+
+        Raises:
+            UnidentifiedError: no valid credential; `Challenge` responds.
+        """
         if self._identify is None:
             return None
         try:
             caller = await self._identify(conn.headers)
         except UnidentifiedError as error:
-            logger.info("a request was refused: %s", error)
-            return None
+            # OAuth clients begin without a token, to learn where to get one.
+            logger.log(logging.INFO if error.missing else logging.WARNING, "a request was refused: %s", error)
+            raise
         key = caller.account.api_key.get_secret_value() if caller.account.api_key else ""
         # A short word that someone presents as a key is left in the logs: it would take other words out of them.
         if len(key) >= _KEY_CHARS:

@@ -55,7 +55,7 @@ class ExtendKeys:
         scheme, _, rest = value.partition(" ")
         key = rest.strip() if scheme.lower() == "bearer" else value
         if not key:
-            raise UnidentifiedError(f"no {self._key_header} header")
+            raise UnidentifiedError(f"no {self._key_header} header", missing=True)
         return key
 
 
