@@ -161,7 +161,7 @@ async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.Lo
                     await anyio.sleep(0.01)
             assert pauses[0] == 0.5, "another outage begins anew"
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert any("could not be told to other replicas" in warning for warning in warnings)
+    assert any("could not be sent to other replicas" in warning for warning in warnings)
     assert not [warning for warning in warnings if "127.0.0.1" in warning]
 
 
