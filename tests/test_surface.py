@@ -60,7 +60,7 @@ POST   /webhook_subscriptions/{id}
 DELETE /webhook_subscriptions/{id}
 """.strip().splitlines()
 
-DONE = ("done", "started", "settled", "still_running", "cancelled")
+DONE = ("done", "started", "finished", "still_running", "cancelled")
 
 UPLOAD: dict[str, tuple[Callable[[Any, Ids], Any], Callable[[ExtendClient, Ids], Awaitable[Any]]]] = {
     "upload": (

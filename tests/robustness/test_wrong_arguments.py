@@ -116,7 +116,7 @@ def test_all_wrong_at_once_is_still_short(tool: ExtendTool) -> None:
 def test_a_fault_inside_of_a_list_says_where() -> None:
     text = problem_of(TOOLS["run_workflow_batch"], {"workflow": "x", "inputs": [{"text": "a"}, {"url": CANARY}]})
     assert text
-    assert "- inputs[1].url: is no field that is known here. Example: inputs=[{" in text
+    assert "- inputs[1].url: is not a known field. Example: inputs=[{" in text
     assert CANARY not in text
 
 

@@ -161,7 +161,7 @@ def test_a_page_of_twenty_runs_is_one_line_each() -> None:
         for n in range(20)
     ]
     view = run_list_view(runs, token_after=lambda count: None, filters="FAILED", note=None, now=NOW, limit=8000)
-    assert view.text.startswith("20 runs (FAILED); no more follow")
+    assert view.text.startswith("20 runs (FAILED); end of list")
     # The runs, three lines around them, and the two days they were made on.
     lines = view.text.splitlines()
     assert len(lines) == 20 + 3 + 2
