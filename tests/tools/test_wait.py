@@ -15,7 +15,7 @@ RUN = "workflow_run_waitForMe0000000001"
 
 
 def moving(box: Box, run_id: str = RUN, status: str = "PROCESSING") -> str:
-    """A run that never moves by itself."""
+    """A run that never moves on its own."""
     run = example_run(run_id, status)
     return box.load(run)
 
