@@ -33,7 +33,7 @@ Running = StdioServer | HttpServer
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """The amount of measurements.
 
     Attributes:
         rounds: timed calls of each server.

@@ -20,7 +20,7 @@ class Account:
         api_key: the Extend API key; without one every call says so.
         workspace_id: needed with organization-scoped keys.
         organization: names the organization whose rate limit counts, where the operator knows it; keys of one
-            organization then share a budget. Empty: each key is taken to have a limit of its own.
+            organization then share a budget. Empty: each key is assumed to have its own limit.
     """
 
     api_key: SecretStr | None

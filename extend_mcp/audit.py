@@ -20,7 +20,7 @@ Confirmed = Literal["person", "token", "trusted"]
 
 @dataclass
 class WriteRecord:
-    """What the write engine decided in one call. It outlives a call that fails or is interrupted.
+    """The decision of the write engine in one call. It outlives a call that fails or is interrupted.
 
     Attributes:
         verdict: ``allowed``, or why the live state forbids the action; None where nothing was judged.

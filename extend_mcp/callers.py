@@ -34,7 +34,7 @@ _MOST_CALLERS = 1000
 
 @dataclass(eq=False)
 class CallerContext:
-    """What one caller's tool calls work with.
+    """The context of one caller's tool calls.
 
     Attributes:
         caller: who calls.
@@ -138,7 +138,7 @@ class CallerRegistry:
         """Return the caller of the current request.
 
         Raises:
-            UnknownCallerError: nobody was identified, and this server has no caller of its own.
+            UnknownCallerError: nobody was identified, and this server has no default caller.
         """
         user = auth_context_var.get()
         if isinstance(user, CallerUser):

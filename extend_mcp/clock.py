@@ -1,4 +1,4 @@
-"""Time as the server sees it, in one object so that tests can turn it by hand."""
+"""Read the time through one object, so that tests can replace it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Clock(Protocol):
     """The three uses of time here."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the current time in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only go forward, for deadlines."""
+        """Return seconds that only increase, for deadlines."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -29,11 +29,11 @@ class SystemClock:
     """The machine's own time."""
 
     def now(self) -> datetime:
-        """The present, in UTC."""
+        """Return the current time in UTC."""
         return datetime.now(timezone.utc)
 
     def monotonic(self) -> float:
-        """Seconds of the monotonic clock."""
+        """Return seconds of the monotonic clock."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:

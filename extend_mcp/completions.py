@@ -76,7 +76,7 @@ def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry)
 
 
 def _runs(recent: Recent, typed: str) -> Iterable[str]:
-    """Ids of runs whose id begins so, or whose status, workflow or file name holds it."""
+    """Yield ids of runs whose id begins with the text, or whose status, workflow or file name contains it."""
     for run in recent.runs:
         about = " ".join([run.status, run.workflow.name, *(file.name for file in run.files)]).casefold()
         if run.id.casefold().startswith(typed) or (typed and typed in about):
@@ -99,7 +99,7 @@ def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class CompletionSpec:
-    """How an argument is completed.
+    """The completion of one argument.
 
     Attributes:
         find: returns the values that fit what was typed.

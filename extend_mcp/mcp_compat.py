@@ -1,4 +1,4 @@
-"""What the MCP SDK does not export, and the reason for each use. No other module imports or relies on it.
+"""Import what the MCP SDK does not export, with the reason for each use. No other module imports or relies on it.
 
 tests/test_mcp_compat.py fails when a new version of the SDK changes one of these.
 """
@@ -21,7 +21,7 @@ from mcp.server.mcpserver.prompts.base import PromptArgument
 # Tools declare their context by type, as in the SDK; its `Tool.from_function` would build each model twice.
 from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
 
-# Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK cannot be told.
+# Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK has no option for.
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager

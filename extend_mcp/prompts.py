@@ -61,7 +61,7 @@ async def cancel_run_safely(
         "2. Only PENDING and PROCESSING can be cancelled. In any other status stop here and say what can be done.",
         f"3. Call cancel_workflow_run({run_id}){because}. A person confirms it; never confirm for them.",
         "   On confirmation_required show the plan, wait for a clear yes, then repeat with the confirmation_token.",
-        "4. Report the outcome as it is. On cancelling or unknown look again with get_workflow_run.",
+        "4. Report the outcome as given. On cancelling or unknown look again with get_workflow_run.",
         "   Say cancelled only when a read shows CANCELLED.",
         _DATA,
     ]
@@ -72,7 +72,7 @@ async def investigate_run(run_id: RunRef, ctx: Ctx) -> Sequence[Message]:
     """Find out what one run did, why it failed or waits, and what to do about it."""
     steps = [
         f"Find out what happened to the Extend workflow run {run_id}. Its state a moment ago is attached.",
-        f"1. If it failed: explain_failure({run_id}) tells the cause, who failed alike, what differs from a good run.",
+        f"1. If it failed: explain_failure({run_id}) shows the cause, similar failures, what differs from a good run.",
         f"2. If it waits for review: get_step_result({run_id}, step) of the check that did not pass.",
         f"3. If a result looks wrong: get_step_result of the step; compare_runs({run_id}, another) with a good run.",
         "4. Answer in a few sentences: what happened, since when, how much is affected, what to do next.",
@@ -84,15 +84,15 @@ async def investigate_run(run_id: RunRef, ctx: Ctx) -> Sequence[Message]:
 
 
 async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
-    """Sort the failures of a time by cause, and say which to run again, mend or leave."""
+    """Group recent failures by cause and recommend which to rerun, fix or ignore."""
     facts = await _facts(lambda: _summary(ctx, since, "failure_reason"))
     steps = [
         f"Triage the failed Extend workflow runs since {Label(since)!s}. The figures above were read just now.",
         "1. Start with the largest group, or the one that grew against the window before.",
-        '2. For each: list_runs(status="FAILED", created_since=...) finds one; explain_failure tells who failed alike',
+        '2. For each: list_runs(status="FAILED", created_since=...) finds one; explain_failure shows similar failures',
         "   and whether running again can help.",
         '3. summarize_runs(group_by="failing_step") or "version" shows whether one step or one version is to blame.',
-        "4. Report a table: cause, how many, since when, what to do (run again, mend file or workflow, wait).",
+        "4. Report a table: cause, how many, since when, what to do (rerun, fix file or workflow, wait).",
         "5. Offer rerun_workflow_runs only for causes that a rerun can help; it shows a plan that a person confirms.",
         _DATA,
     ]
@@ -100,7 +100,7 @@ async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
 
 
 async def shift_report(ctx: Ctx, since: Since = "12h") -> Sequence[Message]:
-    """Write the report that whoever takes over needs."""
+    """Write the handover report for the next shift."""
     figures = await _facts(lambda: _summary(ctx, since, "workflow"))
     waiting = await _facts(lambda: _queue(ctx, None))
     steps = [
@@ -151,8 +151,8 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
     """Compare a workflow's draft with what runs now, try it, and publish it with a person's yes."""
     facts = await _facts(lambda: _release(ctx, workflow))
     steps = [
-        f"Release the draft of the Extend workflow {Label(workflow)}. What would change stands above.",
-        "1. Explain the difference to the user in their words. If a fault is named, stop: the draft is mended first.",
+        f"Release the draft of the Extend workflow {Label(workflow)}. The changes are above.",
+        "1. Explain the difference to the user. If a fault is listed, stop: the draft must be fixed first.",
         '2. Try the draft: run_workflow(workflow, version="draft", file_id=...) on a file that the user names,',
         "   wait_for_run, then compare_runs with a run of the version before. It costs credits: ask first.",
         "3. If the user still wants it, deploy_workflow_version(workflow). A person sees the difference and confirms.",
@@ -165,7 +165,7 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
 
 @dataclass(frozen=True)
 class Offered:
-    """A prompt as it is offered: its name and description are those of the function that makes it.
+    """A prompt of this server. Its name and description come from the function that makes it.
 
     Attributes:
         title: what a person picks.
@@ -181,16 +181,16 @@ class Offered:
 
     @property
     def name(self) -> str:
-        """What a client calls it by."""
+        """The name that clients use."""
         return self.make.__name__
 
     @property
     def description(self) -> str:
-        """What it is for."""
+        """The description that clients show."""
         return (self.make.__doc__ or "").strip()
 
     def prompt(self) -> Prompt:
-        """What the SDK serves. Its own way would make models for every prompt while a client waits for the tools."""
+        """Build the SDK's prompt. The SDK's own builder would make models for every prompt while a client waits."""
         parameters = inspect.signature(self.make, eval_str=True).parameters
         types = {name: each.annotation for name, each in parameters.items() if name != _CONTEXT}
         arguments = [

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class CallRefusedError(Exception):
-    """Raised when a call cannot be done as asked. The text tells the model what to do instead.
+    """Raised when a call cannot be done as asked. The text says what to do instead.
 
     Attributes:
         changed_nothing: True when it is certain that nothing changed. Otherwise the text says what may have changed.

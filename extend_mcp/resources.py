@@ -1,4 +1,4 @@
-"""What a client can attach to a conversation: runs, steps, workflows, batches and the account, as short text.
+"""Serve what a client can attach to a conversation: runs, steps, workflows, batches and the account, as short text.
 
 Each resource is the view that the tool of the same object gives, without its page limit.
 """
@@ -37,14 +37,14 @@ _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 
 
 async def run_resource(run_id: str, ctx: Ctx) -> str:
-    """A workflow run: status, what failed or is awaited, every step."""
+    """Show a workflow run: its status, what failed or is awaited, and every step."""
     app = caller_context(ctx)
     run = await _read(run_uri(run_id), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS).text
 
 
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
-    """The whole result of one step, by its number, name, type or id."""
+    """Show the whole result of one step, by its number, name, type or id."""
     app = caller_context(ctx)
     run = await _read(step_uri(run_id, step), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
     try:
@@ -55,7 +55,7 @@ async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
 
 
 async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
-    """A workflow's draft as a graph."""
+    """Show a workflow's draft as a graph."""
     if not is_workflow_id(workflow_id):
         raise ResourceNotFoundError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
     app = caller_context(ctx)
@@ -64,7 +64,7 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
 
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
-    """How the runs of a batch stand, failures first."""
+    """Show the status of each run of a batch, failures first."""
     app = caller_context(ctx)
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
@@ -76,19 +76,19 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
 
 
 def account_resource(registry: CallerRegistry) -> str:
-    """Which account and region this server works on, what it may do, and its limits. No secrets."""
+    """Show the account and region of this server, what it may do, and its limits. No secrets."""
     context = registry.current()
     return account_text(context.settings, context.limits, context.caller)
 
 
 @dataclass(frozen=True)
 class ResourceSpec:
-    """A resource as it is offered. Its description is that of the function that reads it.
+    """A resource of this server. Its description is the docstring of the function that reads it.
 
     Attributes:
         uri: its URI, or URI template.
         name: its name for programs.
-        title: its name for people.
+        title: the name that clients show.
         read: returns its text.
         scope: what a caller needs to read it; None where nothing is needed.
         annotations: who it is for, and how useful it is.

@@ -23,7 +23,7 @@ WRITING: Final = {
     "files": "files:write",
     "webhooks": "webhooks:write",
 }
-"""The scope that the writing tools of a toolset need, unless the tool has one of its own."""
+"""The scope that the writing tools of a toolset need, unless the tool has its own."""
 
 RUNS_READ: Final = "runs:read"
 WORKFLOWS_READ: Final = "workflows:read"

@@ -1,7 +1,7 @@
 """Every setting of the server, read once at start from the environment and the command line.
 
 ``EXTEND_*`` variables describe the account and carry the names Extend's own clients use;
-``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` turns whatever is wrong into one
+``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` lists every problem in one
 readable :class:`SettingsError` that never repeats a value, since a value may be a secret.
 """
 
@@ -90,7 +90,7 @@ SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
 
 
 class Settings(EnvironmentSettings):
-    """What the operator chose, whatever the transport. Serving over HTTP has more: see `http.settings`."""
+    """The operator's choices for every transport. Serving over HTTP has more: see `http.settings`."""
 
     api_key: SecretStr | None = Field(
         None, validation_alias="EXTEND_API_KEY", description="Extend API key. Without it every call says so."
@@ -150,7 +150,7 @@ class Settings(EnvironmentSettings):
     )
 
     log_format: Literal["text", "json"] = Field(
-        "text", validation_alias="EXTEND_MCP_LOG_FORMAT", description="text for people, json for machines."
+        "text", validation_alias="EXTEND_MCP_LOG_FORMAT", description="text: human-readable lines; json: structured."
     )
 
     @field_validator("api_key", mode="before")
@@ -212,7 +212,7 @@ class Settings(EnvironmentSettings):
         return [secret.get_secret_value() for secret in (self.api_key, *self.state_keys) if secret is not None]
 
     def client_config(self, account: Account | None = None) -> ClientConfig:
-        """What an account's API client needs to know, and nothing more.
+        """Return the configuration of an account's API client.
 
         Args:
             account: whose client; by default the configured account's.

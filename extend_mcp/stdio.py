@@ -48,7 +48,7 @@ class StdioWire:
     ``initialize`` as if the client had left, and the next loop begins with that message.
 
     Args:
-        incoming: messages from the client, or the errors of lines that are none.
+        incoming: messages from the client, or the errors of invalid lines.
         outgoing: messages to the client.
 
     Attributes:
@@ -107,7 +107,7 @@ class StdioWire:
         await self.aclose()
 
     async def _next(self) -> SessionMessage | None:
-        """Return the next message; None for a line that is none, once that is answered."""
+        """Return the next message; None for an invalid line, once that is answered."""
         try:
             item = await self._incoming.__anext__()
         except (StopAsyncIteration, anyio.ClosedResourceError):

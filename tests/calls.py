@@ -1,7 +1,7 @@
 """Example calls of every tool: the one catalogue that tests, docs/examples.md and the soak benchmark read.
 
 The calls stand in an order in which one account can make them all. An argument that names an object of the account is a
-:class:`Needs`; each reader puts the id of its own object in its place. :func:`make_objects` makes one of each.
+:class:`Needs`; each reader puts its own object's id in its place. :func:`make_objects` makes one of each.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ExampleCall:
 
     Attributes:
         tool: the tool's name.
-        name: tells the calls of one tool apart.
+        name: distinguishes the calls of one tool.
         arguments: the call's arguments, with a :class:`Needs` for each id.
     """
 

@@ -28,8 +28,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def host() -> Iterator[Host]:
-    """What serves the sandboxes of all tests."""
-    # What was imported so far stays: without this every collection walks all of it, in each of many small tests.
+    """Serve the sandboxes of all tests."""
+    # What was imported so far stays: without this every collection scans all of it, in each of many small tests.
     gc.collect()
     gc.freeze()
     with hosting() as host:
@@ -38,7 +38,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def box(host: Host, request: pytest.FixtureRequest) -> Iterator[Box]:
-    """A sandbox over a socket whose clock stands still unless a test turns it.
+    """A sandbox over a socket whose clock stops unless a test advances it.
 
     A module whose tests bring their own runs says ``SCENARIO = "empty"``: playing a busy month takes 80 ms a test.
     """

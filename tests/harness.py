@@ -138,13 +138,13 @@ class BoxClock:
 
 @dataclass
 class Person:
-    """Who answers when the server asks: what they say, and what they were asked."""
+    """The person that the server asks: their answers, and the questions so far."""
 
     action: Literal["accept", "decline", "cancel"] = "accept"
     confirm: bool | None = True
     asked: list[str] = field(default_factory=list)
     meanwhile: Callable[[], object] | None = None
-    """Called while the question stands."""
+    """Called while the question is open."""
 
     async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         """Answer an elicitation."""
@@ -168,7 +168,7 @@ async def serving(
     requests_per_second: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Client]:
-    """Our server on ``box``, and a client of the given era connected to it."""
+    """Our server on ``box``, and a client of the given protocol connected to it."""
     clock = BoxClock(box, on_sleep, sleep)
     limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})

@@ -13,7 +13,7 @@ from extend_mcp.sandbox.sandbox_server import RunningSandbox, running_app
 
 
 class Host:
-    """Serves each sandbox under a path of its own, as long as its test lasts."""
+    """Serves each sandbox under its own path, as long as its test lasts."""
 
     def __init__(self) -> None:
         self.base_url = ""

@@ -35,7 +35,7 @@ class RunningRedis:
 
     @property
     def url(self) -> str:
-        """Where it listens, as a Redis URL."""
+        """Return the Redis URL it listens on."""
         return f"redis://127.0.0.1:{self._port}/0"
 
     def start(self) -> None:

@@ -44,7 +44,7 @@ async def test_a_confirmed_cancel_is_one_line_with_who_agreed(box: Box, log: Pat
         "confirmed": "person",
         "verdict": "allowed",
     }
-    # In the new era the call that asks and the call that brings the answer are two.
+    # In the new protocol the call that asks and the call that brings the answer are two.
     assert [line["outcome"] for line in asked] == (["asked"] if mode == "auto" else [])
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     for canary in ("canary-reason", "Invoices.pdf", KEY):

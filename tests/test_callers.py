@@ -21,7 +21,7 @@ def caller(name: str, **more: Any) -> Caller:
 
 
 class Counting(CallerRegistry):
-    """A registry that tells whose parts it made."""
+    """A registry that records whose parts it made."""
 
     def __init__(self, local: Caller | None = None, most: int = 1000) -> None:
         self.made: list[str] = []

@@ -1,4 +1,4 @@
-"""What `extend_mcp.mcp_compat` uses of the SDK is still there, still needed, and means what it did."""
+"""Check that what `extend_mcp.mcp_compat` uses of the SDK is still there, still needed, and means what it did."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_a_client_did_not_fill_in_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some clients hand a reference over as it is where their user left a setting empty."""
+    """Some clients pass a reference unresolved where their user left a setting empty."""
     monkeypatch.setenv("EXTEND_REGION", "${EXTEND_REGION}")
     monkeypatch.setenv("EXTEND_MCP_TOOLSETS", "${user_config.toolsets}")
     monkeypatch.setenv("EXTEND_MCP_READ_ONLY", " ${env:READ_ONLY} ")

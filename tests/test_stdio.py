@@ -1,4 +1,4 @@
-"""Where the SDK fails over stdio: a probe that a client gave up, and lines that are no message."""
+"""Cover the failures of the SDK over stdio: a probe that a client gave up, and lines that are no message."""
 
 from __future__ import annotations
 

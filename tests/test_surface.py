@@ -60,7 +60,7 @@ POST   /webhook_subscriptions/{id}
 DELETE /webhook_subscriptions/{id}
 """.strip().splitlines()
 
-DONE = ("done", "started", "settled", "still_running", "cancelled")
+DONE = ("done", "started", "finished", "still_running", "cancelled")
 
 UPLOAD: dict[str, tuple[Callable[[Any, Ids], Any], Callable[[ExtendClient, Ids], Awaitable[Any]]]] = {
     "upload": (
@@ -128,7 +128,7 @@ Reached = dict[tuple[str, str], set[str]]
 
 
 async def _clients(judge: Judge, routes: dict[tuple[str, str], str]) -> tuple[Reached, Reached]:
-    """Which of our client's methods, and which of the SDK's operations, reach each endpoint."""
+    """Return which of our client's methods, and which of the SDK's operations, reach each endpoint."""
     ours: Reached = {}
     theirs: Reached = {}
     client = ExtendClient(ClientConfig(api_key=SecretStr("sk_surface"), base_url=judge.base_url))
@@ -150,7 +150,7 @@ async def _clients(judge: Judge, routes: dict[tuple[str, str], str]) -> tuple[Re
 
 
 async def _tools(box: Box, routes: dict[tuple[str, str], str]) -> Reached:
-    """Which tools reach each endpoint: every tool is called, and a person says yes."""
+    """Return which tools reach each endpoint: every tool is called, and a person says yes."""
     reached: Reached = {}
     objects = make_objects(box)
     async with serving(box, person=Person(), toolsets="all") as client:

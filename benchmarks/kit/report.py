@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Target:
-    """The ratio of ours to a baseline, and the highest that is accepted."""
+    """The ratio of our figure to a baseline's, and the highest that is accepted."""
 
     what: str
     baseline: str

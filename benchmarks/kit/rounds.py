@@ -31,7 +31,7 @@ class Client:
         self._sent = 0
 
     async def connect(self) -> None:
-        """Open the connection if there is none."""
+        """Open the connection if it is not open."""
         if self._connection is None:
             self._connection = await Connection.open(self._port)
 

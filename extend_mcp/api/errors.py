@@ -63,7 +63,7 @@ class ExtendError(Exception):
 
     @property
     def next_step(self) -> str:
-        """What a language model can do next, in one or two sentences."""
+        """The next step for a language model, in one or two sentences."""
         return self.advice if self.effect == "none" else _CHECK_BEFORE_REPEATING
 
     def __str__(self) -> str:
@@ -131,7 +131,7 @@ class RateLimitedError(ExtendError):
 
     @property
     def next_step(self) -> str:
-        """How long to wait before the call may be made again."""
+        """The time to wait before the call may be made again."""
         wait = "a minute" if self.retry_after is None else f"{self.retry_after:.0f} seconds"
         return f"Wait {wait}, then make the same call again; a refused call changed nothing."
 

@@ -204,7 +204,7 @@ class StepRun(ApiModel):
 
     @property
     def failed(self) -> bool:
-        """Whether the step, or the child run inside its result, failed."""
+        """True if the step, or the child run inside its result, failed."""
         return "FAILED" in (self.status, self.child_run.get("status"))
 
 
@@ -231,7 +231,7 @@ class RunBase(ApiModel):
 
     @property
     def created(self) -> datetime | None:
-        """When the run was created, if the API says so."""
+        """The creation time of the run, if the API sends one."""
         return self.initial_run_at
 
     @property
@@ -258,7 +258,7 @@ class WorkflowRunSummary(RunBase):
 
     @property
     def created(self) -> datetime | None:
-        """When the run was created, if the API says so."""
+        """The creation time of the run, if the API sends one."""
         return self.created_at or self.initial_run_at
 
 

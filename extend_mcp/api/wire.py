@@ -48,7 +48,7 @@ def _decode_leniently(body: bytes) -> Any:
 def clean_text(text: str, limit: int = 300) -> str:
     """Reduce outside text to one line of visible characters, at most `limit` of them.
 
-    Control and format characters (line breaks, escape codes, bidirectional marks, zero-width characters)
+    Control and format characters (line breaks, escape codes, bidirectional controls, zero-width characters)
     are removed: they could forge log lines or hide text from the reader.
     """
     # Checking each character is slow; no real text has 19 invisible ones for each visible one.

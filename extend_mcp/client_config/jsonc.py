@@ -1,4 +1,4 @@
-"""Edit JSON with comments in place: every byte outside the change stays as it is.
+"""Edit JSON with comments in place: every byte outside the change is preserved.
 
 The libraries for this do not fit. ``json-five`` adds members without layout and needs a compiled package.
 ``jsonc-edit`` needs Node.js, ``json5kit`` cannot read block comments or exponents, and the others drop comments.

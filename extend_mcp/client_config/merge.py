@@ -16,7 +16,7 @@ _REMOTE_ONLY = frozenset({"type", "url", "serverUrl", "httpUrl", "headers"})
 
 
 class MergeError(Exception):
-    """The text cannot be changed; the message says what is wrong and where."""
+    """The text cannot be changed; the message names the problem and its place."""
 
 
 def current_entry(client: Client, text: str) -> Json | None:

@@ -49,7 +49,7 @@ class RedisBus:
         try:
             await self._redis.publish(CHANNEL, json.dumps({"from": self._origin, "uri": event.uri}))
         except (RedisError, OSError) as error:
-            logger.warning("a change could not be told to other replicas: %s", type(error).__name__)
+            logger.warning("a change could not be sent to other replicas: %s", type(error).__name__)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Register a listener of this replica."""
@@ -62,7 +62,9 @@ class RedisBus:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
-                logger.warning("other replicas cannot be heard (%s); next try in %.1f s", type(error).__name__, pause)
+                logger.warning(
+                    "changes of other replicas are not received (%s); retry in %.1f s", type(error).__name__, pause
+                )
             if self.listening.is_set():
                 self.listening, pause = anyio.Event(), _FIRST_PAUSE
             await self._sleep(pause)

@@ -44,7 +44,7 @@ _SAVE: Final = (
 
 
 class RedisStore:
-    """Keeps plans in Redis, each run's state in a field of its own, so that an outcome is kept as soon as it is known.
+    """Keeps plans in Redis, one field for each run's state, so that every outcome is saved once it is known.
 
     It fails closed: without Redis no plan is made, found or resumed, because a local copy may not know what another
     replica did. A holder whose lease ended while it was paused can save and send nothing more.

@@ -13,16 +13,16 @@ from extend_mcp.api.models import StepRun, WorkflowRun
 
 _MAY_HELP = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR", "ABORTED", "OCR_ERROR", "CHUNKING_ERROR"})
 _CANNOT_HELP = {
-    "INVALID_WORKFLOW": "the workflow itself is faulty: mend and deploy it first",
+    "INVALID_WORKFLOW": "the workflow itself is faulty: fix and deploy it first",
     "FAILED_TO_PROCESS_FILE": "the file could not be fetched or read: supply it again",
     "UNABLE_TO_DOWNLOAD_FILE": "the file's address could not be read: supply the file again",
     "FILE_TYPE_NOT_SUPPORTED": "this file type is not supported: convert the file",
     "FILE_SIZE_TOO_LARGE": "the file is too large: make it smaller or split it",
     "CORRUPT_FILE": "the file is damaged: obtain a good copy",
     "PASSWORD_PROTECTED_FILE": "the file is locked: supply its password or an open copy",
-    "INVALID_PROCESSOR": "the step's processor is faulty: mend it first",
-    "INVALID_CONFIGURATION": "the step's configuration is faulty: mend it first",
-    "INVALID_CONFIG_OPTIONS": "the step's options are faulty: mend them first",
+    "INVALID_PROCESSOR": "the step's processor is faulty: fix it first",
+    "INVALID_CONFIGURATION": "the step's configuration is faulty: fix it first",
+    "INVALID_CONFIG_OPTIONS": "the step's options are faulty: fix them first",
     "OUT_OF_CREDITS": "the account is out of credits: top it up first",
 }
 
@@ -47,7 +47,7 @@ def retry_advice(reason: str) -> str:
     if reason in _MAY_HELP:
         return "running it again may help"
     if reason in _CANNOT_HELP:
-        return f"running it again as it is will not help; {_CANNOT_HELP[reason]}"
+        return f"running it again unchanged will not help; {_CANNOT_HELP[reason]}"
     return "whether running it again helps is not documented"
 
 
@@ -72,5 +72,5 @@ def step_failure(step: StepRun) -> Failure | None:
 
 
 def child_run(step: StepRun) -> dict[str, Any]:
-    """The parse, extract, classify or split run inside a step's result, or an empty dict."""
+    """Return the parse, extract, classify or split run inside a step's result, or an empty dict."""
     return step.child_run

@@ -17,7 +17,7 @@ class StatusInfo:
     """The meaning of one status.
 
     Attributes:
-        meaning: the status in words, without a full stop.
+        meaning: a phrase that explains the status, without a full stop.
         phase: the stage of the run; ``finished`` never changes again.
         cancellable: whether Extend documents Cancel Workflow Run for it.
     """

@@ -39,7 +39,7 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """How many runs failed."""
+        """The number of failed runs."""
         return self.statuses["FAILED"]
 
 
@@ -86,7 +86,7 @@ class Statistics:
 
 
 def created_at(run: WorkflowRunSummary) -> datetime | None:
-    """When a run was created, if the API says so."""
+    """Return the creation time of a run, if the API sends one."""
     return run.created
 
 

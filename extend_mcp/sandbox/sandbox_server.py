@@ -1,4 +1,4 @@
-"""Serve a sandbox over a socket: `serve` for people, `running_sandbox` for tests."""
+"""Serve a sandbox over a socket: `serve` for the command line, `running_sandbox` for tests."""
 
 import asyncio
 import socket

@@ -30,7 +30,7 @@ _TALKATIVE: Final = ("httpx", "mcp.server.sse", "mcp.server.streamable_http", "m
 
 _INDENT: Final = "    "
 
-# Controls, line separators, marks that reverse the order of letters, halves of surrogate pairs.
+# Controls, line separators, characters that reverse the order of letters, halves of surrogate pairs.
 _UNSAFE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -40,7 +40,7 @@ def configure_logging(
     """Send all logs through one handler on the root logger; called again, it replaces that handler.
 
     Call it before or after MCP's SDK sets up logging, which it does when a server is made, and only where nobody has.
-    uvicorn must be run with ``log_config=None``, or it gives its loggers handlers of its own again.
+    Run uvicorn with ``log_config=None``, or it installs its own handlers again.
 
     Args:
         level: what is shown at least, such as ``WARNING``.
@@ -148,7 +148,7 @@ def _one_line(text: str) -> str:
 
 
 def _is_ours_or_default(handler: logging.Handler) -> bool:
-    """Return whether a handler is an earlier one of ours, or comes from `logging.basicConfig` or the MCP SDK."""
+    """Return whether this module, `logging.basicConfig` or the MCP SDK installed the handler."""
     # Not by isinstance: what a program around us put there, such as a file, is not ours to remove.
     kind = type(handler)
     return kind in {_Handler, logging.StreamHandler} or kind.__module__.startswith("rich.")

@@ -83,7 +83,7 @@ class PrometheusMetrics(Metrics):
             ("reason",),
             registry=registry,
         )
-        build = Gauge("extend_mcp_build_info", "Always 1; the label tells.", ("version",), registry=registry)
+        build = Gauge("extend_mcp_build_info", "Always 1; see the label.", ("version",), registry=registry)
         build.labels(version).set(1)
 
     def render(self, accept: str | None) -> tuple[bytes, str]:

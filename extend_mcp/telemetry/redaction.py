@@ -164,7 +164,7 @@ class _Pattern:
 
 @functools.cache
 def _patterns() -> tuple[_Pattern, ...]:
-    """Compiled when the first line is written, not at start-up."""
+    """Compile the patterns when the first line is written, not at start-up."""
     # What is between a name and its value: a colon or the like, and where needed [ or SecretStr( .
     between = r"(?:\\?[\"'])?[ \t]{0,4}(?:[:=]|%3D)[ \t]{0,4}(?:[a-z_.]{0,40}(?!\[red)[\[{(])?"
     pair = rf"({_NAME}{between})(?:{_QUOTED}|(?:(?:bearer|basic|digest)[ ]{{1,4}})?[^\s\"'\\&]+)"

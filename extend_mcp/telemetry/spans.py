@@ -28,7 +28,7 @@ def wants_spans(environ: Mapping[str, str] = os.environ) -> bool:
     if disabled or exporters == "none" or not any(environ.get(name) for name in _WANTED):
         return False
     if exporters != "otlp":
-        logger.warning("no spans are sent: OTEL_TRACES_EXPORTER can be otlp or none here")
+        logger.warning("no spans are sent: set OTEL_TRACES_EXPORTER to 'otlp' or 'none'")
         return False
     return True
 

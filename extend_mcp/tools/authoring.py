@@ -30,8 +30,9 @@ Steps = Annotated[
 
 @AUTHORING.tool(title="Create a workflow", annotations=CREATES)
 async def create_workflow(name: Name, ctx: Ctx, steps: Steps | None = None) -> ActionView | InputRequiredResult:
-    """Create a workflow with a draft; without steps it has TRIGGER and PARSE, and faulty steps are all named at once.
-    See get_workflow(form="json") of a like one first. It runs after deploy_workflow_version, or as version "draft".
+    """Create a workflow with a draft; without steps it has TRIGGER and PARSE, and all faulty steps are listed at once.
+    Look at a similar workflow with get_workflow(form="json") first.
+    It runs after deploy_workflow_version, or as version "draft".
     """
     _refuse_faults(steps)
     return await execute(ctx, CreateWorkflowAction(caller_context(ctx), name, steps))

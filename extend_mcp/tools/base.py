@@ -1,4 +1,4 @@
-"""How our tools differ from the SDK's: unknown arguments are refused, wrong ones explained in a few lines,
+"""Build tools that differ from the SDK's: unknown arguments are refused, wrong ones explained in a few lines,
 answers are views, and every error says what happened, whether anything changed, and what to do next.
 """
 
@@ -86,7 +86,7 @@ class Toolset:
         """Add a function as a tool; its docstring is the description that every conversation pays for.
 
         Args:
-            title: its name for people.
+            title: the name that clients show.
             annotations: what it may do.
             scope: what a caller needs for it; by default the toolset's scope for reading or writing.
         """
@@ -135,13 +135,13 @@ class _Arguments(ArgModelBase):
 def _output_schema(view: type[View]) -> dict[str, Any]:
     schema = lean(view.model_json_schema())
     for name in view.always:
-        # These are sent even when null, so the schema must go on allowing it.
+        # These are sent even when null, so the schema must still allow it.
         schema["properties"][name] = {"type": [schema["properties"][name]["type"], "null"]}
     return schema
 
 
 class _Metadata(FuncMetadata):
-    """Arguments are parsed from JSON text only where no text is wanted: a file's text may well be JSON."""
+    """Parses arguments from JSON text only where no text is wanted: a file's text may well be JSON."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         parsed = _given(data, self.arg_model)
@@ -309,7 +309,7 @@ def _answer(view: View, *, links: bool) -> CallToolResult:
 
 
 def _characters(answer: Any) -> int:
-    """How long the text of an answer is: what it costs a model, in proportion."""
+    """Return the length of an answer's text, to which its cost for a model is proportional."""
     if not isinstance(answer, CallToolResult):
         return 0
     return sum(len(block.text) for block in answer.content if isinstance(block, TextContent))

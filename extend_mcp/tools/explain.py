@@ -1,4 +1,4 @@
-"""Wrong arguments in words for a model: field, rule and an example, in place of pydantic's own text."""
+"""Explain wrong arguments to a model: field, rule and an example, in place of pydantic's own text."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _within(part: int | str) -> str:
 
 
 def _example(known: Any, schema: dict[str, Any]) -> str:
-    """A good value as it stands in JSON: the one that the argument's type brings, else one made from its schema."""
+    """Return a good value as JSON: the example of the argument's type, else one made from its schema."""
     kinds = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
     given = _marked([*known.metadata, known.annotation])
     if given is None:
@@ -106,21 +106,21 @@ def _sample(schema: dict[str, Any], annotation: Any) -> Any:
     return next(iter(schema.get("enum", [])), _SAMPLES.get(kind, schema.get("minimum", 1)))
 
 
-def _marked(marks: list[Any]) -> str | None:
-    """The first example among marks, or in an optional argument among those of the union's member."""
-    inner = [each for mark in marks for part in get_args(mark) for each in getattr(part, "__metadata__", ())]
-    return next((mark.value for mark in (*marks, *inner) if isinstance(mark, Example)), None)
+def _marked(parts: list[Any]) -> str | None:
+    """Return the first example in an annotation's parts or, if optional, in those of the union's member."""
+    inner = [each for outer in parts for part in get_args(outer) for each in getattr(part, "__metadata__", ())]
+    return next((each.value for each in (*parts, *inner) if isinstance(each, Example)), None)
 
 
 def _parts(annotation: Any, depth: int) -> list[Any]:
-    """What an annotation is put together of, marks included, down to the items of an optional list."""
+    """Return the parts of an annotation, its metadata included, down to the items of an optional list."""
     inner = [*get_args(annotation), *getattr(annotation, "__metadata__", ())]
     return [*inner, *(each for part in inner for each in _parts(part, depth - 1))] if depth else inner
 
 
 def _rule(problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
-        return "is no field that is known here"
+        return "is not a known field"
     words = _RULES.get(problem["type"])
     if words is not None:
         return words.format(**problem.get("ctx", {}))

@@ -49,7 +49,7 @@ async def upload_file(
     else:
         assert content_base64 is not None
         if name is None:
-            raise CallRefusedError("name: is needed with content_base64; its extension tells Extend the type.")
+            raise CallRefusedError("name: is needed with content_base64; Extend takes the type from its extension.")
         content = decode_content(content_base64, most)
     media_type = check_content(name, content, most)
 

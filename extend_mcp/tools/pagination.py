@@ -90,7 +90,7 @@ def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> Page
     changed = [name for name, value in given.items() if place.a.get(name) != value]
     if changed:
         raise CallRefusedError(
-            f"page_token goes on with the search it came from; {', '.join(changed)} changed. Give it alone."
+            f"page_token continues the search it came from; {', '.join(changed)} changed. Give it alone."
         )
     return place
 

@@ -75,17 +75,17 @@ class RunFilter(BaseModel):
 
     @property
     def filters_by_time(self) -> bool:
-        """Whether there is a part of the filter that the API cannot apply."""
+        """True if the API cannot apply a part of the filter."""
         return self.since is not None or self.before is not None
 
     def matches(self, run: RunBase) -> bool:
-        """Whether a run fits the part of the filter that the API cannot apply."""
+        """Return whether a run fits the part of the filter that the API cannot apply."""
         if run.created is None:
             return not self.filters_by_time
         return (self.since is None or run.created >= self.since) and (self.before is None or run.created < self.before)
 
     def description(self) -> str:
-        """Return the filters in words."""
+        """Describe the filters in a phrase."""
         parts = [
             self.status,
             f"workflow {self.workflow_id}" if self.workflow_id else None,

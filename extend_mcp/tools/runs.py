@@ -43,12 +43,12 @@ class _Search(RunFilter):
     page_size: PageSize = 20
 
     def description_with_order(self) -> str:
-        """Return the filters and the order in words, for the answer's first line."""
+        """Describe the filters and the order, for the answer's first line."""
         order = f"{self.sort_by.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
         return ", ".join(part for part in (self.description(), order) if part)
 
     def is_past(self, run: WorkflowRunSummary) -> bool:
-        """Whether the order rules out that any later run still matches."""
+        """Return whether the order rules out that any later run matches."""
         moment = run.created_at if self.sort_by == "createdAt" else run.updated_at
         if moment is None:
             return False

@@ -48,7 +48,7 @@ async def cancel_runs(
 ) -> BulkView | InputRequiredResult:
     """Cancel the PENDING and PROCESSING runs among run_ids, of a batch, or that fit all filters, for good.
     Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
-    Returns what became of each; a confirmation_token goes on with a plan and needs no other argument.
+    Returns what became of each; a confirmation_token continues a plan and needs no other argument.
     """
     app = caller_context(ctx)
     others = filters.model_dump(exclude_none=True, exclude={"batch"})

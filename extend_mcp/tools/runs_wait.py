@@ -1,4 +1,4 @@
-"""Waiting for runs: look now and then, tell the progress, stop in time, and say how to go on.
+"""Wait for runs: poll them, report progress, stop in time, and say how to continue.
 
 Many clients give up on a call after 60 seconds whatever progress they see, so a window is short by default.
 """
@@ -58,7 +58,7 @@ async def wait_for_run(
     ctx: Ctx, run_ids: RunIds | None = None, batch: BatchId | None = None, seconds: Seconds = 45
 ) -> WaitView:
     """Wait until runs, or all runs of a batch, have ended or need review, or the time is up.
-    Use it after starting work instead of repeated reads. Returns each status, failures first, and how to go on.
+    Use it after starting work instead of repeated reads. Returns each status, failures first, and how to continue.
     """
     if (run_ids is None) == (batch is None):
         raise CallRefusedError("Give either run_ids or batch.")
@@ -84,19 +84,19 @@ async def wait_for_run(
 
 
 async def _watch(ctx: Ctx, app: CallerContext, watch: _Watch, seconds: float) -> float:
-    """Look until everything has settled or the window ends; return how long that took."""
+    """Poll until every run has ended or needs review, or the window ends; return how long that took."""
     clock = app.clock
     begun = clock.monotonic()
     # The last look needs time too, and the answer must still be in time.
     last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
     pause = 0.0
-    # Heard of from before the first look: a change between two looks is then never missed.
+    # Subscribed before the first look, so that no change between two looks is missed.
     with waking(app.bus, watch.uris()) as waker:
         while True:
             await _look(watch, begun + seconds - clock.monotonic())
             elapsed = clock.monotonic() - begun
             await ctx.report_progress(elapsed, seconds, watch.words())
-            if watch.settled():
+            if watch.is_over():
                 return elapsed
             pause = next_pause(pause, elapsed)
             left = last - clock.monotonic()
@@ -118,49 +118,49 @@ async def _look(watch: _Watch, left: float) -> None:
 
 
 class _Watch:
-    """What is looked at, and what was seen of it."""
+    """The runs to poll, and the last state seen of each."""
 
     def __init__(self, app: CallerContext) -> None:
         self.app = app
         self.problem: ExtendError | None = None
 
     async def look(self) -> None:
-        """Read everything that has not settled."""
+        """Read every run that can still change on its own."""
         raise NotImplementedError
 
     def uris(self) -> list[str]:
-        """The resources whose change makes a look worth while."""
+        """Return the resources whose change is a reason to look again."""
         raise NotImplementedError
 
     def rows(self) -> list[WaitedRun]:
-        """The last state seen of each run."""
+        """Return the last state seen of each run."""
         raise NotImplementedError
 
     def go_on(self) -> str:
-        """The call that goes on waiting."""
+        """Return the call that continues waiting."""
         raise NotImplementedError
 
     def single(self) -> WorkflowRun | None:
-        """The run, if it is the only one waited for."""
+        """Return the run, if it is the only one waited for."""
         return None
 
     def late(self) -> None:
         """Note that a look took too long."""
         self.problem = ExtendError("Extend did not answer in time")
 
-    def settled(self) -> bool:
-        """Whether nothing moves any more."""
+    def is_over(self) -> bool:
+        """Return whether every run has ended or needs review."""
         rows = self.rows()
         return bool(rows) and self.problem is None and all(is_settled(row.status) for row in rows)
 
     def words(self) -> str:
-        """The progress in a line."""
+        """Return the progress in one line."""
         rows = self.rows()
         if len(rows) == 1:
             row = rows[0]
             steps = f", {row.steps_done} of {row.steps_known} known steps done" if row.steps_known else ""
             return f"{row.status}{steps}"
-        return f"{sum(is_settled(row.status) for row in rows)} of {len(rows)} runs settled"
+        return f"{sum(is_settled(row.status) for row in rows)} of {len(rows)} runs ended or need review"
 
 
 class _RunsWatch(_Watch):

@@ -12,7 +12,7 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema without ``$ref``, boolean ``additionalProperties``, generated titles and null alternatives.
 
     google-genai refuses a boolean ``additionalProperties``. Semantic Kernel sends each property without the ``$defs``
-    that its ``$ref`` names. Unknown arguments are refused in code. No model of ours refers to itself.
+    that its ``$ref`` names. Unknown arguments are refused in code. None of our models refers to itself.
     """
     return _lean(schema, schema.get("$defs", {}))
 

@@ -81,7 +81,7 @@ async def create_webhook_endpoint(
     status: EndpointStatus = "enabled",
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
-    """Create an endpoint for account-wide events; events of workflow runs need create_webhook_subscription besides.
+    """Create an endpoint for account-wide events; events of workflow runs also need create_webhook_subscription.
     A person confirms first. The signing secret is shown once, to the person where the client can ask one.
     """
     app = caller_context(ctx)
@@ -97,7 +97,7 @@ async def create_webhook_endpoint(
         return _created(app, Revealed(made_id, shown=False), note="Extend returned no signing secret.")
     message = (
         f"Signing secret of webhook endpoint {Label(name)}: {secret.get_secret_value()}\n"
-        "It is shown this once only. Store it where your receiver reads it, then tick and go on."
+        "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
     )
     revealed = await reveal_secret(ctx, CreateEndpoint.name, made_id, message)
     if isinstance(revealed, InputRequiredResult):

@@ -114,7 +114,7 @@ async def get_workflow_version(
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:
-    """A version with its steps, by number, ``draft``, ``newest`` or id.
+    """Return a version with its steps, by number, ``draft``, ``newest`` or id.
 
     Raises:
         CallRefusedError: there is no such version; the text lists what there is.
@@ -137,7 +137,7 @@ async def all_versions(app: CallerContext, workflow_id: str) -> list[WorkflowVer
 
 
 def newest(versions: list[WorkflowVersionSummary]) -> WorkflowVersionSummary | None:
-    """The published version with the highest number; None when none is published."""
+    """Return the published version with the highest number; None when none is published."""
     published = [each for each in versions if each.version.isdecimal()]
     return max(published, key=lambda each: int(each.version), default=None)
 

@@ -323,7 +323,7 @@ def bulk_result(run_id: str, outcome: Outcome, status: str = "", note: str = "")
         run_id: the run.
         outcome: what became of it.
         status: its status, as the API gave it.
-        note: a line of ours, text from outside in it marked.
+        note: our own line, with text from outside marked.
     """
     return BulkResult(run_id=run_id, outcome=outcome, status=status or None, note=cut_line(note, 500) or None)
 

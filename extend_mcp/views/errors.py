@@ -1,4 +1,4 @@
-"""A failed call in words: Extend's own text is quoted, since it may repeat what came from outside."""
+"""Describe a failed call. Extend's own text is quoted, since it may repeat text from outside."""
 
 from __future__ import annotations
 

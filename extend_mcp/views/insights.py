@@ -108,8 +108,8 @@ def summary_view(
     Args:
         counted: what was counted.
         labels: what each group is called.
-        grouped_by: what the groups are, in words.
-        filters: which runs, in words.
+        grouped_by: a name for the groups.
+        filters: a description of the filters.
         before: the window before, if there was one to compare with.
         missing: what was left out and why.
         now: the present.
@@ -263,7 +263,7 @@ class Difference(ViewPart):
 
 
 class FailureView(View):
-    """Why a run failed, how many failed alike, and how it differs from the last good run."""
+    """The cause of a failure, similar failures, and the differences from the last good run."""
 
     run_id: Id
     status: Code
@@ -305,7 +305,7 @@ def failure_view(
         looked_into: how many of these were read.
         alike: those that failed in the same step for the same reason, the newest first, without this one.
         good: the last run of the workflow before this one that was processed.
-        window: since when, in words.
+        window: a description of the window.
         missing: what was left out and why.
         now: the present.
     """
@@ -530,7 +530,7 @@ class ReviewRow(ViewPart):
 
 
 class ReviewQueueView(View):
-    """The runs that wait for people, the oldest first."""
+    """The runs that wait for review, the oldest first."""
 
     total: int
     complete: bool
@@ -597,5 +597,5 @@ def review_queue_view(
 def _review_line(row: ReviewRow, now: datetime) -> str:
     return (
         f"{_age(row.created_at, now)} · {row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · "
-        f"{row.cause or 'not told'} · {row.dashboard_url or '-'}"
+        f"{row.cause or 'unknown'} · {row.dashboard_url or '-'}"
     )

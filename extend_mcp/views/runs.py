@@ -106,7 +106,7 @@ def run_view(run: WorkflowRun, *, now: datetime, detail: Detail, page: int, limi
     first, *about = _head(run, view, files, now)
     if detail == "full":
         shown = Document([first], [*about, *_full(run, files, steps)]).page(page, limit)
-        # The details hold the steps; twice would cost and tell nothing.
+        # The details already hold the steps; repeating them would only cost tokens.
         view.steps = None
         view.details = DetailsPage(page=shown.number, pages=shown.count, content=shown.content)
         return view.with_text(shown.text)
@@ -205,7 +205,7 @@ def step_facts(number: int, step: StepRun) -> StepFacts:
 
 
 def step_line(step: StepFacts) -> str:
-    """One step in one line of at most 180 characters: number, name, type, status and what it found."""
+    """Write one step in one line of at most 180 characters: number, name, type, status and what it found."""
     kind, status = f"{step.type:30}" or "?", f"{step.status:20}" or "?"
     line = f"{step.number}. {step.name or Label('?'):40} {kind} · {status}"
     return cut_line(f"{line} · {step.summary}" if step.summary else line, 179)
@@ -330,7 +330,7 @@ class WaitedRun(ViewPart):
 class WaitView(View):
     """The state of the runs at the end of the window."""
 
-    outcome: Literal["settled", "still_running"]
+    outcome: Literal["finished", "still_running"]
     waited_seconds: float
     counts: dict[str, int]
     runs: list[WaitedRun]
@@ -364,7 +364,9 @@ def wait_view(
     counts: Counter[str] = Counter(run.status for run in ordered)
     over = bool(runs) and all(is_settled(run.status) for run in runs)
     said = ", ".join(f"{counts[status]} {Code(status)}" for status in by_urgency(counts))
-    head = [f"{'Settled' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."]
+    head = [
+        f"{'Finished waiting' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."
+    ]
     step = _next_step(ordered, over, go_on)
     if problem:
         head.append(f"The last look failed ({problem}); this is the state seen before it.")
@@ -376,7 +378,7 @@ def wait_view(
         rows = [_waited_line(run) for run in ordered]
         text, kept = Document(head, rows, tail).fit(limit, lambda gone: f"… {gone} more, none more urgent than these.")
     return WaitView(
-        outcome="settled" if over else "still_running",
+        outcome="finished" if over else "still_running",
         waited_seconds=round(waited, 1),
         counts=dict(counts),
         runs=ordered[:kept],
@@ -395,7 +397,7 @@ def _waited_line(run: WaitedRun) -> str:
 
 def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
     if not over:
-        return f"{go_on} goes on waiting; or tell the user that it still runs."
+        return f"{go_on} continues waiting; or tell the user that it still runs."
     bad = next((run for run in runs if run.status in ("FAILED", "REJECTED")), None)
     if bad and len(runs) > 1:
         return f"get_workflow_run({bad.run_id}) explains the first that went wrong."

@@ -68,7 +68,7 @@ def listing(
         tool: the tool that takes the token.
         token_after: the token for what follows the first so many rows; None at the end of the list.
         limit: characters of the text.
-        filters: the filters in words, or empty.
+        filters: a description of the filters, or empty.
         note: given how many rows are shown, what else the reader must know, in a line.
         shorter: gives shorter lines, used where not all rows fit.
     """
@@ -93,7 +93,7 @@ def _headline(count: int, noun: str, filters: str, more: bool) -> str:
     which = f" ({filters})" if filters else ""
     if not count:
         return f"No {noun}s{which}{' on this page' if more else ''}."
-    return f"{counted(count, noun)}{which}; {'there are more' if more else 'no more follow'}."
+    return f"{counted(count, noun)}{which}; {'there are more' if more else 'end of list'}."
 
 
 def run_list_view(
@@ -110,7 +110,7 @@ def run_list_view(
     Args:
         runs: the runs of this page, in the order asked for.
         token_after: the token for what follows the first so many runs; None at the end of the list.
-        filters: the filters in words, or empty.
+        filters: a description of the filters, or empty.
         note: what the reader must know of how the search ended, or None.
         now: the present, for durations.
         limit: characters of the answer's text; runs that do not fit are left to the next page.

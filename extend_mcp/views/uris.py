@@ -53,7 +53,7 @@ _PATTERNS: tuple[tuple[Literal["run", "workflow", "batch"], re.Pattern[str]], ..
 
 
 def named_by(uri: str) -> Named | None:
-    """Return the object that a URI of ours names; None for any other."""
+    """Return the object that one of our URIs names; None for any other URI."""
     if uri == ACCOUNT:
         return Named("account")
     for kind, pattern in _PATTERNS:

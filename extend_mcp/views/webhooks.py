@@ -1,4 +1,4 @@
-"""Webhook endpoints and subscriptions: lists, and one in words."""
+"""Show webhook endpoints and subscriptions, in lists and one by one."""
 
 from __future__ import annotations
 
@@ -133,5 +133,5 @@ def subscription_lines(subscription: WebhookSubscription) -> list[str]:
 
 
 def event_words(events: Iterable[str]) -> str:
-    """Write events by name, or that there are none."""
+    """List events by name, or write "none"."""
     return ", ".join(f"{Code(event)}" for event in events) or "none"

@@ -1,1 +1,1 @@
-"""What a workflow definition means: its step types, and which definitions can be sent. Pure functions, no I/O."""
+"""Model workflow definitions: their step types, and which definitions can be sent. Pure functions, no I/O."""

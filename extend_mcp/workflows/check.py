@@ -56,12 +56,12 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
 
 
 def _readable(step: Json) -> Json:
-    """A step without a name or type that is no text: its shape is a fault already, and the graph needs text."""
+    """Drop a name or type that is not a string. It is reported as a fault already, and the graph needs strings."""
     return {key: value for key, value in step.items() if key not in ("name", "type") or isinstance(value, str)}
 
 
 def _shape(index: int, step: object) -> list[Fault]:
-    """What is wrong with one step taken by itself."""
+    """List the faults of one step, apart from the others."""
     try:
         STEP.validate_python(step)
     except ValidationError as error:
@@ -79,7 +79,7 @@ def _shape(index: int, step: object) -> list[Fault]:
 
 
 def _path(index: int, problem: ErrorDetails) -> str:
-    # The tags of the chosen alternatives stand in the location too: a step's type, and a block's kind.
+    # The location also contains the tags of the chosen alternatives: a step's type, and a block's kind.
     parts: list[str] = []
     was_tag = False
     for part in problem["loc"]:
@@ -192,7 +192,7 @@ def _choices(steps: list[tuple[int, Json]]) -> list[Fault]:
     return faults
 
 
-# Per type: the key of a next entry, where the ids stand in the config, and which ids exist besides.
+# Per type: the key of a next entry, where the config lists the ids, and which other ids exist.
 _CHOICES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "CLASSIFY": ("classificationId", ("classifierConfig.classifications",), ()),
     "SPLIT": ("classificationId", ("splitterConfig.splitClassifications",), ()),

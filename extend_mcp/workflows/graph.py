@@ -15,20 +15,20 @@ KEYS = {
     "VALIDATION": "result",
     "ROUTER": "branchId",
 }
-"""What a next entry of a choosing step names besides its target."""
+"""By step type: the key of a next entry that names the outcome, next to its target."""
 
 _OPEN = object()
 
 
 def entries(step: Json) -> list[tuple[int, Json]]:
-    """The next entries of a step that are objects, each with its place."""
+    """Return the next entries of a step that are objects, each with its index."""
     found = step.get("next")
     given = found if isinstance(found, list) else []
     return [(place, entry) for place, entry in enumerate(given) if isinstance(entry, dict)]
 
 
 def choice(step: Json, entry: Json) -> str | None:
-    """What chooses this entry: an id, ``pass`` or ``fail``; None where the step does not choose."""
+    """Return what chooses this entry: an id, ``pass`` or ``fail``; None where the step does not choose."""
     key = KEYS.get(step["type"]) if isinstance(step.get("type"), str) else None
     chosen = entry.get(key) if key else None
     return chosen if isinstance(chosen, str) else None
@@ -53,7 +53,7 @@ def walk(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
 
 
 def endless(steps: Sequence[Json]) -> set[str]:
-    """Names of the steps on a cycle from which no way leads to an end.
+    """Return the names of the steps on a cycle that no path leads out of.
 
     A step can end when it leads nowhere, or when one of its outcomes leads nowhere or only to steps that can end.
     """
@@ -68,12 +68,12 @@ def endless(steps: Sequence[Json]) -> set[str]:
         if not more:
             break
         able |= more
-    # What only leads into a cycle is mended with it, and is no fault of its own.
+    # A step that only leads into a cycle is fixed with the cycle, so it is not reported as well.
     return {name for name in by_name if name not in able and name in _reached(name, by_name)}
 
 
 def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
-    """The names of the steps that a step leads to, itself only if a way leads back."""
+    """Return the names of the steps that a step leads to, itself only if a path leads back."""
     seen: set[str] = set()
     pending = [name]
     while pending:
@@ -84,7 +84,7 @@ def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
 
 
 def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:
-    """The ways out of a step: for each outcome, the steps it leads to."""
+    """Return, for each outcome of a step, the steps it leads to."""
     ways: dict[Any, list[str]] = {outcome: [] for outcome in _possible(step)}
     for _, entry in entries(step):
         # A target that does not exist is another fault; here it counts as an end.

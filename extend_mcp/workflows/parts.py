@@ -45,31 +45,31 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Next(Part):
-    """Where a step leads."""
+    """The successor of a step."""
 
     step: Text
 
 
 class ClassificationNext(Next):
-    """Where a step leads for one classification, named by its id."""
+    """The successor for one classification, named by its id."""
 
     classification_id: Text
 
 
 class ConditionNext(Next):
-    """Where a step leads when one condition holds."""
+    """The successor when one condition holds."""
 
     condition_id: Text
 
 
 class ResultNext(Next):
-    """Where a check leads when it passes or fails."""
+    """The successor of a check when it passes or fails."""
 
     result: Literal["pass", "fail"]
 
 
 class BranchNext(Next):
-    """Where a router's branch leads; ``otherwise`` when none matches."""
+    """The successor of a router's branch; ``otherwise`` when none matches."""
 
     branch_id: Text
 
@@ -130,34 +130,34 @@ class _OneSource(Part):
 
 
 class ExtractConfig(_OneSource):
-    """Which extractor."""
+    """The choice of an extractor."""
 
     extractor: ExtractorRef | None = None
     extractor_config: InlineExtractor | None = None
 
 
 class ClassifyConfig(_OneSource):
-    """Which classifier."""
+    """The choice of a classifier."""
 
     classifier: PinnedRef | None = None
     classifier_config: InlineClassifier | None = None
 
 
 class SplitConfig(_OneSource):
-    """Which splitter."""
+    """The choice of a splitter."""
 
     splitter: PinnedRef | None = None
     splitter_config: InlineSplitter | None = None
 
 
 class ParseConfig(Part):
-    """How to parse."""
+    """Options of parsing."""
 
     parse_config: dict[str, Any] | None = None
 
 
 class MergeConfig(Part):
-    """Whose value wins where extractions differ."""
+    """The rule for which value wins where extractions differ."""
 
     merge_order: Literal["confidence", "alphabetic", "first_to_execute", "last_to_execute"] | None = None
 
@@ -179,7 +179,7 @@ class ConditionalConfig(Part):
 
 
 class ExtractRule(Part):
-    """Which extractor runs when a formula holds."""
+    """The extractor that runs when a formula holds."""
 
     name: str | None = None
     formula: Text
@@ -277,13 +277,13 @@ class RequestOptions(Part):
 
 
 class ExternalConfig(Part):
-    """Which service is asked, and what its failure does."""
+    """The service to call, and what its failure does."""
 
     request_options: RequestOptions
     failure_behavior: Literal["CONTINUE", "EXIT"] | None = None
 
 
 class ConversionConfig(Part):
-    """What a failed conversion does."""
+    """The effect of a failed conversion."""
 
     failure_behavior: Literal["EXIT", "CONTINUE"] | None = None

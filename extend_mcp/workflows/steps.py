@@ -30,7 +30,7 @@ from extend_mcp.workflows.parts import (
 
 
 class Step(Part):
-    """What all steps have. ``object`` and ``id`` are the API's own, kept so that an answer can be sent back."""
+    """The fields of all steps. ``object`` and ``id`` are the API's, kept so that a response can be sent back."""
 
     object: str | None = None
     id: str | None = None
@@ -41,7 +41,7 @@ Nexts = Annotated[list[Next] | None, Field(default=None)]
 
 
 class TriggerStep(Step):
-    """Where a run begins."""
+    """Starts a run."""
 
     type: Literal["TRIGGER"]
     next: Nexts

@@ -1,4 +1,4 @@
-"""What cancel_workflow_run answers, and what it sent: by status, era, person, token, race and fault."""
+"""Check the answer and the requests of cancel_workflow_run: by status, protocol, person, token, race and fault."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ async def test_a_token_counts_for_its_run_its_state_and_its_time_only(box: Box) 
 
 
 async def test_a_token_still_counts_when_the_queued_run_has_started(box: Box) -> None:
-    """The status moves by itself; a yes is bound to what does not."""
+    """The status changes on its own; a yes is bound to what does not change."""
     box.load(example_run(RUN, "PENDING"))
     async with serving(box) as client:
         token = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))["confirmation_token"]
@@ -270,7 +270,7 @@ async def test_a_cancel_that_took_effect_behind_a_lost_answer_is_seen_by_the_sec
     box.fault(**FAULT, **fault)
     facts = await cancel(box, person=Person())
     if "text" in fault:
-        # The sandbox answers this in place of acting, so here the run goes on.
+        # The sandbox answers this in place of acting, so here the run continues.
         assert (facts["outcome"], facts["status_after"]) == ("unknown", "PROCESSING")
     else:
         assert (facts["outcome"], facts["status_after"]) == ("cancelled", "CANCELLED")

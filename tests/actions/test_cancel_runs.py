@@ -88,7 +88,7 @@ async def test_without_a_person_a_plan_and_a_token_come_first(box: Box, mode: Mo
         again = facts_of(await client.call_tool("cancel_runs", token))
     assert done["counts"] == {"cancelled": 3}
     assert again["counts"] == {"cancelled": 3}
-    assert sorted(posts(box)) == sorted(ids), "a plan that is through is told again, not done again"
+    assert sorted(posts(box)) == sorted(ids), "a finished plan is reported again, not run again"
 
 
 async def test_a_run_that_joins_the_filter_later_is_not_in_the_plan(box: Box) -> None:
@@ -171,7 +171,7 @@ async def test_an_interruption_at_any_point_and_a_second_call_end_in_the_same_st
             facts = facts_of(await client.call_tool("cancel_runs", arguments))
             if facts["outcome"] == "done":
                 break
-            # The call that was cut off may still be letting go of the plan.
+            # The call that was cut off may still be releasing the plan.
             assert facts["outcome"] in ("busy", "partial")
             await anyio.sleep(0.01)
     assert facts["outcome"] == "done"

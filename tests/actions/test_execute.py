@@ -1,4 +1,4 @@
-"""Every guarded write but the cancel: who is asked, what they are told, and what is sent, in both eras."""
+"""Every guarded write but the cancel: who is asked, with which text, and what is sent, over both protocols."""
 
 from __future__ import annotations
 

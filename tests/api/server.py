@@ -12,7 +12,7 @@ OK = b'{"id": "workflow_run_1", "status": "PROCESSING"}'
 
 @dataclass
 class Answer:
-    """What is written for one request."""
+    """The response to one request."""
 
     status: int = 200
     body: bytes = OK

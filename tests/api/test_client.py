@@ -57,7 +57,7 @@ def create(client: ExtendClient) -> Awaitable[Any]:
 
 
 class Slept:
-    """Stands in for sleeping: remembers how long."""
+    """Replaces sleeping: records how long."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

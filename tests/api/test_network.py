@@ -1,4 +1,4 @@
-"""What surrounds a call: deadlines, cancellation, proxies, and settings that cannot work."""
+"""Conditions of a call: deadlines, cancellation, proxies, and settings that cannot work."""
 
 from __future__ import annotations
 

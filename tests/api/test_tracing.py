@@ -1,4 +1,4 @@
-"""Watching requests: what is told of each attempt, by which endpoint, and that no id or secret is."""
+"""Observed requests: each attempt is reported by endpoint, without ids and secrets."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ TEMPLATES = {each.partition(" ")[2] for each in ENDPOINTS}
 
 @dataclass
 class Told:
-    """An observer that keeps what it is told."""
+    """An observer that records each report."""
 
     requests: list[tuple[str, str, str, float]] = field(default_factory=list)
 
@@ -74,10 +74,10 @@ class Told:
         self.requests.append((method, endpoint, status, seconds))
 
     def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        raise AssertionError("whoever sends again tells of that")
+        raise AssertionError("the caller that retries reports that")
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
-        raise AssertionError("whoever waits tells of that")
+        raise AssertionError("the caller that waits reports that")
 
     @property
     def outcomes(self) -> list[str]:

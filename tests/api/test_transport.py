@@ -180,7 +180,7 @@ async def test_a_bomb_is_not_unpacked_further_than_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("pieces", "encoding", "told"),
     [
-        ([b"no gzip at all"], "gzip", "not valid gzip"),
+        ([b"this is no gzip"], "gzip", "not valid gzip"),
         ([zlib.compress(b"{}")], "gzip", "not valid gzip"),
         ([gzip.compress(b"{}" * 500)[:-12]], "gzip", "ends early"),
         ([], "gzip", "ends early"),
@@ -296,7 +296,7 @@ async def test_nothing_but_a_get_is_sent_twice(method: str, outcome: httpx.Respo
         (httpx.ProxyError("no"), True),
         (BodyTooLargeError("large"), False),
         (httpx.UnsupportedProtocol("ftp"), False),
-        (RuntimeError("a fault of ours"), False),
+        (RuntimeError("our own fault"), False),
     ],
     ids=lambda value: type(value).__name__,
 )

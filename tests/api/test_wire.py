@@ -1,4 +1,4 @@
-"""Bytes and texts from outside: whatever comes in, what goes on is safe to handle."""
+"""Bytes and texts from outside: whatever comes in, the result is safe to handle."""
 
 from __future__ import annotations
 

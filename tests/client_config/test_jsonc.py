@@ -86,13 +86,13 @@ def test_a_member_is_added_and_nothing_else_changes(document: tuple[str, Any]) -
     assert node.value == {**value, "mcpServers": {**servers, "extend": ENTRY}}
     assert list(node.value) == [*value, *({"mcpServers"} - value.keys())]
     if "extend" not in servers:
-        # What stood there stands there still, in its order: one piece came in, and perhaps a comma before it.
+        # Everything is still there, in its order: one piece was added, and perhaps a comma before it.
         assert comments(changed) == comments(text)
         assert is_made_by_inserting(text, changed)
 
 
 def is_made_by_inserting(old: str, new: str) -> bool:
-    """Whether leaving characters out of ``new`` gives ``old``; blanks right before a closing brace may have moved."""
+    """Return whether leaving characters out of ``new`` gives ``old``; blanks before a closing brace may move."""
     rest = iter(new)
     return all(char in rest for char in old if not char.isspace())
 

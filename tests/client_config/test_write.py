@@ -82,7 +82,7 @@ def assert_nothing_is_left_behind(folder: Path, *files: Path) -> None:
 
 
 def assert_kept(old: str, file: Path) -> None:
-    """Every line of before stands there still, in its order, but for commas and blanks; the backup is the old file."""
+    """Every earlier line is still there, in its order, but for commas and blanks; the backup is the old file."""
     lines = iter(bare_lines(file.read_bytes().decode()))
     assert all(line in lines for line in bare_lines(old))
     [backup] = backups(file)
@@ -197,7 +197,7 @@ def test_an_old_entry_of_toml_is_updated_with_all_its_tables(tmp_path: Path) -> 
     ],
 )
 def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: Path) -> None:
-    """It is changed so that all else says what it said, or left as it is."""
+    """It is changed without changing anything else, or not changed."""
     file = tmp_path / "config.toml"
     file.write_text(before)
     said = tomlkit.parse(before).unwrap()

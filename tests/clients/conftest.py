@@ -1,4 +1,4 @@
-"""The clients, each in a process of its own; `.ci/clients` installs them."""
+"""The clients, each in its own process; `.ci/clients` installs them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def environment() -> dict[str, str]:
 
 
 def output_of(command: list[str], given: str | None = None) -> str:
-    """What a program prints, with ``given`` on its stdin; a failure shows what it wrote to stderr.
+    """Return what a program prints, with ``given`` on its stdin; a failure shows what it wrote to stderr.
 
     Raises:
         AssertionError: it failed, or did not end within a minute.
@@ -110,7 +110,7 @@ def url(_installed: None) -> Iterator[str]:
 
 @functools.cache
 def report_of(story: str) -> dict[str, Any]:
-    """Play a story, once, and return what it saw. Over HTTP it has a server of its own: each story cancels a run."""
+    """Run a session once and return what it saw. Over HTTP it has its own server: each session cancels a run."""
     program, script, *arguments = STORIES[story]
     interpreters = {"python": PYTHON, "python2": PYTHON_2, "node": shutil.which("node"), "node22": BIN / "node"}
     needs_server = any(part.startswith("{") for part in arguments)

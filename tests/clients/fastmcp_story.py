@@ -1,4 +1,4 @@
-"""Plays the story with fastmcp's client: ``python fastmcp_story.py (URL | COMMAND [ARGUMENT...])``."""
+"""Run the session with fastmcp's client: ``python fastmcp_story.py (URL | COMMAND [ARGUMENT...])``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def person(message: str, response_type: Any, params: Any, context: Any) ->
 
 
 async def progress(*_: Any) -> None:
-    """Hears of progress."""
+    """Record progress."""
     report.facts["progress"] += 1
 
 

@@ -1,4 +1,4 @@
-"""Plays the story with google-genai: ``python google_genai_story.py (URL | COMMAND [ARGUMENT...])``.
+"""Run the session with google-genai: ``python google_genai_story.py (URL | COMMAND [ARGUMENT...])``.
 
 It calls the tools itself. The scripted model answers on a socket, in the place of Gemini's.
 """

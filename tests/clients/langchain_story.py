@@ -1,4 +1,4 @@
-"""Plays the story with LangChain's MCP adapters: ``python langchain_story.py COMMAND [ARGUMENT...]``."""
+"""Run the session with LangChain's MCP adapters: ``python langchain_story.py COMMAND [ARGUMENT...]``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def person(_: Any, params: Any, __: Any) -> ElicitResult:
 
 
 async def progress(*_: Any) -> None:
-    """Hears of progress."""
+    """Record progress."""
     report.facts["progress"] += 1
 
 

@@ -1,4 +1,4 @@
-"""Plays the story with LlamaIndex's MCP tools: ``python llama_index_story.py URL``.
+"""Run the session with LlamaIndex's MCP tools: ``python llama_index_story.py URL``.
 
 Over stdio this library starts a process for each call, so there is no run to find again on the sandbox in it.
 """

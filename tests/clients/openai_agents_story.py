@@ -1,4 +1,4 @@
-"""Plays the story with the OpenAI agents library: ``python openai_agents_story.py COMMAND [ARGUMENT...]``."""
+"""Run the session with the OpenAI agents library: ``python openai_agents_story.py COMMAND [ARGUMENT...]``."""
 
 from __future__ import annotations
 

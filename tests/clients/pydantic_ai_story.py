@@ -1,4 +1,4 @@
-"""Plays the story with pydantic-ai: ``python pydantic_ai_story.py COMMAND [ARGUMENT...]``."""
+"""Run the session with pydantic-ai: ``python pydantic_ai_story.py COMMAND [ARGUMENT...]``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def person(message: str, response_type: Any, params: Any, context: Any) ->
 
 
 async def progress(*_: Any) -> None:
-    """Hears of progress."""
+    """Record progress."""
     report.facts["progress"] += 1
 
 

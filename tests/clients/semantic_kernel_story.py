@@ -1,4 +1,4 @@
-"""Plays the story with Semantic Kernel: ``python semantic_kernel_story.py (URL | COMMAND [ARGUMENT...])``."""
+"""Run the session with Semantic Kernel: ``python semantic_kernel_story.py (URL | COMMAND [ARGUMENT...])``."""
 
 from __future__ import annotations
 

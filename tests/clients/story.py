@@ -1,4 +1,4 @@
-"""What the stories of the Python clients share. Runs in their environment, which has nothing of this project."""
+"""Share the session of the Python clients. Runs in their environment, which has nothing of this project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SINCE = "30d"
 
 
 class Report:
-    """What a story saw, printed as JSON at its end."""
+    """The observations of a session, printed as JSON at its end."""
 
     def __init__(self, package: str) -> None:
         self.facts: dict[str, Any] = {"version": version(package), "asked": [], "progress": 0, "answers": {}}
@@ -33,7 +33,7 @@ class Report:
 
 
 def script(seen: list[str]) -> tuple[str, dict[str, Any]] | None:
-    """What a model that has read these answers calls next; None when it is done.
+    """Return the next call of a model that has read these answers; None when it is done.
 
     It is the model's part in every story: it finds what runs, looks at it, counts, and cancels it; where the server
     gives it a plan and a token, it calls again with the token, as after a person's yes in the chat.
@@ -89,7 +89,7 @@ def runs_of(text: str) -> list[str]:
 
 
 def status_of(text: str) -> str:
-    """The status that an explanation of a run tells."""
+    """Return the status in an explanation of a run."""
     if text.startswith("{"):
         return str(json.loads(text)["status"])
     found = re.search(r"· ([A-Z_]+):", text)

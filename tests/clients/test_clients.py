@@ -104,7 +104,7 @@ def test_the_inspector_cannot_be_asked_and_cancels_with_the_token(url: str) -> N
 
 
 def test_the_inspector_finds_no_fault_in_the_schemas(url: str) -> None:
-    """Its strict mode ends with a status of its own where another client could not read one."""
+    """Its strict mode ends with another status where another client could not read one."""
     inspector("--strict", method="tools/list", target=[url])
 
 

@@ -264,7 +264,7 @@ def ask(state: str | None = None, **requests: Any) -> InputRequiredResult:
 
 
 def said(ctx: Ctx, key: str, name: str) -> Any:
-    """What the user filled in; None where the answer is missing or has no such field."""
+    """Return what the user filled in; None where the answer is missing or has no such field."""
     answer = (ctx.input_responses or {}).get(key)
     return (answer.content or {}).get(name) if isinstance(answer, ElicitResult) else None
 
@@ -365,14 +365,14 @@ def test_missing_capability(ctx: Ctx) -> str:
 
 @tool
 async def test_trigger_tool_change(ctx: Ctx) -> str:
-    """Notify whoever listens that the list of tools changed."""
+    """Notify subscribers that the list of tools changed."""
     await ctx.notify_tools_changed()
     return "done"
 
 
 @tool
 async def test_trigger_prompt_change(ctx: Ctx) -> str:
-    """Notify whoever listens that the list of prompts changed."""
+    """Notify subscribers that the list of prompts changed."""
     await ctx.notify_prompts_changed()
     return "done"
 
@@ -416,7 +416,7 @@ def test_input_required_result_prompt(ctx: Ctx) -> list[UserMessage] | InputRequ
 
 
 def add_fixtures(server: MCPServer[Any]) -> None:
-    """Put the suite's tools, prompts and resources beside ours."""
+    """Add the suite's tools, prompts and resources to ours."""
     for each in tools:
         server.add_tool(each, structured_output=False)
     schema_tool = server._tool_manager.get_tool("json_schema_2020_12_tool")
@@ -440,7 +440,7 @@ def add_fixtures(server: MCPServer[Any]) -> None:
 
     @server.resource("test://template/{id}/data", mime_type="application/json")
     def template(id: str) -> str:  # noqa: A002 - the suite's name
-        """What the address says."""
+        """Return what the address says."""
         return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
     @server.resource(WATCHED, mime_type="text/plain")

@@ -23,7 +23,7 @@ METADATA: dict[str, Any] = {"customer": "Kestrel", "nested": {"empty": None, "li
 
 @dataclass(frozen=True)
 class Ids:
-    """What the operations act on: a fresh run, a workflow and an endpoint with a subscription."""
+    """The objects that the operations act on: a fresh run, a workflow and an endpoint with a subscription."""
 
     run: str
     workflow: str

@@ -18,7 +18,7 @@ class Step:
 
     @property
     def flags(self) -> dict[str, str]:
-        """What stands before the arguments as ``--name=value``."""
+        """Return the flags before the arguments, written ``--name=value``."""
         words = self.rest.split()
         return dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
 
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass
 class Stage:
-    """What stands between one FROM and the next."""
+    """The instructions from one FROM to the next."""
 
     base: str
     name: str
@@ -49,7 +49,7 @@ class Stage:
 
     @property
     def env(self) -> dict[str, str]:
-        """What ENV sets; ``$PATH`` is left as it stands."""
+        """Return the variables that ENV sets; ``$PATH`` is not expanded."""
         return dict(word.split("=", 1) for step in self.all("ENV") for word in step.words)
 
 
@@ -80,7 +80,7 @@ def read_stages(path: Path) -> list[Stage]:
 
 
 class Ignored:
-    """Which paths of the context a build does not see: the last pattern that fits decides, and ``!`` lets in again."""
+    """Return the paths that a build does not see: the last pattern that fits decides, and ``!`` lets in again."""
 
     def __init__(self, path: Path) -> None:
         lines = [line.strip() for line in path.read_text().splitlines()]
@@ -88,7 +88,7 @@ class Ignored:
         self._rules = [(not line.startswith("!"), _pattern(line.lstrip("!"))) for line in told]
 
     def __call__(self, path: Path) -> bool:
-        """Whether a file, relative to the context, is left out."""
+        """Return whether a file, relative to the context, is left out."""
         # A pattern that fits a folder holds for what is in it.
         names = ["/".join(path.parts[:end]) for end in range(1, len(path.parts) + 1)]
         verdict = False

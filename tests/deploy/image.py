@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.deploy.dockerfile import Ignored, Stage, Step, read_stages
 
-# The interpreter that made this environment stands for the base image's, which is the first on its PATH.
+# The interpreter that made this environment replaces the base image's, which is the first on its PATH.
 _PYTHON = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
 BASE_PATH = f"{_PYTHON.parent}:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -46,7 +46,7 @@ exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups --no
 def why_not() -> str:
     """Why an image cannot be built here; empty if it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        return "needs root on Linux, to mount a file system of its own"
+        return "needs root on Linux, to mount its own file system"
     for tool in ("unshare", "setpriv", "nsenter"):
         if not shutil.which(tool):
             return f"needs {tool} (Debian: util-linux)"
@@ -61,7 +61,7 @@ class Image:
     """The image of a Dockerfile.
 
     Args:
-        dockerfile: the file, with its ignore file beside it.
+        dockerfile: the file, with its ignore file next to it.
         context: the folder that is built.
         work: an empty folder for the layers.
     """
@@ -78,7 +78,7 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a container starts with."""
+        """The command and environment of a container."""
         given = {name: value.replace("$PATH", BASE_PATH) for name, value in self.stage.env.items()}
         return {"PATH": BASE_PATH, "LANG": "C.UTF-8", "HOME": "/", **given}
 
@@ -194,7 +194,7 @@ def _lend_python(layer: Path) -> None:
 
 
 def _elsewhere() -> list[str]:
-    """What a build needs and lies on another file system than the root, where the overlay does not show it."""
+    """Return what a build needs from another file system than the root, where the overlay does not show it."""
     needed = [sys.base_prefix, "/etc/resolv.conf", "/etc/hosts", *os.environ.get("PIP_FIND_LINKS", "").split()]
     paths = [Path(name) for name in needed if name.startswith("/") and Path(name).exists()]
     return [str(path) for path in paths if path.stat().st_dev != Path("/").stat().st_dev]

@@ -1,4 +1,4 @@
-"""What deploy/nginx.conf claims, tried with a real nginx before three replicas that do as a test tells them."""
+"""Try the claims of deploy/nginx.conf with a real nginx before three replicas that a test controls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Act = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Replica(ThreadingHTTPServer):
-    """Stands for a server: keeps what it received and acts on it as told."""
+    """Replaces a server: records what it received and acts on it as the test says."""
 
     daemon_threads = True
 
@@ -50,7 +50,7 @@ class Replica(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address it listens on."""
         return self.server_address[1]
 
 
@@ -89,7 +89,7 @@ class Balanced:
 
     @property
     def received(self) -> list[int]:
-        """How many requests each replica received."""
+        """Count the requests of each replica."""
         return [len(replica.received) for replica in self.replicas]
 
 
@@ -251,7 +251,7 @@ def test_an_event_leaves_before_the_next_one_is_there(tmp_path: Path) -> None:
         handler.send_header("Content-Type", "text/event-stream")
         handler.end_headers()
         handler.wfile.write(b"data: 1\n\n")
-        # Were the first event held back until more comes, neither side would go on.
+        # Were the first event held back until more comes, neither side would continue.
         if seen.wait(20):
             handler.wfile.write(b"data: 2\n\n")
 

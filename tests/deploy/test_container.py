@@ -52,7 +52,7 @@ def check_contents(image: Image) -> None:
     """Every file that the build put above the base image is of the environment, and none is superfluous."""
     files = image.files
     assert {path.parts[:2] for path in files} == {("opt", "extend-mcp")}
-    # What an environment consists of, and nothing beside it.
+    # What an environment consists of, and nothing else.
     assert {path.parts[2] for path in files} <= {"bin", "etc", "include", "lib", "lib64", "pyvenv.cfg", "share"}
     own = [path for path in files if "extend_mcp" in path.parts]
     assert {path.suffix for path in own} == {".py", ".pyc", ".typed"}
@@ -73,7 +73,7 @@ def check_contents(image: Image) -> None:
 
 
 def check_confinement(image: Image, process: subprocess.Popen[bytes]) -> None:
-    """What the test claims of the surroundings is so: else it would prove nothing."""
+    """The assumptions about the surroundings hold: otherwise the test would prove nothing."""
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
     assert status["Uid"].split() == ["10001"] * 4
     assert status["Gid"].split() == ["10001"] * 4

@@ -1,4 +1,4 @@
-"""What deploy/ says agrees with the code and with itself."""
+"""Check that deploy/ agrees with the code and with itself."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_every_secret_and_mount_that_is_used_is_there(pod: dict[str, Any], serve
     references = [entry["valueFrom"]["secretKeyRef"] for entry in server["env"]]
     assert {reference["name"] for reference in references} == {"extend-mcp"}
     text = PAGE.read_text()
-    # Whoever follows the page has made what must be there.
+    # A reader who follows the page has made what must be there.
     for reference in references:
         if not reference.get("optional"):
             assert f"{reference['key']}=" in text, reference["key"]

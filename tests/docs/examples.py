@@ -57,7 +57,7 @@ def _objects_of(box: Box) -> dict[Needs, str]:
 
 
 async def examples() -> dict[str, list[str]]:
-    """What each tool was called with and answered, as lines."""
+    """Return the call and answer of each tool, as lines."""
     # How long a look waits for the next one is spread at random.
     random.seed(1)
     sandbox = Sandbox(SandboxSettings(), SandboxClock(speed=0, source=lambda: _NOW))
@@ -118,7 +118,7 @@ def page(answers: dict[str, list[str]]) -> str:
 
 def tools_table() -> list[str]:
     """Return a row for each tool."""
-    rows = ["| Toolset | Tool | What a model is told of it | Writes |", "|---|---|---|---|"]
+    rows = ["| Toolset | Tool | Description | Writes |", "|---|---|---|---|"]
     for toolset in TOOLSETS.values():
         group = f"`{toolset.name}`" + (" (default)" if toolset.name in DEFAULT_TOOLSETS else "")
         for tool in toolset.tools:

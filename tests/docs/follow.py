@@ -2,9 +2,9 @@
 
 python tests/docs/follow.py [PAGE...]        by default README.md and all pages of docs/ and of the root
 
-A block that stands behind ``<!-- not run: REASON -->`` is left out, and its reason printed. What a ``text`` block right
+A block after ``<!-- not run: REASON -->`` is left out, and its reason printed. What a ``text`` block right
 behind a command shows must be what the command prints, with times, numbers and ids left aside. The README's test
-command is left out too: whoever runs this runs that. Needs git; the copy and its environment are thrown away.
+command is left out too: the caller of this script runs it. Needs git; the copy and its environment are thrown away.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def same(shown: str, printed: str) -> bool:
-    """Whether a page shows what was printed, but for times, numbers and ids."""
+    """Return whether a page shows what was printed, but for times, numbers and ids."""
 
     def bare(text: str) -> list[str]:
         text = re.sub(r"\b\w+_[\w-]{21}\b", "ID", text)
@@ -115,7 +115,7 @@ def main() -> None:
         for page in pages:
             run, reasons = follow(page, Path(folder))
             left = f"; not run: {', '.join(reasons)}" if reasons else ""
-            print(f"{page.relative_to(ROOT)}: {run} commands as told{left}", flush=True)
+            print(f"{page.relative_to(ROOT)}: {run} commands passed{left}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the docs list is what the code has."""
+"""Compare the lists in the docs with the code."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 - It asks each replica's /readyz all the time and passes requests on in turn, to those that are ready.
 - A request goes to another replica only where the connection was refused, so that nothing of it was sent.
-- Where a replica breaks off before its answer has begun, the caller hears that the outcome is unclear.
+- Where a replica breaks off before its answer has begun, the caller learns that the outcome is unclear.
 - Answers pass as they come, so that event streams do.
 """
 
@@ -62,7 +62,7 @@ class Proxy:
                 tasks.start_soon(self._look_at, port)
 
     async def watch(self) -> None:
-        """Ask again and again, until cancelled."""
+        """Ask repeatedly, until cancelled."""
         while True:
             await self.look()
             await anyio.sleep(_LOOK_EVERY)

@@ -41,13 +41,13 @@ _END_SECONDS = 15.0
 
 
 class Child:
-    """A process of ours that says on a line when it is ready.
+    """One of our processes, which prints a line when it is ready.
 
     Args:
         folder: where its output goes; its own.
         arguments: what Python gets.
         ready: finds its address in its output.
-        environment: its variables beside those of this process that are not Extend's.
+        environment: its variables, added to those of this process that are not Extend's.
     """
 
     def __init__(self, folder: Path, arguments: list[str], ready: str, environment: dict[str, str]) -> None:
@@ -62,7 +62,7 @@ class Child:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address it listens on."""
         return int(self.url.rpartition(":")[2])
 
     @property
@@ -73,7 +73,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs."""
+        """True while it runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -139,7 +139,7 @@ class Replica(Child):
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def outcomes(self, tool: str, **target: str) -> list[str]:
-        """What became of the calls of a tool here."""
+        """Return the outcomes of a tool's calls here."""
         return [line["outcome"] for line in self.audit if line["tool"] == tool and target.items() <= line.items()]
 
     def forget(self) -> None:
@@ -147,7 +147,7 @@ class Replica(Child):
         (self.folder / "audit").write_text("")
 
     async def calls(self) -> int:
-        """How many calls it is answering at the moment."""
+        """Return how many calls it is answering at the moment."""
         async with _plain() as http:
             count: int = (await http.get(f"{self.url}/readyz")).json()["calls"]
             return count
@@ -165,7 +165,7 @@ class Replica(Child):
 
 
 class Extend(Child):
-    """The sandbox as a process. Its clock runs, but a run that was loaded moves only when it is told to."""
+    """The sandbox as a process. Its clock runs, but a run that was loaded moves only on request."""
 
     def load(self, run_id: str, status: str, **fields: Any) -> str:
         """Load a run; its id."""
@@ -223,7 +223,7 @@ class Fleet:
     """Replicas and what they share.
 
     Attributes:
-        extend: the sandbox that stands for Extend.
+        extend: the sandbox that replaces Extend.
         redis: the Redis.
         replicas: the servers.
     """
@@ -259,7 +259,7 @@ class Fleet:
 
     @property
     def ports(self) -> list[int]:
-        """Where the replicas listen."""
+        """The addresses that the replicas listen on."""
         return [replica.port for replica in self.replicas]
 
     def at(self, port: int) -> Replica:
@@ -285,7 +285,7 @@ class Fleet:
             assert not [secret for secret in SECRETS if secret in written]
 
     def end(self) -> None:
-        """End every replica in good order, and see that it does."""
+        """Stop every replica, and check that each exits cleanly."""
         running = [replica for replica in self.replicas if replica.alive]
         for replica in running:
             replica.ask_to_end()

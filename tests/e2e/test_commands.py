@@ -54,7 +54,7 @@ def test_the_demo_tells_its_story_and_ends_well() -> None:
     begun = time.monotonic()
     ended = run("demo")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    # Its promise is ten seconds; a machine that runs other tests beside gets twice that.
+    # Its promise is ten seconds; a machine that also runs other tests gets twice that.
     assert time.monotonic() - begun < 20
     story = [
         "What is running?",

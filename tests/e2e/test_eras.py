@@ -1,4 +1,4 @@
-"""The server as a child process, as an IDE starts it, with the SDK's client of either protocol era."""
+"""The server as a child process, as an IDE starts it, with the SDK's client of either protocol."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def test_streamable_http_serves_the_same_tools_on_loopback(box: Box, mode:
 
 
 def await_port(port: int) -> None:
-    """Wait until a process of ours listens; real time is the only clock that another process has."""
+    """Wait until one of our processes listens; real time is the only clock that another process has."""
     until = time.monotonic() + 15
     while time.monotonic() < until:
         with socket.socket() as probe:

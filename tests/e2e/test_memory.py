@@ -1,4 +1,4 @@
-"""How much memory a real server process takes for a question about many runs."""
+"""Measure the memory that a real server process takes for a question about many runs."""
 
 from __future__ import annotations
 

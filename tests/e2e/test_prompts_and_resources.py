@@ -1,4 +1,4 @@
-"""Every prompt, resource and completion through a real client and a real child process, in both eras."""
+"""Every prompt, resource and completion through a real client and a real child process, over both protocols."""
 
 from __future__ import annotations
 

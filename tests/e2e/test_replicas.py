@@ -1,4 +1,4 @@
-"""Several replicas, as real processes behind a load balancer: any of them goes on where another one stopped."""
+"""Several replicas, as real processes behind a load balancer: any of them continues where another one stopped."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run_id() -> str:
 
 
 def where(replicas: Fleet, tool: str, outcome: str) -> list[int]:
-    """Which replicas gave a call of this tool this outcome, once for each time."""
+    """Return the replicas that gave a call of this tool this outcome, once for each time."""
     return [
         place for place, replica in enumerate(replicas.replicas) for each in replica.outcomes(tool) if each == outcome
     ]
@@ -140,7 +140,7 @@ async def test_an_older_client_hears_of_an_event_at_another_replica_and_gets_its
         assert client.protocol_version == "2025-11-25"
         await client.session.subscribe_resource(run_uri(run))
         with anyio.fail_after(20):
-            # The session's standing stream opens beside the subscription: until it is there nothing can be heard.
+            # The session's long-lived stream opens next to the subscription: until then nothing is received.
             while not told.is_set():
                 await one.deliver(run_event(another))
                 await one.deliver(run_event(run))
@@ -198,7 +198,7 @@ async def test_a_wait_at_one_replica_ends_by_an_event_at_another(replicas: Fleet
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_replica_that_is_told_to_end_loses_no_call(replicas: Fleet, mode: Mode) -> None:
     ids = [replicas.extend.load(run_id(), "PROCESSING") for _ in range(20)]
-    # Longer than the replica still takes requests, so that it closes its door while it answers.
+    # Longer than the replica still takes requests, so that it stops accepting while it answers.
     replicas.extend.fault("GET", "/workflow_runs/*", delaySeconds=1.2, times=1000)
     leaving = replicas.replicas[1]
     answers: list[tuple[str, str]] = []
@@ -225,8 +225,8 @@ async def test_a_replica_that_is_told_to_end_loses_no_call(replicas: Fleet, mode
             status = await anyio.to_thread.run_sync(leaving.await_end)
             ended_early = len(answers) < 200
     assert held >= 20, "it was in the middle of calls"
-    assert told_first, "it said so before it closed its door"
-    assert ended_early, "and the others went on without it"
+    assert told_first, "it said so before it stopped accepting"
+    assert ended_early, "and the others continued without it"
     assert status == 0
     assert Counter(run for run, text in answers if run in text) == dict.fromkeys(ids, 10)
     assert proxy.broken == 0
@@ -305,7 +305,7 @@ async def test_a_replica_that_slept_through_its_hold_starts_nothing_more(replica
     async with connected(one.url) as client, connected(other.url) as elsewhere, anyio.create_task_group() as tasks:
         plan = facts_of(await client.call_tool(tool, {"run_ids": ids}))
         again = {"confirmation_token": plan["confirmation_token"]}
-        # The first six are started at once; before they are answered the replica's machine stands still.
+        # The first six are started at once; before they are answered the replica's machine is paused.
         replicas.extend.fault("POST", "/workflow_runs", delaySeconds=1, times=6)
 
         async def carry_out() -> None:

@@ -1,4 +1,4 @@
-"""How real processes end: soon, with status 0 or the signal's, without a traceback; idle, and in a call."""
+"""Stop real processes: soon, with status 0 or the signal's, without a traceback; idle, and in a call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 LIMITED = Path(__file__).parent / "limited.py"
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("EXTEND_", "OTEL_"))}
 SCENARIO = "empty"
-# The promise is one second; a machine that runs other tests beside gets twice that, a crowded one in proportion.
+# The promise is one second; a machine that also runs other tests gets twice that, a crowded one in proportion.
 SOON = max(2.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 INITIALIZE = {
@@ -56,7 +56,7 @@ class Running:
         self._reader.start()
 
     def url(self) -> str:
-        """Where it serves, once it says so."""
+        """Return the address it serves on, once it prints it."""
         until = time.monotonic() + 20
         while not (found := re.search(rb"serves (http://\S+)/mcp", self.errors)):
             assert self.process.poll() is None
@@ -124,7 +124,7 @@ def test_stdio(proxy: HoldingProxy, box: Box, busy: bool, way: signal.Signals | 
             server.process.stdin.close()
         server.ends(-way if way else 0)
         assert server.process.stdout
-        # A call that is broken off may be told so, by an error and nothing else.
+        # A call that is broken off may get an error, and nothing else.
         assert all("error" in json.loads(line) for line in server.process.stdout)
         assert proxy.left.wait(10) is True if busy else not proxy.seen
     assert box.requests() == []

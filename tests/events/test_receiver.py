@@ -83,7 +83,7 @@ async def test_what_is_not_from_extend_now_is_refused_and_changes_nothing(
 
 
 async def test_a_replayed_delivery_is_acknowledged_and_not_acted_on_again(box: Box) -> None:
-    """Extend sends at least once: it must hear 2xx, or it sends for ever."""
+    """Extend sends at least once: it must get 2xx, or it sends for ever."""
     body = event("evt_1", id=RUN)
     other = event("evt_2", id=RUN)
     async with receiving(box) as (running, heard):
@@ -235,7 +235,7 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
             assert capabilities.resources
             assert capabilities.resources.subscribe
             await client.subscribe_resource(step)
-            # The client opens its standing stream by itself, some time after the handshake.
+            # The client opens its long-lived stream on its own, some time after the handshake.
             with anyio.fail_after(5):
                 while not running.parts.lifecycle.streams:
                     await anyio.sleep(0.01)
@@ -263,7 +263,7 @@ async def test_a_session_that_ends_takes_its_subscriptions_along(box: Box) -> No
 
 
 async def test_waiting_ends_with_the_event_and_not_with_the_next_look(box: Box) -> None:
-    """Time stands still, so no second look would ever come by itself."""
+    """Time is stopped, so no second look would ever come on its own."""
     box.load(example_run(RUN, "PROCESSING"))
     slept = anyio.Event()
 
@@ -329,7 +329,7 @@ async def test_subscriptions_are_bounded_and_released(box: Box) -> None:
 
 
 def open_subscriptions(running: Running) -> int:
-    """How many the server holds."""
+    """Return how many the server holds."""
     held = running.parts.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
     assert isinstance(held, Subscriptions)
     return held.count

@@ -38,7 +38,7 @@ ED25519 = ed25519.Ed25519PrivateKey.generate()
 
 
 class HandClock:
-    """Stands still until it is advanced."""
+    """Stops until it is advanced."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -55,7 +55,7 @@ class HandClock:
 
 @dataclass
 class Issuer:
-    """What the running issuer answers, by path, and what it was asked. Each test has its own path on the server."""
+    """The running issuer's responses by path, and its requests. Each test has its own path on the server."""
 
     url: str
     answers: dict[str, tuple[int, bytes, dict[str, str]]] = field(default_factory=dict)
@@ -77,12 +77,12 @@ class Issuer:
         return f"{self.url}/jwks"
 
     def times(self, ending: str = "/jwks") -> int:
-        """How often a path was asked for."""
+        """Return how often a path was requested."""
         return sum(path.endswith(ending) for path in self.asked)
 
 
 class Issuers:
-    """Serves the issuer of the test at hand."""
+    """Serves the issuer of the current test."""
 
     def __init__(self) -> None:
         self.base_url = ""

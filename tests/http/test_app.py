@@ -77,7 +77,7 @@ async def test_sessions_are_bounded(box: Box, mode: Mode) -> None:
             {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": _INITIALIZE},
             {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"},
         )
-    # A client of the new era holds no session, so there is room for one.
+    # A client of the new protocol holds no session, so there is room for one.
     assert second.status_code == (503 if mode == "legacy" else 200)
 
 

@@ -1,4 +1,4 @@
-"""How serving ends: calls in flight are answered, streams are closed, and nobody waits for ever."""
+"""End serving: calls in flight are answered, streams are closed, and nobody waits for ever."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_the_end_does_not_wait_for_standing_streams_and_is_in_good_order(
 
 
 async def test_the_answer_of_a_call_in_flight_comes_over_sse_before_the_end(box: Box) -> None:
-    """Its call was accepted with 202 long ago: only the standing stream can still bring the answer."""
+    """Its call was accepted with 202 long ago: only the long-lived stream can still bring the answer."""
     box.fault(method="GET", path="/workflow_runs", delaySeconds=0.4)
     answers: list[Any] = []
     async with (

@@ -1,6 +1,6 @@
 """Two callers of one server, each with an Extend account of their own: whatever one tries on the other's fails.
 
-In every test ``ana`` owns the run and ``ben`` tries. Nothing of ana's may be told to ben, and no request of his may
+In every test ``ana`` owns the run and ``ben`` tries. Nothing of ana's may be shown to ben, and no request of his may
 change anything of hers; what he gets is what he would get for something that does not exist.
 """
 
@@ -43,7 +43,7 @@ class Two:
     ben: Box
 
     def untouched(self) -> None:
-        """Nothing was written to ana's account, and her run goes on."""
+        """Nothing was written to ana's account, and her run continues."""
         assert [r["path"] for r in self.ana.requests() if r["method"] != "GET"] == []
         assert {run["id"]: run["status"] for run in self.ana.state()["runs"]}[HERS] == "PROCESSING"
 
@@ -170,7 +170,7 @@ async def test_the_sealed_state_of_her_round_is_worthless_to_him(two: Two) -> No
 
 
 async def test_her_session_is_not_there_for_him(two: Two) -> None:
-    """2025-11-25: neither calls nor the standing stream, nor ending it."""
+    """2025-11-25: neither calls nor the long-lived stream, nor ending it."""
     initialize = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     base = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     async with passthrough(two) as running:

@@ -33,7 +33,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Writes entries to the tokens file, each write to be told from the one before."""
+    """Writes entries to the tokens file, each write different from the one before."""
     path = tmp_path / "tokens.json"
     times = iter(range(1, 100))
 

@@ -26,7 +26,7 @@ from release.plugins import cursor_link, vscode_link
 
 ROOT = Path(__file__).parents[2]
 KEY = "EXTEND_API_KEY"
-# These formats have no place for settings: one lists a plugin, the other leaves them to whoever starts the server.
+# These formats have no place for settings: one lists a plugin, the other leaves them to the caller.
 WITHOUT_SETTINGS = {
     "claude-plugin/.claude-plugin/marketplace.json",
     "agent-plugins/plugin.json",
@@ -53,7 +53,7 @@ def documents(description: Description) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any, at: str = "") -> list[tuple[str, Any, Any]]:
-    """Where two documents differ: the places, and what stands there."""
+    """Return where two documents differ: the places, and their values."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys((*old, *new))
         return [each for key in keys for each in differences(old.get(key), new.get(key), f"{at}/{key}")]
@@ -95,7 +95,7 @@ def test_all_versions_agree() -> None:
     for path, document in documents(marked).items():
         found = re.findall(r'"version": "([^"]+)"', json.dumps(document))
         assert set(found) <= {__version__}
-        # Each version that stands somewhere is the package's.
+        # Each version in a manifest is the package's.
         assert json.dumps(other[path]) == json.dumps(document).replace(__version__, "9.8.7")
 
 
@@ -153,7 +153,7 @@ def test_changing_one_setting_changes_what_tells_it_and_nothing_else(name: str, 
     for path in moved - {"README.md"}:
         for place, one, other in differences(old[path], new[path]):
             about = f"{place} {json.dumps(one)} {json.dumps(other)}"
-            # A list that got an item tells the others too, unchanged.
+            # A list that got an item also contains the others, unchanged.
             if not isinstance(one, list):
                 assert not any(re.search(rf"\b{other_name}\b", about) for other_name in others), (path, place)
 

@@ -1,4 +1,4 @@
-"""What the tests of replicas share."""
+"""Share the fixtures of the replica tests."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ pytestmark = needs_redis
 
 
 class Ear:
-    """What a subscriber of one replica has heard."""
+    """The changes that a subscriber of one replica received."""
 
     def __init__(self, bus: RedisBus) -> None:
         self.heard: list[ServerEvent] = []
@@ -31,11 +31,11 @@ class Ear:
 
     @property
     def uris(self) -> list[str]:
-        """The resources heard of, in order."""
+        """Return the changed resources, in order."""
         return [event.uri for event in self.heard if isinstance(event, ResourceUpdated)]
 
     async def wait_for(self, uri: str) -> None:
-        """Wait until a change of this resource is heard of."""
+        """Wait until a change of this resource is received."""
         with anyio.fail_after(10):
             while uri not in self.uris:
                 await self._more.wait()
@@ -48,7 +48,7 @@ class Ear:
 
 @asynccontextmanager
 async def running_bus(url: str, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> AsyncIterator[RedisBus]:
-    """One replica's bus, which hears the others."""
+    """One replica's bus, which receives from the others."""
     redis = Redis.from_url(url)
     bus = RedisBus(redis, sleep=sleep)
     async with anyio.create_task_group() as tasks:
@@ -141,7 +141,7 @@ async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.Lo
                     await anyio.sleep(0.01)
             assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
             await bus.publish(ResourceUpdated("extend://alone"))
-            assert here.uris == ["extend://alone"], "its own subscribers still hear it"
+            assert here.uris == ["extend://alone"], "its own subscribers still receive it"
 
             server.start()
             back.set()
@@ -150,7 +150,7 @@ async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.Lo
                 while "extend://again" not in there.uris:
                     await bus.publish(ResourceUpdated("extend://again"))
                     await anyio.sleep(0.05)
-            assert there.uris == ["extend://again"] * len(there.uris), "what was told meanwhile stayed here"
+            assert there.uris == ["extend://again"] * len(there.uris), "what was sent meanwhile stayed here"
             await other.publish(ResourceUpdated("extend://answer"))
             await here.wait_for("extend://answer")
 
@@ -159,9 +159,9 @@ async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.Lo
             with anyio.fail_after(10):
                 while not pauses:
                     await anyio.sleep(0.01)
-            assert pauses[0] == 0.5, "another outage begins anew"
+            assert pauses[0] == 0.5, "another outage begins again"
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert any("could not be told to other replicas" in warning for warning in warnings)
+    assert any("could not be sent to other replicas" in warning for warning in warnings)
     assert not [warning for warning in warnings if "127.0.0.1" in warning]
 
 

@@ -1,4 +1,4 @@
-"""One limit for all replicas, against a real Redis and its own clock; and what happens while there is none."""
+"""One limit for all replicas, against a real Redis and its own clock; and what happens without Redis."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def replicas(redis_server: RunningRedis, name: str) -> AsyncIterator[tuple
 
 
 async def taken(window: RequestWindow, kind: Category = "GET") -> int:
-    """How many may go at this moment."""
+    """Return how many requests may be sent at this moment."""
     count = 0
     while await window.take(kind) == 0:
         count += 1

@@ -18,7 +18,7 @@ pytestmark = needs_redis
 
 @pytest.fixture
 async def redis(redis_server: RunningRedis) -> AsyncIterator[Redis]:
-    """A connection that replicas share, since it holds nothing of theirs."""
+    """A connection that replicas share, since it holds none of their data."""
     async with Redis.from_url(redis_server.url) as connection:
         yield connection
 

@@ -1,4 +1,4 @@
-"""Bulk plans in a real Redis: any replica goes on with them, nobody reads or alters them, and none is done twice."""
+"""Bulk plans in a real Redis: any replica continues them, nobody reads or alters them, and none is done twice."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(redis: Redis, state_key: str = STATE_KEY) -> RedisStore:
 
 
 def plan_of(principal: str = "anna", **fields: Any) -> Plan:
-    """A plan of three runs, with canaries wherever something of an account stands."""
+    """A plan of three runs, with canaries in every field that holds account data."""
     source = RerunSource(
         workflow_id="workflow_canary",
         version=None,
@@ -126,7 +126,7 @@ async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
 
 
 async def fields_of(redis: Redis, plan: Plan) -> tuple[bytes, dict[Any, Any]]:
-    """Where the one plan in Redis is kept, and how."""
+    """Return the key of the one plan in Redis, and its fields."""
     await store(redis).put(plan)
     [key] = await keys_of(redis)
     return key, await redis.hgetall(key)
@@ -167,7 +167,7 @@ async def test_a_sealed_field_counts_only_in_its_own_place(redis: Redis) -> None
     ours: dict[Any, Any] = await redis.hgetall(key)
     theirs: dict[Any, Any] = await redis.hgetall(later_key)
 
-    # A yes to one plan is none to another.
+    # A yes to one plan does not apply to another.
     await redis.hset(key, "agreed", theirs[b"agreed"])
     seen = await found(plans, plan)
     assert seen
@@ -192,7 +192,7 @@ async def test_a_plan_is_held_by_one_call_at_a_time(redis: Redis) -> None:
     async with one.hold(plan) as first:
         async with other.hold(plan) as second, one.hold(plan) as third, other.hold(another) as elsewhere:
             assert (first, second, third, elsewhere) == (True, False, False, True)
-        # Whoever was turned away has released nothing.
+        # A caller that was refused has released nothing.
         async with other.hold(plan) as again:
             assert not again
     async with other.hold(plan) as after:
@@ -247,7 +247,7 @@ async def test_whoever_has_lost_the_hold_can_note_nothing_and_releases_nothing(
     [key] = await keys_of(redis)
     item = plan.runs[0]
     async with one.hold(plan):
-        # What time does to one that stands still.
+        # What time does to one that is paused.
         await redis.delete(key + b":lease")
         with pytest.raises(StoreUnavailableError):
             await one.save_run(plan, item)
@@ -344,7 +344,7 @@ class Keeping(RedisStore):
 
 @asynccontextmanager
 async def replica(box: Box, plans: RedisStore) -> AsyncIterator[Client]:
-    """A server with a store of its own, and a client that cannot be asked."""
+    """A server with its own store, and a client that cannot be asked."""
     settings = Settings.model_validate({"api_key": KEY, "base_url": box.base_url})
     shared = Shared(SealingKeys([STATE_KEY]), store=plans)
     server, registry = build_server(settings, clock=BoxClock(box), shared=shared)
@@ -372,7 +372,7 @@ async def test_a_rerun_that_was_noted_as_sent_is_never_sent_again(box: Box, redi
     assert len(ids) > 2
     async with replica(box, first) as client:
         facts = facts_of(await client.call_tool(TOOL, {"run_ids": ids}))
-    # The first replica agrees, notes one as sent, and is never heard of again; whether it left, nobody knows.
+    # The first replica agrees, notes one as sent, and never returns; whether it left, nobody knows.
     await first.agree(first.plan)
     lost = first.plan.runs[0]
     lost.sent_at = box.now().timestamp()

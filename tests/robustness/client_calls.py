@@ -87,5 +87,5 @@ def methods() -> set[str]:
 
 
 def kind_of(method: str) -> Kind:
-    """Whether a method reads, changes or creates; a KeyError for a name that does not say."""
+    """Return whether a method reads, changes or creates; a KeyError for a name that does not say."""
     return _KINDS[method.partition("_")[0]]

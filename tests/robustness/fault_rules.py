@@ -1,6 +1,6 @@
-"""What shall come of every fault, by a few rules; the matrix is their product with the client's methods.
+"""State the outcome of every fault by a few rules; the matrix is their product with the client's methods.
 
-Expected texts are written out here, not taken from the code: a change of what a model is told shows.
+Expected texts are written out here, not taken from the code: a change of what a model reads shows.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Cell:
-    """What shall come of one fault met by one kind of call.
+    """The expected outcome of one fault for one kind of call.
 
     Attributes:
         error: what is raised, or None.
@@ -186,7 +186,7 @@ def expected(fault: Fault, kind: Kind) -> Cell:
     reached = attempts if fault.wire.where == "server" else 0
     if fault.error is None:
         changed = "nothing, it reads" if kind == "read" else "as asked"
-        return Cell(None, "the answer itself", changed, "go on", attempts, reached, longest)
+        return Cell(None, "the answer itself", changed, "continue", attempts, reached, longest)
     says = "Extend did not answer within the total time allowed" if longest == TOTAL else fault.says
     if kind == "read":
         return Cell(fault.error, says, "nothing, it reads", fault.advice, attempts, reached, longest)
@@ -196,7 +196,7 @@ def expected(fault: Fault, kind: Kind) -> Cell:
 
 
 def _course(fault: Fault, kind: Kind) -> tuple[int, float]:
-    """How many attempts are made, and how many seconds they and the waits between them take at most."""
+    """Return how many attempts are made, and how many seconds they and the waits between them take at most."""
     elapsed = 0.0
     for attempt in range(1, ATTEMPTS + 1):
         if elapsed + fault.takes >= TOTAL:

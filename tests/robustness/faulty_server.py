@@ -40,13 +40,13 @@ Manner = Literal["whole", "hang", "reset", "reset in body", "end early", "endles
 
 @dataclass(frozen=True)
 class Wire:
-    """What a client meets on the wire.
+    """The faults that a client meets on the wire.
 
     Attributes:
         where: whether there is a server; ``refused``: nobody listens; ``full``: the connection never opens.
         status: of the answer.
         body: what is written, or None for ``GOOD`` in full length.
-        headers: besides the length; an empty value leaves the header out.
+        headers: added to the length; an empty value leaves the header out.
         retry_in: sends Retry-After as the date so many seconds from now.
         size: bytes to which the body is filled up.
         packed: whether the body is sent as gzip.
@@ -139,7 +139,7 @@ async def _answer(wire: Wire, reader: asyncio.StreamReader, writer: asyncio.Stre
         await writer.drain()
     if wire.manner.startswith("reset"):
         await asyncio.sleep(0.01)  # The client reads what was sent before the reset would sweep it away.
-        # Lingering for no time at all makes the kernel reset the connection.
+        # A linger time of zero makes the kernel reset the connection.
         connection: socket.socket = writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()

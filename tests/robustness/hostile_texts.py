@@ -23,7 +23,7 @@ from tests.calls import HOOK
 from tests.harness import KEY, Box, BoxClock, Mode, Person
 
 CANARY = "zqcanary"
-"""Stands in every hostile text, so that what came of it is found wherever it went."""
+"""Is in every hostile text, so that what came of it is found wherever it went."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
 
 def faults_of(text: str, item: Item, *, marked: bool) -> list[str]:
-    """What is wrong with a text of an answer.
+    """List what is wrong with a text of an answer.
 
     Args:
         text: the text, several lines or one.

@@ -16,7 +16,7 @@ _GRACE = 0.003
 
 
 class _LeapingSelector(selectors.BaseSelector):
-    """Waits for sockets a moment, and for timers not at all."""
+    """Waits a moment for sockets, and never for timers."""
 
     def __init__(self) -> None:
         self._inner = selectors.DefaultSelector()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.thorough
 SCENARIO = "empty"
 TOOLS = tools()
 MOST = 10
-"""Requests of one call, each held in its turn; beyond that a tool that waits asks the same over and over."""
+"""Requests of one call, each held in order; beyond that a tool that waits asks the same over and over."""
 PROMPT = 10.0
 """Seconds; a third of what reading may take."""
 FDS = Path("/proc/self/fd")
@@ -50,7 +50,7 @@ def behind(box: Box, proxy: HoldingProxy) -> Box:
 
 
 class Halt:
-    """Something that never goes on once it was reached."""
+    """Something that never continues once it was reached."""
 
     def __init__(self) -> None:
         self.reached = False
@@ -75,7 +75,7 @@ class Hesitant(Person):
 
 
 def sockets() -> int:
-    """How many sockets this process has open."""
+    """Count the open sockets of this process."""
     links = []
     for entry in FDS.iterdir():
         # The folder's own descriptor is gone when it is read.
@@ -118,8 +118,8 @@ async def given_up(client: Client, tool: str, arguments: dict[str, Any], reached
         await until(lambda: ended or reached(), f"{tool} hangs")
         tasks.cancel_scope.cancel()
         given_up_at = anyio.current_time()
-    # What goes on all the same ends with the time that is allowed for reading, or is tried again and works.
-    assert anyio.current_time() - given_up_at < PROMPT, "the call goes on"
+    # A call that continues all the same ends with the time that is allowed for reading, or is tried again and works.
+    assert anyio.current_time() - given_up_at < PROMPT, "the call continues"
     return not ended
 
 
@@ -140,7 +140,7 @@ async def nothing_left(box: Box, client: Client, proxy: HoldingProxy) -> AsyncIt
 async def give_up_everywhere(
     box: Box, client: Client, proxy: HoldingProxy, tool: str, halts: tuple[Halt, ...] = (), most: int = MOST
 ) -> tuple[int, int]:
-    """Call a tool again and again, each time given up at a later point; how many requests and halts were reached."""
+    """Call a tool repeatedly, giving up later each time; return how many requests and halts were reached."""
     arguments = first_calls()[tool].on(make_objects(box))
     for halt in halts:
         halt.armed = True
@@ -152,7 +152,7 @@ async def give_up_everywhere(
                 client, tool, arguments, lambda: proxy.held.is_set() or any(halt.reached for halt in halts)
             )
             if proxy.held.is_set():
-                await until(proxy.left.is_set, f"request {requests + 1} goes on")
+                await until(proxy.left.is_set, f"request {requests + 1} continues")
                 requests += 1
             for halt in halts:
                 if halt.reached:
@@ -215,5 +215,5 @@ async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, proxy
             await stream.send(f"POST /mcp HTTP/1.1\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
             await until(proxy.held.is_set, "no request came")
             await stream.aclose()
-            await until(proxy.left.is_set, "the request goes on")
+            await until(proxy.left.is_set, "the request continues")
         await until(lambda: not running.parts.lifecycle.calls, "calls are left")

@@ -57,10 +57,10 @@ class Bench:
         self.attempts.append(f"{method} {endpoint}")
 
     def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """Part of what an observer is told."""
+        """Accept a report, as observers must."""
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
-        """Part of what an observer is told."""
+        """Accept a report, as observers must."""
 
     async def run(self, method: str, wire: Wire) -> tuple[ExtendError | None, float]:
         """Make a call against a fault; return its error, if any, and the seconds that it took."""

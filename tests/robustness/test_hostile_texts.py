@@ -33,7 +33,7 @@ ITEMS = pytest.mark.parametrize("item", CORPUS, ids=[item.name.replace(" ", "-")
 Call = Callable[..., Awaitable[dict[str, Any]]]
 
 _IN_WORDS = frozenset({"content", "waits_for", "summary", "plan", "details", "cause", "next_step"})
-"""Structured fields that hold lines of ours, in which text from outside is marked as in the text."""
+"""Structured fields that hold our own lines, in which text from outside is marked as in the text."""
 
 
 def test_the_corpus_is_one() -> None:
@@ -129,7 +129,7 @@ async def test_no_tool_lets_a_text_through(box: Box, item: Item) -> None:
         tour = Tour(client, item)
         await reading(tour, objects)
         await changing(tour, objects)
-    # Otherwise it would pass for showing nothing at all.
+    # Otherwise it would pass by showing nothing.
     assert tour.canaries > 30
     assert person.asked
     check("questions", item, person.asked)

@@ -1,4 +1,4 @@
-"""What our rules allow is what the sandbox accepts, whatever the order of operations; the two were written apart."""
+"""Compare our rules with what the sandbox accepts, in any order of operations; the two were written apart."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONG = 30 * 86_400.0
 
 
 def accepted(operation: Callable[[], object]) -> bool:
-    """Whether the sandbox does it; it says no in one of two ways."""
+    """Return whether the sandbox does it; it refuses in one of two ways."""
     try:
         operation()
     except (ApiError, NotPossibleError):
@@ -88,7 +88,7 @@ class Lifecycle(RuleBasedStateMachine):
         assert not accepted(lambda: cancel_workflow_run(self.sandbox, call))
         self.sandbox.record(run_id).finish_on_cancel = None
         if allowed:
-            # The guard now says so too, so that the refusal is told as a race and not as a fault.
+            # The guard now says so too, so that the refusal is reported as a race and not as a fault.
             assert may_cancel(self.status(run_id)).refusal == "already_finished"
 
     @precondition(lambda self: self.sandbox.store.runs)
@@ -138,12 +138,12 @@ class Lifecycle(RuleBasedStateMachine):
         for record in self.sandbox.store:
             assert record.status in STATUSES
             assert self.over.get(record.id, record.status) == record.status, "a finished run changed"
-            assert self.at_rest.get(record.id, record.status) == record.status, "a resting run moved by itself"
+            assert self.at_rest.get(record.id, record.status) == record.status, "a resting run moved on its own"
             if is_finished(record.status):
                 self.over[record.id] = record.status
             if is_settled(record.status):
                 self.at_rest[record.id] = record.status
-            # The step that a view calls the one awaited is a step that goes on.
+            # The step that a view calls the one awaited is a step in progress.
             over = [step.get("status") in STEP_OVER for step in record.run["stepRuns"]]
             assert record.status != "PROCESSED" or all(over)
 

@@ -1,4 +1,4 @@
-"""Whatever the API answers, no tool, resource or prompt fails inside, and no answer passes its budget."""
+"""Check that, whatever the API answers, no tool, resource or prompt fails inside, and no answer passes its budget."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Called:
 
 
 def in_a_sandbox(host: Host, test: Callable[[Box], Coroutine[Any, Any, None]]) -> Coroutine[Any, Any, None]:
-    """Run one example in a sandbox of its own."""
+    """Run one example in its own sandbox."""
 
     async def run() -> None:
         with host.room("empty") as running:
@@ -106,7 +106,7 @@ async def test_no_resource_and_no_prompt_fails_on_what_the_api_answers(host: Hos
                 try:
                     contents = (await client.read_resource(uri)).contents
                 except MCPError as error:
-                    # An answer that is none is said to be so, in words of ours.
+                    # An invalid answer is reported as such, in our own words.
                     assert uri in str(error)  # noqa: PT017
                     continue
                 assert all(len(getattr(part, "text", "")) <= RESOURCE_CHARS for part in contents)

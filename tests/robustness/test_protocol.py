@@ -62,7 +62,7 @@ NOISE = {
     "progress of nothing": notice("notifications/progress", {"progressToken": "x", "progress": 1}),
 }
 
-# What has an id and is told what is wrong.
+# Messages with an id get an error that says what is wrong.
 WRONG = {
     "unknown method": (request("tools/none"), "Method not found"),
     "no params": (request("tools/call"), "Invalid request parameters"),

@@ -86,7 +86,7 @@ class Session:
         return said
 
     async def play(self) -> None:
-        """All that can go well or wrong with a secret at hand."""
+        """Everything that can go well or wrong while a secret is known."""
         box, file = self.box, {"object": "file", "id": "file_canary1", "name": "a.pdf", "type": "PDF"}
         url = f"https://bucket.example/a.pdf?X-Amz-Signature={SIGNATURE}"
         signed = {**file, "presignedUrl": url}
@@ -117,7 +117,7 @@ class Session:
             if "download_url" not in example.arguments:
                 await self.call(example.tool, **example.on(objects))
 
-        # Extend, or what stands before it, fails; some of them say the secret themselves.
+        # Extend, or a proxy before it, fails; some of them say the secret themselves.
         echo = {"code": "UNAUTHORIZED", "message": f"bad key {self.key}", "requestId": "req_1"}
         for fault in (
             {"status": 401, "body": echo},
@@ -140,7 +140,7 @@ class Session:
                 await self.call(tool, **arguments)
                 box.sandbox.faults.clear()
 
-        # Bugs of ours.
+        # Our own bugs.
         await self.call("list_workflows")
         batch = [{"text": "a", "secrets": secrets, "metadata": {"a": 1}}]
         await self.call("run_workflow_batch", workflow=workflow, inputs=batch)
@@ -165,7 +165,7 @@ class Session:
 
 
 async def failing_requests(url: str) -> list[str]:
-    """What no MCP client sends, and what it is answered; /metrics too."""
+    """Send what no MCP client sends, and return the responses; /metrics too."""
     answers = []
     body = json.dumps({"eventId": "evt_1", "eventType": "workflow_run.completed", "payload": {"id": RUN}}).encode()
     stamp = str(int(time.time()))
@@ -184,14 +184,14 @@ async def failing_requests(url: str) -> list[str]:
 
 
 def forms(secret: str) -> set[str]:
-    """How a secret may be written."""
+    """Return the ways to write a secret."""
     raw = secret.encode()
     coded = {base64.b64encode(raw[offset:]).decode()[:-4].rstrip("=") for offset in range(3)}
     return {secret, quote(secret, safe=""), secret.upper(), secret[::-1], raw.hex(), *coded}
 
 
 def found(secrets: dict[str, str], outputs: dict[str, str]) -> list[str]:
-    """Which secrets are in which outputs."""
+    """Return which secrets are in which outputs."""
     return [
         f"{name} in {where}: ...{text[max(0, text.index(form) - 200) : text.index(form) + 100]}"
         for where, text in outputs.items()

@@ -1,4 +1,4 @@
-"""What holds a secret does not show it when it is printed, dumped as JSON or put into an error."""
+"""Check that an object with a secret does not show it when it is printed, dumped as JSON or put into an error."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The same faults through real tools: what a model reads names what happened, whether anything changed, what is next.
 
-Each tool's write meets the fault; what it reads before or after is answered well, unless nobody answers at all.
+Each tool's write meets the fault; what it reads before or after is answered well, unless nobody answers.
 """
 
 from __future__ import annotations

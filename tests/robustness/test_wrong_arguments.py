@@ -56,7 +56,7 @@ RAW = ("pydantic", "validation error", "[type=", "input_value", "instance of", "
 
 
 def problem_of(tool: ExtendTool, arguments: dict[str, Any]) -> str | None:
-    """How wrong arguments are explained; None if the schema takes them."""
+    """Return how wrong arguments are explained; None if the schema takes them."""
     try:
         tool.fn_metadata.validate_arguments(arguments)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def problem_of(tool: ExtendTool, arguments: dict[str, Any]) -> str | None:
 
 
 def line_of(text: str, argument: str) -> str | None:
-    """What is said of one argument."""
+    """Return what is said of one argument."""
     return next((line for line in text.splitlines() if re.match(rf"- {argument}[:.\[]", line)), None)
 
 
@@ -116,7 +116,7 @@ def test_all_wrong_at_once_is_still_short(tool: ExtendTool) -> None:
 def test_a_fault_inside_of_a_list_says_where() -> None:
     text = problem_of(TOOLS["run_workflow_batch"], {"workflow": "x", "inputs": [{"text": "a"}, {"url": CANARY}]})
     assert text
-    assert "- inputs[1].url: is no field that is known here. Example: inputs=[{" in text
+    assert "- inputs[1].url: is not a known field. Example: inputs=[{" in text
     assert CANARY not in text
 
 

@@ -62,7 +62,7 @@ def test_retry_advice_follows_the_reference(reason: str, advice: str) -> None:
 
 @pytest.mark.parametrize("kind", ["parseRun", "extractRun", "classifyRun", "splitRun"])
 def test_a_failure_is_found_in_a_child_run_of_every_kind(kind: str) -> None:
-    """A step may go on when its child failed: the step's own status does not tell."""
+    """A step may continue when its child failed: the step's own status does not show it."""
     child = {"status": "FAILED", "failureReason": "OCR_ERROR", "failureMessage": "no text"}
     step = {"stepType": "X", "status": "PROCESSED", "step": {"name": "read"}, "result": {kind: child}}
     assert failures_of(run_of(stepRuns=[step])) == [Failure("read", "OCR_ERROR", "no text")]

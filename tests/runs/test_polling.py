@@ -1,4 +1,4 @@
-"""How often a waiting call looks, and in which order statuses are told."""
+"""Check how often a waiting call looks, and in which order statuses are reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_slows_down_from_half_a_minute_on() -> None:
 
 
 def test_the_whole_order() -> None:
-    """What is unknown stands before what is known to be harmless."""
+    """Unknown statuses come before those known to be harmless."""
     before = ["FAILED", "REJECTED", "NEEDS_REVIEW", "TOMORROWS"]
     order = [*before, "CANCELLED", "CANCELLING", "PENDING", "PROCESSING", "PROCESSED"]
     assert by_urgency(reversed(order)) == order

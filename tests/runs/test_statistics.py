@@ -1,4 +1,4 @@
-"""Figures of many runs beside a plain count of the same."""
+"""Compare figures of many runs with a plain count of the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs: one handler, one form, no secret by any way, and no text that passes for a record of its own."""
+"""Logs: one handler, one form, no secret by any way, and no text that passes for another record."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger("tests.logs")
 
 
 class Logs:
-    """What was written."""
+    """Return what was written."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -226,7 +226,7 @@ def test_mcp_and_uvicorn_log_through_it_and_once(
 ) -> None:
     logs.alone()
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        # A server of another test in this process has set levels of its own.
+        # A server of another test in this process has set its own levels.
         logging.getLogger(name).setLevel(logging.NOTSET)
     if first == "ours":
         logs.configure(form)

@@ -29,7 +29,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def samples(metrics: PrometheusMetrics, accept: str | None = None) -> Samples:
-    """What a scrape finds, by name and labels."""
+    """Return what a scrape finds, by name and labels."""
     body, content_type = metrics.render(accept)
     read: Any = openmetrics_parser if content_type.startswith("application/openmetrics-text") else parser
     return {

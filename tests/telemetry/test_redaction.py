@@ -20,7 +20,7 @@ AROUND = st.text(st.characters(exclude_characters="[]"), max_size=40)
 TOKENS = st.text("abcXYZ019_-", min_size=8, max_size=40)
 
 FORMS: dict[str, Callable[[str], str]] = {
-    "as it is": str,
+    "unchanged": str,
     "percent-encoded": lambda secret: quote(secret, safe=""),
     "in a path": quote,
     "in a form": quote_plus,

@@ -1,4 +1,4 @@
-"""The id of a request: the client's if it is harmless, else one of ours."""
+"""The id of a request: the client's if it is harmless, else our own."""
 
 from __future__ import annotations
 

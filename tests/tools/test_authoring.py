@@ -131,7 +131,7 @@ async def test_an_update_shows_what_changes_step_by_step(box: Box, mode: Mode) -
     assert "«Bills» -> «Post»" in question
     assert '«.extractor.version»: «"latest"» -> «"7"»' in question
     assert "«Look again»" in question
-    assert "«Parse»" not in question.replace("(", " "), "what stays the same is not told"
+    assert "«Parse»" not in question.replace("(", " "), "what stays the same is not shown"
     assert box.api("GET", f"/workflows/{made['id']}")["draftVersion"]["steps"] == steps
 
 

@@ -70,7 +70,7 @@ async def test_no_way_leads_out_of_the_allowed_folders(box: Box, tmp_path: Path)
         result = await upload(box, {"file_roots": [inside]}, path=path)
         assert result.is_error, path
         texts.append(text_of(result))
-    assert len(set(texts)) == 1, "what exists outside cannot be told apart from what does not"
+    assert len(set(texts)) == 1, "a path outside gives the same error whether it exists or not"
     assert box.requests() == []
 
 

@@ -1,4 +1,4 @@
-"""explain_failure, review_queue and compare_runs beside what the sandbox holds."""
+"""Compare explain_failure, review_queue and compare_runs with what the sandbox holds."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ RUN = "workflow_run_waitForMe0000000001"
 
 
 def moving(box: Box, run_id: str = RUN, status: str = "PROCESSING") -> str:
-    """A run that never moves by itself."""
+    """A run that never moves on its own."""
     run = example_run(run_id, status)
     return box.load(run)
 
@@ -51,7 +51,7 @@ async def test_a_run_of_twenty_minutes_is_waited_for_in_no_time(box: Box, mode: 
         )
         took = time.perf_counter() - begun
     facts, text = facts_of(result), text_of(result)
-    assert facts["outcome"] == "settled"
+    assert facts["outcome"] == "finished"
     assert facts["waited_seconds"] >= 20 * 60
     assert facts["runs"][0]["status"] == "PROCESSED"
     # Only the run's end brings its steps.
@@ -76,7 +76,7 @@ async def test_a_window_that_closes_says_how_to_go_on(box: Box) -> None:
 @pytest.mark.parametrize("status", ["PROCESSED", "FAILED", "REJECTED", "CANCELLED", "NEEDS_REVIEW", "NEW_STATUS"])
 async def test_what_goes_no_further_is_not_waited_for(box: Box, status: str) -> None:
     facts = facts_of(await wait(box, run_ids=[moving(box, status=status)]))
-    assert facts["outcome"] == "settled"
+    assert facts["outcome"] == "finished"
     assert facts["waited_seconds"] == 0
     assert facts["counts"] == {status: 1}
 
@@ -96,7 +96,7 @@ async def test_a_batch_is_rolled_up(box: Box) -> None:
     assert facts["total"] == len(same)
     assert sum(facts["counts"].values()) == len(same)
     assert facts["runs"][0]["status"] == "FAILED"
-    assert facts["outcome"] == "settled"
+    assert facts["outcome"] == "finished"
 
 
 async def test_one_failing_look_falls_back_to_the_state_seen_before(box: Box) -> None:

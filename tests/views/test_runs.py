@@ -38,7 +38,7 @@ def with_fields(**fields: Any) -> dict[str, Any]:
         ({"reviewedByUser": "ana@example.com"}, "Reviewed by «ana@example.com»"),
         (
             {"status": "FAILED", "failureReason": "INVALID_WORKFLOW", "failureMessage": "no steps"},
-            "Failed: INVALID_WORKFLOW «no steps»; running it again as it is will not help",
+            "Failed: INVALID_WORKFLOW «no steps»; running it again unchanged will not help",
         ),
         ({"status": "FAILED"}, "Failed: no reason given; whether"),
         ({"status": "PROCESSING"}, "running for 5m"),
@@ -99,7 +99,7 @@ def test_the_cause_decides_whether_a_retry_helps() -> None:
     step |= {"status": "FAILED"}
     step["result"]["parseRun"] |= {"status": "FAILED", "failureReason": "OUT_OF_CREDITS", "failureMessage": "empty"}
     text = view_text(run)
-    assert "OUT_OF_CREDITS «empty»; running it again as it is will not help" in text
+    assert "OUT_OF_CREDITS «empty»; running it again unchanged will not help" in text
     assert "may help" not in text
 
 
@@ -161,7 +161,7 @@ def test_a_page_of_twenty_runs_is_one_line_each() -> None:
         for n in range(20)
     ]
     view = run_list_view(runs, token_after=lambda count: None, filters="FAILED", note=None, now=NOW, limit=8000)
-    assert view.text.startswith("20 runs (FAILED); no more follow")
+    assert view.text.startswith("20 runs (FAILED); end of list")
     # The runs, three lines around them, and the two days they were made on.
     lines = view.text.splitlines()
     assert len(lines) == 20 + 3 + 2

@@ -84,7 +84,7 @@ def test_a_difference_is_told_whenever_there_is_one(before: Any, after: Any) -> 
 
 
 def _gist(steps: list[Any]) -> dict[str, Any]:
-    """What the steps mean, by name: an empty `next` or `config` is none, and only objects lead anywhere."""
+    """Return the meaning of steps: an empty `next` or `config` counts as missing, and only objects lead anywhere."""
     gist = {}
     for step in steps:
         following = step.get("next")

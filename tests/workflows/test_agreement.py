@@ -24,7 +24,7 @@ _ARBITRARY = st.recursive(
 
 
 def refusal(steps: Any, *, deploying: bool) -> str | None:
-    """What the sandbox says against a definition."""
+    """Return what the sandbox says against a definition."""
     try:
         DefinitionReader(400).check(steps, deploying=deploying)
     except InvalidFieldError as error:

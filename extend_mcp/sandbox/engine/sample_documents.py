@@ -278,7 +278,7 @@ def _body_lines(name: str, page: int) -> str:
         "Deliveries outside business hours carry a surcharge, which is listed separately.",
         "Amounts are stated in US dollars and exclude any sales tax unless marked otherwise.",
         "The carrier is liable for loss or damage from pickup until signature at the destination.",
-        "Card purchase, point of sale, settled on the next business day.",
+        "Card purchase, point of sale, cleared on the next business day.",
         "Records are kept for seven years and are open to audit on ten days' notice.",
     )
     return "\n\n".join(f"{index}. {random.pick(clauses)}" for index in range(1, random.between(4, 7)))

@@ -1,4 +1,4 @@
-"""What an operator asks, as a table: the question, the calls that answer it, and the facts the answer must hold."""
+"""Tabulate operators' questions: the question, the calls that answer it, and the facts the answer must hold."""
 
 from __future__ import annotations
 
