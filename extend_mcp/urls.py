@@ -1,13 +1,22 @@
-"""Reading URLs that a caller gives, so that the one that is shown is the one that is sent."""
+"""Read URLs and hosts that a caller or an operator gives."""
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
 
 _URL = TypeAdapter(AnyHttpUrl)
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def normalize_url(text: str) -> str:

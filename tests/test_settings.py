@@ -36,6 +36,11 @@ def test_the_region_gives_the_address_and_an_explicit_address_wins(monkeypatch: 
     assert load_settings().api_base_url == "http://127.0.0.1:8787"
 
 
+def test_a_region_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTEND_REGION", " EU ")
+    assert load_settings().region == "eu"
+
+
 @pytest.mark.parametrize("unset", ["", "   ", "${EXTEND_API_KEY}", "${env:EXTEND_API_KEY}"])
 def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatch, unset: str) -> None:
     monkeypatch.setenv("EXTEND_API_KEY", unset)

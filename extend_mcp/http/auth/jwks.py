@@ -17,7 +17,7 @@ from jwt.algorithms import AllowedPublicKeys
 from extend_mcp.api.transport import certificates
 from extend_mcp.api.wire import decode_json, is_header_safe
 from extend_mcp.clock import Clock
-from extend_mcp.http.settings import is_loopback
+from extend_mcp.urls import is_loopback
 
 logger = logging.getLogger(__name__)
 
