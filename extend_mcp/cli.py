@@ -1,4 +1,4 @@
-"""The command line: serve (the default), demo, sandbox, doctor, token, install.
+"""Define the command line: serve (the default), demo, sandbox, doctor, token, install.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
 belongs to the protocol.
@@ -6,6 +6,7 @@ belongs to the protocol.
 
 from __future__ import annotations
 
+import difflib
 import gc
 import logging
 import os
@@ -31,12 +32,21 @@ logger = logging.getLogger(__name__)
 
 
 class _Commands(click.Group):
-    """``extend-mcp --sandbox`` means ``extend-mcp serve --sandbox``: clients start the bare command."""
+    """Read ``extend-mcp --sandbox`` as ``extend-mcp serve --sandbox``: clients start the bare command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0] not in ("--help", "--version") and self.get_command(ctx, args[0]) is None):
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of {', '.join(self.list_commands(ctx))}."
+            ctx.fail(f"There is no command {args[0]!r}. {hint}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "install"])
@@ -56,13 +66,17 @@ _env_file = click.option(
 )
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands,
+    subcommand_metavar="COMMAND [OPTIONS]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="extend-mcp")
 def main() -> None:
-    """Operate Extend document workflows from an AI assistant, over the Model Context Protocol.
+    """Let an AI assistant operate Extend document workflows, over the Model Context Protocol.
 
-    Without a command the server starts on stdio. The account is read from EXTEND_API_KEY, EXTEND_REGION (us, us2,
-    eu), EXTEND_BASE_URL and EXTEND_WORKSPACE_ID; the server's own settings are EXTEND_MCP_*.
+    Without a command, the server starts on stdio. Set EXTEND_API_KEY to your key and EXTEND_REGION to us, us2 or eu.
+    docs/configuration.md lists all settings. To add the server to a client, run `extend-mcp install CLIENT`.
     """
 
 
@@ -72,16 +86,16 @@ def main() -> None:
     type=click.Choice(["stdio", "http", "sse"]),
     default="stdio",
     show_default=True,
-    help="http serves /mcp; sse serves /sse as well, for older clients.",
+    help="stdio for one client on this machine; http serves /mcp; sse also serves /sse, for older clients.",
 )
-@click.option("--host", help="Address for http and sse; EXTEND_MCP_HOST. Other than loopback needs EXTEND_MCP_AUTH.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port for http and sse; EXTEND_MCP_PORT.")
-@click.option("--sandbox", is_flag=True, default=None, help="Run against the embedded sandbox: no account, no network.")
+@click.option("--host", help="Address to listen on (http, sse); EXTEND_MCP_HOST. A public one needs EXTEND_MCP_AUTH.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (http, sse); EXTEND_MCP_PORT.")
+@click.option("--sandbox", is_flag=True, default=None, help="Use the built-in sandbox: no account, no network.")
 @click.option("--read-only", is_flag=True, default=None, help="Leave out every tool that writes.")
 @click.option("--toolsets", metavar="A,B", help="Toolsets to offer, comma-separated.")
 @_env_file
 def serve(transport: str, host: str | None, port: int | None, env_file: Path | None, **given: Any) -> None:
-    """Serve MCP (the default command)."""
+    """Start the MCP server (the default command)."""
     with _loading():
         settings = _settings(env_file, **given)
     if transport == "stdio":
@@ -91,19 +105,22 @@ def serve(transport: str, host: str | None, port: int | None, env_file: Path | N
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free port.")
-@click.option("--scenario", default="default", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 picks a free one.")
+@click.option("--scenario", default="default", show_default=True, help="Data: default, empty, large or huge.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Simulated seconds per second.",
+    help="Simulated seconds per real second.",
 )
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated documents and times.")
 def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> None:
-    """Run Extend's API on this machine; prints its base URL when ready. Any bearer token is accepted."""
+    """Simulate Extend's API on this machine.
+
+    Prints the base URL when it is ready. Any API key is accepted.
+    """
     from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
     from extend_mcp.sandbox.sandbox_server import serve as serve_sandbox
 
@@ -120,27 +137,40 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
 
 @main.command()
 def demo() -> None:
-    """Play an operator's story against the sandbox with a real MCP client over stdio."""
+    """Walk through an on-call session against the sandbox.
+
+    A real MCP client starts the server and talks to it over stdio. Needs no account and no network.
+    """
     from extend_mcp.demo import play
 
     sys.exit(anyio.run(play, _say))
 
 
 @main.command()
-@click.option("--sandbox", is_flag=True, default=None, help="Check the embedded sandbox instead of Extend.")
+@click.option("--sandbox", is_flag=True, default=None, help="Check the built-in sandbox instead of Extend.")
 @_env_file
 def doctor(env_file: Path | None, **given: Any) -> None:
-    """Check key, region, API version, workspace and reachability, and say what to do."""
-    from extend_mcp.doctor import examine
+    """Check the configuration and name the cause of a failure.
 
-    settings = _settings(env_file, **given)
+    Checks key, region, API version, workspace, proxy, certificates and reachability, and says what to do.
+    """
+    from extend_mcp.doctor import examine, report_unusable
+    from extend_mcp.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings(env_file=env_file, **given)
+    except SettingsError as error:
+        sys.exit(report_unusable(error, _say))
     sys.exit(anyio.run(examine, settings, _say))
 
 
 @main.command()
 @click.argument("name")
 def token(name: str) -> None:
-    """Make a token for the caller NAME, and its entry for EXTEND_MCP_TOKENS_FILE, which holds only its hash."""
+    """Make a token for a caller, for EXTEND_MCP_AUTH=token.
+
+    Prints the token once, and its entry for EXTEND_MCP_TOKENS_FILE. The entry contains only the token's hash.
+    """
     import json
 
     from extend_mcp.http.auth.tokens import new_token
@@ -163,6 +193,15 @@ def _serve_stdio(settings: Settings) -> None:
 
         _, stop_tracing = _observe(settings, settings.secrets)
         server, registry = build_server(settings)
+
+    if sys.stdin.isatty():
+        click.echo(
+            "extend-mcp is waiting for an MCP client on stdin. Press Ctrl-C to stop, then try:\n"
+            "  extend-mcp install CLIENT   add the server to a client\n"
+            "  extend-mcp demo             see it work, without an account\n"
+            "  extend-mcp --help           list all commands",
+            err=True,
+        )
 
     async def run() -> None:
         # A thread waits on stdin and cannot be woken: an orderly end on Ctrl-C would wait for the next line.
@@ -199,7 +238,7 @@ def _serve_http(settings: Settings, env_file: Path | None, host: str | None, por
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """Import and build without the garbage collector, which would look through it all again and again in vain."""
+    """Import and build without the garbage collector, which would scan everything repeatedly and free nothing."""
     gc.disable()
     try:
         yield
@@ -260,5 +299,6 @@ def _run(function: Callable[[], Any]) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(line)
+    # A variable may hold bytes that are not text; they must not end the command.
+    click.echo(line.encode("utf-8", "backslashreplace").decode())
     sys.stdout.flush()

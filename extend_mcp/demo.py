@@ -1,7 +1,7 @@
-"""``extend-mcp demo``: an operator's story on the sandbox, told by a real MCP client over stdio.
+"""``extend-mcp demo``: walk through an on-call session on the sandbox, with a real MCP client over stdio.
 
-The server runs as a child process, as an IDE would start it. Every step is checked as it is told: where
-an answer is not what the story says, the demo ends with a failure.
+The server runs as a child process, as an IDE would start it. The demo checks every answer and fails at the first
+unexpected one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import anyio
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
 
 Say = Callable[[str], None]
@@ -25,25 +26,28 @@ _SHOWN_LINES = 14
 
 
 class StoryError(Exception):
-    """A step went otherwise than told."""
+    """A step did not behave as expected."""
 
 
 class Storyteller:
-    """Makes the calls, prints them with their answers, and checks what they say."""
+    """Makes the calls and prints them with their answers."""
 
     def __init__(self, client: Client, say: Say) -> None:
         self._client = client
         self._say = say
 
     def tell(self, sentence: str) -> None:
-        """Say what comes next."""
+        """Announce the next step."""
         self._say(f"\n== {sentence}")
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Call a tool, print call and answer, return its structured content."""
         shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         self._say(f"\n> {tool}({shown})")
-        result = await self._client.call_tool(tool, arguments)
+        try:
+            result = await self._client.call_tool(tool, arguments)
+        except MCPError as error:
+            raise StoryError(f"{tool} failed: {error}") from None
         text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
         lines = text.splitlines()
         self._say(textwrap.indent("\n".join(lines[:_SHOWN_LINES]), "  "))
@@ -52,26 +56,26 @@ class Storyteller:
         return _facts(tool, result)
 
 
-def expect(told: str, *, seen: object, wanted: object) -> None:
-    """Check one claim of the story.
+def expect(claim: str, *, seen: object, wanted: object) -> None:
+    """Check one claim of the demo.
 
     Raises:
         StoryError: it does not hold.
     """
     if seen != wanted:
-        raise StoryError(f"{told}: expected {wanted!r}, saw {seen!r}")
+        raise StoryError(f"{claim}: expected {wanted!r}, saw {seen!r}")
 
 
 async def play(say: Say) -> int:
-    """Play the story.
+    """Run the demo.
 
     Args:
         say: takes each piece of output.
 
     Returns:
-        0 when every step went as told, else 1.
+        0 when every step behaved as expected, else 1.
     """
-    # The server's own settings go along; the account's do not, so that nothing real can be touched.
+    # Pass on the server's settings, not the account's, so that no real run can be touched.
     chosen = {name: value for name, value in os.environ.items() if name.startswith("EXTEND_MCP_")}
     server = StdioServerParameters(command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"], env=chosen)
 
@@ -89,7 +93,7 @@ async def play(say: Say) -> int:
                 problem = ""
             except (StoryError, KeyError, IndexError) as error:
                 problem = f"{type(error).__name__}: {error}"
-    say(f"\nThe demo went wrong: {problem}" if problem else "\nEvery step went as told.")
+    say(f"\nThe demo failed: {problem}" if problem else "\nDemo complete: every step behaved as expected.")
     return 1 if problem else 0
 
 
@@ -112,12 +116,12 @@ async def _story(teller: Storyteller) -> None:
     expect("a finished run is not cancelled", seen=refused["outcome"], wanted="already_finished")
     expect("nothing is sent for it", seen=refused["request_sent"], wanted=False)
 
-    teller.tell("Cancel one that is running: a person confirms, and the server follows it to the end.")
+    teller.tell("Cancel one that is running: a person confirms, and the server waits until it is CANCELLED.")
     target = running["runs"][-1]["run_id"]
     cancelled = await teller.call("cancel_workflow_run", run_id=target, reason="wrong document was uploaded")
     expect("the run is cancelled", seen=cancelled["outcome"], wanted="cancelled")
 
-    teller.tell("See that it is.")
+    teller.tell("Read it again.")
     seen = await teller.call("get_workflow_run", run_id=target)
     expect("a fresh read shows it", seen=seen["status"], wanted="CANCELLED")
 

@@ -1,8 +1,8 @@
-"""Every setting of the server, read once at start from the environment and the command line.
+"""Read every setting of the server once, at start, from the environment and the command line.
 
 ``EXTEND_*`` variables describe the account and carry the names Extend's own clients use;
-``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` lists every problem in one
-readable :class:`SettingsError` that never repeats a value, since a value may be a secret.
+``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` reports every problem in one
+:class:`SettingsError`, which never repeats a value, since a value may be a secret.
 """
 
 from __future__ import annotations
@@ -90,21 +90,23 @@ SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
 
 
 class Settings(EnvironmentSettings):
-    """The operator's choices for every transport. Serving over HTTP has more: see `http.settings`."""
+    """Hold the settings of every transport. Serving over HTTP has more: see `http.settings`."""
 
     api_key: SecretStr | None = Field(
-        None, validation_alias="EXTEND_API_KEY", description="Extend API key. Without it every call says so."
+        None, validation_alias="EXTEND_API_KEY", description="Your Extend API key (create one in the Extend dashboard)."
     )
-    region: Region = Field("us", validation_alias="EXTEND_REGION", description="us, us2 or eu.")
+    region: Region = Field("us", validation_alias="EXTEND_REGION", description="Region of your account: us, us2 or eu.")
     base_url: AnyHttpUrl | None = Field(
-        None, validation_alias="EXTEND_BASE_URL", description="Explicit API address; wins over the region."
+        None, validation_alias="EXTEND_BASE_URL", description="API address, in place of the region's."
     )
     workspace_id: str | None = Field(
-        None, validation_alias="EXTEND_WORKSPACE_ID", description="Needed with organization-scoped keys."
+        None,
+        validation_alias="EXTEND_WORKSPACE_ID",
+        description="Workspace ID (ws_...). Required with an organization-scoped key.",
     )
 
     sandbox: bool = Field(
-        False, validation_alias="EXTEND_MCP_SANDBOX", description="Use the embedded sandbox, not Extend."
+        False, validation_alias="EXTEND_MCP_SANDBOX", description="Use the built-in sandbox instead of Extend."
     )
     read_only: bool = Field(
         False, validation_alias="EXTEND_MCP_READ_ONLY", description="Leave out every tool that writes."
@@ -113,50 +115,54 @@ class Settings(EnvironmentSettings):
         DEFAULT_TOOLSETS,
         min_length=1,
         validation_alias="EXTEND_MCP_TOOLSETS",
-        description="Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks; or all.",
+        description="Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, or all.",
     )
     confirmation: Confirmation = Field(
         "ask",
         validation_alias="EXTEND_MCP_CONFIRMATION",
-        description="Who confirms a write. ask: a person (by a token where the client cannot ask one); "
-        "person: a person only, so a client that cannot ask is refused; token: always by a token; trusted: nobody.",
+        description="How a destructive action is confirmed. ask: the server asks a person, or issues a confirmation "
+        "token if the client cannot ask; person: a person only, so a client that cannot ask is refused; "
+        "token: always by token; trusted: not at all.",
     )
     state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_STATE_KEYS",
-        description="Comma-separated secrets of at least 32 characters that seal confirmations; "
-        "share them between replicas. Default: one random key of this process.",
+        description="Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
+        "Give all replicas the same ones. Default: a random key per process.",
     )
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_FILE_ROOTS",
-        description="Folders that upload_file may read from, separated as in PATH; stdio only. Default: none.",
+        description="Folders that upload_file may read from, separated as in PATH. Only for stdio. Default: none.",
     )
     requests_per_second: int = Field(
         10,
         ge=1,
         le=1000,
         validation_alias="EXTEND_MCP_REQUESTS_PER_SECOND",
-        description="Most API requests a second, for reads, starts and other writes each; 10 is the smallest plan's.",
+        description="Most API requests per second, counted separately for reads, starts and other writes. "
+        "10 is the limit of Extend's smallest plan.",
     )
     audit: str = Field(
         "off",
         min_length=1,
         validation_alias="EXTEND_MCP_AUDIT",
-        description="A JSON line for each call that can write: off, stderr, or a file to add to.",
+        description="Audit log, one JSON line per call that can write: off, stderr, or a file to append to.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="What goes to stderr."
+        "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="Lowest level that is logged to stderr."
     )
 
     log_format: Literal["text", "json"] = Field(
-        "text", validation_alias="EXTEND_MCP_LOG_FORMAT", description="text: human-readable lines; json: structured."
+        "text",
+        validation_alias="EXTEND_MCP_LOG_FORMAT",
+        description="Log format: text (human-readable) or json (structured).",
     )
 
     @field_validator("api_key", mode="before")
     @classmethod
     def _unset_key(cls, value: Any) -> Any:
-        """Treat a blank key as none, and blanks around one as none of it."""
+        """Strip the key; treat a blank one as not set."""
         return value.strip() or None if isinstance(value, str) else value
 
     @field_validator("base_url")
@@ -166,6 +172,11 @@ class Settings(EnvironmentSettings):
             msg = "the API key would cross the network unencrypted: use https, or a loopback address"
             raise ValueError(msg)
         return value
+
+    @field_validator("region", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("toolsets", "state_keys", mode="before")
     @classmethod
@@ -192,23 +203,32 @@ class Settings(EnvironmentSettings):
 
     @model_validator(mode="after")
     def _fit_for_a_client(self) -> Settings:
-        # Found at start rather than by the first call.
-        self.client_config()
+        # Reported at start rather than by the first call.
+        try:
+            self.client_config()
+        except ValueError as error:
+            name, _, rule = str(error).partition(" ")
+            raise ValueError(f"{type(self).model_fields[name].validation_alias}: {rule}") from None
+        url = self.base_url
+        if url and url.scheme == "http" and not self.sandbox and not is_loopback(url.host or ""):
+            raise ValueError(
+                "EXTEND_BASE_URL: http:// to another machine would send the API key in clear text; use https://"
+            )
         return self
 
     @property
     def api_base_url(self) -> str:
-        """The API address in force: ``EXTEND_BASE_URL`` if given, else the region's."""
+        """Return the API address: ``EXTEND_BASE_URL`` if given, else the region's."""
         return str(self.base_url).rstrip("/") if self.base_url else REGION_BASE_URLS[self.region]
 
     @property
     def account(self) -> Account:
-        """The account that the operator configured."""
+        """Return the account that the operator configured."""
         return Account(SecretStr("sandbox") if self.sandbox and not self.api_key else self.api_key, self.workspace_id)
 
     @property
     def secrets(self) -> list[str]:
-        """Every secret among these settings, for keeping them out of logs."""
+        """Return every secret among these settings, for keeping them out of logs."""
         return [secret.get_secret_value() for secret in (self.api_key, *self.state_keys) if secret is not None]
 
     def client_config(self, account: Account | None = None) -> ClientConfig:

@@ -11,6 +11,14 @@ _URL = TypeAdapter(AnyHttpUrl)
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def normalize_url(text: str) -> str:
     """Return the normalized form of an http or https URL: its host in ASCII, its path percent-encoded.
 

@@ -52,6 +52,11 @@ def test_https_and_loopback_are_taken(monkeypatch: pytest.MonkeyPatch, address: 
     assert load_settings().api_base_url == address
 
 
+def test_a_region_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTEND_REGION", " EU ")
+    assert load_settings().region == "eu"
+
+
 @pytest.mark.parametrize("unset", ["", "   ", "${EXTEND_API_KEY}", "${env:EXTEND_API_KEY}"])
 def test_a_key_that_no_client_filled_in_is_no_key(monkeypatch: pytest.MonkeyPatch, unset: str) -> None:
     monkeypatch.setenv("EXTEND_API_KEY", unset)
@@ -92,12 +97,12 @@ def test_toolsets_are_a_list_of_known_names(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_fault_is_named_and_no_value_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXTEND_REGION", "canary")
-    monkeypatch.setenv("EXTEND_MCP_ANSWER_CHARS", "5")
+    monkeypatch.setenv("EXTEND_MCP_REQUESTS_PER_SECOND", "0")
     monkeypatch.setenv("EXTEND_MCP_STATE_KEYS", "canary")
     with pytest.raises(SettingsError) as problems:
         load_settings()
     text = str(problems.value)
-    for name in ("EXTEND_REGION", "EXTEND_MCP_ANSWER_CHARS", "EXTEND_MCP_STATE_KEYS"):
+    for name in ("EXTEND_REGION", "EXTEND_MCP_REQUESTS_PER_SECOND", "EXTEND_MCP_STATE_KEYS"):
         assert name in text
     assert "canary" not in text
     assert len(text.splitlines()) == 3

@@ -289,14 +289,18 @@ _LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100
 
 def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     """Open the network as httpx does by default; it reads no proxy settings when it is given a transport."""
+    return httpx.AsyncHTTPTransport(verify=certificates(), proxy=proxy_for(base_url), limits=_LIMITS)
+
+
+def proxy_for(base_url: str) -> str | None:
+    """Return the URL of the proxy that the environment names for an address; None for no proxy."""
     url = urlsplit(base_url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(url.hostname or ""):
-        return httpx.AsyncHTTPTransport(verify=certificates(), limits=_LIMITS)
+        return None
     # The variables often name a proxy by host and port alone.
-    named = proxy if "://" in proxy else f"http://{proxy}"
-    return httpx.AsyncHTTPTransport(verify=certificates(), proxy=named, limits=_LIMITS)
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def certificates() -> ssl.SSLContext:

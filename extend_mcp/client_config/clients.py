@@ -87,11 +87,12 @@ class Client:
     def entry(self, launch: Launch, secrets: Sequence[Secret] = SECRETS) -> Json:
         """Return the server's entry; without ``secrets`` for the sandbox, which needs no key."""
         entry = {**self.extra, "command": launch.command, "args": list(launch.args)}
+        env = dict(launch.env)
         if self.names_key and secrets:
             entry[self.names_key] = [each.name for each in secrets]
-        elif secrets:
-            entry["env"] = {each.name: self.reference(each) for each in secrets}
-        return entry
+        else:
+            env |= {each.name: self.reference(each) for each in secrets}
+        return entry | ({"env": env} if env else {})
 
     def needed(self, secrets: Sequence[Secret] = SECRETS) -> dict[str, list[Json]]:
         """Return what the file needs next to the servers: lists of objects with an id, by top-level key."""
@@ -120,7 +121,7 @@ class Goose(Client):
             "enabled": True,
             "cmd": launch.command,
             "args": list(launch.args),
-            "envs": {},
+            "envs": dict(launch.env),
             "env_keys": [each.name for each in secrets],
             "timeout": 300,
         }
@@ -170,7 +171,7 @@ def _yaml(value: Json, indent: str) -> list[str]:
     return lines
 
 
-_EXPORT = "Export the key in the shell that starts the client."
+_EXPORT = "Set EXTEND_API_KEY in the environment that the client starts in."
 _KEY_IN_FILE = "Replace the reference with your key. The file then holds it in plain text."
 _STDIO = {"type": "stdio"}
 

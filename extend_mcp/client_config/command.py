@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
+import shlex
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from extend_mcp.client_config.clients import CLIENTS, SECRETS, Client, Machine, Secret, to_text
-from extend_mcp.client_config.launch import PUBLISHED, this_machine
+from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 from extend_mcp.client_config.write import WriteError, write
+from extend_mcp.settings import Region, Toolset
+
+_REPOSITORY = Path(__file__).parents[2]
+
+
+def _check_toolsets(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    known = [*get_args(Toolset), "all"]
+    chosen = [name.strip() for name in (given or "").split(",") if name.strip()]
+    for name in chosen:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Use {', '.join(known)}."
+            raise click.BadParameter(f"there is no toolset {name!r}. {hint}")
+    if "all" in chosen and len(chosen) > 1:
+        raise click.BadParameter("use 'all' alone.")
+    return ",".join(chosen) or None
 
 
 @click.command()
@@ -20,23 +38,35 @@ from extend_mcp.client_config.write import WriteError, write
 @click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="A file other than the client's own.")
 @click.option("--yes", is_flag=True, help="Update an existing entry without asking.")
 @click.option("--published", is_flag=True, help="Start the published package with uvx, not this installation.")
-@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no account, no key.")
+@click.option("--region", type=click.Choice(get_args(Region), case_sensitive=False), help="Region of your account.")
+@click.option("--sandbox", is_flag=True, help="Use the built-in sandbox: no account, no key.")
 @click.option("--read-only", is_flag=True, help="Leave out every tool that writes.")
-@click.option("--toolsets", metavar="A,B", help="Toolsets to offer, comma-separated.")
+@click.option("--toolsets", metavar="A,B", callback=_check_toolsets, help="Toolsets to offer, comma-separated.")
 def install(client: str, writing: bool, file: Path | None, yes: bool, published: bool, **flags: Any) -> None:
-    """Print the block with which CLIENT starts this server, or merge it into the client's file with --write.
+    """Add the server to a client, such as Cursor.
 
-    The block names the command that starts the server on this machine. --write keeps existing settings and comments.
+    Prints the configuration block, with the command that starts the server on this machine. With --write, merges it
+    into the client's file and keeps existing settings and comments.
     """
     chosen = CLIENTS[client]
+    if client == "librechat" and flags["region"]:
+        raise click.UsageError("LibreChat connects to a server at a URL. Set EXTEND_REGION where that server runs.")
     launch = (PUBLISHED if published else this_machine()).with_flags(**flags)
     secrets = () if flags["sandbox"] else SECRETS
-    file = file or chosen.file(Machine())
+    machine = Machine()
+    if writing and file is None and chosen.file(machine).parent == _REPOSITORY:
+        raise click.ClickException(
+            f"Nothing was changed: this folder is the clone of extend-mcp. Run the command in your own project "
+            f"({shlex.quote(this_machine().command)} install {client} --write), or choose a file with --file."
+        )
+    file = file or chosen.file(machine)
     if writing:
         _write(chosen, file, chosen.entry(launch, secrets), secrets, yes)
         return
     click.echo(to_text(chosen.document(launch, secrets), chosen.syntax), nl=False)
     click.echo(f"\nFor {file}. {chosen.fill if secrets else ''}".rstrip(), err=True)
+    if client == "claude-code":
+        click.echo(f"Or run: {_claude_mcp_add(launch, secrets)}", err=True)
 
 
 @click.command(hidden=True, params=install.params)
@@ -44,6 +74,13 @@ def manifests(**given: Any) -> None:
     """Run ``install`` under its old name, for one release."""
     click.echo("`extend-mcp manifests` is now `extend-mcp install`; the old name will be removed.", err=True)
     click.get_current_context().invoke(install, **given)
+
+
+def _claude_mcp_add(launch: Launch, secrets: tuple[Secret, ...]) -> str:
+    """Return Claude Code's own command for the same entry."""
+    env = [f"--env {name}={value}" for name, value in launch.env.items()]
+    env += [f'--env {each.name}="${each.name}"' for each in secrets]
+    return " ".join(["claude mcp add extend", *env, "--", shlex.join([launch.command, *launch.args])])
 
 
 def _write(client: Client, file: Path, entry: dict[str, Any], secrets: tuple[Secret, ...], yes: bool) -> None:

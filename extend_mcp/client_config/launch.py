@@ -6,26 +6,42 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from extend_mcp import __version__
 
 PACKAGE = "extend-mcp"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A command and its arguments."""
+    """A command, its arguments and its environment variables, secrets excepted."""
 
     command: str
     args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
-    def with_flags(self, *, sandbox: bool = False, read_only: bool = False, toolsets: str | None = None) -> Launch:
-        """Add flags of ``extend-mcp serve``."""
+    def with_flags(
+        self,
+        *,
+        sandbox: bool = False,
+        read_only: bool = False,
+        toolsets: str | None = None,
+        region: str | None = None,
+    ) -> Launch:
+        """Add flags of ``extend-mcp serve``, and the region as a variable."""
         flags = ["--sandbox"] * sandbox + ["--read-only"] * read_only + (["--toolsets", toolsets] if toolsets else [])
-        return replace(self, args=(*self.args, *flags))
+        env = {"EXTEND_REGION": region} if region else {}
+        return replace(self, args=(*self.args, *flags), env={**self.env, **env})
 
 
-PUBLISHED = Launch("uvx", (PACKAGE,))
+def published(version: str = __version__) -> Launch:
+    """Return what starts a published version with uvx."""
+    return Launch("uvx", (f"{PACKAGE}=={version}",))
+
+
+PUBLISHED = published()
 
 
 def this_machine(

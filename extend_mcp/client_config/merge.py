@@ -54,7 +54,9 @@ def updated(old: Json | None, new: Json) -> Json:
         if key in _REMOTE_ONLY:
             continue
         if isinstance(value, dict) and isinstance(new.get(key, {}), dict):
-            made[key] = {**new.get(key, {}), **value}
+            # A region in the new entry was chosen on the command line.
+            chosen = {name: each for name, each in new.get(key, {}).items() if name == "EXTEND_REGION"}
+            made[key] = {**new.get(key, {}), **value, **chosen}
         elif isinstance(value, list) and key == "env_vars":
             made[key] = [*value, *(each for each in new.get(key, []) if each not in value)]
         elif key not in new:

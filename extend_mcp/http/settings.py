@@ -64,78 +64,85 @@ class Limits:
 
 
 class HttpSettings(EnvironmentSettings):
-    """What the operator chose for ``--transport http`` and ``sse``."""
+    """Hold the settings of ``--transport http`` and ``sse``."""
 
     # An issuer is compared letter for letter: it must not gain a slash.
     model_config = SettingsConfigDict(url_preserve_empty_path=True)
 
-    host: str = Field("127.0.0.1", min_length=1, validation_alias="EXTEND_MCP_HOST", description="Address to serve.")
-    port: int = Field(8000, ge=0, le=65535, validation_alias="EXTEND_MCP_PORT", description="Port; 0 takes a free one.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, validation_alias="EXTEND_MCP_HOST", description="Address to listen on."
+    )
+    port: int = Field(
+        8000, ge=0, le=65535, validation_alias="EXTEND_MCP_PORT", description="Port to listen on; 0 picks a free one."
+    )
     auth: Auth = Field(
         "none",
         validation_alias="EXTEND_MCP_AUTH",
-        description="Who may call: none (loopback only), passthrough (callers bring their Extend key), "
-        "token (tokens of a file), oauth (access tokens of an authorization server).",
+        description="How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
+        "token: with a token from EXTEND_MCP_TOKENS_FILE; oauth: with an access token of your authorization server.",
     )
     without_authentication: bool = Field(
         False,
         validation_alias="EXTEND_MCP_WITHOUT_AUTHENTICATION",
-        description="Allow `none` on a public address: anyone who can connect acts with this server's key.",
+        description="Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
     )
     key_header: str = Field(
         "Authorization",
         pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$",
         validation_alias="EXTEND_MCP_KEY_HEADER",
-        description="passthrough: the header that carries the caller's Extend key.",
+        description="For passthrough: the header that carries the caller's Extend key.",
     )
     tokens_file: Path | None = Field(
-        None, validation_alias="EXTEND_MCP_TOKENS_FILE", description="token: the JSON file of hashed tokens."
+        None, validation_alias="EXTEND_MCP_TOKENS_FILE", description="For token: the JSON file of hashed tokens."
     )
     public_url: AnyHttpUrl | None = Field(
         None,
         validation_alias="EXTEND_MCP_PUBLIC_URL",
-        description="This server's /mcp address as clients see it; oauth: the audience of its tokens.",
+        description="This server's /mcp URL as clients see it. For oauth also the audience of access tokens.",
     )
     oauth_issuer: AnyHttpUrl | None = Field(
-        None, validation_alias="EXTEND_MCP_OAUTH_ISSUER", description="oauth: the authorization server."
+        None,
+        validation_alias="EXTEND_MCP_OAUTH_ISSUER",
+        description="For oauth: the authorization server's issuer URL.",
     )
     oauth_jwks_url: AnyHttpUrl | None = Field(
         None,
         validation_alias="EXTEND_MCP_OAUTH_JWKS_URL",
-        description="oauth: where its keys are. Default: as its metadata says.",
+        description="For oauth: the URL of the issuer's keys. Default: taken from its metadata.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_ALLOWED_HOSTS",
-        description="Comma-separated Host headers to accept besides loopback and the public URL's; "
-        "`name:*` for any port.",
+        description="Comma-separated Host headers to accept in addition to loopback and the public URL's; "
+        "`name:*` accepts any port.",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_ALLOWED_ORIGINS",
-        description="Comma-separated Origins of browser clients, such as https://chat.example.com. Default: loopback.",
+        description="Comma-separated Origin headers of browser clients, such as https://chat.example.com. "
+        "Default: loopback only.",
     )
     stateless: bool = Field(
         False,
         validation_alias="EXTEND_MCP_STATELESS",
-        description="Keep no sessions for clients of 2025-11-25 and before: any replica can answer; "
-        "they confirm by token and cannot subscribe.",
+        description="Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, "
+        "but they confirm by token and cannot subscribe.",
     )
     webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_WEBHOOK_SECRETS",
-        description="Comma-separated signing secrets of webhook endpoints; "
-        "switches the receiver on, under /webhooks/extend.",
+        description="Comma-separated signing secrets of your webhook endpoints. "
+        "Setting it turns on the receiver at /webhooks/extend.",
     )
     webhook_payload_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
-        description="Comma-separated hosts from which payloads sent as a URL may be fetched. Default: none.",
+        description="Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
     )
     redis_url: SecretStr | None = Field(
         None,
         validation_alias="EXTEND_MCP_REDIS_URL",
-        description="Redis that all replicas share: events, rate budget, bulk plans.",
+        description="URL of the Redis that replicas share for events, the rate limit and bulk plans.",
     )
 
     @field_validator("allowed_hosts", "allowed_origins", "webhook_secrets", "webhook_payload_hosts", mode="before")

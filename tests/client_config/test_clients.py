@@ -49,7 +49,7 @@ def test_else_the_interpreter(tmp_path: Path) -> None:
 
 def test_flags_follow_the_command() -> None:
     made = PUBLISHED.with_flags(sandbox=True, read_only=True, toolsets="runs,files")
-    assert made.args == ("extend-mcp", "--sandbox", "--read-only", "--toolsets", "runs,files")
+    assert made.args == (*PUBLISHED.args, "--sandbox", "--read-only", "--toolsets", "runs,files")
     assert PUBLISHED.with_flags() == PUBLISHED
 
 

@@ -23,7 +23,7 @@ def test_a_block_is_printed_as_it_can_be_pasted() -> None:
     assert entry["args"][-2:] == ["--sandbox", "--read-only"]
     assert "mcp.json" in result.stderr
     code, text = run("codex", "--published")
-    assert (code, 'command = "uvx"' in text, "Export the key" in text) == (0, True, True)
+    assert (code, 'command = "uvx"' in text, "Set EXTEND_API_KEY" in text) == (0, True, True)
 
 
 def test_the_command_of_a_block_starts_the_server() -> None:
@@ -39,7 +39,11 @@ def test_the_command_of_a_block_starts_the_server() -> None:
 def test_writing_says_what_became_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     code, text = run("cursor", "--write", "--file", str(file))
-    assert (code, f"Created {file}. Restart Cursor to load it." in text, "Export the key" in text) == (0, True, True)
+    assert (code, f"Created {file}. Restart Cursor to load it." in text, "Set EXTEND_API_KEY" in text) == (
+        0,
+        True,
+        True,
+    )
     code, text = run("cursor", "--write", "--file", str(file))
     assert (code, f"{file} was not changed. It already has this entry." in text) == (0, True)
     # Without a terminal nobody can be asked.
@@ -52,6 +56,43 @@ def test_writing_says_what_became_of_the_file(tmp_path: Path) -> None:
     file.write_text("{")
     code, text = run("cursor", "--write", "--file", str(file))
     assert (code, "line 1, column 2" in text, file.read_text()) == (1, True, "{")
+
+
+def test_region_and_toolsets_are_checked_before_anything_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    for wrong, said in (
+        (("--region", "mars"), "'mars' is not one of"),
+        (("--toolsets", "runz"), "there is no toolset 'runz'. Did you mean 'runs'?"),
+        (("--toolsets", "all,runs"), "use 'all' alone"),
+    ):
+        code, text = run("cursor", "--write", "--file", str(file), *wrong)
+        assert (code, said in text, file.exists()) == (2, True, False)
+    assert run("librechat", "--region", "eu")[0] == 2
+    code, _ = run("cursor", "--write", "--file", str(file), "--region", "EU", "--toolsets", "runs, files")
+    entry = json.loads(file.read_text())["mcpServers"]["extend"]
+    assert (code, entry["env"]["EXTEND_REGION"], entry["args"][-1]) == (0, "eu", "runs,files")
+    # What is given now wins over what the file has; the key stays.
+    entry["env"]["EXTEND_API_KEY"] = "sk_mine"
+    file.write_text(json.dumps({"mcpServers": {"extend": entry}}))
+    run("cursor", "--write", "--file", str(file), "--region", "us2", "--yes")
+    env = json.loads(file.read_text())["mcpServers"]["extend"]["env"]
+    assert env == {"EXTEND_REGION": "us2", "EXTEND_API_KEY": "sk_mine"}
+
+
+def test_claude_codes_own_command_is_shown_too() -> None:
+    text = CliRunner().invoke(main, ["install", "claude-code", "--region", "eu", "--read-only"]).stderr
+    assert 'claude mcp add extend --env EXTEND_REGION=eu --env EXTEND_API_KEY="$EXTEND_API_KEY" -- ' in text
+    assert text.rstrip().endswith("--read-only")
+
+
+def test_the_clone_is_not_taken_for_a_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clone = Path(__file__).parents[2]
+    monkeypatch.chdir(clone)
+    code, text = run("claude-code", "--write")
+    assert (code, "this folder is the clone" in text, (clone / ".mcp.json").exists()) == (1, True, False)
+    monkeypatch.chdir(tmp_path)
+    code, text = run("claude-code", "--write")
+    assert (code, "Restart Claude Code" in text, (tmp_path / ".mcp.json").exists()) == (0, True, True)
 
 
 @pytest.mark.parametrize("client", ["goose", "librechat"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -14,8 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import httpx
 import pytest
+from click.testing import CliRunner
+
+from extend_mcp.cli import main
 
 ROOT = Path(__file__).parent.parent.parent
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("EXTEND_")}
@@ -66,7 +72,7 @@ def test_the_demo_tells_its_story_and_ends_well() -> None:
         "[the server asks a person]",
         "cancelled: The run was PROCESSING and is now CANCELLED. The cancel request was sent.",
         "CANCELLED: cancelled",
-        "Every step went as told.",
+        "Demo complete: every step behaved as expected.",
     ]
     position = 0
     for part in story:
@@ -77,7 +83,8 @@ def test_the_demo_tells_its_story_and_ends_well() -> None:
 def test_the_demo_fails_where_a_step_goes_otherwise() -> None:
     ended = run("demo", EXTEND_MCP_READ_ONLY="true")
     assert ended.returncode == 1
-    assert "The demo went wrong: StoryError: cancel_workflow_run answered with an error" in ended.stdout
+    assert "The demo failed: StoryError: cancel_workflow_run failed: Unknown tool" in ended.stdout
+    assert ended.stderr == ""
 
 
 def test_the_sandbox_prints_its_address_first_and_ends_on_sigterm() -> None:
@@ -116,7 +123,7 @@ def closed_port() -> str:
     ("environment", "said"),
     [
         ({}, "EXTEND_API_KEY is not set"),
-        ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{closed}"}, "Next (reachability)"),
+        ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{closed}"}, "connection refused"),
         ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{sandbox}/wrong"}, "Next"),
     ],
 )
@@ -127,6 +134,44 @@ def test_the_doctor_says_what_to_do(environment: dict[str, str], said: str) -> N
     assert ended.returncode == 1
     assert said in ended.stdout
     assert "canary" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("docter", "There is no command 'docter'. Did you mean 'doctor'?"),
+        ("xyz", "There is no command 'xyz'. Choose one of demo, doctor, install, sandbox, serve, token."),
+    ],
+)
+def test_a_mistyped_command_names_the_nearest(typed: str, said: str) -> None:
+    result = CliRunner().invoke(main, [typed])
+    assert (result.exit_code, said in result.output) == (2, True)
+
+
+def test_every_command_and_option_has_help_and_none_is_cut() -> None:
+    commands = ["demo", "doctor", "install", "sandbox", "serve", "token"]
+    for flag in ("-h", "--help"):
+        page = CliRunner().invoke(main, [flag]).output
+        assert re.findall(r"^  (\w+)  +\w", page.partition("Commands:")[2], re.MULTILINE) == commands
+    for name in commands:
+        result = CliRunner().invoke(main, [name, "-h"])
+        assert result.exit_code == 0
+        assert "..." not in result.output + page
+        command = main.get_command(click.Context(main), name)
+        assert command
+        assert [each.name for each in command.params if isinstance(each, click.Option) and not each.help] == []
+
+
+def test_the_bare_command_on_a_terminal_says_what_it_waits_for() -> None:
+    terminal, inside = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "extend_mcp"], env=CLEAN, cwd=ROOT, stdin=inside, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(inside)
+        assert process.stderr
+        assert "waiting for an MCP client on stdin" in process.stderr.readline()
+        process.kill()
+    os.close(terminal)
 
 
 def test_http_is_served_to_this_machine_only() -> None:

@@ -6,6 +6,7 @@ python -m tests.packaging.contents WHEEL SDIST
 from __future__ import annotations
 
 import email.parser
+import re
 import sys
 import tarfile
 import zipfile
@@ -31,7 +32,11 @@ def main() -> None:
     urls = dict(each.split(", ", 1) for each in told.get_all("Project-URL", []))
     assert {"Homepage", "Repository", "Documentation", "Changelog", "Issues"} <= urls.keys()
     assert all(url.startswith(REPOSITORY) for url in urls.values())
-    assert f"<!-- mcp-name: {REGISTRY_NAME} -->" in told.get_payload()
+    readme = str(told.get_payload())
+    assert f"<!-- mcp-name: {REGISTRY_NAME} -->" in readme
+    # A package index shows the README away from the repository.
+    relative = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("https://")]
+    assert not relative, relative
     with tarfile.open(sdist) as archive:
         top = {name.split("/")[1] for name in archive.getnames() if "/" in name}
     assert top == {"extend_mcp", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}, (

@@ -85,8 +85,7 @@ def test_the_blocks_of_the_readme_are_the_clients_own() -> None:
     shown = [
         json.loads(block) for block in re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     ]
-    names = ("claude-desktop", "claude-code", "cursor", "vscode")
-    assert shown == [CLIENTS[name].document(PUBLISHED) for name in names]
+    assert shown == [CLIENTS["claude-desktop"].document(PUBLISHED)]
 
 
 def test_all_versions_agree() -> None:
@@ -95,7 +94,9 @@ def test_all_versions_agree() -> None:
     for path, document in documents(marked).items():
         found = re.findall(r'"version": "([^"]+)"', json.dumps(document))
         assert set(found) <= {__version__}
-        # Each version in a manifest is the package's.
+        if path == "README.md":
+            continue  # Cursor's link is packed, so its letters change with the version.
+        # Each version in a file is the package's.
         assert json.dumps(other[path]) == json.dumps(document).replace(__version__, "9.8.7")
 
 
