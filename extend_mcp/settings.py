@@ -120,7 +120,7 @@ class Settings(EnvironmentSettings):
         (),
         validation_alias="EXTEND_MCP_STATE_KEYS",
         description="Comma-separated secrets of at least 32 characters that seal confirmations; "
-        "share them between replicas. Default: one random key of this process.",
+        "share them between replicas. Default over stdio: derived from the API key; over HTTP: random.",
     )
     follow_seconds: float = Field(
         12.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -34,7 +35,13 @@ def child(box: Box, **environment: str) -> StdioServerParameters:
         command=sys.executable,
         args=["-m", "extend_mcp"],
         cwd=str(ROOT),
-        env={"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": box.base_url, **environment},
+        env={
+            "EXTEND_API_KEY": KEY,
+            "EXTEND_BASE_URL": box.base_url,
+            # The SDK hands its child few variables.
+            "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"],
+            **environment,
+        },
     )
 
 
