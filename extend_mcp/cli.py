@@ -24,6 +24,7 @@ from extend_mcp import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from extend_mcp.server import Shared
     from extend_mcp.settings import Settings
     from extend_mcp.telemetry.redaction import Redactor
 
@@ -192,7 +193,7 @@ def _serve_stdio(settings: Settings) -> None:
         from extend_mcp.stdio import run_stdio
 
         _, stop_tracing = _observe(settings, settings.secrets)
-        server, registry = build_server(settings)
+        server, registry = build_server(settings, shared=_shared_over_stdio(settings))
 
     if sys.stdin.isatty():
         click.echo(
@@ -214,6 +215,26 @@ def _serve_stdio(settings: Settings) -> None:
 
     _run(run)
     stop_tracing()
+
+
+def _shared_over_stdio(settings: Settings) -> Shared:
+    """Keep plans and used confirmations where the next process finds them: some clients start one for each call."""
+    from extend_mcp.server import Shared, account_keys, sealing_keys
+
+    keys = account_keys(settings)
+    # The embedded sandbox ends with its process, and so does everything that a plan is about.
+    if keys is None or settings.read_only or settings.sandbox:
+        return Shared(sealing_keys(settings))
+    from extend_mcp.actions.file_store import FileStore, state_folder
+    from extend_mcp.actions.store import StoreUnavailableError
+
+    folder = state_folder()
+    try:
+        return Shared(keys, store=FileStore(folder, keys))
+    except StoreUnavailableError:
+        # With a key of this process, no other one accepts its tokens: it could not know that they were used.
+        logger.warning("%s cannot be written: a confirmation counts only in the process that asked for it", folder)
+        return Shared(sealing_keys(settings))
 
 
 def _serve_http(settings: Settings, env_file: Path | None, host: str | None, port: int | None, *, sse: bool) -> None:

@@ -85,6 +85,15 @@ def sealing_keys(settings: Settings) -> SealingKeys:
     return SealingKeys([key.get_secret_value() for key in settings.state_keys])
 
 
+def account_keys(settings: Settings) -> SealingKeys | None:
+    """Return the keys that the operator chose, or one that every process of the account derives; None without both."""
+    if settings.state_keys:
+        return sealing_keys(settings)
+    if settings.api_key is None:
+        return None
+    return SealingKeys.of_account(settings.api_key.get_secret_value(), settings.api_base_url)
+
+
 def build_server(
     settings: Settings,
     *,

@@ -38,11 +38,3 @@ def normalize_url(text: str) -> str:
         return str(_URL.validate_python(text))
     except ValidationError:
         raise ValueError("must be an http or https URL") from None
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address; a name that is not localhost counts as public."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

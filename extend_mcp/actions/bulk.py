@@ -16,7 +16,15 @@ from typing import ClassVar
 import anyio
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, issue_token, principal_of
+from extend_mcp.actions.confirm import (
+    Proposal,
+    confirm,
+    digest,
+    earlier_proposal,
+    issue_token,
+    principal_of,
+    token_problem,
+)
 from extend_mcp.actions.execute import STOP_ASKING
 from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
 from extend_mcp.audit import write_record
@@ -24,6 +32,8 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
 from extend_mcp.views.actions import BulkView, bulk_result, bulk_view
+
+PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
 _AT_ONCE = 6
 
@@ -38,9 +48,11 @@ class BulkAction(ABC):
     Attributes:
         app: the caller's parts of the server.
         name: the tool's name.
+        token_problem: why the token that the call brings names no plan.
     """
 
     app: CallerContext = field(repr=False)
+    token_problem: str = field(default="", init=False, repr=False)
 
     name: ClassVar[str]
 
@@ -88,7 +100,7 @@ class BulkAction(ABC):
         """Return the refusal of a call that brings nothing but a token, where the token names no plan."""
         return self.view(
             "refused",
-            "The confirmation token names no plan here: it was altered, has expired, or the plan is gone.",
+            f"The confirmation token names no plan: {self.token_problem or PLAN_GONE}. Nothing was sent.",
             next_step="Make the first call again, with the runs.",
         )
 
@@ -116,6 +128,8 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
     deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
     plan = await _earlier_plan(ctx, action, token)
     if plan is None:
+        if token and not earlier_proposal(ctx, action.name, token):
+            action.token_problem = token_problem(ctx, token)
         proposed = await action.propose(deadline)
         if isinstance(proposed, BulkView):
             record.verdict = "refused" if proposed.outcome == "refused" else None
@@ -136,7 +150,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
     if consent.answer == "no":
         return action.view("declined", f"{consent.note} Nothing was sent.", next_step=STOP_ASKING, **about)
     if consent.answer == "token_required":
-        stale = " The token given names no plan that is still kept." if token and not consent.note else ""
+        stale = f" The token given names no plan: {PLAN_GONE}." if token and not consent.note else ""
         return action.view(
             "confirmation_required",
             f"{consent.note}{stale} Nothing was sent yet.".strip(),
@@ -217,6 +231,6 @@ class _StoreOutOfReachError(CallRefusedError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Plans cannot be read or kept at the moment, because the store that this server's replicas share is out of "
-            "reach. What was done before stays done, and nothing more is sent. Make the same call again in a minute."
+            "Plans cannot be read or kept at the moment, because the place where they are kept is out of reach. "
+            "What was done before stays done, and nothing more is sent. Make the same call again in a minute."
         )

@@ -179,6 +179,15 @@ class CancelRun(Action[CancelView]):
         """The reason, which the person sees."""
         return self.reason
 
+    @property
+    def shown_reason(self) -> str:
+        """The reason, which the person sees."""
+        return self.reason or ""
+
+    def recall(self, earlier: Proposal) -> None:
+        """Take over the reason if the confirming call leaves it out."""
+        self.reason = self.reason if self.reason is not None else earlier.reason or None
+
     async def inspect(self) -> Inspection[CancelView]:
         """Read the run and judge its status."""
         self._run = run = await self.app.api.get_workflow_run(self.run_id)

@@ -42,6 +42,7 @@ class Proposal:
         target: the id of the object, or of the plan.
         digest: the fingerprint of every fact shown and of every argument; a yes counts for this digest only.
         seen: the status that was shown, repeated in the answer when the action came too late.
+        reason: the reason that was shown, so that the confirming call may leave it out.
         id: names this proposal, so that its yes can be used once.
     """
 
@@ -49,6 +50,7 @@ class Proposal:
     target: str
     digest: str
     seen: str = ""
+    reason: str = ""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
 
     def same_as(self, other: Proposal) -> bool:
@@ -88,7 +90,11 @@ def earlier_proposal(ctx: Ctx, action: str, token: str | None) -> Proposal | Non
     claims = _round_state(ctx) or (_token_claims(ctx, token) if token else None)
     if not claims or claims.get("action") != action or "digest" not in claims:
         return None
-    return Proposal(**claims)
+    try:
+        return Proposal(**claims)
+    except TypeError:
+        # Another version of this server wrote it.
+        return None
 
 
 async def confirm(
@@ -182,6 +188,13 @@ def issue_token(ctx: Ctx, proposal: Proposal) -> str:
     return app.tokens.issue(asdict(proposal), principal=principal_of(ctx), now=app.clock.now())
 
 
+def token_problem(ctx: Ctx, token: str) -> str:
+    """Say why a confirmation token does not count for this call."""
+    app = caller_context(ctx)
+    problem = app.tokens.problem(token, principal=principal_of(ctx), now=app.clock.now())
+    return problem or "it is for another action, object or state than this call"
+
+
 def principal_of(ctx: Ctx) -> str:
     """Return who calls, as the transport authenticated them."""
     return caller_context(ctx).caller.principal
@@ -207,7 +220,7 @@ def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:
         given = earlier_proposal(ctx, proposal.action, token)
         if given and given.same_as(proposal):
             return Consent("yes", by="token", proposal_id=given.id)
-        note = "The confirmation token is not valid: it was altered, has expired, or is for something else."
+        note = f"The confirmation token is not valid: {token_problem(ctx, token)}."
     return Consent("token_required", token=issue_token(ctx, proposal), note=note)
 
 

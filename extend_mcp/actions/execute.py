@@ -70,6 +70,15 @@ class Action(ABC, Generic[ViewT]):
         """The arguments, as JSON values, that a yes is bound to besides the target."""
         return None
 
+    @property
+    def shown_reason(self) -> str:
+        """The user's reason, which the person sees; empty where the action takes none."""
+        return ""
+
+    def recall(self, earlier: Proposal) -> None:
+        """Take over from the proposal what the confirming call may leave out."""
+        del earlier
+
     async def inspect(self) -> Inspection[ViewT] | None:
         """Read the live state; None if nobody needs to be asked.
 
@@ -200,6 +209,8 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     """
     record = write_record()
     earlier = earlier_proposal(ctx, action.name, token)
+    if earlier and earlier.target == action.target:
+        action.recall(earlier)
     try:
         found = await action.inspect()
     except NotFoundError:
@@ -242,7 +253,7 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
 
 def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
     facts = digest(list(found.question), found.bound, action.arguments)
-    return Proposal(action.name, action.target, facts, found.status)
+    return Proposal(action.name, action.target, facts, found.status, action.shown_reason)
 
 
 async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+import anyio
+from mcp.server.mcpserver import InvalidRequestState
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.views.actions import Outcome
+
+logger = logging.getLogger(__name__)
 
 PLAN_SECONDS: Final = 3600.0
 """How long a plan is kept. After that it must be proposed and confirmed again."""
@@ -18,8 +26,13 @@ PLAN_SECONDS: Final = 3600.0
 LEASE_SECONDS: Final = 20.0
 """How long a lease outlives a holder that died. A living holder renews it."""
 
+KEPT_SECONDS: Final = PLAN_SECONDS + 900
+"""How long a store outside this process keeps a plan: beyond the end of a call that began just before the plan grew too
+old, so that what such a call saves is not left behind alone."""
+
+MOST_PLANS_OF_A_CALLER: Final = 20
+
 _MOST_PLANS = 200
-_MOST_PLANS_OF_A_CALLER = 20
 _MOST_USED = 10_000
 
 
@@ -98,6 +111,64 @@ class Plan(BaseModel):
         return [run for run in self.runs if run.outcome is None]
 
 
+class PlanSealer:
+    """Seals a plan for a place that others may read or write: its head, each run and the yes apart.
+
+    An outcome is saved without touching the other runs. Place and field are sealed in, so that no value can be put in
+    another's place.
+
+    Args:
+        keys: the keys that seal.
+    """
+
+    def __init__(self, keys: SealingKeys) -> None:
+        self._codec = keys.codec("stored plan")
+
+    def fields(self, key: str, plan: Plan) -> dict[str, str]:
+        """Return the sealed fields of a new plan that is kept under ``key``."""
+        head = {**plan.model_dump(mode="json"), "runs": [run.run_id for run in plan.runs], "agreed": None}
+        agreed = [self.agreed(key)] if plan.agreed else []
+        return dict([("plan", self._seal(key, "plan", head)), *(self.run(key, run) for run in plan.runs), *agreed])
+
+    def run(self, key: str, run: PlannedRun) -> tuple[str, str]:
+        """Return the name and the sealed value of one run's field."""
+        name = _field(key, run.run_id)
+        return name, self._seal(key, name, run.model_dump(mode="json"))
+
+    def agreed(self, key: str) -> tuple[str, str]:
+        """Return the name and the sealed value of the field that records a person's yes."""
+        return "agreed", self._seal(key, "agreed", True)
+
+    def plan(self, key: str, fields: dict[str, str], *, action: str, principal: str, now: float) -> Plan | None:
+        """Return the plan of this action and caller, if it is whole and not too old."""
+        head = self._unseal(key, "plan", fields)
+        if head is None or head["action"] != action or head["principal"] != principal:
+            return None
+        if now - head["made_at"] > PLAN_SECONDS:
+            return None
+        runs = [self._unseal(key, _field(key, run_id), fields) for run_id in head["runs"]]
+        agreed = self._unseal(key, "agreed", fields) is True
+        try:
+            return Plan.model_validate({**head, "runs": runs, "agreed": agreed})
+        except ValidationError:
+            logger.warning("a plan is incomplete, altered, or of another version: it is ignored")
+            return None
+
+    def _seal(self, key: str, name: str, value: Any) -> str:
+        return self._codec.seal(json.dumps([key, name, value]).encode())
+
+    def _unseal(self, key: str, name: str, fields: dict[str, str]) -> Any:
+        try:
+            sealed_key, sealed_name, value = json.loads(self._codec.unseal(fields[name]))
+        except (KeyError, ValueError, InvalidRequestState):
+            return None
+        return value if (sealed_key, sealed_name) == (key, name) else None
+
+
+def _field(key: str, run_id: str) -> str:
+    return f"item:{hashlib.sha256(f'{key} {run_id}'.encode()).hexdigest()[:32]}"
+
+
 class StoreUnavailableError(Exception):
     """Raised when the store cannot be reached at the moment."""
 
@@ -138,6 +209,28 @@ class ActionStore(Protocol):
         ...
 
 
+@asynccontextmanager
+async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
+    """Call ``renew`` every so many seconds while the block runs."""
+
+    async def repeat() -> None:
+        while True:
+            await anyio.sleep(seconds)
+            await renew()
+
+    problem: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(repeat)
+        try:
+            yield
+        except Exception as error:
+            # Raised out here, or the task group would wrap what callers know by its type.
+            problem = error
+        tasks.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+
+
 class MemoryStore:
     """Keeps everything in this process."""
 
@@ -150,7 +243,7 @@ class MemoryStore:
         """Keep a plan. The caller's oldest makes room first, then the oldest of all."""
         self._plans[plan.id] = plan
         own = [each.id for each in self._plans.values() if each.principal == plan.principal]
-        for plan_id in own[:-_MOST_PLANS_OF_A_CALLER]:
+        for plan_id in own[:-MOST_PLANS_OF_A_CALLER]:
             del self._plans[plan_id]
         while len(self._plans) > _MOST_PLANS:
             self._plans.popitem(last=False)

@@ -7,7 +7,6 @@ Redis can still put an old sealed value back; docs/security.md says so.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -15,13 +14,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from typing import Any, Final
 
 import anyio
-from mcp.server.mcpserver import InvalidRequestState
-from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.actions.store import LEASE_SECONDS, PLAN_SECONDS, Plan, PlannedRun, StoreUnavailableError
+from extend_mcp.actions.store import (
+    KEPT_SECONDS,
+    LEASE_SECONDS,
+    Plan,
+    PlannedRun,
+    PlanSealer,
+    StoreUnavailableError,
+    renewing,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +34,6 @@ _PREFIX: Final = "extend-mcp:plan:"
 _LEASE_PREFIX: Final = "extend-mcp:lease:"
 _USED_PREFIX: Final = "extend-mcp:used:"
 _LEASE_SECONDS: Final = LEASE_SECONDS
-
-_KEPT_SECONDS: Final = PLAN_SECONDS + 900
-"""How long Redis keeps a plan: beyond the end of a call that began just before the plan grew too old, so that what such
-a call saves is not left behind alone."""
 
 _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 _RENEW: Final = (
@@ -56,7 +57,7 @@ class RedisStore:
 
     def __init__(self, redis: Redis, keys: SealingKeys) -> None:
         self._redis = redis
-        self._codec = keys.codec("stored plan")
+        self._sealer = PlanSealer(keys)
         self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
         self._save = redis.register_script(_SAVE)
@@ -65,17 +66,11 @@ class RedisStore:
     async def put(self, plan: Plan) -> None:
         """Keep a new plan."""
         key = _key(plan.principal, plan.id)
-        head = {**plan.model_dump(mode="json"), "runs": [run.run_id for run in plan.runs], "agreed": None}
-        fields: dict[Any, Any] = {"plan": self._seal(key, "plan", head)}
-        for run in plan.runs:
-            name = _field(key, run.run_id)
-            fields[name] = self._seal(key, name, run.model_dump(mode="json"))
-        if plan.agreed:
-            fields["agreed"] = self._seal(key, "agreed", True)
+        fields: dict[Any, Any] = {**self._sealer.fields(key, plan)}
         with _reaching():
             async with self._redis.pipeline(transaction=True) as both:
                 both.hset(key, mapping=fields)
-                both.expire(key, round(_KEPT_SECONDS))
+                both.expire(key, round(KEPT_SECONDS))
                 await both.execute()
 
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
@@ -84,24 +79,13 @@ class RedisStore:
         with _reaching():
             found = await self._redis.hgetall(key)
         fields = {_text(name): _text(value) for name, value in found.items()}
-        head = self._unseal(key, "plan", fields)
-        if head is None or head["action"] != action or head["principal"] != principal:
-            return None
-        if now - head["made_at"] > PLAN_SECONDS:
-            return None
-        runs = [self._unseal(key, _field(key, run_id), fields) for run_id in head["runs"]]
-        agreed = self._unseal(key, "agreed", fields) is True
-        try:
-            return Plan.model_validate({**head, "runs": runs, "agreed": agreed})
-        except ValidationError:
-            logger.warning("a plan is incomplete, altered, or of another version: it is ignored")
-            return None
+        return self._sealer.plan(key, fields, action=action, principal=principal, now=now)
 
     async def agree(self, plan: Plan) -> None:
         """Record that a person said yes to the plan."""
         key = _key(plan.principal, plan.id)
         with _reaching():
-            await self._redis.hset(key, "agreed", self._seal(key, "agreed", True))
+            await self._redis.hset(key, *self._sealer.agreed(key))
         plan.agreed = True
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
@@ -111,8 +95,8 @@ class RedisStore:
             StoreUnavailableError: Redis cannot be reached, or the plan is not held any more.
         """
         key = _key(plan.principal, plan.id)
-        lease, name = _plan_lease(key), _field(key, run.run_id)
-        sealed = self._seal(key, name, run.model_dump(mode="json"))
+        lease = _plan_lease(key)
+        name, sealed = self._sealer.run(key, run)
         with _reaching():
             # Checked and written in one step: a replica that takes the plan over afterwards reads this.
             saved = await self._save([lease, key], [self._held.get(lease, ""), name, sealed])
@@ -131,7 +115,7 @@ class RedisStore:
     async def use(self, proposal_id: str) -> bool:
         """Mark a proposal's yes as used; return False if it was used before."""
         with _reaching():
-            return bool(await self._redis.set(_used(proposal_id), "1", nx=True, ex=round(_KEPT_SECONDS)))
+            return bool(await self._redis.set(_used(proposal_id), "1", nx=True, ex=round(KEPT_SECONDS)))
 
     async def unuse(self, proposal_id: str) -> None:
         """Make a yes valid again, because nothing was sent."""
@@ -147,18 +131,17 @@ class RedisStore:
             yield False
             return
         self._held[key] = mine
-        problem: Exception | None = None
+
+        async def renew() -> None:
+            try:
+                await self._renew([key], [mine, round(_LEASE_SECONDS * 1000)])
+            except (RedisError, OSError):
+                # What follows needs Redis as well and will report it.
+                logger.warning("a lease could not be renewed")
+
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._renew_lease, key, mine)
-                try:
-                    yield True
-                except Exception as error:
-                    # Raised out here, or the task group would wrap what callers know by its type.
-                    problem = error
-                tasks.cancel_scope.cancel()
-            if problem is not None:
-                raise problem
+            async with renewing(renew, _LEASE_SECONDS / 4):
+                yield True
         finally:
             if self._held.get(key) == mine:
                 del self._held[key]
@@ -168,35 +151,11 @@ class RedisStore:
                 except (RedisError, OSError):
                     logger.warning("a lease could not be released; it will expire")
 
-    async def _renew_lease(self, key: str, mine: str) -> None:
-        while True:
-            await anyio.sleep(_LEASE_SECONDS / 4)
-            try:
-                await self._renew([key], [mine, round(_LEASE_SECONDS * 1000)])
-            except (RedisError, OSError):
-                # What follows needs Redis as well and will report it.
-                logger.warning("a lease could not be renewed")
-
-    def _seal(self, key: str, name: str, value: Any) -> str:
-        # Key and field are sealed in, so that no value can be put in another's place.
-        return self._codec.seal(json.dumps([key, name, value]).encode())
-
-    def _unseal(self, key: str, name: str, fields: dict[str, str]) -> Any:
-        try:
-            sealed_key, sealed_name, value = json.loads(self._codec.unseal(fields[name]))
-        except (KeyError, ValueError, InvalidRequestState):
-            return None
-        return value if (sealed_key, sealed_name) == (key, name) else None
-
 
 def _key(principal: str, plan_id: str) -> str:
     owner = hashlib.sha256(principal.encode()).hexdigest()[:16]
     # A cluster places a key by the text between braces: a plan and its lease stay together.
     return f"{_PREFIX}{{{owner}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}}}"
-
-
-def _field(key: str, run_id: str) -> str:
-    return f"item:{hashlib.sha256(f'{key} {run_id}'.encode()).hexdigest()[:32]}"
 
 
 def _plan_lease(key: str) -> str:

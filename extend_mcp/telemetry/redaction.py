@@ -90,6 +90,9 @@ class Redactor:
         """Return the text without secrets."""
         text = self._without_known(text)
         lower = text.lower()
+        if any(hint in lower for hint in _NAME_HINTS):
+            text = _without_objects(text)
+            lower = text.lower()
         for pattern in _patterns():
             # Most lines have nothing of the kind, and looking for a word is much faster than matching.
             if any(hint in lower for hint in pattern.hints):
@@ -146,6 +149,46 @@ def _forms(secret: str) -> tuple[str, ...]:
     escaped = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]]
     twice = [json.dumps(each)[1:-1] for each in escaped]
     return tuple({secret, quote(plain, safe=""), quote(plain), quote_plus(plain), *escaped, *twice})
+
+
+def _without_objects(text: str) -> str:
+    """Replace each object or list under a secret name, up to its closing bracket or the end of the text."""
+    kept: list[str] = []
+    done = 0
+    for match in _secret_object().finditer(text):
+        # What is within an object that went already, and what an earlier pass wrote.
+        if match.start() < done or text.startswith(REDACTED, match.end()):
+            continue
+        kept += (text[done : match.end()], REDACTED)
+        done = _closing(text, match.end())
+    return "".join((*kept, text[done:])) if kept else text
+
+
+def _closing(text: str, at: int) -> int:
+    """Return where the bracket at ``at`` is closed, quoted brackets aside; the end of the text if it is not."""
+    depth, quote = 0, ""
+    for found in _bracket_or_quote().finditer(text, at):
+        mark = found[0]
+        if mark[-1] in "\"'":
+            # A string that is itself quoted has escaped quotes: those of one string are escaped alike.
+            quote = "" if mark == quote else quote or mark
+        elif not quote and mark in "[{(":
+            depth += 1
+        elif not quote and mark in "]})":
+            depth -= 1
+            if depth == 0:
+                return found.end()
+    return len(text)
+
+
+@functools.cache
+def _secret_object() -> re.Pattern[str]:
+    return re.compile(rf"{_NAME}(?:\\?[\"'])?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?=[\[{{])", re.IGNORECASE)
+
+
+@functools.cache
+def _bracket_or_quote() -> re.Pattern[str]:
+    return re.compile(r"\\+[\"']?|[\"'()\[\]{}]")
 
 
 @functools.cache

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,21 +53,48 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
         raise CallRefusedError(
             "path: reading local files is off. The user can allow folders with EXTEND_MCP_FILE_ROOTS."
         )
-    found = _locate(path, roots)
-    if found is None:
+    located = _locate(path, roots)
+    if located is None:
         # Whether something exists outside the allowed folders is nobody's business here.
         allowed = ", ".join(f"{Label(root):200}" for root in roots[:5])
         raise CallRefusedError(f"path: no such file under the allowed folders ({allowed}).")
+    base, found = located
     try:
-        size = found.stat().st_size
-        if size > most_bytes:
-            raise CallRefusedError(f"path: the file has {size:,} bytes; at most {most_bytes:,} are uploaded.")
-        return found.name, found.read_bytes()
+        with os.fdopen(_open(base, found), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CallRefusedError("path: it is not a file any more.")
+            if status.st_size > most_bytes:
+                raise CallRefusedError(
+                    f"path: the file has {status.st_size:,} bytes; at most {most_bytes:,} are uploaded."
+                )
+            # One byte more than is allowed shows a file that has grown since.
+            return found.name, file.read(most_bytes + 1)
     except OSError as error:
         raise CallRefusedError(f"path: the file cannot be read ({error.strerror}).") from None
 
 
-def _locate(path: str, roots: Sequence[Path]) -> Path | None:
+def _open(base: Path, found: Path) -> int:
+    """Open a file below a folder without following links: one that was put there since the check leads nowhere."""
+    if os.open not in os.supports_dir_fd:
+        # Windows, where making a link takes rights that few have.
+        return os.open(found, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    # O_NONBLOCK: a pipe that took the file's place would wait for a writer.
+    reading = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    *folders, name = found.relative_to(base).parts
+    current = os.open(base, reading | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            inner = os.open(folder, reading | os.O_DIRECTORY, dir_fd=current)
+            os.close(current)
+            current = inner
+        return os.open(name, reading, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _locate(path: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
+    """Return the allowed folder and the file below it, both without links; None if there is no such file."""
     for root in roots:
         try:
             base = root.resolve(strict=True)
@@ -74,7 +103,7 @@ def _locate(path: str, roots: Sequence[Path]) -> Path | None:
         except (OSError, ValueError, RuntimeError):
             continue
         if found.is_relative_to(base) and found.is_file():
-            return found
+            return base, found
     return None
 
 

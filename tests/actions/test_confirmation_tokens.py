@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, Purpose, SealingKeys
 
 NOW = datetime(2026, 2, 10, tzinfo=timezone.utc)
 KEYS = SealingKeys(["k" * 32])
@@ -48,3 +50,42 @@ def test_a_token_altered_anywhere_is_refused(position: int, char: str) -> None:
 @given(st.text())
 def test_any_other_text_is_refused(text: str) -> None:
     assert TOKENS.verify(text, principal="ana", now=NOW) is None
+
+
+def test_each_process_of_an_account_derives_the_same_key() -> None:
+    same = SealingKeys.of_account("sk_1", "https://api.extend.ai")
+    assert (
+        ConfirmationTokens(same, audience="a", lifetime=9).verify(
+            ConfirmationTokens(SealingKeys.of_account("sk_1", "https://api.extend.ai"), audience="a", lifetime=9).issue(
+                CLAIMS, principal="ana", now=NOW
+            ),
+            principal="ana",
+            now=NOW,
+        )
+        == CLAIMS
+    )
+    for other in (
+        SealingKeys.of_account("sk_2", "https://api.extend.ai"),
+        SealingKeys.of_account("sk_1", "https://eu"),
+    ):
+        tokens = ConfirmationTokens(other, audience="a", lifetime=9)
+        given = ConfirmationTokens(same, audience="a", lifetime=9).issue(CLAIMS, principal="ana", now=NOW)
+        assert tokens.verify(given, principal="ana", now=NOW) is None
+
+
+def test_the_problem_of_a_token_is_named() -> None:
+    later = NOW + timedelta(seconds=300)
+    assert TOKENS.problem(TOKEN, principal="ana", now=NOW) is None
+    assert "expired" in (TOKENS.problem(TOKEN, principal="ana", now=later) or "")
+    assert "another caller" in (TOKENS.problem(TOKEN, principal="bob", now=NOW) or "")
+    elsewhere = ConfirmationTokens(SealingKeys(), audience="account", lifetime=300)
+    assert "another key" in (elsewhere.problem(TOKEN, principal="ana", now=NOW) or "")
+
+
+@pytest.mark.parametrize("purpose", ["request state", "stored plan"])
+def test_what_was_sealed_for_another_purpose_is_no_token(purpose: Purpose) -> None:
+    envelope = {"v": 3, "exp": NOW.timestamp() + 99, "for": TOKENS._digest("ana"), "claims": CLAIMS}
+    for content in (envelope, CLAIMS, ["key", "plan", {}], 7):
+        sealed = KEYS.codec(purpose).seal(json.dumps(content).encode())
+        assert TOKENS.verify(sealed, principal="ana", now=NOW) is None
+        assert TOKENS.problem(sealed, principal="ana", now=NOW)

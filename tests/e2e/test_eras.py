@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -40,7 +41,13 @@ def child(box: Box, *, limits: dict[str, float] | None = None, **environment: st
         command=sys.executable,
         args=program,
         cwd=str(ROOT),
-        env={"EXTEND_API_KEY": KEY, "EXTEND_BASE_URL": box.base_url, **environment},
+        env={
+            "EXTEND_API_KEY": KEY,
+            "EXTEND_BASE_URL": box.base_url,
+            # The SDK hands its child few variables.
+            "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"],
+            **environment,
+        },
     )
 
 

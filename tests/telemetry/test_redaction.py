@@ -121,6 +121,11 @@ PLACES = [
     "password: {}",
     "password: 'never closed {}",
     '"secrets": ["{}"]',
+    '{{"secrets": {{"erp": "{}"}}, "b": 1}}',
+    '{{"secrets": {{"erp": {{"user": "a}}", "list": ["{}"]}}}}}}',
+    '"{{\\"secrets\\": {{\\"erp\\": \\"{}\\"}}}}"',
+    "{{'secrets': {{'erp': 'it is }} {}'}}}}",
+    "credentials={{'never closed': '{}'",
     "refresh_token={}&grant_type=a",
     "cookie: {}",
     "redis://:{}@redis.test:6379/0",
@@ -161,6 +166,7 @@ def test_an_honest_line_stays_as_it_is(line: str) -> None:
 def test_what_surrounds_a_secret_stays() -> None:
     redact = Redactor()
     assert redact('{"password": "a\\"b", "x": 1}') == '{"password": "[redacted]", "x": 1}'
+    assert redact('{"secrets": {"erp": "a}", "b": ["c"]}, "x": 1}') == '{"secrets": [redacted] "x": 1}'
     assert redact("GET /f?sig=abc&page=2 HTTP/1.1") == "GET /f?sig=[redacted]&page=2 HTTP/1.1"
     assert redact("redis://u:p@redis.test:6379/0") == "redis://[redacted]@redis.test:6379/0"
     assert redact("password: sk_live_0123456789, x") == "password: [redacted] x"
@@ -202,6 +208,9 @@ def timed(redact: Redactor, line: str) -> float:
         "token=",
         "secret" + " " * 4,
         "\\",
+        "secrets: {",
+        'secrets: {"',
+        "secrets: {}",
     ],
 )
 def test_no_line_is_slow(unit: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.refusal import CallRefusedError
+from extend_mcp.tools import local_file
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
 from tests.harness import Box, facts_of, serving, text_of
 
@@ -195,3 +196,26 @@ def test_any_name_and_content_is_a_type_or_a_refusal(name: str, content: bytes) 
 def test_any_path_is_refused_or_under_the_root(path: str) -> None:
     with pytest.raises(CallRefusedError):
         read_local(path, [Path("/nonexistent")], 10)
+
+
+@pytest.mark.parametrize("swapped", ["inner/a.pdf", "inner", "."])
+def test_a_link_put_in_place_after_the_check_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    root, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (root, outside):
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "a.pdf").write_bytes(PDF + folder.name.encode())
+    assert read_local("inner/a.pdf", [root], 100) == ("a.pdf", PDF + b"in")
+    locate = local_file._locate
+
+    def locate_and_swap(*given: Any) -> Any:
+        found = locate(*given)
+        target = root / swapped
+        target.rename(tmp_path / "moved")
+        target.symlink_to(outside / swapped)
+        return found
+
+    monkeypatch.setattr(local_file, "_locate", locate_and_swap)
+    with pytest.raises(CallRefusedError, match="cannot be read"):
+        read_local("inner/a.pdf", [root], 100)
