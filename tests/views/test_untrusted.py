@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from extend_mcp.views.untrusted import (
     FieldPath,
     Id,
     Label,
+    Name,
     Note,
     Outside,
     Text,
@@ -175,11 +177,51 @@ def test_only_extend_s_own_addresses_are_dashboard_links(url: str, ours: bool) -
 
 def test_an_address_is_data_and_stays_exact_without_its_secrets() -> None:
     shown = Url("https://user:secret@hooks.example/x?token=1")
-    assert f"{shown}" == "«https://hooks.example/x?…»"
-    assert shown == "https://hooks.example/x?…"
+    assert f"{shown}" == "«https://…@hooks.example/x?…»"
+    assert shown == "https://…@hooks.example/x?…"
     assert Label("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
     assert "](" not in f"{Url('https://hooks.example/x](https://evil.test)')}"
     assert Url("http://[") == Url("http://a:b") == "not a URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://\u0430pple.com/x", "https://xn--pple-43d.com/x"),
+        ("HTTPS://Hooks.Example:443", "https://hooks.example"),
+        ("http://2130706433/x", "http://127.0.0.1/x"),
+        ("https://hooks.example/#top", "https://hooks.example/#…"),
+        ("https://evil.test\\@hooks.extend.ai/x", "not a URL"),
+        ("https://evil.test\u200b/x", "not a URL"),
+        (f"https://{'a' * 300}.test/", "not a URL"),
+    ],
+)
+def test_the_url_that_is_shown_is_the_one_that_is_sent(url: str, shown: str) -> None:
+    assert Url(url) == shown
+
+
+@given(st.integers(1, 60), st.text(max_size=400), st.integers(2, 300))
+def test_a_host_is_never_cut(labels: int, path: str, width: int) -> None:
+    host = f"{'hooks.' * min(labels, 40)}extend.ai.evil.test"
+    url = Url(f"https://user:pw@{host}/{quote(path, safe='')}?key=1")
+    for shown in (f"{url:{width}}", f"{url}", str(url)):
+        assert f"https://…@{host}/" in shown or f"https://…@{host}…" in shown
+        assert shown.removesuffix("»").endswith("?…")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Check", "«Check»"),
+        ("Che\u200bck", "«Che<U+200B>ck»"),
+        ("two\nlines\u00a0\u202e", "«two<U+000A>lines<U+00A0><U+202E>»"),
+        ("a \u200b b", "«a <U+200B> b»"),
+        ("<U+200B>", "«< U+200B>»"),
+        ("]\u200b(x", "«]<U+200B>(x»"),
+    ],
+)
+def test_a_name_in_a_question_shows_what_cannot_be_seen(name: str, shown: str) -> None:
+    assert f"{Name(name)}" == shown
 
 
 def test_a_download_address_is_shown_whole_or_not_at_all() -> None:
@@ -226,7 +268,7 @@ def test_each_type_is_written_in_its_form() -> None:
     assert f"{Code('PROCESSED')} {Code('NEW STATUS')}{Code('')}" == "PROCESSED «NEW STATUS»"
     assert f"{Id('workflow_run_1')} {Id('a b')}" == "workflow_run_1 «a b»"
     assert f"{FieldPath('lines[0].total')} {FieldPath('odd key')}" == "lines[0].total «odd key»"
-    assert f"{Url('https://user:secret@hooks.example/x?token=1')}" == "«https://hooks.example/x?…»"
+    assert f"{Url('https://hooks.example/x?token=1')}" == "«https://hooks.example/x?…»"
     assert f"{DashboardUrl('https://dashboard.extend.ai/x')}{DashboardUrl('https://evil.test')}" == (
         "https://dashboard.extend.ai/x"
     )
@@ -237,7 +279,7 @@ def test_a_shorter_form_says_how_much_of_the_whole_is_gone() -> None:
 
 
 def test_another_type_cleans_again() -> None:
-    assert Url(Note("https://user:secret@hooks.example/x?token=1")) == "https://hooks.example/x?…"
+    assert Url(Note("https://user:secret@hooks.example/x?token=1")) == "https://…@hooks.example/x?…"
 
 
 class _Named(View):
