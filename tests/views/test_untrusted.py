@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extend_mcp.views import look_alikes as table
 from extend_mcp.views.document import View
 from extend_mcp.views.untrusted import (
     Code,
@@ -327,3 +330,56 @@ def test_bottomless_nesting_ends_in_one_line_of_json() -> None:
     lines = tree_lines(value)
     assert len(lines) == 41
     assert "deep" in lines[-1]
+
+
+UNICODE = [chr(code) for code in range(sys.maxunicode + 1)]
+# DerivedCoreProperties.txt of Unicode 15: Default_Ignorable_Code_Point, what a program draws nothing for.
+IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+ANGLES = re.compile(
+    r".*(?:DOUBLE ANGLE|MUCH (?:LESS|GREATER)-THAN|NESTED (?:LESS|GREATER)-THAN|DOUBLE (?:PRECEDES|SUCCEEDS)"
+    r"|HEAVY \w+-POINTING ANGLE)"
+)
+SINGLE_ANGLES = re.compile(r"(?:.* )?(?:ANGLE BRACKET(?: ORNAMENT)?|ANGLE QUOTATION MARK|(?:LESS|GREATER)-THAN SIGN)$")
+
+
+def test_no_character_of_unicode_looks_like_a_mark_or_like_nothing() -> None:
+    unseen = re.compile(f"[{IGNORABLE}\u2800\ufffc\U0001d159]")
+    hidden = {char for char in UNICODE if unseen.match(char) or unicodedata.category(char) in HIDDEN - {"Cc"}}
+    assert clean("".join(hidden)) == ""
+    names = {char: unicodedata.name(char, "") for char in UNICODE if not char.isalpha() and char not in hidden}
+    doubles = {char for char, name in names.items() if ANGLES.match(name) and "QUOTATION MARK ORNAMENT" not in name}
+    singles = {char for char, name in names.items() if SINGLE_ANGLES.match(name)}
+    assert len(doubles) > 15
+    assert len(singles) > 15
+    assert not doubles & set(clean(" ".join(doubles)))
+    assert [char for char in singles if char * 2 in clean(f"a{char}{char}b")] == []
+
+
+@pytest.mark.parametrize(
+    "entity", ["&raquo;", "&laquo", "&Lt;", "&gg;", "&ZeroWidthSpace;", "&lt;&lt;", "&#187;", "&rangd;"]
+)
+def test_an_entity_cannot_spell_a_mark(entity: str) -> None:
+    assert clean(f"x{entity}y") == f"x& {entity[1:]}y"
+    assert json.loads(quote_json(entity)[2:]) == entity
+    assert entity not in quote_json(entity)
+
+
+def test_the_table_is_what_unicode_says() -> None:
+    pytest.importorskip("confusable_homoglyphs")
+    from tests.views.look_alikes import look_alikes
+
+    found = look_alikes()
+    assert found["DOUBLE"] == set(table.DOUBLE)
+    assert found["OPENING"] == set(table.OPENING)
+    assert found["CLOSING"] == set(table.CLOSING)
+    assert Path(table.__file__).read_text(encoding="utf-8").isascii()
+
+
+def test_combining_marks_do_not_pile_up_and_do_not_reach_our_marks() -> None:
+    piled = Label("\u0336" * 50 + "a" + "\u0301" * 50 + " \u0301")
+    assert f"{piled}" == f"«a{chr(0x301) * 6}»"
+    for text in ("Ti\u1ebfng Vi\u1ec7t", "שָׁלוֹם", "हिन्दी", "e\u0301"):
+        assert clean(text) == text
