@@ -127,8 +127,8 @@ class Settings(EnvironmentSettings):
     state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_STATE_KEYS",
-        description="Comma-separated secrets of at least 32 characters that seal confirmation tokens. Give all replicas the "
-        "same ones. Default over stdio: derived from the API key; over HTTP: random.",
+        description="Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
+        "Give all replicas the same ones. Default over stdio: derived from the API key; over HTTP: random.",
     )
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),

@@ -15,7 +15,7 @@ from extend_mcp.api.requests import (
     UpdateWebhookSubscription,
 )
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.untrusted import Code, Id, Label, Url
+from extend_mcp.views.untrusted import Code, Id, Name, Url
 from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_lines
 
 _GONE = "A second look does not find it: it is deleted."
@@ -48,7 +48,7 @@ class CreateEndpoint(ObjectAction):
         """Show where data would go; nothing exists yet that could be read."""
         return Inspection(
             [
-                f"Create webhook endpoint {Label(self.endpoint_name)}?",
+                f"Create webhook endpoint {Name(self.endpoint_name)}?",
                 f"Extend will send to: {Url(self.url)}",
                 f"Events: {', '.join(self.events) or 'none yet'}. They hold document data.",
             ]
@@ -98,11 +98,11 @@ class UpdateEndpoint(_EndpointAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show before and after."""
         present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        lines = [f"Change webhook endpoint {Label(present.name)} ({Id(self.endpoint_id)})?"]
+        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.endpoint_id)})?"]
         if self.url is not None:
             lines.append(f"URL: {Url(present.url)} -> {Url(self.url)}")
         if self.new_name is not None:
-            lines.append(f"Name: {Label(present.name)} -> {Label(self.new_name)}")
+            lines.append(f"Name: {Name(present.name)} -> {Name(self.new_name)}")
         if self.events is not None:
             lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
         if self.status is not None:
@@ -169,9 +169,9 @@ class CreateSubscription(_EndpointAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show where data would go."""
         endpoint = await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        subject = f"{self.resource_type} {Label(self.resource_id):120}"
+        subject = f"{self.resource_type} {Name(self.resource_id):120}"
         lines = [
-            f"Subscribe webhook endpoint {Label(endpoint.name)} to {subject}?",
+            f"Subscribe webhook endpoint {Name(endpoint.name)} to {subject}?",
             f"Extend will send to: {Url(endpoint.url)}",
             f"Events: {', '.join(self.events)}. They hold document data.",
         ]

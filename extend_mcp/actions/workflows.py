@@ -13,7 +13,7 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.tools.workflows import all_versions, newest
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import Code, Id, Label, Note
+from extend_mcp.views.untrusted import Code, Id, Name, Note
 from extend_mcp.views.workflows import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults
 
@@ -76,9 +76,9 @@ class UpdateDraft(_WorkflowAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the draft and show the difference."""
         present = await self.app.api.get_workflow(self.workflow_id)
-        lines = [f"Change the draft of workflow {Label(present.name)} ({Id(self.workflow_id)})?"]
+        lines = [f"Change the draft of workflow {Name(present.name):255} ({Id(self.workflow_id)})?"]
         if self.new_name is not None:
-            lines.append(f"Name: {Label(present.name)} -> {Label(self.new_name)}")
+            lines.append(f"Name: {Name(present.name):255} -> {Name(self.new_name):255}")
         if self.steps is not None:
             lines += diff_lines(present.draft_version.steps, self.steps)
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
@@ -119,10 +119,10 @@ class DeployVersion(_WorkflowAction):
         before, label = await _published(self.app, self.workflow_id)
         after = present.draft_version.steps if self.steps is None else self.steps
         what = "the draft" if self.steps is None else "the given steps"
-        called = f", named {Label(self.new_name)}," if self.new_name is not None else ""
-        workflow = f"{Label(present.name)} ({Id(self.workflow_id)})"
+        called = f", named {Name(self.new_name):255}" if self.new_name is not None else ""
+        workflow = f"{Name(present.name):255} ({Id(self.workflow_id)})"
         lines = [
-            f"Deploy {what} of workflow {workflow} as a new version{called}?".replace(",?", "?"),
+            f"Deploy {what} of workflow {workflow} as a new version{called}?",
             f"New runs without a version use it from then on. Difference from {label}:",
             *diff_lines(before, after),
         ]

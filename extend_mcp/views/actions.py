@@ -15,7 +15,7 @@ from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.times import format_span
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
-from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_line
+from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, cut_line
 
 _MOST_NAMES = 6
 _MOST_IDS = 5
@@ -148,8 +148,8 @@ class CancelPlan(ViewPart):
 
     action: Literal["cancel_workflow_run"] = "cancel_workflow_run"
     run_id: Id
-    workflow: Label
-    file: Label
+    workflow: Name
+    file: Name
     status: Code
     age: str
     steps_done: int
@@ -428,8 +428,8 @@ def metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return metadata before and after, one key a line, changes first."""
     names = list(dict.fromkeys([*after, *before]))
     changed = [name for name in names if name not in before or name not in after or before[name] != after[name]]
-    lines = [f"{Label(name)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
-    same = [f"{Label(name)}" for name in names if name not in changed]
+    lines = [f"{Name(name)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
+    same = [f"{Name(name)}" for name in names if name not in changed]
     if same:
         lines.append(f"Unchanged: {', '.join(same)}")
     return lines or ["Metadata: none, before and after."]
@@ -441,19 +441,19 @@ def _value(values: dict[str, Any], name: str) -> str:
 
 def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
     """Return the question whether to delete ``run`` with what would be lost, and the facts that age."""
-    files = ", ".join(f"{Label(file.name or file.id)}" for file in run.files[:3])
+    files = ", ".join(f"{Name(file.name or file.id)}" for file in run.files[:3])
     more = f" and {len(run.files) - 3} more" if len(run.files) > 3 else ""
     spent = credits_of(run)
     lines = [
         f"Delete workflow run {Id(run.id)} for good?",
-        f"Workflow: {Label(run.workflow.name)}, file: {files or 'none'}{more}",
+        f"Workflow: {Name(run.workflow.name)}, file: {files or 'none'}{more}",
         f"Status: {Code(run.status):40}",
         f"Lost for good: the results of {steps_done(run)} finished steps, metadata "
         f"({len(run.metadata)} keys) and the run's history"
         + (f"; {spent:g} credits were spent on it" if spent is not None else ""),
     ]
     if run.reviewed:
-        lines.append(f"A person has reviewed it ({Label(run.reviewed_by_user or 'unknown')}); that is lost too.")
+        lines.append(f"A person has reviewed it ({Name(run.reviewed_by_user or 'unknown')}); that is lost too.")
     age = age_line(run, now)
     return [*lines, "The file itself stays."], [f"Age: {age}"] if age else []
 
@@ -468,7 +468,7 @@ def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datet
     """
     workflows = Counter(run.workflow.name for run in runs)
     statuses = Counter(run.status for run in runs)
-    names = [f"{Label(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
+    names = [f"{Name(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
     if len(workflows) > _MOST_NAMES:
         names.append(f"{len(workflows) - _MOST_NAMES} other workflows")
     ids = ", ".join(f"{Id(run.id)}" for run in runs[:_MOST_IDS])
@@ -492,7 +492,7 @@ def _one(run: RunBase, now: datetime) -> str:
         if run.initial_run_at
         else "age unknown"
     )
-    file = f" {Label(run.files[0].name):60}" if run.files else ""
+    file = f" {Name(run.files[0].name):60}" if run.files else ""
     return f"{Id(run.id)}{file}, {age}"
 
 

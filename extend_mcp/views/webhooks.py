@@ -8,7 +8,7 @@ from datetime import datetime
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.views.document import ViewPart
 from extend_mcp.views.tables import ListingView, listing, moment
-from extend_mcp.views.untrusted import Code, Id, Label, Note, Url
+from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
 
 
 class EndpointRow(ViewPart):
@@ -112,13 +112,13 @@ def subscription_list_view(
 def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
     """Return an endpoint's facts, a line each; its headers by name only, since their values may be secrets."""
     lines = [
-        f"Endpoint {Label(endpoint.name)} ({Id(endpoint.id)}), {Code(endpoint.status)}",
+        f"Endpoint {Name(endpoint.name)} ({Id(endpoint.id)}), {Code(endpoint.status)}",
         f"Sends to: {Url(endpoint.url)}",
         f"Global events: {event_words(endpoint.enabled_events)}",
     ]
     headers = (endpoint.advanced_options or {}).get("headers")
     if isinstance(headers, dict) and headers:
-        names = ", ".join(f"{Label(name):60}" for name in list(headers)[:20])
+        names = ", ".join(f"{Name(name):60}" for name in list(headers)[:20])
         lines.append(f"Adds headers: {names} (values not shown)")
     return lines
 

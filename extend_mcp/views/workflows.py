@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -11,7 +13,7 @@ from extend_mcp.api.models import WorkflowSummary, WorkflowVersion, WorkflowVers
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.steps import as_object, objects
 from extend_mcp.views.tables import ListingView, listing, moment
-from extend_mcp.views.untrusted import Code, Id, Label, Url, clean, cut, quote_json
+from extend_mcp.views.untrusted import Code, Id, Label, Name, Url, clean, cut, quote_json
 from extend_mcp.workflows.graph import choice, entries, walk
 
 Form = Literal["graph", "mermaid", "json"]
@@ -183,14 +185,14 @@ def _line(number: int, step: Json) -> str:
     return f"{number}. {_called(step)} {_kind(step)}{f' ({uses})' if uses else ''}{_leads(step)}"
 
 
-def _leads(step: Json) -> str:
+def _leads(step: Json, kind: type[Label] = Label) -> str:
     ways: dict[str | None, list[str]] = {}
     for _, entry in entries(step):
-        ways.setdefault(choice(step, entry), []).append(f"{Label(entry.get('step') or '?'):60}")
+        ways.setdefault(choice(step, entry), []).append(f"{kind(entry.get('step') or '?'):60}")
     if not ways:
         return " -> end"
     said = [
-        f"{f'{Label(chosen):40}: ' if chosen is not None else ''}{', '.join(targets)}"
+        f"{f'{kind(chosen):40}: ' if chosen is not None else ''}{', '.join(targets)}"
         for chosen, targets in ways.items()
     ]
     return f" -> {'; '.join(said)}"
@@ -250,48 +252,120 @@ def _label(text: object) -> str:
 
 
 def diff_lines(before: Sequence[Json], after: Sequence[Json]) -> list[str]:
-    """Write what changes from one definition to another: steps added, removed and changed, matched by name.
+    """Write what changes from one definition to another, for a person to judge before it is sent.
+
+    An added step is shown with its configuration, a changed step with each change and all its URLs. Lines with a URL
+    come before other values, since a long difference may be cut.
 
     Args:
         before: the steps that are there.
         after: the steps that would be.
     """
-    old, new = _named(before), _named(after)
-    lines = [f"+ {_called(step)} {_kind(step)}{_leads(step)}" for name, step in new.items() if name not in old]
-    lines += [f"- {_called(step)} {_kind(step)}{_leads(step)}" for name, step in old.items() if name not in new]
-    for name, step in new.items():
-        if name in old:
-            lines += [f"~ {_called(step)} {change}" for change in _changes(old[name], step)]
-    return lines or ["No difference in the steps."]
+    pairs, removed = _matched(before, after)
+    heads = [f"+ {_named(step)} {_kind(step)}{_leads(step, Name)}" for old, step in pairs if old is None]
+    heads += [f"- {_named(step)} {_kind(step)}{_leads(step, Name)}" for step in removed]
+    details: list[str] = []
+    for old, step in pairs:
+        sign = "+" if old is None else "~"
+        changes = [] if old is None else _changes(old, step)
+        details += [
+            f"{sign} {_named(step)} {line}" for line in [*changes, *_settings(old, step, changed=bool(changes))]
+        ]
+    details.sort(key=lambda line: "://" not in line and _INVALID not in line)
+    return [*heads, *details] or ["No difference in the steps."]
 
 
-def _named(steps: Sequence[Json]) -> dict[str, Json]:
-    return {str(step.get("name")): step for step in steps}
+_MOST_SETTINGS = 40
+_INVALID = "(not a valid URL)"
+_ABSENT = object()
+# Headers of a request often hold a key.
+_SECRET = re.compile(r"\.headers?\b|[Ss]ecret|[Pp]assword|[Tt]oken\b|[Aa]uthorization|[Aa]pi[_-]?[Kk]ey|[Cc]redential")
+_SIMPLE_NAME = re.compile(r"[\w-]+")
+_ANY_URL = re.compile(r"""(?i)\b(?:https?:|[a-z][a-z0-9+.-]{0,20}:(?=[/\\]{2}))[^\s"'<>]+""")
+_URL_PATH = re.compile(r"(?i).*(?:url|uri|endpoint|host)")
+
+
+def _matched(before: Sequence[Json], after: Sequence[Json]) -> tuple[list[tuple[Json | None, Json]], list[Json]]:
+    """Pair each new step with the old one that it changes, and return the old steps that remain.
+
+    They match by name, by what of the name can be seen, or by equal type and configuration.
+    """
+    left = dict(enumerate(before))
+    found: dict[int, Json] = {}
+    for key in (_exact_name, _seen_name, _content):
+        waiting: dict[Any, list[int]] = {}
+        for place, step in left.items():
+            waiting.setdefault(key(step), []).append(place)
+        for place, step in enumerate(after):
+            if place not in found and (places := waiting.get(key(step))):
+                found[place] = left.pop(places.pop(0))
+    return [(found.get(place), step) for place, step in enumerate(after)], list(left.values())
+
+
+def _exact_name(step: Json) -> str:
+    return str(step.get("name"))
+
+
+def _seen_name(step: Json) -> str:
+    return unicodedata.normalize("NFC", clean(_exact_name(step))).casefold()
+
+
+def _content(step: Json) -> tuple[str, frozenset[tuple[str, str]]]:
+    leaves = ((f"{key}{path}", repr(value)) for (key, path), value in _leaves_of(step).items())
+    return str(step.get("type")), frozenset(leaves)
 
 
 def _changes(before: Json, after: Json) -> list[str]:
     changes = []
+    if before.get("name") != after.get("name"):
+        changes.append(f"was named {_named(before)}")
     if before.get("type") != after.get("type"):
         changes.append(f"type: {_kind(before)} -> {_kind(after)}")
     if _edges(before) != _edges(after):
-        changes.append(f"leads{_leads(before)}; now{_leads(after)}")
-    for key in dict.fromkeys([*before, *after]):
-        if key in ("name", "type", "next"):
-            continue
-        old, new = _leaves(before.get(key)), _leaves(after.get(key))
-        moved = [path for path in dict.fromkeys([*old, *new]) if old.get(path, _ABSENT) != new.get(path, _ABSENT)]
-        called = key if key == "config" else f"{Label(key):40}"
-        changes += [
-            f"{called}{f'{Label(path)}' if path else ''}: {_value(old, path)} -> {_value(new, path)}" for path in moved
-        ]
+        changes.append(f"leads{_leads(before, Name)}; now{_leads(after, Name)}")
     return changes
 
 
-_ABSENT = object()
+def _settings(before: Json | None, after: Json, *, changed: bool) -> list[str]:
+    """Write the settings of an added step, or those that differ; a changed step's other URLs follow."""
+    old, new = _leaves_of(before or {}), _leaves_of(after)
+    # True equals 1 in Python, not in JSON.
+    moved = [
+        place for place in dict.fromkeys([*old, *new]) if repr(old.get(place, _ABSENT)) != repr(new.get(place, _ABSENT))
+    ]
+    with_url = [place for place in new if place not in moved and _holds_url(place[1], new[place])]
+    # The last settings of an added step are counted only.
+    moved.sort(key=lambda place: not any(_holds_url(place[1], leaves.get(place)) for leaves in (old, new)))
+    lines = []
+    most = _MOST_SETTINGS if before is None else len(moved)
+    for key, path in moved[:most]:
+        where = f"{key if key == 'config' else f'{Name(key):40}'}{f'{Name(path)}' if path else ''}"
+        was, now = _value(old, (key, path)), _value(new, (key, path))
+        differs = " (differs in what is not shown)" if was == now else ""
+        lines.append(f"{where}: {now}" if before is None else f"{where}: {was} -> {now}{differs}")
+    if len(moved) > most:
+        lines.append(f"and {len(moved) - most} more settings")
+    if before is not None and (changed or moved):
+        lines += [f"keeps {key}{Name(path)}: {_value(new, (key, path))}" for key, path in with_url]
+    return lines
+
+
+def _holds_url(path: str, value: Any) -> bool:
+    return isinstance(value, str) and bool(_URL_PATH.fullmatch(path) or _ANY_URL.search(value))
 
 
 def _edges(step: Json) -> list[tuple[str | None, Any]]:
     return [(choice(step, entry), entry.get("step")) for _, entry in entries(step)]
+
+
+def _leaves_of(step: Json) -> dict[tuple[str, str], Any]:
+    """Every leaf of a step but its name, type and edges, by its field and its path there."""
+    return {
+        (str(key), path): leaf
+        for key, value in step.items()
+        if key not in ("name", "type", "next")
+        for path, leaf in _leaves(value).items()
+    }
 
 
 def _leaves(value: Any) -> dict[str, Any]:
@@ -301,7 +375,7 @@ def _leaves(value: Any) -> dict[str, Any]:
     while pending:
         path, item = pending.pop()
         if isinstance(item, dict) and item:
-            pending += [(f"{path}.{name}", child) for name, child in reversed(list(item.items()))]
+            pending += [(f"{path}{_member(name)}", child) for name, child in reversed(list(item.items()))]
         elif isinstance(item, list) and item:
             pending += [(f"{path}[{index}]", child) for index, child in reversed(list(enumerate(item)))]
         else:
@@ -309,8 +383,37 @@ def _leaves(value: Any) -> dict[str, Any]:
     return leaves
 
 
-def _value(leaves: dict[str, Any], path: str) -> str:
-    return f"{Label(json.dumps(leaves[path], ensure_ascii=False))}" if path in leaves else "none"
+def _member(name: str) -> str:
+    # A name with a dot must not read as, or take the place of, what is nested.
+    return f".{name}" if _SIMPLE_NAME.fullmatch(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
+
+
+def _value(leaves: dict[tuple[str, str], Any], place: tuple[str, str]) -> str:
+    if place not in leaves:
+        return "none"
+    value, path = leaves[place], place[1]
+    is_text = isinstance(value, str)
+    found = _ANY_URL.findall(value) if is_text else []
+    urls = ", ".join(map(_url, found[:20])) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
+    if found and _ANY_URL.fullmatch(value.strip()):
+        return urls
+    if is_text and value and not found and _URL_PATH.fullmatch(path):
+        return _url(value)
+    if _SECRET.search(path):
+        return f"a value that is not shown{f', with {urls}' if urls else ''}"
+    text = _ANY_URL.sub("(URL)", value) if found else value
+    shown = f"{Name(json.dumps(text, ensure_ascii=False))}"
+    return f"{shown}, with {urls}" if urls else shown
+
+
+def _url(text: str) -> str:
+    url = Url(text)
+    # What programs read in different ways is shown as it is, but for the query.
+    return f"{url:400}" if "://" in url else f"{Name(text.partition('?')[0]):300} {_INVALID}"
+
+
+def _named(step: Json) -> str:
+    return f"{Name(step.get('name') or '?'):120}"
 
 
 def _called(step: Json) -> str:

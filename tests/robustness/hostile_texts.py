@@ -148,6 +148,7 @@ _OURS = re.compile(
     r"|https://dashboard\.extend\.ai/(?!@)"
     r"|https://example\.com/a\.pdf"  # our own example in an error
     rf"|{re.escape(HOOK)}"  # the address that the example calls give
+    r"|<U\+[0-9A-F]{4,6}>"  # how a question shows a character that cannot be seen
     r"|step=<number, name or id>"
     r"|http://127\.0\.0\.1:\d+/"  # the sandbox's own
 )

