@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from extend_mcp.actions.confirm import digest
 from extend_mcp.actions.execute import Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
@@ -16,6 +15,7 @@ from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 from extend_mcp.views.workflows import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults
+from extend_mcp.workflows.merge import branches_without_block, contains, merged_draft
 
 Steps = list[dict[str, Any]]
 
@@ -80,7 +80,14 @@ class UpdateDraft(_WorkflowAction):
         if self.new_name is not None:
             lines.append(f"Name: {Label(present.name)} -> {Label(self.new_name)}")
         if self.steps is not None:
-            lines += diff_lines(present.draft_version.steps, self.steps)
+            after = merged_draft(present.draft_version.steps, self.steps)
+            lines += diff_lines(present.draft_version.steps, after)
+            lines += [
+                f"Branch {Label(branch)} of {Label(step)} has no block: Extend adds one that is always true."
+                for step, branch in branches_without_block(after)
+            ]
+            # Extend may see it otherwise: the draft that the given steps are merged into is its own.
+            lines += [f"Extend may refuse it: {fault_line(fault)}" for fault in find_faults(after)[:5]]
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
     async def send(self) -> ActionView:
@@ -93,7 +100,8 @@ class UpdateDraft(_WorkflowAction):
     async def look(self) -> str:
         """Say whether the draft is as asked for."""
         present = await self.app.api.get_workflow(self.workflow_id)
-        same = self.steps is None or digest(present.draft_version.steps) == digest(self.steps)
+        # What was left out, Extend kept or filled in.
+        same = self.steps is None or contains(present.draft_version.steps, self.steps)
         as_asked = same and (self.new_name is None or present.name == self.new_name)
         return f"A second look shows the draft {'as' if as_asked else 'not as'} asked for."
 

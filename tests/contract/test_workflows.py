@@ -147,3 +147,29 @@ def test_a_version_of_another_workflow_is_not_found(judge: Judge) -> None:
     version = judge.sdk.workflow_versions.list(other).data[0].id
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.workflow_versions.retrieve(one, version)
+
+
+def test_an_update_keeps_what_it_leaves_out_of_validations_and_routers(judge: Judge) -> None:
+    block = {"blockType": "semantic", "name": "n", "semantic": {"promptText": "Is it?"}}
+    steps = [
+        STEPS[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Check"}]},
+        {
+            "name": "Check",
+            "type": "VALIDATION",
+            "config": {"blocks": [block]},
+            "next": [{"step": "Route", "result": "pass"}],
+        },
+        {"name": "Route", "type": "ROUTER", "config": {"branches": [{"id": "a", "name": "A", "block": block}]}},
+    ]
+    made = judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Routes", steps=steps))
+    steps[2] = {"name": "Check", "type": "VALIDATION"}
+    steps[3] = {"name": "Route", "type": "ROUTER", "config": {"branches": [{"id": "a"}, {"id": "b"}]}}
+    judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.update(made.id, steps=steps))
+    check, route = judge.raw["draftVersion"]["steps"][2:]
+    assert check == {"name": "Check", "type": "VALIDATION", "config": {"blocks": [block]}}
+    assert route["config"]["branches"][0] == {"id": "a", "name": "A", "block": block}
+    assert route["config"]["branches"][1]["block"]["code"]["language"] == "javascript"
+    steps[3] = {"name": "Route", "type": "ROUTER"}
+    judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.update(made.id, steps=steps))
+    assert judge.raw["draftVersion"]["steps"][3] == route

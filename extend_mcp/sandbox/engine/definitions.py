@@ -173,6 +173,8 @@ class DefinitionReader(BodyReader):
         branches = self._items(config.get("branches"), f"{path}.branches")
         self._unique_ids(branches, f"{path}.branches", reserved=("otherwise",))
         for index, branch in enumerate(branches):
+            if branch.get("name") is not None and not isinstance(branch["name"], str):
+                self.refuse("Expected a string", f"{path}.branches.{index}.name")
             if branch.get("block") is not None:
                 block = self.read_object(branch["block"], f"{path}.branches.{index}.block")
                 self._block(block, f"{path}.branches.{index}.block")
@@ -231,6 +233,41 @@ _CONFIGS: dict[str, Callable[[DefinitionReader, JsonObject, str], None]] = {
     "EXTERNAL_DATA_VALIDATION": DefinitionReader._external,
     "FILE_CONVERSION": DefinitionReader._behaviour,
 }
+
+
+_ALWAYS_TRUE: JsonObject = {
+    "blockType": "code",
+    "name": "Always true",
+    "code": {"language": "javascript", "code": "return true;"},
+}
+"""The block of a new branch that has none. Unknown: its name and code."""
+
+
+def complete_steps(steps: list[JsonObject], draft: list[JsonObject]) -> list[JsonObject]:
+    """Fill in what an update may leave out. Source: Extend's SDK, ValidationStepDefinition and RouterStepDefinition.
+
+    Args:
+        steps: Steps that were checked.
+        draft: Steps of the present draft, or none for a new workflow.
+    """
+    before = {(step["name"], step["type"]): step.get("config") for step in draft}
+    completed = []
+    for step in steps:
+        old = before.get((step["name"], step["type"]))
+        if step["type"] in ("VALIDATION", "ROUTER") and step.get("config") is None and old is not None:
+            step = step | {"config": old}
+        elif step["type"] == "ROUTER" and step.get("config") is not None:
+            old_branches = {branch["id"]: branch for branch in (old or {}).get("branches", [])}
+            branches = [_complete_branch(each, old_branches.get(each["id"], {})) for each in step["config"]["branches"]]
+            step = step | {"config": step["config"] | {"branches": branches}}
+        completed.append(step)
+    return completed
+
+
+def _complete_branch(branch: JsonObject, old: JsonObject) -> JsonObject:
+    kept = {key: old[key] for key in ("name", "block") if branch.get(key) is None and old.get(key) is not None}
+    completed = branch | kept
+    return completed if completed.get("block") is not None else completed | {"block": _ALWAYS_TRUE}
 
 
 def choices_of(step: JsonObject) -> list[str] | None:
