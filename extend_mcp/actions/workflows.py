@@ -14,7 +14,7 @@ from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 from extend_mcp.views.workflows import diff_lines, graph_lines
-from extend_mcp.workflows.check import Fault, find_faults
+from extend_mcp.workflows.check import Fault, find_faults, find_warnings
 from extend_mcp.workflows.merge import branches_without_block, contains, merged_draft
 
 Steps = list[dict[str, Any]]
@@ -39,7 +39,7 @@ class CreateWorkflowAction(ObjectAction):
             f"Created workflow {made_id}.",
             target=made_id,
             sent=True,
-            details=graph_lines(made.draft_version.steps),
+            details=[*graph_lines(made.draft_version.steps), *warning_lines(made.draft_version.steps)],
             next_step=f"deploy_workflow_version({made_id}) publishes it.",
         )
 
@@ -88,6 +88,7 @@ class UpdateDraft(_WorkflowAction):
             ]
             # Extend may see it otherwise: the draft that the given steps are merged into is its own.
             lines += [f"Extend may refuse it: {fault_line(fault)}" for fault in find_faults(after)[:5]]
+            lines += warning_lines(after)
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
     async def send(self) -> ActionView:
@@ -95,7 +96,9 @@ class UpdateDraft(_WorkflowAction):
         made = await self.app.api.update_workflow(
             self.workflow_id, UpdateWorkflow(name=self.new_name, steps=self.steps)
         )
-        return self.answer("done", "The draft was changed.", sent=True, details=graph_lines(made.draft_version.steps))
+        steps = made.draft_version.steps
+        details = [*graph_lines(steps), *warning_lines(steps)]
+        return self.answer("done", "The draft was changed.", sent=True, details=details)
 
     async def look(self) -> str:
         """Say whether the draft is as asked for."""
@@ -136,6 +139,7 @@ class DeployVersion(_WorkflowAction):
         ]
         # The draft came from Extend: what this version finds odd in it, Extend may know better.
         lines += [f"Extend may refuse it: {fault_line(fault)}" for fault in find_faults(after, deploying=True)[:5]]
+        lines += warning_lines(after, deploying=True)
         return Inspection(lines, bound=[label, before, after])
 
     async def send(self) -> ActionView:
@@ -158,6 +162,11 @@ async def _published(app: CallerContext, workflow_id: str) -> tuple[Steps, str]:
         return [], "nothing: no version is published yet"
     version = await app.api.get_workflow_version(workflow_id, latest.id)
     return version.steps, f"version {Code(latest.version)}, the newest published"
+
+
+def warning_lines(steps: Steps, *, deploying: bool = False) -> list[str]:
+    """Return the first warnings about a definition, a line each."""
+    return [f"Warning: {fault_line(each)}" for each in find_warnings(steps, deploying=deploying)[:5]]
 
 
 def fault_line(fault: Fault) -> str:

@@ -19,6 +19,7 @@ STEPS: list[dict[str, Any]] = [
                 "classifications": [
                     {"id": "bill", "type": "bill", "description": "A bill"},
                     {"id": "letter", "type": "letter", "description": "A letter"},
+                    {"id": "other", "type": "other", "description": "Anything else"},
                 ]
             }
         },
@@ -173,3 +174,33 @@ def test_an_update_keeps_what_it_leaves_out_of_validations_and_routers(judge: Ju
     steps[3] = {"name": "Route", "type": "ROUTER"}
     judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.update(made.id, steps=steps))
     assert judge.raw["draftVersion"]["steps"][3] == route
+
+
+def test_an_inline_classifier_without_other_is_drafted_and_not_deployed(judge: Judge) -> None:
+    inline = {"classifications": [{"id": "bill", "type": "bill", "description": "A bill"}]}
+    steps = [
+        STEPS[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Sort"}]},
+        {"name": "Sort", "type": "CLASSIFY", "config": {"classifierConfig": inline}},
+    ]
+    made = judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Sorts", steps=steps))
+    with pytest.raises(extend_ai.BadRequestError):
+        judge.sdk.workflow_versions.create(made.id)
+    assert judge.raw["message"].endswith("Path: steps.2.config.classifierConfig.classifications")
+
+
+@pytest.mark.parametrize("language", ["javascript", "python", "ruby"])
+def test_code_blocks_are_in_the_languages_that_the_sdk_knows(judge: Judge, language: str) -> None:
+    block = {"blockType": "code", "name": "n", "code": {"language": language, "code": "return true;"}}
+    steps = [
+        STEPS[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Check"}]},
+        {"name": "Check", "type": "VALIDATION", "config": {"blocks": [block]}},
+    ]
+    if language == "ruby":
+        with pytest.raises(extend_ai.BadRequestError):
+            judge.sdk.workflows.create(name="Code", steps=steps)
+        assert judge.raw["message"].endswith("Path: steps.2.config.blocks.0.code.language")
+        return
+    judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Code", steps=steps))
+    assert judge.raw["draftVersion"]["steps"] == steps

@@ -243,3 +243,26 @@ async def test_a_route_that_the_kept_branches_lack_is_warned_of_before_extend_re
     assert "Extend may refuse it: steps.3.next.0.branchId" in person.asked[0]
     assert result.is_error
     assert "steps.3.next.0.branchId" in text_of(result)
+
+
+async def test_what_a_deploy_or_a_run_will_refuse_is_warned_of_in_a_draft(box: Box) -> None:
+    inline = {"classifications": [{"id": "a", "type": "a", "description": "An a"}]}
+    python = BLOCK | {"code": {"language": "python", "code": "return True"}}
+    steps = [
+        GOOD[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Sort"}]},
+        {"name": "Sort", "type": "CLASSIFY", "config": {"classifierConfig": inline}},
+        {"name": "Check", "type": "VALIDATION", "config": {"blocks": [python]}},
+    ]
+    person = Person()
+    async with serving(box, person=person, toolsets="all") as client:
+        made = facts_of(await client.call_tool("create_workflow", {"name": "Warned", "steps": steps}))
+        deployed = await client.call_tool("deploy_workflow_version", {"workflow": "Warned", "steps": steps})
+        await client.call_tool(
+            "update_workflow", {"workflow": "Warned", "steps": [*steps[:2], *steps[3:2:-1], steps[2]]}
+        )
+    warnings = [line for line in made["details"] if "Warning" in line]
+    assert "steps.2.config.classifierConfig.classifications" in warnings[0]
+    assert "steps.3.config.blocks.0.code.language" in warnings[1]
+    assert "must have an entry of type" in text_of(deployed)
+    assert person.asked[0].count("Warning: steps.") == 2

@@ -78,6 +78,8 @@ class DefinitionReader(BodyReader):
             self.refuse("Required", f"{path}.config")
         elif config is not None and kind not in WITHOUT_CONFIG:
             _CONFIGS[kind](self, self.read_object(config, f"{path}.config"), f"{path}.config")
+            if deploying and kind in ("CLASSIFY", "SPLIT"):
+                self._other(config, f"{path}.config", "classifier" if kind == "CLASSIFY" else "splitter")
         if kind == "WEBHOOK_RESPONSE" and leads:
             self.refuse("Nothing follows a WEBHOOK_RESPONSE", f"{path}.next")
         for place, entry in enumerate(leads):
@@ -133,6 +135,12 @@ class DefinitionReader(BodyReader):
                     if not isinstance(item.get(key), str):
                         self.refuse("Expected a string", f"{path}.{index}.{key}")
 
+    def _other(self, config: JsonObject, path: str, kind: str) -> None:
+        inline = config.get(f"{kind}Config")
+        key = "classifications" if kind == "classifier" else "splitClassifications"
+        if inline is not None and all(item["type"] != "other" for item in inline[key]):
+            self.refuse('Expected an entry of type "other"', f"{path}.{kind}Config.{key}")
+
     def _conditional(self, config: JsonObject, path: str) -> None:
         items = self._items(config.get("conditions"), f"{path}.conditions")
         self._unique_ids(items, f"{path}.conditions", reserved=())
@@ -165,9 +173,11 @@ class DefinitionReader(BodyReader):
         self.read_text(block.get("name"), f"{path}.name")
         kind = block["blockType"]
         inner = self.read_object(block.get(kind), f"{path}.{kind}")
-        for key in ("language", "code") if kind == "code" else ("promptText",):
-            if not isinstance(inner.get(key), str):
-                self.refuse("Expected a string", f"{path}.{kind}.{key}")
+        text = "code" if kind == "code" else "promptText"
+        if not isinstance(inner.get(text), str):
+            self.refuse("Expected a string", f"{path}.{kind}.{text}")
+        if kind == "code":
+            self.read_one_of(inner.get("language"), ("javascript", "python"), f"{path}.code.language")
 
     def _router(self, config: JsonObject, path: str) -> None:
         branches = self._items(config.get("branches"), f"{path}.branches")
