@@ -9,7 +9,7 @@ from extend_mcp.actions.execute import Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import CallerContext
-from extend_mcp.tools.workflows import all_versions, newest
+from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note
@@ -157,11 +157,10 @@ class DeployVersion(_WorkflowAction):
 
 async def _published(app: CallerContext, workflow_id: str) -> tuple[Steps, str]:
     """Return the steps of the newest published version, and what to call it."""
-    latest = newest(await all_versions(app, workflow_id))
+    latest = await read_published(app, workflow_id)
     if latest is None:
         return [], "nothing: no version is published yet"
-    version = await app.api.get_workflow_version(workflow_id, latest.id)
-    return version.steps, f"version {Code(latest.version)}, the newest published"
+    return latest.steps, f"version {Code(latest.version)}, the newest published"
 
 
 def warning_lines(steps: Steps, *, deploying: bool = False) -> list[str]:

@@ -204,3 +204,22 @@ def test_code_blocks_are_in_the_languages_that_the_sdk_knows(judge: Judge, langu
         return
     judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Code", steps=steps))
     assert judge.raw["draftVersion"]["steps"] == steps
+
+
+def test_a_version_is_read_by_draft_latest_number_or_id(judge: Judge) -> None:
+    def read(workflow: str, version: str) -> tuple[str, str]:
+        found = judge.strictly(
+            extend_ai.WorkflowVersion, lambda: judge.sdk.workflow_versions.retrieve(workflow, version)
+        )
+        return found.id, found.version
+
+    workflow = judge.sandbox.state()["workflows"][0]["id"]
+    ids = {each.version: each.id for each in judge.sdk.workflow_versions.list(workflow).data}
+    newest = str(max(int(version) for version in ids if version != "draft"))
+    assert read(workflow, "draft") == (ids["draft"], "draft")
+    assert read(workflow, "latest") == read(workflow, newest) == read(workflow, ids[newest]) == (ids[newest], newest)
+    assert read(workflow, "1") == (ids["1"], "1")
+    with pytest.raises(extend_ai.NotFoundError):
+        judge.sdk.workflow_versions.retrieve(workflow, "99")
+    unpublished = judge.sdk.workflows.create(name="New").id
+    assert read(unpublished, "latest")[1] == "draft"

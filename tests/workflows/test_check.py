@@ -25,7 +25,7 @@ GOOD: Steps = [
                 ]
             }
         },
-        "next": [{"step": "read", "classificationId": "a"}, {"step": "read", "classificationId": "o"}],
+        "next": [{"step": "read", "classificationId": "a"}],
     },
     {
         "name": "read",
@@ -96,9 +96,10 @@ def drop(*path: Any) -> Callable[[Steps], None]:
         (set_to(0, "next", []), {"steps.0.next"}),
         (set_to(0, "next", [{"step": "read"}]), {"steps.0.next"}),
         (set_to(1, "next", 0, "step", "nowhere"), {"steps.1.next.0.step"}),
+        (set_to(4, "next", 0, "step", "trigger"), {"steps.4.next.0.step"}),
         (
-            set_to(4, "next", 0, "step", "trigger"),
-            {"steps.4.next.0.step", *(f"steps.{index}.next" for index in range(5))},
+            lambda steps: (set_to(1, "next", 0, "step", "read")(steps), set_to(4, "next", 0, "step", "trigger")(steps)),
+            {"steps.4.next.0.step", *(f"steps.{index}.next" for index in (0, 1, 3, 4))},
         ),
         (set_to(2, "next", 0, "classificationId", "z"), {"steps.2.next.0.classificationId"}),
         (drop(2, "next", 0, "classificationId"), {"steps.2.next.0.classificationId"}),

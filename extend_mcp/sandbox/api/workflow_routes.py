@@ -109,9 +109,10 @@ def deploy_workflow_version(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def get_workflow_version(account: SandboxAccount, call: Call) -> JsonObject:
-    """Return one version with its steps."""
-    workflow = _workflow(account, call)
-    found = next((version for version in workflow.versions if version["id"] == call.path["version"]), None)
+    """Return one version with its steps, by `draft`, `latest`, number or ID."""
+    workflow, wanted = _workflow(account, call), call.path["version"]
+    by_name = workflow.version(None if wanted == "latest" else wanted)
+    found = by_name or next((version for version in workflow.versions if version["id"] == wanted), None)
     if found is None:
         raise ApiError(404, "Workflow version not found")
     return workflow.version_in_full(found)
