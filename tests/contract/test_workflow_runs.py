@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from extend_mcp.api.requests import CreateWorkflowRun, WorkflowTarget
+from extend_mcp.runs.failures import retry_advice
 from extend_mcp.sandbox.api.fault_injection import Fault
 from tests.contract.judge import Judge, extend_ai
 
@@ -256,3 +260,12 @@ def test_a_run_s_priority_is_from_1_to_100(judge: Judge, priority: int) -> None:
         create()
     with pytest.raises(ValidationError):
         CreateWorkflowRun(workflow=WorkflowTarget(id=workflow), priority=priority)
+
+
+@pytest.mark.parametrize("model", [extend_ai.ExtractRun, extend_ai.ParseRun])
+def test_every_failure_reason_that_the_sdk_names_has_advice(model: Any) -> None:
+    source = inspect.getsource(sys.modules[model.__module__])
+    reasons = re.findall(r"^    \* `([A-Z_]+)` - ", source, re.MULTILINE)
+    assert len(reasons) >= 9
+    unknown = retry_advice("A_REASON_OF_TOMORROW")
+    assert [reason for reason in reasons if retry_advice(reason) == unknown] == []
