@@ -27,7 +27,7 @@ from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.insights import GroupBy, review_queue, summarize
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.workflows import all_versions, newest
+from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
 from extend_mcp.views.workflows import diff_lines
@@ -328,13 +328,12 @@ async def _release(ctx: Ctx, workflow: str) -> str:
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await app.api.get_workflow(workflow_id)
-    latest = newest(await all_versions(app, workflow_id))
-    before = await app.api.get_workflow_version(workflow_id, latest.id) if latest else None
+    latest = await read_published(app, workflow_id)
     against = f"version {Code(latest.version)}, the newest published" if latest else "nothing: none is published"
     faults = find_faults(found.draft_version.steps, deploying=True)[:10]
     lines = [
         f"Workflow {Label(found.name)} ({Id(workflow_id)}): draft against {against}:",
-        *diff_lines(before.steps if before else [], found.draft_version.steps)[:60],
+        *diff_lines(latest.steps if latest else [], found.draft_version.steps)[:60],
         *(f"FAULT: {Code(fault.path):160}: {Note(fault.rule):300}" for fault in faults),
     ]
     return "\n".join(lines)

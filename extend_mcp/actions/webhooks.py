@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from extend_mcp.actions.execute import Inspection, ObjectAction
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.api.models import WebhookEndpoint
+from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.api.requests import (
     CreateWebhookEndpoint,
     CreateWebhookSubscription,
@@ -160,6 +160,7 @@ class CreateSubscription(_EndpointAction):
 
     name: ClassVar[str] = "create_webhook_subscription"
     repeatable: ClassVar[bool] = False
+    present_id: str | None = None
 
     @property
     def arguments(self) -> Any:
@@ -169,13 +170,19 @@ class CreateSubscription(_EndpointAction):
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show where data would go."""
         endpoint = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        present = await self._present()
         subject = f"{self.resource_type} {Name(self.resource_id):120}"
         lines = [
             f"Subscribe webhook endpoint {Name(endpoint.name)} to {subject}?",
             f"Extend will send to: {Url(endpoint.url)}",
             f"Events: {', '.join(self.events)}. They hold document data.",
         ]
-        return Inspection(lines, bound=endpoint.url)
+        if present is not None:
+            lines.append(
+                f"This changes the present subscription {Id(present.id)}, which has the events "
+                f"{event_words(present.enabled_events)}."
+            )
+        return Inspection(lines, bound=[endpoint.url, present and [present.id, present.enabled_events]])
 
     async def send(self) -> ActionView:
         """Create the subscription."""
@@ -188,16 +195,24 @@ class CreateSubscription(_EndpointAction):
             )
         )
         made_id = Id(made.id)
-        message = f"Created webhook subscription {made_id}."
+        message = f"{'Changed' if made.id == self.present_id else 'Created'} webhook subscription {made_id}."
         return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
 
     async def look(self) -> str:
-        """Say which subscriptions of this endpoint and resource exist."""
+        """Say which subscription of this endpoint and resource exists, and its events."""
+        found = await self._present()
+        if found is None:
+            return "A second look finds no such subscription."
+        return f"A second look finds {Id(found.id)} with the events {event_words(found.enabled_events)}."
+
+    async def _present(self) -> WebhookSubscription | None:
+        """Return the subscription of this endpoint and resource, which Extend changes instead of adding another."""
         page = await self.app.api.list_webhook_subscriptions(
             webhook_endpoint_id=self.endpoint_id, resource_id=self.resource_id, max_page_size=20
         )
-        found = ", ".join(f"{Id(each.id)}" for each in page.data)
-        return f"A second look finds: {found or 'none'}."
+        found = next((each for each in page.data if each.resource_type == self.resource_type), None)
+        self.present_id = found.id if found else None
+        return found
 
 
 @dataclass

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from extend_mcp.actions.confirm import digest
 from extend_mcp.actions.execute import Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import CallerContext
-from extend_mcp.tools.workflows import all_versions, newest
+from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Name, Note
 from extend_mcp.views.workflows import diff_lines, graph_lines
-from extend_mcp.workflows.check import Fault, find_faults
+from extend_mcp.workflows.check import Fault, find_faults, find_warnings
+from extend_mcp.workflows.merge import branches_without_block, contains, merged_draft
 
 Steps = list[dict[str, Any]]
 
@@ -39,7 +39,7 @@ class CreateWorkflowAction(ObjectAction):
             f"Created workflow {made_id}.",
             target=made_id,
             sent=True,
-            details=graph_lines(made.draft_version.steps),
+            details=[*graph_lines(made.draft_version.steps), *warning_lines(made.draft_version.steps)],
             next_step=f"deploy_workflow_version({made_id}) publishes it.",
         )
 
@@ -80,7 +80,15 @@ class UpdateDraft(_WorkflowAction):
         if self.new_name is not None:
             lines.append(f"Name: {Name(present.name):255} -> {Name(self.new_name):255}")
         if self.steps is not None:
-            lines += diff_lines(present.draft_version.steps, self.steps)
+            after = merged_draft(present.draft_version.steps, self.steps)
+            lines += diff_lines(present.draft_version.steps, after)
+            lines += [
+                f"Branch {Name(branch)} of {Name(step)} has no block: Extend adds one that is always true."
+                for step, branch in branches_without_block(after)
+            ]
+            # Extend may see it otherwise: the draft that the given steps are merged into is its own.
+            lines += [f"Extend may refuse it: {fault_line(fault)}" for fault in find_faults(after)[:5]]
+            lines += warning_lines(after)
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
     async def send(self) -> ActionView:
@@ -88,12 +96,15 @@ class UpdateDraft(_WorkflowAction):
         made = await self.app.api.update_workflow(
             self.workflow_id, UpdateWorkflow(name=self.new_name, steps=self.steps)
         )
-        return self.answer("done", "The draft was changed.", sent=True, details=graph_lines(made.draft_version.steps))
+        steps = made.draft_version.steps
+        details = [*graph_lines(steps), *warning_lines(steps)]
+        return self.answer("done", "The draft was changed.", sent=True, details=details)
 
     async def look(self) -> str:
         """Say whether the draft is as asked for."""
         present = await self.app.api.get_workflow(self.workflow_id)
-        same = self.steps is None or digest(present.draft_version.steps) == digest(self.steps)
+        # What was left out, Extend kept or filled in.
+        same = self.steps is None or contains(present.draft_version.steps, self.steps)
         as_asked = same and (self.new_name is None or present.name == self.new_name)
         return f"A second look shows the draft {'as' if as_asked else 'not as'} asked for."
 
@@ -128,6 +139,7 @@ class DeployVersion(_WorkflowAction):
         ]
         # The draft came from Extend: what this version finds odd in it, Extend may know better.
         lines += [f"Extend may refuse it: {fault_line(fault)}" for fault in find_faults(after, deploying=True)[:5]]
+        lines += warning_lines(after, deploying=True)
         return Inspection(lines, bound=[label, before, after])
 
     async def send(self) -> ActionView:
@@ -145,11 +157,15 @@ class DeployVersion(_WorkflowAction):
 
 async def _published(app: CallerContext, workflow_id: str) -> tuple[Steps, str]:
     """Return the steps of the newest published version, and what to call it."""
-    latest = newest(await all_versions(app, workflow_id))
+    latest = await read_published(app, workflow_id)
     if latest is None:
         return [], "nothing: no version is published yet"
-    version = await app.api.get_workflow_version(workflow_id, latest.id)
-    return version.steps, f"version {Code(latest.version)}, the newest published"
+    return latest.steps, f"version {Code(latest.version)}, the newest published"
+
+
+def warning_lines(steps: Steps, *, deploying: bool = False) -> list[str]:
+    """Return the first warnings about a definition, a line each."""
+    return [f"Warning: {fault_line(each)}" for each in find_warnings(steps, deploying=deploying)[:5]]
 
 
 def fault_line(fault: Fault) -> str:

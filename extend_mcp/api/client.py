@@ -156,7 +156,12 @@ class ExtendClient(BaseClient):
         return await self.send(WorkflowVersion, "POST", path, content=body.to_json())
 
     async def get_workflow_version(self, workflow_id: str, version_id: str) -> WorkflowVersion:
-        """Read one version with its steps (`GET /workflows/{id}/versions/{versionId}`)."""
+        """Read one version with its steps (`GET /workflows/{id}/versions/{versionId}`).
+
+        Args:
+            workflow_id: The workflow's id.
+            version_id: "draft", "latest" (the newest published, or the draft if none is), a number or an id.
+        """
         path = f"/workflows/{path_segment(workflow_id)}/versions/{path_segment(version_id)}"
         return await self.send(WorkflowVersion, "GET", path)
 

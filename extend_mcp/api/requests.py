@@ -108,7 +108,7 @@ class CreateWorkflowRun(RequestModel):
         file: One file, by URL, by id, or as text. Give this or a package.
         package: Several files that become one run.
         outputs: Outputs to use instead of running their processors; not with a package.
-        priority: Lower runs first. Extend checks the range.
+        priority: 1 to 100; lower runs first.
         metadata: Kept with the run and returned with it; at most 10 KB of JSON.
         secrets: For steps that call the customer's own services; never returned, never in a repr.
     """
@@ -117,7 +117,7 @@ class CreateWorkflowRun(RequestModel):
     file: FileInput | None = None
     package: PackageFiles | None = None
     outputs: list[OutputOverride] | None = None
-    priority: int | None = None
+    priority: int | None = Field(None, ge=1, le=100)
     metadata: dict[str, Any] | None = None
     secrets: Secrets | None = None
 
@@ -135,7 +135,7 @@ class CreateWorkflowRunBatch(RequestModel):
 
     workflow: WorkflowTarget
     inputs: list[BatchInput] = Field(min_length=1, max_length=1000)
-    priority: int | None = None
+    priority: int | None = Field(None, ge=1, le=100)
 
 
 class UpdateWorkflowRun(RequestModel):

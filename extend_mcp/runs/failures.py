@@ -1,7 +1,7 @@
 """Find where a run failed, and whether running it again can help.
 
-Source: Extend API reference, ``failureReason``: an open set of strings; the advice covers those whose
-retry behavior is documented or follows from their meaning, and says so for the others.
+Sources: Extend's documentation and SDK, ``failureReason``, an open set of strings. They name three reasons after which
+running again can help. That it cannot follows from a reason's meaning. For all others nothing is documented.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 
-_MAY_HELP = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR", "ABORTED", "OCR_ERROR", "CHUNKING_ERROR"})
+MAY_HELP = "running it again may help"
+_RETRYABLE = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR", "OCR_ERROR"})
 _CANNOT_HELP = {
     "INVALID_WORKFLOW": "the workflow itself is faulty: fix and deploy it first",
     "FAILED_TO_PROCESS_FILE": "the file could not be fetched or read: supply it again",
@@ -24,6 +25,16 @@ _CANNOT_HELP = {
     "INVALID_CONFIGURATION": "the step's configuration is faulty: fix it first",
     "INVALID_CONFIG_OPTIONS": "the step's options are faulty: fix them first",
     "OUT_OF_CREDITS": "the account is out of credits: top it up first",
+}
+_MEANINGS = {
+    "CHUNKING_ERROR": "the document could not be divided into chunks",
+    "PARSING_ERROR": "the extraction's output could not be parsed",
+    "PRE_PROCESSING_FAILURE": "an error before the extraction, such as in chunking",
+    "POST_PROCESSING_FAILURE": "an error after the extraction",
+    "SCHEMA_GENERATION_FAILED": "no schema could be inferred from the file",
+    "FAILED_TO_CONVERT_TO_PDF": "the file could not be converted to PDF",
+    "FAILED_TO_CONVERT_TO_JPEG": "the file could not be converted to JPEG",
+    "FAILED_TO_GENERATE_TARGET_FORMAT": "the requested output format could not be generated",
 }
 
 
@@ -44,11 +55,14 @@ class Failure:
 
 def retry_advice(reason: str) -> str:
     """Return half a sentence on whether running again can help after ``reason``."""
-    if reason in _MAY_HELP:
-        return "running it again may help"
+    if reason in _RETRYABLE:
+        return MAY_HELP
+    if reason == "ABORTED":
+        return "a user stopped it: run it again only if the user wants that"
     if reason in _CANNOT_HELP:
         return f"running it again unchanged will not help; {_CANNOT_HELP[reason]}"
-    return "whether running it again helps is not documented"
+    meaning = _MEANINGS.get(reason)
+    return f"whether running it again helps is not documented{f' ({meaning})' if meaning else ''}"
 
 
 def failures_of(run: WorkflowRun) -> list[Failure]:

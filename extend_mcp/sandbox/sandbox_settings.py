@@ -42,20 +42,20 @@ class SandboxSettings:
     webhook_retry_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 1800.0, 7200.0)
     """Unknown: simulated seconds between attempts to deliver an event. After the last one the sandbox gives up."""
 
-    default_page_size: int = 20
-    """Unknown: the page size of a list request without `maxPageSize`."""
+    default_page_size: int = 10
+    """The page size of a list request without `maxPageSize`."""
 
-    max_page_size: int = 100
-    """Unknown: the largest page size."""
+    max_page_size: int = 1000
+    """The largest page size."""
 
     clamp_page_size: bool = True
     """Unknown: whether a `maxPageSize` above the maximum is reduced or refused."""
 
     default_sort_by: Literal["updatedAt", "createdAt"] = "updatedAt"
-    """Unknown: the order of lists without `sortBy`."""
+    """The order of lists without `sortBy`. Documented for workflow runs."""
 
     default_sort_dir: Literal["asc", "desc"] = "desc"
-    """Unknown: the direction of lists without `sortDir`."""
+    """The direction of lists without `sortDir`. Documented for workflow runs."""
 
     null_last_page_token: bool = False
     """Unknown: whether the last page has `nextPageToken: null` or no such key."""

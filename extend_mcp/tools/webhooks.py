@@ -157,7 +157,7 @@ def _normalized(url: str) -> str:
         raise CallRefusedError(f'url: {error}. Example: "https://hooks.example.com/extend".') from None
 
 
-SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whs_xK9mLPqRtN3vS8wF5hB2")]
+SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whes_xK9mLPqRtN3vS8wF5hB2")]
 Events = Annotated[
     list[Event],
     Field(min_length=1, max_length=60),

@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
-from extend_mcp.tools.pagination import read_all, read_page
+from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import WORKFLOWS
 from extend_mcp.views.untrusted import Label
 from extend_mcp.views.workflows import (
@@ -121,25 +122,18 @@ async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> Wor
     """
     if not wanted.isdecimal() and wanted not in ("draft", "newest"):
         return await app.api.get_workflow_version(workflow_id, wanted)
-    versions = await all_versions(app, workflow_id)
-    chosen = newest(versions) if wanted == "newest" else next((v for v in versions if v.version == wanted), None)
-    if chosen is None:
-        there = ", ".join(f"{Label(each.version):20}" for each in versions[:20]) or "none"
-        raise CallRefusedError(f"The workflow has no version {Label(wanted):20}. It has: {there}.")
-    return await app.api.get_workflow_version(workflow_id, chosen.id)
+    try:
+        return await app.api.get_workflow_version(workflow_id, "latest" if wanted == "newest" else wanted)
+    except NotFoundError:
+        versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
+    there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
+    raise CallRefusedError(f"The workflow has no version {Label(wanted):20}. It has: {there}.")
 
 
-async def all_versions(app: CallerContext, workflow_id: str) -> list[WorkflowVersionSummary]:
-    """Return a workflow's versions, as many as the operator lets one call read."""
-    pager = app.api.iter_workflow_versions(workflow_id, sort_dir="desc")
-    versions, _ = await read_all(pager, most_pages=app.limits.filter_pages)
-    return versions
-
-
-def newest(versions: list[WorkflowVersionSummary]) -> WorkflowVersionSummary | None:
-    """Return the published version with the highest number; None when none is published."""
-    published = [each for each in versions if each.version.isdecimal()]
-    return max(published, key=lambda each: int(each.version), default=None)
+async def read_published(app: CallerContext, workflow_id: str) -> WorkflowVersion | None:
+    """Return the newest published version with its steps; None when none is published."""
+    latest = await app.api.get_workflow_version(workflow_id, "latest")
+    return None if latest.version == "draft" else latest
 
 
 _WORKFLOW_DEFAULTS: dict[str, Any] = {"sort_by": "createdAt", "sort_dir": "desc", "page_size": 50}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.failures import Failure, child_run, retry_advice, step_failure
+from extend_mcp.runs.failures import MAY_HELP, Failure, child_run, retry_advice, step_failure
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import Statistics, Tally, buckets, created_at, quantile
 from extend_mcp.runs.times import format_instant, format_span
@@ -326,7 +326,7 @@ def failure_view(
         last_good_run_id=good.id if good else None,
         differences=_differences(good, run) if good else [],
         missing=list(missing) or None,
-        next_step="rerun_workflow_runs starts it again." if advice == "running it again may help" else None,
+        next_step="rerun_workflow_runs starts it again." if advice == MAY_HELP else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
     why = f"{reason_words(view.reason)}{f' {view.message}' if view.message else ''}"

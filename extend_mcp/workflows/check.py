@@ -51,8 +51,40 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
         faults += rule(read)
     for index, step in read:
         faults += _unconfigured(index, step, deploying=deploying)
+        if deploying:
+            faults += [Fault(path, 'must have an entry of type "other"') for path in _without_other(index, step)]
+    return _in_order(faults)
+
+
+def find_warnings(steps: object, *, deploying: bool = False) -> list[Fault]:
+    """Find what Extend takes now and will object to later: in a deploy, or when a run reaches it.
+
+    Args:
+        steps: the definition's steps, any JSON value.
+        deploying: whether it is to be published; what a deploy refuses is a fault then.
+
+    Returns:
+        All warnings, in order of their path.
+    """
+    read = [(index, step) for index, step in enumerate(steps if isinstance(steps, list) else []) if _is_object(step)]
+    warnings = [
+        Fault(path, 'is "python", which Extend stores and cannot run: a run that reaches it gets an error')
+        for index, step in read
+        for path in _python_blocks(index, step)
+    ]
+    if not deploying:
+        rule = 'has no entry of type "other", which a deploy needs'
+        warnings += [Fault(path, rule) for index, step in read for path in _without_other(index, step)]
+    return _in_order(warnings)
+
+
+def _in_order(faults: list[Fault]) -> list[Fault]:
     unique = dict.fromkeys(faults)
     return sorted(unique, key=lambda fault: [(part.isdigit(), part.zfill(9)) for part in fault.path.split(".")])
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _readable(step: Json) -> Json:
@@ -222,6 +254,27 @@ def _unconfigured(index: int, step: Json, *, deploying: bool) -> list[Fault]:
     if deploying:
         faults.append(Fault(f"steps.{index}.config", "is required before a workflow can be deployed"))
     return faults
+
+
+def _without_other(index: int, step: Json) -> list[str]:
+    """Return the path of an inline processor's classifications without an entry of type `other`."""
+    kind = step.get("type")
+    place = _CHOICES[kind][1][0] if kind in ("CLASSIFY", "SPLIT") else ""
+    made = _at(step.get("config"), place) if place else None
+    if not isinstance(made, list) or not made or not all(isinstance(item, dict) for item in made):
+        return []
+    return [] if any(item.get("type") == "other" for item in made) else [f"steps.{index}.config.{place}"]
+
+
+def _python_blocks(index: int, step: Json) -> list[str]:
+    """Return the paths of the languages of a step's Python blocks."""
+    found = []
+    for place, suffix in (("blocks", ""), ("branches", ".block")):
+        made = _at(step.get("config"), place)
+        for number, item in enumerate(made if isinstance(made, list) else []):
+            if _at(item, f"{suffix}.code.language".removeprefix(".")) == "python":
+                found.append(f"steps.{index}.config.{place}.{number}{suffix}.code.language")
+    return found
 
 
 def _at(value: Any, path: str) -> Any:

@@ -213,9 +213,9 @@ class RuleValidationConfig(Part):
 
 
 class Code(Part):
-    """A block's program."""
+    """A block's program. Extend stores Python, and runs only JavaScript."""
 
-    language: str
+    language: Literal["javascript", "python"]
     code: str
 
 

@@ -102,6 +102,40 @@ def test_the_life_of_a_subscription(judge: Judge) -> None:
         judge.sdk.webhook_subscriptions.retrieve(made.id)
 
 
+def test_a_second_subscription_of_an_endpoint_and_a_resource_changes_the_first(judge: Judge) -> None:
+    workflow, other = (each["id"] for each in judge.sandbox.state()["workflows"][:2])
+
+    def subscribe(endpoint: str, resource: str, events: list[str]) -> Any:
+        return judge.strictly(
+            webhook_types.WebhookSubscription,
+            lambda: judge.sdk.webhook_subscriptions.create(
+                webhook_endpoint_id=endpoint, resource_type="workflow", resource_id=resource, enabled_events=events
+            ),
+        )
+
+    first, second = make_endpoint(judge).id, make_endpoint(judge).id
+    made = subscribe(first, workflow, RUN_EVENTS)
+    assert made.id.startswith("whes_")
+    changed = subscribe(first, workflow, RUN_EVENTS[:1])
+    assert (changed.id, changed.enabled_events) == (made.id, RUN_EVENTS[:1])
+    assert len({made.id, subscribe(second, workflow, RUN_EVENTS).id, subscribe(first, other, RUN_EVENTS).id}) == 3
+    assert len(judge.sdk.webhook_subscriptions.list().data) == 3
+
+
+@pytest.mark.parametrize("version", ["2024-12-23", "2025-04-21", "2026-02-09", "2025-01-01"])
+def test_an_endpoint_takes_any_supported_api_version(judge: Judge, version: str) -> None:
+    def create() -> Any:
+        return judge.sdk.webhook_endpoints.create(
+            url="https://hooks.example/x", name="Ops", enabled_events=[], api_version=version
+        )
+
+    if version == "2025-01-01":
+        with pytest.raises(extend_ai.BadRequestError):
+            create()
+    else:
+        assert judge.strictly(webhook_types.WebhookEndpointCreate, create).api_version == version
+
+
 @pytest.mark.parametrize("by_url", [False, True])
 def test_the_sdk_verifies_and_reads_what_is_delivered(judge: Judge, by_url: bool) -> None:
     workflow = judge.sandbox.state()["workflows"][0]["id"]
@@ -117,6 +151,7 @@ def test_the_sdk_verifies_and_reads_what_is_delivered(judge: Judge, by_url: bool
         httpx.post(f"{judge.base_url}/_sandbox/deliveries", trust_env=False).raise_for_status()
     kinds = []
     for headers, body in got:
+        assert headers["x-extend-api-version"] == "2026-02-09"
         event = judge.sdk.webhooks.verify_and_parse(
             body.decode(), headers, endpoint.signing_secret, allow_signed_url=True
         )

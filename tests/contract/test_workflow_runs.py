@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from extend_mcp.api.requests import CreateWorkflowRun, WorkflowTarget
+from extend_mcp.runs.failures import retry_advice
 from extend_mcp.sandbox.api.fault_injection import Fault
 from tests.contract.judge import Judge, extend_ai
 
@@ -230,3 +236,36 @@ def test_a_deleted_run_is_gone(judge: Judge) -> None:
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.workflow_runs.retrieve(run_id)
     assert run_id not in {run.id for run in judge.list()}
+
+
+def test_a_page_has_ten_runs_unless_asked_for_up_to_a_thousand_the_latest_change_first(judge: Judge) -> None:
+    total = len(judge.sandbox.state()["runs"])
+    assert len(judge.sdk.workflow_runs.list().data) == 10
+    changed = [run["updatedAt"] for run in judge.raw["data"]]
+    assert changed == sorted(changed, reverse=True)
+    assert len(judge.sdk.workflow_runs.list(max_page_size=1000).data) == total > 20
+
+
+@pytest.mark.parametrize("priority", [1, 100, 0, 101])
+def test_a_run_s_priority_is_from_1_to_100(judge: Judge, priority: int) -> None:
+    workflow = judge.sandbox.state()["workflows"][0]["id"]
+
+    def create() -> Any:
+        return judge.sdk.workflow_runs.create(workflow={"id": workflow}, file={"text": "a"}, priority=priority)
+
+    if priority in (1, 100):
+        judge.run(create)
+        return
+    with pytest.raises(extend_ai.BadRequestError):
+        create()
+    with pytest.raises(ValidationError):
+        CreateWorkflowRun(workflow=WorkflowTarget(id=workflow), priority=priority)
+
+
+@pytest.mark.parametrize("model", [extend_ai.ExtractRun, extend_ai.ParseRun])
+def test_every_failure_reason_that_the_sdk_names_has_advice(model: Any) -> None:
+    source = inspect.getsource(sys.modules[model.__module__])
+    reasons = re.findall(r"^    \* `([A-Z_]+)` - ", source, re.MULTILINE)
+    assert len(reasons) >= 9
+    unknown = retry_advice("A_REASON_OF_TOMORROW")
+    assert [reason for reason in reasons if retry_advice(reason) == unknown] == []

@@ -19,6 +19,7 @@ STEPS: list[dict[str, Any]] = [
                 "classifications": [
                     {"id": "bill", "type": "bill", "description": "A bill"},
                     {"id": "letter", "type": "letter", "description": "A letter"},
+                    {"id": "other", "type": "other", "description": "Anything else"},
                 ]
             }
         },
@@ -147,3 +148,78 @@ def test_a_version_of_another_workflow_is_not_found(judge: Judge) -> None:
     version = judge.sdk.workflow_versions.list(other).data[0].id
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.workflow_versions.retrieve(one, version)
+
+
+def test_an_update_keeps_what_it_leaves_out_of_validations_and_routers(judge: Judge) -> None:
+    block = {"blockType": "semantic", "name": "n", "semantic": {"promptText": "Is it?"}}
+    steps = [
+        STEPS[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Check"}]},
+        {
+            "name": "Check",
+            "type": "VALIDATION",
+            "config": {"blocks": [block]},
+            "next": [{"step": "Route", "result": "pass"}],
+        },
+        {"name": "Route", "type": "ROUTER", "config": {"branches": [{"id": "a", "name": "A", "block": block}]}},
+    ]
+    made = judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Routes", steps=steps))
+    steps[2] = {"name": "Check", "type": "VALIDATION"}
+    steps[3] = {"name": "Route", "type": "ROUTER", "config": {"branches": [{"id": "a"}, {"id": "b"}]}}
+    judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.update(made.id, steps=steps))
+    check, route = judge.raw["draftVersion"]["steps"][2:]
+    assert check == {"name": "Check", "type": "VALIDATION", "config": {"blocks": [block]}}
+    assert route["config"]["branches"][0] == {"id": "a", "name": "A", "block": block}
+    assert route["config"]["branches"][1]["block"]["code"]["language"] == "javascript"
+    steps[3] = {"name": "Route", "type": "ROUTER"}
+    judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.update(made.id, steps=steps))
+    assert judge.raw["draftVersion"]["steps"][3] == route
+
+
+def test_an_inline_classifier_without_other_is_drafted_and_not_deployed(judge: Judge) -> None:
+    inline = {"classifications": [{"id": "bill", "type": "bill", "description": "A bill"}]}
+    steps = [
+        STEPS[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Sort"}]},
+        {"name": "Sort", "type": "CLASSIFY", "config": {"classifierConfig": inline}},
+    ]
+    made = judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Sorts", steps=steps))
+    with pytest.raises(extend_ai.BadRequestError):
+        judge.sdk.workflow_versions.create(made.id)
+    assert judge.raw["message"].endswith("Path: steps.2.config.classifierConfig.classifications")
+
+
+@pytest.mark.parametrize("language", ["javascript", "python", "ruby"])
+def test_code_blocks_are_in_the_languages_that_the_sdk_knows(judge: Judge, language: str) -> None:
+    block = {"blockType": "code", "name": "n", "code": {"language": language, "code": "return true;"}}
+    steps = [
+        STEPS[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Check"}]},
+        {"name": "Check", "type": "VALIDATION", "config": {"blocks": [block]}},
+    ]
+    if language == "ruby":
+        with pytest.raises(extend_ai.BadRequestError):
+            judge.sdk.workflows.create(name="Code", steps=steps)
+        assert judge.raw["message"].endswith("Path: steps.2.config.blocks.0.code.language")
+        return
+    judge.strictly(extend_ai.Workflow, lambda: judge.sdk.workflows.create(name="Code", steps=steps))
+    assert judge.raw["draftVersion"]["steps"] == steps
+
+
+def test_a_version_is_read_by_draft_latest_number_or_id(judge: Judge) -> None:
+    def read(workflow: str, version: str) -> tuple[str, str]:
+        found = judge.strictly(
+            extend_ai.WorkflowVersion, lambda: judge.sdk.workflow_versions.retrieve(workflow, version)
+        )
+        return found.id, found.version
+
+    workflow = judge.sandbox.state()["workflows"][0]["id"]
+    ids = {each.version: each.id for each in judge.sdk.workflow_versions.list(workflow).data}
+    newest = str(max(int(version) for version in ids if version != "draft"))
+    assert read(workflow, "draft") == (ids["draft"], "draft")
+    assert read(workflow, "latest") == read(workflow, newest) == read(workflow, ids[newest]) == (ids[newest], newest)
+    assert read(workflow, "1") == (ids["1"], "1")
+    with pytest.raises(extend_ai.NotFoundError):
+        judge.sdk.workflow_versions.retrieve(workflow, "99")
+    unpublished = judge.sdk.workflows.create(name="New").id
+    assert read(unpublished, "latest")[1] == "draft"

@@ -30,7 +30,7 @@ _MADE: dict[str, tuple[re.Pattern[str], tuple[Needs, ...]]] = {
     "create_workflow": (re.compile(r"workflow_[\w-]{21}"), (Needs.DRAFT_WORKFLOW,)),
     "upload_file": (re.compile(r"file_[\w-]{21}"), (Needs.FILE,)),
     "create_webhook_endpoint": (re.compile(r"\bwh_\w[\w-]+"), (Needs.ENDPOINT,)),
-    "create_webhook_subscription": (re.compile(r"\bwhs_\w[\w-]+"), (Needs.SUBSCRIPTION,)),
+    "create_webhook_subscription": (re.compile(r"\bwhes_\w[\w-]+"), (Needs.SUBSCRIPTION,)),
 }
 
 

@@ -51,8 +51,18 @@ def test_a_healthy_run_has_no_failure_and_a_failed_one_always_has() -> None:
     [
         ("INTERNAL_ERROR", "may help"),
         ("DOCUMENT_PROCESSOR_ERROR", "may help"),
+        ("OCR_ERROR", "may help"),
+        ("ABORTED", "a user stopped it"),
         ("INVALID_WORKFLOW", "will not help"),
         ("FAILED_TO_PROCESS_FILE", "will not help"),
+        ("CHUNKING_ERROR", "not documented"),
+        ("PARSING_ERROR", "not documented (the extraction's output could not be parsed)"),
+        ("PRE_PROCESSING_FAILURE", "not documented"),
+        ("POST_PROCESSING_FAILURE", "not documented"),
+        ("SCHEMA_GENERATION_FAILED", "not documented (no schema could be inferred from the file)"),
+        ("FAILED_TO_CONVERT_TO_PDF", "not documented (the file could not be converted to PDF)"),
+        ("FAILED_TO_CONVERT_TO_JPEG", "not documented"),
+        ("FAILED_TO_GENERATE_TARGET_FORMAT", "not documented"),
         ("A_REASON_OF_TOMORROW", "not documented"),
     ],
 )

@@ -201,3 +201,90 @@ async def test_an_unclear_creation_is_not_repeated(box: Box, fault: dict[str, An
     assert facts["outcome"] == "unknown"
     assert "list_workflows" in facts["next_step"]
     assert len(box.requests("POST")) == 1
+
+
+BLOCK: dict[str, Any] = {
+    "blockType": "code",
+    "name": "Large",
+    "code": {"language": "javascript", "code": "return total > 100;"},
+}
+ROUTED: list[dict[str, Any]] = [
+    GOOD[0],
+    {"name": "Parse", "type": "PARSE", "next": [{"step": "Check"}]},
+    {
+        "name": "Check",
+        "type": "VALIDATION",
+        "config": {"blocks": [BLOCK]},
+        "next": [{"step": "Route", "result": "pass"}],
+    },
+    {"name": "Route", "type": "ROUTER", "config": {"branches": [{"id": "large", "name": "Large", "block": BLOCK}]}},
+]
+LEFT_OUT: list[dict[str, Any]] = [
+    *ROUTED[:2],
+    {"name": "Check", "type": "VALIDATION", "next": [{"step": "Route", "result": "pass"}]},
+    {"name": "Route", "type": "ROUTER", "config": {"branches": [{"id": "large"}, {"id": "small", "name": "Small"}]}},
+]
+
+
+async def test_what_an_update_leaves_out_is_kept_and_not_shown_as_deleted(box: Box) -> None:
+    made = box.api("POST", "/workflows", json={"name": "Routed", "steps": ROUTED})
+    person = Person()
+    async with serving(box, person=person, toolsets="all") as client:
+        facts = facts_of(await client.call_tool("update_workflow", {"workflow": "Routed", "steps": LEFT_OUT}))
+    assert facts["outcome"] == "done"
+    question = person.asked[0]
+    assert "-> none" not in question
+    assert "«Check»" not in question
+    assert '«.branches[1].id»: none -> «"small"»' in question
+    assert "Branch «small» of «Route» has no block" in question
+    assert box.requests("POST")[-1]["body"]["steps"] == LEFT_OUT
+    steps = box.api("GET", f"/workflows/{made['id']}")["draftVersion"]["steps"]
+    assert steps[2]["config"] == {"blocks": [BLOCK]}
+    assert steps[3]["config"]["branches"][0] == {"id": "large", "name": "Large", "block": BLOCK}
+
+
+async def test_a_second_look_recognizes_a_draft_that_kept_what_was_left_out(box: Box) -> None:
+    made = box.api("POST", "/workflows", json={"name": "Routed", "steps": ROUTED})
+    box.fault(method="POST", path=f"/workflows/{made['id']}", drop=True, after=True)
+    async with serving(box, person=Person(), toolsets="all") as client:
+        facts = facts_of(await client.call_tool("update_workflow", {"workflow": "Routed", "steps": LEFT_OUT}))
+    assert facts["outcome"] == "unknown"
+    assert "shows the draft as asked for" in facts["message"]
+
+
+async def test_a_route_that_the_kept_branches_lack_is_warned_of_before_extend_refuses_it(box: Box) -> None:
+    box.api("POST", "/workflows", json={"name": "Routed", "steps": ROUTED})
+    steps = [
+        *ROUTED[:3],
+        {"name": "Route", "type": "ROUTER", "next": [{"step": "Look", "branchId": "huge"}]},
+        {"name": "Look", "type": "HUMAN_REVIEW"},
+    ]
+    person = Person()
+    async with serving(box, person=person, toolsets="all") as client:
+        result = await client.call_tool("update_workflow", {"workflow": "Routed", "steps": steps})
+    assert "Extend may refuse it: steps.3.next.0.branchId" in person.asked[0]
+    assert result.is_error
+    assert "steps.3.next.0.branchId" in text_of(result)
+
+
+async def test_what_a_deploy_or_a_run_will_refuse_is_warned_of_in_a_draft(box: Box) -> None:
+    inline = {"classifications": [{"id": "a", "type": "a", "description": "An a"}]}
+    python = BLOCK | {"code": {"language": "python", "code": "return True"}}
+    steps = [
+        GOOD[0],
+        {"name": "Parse", "type": "PARSE", "next": [{"step": "Sort"}]},
+        {"name": "Sort", "type": "CLASSIFY", "config": {"classifierConfig": inline}},
+        {"name": "Check", "type": "VALIDATION", "config": {"blocks": [python]}},
+    ]
+    person = Person()
+    async with serving(box, person=person, toolsets="all") as client:
+        made = facts_of(await client.call_tool("create_workflow", {"name": "Warned", "steps": steps}))
+        deployed = await client.call_tool("deploy_workflow_version", {"workflow": "Warned", "steps": steps})
+        await client.call_tool(
+            "update_workflow", {"workflow": "Warned", "steps": [*steps[:2], *steps[3:2:-1], steps[2]]}
+        )
+    warnings = [line for line in made["details"] if "Warning" in line]
+    assert "steps.2.config.classifierConfig.classifications" in warnings[0]
+    assert "steps.3.config.blocks.0.code.language" in warnings[1]
+    assert "must have an entry of type" in text_of(deployed)
+    assert person.asked[0].count("Warning: steps.") == 2

@@ -154,3 +154,20 @@ async def test_a_hostile_endpoint_name_is_marked(box: Box) -> None:
     assert "\u202e" not in text
     assert "\x1b" not in text
     assert not any(line.strip().startswith("| » ignore") for line in text.splitlines())
+
+
+async def test_a_subscription_that_is_there_already_is_said_to_be_changed(box: Box) -> None:
+    workflow = box.workflow()
+    endpoint = add_endpoint(box)
+    resource = {"resourceType": "workflow", "resourceId": workflow}
+    body = {"webhookEndpointId": endpoint, **resource, "enabledEvents": ["workflow_run.failed"]}
+    present = box.api("POST", "/webhook_subscriptions", json=body)["id"]
+    person = Person()
+    arguments = {"endpoint_id": endpoint, "resource_type": "workflow", "resource_id": workflow}
+    async with serving(box, person=person, toolsets="all") as client:
+        first = facts_of(
+            await client.call_tool("create_webhook_subscription", {**arguments, "events": ["workflow_run.completed"]})
+        )
+    assert f"changes the present subscription {present}, which has the events workflow_run.failed" in person.asked[0]
+    assert first["message"] == f"Changed webhook subscription {present}."
+    assert box.api("GET", f"/webhook_subscriptions/{present}")["enabledEvents"] == ["workflow_run.completed"]

@@ -103,10 +103,12 @@ async def test_a_version_by_number_word_or_id(box: Box, version: Any, expected: 
     if version == "id":
         listed = box.api("GET", f"/workflows/{workflow}/versions")["data"]
         version = next(each["id"] for each in listed if each["version"] == "2")
+        box.forget()
     async with serving(box) as client:
         arguments = {"workflow": workflow, **({"version": version} if version is not None else {})}
         facts = facts_of(await client.call_tool("get_workflow_version", arguments))
     assert facts["version"] == expected
+    assert len([each for each in box.requests("GET") if "/versions" in each["path"]]) == 1, "one request, no list"
 
 
 async def test_an_unknown_version_lists_what_there_is(box: Box) -> None:
@@ -117,12 +119,12 @@ async def test_an_unknown_version_lists_what_there_is(box: Box) -> None:
     assert all(f"«{name}»" in text for name in ("1", "2", "3", "draft"))
 
 
-async def test_an_unpublished_workflow_says_so(box: Box) -> None:
+async def test_of_an_unpublished_workflow_the_draft_is_shown_which_its_runs_use(box: Box) -> None:
     made = box.api("POST", "/workflows", json={"name": "New"})
     async with serving(box) as client:
         result = await client.call_tool("get_workflow_version", {"workflow": made["id"]})
-    assert result.is_error
-    assert "draft" in text_of(result)
+    assert facts_of(result)["version"] == "draft"
+    assert "version draft" in text_of(result)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def _saved(draw: st.DrawFn) -> Json:
 
 def _kinds(draw: st.DrawFn) -> list[Json]:
     ids = draw(st.lists(_IDS, max_size=3))
-    return [{"id": each, "type": each, "description": each} for each in ids]
+    kinds = [{"id": each, "type": each, "description": each} for each in ids]
+    other = {"id": "other", "type": "other", "description": "Anything else"}
+    return [*kinds, other] if draw(st.integers(0, 3)) else kinds
 
 
 def _processor(draw: st.DrawFn, kind: str, inline: Json) -> Json:
@@ -60,7 +62,8 @@ def _processor(draw: st.DrawFn, kind: str, inline: Json) -> Json:
 def _block(draw: st.DrawFn) -> Json:
     if draw(st.booleans()):
         return {"blockType": "semantic", "name": "n", "semantic": {"promptText": "Is it?"}}
-    return {"blockType": "code", "name": "n", "code": {"language": "python", "code": "pass"}}
+    language = draw(st.sampled_from(["javascript", "javascript", "python", "ruby"]))
+    return {"blockType": "code", "name": "n", "code": {"language": language, "code": "pass"}}
 
 
 def _config(draw: st.DrawFn, kind: str) -> Json | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
@@ -84,3 +85,13 @@ def test_the_graphs_are_both_good_and_bad() -> None:
     assert seen[True] > 30
     assert seen[False] > 30
     assert len(kinds) == 16, "good definitions have steps of every type"
+
+
+@pytest.mark.parametrize("name", [False, 0, {}])
+def test_both_refuse_a_branch_whose_name_is_no_text(name: object) -> None:
+    steps = [
+        {"name": "t", "type": "TRIGGER", "next": [{"step": "p"}]},
+        {"name": "p", "type": "PARSE", "next": [{"step": "r"}]},
+        {"name": "r", "type": "ROUTER", "config": {"branches": [{"id": "b", "name": name}]}},
+    ]
+    assert not agree(steps, deploying=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extend_mcp.workflows.check import find_faults
+from extend_mcp.workflows.check import find_faults, find_warnings
 
 Steps = list[dict[str, Any]]
 GOOD: Steps = [
@@ -17,7 +17,14 @@ GOOD: Steps = [
     {
         "name": "sort",
         "type": "CLASSIFY",
-        "config": {"classifierConfig": {"classifications": [{"id": "a", "type": "a", "description": "An a"}]}},
+        "config": {
+            "classifierConfig": {
+                "classifications": [
+                    {"id": "a", "type": "a", "description": "An a"},
+                    {"id": "o", "type": "other", "description": "Anything else"},
+                ]
+            }
+        },
         "next": [{"step": "read", "classificationId": "a"}],
     },
     {
@@ -89,9 +96,10 @@ def drop(*path: Any) -> Callable[[Steps], None]:
         (set_to(0, "next", []), {"steps.0.next"}),
         (set_to(0, "next", [{"step": "read"}]), {"steps.0.next"}),
         (set_to(1, "next", 0, "step", "nowhere"), {"steps.1.next.0.step"}),
+        (set_to(4, "next", 0, "step", "trigger"), {"steps.4.next.0.step"}),
         (
-            set_to(4, "next", 0, "step", "trigger"),
-            {"steps.4.next.0.step", *(f"steps.{index}.next" for index in range(5))},
+            lambda steps: (set_to(1, "next", 0, "step", "read")(steps), set_to(4, "next", 0, "step", "trigger")(steps)),
+            {"steps.4.next.0.step", *(f"steps.{index}.next" for index in (0, 1, 3, 4))},
         ),
         (set_to(2, "next", 0, "classificationId", "z"), {"steps.2.next.0.classificationId"}),
         (drop(2, "next", 0, "classificationId"), {"steps.2.next.0.classificationId"}),
@@ -140,3 +148,37 @@ def test_faults_come_in_the_order_of_the_steps() -> None:
     steps = [{"name": f"s{number}"} for number in range(12)]
     indexes = [int(fault.path.split(".")[1]) for fault in find_faults(steps) if "." in fault.path]
     assert indexes == sorted(indexes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("CLASSIFY", "classifierConfig.classifications"), ("SPLIT", "splitterConfig.splitClassifications")],
+)
+def test_an_inline_processor_without_other_is_warned_of_and_not_deployed(kind: str, place: str) -> None:
+    steps = copy.deepcopy(GOOD)
+    config, key = place.split(".")
+    steps[2] |= {"type": kind, "config": {config: {key: [{"id": "a", "type": "a", "description": "An a"}]}}}
+    path = f"steps.2.config.{place}"
+    assert find_faults(steps) == []
+    assert [each.path for each in find_warnings(steps)] == [path]
+    assert [fault.path for fault in find_faults(steps, deploying=True)] == [path]
+    assert find_warnings(steps, deploying=True) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "faulty", "warned"), [("javascript", False, False), ("python", False, True), ("ruby", True, False)]
+)
+def test_only_javascript_runs_and_python_is_warned_of(language: str, faulty: bool, warned: bool) -> None:
+    block = {"blockType": "code", "name": "n", "code": {"language": language, "code": "x"}}
+    steps = copy.deepcopy(GOOD)
+    steps[5]["config"]["branches"][0]["block"] = block
+    steps[6]["config"]["blocks"] = [block]
+    paths = ["steps.5.config.branches.0.block.code.language", "steps.6.config.blocks.0.code.language"]
+    assert [fault.path for fault in find_faults(steps)] == (paths if faulty else [])
+    for deploying in (False, True):
+        assert [each.path for each in find_warnings(steps, deploying=deploying)] == (paths if warned else [])
+
+
+@pytest.mark.parametrize("steps", [None, {}, [None], [{"type": ["CLASSIFY"]}], [{"type": "VALIDATION", "config": [1]}]])
+def test_warnings_read_anything(steps: Any) -> None:
+    assert find_warnings(steps) == []

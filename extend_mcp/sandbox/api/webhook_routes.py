@@ -109,7 +109,7 @@ def list_webhook_subscriptions(account: SandboxAccount, call: Call) -> JsonObjec
 
 
 def create_webhook_subscription(account: SandboxAccount, call: Call) -> JsonObject:
-    """Subscribe an endpoint to events of one resource."""
+    """Subscribe an endpoint to events of one resource, or change the events of the present subscription."""
     reader = _Reader(account)
     body = reader.body(
         call.body, required=("webhookEndpointId", "resourceType", "resourceId", "enabledEvents"), optional=()
@@ -120,9 +120,17 @@ def create_webhook_subscription(account: SandboxAccount, call: Call) -> JsonObje
     endpoint = _endpoint(account, reader.read_text(body["webhookEndpointId"], "webhookEndpointId"))
     if kind == "workflow" and resource not in account.store.workflows:
         raise ApiError(404, "Workflow not found")
+    for present in account.outbox.subscriptions.values():
+        if (present["webhookEndpointId"], present["resourceType"], present["resourceId"]) == (
+            endpoint["id"],
+            kind,
+            resource,
+        ):
+            present["enabledEvents"] = events
+            return present
     subscription = {
         "object": "webhook_subscription",
-        "id": account.ids("whs_"),
+        "id": account.ids("whes_"),
         "webhookEndpointId": endpoint["id"],
         "resourceType": kind,
         "resourceId": resource,
@@ -155,6 +163,9 @@ def delete_webhook_subscription(account: SandboxAccount, call: Call) -> JsonObje
     return {"id": subscription["id"]}
 
 
+_API_VERSIONS = ("2024-12-23", "2025-04-21", "2026-02-09")
+"""Supported versions that Extend's documentation names. An endpoint keeps the one that it was created with."""
+
 _STATUSES = ("enabled", "disabled")
 _ENDPOINT_OPTIONS = ("status", "advancedOptions")
 
@@ -162,7 +173,6 @@ _ENDPOINT_OPTIONS = ("status", "advancedOptions")
 class _Reader(BodyReader):
     def __init__(self, account: SandboxAccount) -> None:
         super().__init__(account.settings.validation_status)
-        self._api_version = account.settings.api_version
 
     def body(self, body: object, *, required: tuple[str, ...], optional: tuple[str, ...]) -> JsonObject:
         """Read an object that has only these fields."""
@@ -184,7 +194,7 @@ class _Reader(BodyReader):
         if "enabledEvents" in body:
             self.events(body["enabledEvents"], ENDPOINT_EVENTS, least=0)
         if "apiVersion" in body:
-            self.read_one_of(body["apiVersion"], (self._api_version,), "apiVersion")
+            self.read_one_of(body["apiVersion"], _API_VERSIONS, "apiVersion")
         if "status" in body:
             self.read_one_of(body["status"], _STATUSES, "status")
         if "advancedOptions" in body:

@@ -5,7 +5,7 @@ from starlette.routing import BaseRoute
 from extend_mcp.sandbox.api import list_query
 from extend_mcp.sandbox.api.routing import Call, route
 from extend_mcp.sandbox.engine import wire
-from extend_mcp.sandbox.engine.definitions import DefinitionReader
+from extend_mcp.sandbox.engine.definitions import DefinitionReader, complete_steps
 from extend_mcp.sandbox.engine.sandbox_account import SandboxAccount
 from extend_mcp.sandbox.engine.store import Workflow
 from extend_mcp.sandbox.engine.validation import ApiError, BodyReader, InvalidFieldError, JsonObject
@@ -47,7 +47,7 @@ def create_workflow(account: SandboxAccount, call: Call) -> JsonObject:
     """Create a workflow with a draft."""
     body = _body(account, call)
     name = _name(account, body, required=True)
-    steps = _steps(account, body, deploying=False) or _FIRST_STEPS
+    steps = complete_steps(_steps(account, body, deploying=False) or _FIRST_STEPS, [])
     now = account.engine.now
     draft = wire.version_summary(account.ids("workflow_version_"), "draft", None, now)
     summary = wire.workflow_summary(account.ids("workflow_"), name or "", now, now)
@@ -63,13 +63,15 @@ def get_workflow(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def update_workflow(account: SandboxAccount, call: Call) -> JsonObject:
-    """Rename a workflow, or replace the steps of its draft."""
+    """Rename a workflow, or replace the steps of its draft, except for what the new ones leave out."""
     workflow, body = _workflow(account, call), _body(account, call)
     name, steps = _name(account, body), _steps(account, body, deploying=False)
+    if steps is not None:
+        steps = complete_steps(steps, workflow.draft_steps)
+        # What the draft keeps must fit the new steps, such as the branches that they route to.
+        workflow.change_draft(DefinitionReader(account.settings.validation_status).check(steps, deploying=False))
     if name is not None:
         workflow.summary["name"] = name
-    if steps is not None:
-        workflow.change_draft(steps)
     workflow.summary["updatedAt"] = wire.timestamp(account.engine.now)
     return workflow.whole()
 
@@ -93,9 +95,10 @@ def deploy_workflow_version(account: SandboxAccount, call: Call) -> JsonObject:
     """Publish the draft, or the given steps, as the next version."""
     workflow, body = _workflow(account, call), _body(account, call) if call.body else {}
     name, given = _name(account, body), _steps(account, body, deploying=True)
-    steps = given
-    if steps is None:
+    if given is None:
         steps = DefinitionReader(account.settings.validation_status).check(workflow.draft_steps, deploying=True)
+    else:
+        steps = complete_steps(given, [])
     now = account.engine.now
     number = str(len(workflow.versions))  # The draft is in the list, the new version is not.
     version = wire.version_summary(account.ids("workflow_version_"), number, name, now)
@@ -106,9 +109,10 @@ def deploy_workflow_version(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def get_workflow_version(account: SandboxAccount, call: Call) -> JsonObject:
-    """Return one version with its steps."""
-    workflow = _workflow(account, call)
-    found = next((version for version in workflow.versions if version["id"] == call.path["version"]), None)
+    """Return one version with its steps, by `draft`, `latest`, number or ID."""
+    workflow, wanted = _workflow(account, call), call.path["version"]
+    by_name = workflow.version(None if wanted == "latest" else wanted)
+    found = by_name or next((version for version in workflow.versions if version["id"] == wanted), None)
     if found is None:
         raise ApiError(404, "Workflow version not found")
     return workflow.version_in_full(found)

@@ -78,6 +78,8 @@ class DefinitionReader(BodyReader):
             self.refuse("Required", f"{path}.config")
         elif config is not None and kind not in WITHOUT_CONFIG:
             _CONFIGS[kind](self, self.read_object(config, f"{path}.config"), f"{path}.config")
+            if deploying and kind in ("CLASSIFY", "SPLIT"):
+                self._other(config, f"{path}.config", "classifier" if kind == "CLASSIFY" else "splitter")
         if kind == "WEBHOOK_RESPONSE" and leads:
             self.refuse("Nothing follows a WEBHOOK_RESPONSE", f"{path}.next")
         for place, entry in enumerate(leads):
@@ -133,6 +135,12 @@ class DefinitionReader(BodyReader):
                     if not isinstance(item.get(key), str):
                         self.refuse("Expected a string", f"{path}.{index}.{key}")
 
+    def _other(self, config: JsonObject, path: str, kind: str) -> None:
+        inline = config.get(f"{kind}Config")
+        key = "classifications" if kind == "classifier" else "splitClassifications"
+        if inline is not None and all(item["type"] != "other" for item in inline[key]):
+            self.refuse('Expected an entry of type "other"', f"{path}.{kind}Config.{key}")
+
     def _conditional(self, config: JsonObject, path: str) -> None:
         items = self._items(config.get("conditions"), f"{path}.conditions")
         self._unique_ids(items, f"{path}.conditions", reserved=())
@@ -165,14 +173,18 @@ class DefinitionReader(BodyReader):
         self.read_text(block.get("name"), f"{path}.name")
         kind = block["blockType"]
         inner = self.read_object(block.get(kind), f"{path}.{kind}")
-        for key in ("language", "code") if kind == "code" else ("promptText",):
-            if not isinstance(inner.get(key), str):
-                self.refuse("Expected a string", f"{path}.{kind}.{key}")
+        text = "code" if kind == "code" else "promptText"
+        if not isinstance(inner.get(text), str):
+            self.refuse("Expected a string", f"{path}.{kind}.{text}")
+        if kind == "code":
+            self.read_one_of(inner.get("language"), ("javascript", "python"), f"{path}.code.language")
 
     def _router(self, config: JsonObject, path: str) -> None:
         branches = self._items(config.get("branches"), f"{path}.branches")
         self._unique_ids(branches, f"{path}.branches", reserved=("otherwise",))
         for index, branch in enumerate(branches):
+            if branch.get("name") is not None and not isinstance(branch["name"], str):
+                self.refuse("Expected a string", f"{path}.branches.{index}.name")
             if branch.get("block") is not None:
                 block = self.read_object(branch["block"], f"{path}.branches.{index}.block")
                 self._block(block, f"{path}.branches.{index}.block")
@@ -231,6 +243,41 @@ _CONFIGS: dict[str, Callable[[DefinitionReader, JsonObject, str], None]] = {
     "EXTERNAL_DATA_VALIDATION": DefinitionReader._external,
     "FILE_CONVERSION": DefinitionReader._behaviour,
 }
+
+
+_ALWAYS_TRUE: JsonObject = {
+    "blockType": "code",
+    "name": "Always true",
+    "code": {"language": "javascript", "code": "return true;"},
+}
+"""The block of a new branch that has none. Unknown: its name and code."""
+
+
+def complete_steps(steps: list[JsonObject], draft: list[JsonObject]) -> list[JsonObject]:
+    """Fill in what an update may leave out. Source: Extend's SDK, ValidationStepDefinition and RouterStepDefinition.
+
+    Args:
+        steps: Steps that were checked.
+        draft: Steps of the present draft, or none for a new workflow.
+    """
+    before = {(step["name"], step["type"]): step.get("config") for step in draft}
+    completed = []
+    for step in steps:
+        old = before.get((step["name"], step["type"]))
+        if step["type"] in ("VALIDATION", "ROUTER") and step.get("config") is None and old is not None:
+            step = step | {"config": old}
+        elif step["type"] == "ROUTER" and step.get("config") is not None:
+            old_branches = {branch["id"]: branch for branch in (old or {}).get("branches", [])}
+            branches = [_complete_branch(each, old_branches.get(each["id"], {})) for each in step["config"]["branches"]]
+            step = step | {"config": step["config"] | {"branches": branches}}
+        completed.append(step)
+    return completed
+
+
+def _complete_branch(branch: JsonObject, old: JsonObject) -> JsonObject:
+    kept = {key: old[key] for key in ("name", "block") if branch.get(key) is None and old.get(key) is not None}
+    completed = branch | kept
+    return completed if completed.get("block") is not None else completed | {"block": _ALWAYS_TRUE}
 
 
 def choices_of(step: JsonObject) -> list[str] | None:

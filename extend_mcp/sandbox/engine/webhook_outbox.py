@@ -152,10 +152,12 @@ class Outbox:
     def headers(self, delivery: Delivery, timestamp: int) -> dict[str, str]:
         """Return the headers of a delivery signed at a time in Unix seconds, with those that the endpoint adds."""
         signed = f"v0:{timestamp}:".encode() + delivery.body
-        options = self.endpoints[delivery.endpoint_id].get("advancedOptions") or {}
+        endpoint = self.endpoints[delivery.endpoint_id]
+        options = endpoint.get("advancedOptions") or {}
         return {
             **(options.get("headers") or {}),
             "content-type": "application/json",
+            "x-extend-api-version": str(endpoint["apiVersion"]),
             "x-extend-request-timestamp": str(timestamp),
             "x-extend-request-signature": hmac.new(
                 self.secrets[delivery.endpoint_id].encode(), signed, hashlib.sha256
