@@ -48,6 +48,7 @@ class Caller:
         client_id: the OAuth client, or its equivalent.
         issuer: who vouches for the subject, where somebody does.
         subject: the person or service behind the client, where the issuer names one.
+        credential: names the credential they came with, to ask later whether it still counts; holds no secret.
     """
 
     principal: str
@@ -57,6 +58,7 @@ class Caller:
     client_id: str = ""
     issuer: str | None = None
     subject: str | None = None
+    credential: str = field(default="", compare=False, repr=False)
 
 
 def fingerprint(secret: str) -> str:

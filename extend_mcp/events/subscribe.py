@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -52,17 +53,27 @@ class Subscriptions:
         registry: knows the current caller.
         clock: time, for credentials that expire.
         most: how many may be open at once; one caller may hold a tenth of them.
+        still_valid: checks the credential of a caller before each notification; None without authentication.
     """
 
-    def __init__(self, bus: SubscriptionBus, registry: CallerRegistry, clock: Clock, *, most: int) -> None:
+    def __init__(
+        self,
+        bus: SubscriptionBus,
+        registry: CallerRegistry,
+        clock: Clock,
+        *,
+        most: int,
+        still_valid: Callable[[Caller], Awaitable[bool]] | None = None,
+    ) -> None:
         self._bus = bus
         self._registry = registry
         self._clock = clock
         self._most = most
+        self._still_valid = still_valid
         self._open: Counter[str] = Counter()
         self._listening: set[ListenHandler] = set()
         self.tasks: TaskGroup | None = None
-        """Sends notifications to older clients while the server runs."""
+        """Checks callers and sends notifications while the server runs."""
 
     async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
@@ -72,7 +83,9 @@ class Subscriptions:
             uris = list(params.notifications.resource_subscriptions or ())
             await check_readable(self._registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
-            handler = ListenHandler(_WithSteps(self._bus, uris))
+            bus = _WithSteps(self._bus, uris)
+            handler = ListenHandler(bus)
+            bus.deliver = self._checked(caller, handler.close)
             self._listening.add(handler)
             try:
                 async with anyio.create_task_group() as tasks:
@@ -105,8 +118,7 @@ class Subscriptions:
         bus = _WithSteps(self._bus, [uri])
 
         def on_event(event: ServerEvent) -> None:
-            expired = caller.expires_at is not None and caller.expires_at <= self._clock.now().timestamp()
-            if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None and not expired:
+            if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None:
                 self.tasks.start_soon(_notify, connection, uri)
 
         unsubscribe = bus.subscribe(on_event)
@@ -115,6 +127,8 @@ class Subscriptions:
             if held.pop(uri, None) is not None:
                 unsubscribe()
                 self._leave(caller)
+
+        bus.deliver = self._checked(caller, end)
 
         held[uri] = end
         connection.exit_stack.callback(end)
@@ -147,24 +161,52 @@ class Subscriptions:
         if not self._open[caller.principal]:
             del self._open[caller.principal]
 
+    def _checked(self, caller: Caller, end: Callable[[], None]) -> Callable[[Callable[[], None]], None]:
+        """Return what notifies a caller whose credential still counts, and ends the subscription of another."""
+
+        async def check(notify: Callable[[], None]) -> None:
+            try:
+                valid = await self._is_valid(caller)
+            except Exception:
+                # A failed check must neither notify the caller nor end the subscriptions of all others.
+                logger.exception("the caller %s could not be checked", caller.principal)
+                return
+            (notify if valid else end)()
+
+        def deliver(notify: Callable[[], None]) -> None:
+            if self.tasks is not None:
+                self.tasks.start_soon(check, notify)
+
+        return deliver
+
+    async def _is_valid(self, caller: Caller) -> bool:
+        if caller.expires_at is not None and caller.expires_at <= self._clock.now().timestamp():
+            return False
+        return self._still_valid is None or await self._still_valid(caller)
+
     async def _end_after(self, handler: ListenHandler, seconds: float) -> None:
         await self._clock.sleep(max(seconds, 0.0))
         handler.close()
 
 
 class _WithSteps:
-    """A bus on which a change of a run is also one of its steps that a subscriber named.
+    """A bus of the resources that a subscriber named, on which a change of a run is also one of its steps.
 
     Events name runs. Only the reader knows which step a URI means: there are several ways to write one.
+
+    Args:
+        bus: reports changes.
+        uris: the resources.
     """
 
     def __init__(self, bus: SubscriptionBus, uris: Iterable[str]) -> None:
         self._bus = bus
-        self._steps: dict[str, list[str]] = {}
-        for uri in uris:
-            run, steps, _ = uri.partition("/steps/")
-            if steps:
-                self._steps.setdefault(run, []).append(uri)
+        self._changed_with: dict[str, list[str]] = {}
+        self.deliver: Callable[[Callable[[], None]], None] = lambda notify: notify()
+        """Calls what notifies the subscriber, or does not."""
+        for uri in dict.fromkeys(uris):
+            for changed in {uri, uri.partition("/steps/")[0]}:
+                self._changed_with.setdefault(changed, []).append(uri)
 
     async def publish(self, event: ServerEvent) -> None:
         """Pass an event on."""
@@ -174,10 +216,8 @@ class _WithSteps:
         """Register a listener."""
 
         def on_event(event: ServerEvent) -> None:
-            listener(event)
-            if isinstance(event, ResourceUpdated):
-                for uri in self._steps.get(event.uri, ()):
-                    listener(ResourceUpdated(uri))
+            for uri in self._changed_with.get(event.uri, ()) if isinstance(event, ResourceUpdated) else ():
+                self.deliver(partial(listener, ResourceUpdated(uri)))
 
         return self._bus.subscribe(on_event)
 

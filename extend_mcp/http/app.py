@@ -257,7 +257,13 @@ def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None
 
 def _serve_subscriptions(parts: HttpParts, http: HttpSettings) -> Subscriptions:
     """Replace the SDK's handlers with our own, which check what the caller may read."""
-    subscriptions = Subscriptions(parts.bus, parts.registry, parts.clock, most=parts.limits.subscriptions)
+    subscriptions = Subscriptions(
+        parts.bus,
+        parts.registry,
+        parts.clock,
+        most=parts.limits.subscriptions,
+        still_valid=parts.identify.still_valid if parts.identify else None,
+    )
     server = parts.server.session_manager.app
     server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
     if not http.stateless:

@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from mcp.client.client import Client
 from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.subscriptions import ResourceUpdated
+from mcp_types import ResourceUpdatedNotification
 
 from extend_mcp.http.auth.tokens import new_token
-from tests.harness import Box, facts_of
+from extend_mcp.views.uris import run_uri
+from tests.events.test_receiver import open_subscriptions
+from tests.harness import Box, example_run, facts_of
 from tests.http.keys import NOW, HandClock
 from tests.http.kit import connected, serving_http
 from tests.http.test_app import tokens_file
+
+RUN = "workflow_run_stream0000000001"
 
 
 async def test_the_end_does_not_wait_for_standing_streams_and_is_in_good_order(
@@ -72,6 +80,60 @@ async def test_a_stream_ends_with_the_credential_that_opened_it(box: Box, tmp_pa
         with anyio.fail_after(5):
             async with client.listen(resource_subscriptions=["extend://account"]) as stream:
                 assert [event async for event in stream] == []
+
+
+CHANGES = ("removed", "replaced by another of the same name", "narrowed")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_stream_is_not_notified_once_its_token_has_changed(box: Box, tmp_path: Path, change: str) -> None:
+    uri, clock = run_uri(box.load(example_run(RUN, "PROCESSING"))), HandClock()
+    (token, entry), (_, other) = new_token("anna"), new_token("anna")
+    file = tokens_file(tmp_path, entry)
+    async with (
+        serving_http(box.base_url, http={"auth": "token", "tokens_file": file}, clock=clock) as running,
+        connected(running, token) as client,
+    ):
+        with anyio.fail_after(10):
+            async with client.listen(resource_subscriptions=[uri]) as stream:
+                await running.parts.bus.publish(ResourceUpdated(uri))
+                assert (await anext(stream)).uri == uri
+                left = {"removed": [], "narrowed": [{**entry, "scopes": ["runs:read"]}]}.get(change, [other])
+                tokens_file(tmp_path, *left)
+                clock.seconds += 2
+                await running.parts.bus.publish(ResourceUpdated(uri))
+                assert [event async for event in stream] == []
+
+
+@pytest.mark.filterwarnings("ignore:resources/")
+async def test_an_older_session_is_not_notified_once_its_token_is_removed(box: Box, tmp_path: Path) -> None:
+    uri, clock = run_uri(box.load(example_run(RUN, "PROCESSING"))), HandClock()
+    (token, entry), heard = new_token("anna"), []
+
+    async def hear(message: Any) -> None:
+        if isinstance(message, ResourceUpdatedNotification):
+            heard.append(str(message.params.uri))
+
+    file = tokens_file(tmp_path, entry)
+    async with (
+        serving_http(box.base_url, http={"auth": "token", "tokens_file": file}, clock=clock) as running,
+        httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False, verify=False
+        ) as http,
+        Client(streamable_http_client(running.mcp, http_client=http), mode="legacy", message_handler=hear) as client,
+    ):
+        await client.subscribe_resource(uri)
+        with anyio.fail_after(10):
+            while not heard:
+                await running.parts.bus.publish(ResourceUpdated(uri))
+                await anyio.sleep(0.01)
+            tokens_file(tmp_path)
+            clock.seconds += 2
+            count = len(heard)
+            while open_subscriptions(running):
+                await running.parts.bus.publish(ResourceUpdated(uri))
+                await anyio.sleep(0.01)
+    assert len(heard) - count < 2, "one notification may have been on its way"
 
 
 async def _drained(stream: Any) -> None:

@@ -46,6 +46,10 @@ class Identify(Protocol):
         """
         ...
 
+    async def still_valid(self, caller: Caller) -> bool:
+        """Return whether the credential that a caller came with counts still; its expiry is checked elsewhere."""
+        ...
+
 
 def bearer(headers: Headers) -> str:
     """Return the token of the Authorization header (RFC 6750, section 2.1).

@@ -48,6 +48,10 @@ class ExtendKeys:
         principal = f"key:{fingerprint(key)}" + (f":{workspace}" if workspace else "")
         return Caller(principal, Account(SecretStr(key), workspace or None), client_id=principal)
 
+    async def still_valid(self, caller: Caller) -> bool:
+        """Return True: Extend decides, when the caller reads what changed."""
+        return True
+
     def _key(self, headers: Headers) -> str:
         if self._key_header == "authorization":
             return bearer(headers)

@@ -160,6 +160,11 @@ class Tokens:
             raise UnidentifiedError(f"the token {caller.client_id} has expired")
         return caller
 
+    async def still_valid(self, caller: Caller) -> bool:
+        """Return whether the file still has the caller's token, with the same rights."""
+        await self._look()
+        return any(row.caller.credential == caller.credential and row.caller == caller for row in self._rows)
+
     async def _look(self) -> None:
         now = self._clock.monotonic()
         if now - self._looked < LOOK_SECONDS:
@@ -205,6 +210,7 @@ class Tokens:
             scopes=entry.rights,
             expires_at=int(entry.expires.timestamp()) if entry.expires else None,
             client_id=entry.name,
+            credential=entry.sha256.lower(),
         )
         return _Row(bytes.fromhex(entry.sha256), caller)
 
