@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from extend_mcp.client_config.clients import CLIENTS, Syntax, to_text
-from extend_mcp.client_config.launch import PUBLISHED
 from extend_mcp.prompts import PROMPTS
 from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.toolsets import TOOLSETS
@@ -46,7 +45,12 @@ class Manifest:
 def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
     client = CLIENTS[name]
     return Manifest(
-        path, client.title, goes, client.fill, checked, lambda about: client.document(PUBLISHED, about.secrets)
+        path,
+        client.title,
+        goes,
+        client.fill,
+        checked,
+        lambda about: client.document(about.launch, about.secrets),
     )
 
 
@@ -182,8 +186,9 @@ Version {description.version}. `python -m release manifests` renders this folder
 settings. Do not edit it by hand: CI renders it again and fails on a difference.
 
 `extend-mcp install CLIENT` prints the block for one client with the command that starts the server on your machine, and
-`--write` merges it into that client's own file. The files here use `uvx {description.package}`, which needs
-[uv](https://docs.astral.sh/uv/) and the package on PyPI.
+`--write` merges it into that client's own file. The files here use
+`uvx {description.package}=={description.version}`, which needs [uv](https://docs.astral.sh/uv/) and the package
+on PyPI.
 
 | File | For | Where it goes | What you fill in | How it is checked |
 |---|---|---|---|---|

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from extend_mcp.client_config.clients import CLIENTS, SERVER
-from extend_mcp.client_config.launch import PUBLISHED
 from release.description import Description
 
 AGENT_PLUGINS = "https://agent-plugins.org/schemas/1.0.0"
@@ -41,7 +40,13 @@ def claude_plugin(description: Description) -> dict[str, Any]:
     return {
         **_about(description),
         "userConfig": config,
-        "mcpServers": {SERVER: {"command": PUBLISHED.command, "args": list(PUBLISHED.args), "env": env}},
+        "mcpServers": {
+            SERVER: {
+                "command": description.launch.command,
+                "args": list(description.launch.args),
+                "env": env,
+            }
+        },
     }
 
 
@@ -70,8 +75,8 @@ def gemini_extension(description: Description) -> dict[str, Any]:
         "description": description.summary,
         "mcpServers": {
             SERVER: {
-                "command": PUBLISHED.command,
-                "args": list(PUBLISHED.args),
+                "command": description.launch.command,
+                "args": list(description.launch.args),
                 "env": {each.name: f"${{{each.name}}}" for each in description.variables},
             }
         },
@@ -92,17 +97,23 @@ def agent_plugin(description: Description) -> dict[str, Any]:
     return {"$schema": f"{AGENT_PLUGINS}/plugin.schema.json", **_about(description)}
 
 
-def agent_plugin_servers(_: Description) -> dict[str, Any]:
+def agent_plugin_servers(description: Description) -> dict[str, Any]:
     """Return its mcp.json. The format cannot refer to a secret, so the server inherits the key from its host."""
     return {
         "$schema": f"{AGENT_PLUGINS}/mcp.schema.json",
-        "mcpServers": {SERVER: {"type": "stdio", "command": PUBLISHED.command, "args": list(PUBLISHED.args)}},
+        "mcpServers": {
+            SERVER: {
+                "type": "stdio",
+                "command": description.launch.command,
+                "args": list(description.launch.args),
+            }
+        },
     }
 
 
 def cursor_link(description: Description) -> str:
     """Return Cursor's install link: the entry as base64."""
-    entry = CLIENTS["cursor"].entry(PUBLISHED, description.secrets)
+    entry = CLIENTS["cursor"].entry(description.launch, description.secrets)
     packed = base64.b64encode(_minified(entry).encode()).decode()
     return f"cursor://anysphere.cursor-deeplink/mcp/install?name={SERVER}&config={quote(packed, safe='')}"
 
@@ -110,7 +121,11 @@ def cursor_link(description: Description) -> str:
 def vscode_link(description: Description) -> str:
     """Return VS Code's install link: the entry with its name and prompts, as `code --add-mcp` accepts it."""
     client = CLIENTS["vscode"]
-    entry = {"name": SERVER, **client.entry(PUBLISHED, description.secrets), **client.needed(description.secrets)}
+    entry = {
+        "name": SERVER,
+        **client.entry(description.launch, description.secrets),
+        **client.needed(description.secrets),
+    }
     return f"vscode:mcp/install?{quote(_minified(entry), safe='')}"
 
 

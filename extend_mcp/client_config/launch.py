@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from extend_mcp import __version__
+
 PACKAGE = "extend-mcp"
 
 
@@ -25,7 +27,12 @@ class Launch:
         return replace(self, args=(*self.args, *flags))
 
 
-PUBLISHED = Launch("uvx", (PACKAGE,))
+def published(version: str) -> Launch:
+    """Start this version from PyPI; without a version, whatever was published last would be started."""
+    return Launch("uvx", (f"{PACKAGE}=={version}",))
+
+
+PUBLISHED = published(__version__)
 
 
 def this_machine(
