@@ -275,10 +275,13 @@ def _say_ready(url: str) -> None:
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, load_settings, removed_settings
+    from extend_mcp.settings import SettingsError, foreign_settings, load_settings, removed_settings
 
     for name in removed_settings(env_file):
         click.echo(f"{name} is no longer a setting and is ignored", err=True)
+    for name in foreign_settings(env_file):
+        message = "belongs to Extend's own MCP server and is ignored; set EXTEND_REGION or EXTEND_BASE_URL"
+        click.echo(f"{name} {message}", err=True)
     try:
         return load_settings(env_file=env_file, **given)
     except SettingsError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -63,7 +64,9 @@ class EnvironmentSettings(BaseSettings):
     The environment and an env file set a field by its variable (``EXTEND_...``) only; code sets it by name.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, env_file_encoding="utf-8-sig"
+    )
 
     def __init__(self, *, _env_file: Path | None = None, **given: Any) -> None:
         # With pydantic's populate_by_name, an environment's API_KEY would be read as EXTEND_API_KEY.
@@ -263,6 +266,8 @@ def load(kind: type[SettingsT], *, env_file: Path | None = None, **given: Any) -
         SettingsError: one or more values do not fit; the text names them all.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
+    if env_file is not None:
+        _check_encoding(env_file)
     try:
         return kind(_env_file=env_file, **chosen)
     except ValidationError as error:
@@ -270,11 +275,31 @@ def load(kind: type[SettingsT], *, env_file: Path | None = None, **given: Any) -
         raise SettingsError("\n".join(lines)) from None
 
 
+def _check_encoding(env_file: Path) -> None:
+    try:
+        text = env_file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; save it as UTF-8"
+        raise SettingsError(f"--env-file: {env_file} cannot be read: {why}") from None
+    if "\0" in text:
+        # UTF-16 without a mark at its start is valid UTF-8, and would set nothing.
+        raise SettingsError(f"--env-file: {env_file} cannot be read: it is not UTF-8 text; save it as UTF-8")
+
+
+def foreign_settings(env_file: Path | None = None) -> list[str]:
+    """Return the variables of Extend's own MCP server that the environment or ``env_file`` sets."""
+    return _set_variables(("EXTEND_ENVIRONMENT",), env_file)
+
+
 def removed_settings(env_file: Path | None = None) -> list[str]:
     """Return the removed variables that the environment or ``env_file`` still sets."""
+    return _set_variables(REMOVED_SETTINGS, env_file)
+
+
+def _set_variables(names: Sequence[str], env_file: Path | None) -> list[str]:
     text = env_file.read_text(encoding="utf-8", errors="replace") if env_file else ""
     in_file = set(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE))
-    return [name for name in REMOVED_SETTINGS if name in os.environ or name in in_file]
+    return [name for name in names if name in os.environ or name in in_file]
 
 
 def _variable(kind: type[EnvironmentSettings], location: tuple[int | str, ...]) -> str:

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from extend_mcp import __version__
 from extend_mcp.client_config.clients import TITLE, Secret
-from extend_mcp.client_config.launch import PACKAGE
+from extend_mcp.client_config.launch import PACKAGE, Launch, published
 from extend_mcp.settings import Settings
 
 SUMMARY = "Operate Extend document workflows: find, explain, start, re-run and safely cancel workflow runs."
@@ -68,6 +68,11 @@ class Description:
     summary: str = SUMMARY
     repository: str = REPOSITORY
     registry_name: str = REGISTRY_NAME
+
+    @property
+    def launch(self) -> Launch:
+        """Return the command that starts this version from PyPI."""
+        return published(self.version)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from extend_mcp.client_config.clients import CLIENTS, Syntax, to_text
-from extend_mcp.client_config.launch import published
 from extend_mcp.prompts import PROMPTS
 from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.toolsets import TOOLSETS
@@ -51,7 +50,7 @@ def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
         goes,
         client.fill,
         checked,
-        lambda about: client.document(published(about.version), about.secrets),
+        lambda about: client.document(about.launch, about.secrets),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from extend_mcp.client_config.clients import CLIENTS, SERVER
-from extend_mcp.client_config.launch import published
 from release.description import Description
 
 AGENT_PLUGINS = "https://agent-plugins.org/schemas/1.0.0"
@@ -43,8 +42,8 @@ def claude_plugin(description: Description) -> dict[str, Any]:
         "userConfig": config,
         "mcpServers": {
             SERVER: {
-                "command": published(description.version).command,
-                "args": list(published(description.version).args),
+                "command": description.launch.command,
+                "args": list(description.launch.args),
                 "env": env,
             }
         },
@@ -76,8 +75,8 @@ def gemini_extension(description: Description) -> dict[str, Any]:
         "description": description.summary,
         "mcpServers": {
             SERVER: {
-                "command": published(description.version).command,
-                "args": list(published(description.version).args),
+                "command": description.launch.command,
+                "args": list(description.launch.args),
                 "env": {each.name: f"${{{each.name}}}" for each in description.variables},
             }
         },
@@ -105,8 +104,8 @@ def agent_plugin_servers(description: Description) -> dict[str, Any]:
         "mcpServers": {
             SERVER: {
                 "type": "stdio",
-                "command": published(description.version).command,
-                "args": list(published(description.version).args),
+                "command": description.launch.command,
+                "args": list(description.launch.args),
             }
         },
     }
@@ -114,7 +113,7 @@ def agent_plugin_servers(description: Description) -> dict[str, Any]:
 
 def cursor_link(description: Description) -> str:
     """Return Cursor's install link: the entry as base64."""
-    entry = CLIENTS["cursor"].entry(published(description.version), description.secrets)
+    entry = CLIENTS["cursor"].entry(description.launch, description.secrets)
     packed = base64.b64encode(_minified(entry).encode()).decode()
     return f"cursor://anysphere.cursor-deeplink/mcp/install?name={SERVER}&config={quote(packed, safe='')}"
 
@@ -124,7 +123,7 @@ def vscode_link(description: Description) -> str:
     client = CLIENTS["vscode"]
     entry = {
         "name": SERVER,
-        **client.entry(published(description.version), description.secrets),
+        **client.entry(description.launch, description.secrets),
         **client.needed(description.secrets),
     }
     return f"vscode:mcp/install?{quote(_minified(entry), safe='')}"

@@ -4,13 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from extend_mcp.cli import main
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import (
     REMOVED_SETTINGS,
     EnvironmentSettings,
     Settings,
     SettingsError,
+    foreign_settings,
     load,
     load_settings,
     removed_settings,
@@ -153,3 +156,30 @@ def test_code_sets_a_field_by_its_name() -> None:
     assert Settings(region="eu").region == "eu"
     with pytest.raises(TypeError, match="no setting EXTEND_REGION"):
         Settings(EXTEND_REGION="eu")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_an_env_file_in_another_encoding_gets_one_line(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_bytes("EXTEND_API_KEY=sk_canary_\xfc\n".encode(encoding))
+    for load_them in (lambda: load_settings(env_file=file), lambda: load(HttpSettings, env_file=file)):
+        with pytest.raises(SettingsError, match="is not UTF-8 text; save it as UTF-8") as refused:
+            load_them()
+        assert "canary" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_an_env_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_bytes("EXTEND_REGION=eu\n".encode("utf-8-sig"))
+    assert load_settings(env_file=file).region == "eu"
+
+
+def test_a_variable_of_extend_s_own_server_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert foreign_settings() == []
+    file = tmp_path / "settings.env"
+    file.write_text("EXTEND_ENVIRONMENT=production\n")
+    assert foreign_settings(file) == ["EXTEND_ENVIRONMENT"]
+    monkeypatch.setenv("EXTEND_ENVIRONMENT", "production")
+    said = CliRunner().invoke(main, ["doctor", "--sandbox"]).stderr
+    assert "EXTEND_ENVIRONMENT belongs to Extend's own MCP server and is ignored" in said

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import click
 
-from extend_mcp.client_config.clients import CLIENTS, SECRETS, Client, Machine, Secret, to_text
+from extend_mcp.client_config.clients import CLIENTS, SECRETS, SERVER, Client, Machine, Secret, to_text
 from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 from extend_mcp.client_config.write import WriteError, write
 from extend_mcp.settings import Region, Toolset
@@ -96,8 +96,20 @@ def _write(client: Client, file: Path, entry: dict[str, Any], secrets: tuple[Sec
             raise click.ClickException("Nothing was changed. Run the command again with --yes to update the entry.")
         return yes or click.confirm("Update it?", err=True)
 
+    def take_over(difference: list[str]) -> bool:
+        click.echo(
+            "\n".join([f"{file} has an entry named {SERVER} that starts another server:", *difference]), err=True
+        )
+        # Not even with --yes: that server, perhaps Extend's own, would be lost.
+        if not sys.stdin.isatty():
+            raise click.ClickException(
+                "Nothing was changed. Rename that entry to keep both servers, or run this in a terminal to replace it."
+            )
+        return click.confirm("Replace it?", err=True)
+
+    needed, now = client.needed(secrets), datetime.now(timezone.utc)
     try:
-        done = write(client, file, entry, client.needed(secrets), agree=agree, now=datetime.now(timezone.utc))
+        done = write(client, file, entry, needed, agree=agree, take_over=take_over, now=now)
     except WriteError as error:
         raise click.ClickException(str(error)) from None
     if done.outcome in ("unchanged", "declined"):

@@ -36,12 +36,12 @@ class Launch:
         return replace(self, args=(*self.args, *flags), env={**self.env, **env})
 
 
-def published(version: str = __version__) -> Launch:
-    """Return what starts a published version with uvx."""
+def published(version: str) -> Launch:
+    """Start this version from PyPI; without a version, whatever was published last would be started."""
     return Launch("uvx", (f"{PACKAGE}=={version}",))
 
 
-PUBLISHED = published()
+PUBLISHED = published(__version__)
 
 
 def this_machine(

@@ -44,6 +44,14 @@ def current_entry(client: Client, text: str) -> Json | None:
     raise MergeError(f"{client.table}.{SERVER} is not a table")
 
 
+def is_ours(entry: Json) -> bool:
+    """Return whether an entry starts this server. Extend's own MCP server uses the same name for its entry."""
+    if "EXTEND_ENVIRONMENT" in (entry.get("env") or {}):
+        return False
+    started = json.dumps([entry.get(key) for key in ("command", "args", *_REMOTE_ONLY)])
+    return "extend-mcp" in started or "extend_mcp" in started
+
+
 def updated(old: Json | None, new: Json) -> Json:
     """Return the new entry with what the user added to the old one: a key, a region, a timeout, allowed tools.
 

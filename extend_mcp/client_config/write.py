@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from extend_mcp.client_config.clients import Client, Json
-from extend_mcp.client_config.merge import MergeError, current_entry, difference, merged, updated
+from extend_mcp.client_config.merge import MergeError, current_entry, difference, is_ours, merged, updated
 
 _BOM = "\ufeff"
 _MAX_BYTES = 10 * 2**20
@@ -43,6 +43,7 @@ def write(
     needed: dict[str, list[Json]],
     *,
     agree: Callable[[list[str]], bool],
+    take_over: Callable[[list[str]], bool],
     now: datetime,
 ) -> Written:
     """Put the server's entry into a configuration file.
@@ -53,6 +54,7 @@ def write(
         entry: the server's entry; what a user added to an old one is kept.
         needed: what the client needs next to it.
         agree: called with the difference before an old entry is updated.
+        take_over: called in its place where the old entry starts another server, such as Extend's own.
         now: the time, for the backup's name.
 
     Raises:
@@ -72,8 +74,10 @@ def write(
         raise WriteError(f"{target} was not changed: {why}. Fix the file and run the command again.") from None
     if old == entry and made == text:
         return Written("unchanged", target)
-    if old is not None and old != entry and not agree(difference(old, entry)):
-        return Written("declined", target)
+    if old is not None and old != entry:
+        ask = agree if is_ours(old) else take_over
+        if not ask(difference(old, entry)):
+            return Written("declined", target)
     backup = _replace(target, before, (bom + made).encode(), now)
     return Written("created" if before is None else "updated" if old is not None else "added", target, backup)
 

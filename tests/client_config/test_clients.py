@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from extend_mcp import __version__
 from extend_mcp.client_config.clients import CLIENTS, Machine, to_text
 from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 
@@ -49,7 +50,7 @@ def test_else_the_interpreter(tmp_path: Path) -> None:
 
 def test_flags_follow_the_command() -> None:
     made = PUBLISHED.with_flags(sandbox=True, read_only=True, toolsets="runs,files")
-    assert made.args == (*PUBLISHED.args, "--sandbox", "--read-only", "--toolsets", "runs,files")
+    assert made.args == (f"extend-mcp=={__version__}", "--sandbox", "--read-only", "--toolsets", "runs,files")
     assert PUBLISHED.with_flags() == PUBLISHED
 
 

@@ -119,3 +119,19 @@ def test_serving_does_not_load_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_entry_of_extend_s_own_server_is_not_replaced_unasked(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    for entry in (
+        {"command": "npx", "args": ["-y", "@extend-ai/mcp"], "env": {"EXTEND_API_KEY": "sk_canary"}},
+        {"command": "uvx", "args": ["extend-mcp"], "env": {"EXTEND_ENVIRONMENT": "production"}},
+        {"url": "https://mcp.extend.ai/mcp"},
+    ):
+        before = json.dumps({"mcpServers": {"extend": entry}})
+        file.write_text(before)
+        for flags in ((), ("--yes",)):
+            code, text = run("cursor", "--write", "--file", str(file), *flags)
+            assert (code, "starts another server" in text, "Rename that entry" in text) == (1, True, True)
+            assert "canary" not in text
+            assert file.read_text() == before

@@ -70,7 +70,7 @@ def never(_: list[str]) -> bool:
 
 def put(file: Path, client: Client = CURSOR, *, agree: Any = never) -> Written:
     entry, needed = client.entry(LAUNCH), client.needed()
-    return write(client, file, entry, needed, agree=agree, now=NOW)
+    return write(client, file, entry, needed, agree=agree, take_over=agree, now=NOW)
 
 
 def backups(file: Path) -> list[Path]:
