@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
+<<<<<<< HEAD
 from extend_mcp import __version__
 from extend_mcp.client_config.clients import CLIENTS, Machine, to_text
+=======
+from extend_mcp.client_config.clients import CLIENTS, Client, Machine, to_text
+>>>>>>> w2-firsthour
 from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 
 
@@ -88,6 +92,18 @@ def test_variables_that_move_settings_are_heeded(tmp_path: Path) -> None:
     assert CLIENTS["codex"].file(linux) == tmp_path / "c" / "config.toml"
     assert CLIENTS["claude-code"].file(linux) == tmp_path / "project" / ".mcp.json"
     assert CLIENTS["librechat"].file(linux) == tmp_path / "project" / "librechat.yaml"
+
+
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
+def test_the_docs_name_the_file_on_each_system(client: Client) -> None:
+    cells = []
+    for platform in ("win32", "darwin", "linux"):
+        file = str(client.file(Machine(Path("~"), Path("PROJECT"), platform, {})))
+        file = file.replace("~/AppData/Roaming", "%APPDATA%")
+        file = file.replace("/", "\\") if platform == "win32" and "PROJECT" not in file else file
+        cells.append(f"`{file.removeprefix('PROJECT/')}`" + " in your project" * file.startswith("PROJECT"))
+    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+    assert f"| {client.title} | `{client.name}` | {' | '.join(cells)} | " in page
 
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
