@@ -23,7 +23,7 @@ ATTEMPTS: Final = 3
 """How often a request is sent that Extend refuses for its rate. Such a request was never looked at."""
 
 LONGEST_WAIT: Final = 10.0
-"""Seconds that a refusal for rate (429) may ask to wait; after a longer one the caller is told."""
+"""Seconds that a refusal for rate (429) may ask to wait; after a longer one the call reports it."""
 
 FOLLOW_SECONDS: Final = 12.0
 """How long a cancel is followed until the run is CANCELLED."""
@@ -35,7 +35,7 @@ _POLL_GROWTH, _LONGEST_POLL = 1.5, 3.0
 
 @dataclass(frozen=True)
 class Cancelled:
-    """What became of one cancel.
+    """The outcome of one cancel.
 
     Attributes:
         outcome: ``cancelled``, ``cancelling``, ``finished_first``, ``not_found``, ``refused``, ``unknown``, or why the

@@ -71,7 +71,7 @@ class CancelRuns(BulkAction):
                 skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
             missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
             return list(details.found.values()), missing
-        # A batch is listed whole; filters go over what can be cancelled at all.
+        # A batch is listed whole; filters cover only runs that can be cancelled.
         statuses = [self.filters.status] if self.filters.batch or self.filters.status else ["PENDING", "PROCESSING"]
         found: dict[str, RunBase] = {}
         missing = []

@@ -35,7 +35,7 @@ _REVEAL_KEY = "reveal"
 
 @dataclass(frozen=True)
 class Proposal:
-    """One action as it is put to a person.
+    """One action as shown to a person.
 
     Attributes:
         action: the tool's name.
@@ -141,7 +141,7 @@ async def confirm(
 
 @dataclass(frozen=True)
 class Revealed:
-    """Whether the person was shown the secret of one object."""
+    """The answer to showing a person the secret of one object."""
 
     target: str
     shown: bool

@@ -20,7 +20,7 @@ _VERSION = 3
 class SealingKeys:
     """Keys that encrypt and authenticate what leaves this process and must come back unchanged.
 
-    Each purpose has keys of its own, derived from the operator's: a sealed value of one kind cannot be
+    Each purpose has its own keys, derived from the operator's: a sealed value of one kind cannot be
     presented as another kind. AES-256-GCM, by the SDK's request state codec.
 
     Args:

@@ -67,7 +67,7 @@ class Action(ABC, Generic[ViewT]):
 
     @property
     def arguments(self) -> Any:
-        """The arguments, as JSON values, that a yes is bound to besides the target."""
+        """The arguments, as JSON values, that a yes is bound to in addition to the target."""
         return None
 
     @property

@@ -53,7 +53,7 @@ class UpdateRun(_RunAction):
     _before: WorkflowRun | None = None
 
     async def inspect(self) -> None:
-        """Read the metadata as it is before the change."""
+        """Read the metadata before the change."""
         self._before = await self.app.api.get_workflow_run(self.run_id)
 
     async def send(self) -> ActionView:

@@ -37,7 +37,7 @@ _MOST_USED = 10_000
 
 
 class RerunSource(BaseModel):
-    """What a rerun sends, taken from the run when the plan was made.
+    """The contents of a rerun, taken from the run when the plan was made.
 
     Attributes:
         workflow_id: the workflow.

@@ -81,7 +81,7 @@ class _EndpointAction(ObjectAction):
 
 @dataclass
 class UpdateEndpoint(_EndpointAction):
-    """Change a webhook endpoint; None leaves a field as it is."""
+    """Change a webhook endpoint; None leaves a field unchanged."""
 
     url: str | None
     new_name: str | None

@@ -60,7 +60,7 @@ def needs_payload(event: WebhookEvent) -> bool:
 
 
 def resources_of(event: WebhookEvent) -> list[str]:
-    """Return the URIs of the resources that changed with an event; empty where none of ours did."""
+    """Return the URIs of the resources that changed with an event; empty where none of our resources did."""
     payload = event.payload
     if event.type == "workflow_run.step_run.processed":
         return [run_uri(payload["workflowRunId"])] if _is_id(payload.get("workflowRunId")) else []

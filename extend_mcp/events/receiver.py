@@ -98,7 +98,7 @@ class Receiver:
             try:
                 payload = await self._fetcher.fetch(str(event.payload_url))
             except PayloadRefusedError as error:
-                # What the event says by itself must do: for a run that is its id.
+                # The event's own content must do: for a run that is its id.
                 logger.warning("the payload of a %s event was not fetched: %s", event.type, error)
             else:
                 # Whose event it is, the signed part says; the payload may only add to that.

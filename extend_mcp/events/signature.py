@@ -16,7 +16,7 @@ OLDEST_SECONDS: Final = 300
 """The time for which a signature is valid; Extend's own SDK has the same limit."""
 
 NEWEST_SECONDS: Final = 60
-"""The most that the sender's clock may be ahead of ours; Extend's own SDK has the same limit."""
+"""The most that the sender's clock may be ahead of our clock; Extend's own SDK has the same limit."""
 
 
 class BadSignatureError(Exception):

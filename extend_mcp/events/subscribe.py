@@ -1,6 +1,6 @@
 """Subscriptions to resources, in every protocol version, and only to what the caller may read.
 
-- 2026-07-28: ``subscriptions/listen``, a stream of its own (MCP specification, Subscriptions).
+- 2026-07-28: ``subscriptions/listen``, a separate stream (MCP specification, Subscriptions).
 - 2025-11-25 and before: ``resources/subscribe``, notified on the session's open stream.
 """
 

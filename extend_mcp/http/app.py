@@ -62,7 +62,7 @@ _CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protect
 
 @dataclass
 class HttpParts:
-    """What the application serves.
+    """The parts that the application serves.
 
     Attributes:
         server: the MCP server.

@@ -22,7 +22,7 @@ _STREAMS: Final = frozenset({"subscriptions/listen"})
 
 @dataclass
 class Lifecycle:
-    """What is in progress in this process, and whether it is about to end.
+    """The calls in progress in this process, and whether it is about to end.
 
     Attributes:
         calls_of_one_caller: the most MCP requests that one caller may have in progress; None where there is one caller.

@@ -198,7 +198,7 @@ class ScopeChallengeMiddleware:
     """Answer 403 and name the scope when `ScopeMiddleware` refused a tool call for lack of one.
 
     A client of 2026-07-28 names the method in a header, so it gets the challenge that lets it ask its user for more
-    (MCP specification, Authorization: scope challenge). All others get the JSON-RPC error as it is.
+    (MCP specification, Authorization: scope challenge). All others get the JSON-RPC error unchanged.
 
     Args:
         app: the application.

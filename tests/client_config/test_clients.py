@@ -5,12 +5,8 @@ from typing import Any
 
 import pytest
 
-<<<<<<< HEAD
 from extend_mcp import __version__
-from extend_mcp.client_config.clients import CLIENTS, Machine, to_text
-=======
 from extend_mcp.client_config.clients import CLIENTS, Client, Machine, to_text
->>>>>>> w2-firsthour
 from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 
 

@@ -153,7 +153,7 @@ def _header(token: str) -> tuple[str, str | None]:
         raise UnidentifiedError("the token is no signed JWT")
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise UnidentifiedError("the token's algorithm is none of those accepted")
+        raise UnidentifiedError("the token's algorithm is not accepted")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:
         raise UnidentifiedError("the token's type is not that of an access token")
     if kid is not None and not isinstance(kid, str):
