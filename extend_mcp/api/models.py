@@ -315,12 +315,22 @@ class Workflow(WorkflowSummary, Answer):
 
 
 class File(FileSummary, Answer):
-    """A file in full. `presigned_url` works for 15 minutes and is a secret: anyone who has it can read the file."""
+    """A file in full. `presigned_url` works for 15 minutes and is a secret: anyone who has it can read the file.
+
+    `contents` is deprecated, and absent for files that were parsed with a parser newer than 2.x.
+    """
 
     called: ClassVar[str] = "a file"
 
     presigned_url: SecretStr | None = None
     contents: dict[str, Any] | None = None
+
+    @property
+    def stored_text(self) -> bool:
+        """Whether Extend stores any text of the file."""
+        contents = self.contents or {}
+        parts = [part for key in ("pages", "sheets") for part in _as_list(contents.get(key)) if isinstance(part, dict)]
+        return any(each.get(key) for each in (contents, *parts) for key in ("rawText", "markdown", "html"))
 
 
 class WebhookEndpoint(Answer):
@@ -365,3 +375,7 @@ class Page(ApiModel, Generic[ItemT]):
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return max(0.0, (end - start).total_seconds()) if start and end else None
+
+
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
+from extend_mcp.sandbox.api.child_run_routes import child_run_routes
 from extend_mcp.sandbox.api.control_routes import control_routes
 from extend_mcp.sandbox.api.fault_injection import FaultMiddleware, FaultQueue
 from extend_mcp.sandbox.api.file_routes import download_routes, file_routes
@@ -38,7 +39,8 @@ class Sandbox(SandboxAccount):
 
     def _build_app(self) -> Starlette:
         """Build the application: control routes under `/_sandbox`, the API everywhere else."""
-        routes = [*run_routes(self), *workflow_routes(self), *file_routes(self), *webhook_routes(self)]
+        routes = [*run_routes(self), *child_run_routes(self), *workflow_routes(self), *file_routes(self)]
+        routes += webhook_routes(self)
         api = Starlette(routes=routes, exception_handlers=ERROR_HANDLERS)
         control = Starlette(
             routes=[*control_routes(self, self.faults, self.log), *download_routes(self), *delivery_routes(self)],

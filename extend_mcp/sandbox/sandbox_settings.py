@@ -39,6 +39,9 @@ class SandboxSettings:
     largest_upload_bytes: int = 100_000_000
     """Unknown: the largest file that can be uploaded, in bytes."""
 
+    stores_text: bool = True
+    """Whether a parsed file has `contents`. Extend stores none for files parsed with a parser newer than 2.x."""
+
     webhook_retry_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 1800.0, 7200.0)
     """Unknown: simulated seconds between attempts to deliver an event. After the last one the sandbox gives up."""
 

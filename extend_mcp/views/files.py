@@ -86,10 +86,16 @@ def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: 
         )
     if not with_text:
         return view.with_text(Document(lines).text)
-    text = tree_lines(file.contents) if file.contents else ["It has no parsed text yet: no run has parsed it."]
+    text = tree_lines(file.contents) if file.stored_text else [_NO_TEXT]
     shown = Document(lines, text).page(page, limit)
     view.text_page, view.text_pages, view.content = shown.number, shown.count, shown.content
     return view.with_text(shown.text)
+
+
+_NO_TEXT = (
+    "This file has no stored text; read it through a parse step: "
+    'get_step_result(run_id, step="PARSE") of a run of this file.'
+)
 
 
 def file_lines(file: FileSummary) -> list[str]:

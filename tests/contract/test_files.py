@@ -5,6 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from extend_mcp.sandbox import SandboxSettings
+from extend_mcp.sandbox.sandbox_server import running_sandbox
 from tests.contract.judge import Judge, extend_ai
 
 
@@ -61,3 +63,18 @@ def test_the_list_in_both_directions(judge: Judge) -> None:
 
 def _named(judge: Judge, part: str):  # type: ignore[no-untyped-def]
     return lambda **page: judge.sdk.files.list(name_contains=part, **page)
+
+
+def test_a_file_of_a_newer_parser_has_no_contents() -> None:
+    with running_sandbox(settings=SandboxSettings(stores_text=False)) as running:
+        judge = Judge(running)
+        try:
+            for file in judge.every(extend_ai.FileSummary, judge.sdk.files.list):
+                found = judge.strictly(
+                    extend_ai.File,
+                    lambda file=file: judge.sdk.files.retrieve(file["id"], raw_text=True, markdown=True, html=True),  # type: ignore[misc]
+                )
+                assert found.contents is None
+                assert "contents" not in judge.raw
+        finally:
+            judge.close()

@@ -219,3 +219,13 @@ def test_a_link_put_in_place_after_the_check_is_not_followed(
     monkeypatch.setattr(local_file, "_locate", locate_and_swap)
     with pytest.raises(CallRefusedError, match="cannot be read"):
         read_local("inner/a.pdf", [root], 100)
+
+
+@pytest.mark.parametrize("contents", [None, {}, {"pages": []}, {"pages": [{"pageNumber": 1}], "rawText": ""}])
+async def test_a_file_without_stored_text_is_said_to_have_none(box: Box, contents: Any) -> None:
+    file = {"object": "file", "id": "file_1", "name": "a.pdf", "metadata": {}, "contents": contents}
+    box.fault(method="GET", path="/files/file_1", status=200, body=file)
+    async with serving(box, toolsets="all") as client:
+        text = text_of(await client.call_tool("get_file", {"file_id": "file_1", "text": True}))
+    assert "This file has no stored text; read it through a parse step" in text
+    assert "get_step_result" in text

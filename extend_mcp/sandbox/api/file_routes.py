@@ -56,10 +56,10 @@ def upload_file(account: SandboxAccount, call: Call) -> JsonObject:
 
 
 def get_file(account: SandboxAccount, call: Call) -> JsonObject:
-    """Return a file with its download URL and, if requested and already parsed, its content."""
+    """Return a file with its download URL and, if requested, already parsed and stored, its content."""
     file = _file(account, call.path["id"])
     wanted = {name: _flag(account, call, name) for name in ("rawText", "markdown", "html")}
-    pages = _parsed_pages(account, file["id"]) if any(wanted.values()) else None
+    pages = _parsed_pages(account, file["id"]) if any(wanted.values()) and account.settings.stores_text else None
     body = file | {"presignedUrl": account.links.make(_link(file["id"]), account.engine.now, _URL_LIFE)}
     return body if pages is None else body | {"contents": _contents(file, pages, wanted)}
 
