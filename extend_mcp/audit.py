@@ -1,4 +1,4 @@
-"""The audit log: one line for each call that can write, with who called, on what, and how it ended.
+"""The audit log: one line for each call that can write or was denied, with who called, on what, and how it ended.
 
 Lines are JSON. They hold ids and outcomes, never names, document content or secrets.
 """
@@ -55,7 +55,8 @@ class AuditLine:
         who: the caller's principal; ``local`` where the transport authenticates nobody.
         tool: the tool's name.
         target: the id of what it acted on, where the answer names one.
-        outcome: the answer's outcome, ``asked`` while a person is being asked, or the error's class.
+        outcome: the answer's outcome, ``asked`` while a person is being asked, ``denied`` where scopes or read-only
+            mode forbid the call, or the error's class.
         sent: whether a request that can change something left this server, where the answer says so.
         confirmed: how it was confirmed.
         counts: outcomes of an action on many runs.

@@ -176,7 +176,9 @@ def build_server(
             name_span,
             ScopeMiddleware(declared_scopes(settings)),
             explain_unknown_prompts,
-            ToolFilterMiddleware({name: {tool.name for tool in each} for name, each in offered.items()}),
+            ToolFilterMiddleware(
+                {name: {tool.name for tool in each} for name, each in offered.items()}, left_out(settings, offered)
+            ),
         ],
     )
     add_resources(server, registry)
@@ -195,6 +197,12 @@ def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
         ]
         for name in settings.toolsets
     }
+
+
+def left_out(settings: Settings, offered: dict[str, list[ExtendTool]]) -> set[str]:
+    """Return the names of the tools of the toolsets that read-only mode leaves out."""
+    names = {tool.name for name in settings.toolsets for tool in TOOLSETS[name].tools}
+    return names - {tool.name for tools in offered.values() for tool in tools}
 
 
 def declared_scopes(settings: Settings) -> DeclaredScopes:

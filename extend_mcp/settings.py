@@ -150,7 +150,8 @@ class Settings(EnvironmentSettings):
         "off",
         min_length=1,
         validation_alias="EXTEND_MCP_AUDIT",
-        description="Audit log, one JSON line per call that can write: off, stderr, or a file to append to.",
+        description="Audit log, one JSON line per call that can write or was denied: off, stderr, "
+        "or a file to append to.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="Lowest level that is logged to stderr."

@@ -22,7 +22,8 @@ class Metrics:
         Args:
             tool: the name of a tool that exists; a call of an unknown one goes under ``unknown``.
             outcome: the result's own outcome such as ``cancelled``, ``done`` where it has none, ``asked`` while a
-                person is being asked, ``wrong_arguments``, ``interrupted``, or the class name of an error.
+                person is being asked, ``denied`` where the caller may not use the tool,
+                ``wrong_arguments``, ``interrupted``, or the class name of an error.
             seconds: how long it took.
             characters: length of the answer's text, which is what a model reads.
         """

@@ -12,6 +12,9 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from extend_mcp.audit import AuditLine
+from extend_mcp.callers import CallerContext
+from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.telemetry.spans import annotate_span
@@ -61,6 +64,8 @@ class ScopeMiddleware:
             if needed not in scopes:
                 if isinstance(ctx.request, Request):
                     ctx.request.scope[MISSING_SCOPE] = needed
+                if ctx.method == "tools/call":
+                    _record_denied(ctx)
                 raise MCPError(code=INVALID_REQUEST, message=f"The credential of this caller lacks the scope {needed}.")
         result, declared = await call_next(ctx), self._declared
         if ctx.method == "tools/list":
@@ -100,9 +105,11 @@ class ToolFilterMiddleware:
 
     Args:
         toolsets: the names of the tools of every toolset that is switched on.
+        writing: the names of the tools that are left out because the server is read-only.
     """
 
-    def __init__(self, toolsets: Mapping[str, Set[str]]) -> None:
+    def __init__(self, toolsets: Mapping[str, Set[str]], writing: Set[str] = frozenset()) -> None:
+        self._writing = writing
         self._tools = {tool for tools in toolsets.values() for tool in tools}
         self._known = {**{tool: {tool} for tool in self._tools}, **toolsets}
         self._about = f"Toolsets: {', '.join(toolsets)}; or single tools by name."
@@ -114,6 +121,9 @@ class ToolFilterMiddleware:
         wanted = self._wanted(ctx)
         if ctx.method == "tools/call":
             name = (ctx.params or {}).get("name")
+            if isinstance(name, str) and name in self._writing:
+                _record_denied(ctx)
+                raise MCPError(INVALID_PARAMS, f"Unknown tool: {Label(name):80}. This server is read-only.")
             # The SDK refuses a name of another type, and would make a tool result of an unknown name.
             if isinstance(name, str) and name not in (self._tools if wanted is None else wanted):
                 raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {Label(name):80}")
@@ -152,6 +162,25 @@ async def name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) ->
     """Give the SDK's span of a request the id that its logs and audit line have."""
     annotate_span(**{"extend_mcp.request_id": request_id.get()})
     return await call_next(ctx)
+
+
+def _record_denied(ctx: ServerRequestContext[Any, Any]) -> None:
+    """Count a call of a tool that exists and that the caller may not use, and write its audit line."""
+    app: CallerContext = ctx.lifespan_context.current()
+    tool = str((ctx.params or {})["name"])
+    app.metrics.tool_call(tool=tool, outcome="denied", seconds=0.0, characters=0)
+    app.audit.write(
+        AuditLine(
+            at=format_instant(app.clock.now()),
+            who=app.caller.principal,
+            tool=tool,
+            target=None,
+            outcome="denied",
+            sent=False,
+            confirmed=None,
+            call_id=request_id.get(),
+        )
+    )
 
 
 def _found(declared: Mapping[str, str], name: object) -> set[str]:

@@ -277,6 +277,34 @@ class TestTokens:
             ).status_code == 401
         assert box.requests("POST") == []
 
+    @pytest.mark.parametrize("denied_by", ["scopes", "read-only mode"])
+    async def test_a_denied_call_leaves_an_audit_line_and_is_counted(
+        self, box: Box, tmp_path: Path, denied_by: str
+    ) -> None:
+        box.load(example_run(RUN, "PROCESSING"))
+        token, entry = new_token("reader")
+        file = tokens_file(tmp_path, {**entry, "scopes": ["runs:read"]} if denied_by == "scopes" else entry)
+        log = tmp_path / "audit.jsonl"
+        async with (
+            serving_http(
+                box.base_url,
+                http={"auth": "token", "tokens_file": file},
+                audit=str(log),
+                read_only=denied_by != "scopes",
+            ) as running,
+            connected(running, token, headers={"X-Request-Id": "from-the-proxy"}) as client,
+        ):
+            for tool in ("cancel_workflow_run", "no_such_tool"):
+                with pytest.raises(MCPError):
+                    await client.call_tool(tool, {"run_id": RUN})
+            metrics = (await running.get("/metrics")).text
+        [line] = [json.loads(each) for each in log.read_text().splitlines()]
+        assert (line["who"], line["tool"], line["outcome"]) == ("token:reader", "cancel_workflow_run", "denied")
+        assert (line["sent"], line["call_id"]) == (False, "from-the-proxy")
+        assert 'extend_mcp_tool_calls_total{outcome="denied",tool="cancel_workflow_run"} 1.0' in metrics
+        assert "no_such_tool" not in metrics
+        assert box.requests("POST") == []
+
     async def test_the_log_and_the_response_say_why_a_token_is_refused(
         self, box: Box, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
