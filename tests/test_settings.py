@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from extend_mcp.cli import main
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import (
     REMOVED_SETTINGS,
@@ -181,5 +181,6 @@ def test_a_variable_of_extend_s_own_server_is_reported(monkeypatch: pytest.Monke
     file.write_text("EXTEND_ENVIRONMENT=production\n")
     assert foreign_settings(file) == ["EXTEND_ENVIRONMENT"]
     monkeypatch.setenv("EXTEND_ENVIRONMENT", "production")
-    said = CliRunner().invoke(main, ["doctor", "--sandbox"]).stderr
+    command = [sys.executable, "-m", "extend_mcp", "--sandbox"]
+    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60).stderr
     assert "EXTEND_ENVIRONMENT belongs to Extend's own MCP server and is ignored" in said

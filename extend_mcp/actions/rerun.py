@@ -17,6 +17,7 @@ from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
+from extend_mcp.tools.workflows import resolve_version
 from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code
@@ -39,14 +40,15 @@ class RerunRuns(BulkAction):
     Attributes:
         run_ids: the runs; None to take those of ``batch``.
         batch: the batch, where no ids are given.
-        same_version: True to run the version that each run used; False for the latest published one.
+        version: ``newest`` for the latest published version, ``same`` for the one that each run used; or a number,
+            ``draft`` or an id.
         again: True to rerun also what was rerun before.
     """
 
     principal: str
     run_ids: list[str] | None
     batch: str | None
-    same_version: bool = False
+    version: str = "newest"
     again: bool = False
 
     name: ClassVar[str] = "rerun_workflow_runs"
@@ -68,7 +70,12 @@ class RerunRuns(BulkAction):
             return self.view("nothing_to_do", message, skipped=dict(skipped), next_step=step)
         if refusal := self.too_many(planned):
             return refusal
-        version = "the version that each used" if self.same_version else "the latest published version"
+        versions: dict[str, str | None] = {}
+        if self.version != "same":
+            for workflow in dict.fromkeys(run.workflow.id for run in planned):
+                versions[workflow] = await resolve_version(self.app, workflow, self.version)
+        words = {"same": "the version that each used", "newest": "the latest published version"}
+        version = words.get(self.version) or f"version {Code(self.version)}"
         runs_word = "workflow run" if len(planned) == 1 else "workflow runs"
         lines = [
             f"Rerun {len(planned):,} {runs_word} with {version}? You will be charged credits again.",
@@ -76,19 +83,11 @@ class RerunRuns(BulkAction):
             *notes,
             *(f"INCOMPLETE: {each}." for each in missing),
         ]
-        items = [PlannedRun(run_id=run.id, status=run.status, rerun=self._source(run, recent)) for run in planned]
+        items = []
+        for run in planned:
+            source = _source(run, versions.get(run.workflow.id, run.workflow_version.version), recent)
+            items.append(PlannedRun(run_id=run.id, status=run.status, rerun=source))
         return self.plan(items, lines, dict(skipped), self.principal)
-
-    def _source(self, run: WorkflowRun, recent: Sequence[str]) -> RerunSource:
-        version = run.workflow_version.version if self.same_version else None
-        return RerunSource(
-            workflow_id=run.workflow.id,
-            version=version or None,
-            file_ids=tuple(file.id for file in run.files),
-            metadata=run.metadata,
-            status=run.status,
-            known=tuple(recent),
-        )
 
     async def _read(self, deadline: Deadline, skipped: Counter[str]) -> tuple[list[WorkflowRun], list[str]]:
         app, missing = self.app, []
@@ -264,6 +263,17 @@ class RerunRuns(BulkAction):
                     if details.metadata.get(RERUN_OF) == run.run_id:
                         return found.id
         return None
+
+
+def _source(run: WorkflowRun, version: str | None, recent: Sequence[str]) -> RerunSource:
+    return RerunSource(
+        workflow_id=run.workflow.id,
+        version=version or None,
+        file_ids=tuple(file.id for file in run.files),
+        metadata=run.metadata,
+        status=run.status,
+        known=tuple(recent),
+    )
 
 
 def _why_not(status: str) -> str:

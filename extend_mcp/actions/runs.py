@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
 
 from extend_mcp.actions.execute import Action, Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import CreateWorkflowRun, CreateWorkflowRunBatch, UpdateWorkflowRun
+from extend_mcp.api.requests import (
+    CreateWorkflowRun,
+    CreateWorkflowRunBatch,
+    FileFromId,
+    FileFromText,
+    FileFromUrl,
+    UpdateWorkflowRun,
+)
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import describe, is_moving
 from extend_mcp.views.actions import (
@@ -125,8 +133,9 @@ class StartRun(Action[RunStartedView]):
         return run_started_view(await self.app.api.create_workflow_run(self.body))
 
     async def verify(self, error: ExtendError) -> RunStartedView:
-        """List runs that were created since the request."""
+        """List runs on the same file that were created since the request."""
         found = await _created_since(self.app, self.body.workflow.id, self._begun)
+        found = [run for run in found if _may_be_of(run, self.body)] if found is not None else None
         return start_unclear_view(error_words(error), found)
 
     def answer(
@@ -183,6 +192,25 @@ class StartBatch(Action[BatchStartedView]):
         )
         view.render(self.app.limits.answer_chars, lines=details)
         return view
+
+
+def _may_be_of(run: WorkflowRunSummary, body: CreateWorkflowRun) -> bool:
+    """Return whether a run may have been started by this request, by its files; True if Extend does not say."""
+    sent = body.package.files if body.package else [body.file]
+    ids = {file.id for file in run.files if file.id}
+    names = {file.name for file in run.files if file.name}
+    for each in sent:
+        if isinstance(each, FileFromId):
+            if ids and each.id not in ids:
+                return False
+        elif each is not None and (name := each.name or _name_in(each)) and names and name not in names:
+            return False
+    return True
+
+
+def _name_in(file: FileFromUrl | FileFromText) -> str:
+    """Return the name that a URL ends with; empty for text and a URL without one."""
+    return unquote(urlsplit(file.url).path.rpartition("/")[2]) if isinstance(file, FileFromUrl) else ""
 
 
 async def _created_since(

@@ -81,9 +81,14 @@ PageToken = Annotated[
 ConfirmationToken = Annotated[str, Field(max_length=4096, description="From confirmation_required")]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small), Example('{"customer": "acme"}')]
 Priority = Annotated[int, Field(ge=1, le=100, description="Lower runs first"), Example("50")]
-WorkflowVersionName = Annotated[
+VersionRef = Annotated[
     str,
-    Field(pattern=r"^(draft|[0-9]{1,9})$", description='"3" or "draft"; default: newest'),
+    # Models often send a version's number as a number.
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    Field(
+        pattern=r"^(draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
+        description='"3", "newest", "draft" or id',
+    ),
     Example("3"),
 ]
 Secrets = Annotated[dict[str, Any], Field(description="For steps that call your services; never shown")]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from extend_mcp.api.models import StepRun, WorkflowSummary
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.tools.pagination import read_all
-from extend_mcp.views.untrusted import Label
+from extend_mcp.views.untrusted import Label, clean
 
 _MOST_CANDIDATES = 8
 
 
 async def resolve_workflow(app: CallerContext, given: str) -> str:
-    """Return the id of a workflow given by id or by its exact name; case is ignored if that is unambiguous.
+    """Return the id of a workflow given by id or by its name, as it is or as our answers show it.
+
+    Case is ignored if that is unambiguous.
 
     Raises:
         CallRefusedError: no workflow, or several, have this name; the text lists candidates.
@@ -21,19 +25,33 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     if is_workflow_id(given):
         return given
     workflows, complete = await read_all(app.api.iter_workflows(), most_pages=app.limits.filter_pages)
-    exact = [workflow for workflow in workflows if workflow.name == given]
-    same = exact or [workflow for workflow in workflows if workflow.name.casefold() == given.casefold()]
+    same = _named(workflows, given)
     if len(same) == 1:
         return same[0].id
     if same:
         raise CallRefusedError(
             f"{len(same)} workflows are called {Label(given):120}; give the id of one: {_names(same)}."
         )
-    near = [workflow for workflow in workflows if given.casefold() in workflow.name.casefold()]
+    near = [workflow for workflow in workflows if _shown(given).casefold() in _shown(workflow.name).casefold()]
     bound = "" if complete else " (more workflows exist than were read)"
     raise CallRefusedError(
         f"No workflow is called {Label(given):120}{bound}. There are: {_names(near or workflows) or 'none'}."
     )
+
+
+def _named(workflows: list[WorkflowSummary], given: str) -> list[WorkflowSummary]:
+    """Return the workflows of a name by the strictest comparison that finds any."""
+    for form in (str, _shown, lambda name: _shown(name).casefold()):
+        if found := [workflow for workflow in workflows if form(workflow.name) == form(given)]:
+            return found
+    return []
+
+
+def _shown(name: str) -> str:
+    """Return a name as our answers show it, without the marks around it."""
+    name = name.strip()
+    bare = name[1:-1] if name.startswith("«") and name.endswith("»") else name
+    return unicodedata.normalize("NFC", clean(bare))
 
 
 def _names(workflows: list[WorkflowSummary]) -> str:

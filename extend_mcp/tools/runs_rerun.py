@@ -12,15 +12,13 @@ from extend_mcp.actions.confirm import principal_of
 from extend_mcp.actions.rerun import RerunRuns
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import BatchId, ConfirmationToken, Example, RunId
+from extend_mcp.tools.args import BatchId, ConfirmationToken, RunId, VersionRef
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView
 
 Version = Annotated[
-    Literal["newest", "same"],
-    Field(description="Workflow version: newest published, or the run's own"),
-    Example("same"),
+    VersionRef | Literal["same"], Field(description='"newest" published, the run\'s own ("same"), "3", "draft" or id')
 ]
 
 
@@ -46,7 +44,7 @@ async def rerun_workflow_runs(
         principal=principal_of(ctx),
         run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
         batch=batch,
-        same_version=version == "same",
+        version=version,
         again=again,
     )
     return await execute_bulk(ctx, action, confirmation_token)

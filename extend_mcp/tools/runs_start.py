@@ -24,10 +24,11 @@ from extend_mcp.api.requests import (
 from extend_mcp.api.requests import Secrets as SecretValues
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, WorkflowRef, WorkflowVersionName
+from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, VersionRef, WorkflowRef
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.workflows import resolve_version
 from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import BatchStartedView, RunStartedView
 
@@ -71,7 +72,7 @@ async def run_workflow(
     ]
     | None = None,
     file_name: Annotated[str, Field(min_length=1, max_length=255, description="With file_url or text")] | None = None,
-    version: WorkflowVersionName | None = None,
+    version: VersionRef | None = None,
     metadata: Metadata | None = None,
     priority: Priority | None = None,
     outputs: Annotated[
@@ -95,8 +96,9 @@ async def run_workflow(
         raise CallRefusedError("outputs cannot be combined with package.")
     if file_url is not None:
         file_url = _normalized("file_url", file_url)
+    workflow_id = await resolve_workflow(app, workflow)
     body = CreateWorkflowRun(
-        workflow=WorkflowTarget(id=await resolve_workflow(app, workflow), version=version),
+        workflow=WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version)),
         file=None if package else _single_file(file_url, file_id, text, file_name),
         package=PackageFiles(files=_package(package)) if package else None,
         outputs=[OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []] or None,
@@ -116,7 +118,7 @@ async def run_workflow_batch(
         Example('[{"file": "https://example.com/a.pdf", "metadata": {"row": 1}}]'),
     ],
     ctx: Ctx,
-    version: WorkflowVersionName | None = None,
+    version: VersionRef | None = None,
     priority: Priority | None = None,
 ) -> BatchStartedView | InputRequiredResult:
     """Start a workflow on each of 1-1000 files at once; it costs credits for each.
@@ -124,8 +126,9 @@ async def run_workflow_batch(
     """
     app = caller_context(ctx)
     items = [_batch_input(index, item) for index, item in enumerate(inputs)]
+    workflow_id = await resolve_workflow(app, workflow)
     body = CreateWorkflowRunBatch(
-        workflow=WorkflowTarget(id=await resolve_workflow(app, workflow), version=version),
+        workflow=WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version)),
         inputs=items,
         priority=priority,
     )

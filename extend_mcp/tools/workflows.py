@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, WorkflowRef
+from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
@@ -29,16 +29,6 @@ Form = Annotated[
     Literal["graph", "mermaid", "json"],
     Field(description="graph: a line a step; json: definitions to edit"),
     Example("mermaid"),
-]
-VersionRef = Annotated[
-    str,
-    # Models often send a version's number as a number.
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-    Field(
-        pattern=r"^(draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
-        description='"3", "newest", "draft" or id',
-    ),
-    Example("3"),
 ]
 
 
@@ -125,15 +115,35 @@ async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> Wor
     try:
         return await app.api.get_workflow_version(workflow_id, "latest" if wanted == "newest" else wanted)
     except NotFoundError:
-        versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
-    there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
-    raise CallRefusedError(f"The workflow has no version {Label(wanted):20}. It has: {there}.")
+        raise await _no_version(app, workflow_id, wanted) from None
 
 
 async def read_published(app: CallerContext, workflow_id: str) -> WorkflowVersion | None:
     """Return the newest published version with its steps; None when none is published."""
     latest = await app.api.get_workflow_version(workflow_id, "latest")
     return None if latest.version == "draft" else latest
+
+
+async def resolve_version(app: CallerContext, workflow_id: str, wanted: str | None) -> str | None:
+    """Return a version as a new run names it: a number or ``draft``; None for the newest published one.
+
+    Raises:
+        CallRefusedError: an id names no version of this workflow; the text lists what there is.
+    """
+    if wanted is None or wanted == "newest":
+        return None
+    if wanted == "draft" or wanted.isdecimal():
+        return wanted
+    try:
+        return (await app.api.get_workflow_version(workflow_id, wanted)).version
+    except NotFoundError:
+        raise await _no_version(app, workflow_id, wanted) from None
+
+
+async def _no_version(app: CallerContext, workflow_id: str, wanted: str) -> CallRefusedError:
+    versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
+    there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
+    return CallRefusedError(f"The workflow has no version {Label(wanted):60}. It has: {there}.")
 
 
 _WORKFLOW_DEFAULTS: dict[str, Any] = {"sort_by": "createdAt", "sort_dir": "desc", "page_size": 50}

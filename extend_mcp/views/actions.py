@@ -379,7 +379,8 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
         look = f"Created since the request, so possibly this one: {_ids(ids)}. Check with get_workflow_run."
     else:
         look = (
-            "No run of this workflow was created since the request, so far. Look again with list_runs before retrying."
+            "No run of this workflow on this file was created since the request, so far. "
+            "Look again with list_runs before retrying."
         )
     view = RunStartedView(outcome="unknown", request_sent=True, message=message, candidates=ids)
     return view.with_text(f"{message}\n{look}")

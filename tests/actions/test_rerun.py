@@ -203,3 +203,18 @@ async def test_a_run_that_changed_since_the_plan_is_not_rerun(box: Box) -> None:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
     assert facts["counts"] == {"changed": 1}
     assert started(box) == []
+
+
+async def test_a_rerun_takes_a_version_s_number_or_id(box: Box) -> None:
+    ids = failed_batch(box)
+    workflow = box.sandbox.record(ids[0]).run["workflow"]["id"]
+    first = next(
+        each["id"] for each in box.api("GET", f"/workflows/{workflow}/versions")["data"] if each["version"] == "1"
+    )
+    person = Person()
+    async with serving(box, person=person) as client:
+        for given in ("1", first, "draft"):
+            arguments = {"run_ids": ids[:1], "version": given, "again": True}
+            assert facts_of(await client.call_tool("rerun_workflow_runs", arguments))["outcome"] == "done"
+    assert [body["workflow"]["version"] for body in started(box)] == ["1", "1", "draft"]
+    assert "with version 1?" in person.asked[0]

@@ -110,6 +110,14 @@ async def test_others_find_nothing(redis: Redis) -> None:
     assert await found(store(redis), plan, now=NOW + PLAN_SECONDS) == plan
 
 
+async def test_200_proposals_of_one_caller_do_not_evict_another_s_plan(redis: Redis) -> None:
+    plans, mine = store(redis), plan_of("anna")
+    await plans.put(mine)
+    for _ in range(200):
+        await plans.put(plan_of("ben"))
+    assert await found(plans, mine) == mine
+
+
 async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
     plan = plan_of("anna@example.com")
     plans = store(redis)

@@ -179,3 +179,44 @@ async def test_a_batch_without_a_clear_answer_is_looked_for_and_not_sent_again(b
     acted = "status" not in fault
     batches = {run["batchId"] for run in box.api("GET", "/workflow_runs", params={"maxPageSize": 2})["data"]}
     assert any(str(batch) in str(facts) for batch in batches) == acted
+
+
+@pytest.mark.parametrize("by", ["id", "url", "text"])
+async def test_a_lost_run_is_matched_by_its_file(box: Box, by: str) -> None:
+    workflow = box.workflow()
+    mine, other = (
+        box.api("POST", "/files/upload", files={"file": (name, b"%PDF-1.7")})["id"]
+        for name in ("mine.pdf", "other.pdf")
+    )
+    box.api("POST", "/workflow_runs", json={"workflow": {"id": workflow}, "file": {"id": other}})
+    given: dict[str, Any] = {
+        "id": {"file_id": mine},
+        "url": {"file_url": "https://files.example/a/my%20file.pdf?x=1"},
+        "text": {"text": "a", "file_name": "note.txt"},
+    }[by]
+    box.fault(method="POST", path="/workflow_runs", drop=True)
+    async with serving(box) as client:
+        nothing = facts_of(await client.call_tool("run_workflow", {"workflow": workflow, **given}))
+        assert (nothing["outcome"], nothing["candidates"]) == ("unknown", [])
+        box.fault(method="POST", path="/workflow_runs", drop=True, after=True)
+        found = facts_of(await client.call_tool("run_workflow", {"workflow": workflow, **given}))
+    newest = box.api("GET", "/workflow_runs", params={"maxPageSize": 1, "sortBy": "createdAt"})["data"][0]
+    assert newest["files"][0]["id"] != other
+    assert found["candidates"] == [newest["id"]]
+
+
+@pytest.mark.parametrize("tool", ["run_workflow", "run_workflow_batch"])
+async def test_a_version_is_a_number_newest_draft_or_an_id(box: Box, tool: str) -> None:
+    workflow = box.workflow()
+    second = next(
+        each["id"] for each in box.api("GET", f"/workflows/{workflow}/versions")["data"] if each["version"] == "2"
+    )
+    more: dict[str, Any] = {"text": "a"} if tool == "run_workflow" else {"inputs": [{"text": "a"}]}
+    async with serving(box) as client:
+        for given in ("2", 2, second, "draft", "newest"):
+            await client.call_tool(tool, {"workflow": workflow, "version": given, **more})
+        unknown = await client.call_tool(tool, {"workflow": workflow, "version": "workflow_version_other", **more})
+    bodies = [request["body"] for request in box.requests("POST")]
+    assert [body["workflow"].get("version") for body in bodies] == ["2", "2", "2", "draft", None]
+    assert unknown.is_error
+    assert "has no version" in text_of(unknown)

@@ -149,3 +149,31 @@ async def test_an_unknown_workflow_is_said_to_be_so(box: Box, tool: str) -> None
     assert by_id.is_error
     assert by_name.is_error
     assert "Invoice Processing" in text_of(by_name), "names what there is"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("Caf\u00e9 intake", "Cafe\u0301 intake"),
+        ("Cafe\u0301 intake", "CAF\u00c9 INTAKE"),
+        ("Bills \u200bof\u00a0 lading", "Bills of lading"),
+        ("Orders <b>", "orders < b>"),
+        ("Orders \u00abA\u00bb", 'Orders "A"'),
+        ("Invoices", "\u00abInvoices\u00bb"),
+    ],
+)
+async def test_a_name_is_accepted_as_it_is_and_as_answers_show_it(box: Box, name: str, given: str) -> None:
+    made = box.api("POST", "/workflows", json={"name": name})["id"]
+    async with serving(box) as client:
+        for each in (name, given):
+            assert facts_of(await client.call_tool("get_workflow", {"workflow": each}))["workflow_id"] == made
+
+
+async def test_the_exact_name_wins_over_one_that_is_shown_alike(box: Box) -> None:
+    ids = {name: box.api("POST", "/workflows", json={"name": name})["id"] for name in ("Twin", "Twin\u200b", "twin")}
+    async with serving(box) as client:
+        for name, made in ids.items():
+            assert facts_of(await client.call_tool("get_workflow", {"workflow": name}))["workflow_id"] == made
+        unclear = await client.call_tool("get_workflow", {"workflow": "TWIN"})
+    assert unclear.is_error
+    assert all(made in text_of(unclear) for made in ids.values())
