@@ -307,10 +307,12 @@ def configure_tracing(
     if wants_spans(environ):
         try:
             from extend_mcp.telemetry.otlp import send_spans
+
+            return send_spans(service_version, redact=redact, environ=environ)
         except ImportError:
             logger.warning("no spans are sent: install extend-mcp[otel] for what the OTEL_ variables ask for")
-        else:
-            return send_spans(service_version, redact=redact, environ=environ)
+        except ValueError as error:
+            logger.warning("no spans are sent: an OTEL_ variable cannot be used: %s", error)
     return lambda: None
 
 

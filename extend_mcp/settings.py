@@ -213,11 +213,6 @@ class Settings(EnvironmentSettings):
         except ValueError as error:
             name, _, rule = str(error).partition(" ")
             raise ValueError(f"{type(self).model_fields[name].validation_alias}: {rule}") from None
-        url = self.base_url
-        if url and url.scheme == "http" and not self.sandbox and not is_loopback(url.host or ""):
-            raise ValueError(
-                "EXTEND_BASE_URL: http:// to another machine would send the API key in clear text; use https://"
-            )
         return self
 
     @property

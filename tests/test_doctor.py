@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from mcp.client.client import Client
 
 from extend_mcp import doctor
-from extend_mcp.cli import main
+from extend_mcp.cli import configure_tracing, main
 from extend_mcp.http.settings import HttpSettings
+from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
-from tests.harness import Box
+from extend_mcp.telemetry import otlp
+from tests.harness import Box, text_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "troubleshooting.md"
 NETWORK = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -119,6 +122,29 @@ def test_no_variable_brings_a_traceback(value: str, monkeypatch: pytest.MonkeyPa
         status, output = diagnose(monkeypatch, **given)
         assert (name, status) == (name, 1)
         assert re.search(r"^Next: ", output, re.MULTILINE), (name, output)
+
+
+@pytest.mark.parametrize(("name", "value"), [("SSL_CERT_FILE", "/no/such"), ("HTTPS_PROXY", "foo://x")])
+async def test_a_call_in_a_broken_environment_gets_an_error_that_names_the_doctor(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    server, registry = build_server(Settings(api_key="sk_1"))  # type: ignore[arg-type]
+    async with Client(server) as client:
+        result = await client.call_tool("list_runs", {})
+    await registry.aclose()
+    assert result.is_error
+    assert "`extend-mcp doctor` names the variable" in text_of(result)
+
+
+def test_an_unusable_variable_of_opentelemetry_costs_the_spans_only(caplog: pytest.LogCaptureFixture) -> None:
+    def send_spans(*_: object, **__: object) -> None:
+        raise ValueError("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative integer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(otlp, "send_spans", send_spans)
+        configure_tracing("1", environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})()
+    assert "no spans are sent: an OTEL_ variable cannot be used" in caplog.text
 
 
 def test_every_problem_of_the_settings_is_on_its_row(monkeypatch: pytest.MonkeyPatch) -> None:

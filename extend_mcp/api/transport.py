@@ -25,7 +25,7 @@ import anyio
 import httpx
 from tenacity import AsyncRetrying, RetryCallState
 
-from extend_mcp.api.errors import RETRYABLE_STATUSES
+from extend_mcp.api.errors import RETRYABLE_STATUSES, ConnectFailedError
 from extend_mcp.api.rate_limit import NEVER_SENT, RateLimiter, RateLimitTransport
 from extend_mcp.api.tracing import Observer, TracingTransport, endpoint_of
 from extend_mcp.api.wire import parse_retry_after
@@ -288,8 +288,19 @@ _LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100
 
 
 def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
-    """Open the network as httpx does by default; it reads no proxy settings when it is given a transport."""
-    return httpx.AsyncHTTPTransport(verify=certificates(), proxy=proxy_for(base_url), limits=_LIMITS)
+    """Open the network as httpx does by default; it reads no proxy settings when it is given a transport.
+
+    Raises:
+        ConnectFailedError: the proxy or certificate settings of the environment cannot be used.
+    """
+    try:
+        return httpx.AsyncHTTPTransport(verify=certificates(), proxy=proxy_for(base_url), limits=_LIMITS)
+    except (ImportError, OSError, ValueError, httpx.InvalidURL):
+        pass
+    # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
+    raise ConnectFailedError(
+        "The proxy or certificate settings of this computer cannot be used; `extend-mcp doctor` names the variable."
+    )
 
 
 def proxy_for(base_url: str) -> str | None:

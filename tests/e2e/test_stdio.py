@@ -154,7 +154,7 @@ def test_a_tool_that_prints_and_crashes_puts_nothing_on_stdout_and_its_text_does
         ({"EXTEND_MCP_STATE_KEYS": "short_sk_canary"}, "EXTEND_MCP_STATE_KEYS"),
         ({"EXTEND_BASE_URL": "http://user:sk_canary@127.0.0.1"}, "EXTEND_BASE_URL: must not contain credentials"),
         ({"EXTEND_WORKSPACE_ID": "ws canary"}, "EXTEND_WORKSPACE_ID: must be"),
-        ({"EXTEND_BASE_URL": "http://canary.example"}, "EXTEND_BASE_URL: http:// to another machine"),
+        ({"EXTEND_BASE_URL": "http://canary.example"}, "EXTEND_BASE_URL: the API key would cross"),
     ],
 )
 def test_unusable_settings_are_named_without_their_values(environment: dict[str, str], said: str) -> None:
