@@ -270,7 +270,7 @@ def _loading() -> Iterator[None]:
 
 
 def _say_ready(url: str) -> None:
-    # Whoever started the process waits for this line, so it does not depend on the log level.
+    # The caller that started the process waits for this line, so it does not depend on the log level.
     click.echo(f"extend-mcp serves {url}", err=True)
 
 

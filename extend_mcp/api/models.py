@@ -327,7 +327,7 @@ class File(FileSummary, Answer):
 
     @property
     def stored_text(self) -> bool:
-        """Whether Extend stores any text of the file."""
+        """True if Extend stores any text of the file."""
         contents = self.contents or {}
         parts = [part for key in ("pages", "sheets") for part in _as_list(contents.get(key)) if isinstance(part, dict)]
         return any(each.get(key) for each in (contents, *parts) for key in ("rawText", "markdown", "html"))

@@ -42,7 +42,7 @@ class Lifecycle:
         """Count a request while it is in progress (MCP middleware), and refuse more than a caller's share.
 
         HTTP requests are counted by `ConcurrencyLimitMiddleware`. Over /sse, and after a client of 2025-11-25 and
-        before has hung up, a call has no HTTP request of its own.
+        before has hung up, a call has no HTTP request to itself.
         """
         if ctx.request_id is None or ctx.method in _STREAMS:
             return await call_next(ctx)

@@ -134,7 +134,7 @@ class Slots:
         """Return the response to a caller for whom there is no slot."""
         headers = {"Retry-After": "1", "Connection": "close"}
         if caller is not None and self.taken[caller] >= self.of_one_caller:
-            text = f"{self.of_one_caller} requests of yours are being answered, open streams included."
+            text = f"{self.of_one_caller} of your requests are being answered, open streams included."
             return PlainTextResponse(text, 429, headers)
         if self.taken.total() >= self.most:
             return PlainTextResponse("Too many requests are being answered.", 503, headers)

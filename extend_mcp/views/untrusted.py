@@ -5,7 +5,7 @@ Such text is data and may try to pass for instructions. The types of this module
 when they are made. They are bounded, and a format string marks them: ``f"{Label(name)}"``. A field of a view that has
 such a type holds the cleaned text without marks. Marks come in three forms:
 
-- inside a line of ours it is between ``«`` and ``»``;
+- inside one of our lines it is between ``«`` and ``»``;
 - over several lines each line begins with ``| `` (:func:`quote_lines`, :func:`quote_json`, :func:`tree_lines`);
 - an id, status, type or path that is a single word has no mark, else it is quoted.
 
@@ -80,8 +80,8 @@ def clean(text: str, *, keep_lines: bool = False) -> str:
         keep_lines: keep line breaks (as ``\\n``); otherwise every run of white space becomes one space.
 
     Returns:
-        The visible text. It holds none of our marks, and no image, link or tag of it is active. A bare address stays as
-        it is: what was extracted from a document must be exact.
+        The visible text. It holds none of our marks, and no image, link or tag of it is active. A bare address is
+        unchanged: what was extracted from a document must be exact.
     """
     text = _visible(_LINE_BREAK.sub("\n", _ESCAPE_SEQUENCE.sub("", text)))
     if keep_lines:
@@ -142,7 +142,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def cut_line(line: str, limit: int) -> str:
-    """Shorten a line of ours to at most ``limit`` characters, 2 or more; a quotation in it that is cut still ends."""
+    """Shorten one of our lines to at most ``limit`` characters, 2 or more; a quotation in it that is cut still ends."""
     if len(line) <= limit:
         return line
     kept = line[: limit - 2]
@@ -280,7 +280,7 @@ class FieldPath(Code):
 
 
 class Url(Outside):
-    """An http or https URL as it is sent. Its host is never cut; ``…`` stands for credentials, a query or a fragment.
+    """An http or https URL as it is sent. Its host is never cut; ``…`` replaces credentials, a query or a fragment.
 
     Those may hold secrets. The host is in ASCII: a look-alike of another host is seen as such.
     """

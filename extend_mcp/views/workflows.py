@@ -408,7 +408,7 @@ def _value(leaves: dict[tuple[str, str], Any], place: tuple[str, str]) -> str:
 
 def _url(text: str) -> str:
     url = Url(text)
-    # What programs read in different ways is shown as it is, but for the query.
+    # What programs read in different ways is shown unchanged, but for the query.
     return f"{url:400}" if "://" in url else f"{Name(text.partition('?')[0]):300} {_INVALID}"
 
 

@@ -169,7 +169,7 @@ async def test_a_broken_file_is_reported_at_once_or_when_it_breaks(folder: Folde
     file.close()
     with pytest.raises(StoreUnavailableError):
         await store.put(plan_of())
-    (folder.path / "actions.sqlite3").write_bytes(b"no database at all" * 100)
+    (folder.path / "actions.sqlite3").write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreUnavailableError):
         folder.store()
 

@@ -1,4 +1,4 @@
-"""The walks of docs/architecture.md name files, functions and classes that exist."""
+"""The examples of docs/architecture.md name files, functions and classes that exist."""
 
 from __future__ import annotations
 

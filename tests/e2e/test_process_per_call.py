@@ -20,7 +20,7 @@ ENDPOINT = {"url": "https://hooks.example/x", "name": "Ops", "events": ["workflo
 
 
 class Processes:
-    """Calls our server over stdio, in a process of its own for each call."""
+    """Calls our server over stdio, in a new process for each call."""
 
     def __init__(self, box: Box, state: Path) -> None:
         self._box = box

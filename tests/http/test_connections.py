@@ -18,7 +18,7 @@ HALF_A_REQUEST = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Unfinished: "
 
 @asynccontextmanager
 async def connections(running: Running, count: int, sent: bytes = b"") -> AsyncIterator[list[SocketStream]]:
-    """Many connections that have sent ``sent``, and do not go on."""
+    """Many connections that have sent ``sent``, and send nothing more."""
     host, port = running.url.removeprefix("http://").split(":")
     async with AsyncExitStack() as exits:
         streams = []

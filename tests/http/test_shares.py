@@ -1,4 +1,4 @@
-"""What one caller can take of a server, and what is left for the others."""
+"""Limit what one caller can take of a server, so that enough is left for the others."""
 
 from __future__ import annotations
 

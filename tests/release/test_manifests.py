@@ -101,7 +101,7 @@ def test_all_versions_agree() -> None:
     for path, document in documents(marked).items():
         found = re.findall(r'"version": "([^"]+)"', json.dumps(document))
         assert set(found) <= {__version__}
-        # Each version that stands somewhere is the package's.
+        # Each version in a manifest is the package's.
         assert _unpacked(other[path]) == _unpacked(document).replace(__version__, "9.8.7")
 
 

@@ -1,4 +1,4 @@
-"""What an update of a draft keeps, and whether a draft holds what was sent. The sandbox merges alike."""
+"""Check what an update of a draft keeps, and that a draft holds what was sent. The sandbox merges alike."""
 
 from __future__ import annotations
 
