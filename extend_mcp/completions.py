@@ -21,9 +21,11 @@ from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
 from extend_mcp.callers import CallerContext, CallerRegistry
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
+from extend_mcp.views.untrusted import clean
 
 _FRESH_SECONDS = 30.0
 _MOST_VALUES = 100
+_MOST_CHARS = 120
 _SECONDS = 3.0
 
 
@@ -71,7 +73,8 @@ def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry)
         app = registry.current()
         recent = seen.setdefault(app, Recent(weakref.proxy(app)))
         await recent.refresh()
-        values = list(dict.fromkeys(completion.find(recent, argument.value.strip().casefold())))
+        found = map(clean, completion.find(recent, argument.value.strip().casefold()))
+        values = list(dict.fromkeys(value for value in found if 0 < len(value) <= _MOST_CHARS))
         return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)
 
 
@@ -94,7 +97,12 @@ def _workflow_ids(recent: Recent, typed: str) -> Iterable[str]:
 
 
 def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
-    return (each.name for each in recent.workflows if typed in each.name.casefold() and each.name.isprintable())
+    # A name that has to be cleaned or cut would not be found, so its id is offered.
+    return (
+        each.name if clean(each.name) == each.name and len(each.name) <= _MOST_CHARS else each.id
+        for each in recent.workflows
+        if typed in each.name.casefold()
+    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import Annotations
@@ -51,7 +52,8 @@ async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
         chosen = select_step(run.step_runs, step)
     except CallRefusedError as refusal:
         raise ResourceNotFoundError(str(refusal)) from None
-    return step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS).text
+    show = partial(step_view, run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
+    return (await anyio.to_thread.run_sync(show)).text
 
 
 async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:

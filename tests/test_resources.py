@@ -144,6 +144,17 @@ async def test_ids_and_names_complete_from_recent_runs(box: Box, mode: Mode) -> 
     assert len(box.requests()) == 2, "the second completion comes from what the first one read"
 
 
+async def test_a_completion_is_clean_and_short_enough_to_show(box: Box) -> None:
+    long, odd = (
+        box.api("POST", "/workflows", json={"name": name})["id"]
+        for name in ("odd " * 50, "odd\u200b ![x](https://evil.test)")
+    )
+    box.api("POST", "/workflows", json={"name": "odd name"})
+    release = PromptReference(type="ref/prompt", name="release_a_workflow_version")
+    async with serving(box) as client:
+        assert set(await complete(client, release, "workflow", "odd")) == {long, odd, "odd name"}
+
+
 async def test_completions_are_read_again_after_half_a_minute_and_survive_failures(box: Box) -> None:
     ref = PromptReference(type="ref/prompt", name="investigate_run")
     moving = box.load(example_run("workflow_run_neverEnding00000001", "PROCESSING"))

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from extend_mcp.audit import Confirmed
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.mcp_compat import ask
+from extend_mcp.views.untrusted import isolate
 
 _ROUND_TRIPS_SINCE = "2026-07-28"
 _CONFIRM_KEY = "confirm"
@@ -121,7 +122,7 @@ async def confirm(
         )
     if policy == "token" or not can_ask(ctx):
         return _by_token(ctx, proposal, token)
-    params = ElicitRequestFormParams(message="\n".join(question), requested_schema=_CONFIRM_FORM)
+    params = ElicitRequestFormParams(message="\n".join(map(isolate, question)), requested_schema=_CONFIRM_FORM)
     if not has_round_trips(ctx):
         try:
             answer = await ask(ctx, params, seconds=caller_context(ctx).limits.confirmation_seconds)

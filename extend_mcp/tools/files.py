@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
-import anyio
+import anyio.to_thread
 from mcp_types import InputRequiredResult
 from pydantic import Field, SecretStr
 
@@ -79,7 +80,10 @@ async def get_file(
     """Show a file's name, type and pages; on request its parsed text or a download URL for the user."""
     app = caller_context(ctx)
     file = await app.api.get_file(file_id, raw_text=True if text else None)
-    return file_view(file, with_text=text, with_url=download_url, page=page, limit=app.limits.answer_chars)
+    limit = app.limits.answer_chars
+    show = partial(file_view, file, with_text=text, with_url=download_url, page=page, limit=limit)
+    # A parsed text can have millions of characters, and others wait while it is cleaned here.
+    return await anyio.to_thread.run_sync(show) if text else show()
 
 
 @FILES.tool(title="List files", annotations=READ_ONLY)

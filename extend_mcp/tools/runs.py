@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
+import anyio.to_thread
 from pydantic import Field, ValidationError
 
 from extend_mcp.api.models import WorkflowRunSummary
@@ -188,10 +190,14 @@ async def get_step_result(
     run = await app.api.get_workflow_run(run_id)
     chosen = select_step(run.step_runs, step)
     try:
-        view = step_view(run, chosen, detail=detail, page=page, limit=app.limits.answer_chars, field=field)
+        limit = app.limits.answer_chars
+        show = partial(step_view, run, chosen, detail=detail, page=page, limit=limit, field=field)
+        # A step can hold millions of characters, and others wait while they are cleaned here.
+        view = await anyio.to_thread.run_sync(show)
     except NoSuchPartError as error:
         raise CallRefusedError(f"field: the result has no such part. It begins with: {Note(error):400}.") from None
     if view.step_result.pages > 1:
-        whole = step_view(run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
+        show = partial(step_view, run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
+        whole = await anyio.to_thread.run_sync(show)
         view.with_link(step_uri(run.id, chosen.id or step), "The step's whole result", len(whole.text.encode()))
     return view

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, ClassVar
@@ -83,10 +84,25 @@ def clean(text: str, *, keep_lines: bool = False) -> str:
         The visible text. It holds none of our marks, and no image, link or tag of it is active. A bare address is
         unchanged: what was extracted from a document must be exact.
     """
-    text = _visible(_LINE_BREAK.sub("\n", _ESCAPE_SEQUENCE.sub("", text)))
+    pieces = [_visible(_LINE_BREAK.sub("\n", _ESCAPE_SEQUENCE.sub("", piece))) for piece in _pieces(text)]
     if keep_lines:
-        return "\n".join(line.rstrip() for line in _parted(text).split("\n"))
-    return " ".join(_parted(" ".join(text.split())).split())
+        return "\n".join(line.rstrip() for line in "".join(map(_parted, pieces)).split("\n"))
+    text = " ".join("".join(pieces).split())
+    return " ".join("".join(map(_parted, _pieces(text))).split())
+
+
+_PIECE = 100_000
+_BETWEEN_PIECES = re.compile(r"\n|(?<=\S) (?=\S)|[\u4e00-\u9fff\uac00-\ud7a3](?=[\u4e00-\u9fff\uac00-\ud7a3])")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Divide a long text where nothing active can be cut in two: a regular expression blocks all threads as it runs."""
+    start = 0
+    while start < len(text):
+        found = _BETWEEN_PIECES.search(text, start + _PIECE)
+        end = found.end() if found else len(text)
+        yield text[start:end]
+        start = end
 
 
 def _visible(text: str) -> str:
@@ -253,14 +269,18 @@ class Value(Outside):
 
 
 class Code(Outside):
-    """A status, a type, a code or a version: without a mark where it is a single word."""
+    """A status, a type, a code or a version: without a mark where it is a single word of at most 40 characters.
+
+    A longer one could be an instruction with underscores for spaces.
+    """
 
     limit: ClassVar[int] = 60
     shown: ClassVar[int] = 60
+    bare: ClassVar[int] = 40
     _pattern: ClassVar[re.Pattern[str]] = _WORD
 
     def _marked(self, width: int) -> str:
-        is_word = len(self._whole) <= width and self._pattern.fullmatch(self._whole)
+        is_word = len(self._whole) <= min(width, self.bare) and self._pattern.fullmatch(self._whole)
         return self._whole if is_word or not self._whole else super()._marked(width)
 
 
@@ -269,6 +289,7 @@ class Id(Code):
 
     limit: ClassVar[int] = 300
     shown: ClassVar[int] = 300
+    bare: ClassVar[int] = 80
 
 
 class FieldPath(Code):
@@ -280,7 +301,7 @@ class FieldPath(Code):
 
 
 class Url(Outside):
-    """An http or https URL as it is sent. Its host is never cut; ``…`` replaces credentials, a query or a fragment.
+    """An http or https URL as it is sent. Its host is never cut; credentials, query and fragment are only announced.
 
     Those may hold secrets. The host is in ASCII: a look-alike of another host is seen as such.
     """
@@ -300,8 +321,11 @@ class Url(Outside):
             return _NO_URL
         # Normalizing adds a slash to a host alone.
         hidden = f"{'?…' if parts.query else ''}{'#…' if parts.fragment else ''}"
-        path = "" if parts.path == "/" and not hidden and not text.endswith("/") else parts.path
-        return clean(f"{parts.scheme}://{'…@' if credentials else ''}{host}{path}{hidden}")
+        hidden += " (credentials hidden)" if credentials else ""
+        path = (
+            "" if parts.path == "/" and not (parts.query or parts.fragment) and not text.endswith("/") else parts.path
+        )
+        return clean(f"{parts.scheme}://{host}{path}{hidden}")
 
     @classmethod
     def _cut(cls, whole: str, width: int) -> str:
@@ -313,7 +337,7 @@ class Url(Outside):
 
 
 _NO_URL = "not a URL"
-_SHOWN_URL = re.compile(r"(https?://[^/?#]*)(.*?)((?:\?…)?(?:#…)?)")
+_SHOWN_URL = re.compile(r"(https?://[^/?#]*)(.*?)((?:\?…)?(?:#…)?(?: \(credentials hidden\))?)")
 
 
 class DashboardUrl(Outside):
@@ -341,6 +365,23 @@ class DownloadUrl(DashboardUrl):
         return text if len(text) <= cls.limit and _LINK.fullmatch(text) else ""
 
 
+def isolate(line: str) -> str:
+    """Keep right-to-left text of a line of ours from moving what is around it, such as a count.
+
+    For a person: a program that draws text orders a line by its letters, unless a part of it is isolated.
+    """
+    return _QUOTED.sub(
+        lambda quoted: f"\u2066{quoted[0]}\u2069" if any(map(_is_right_to_left, quoted[0])) else quoted[0], line
+    )
+
+
+_QUOTED = re.compile("«[^«»]*»")
+
+
+def _is_right_to_left(char: str) -> bool:
+    return unicodedata.bidirectional(char) in ("R", "AL", "AN")
+
+
 def quote_lines(text: str) -> list[str]:
     """Write outside text of several lines whole, every line behind ``| ``."""
     return [f"| {line}" for line in clean(text, keep_lines=True).split("\n")]
@@ -357,7 +398,11 @@ def quote_json(value: Any) -> str:
     if not active and text.isascii() and text.isprintable():
         return f"| {text}"
     return "| " + "".join(
-        json.dumps(char)[1:-1] if _is_risky(char) else f"\\u{ord(char):04x}" if index in active else char
+        json.dumps(char)[1:-1]
+        if _is_risky(char) or (index in active and not char.isascii())
+        else f"\\u{ord(char):04x}"
+        if index in active
+        else char
         for index, char in enumerate(text)
     )
 

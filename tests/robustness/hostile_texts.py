@@ -167,6 +167,8 @@ def faults_of(text: str, item: Item, *, marked: bool) -> list[str]:
         item: what was everywhere in what the API answered.
         marked: whether what is from outside must stand between its marks, as in text; a structured field need not.
     """
+    # A question isolates what is written from right to left.
+    text = text.replace("\u2066«", "«").replace("»\u2069", "»")
     faults = [f"{part!r} survived" for part in item.gone if part in text]
     faults += [f"{char!r} is unseen" for char in set(text) - {"\n"} if unicodedata.category(char) in _UNSEEN]
     for line in text.split("\n"):

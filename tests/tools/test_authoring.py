@@ -287,4 +287,4 @@ async def test_what_a_deploy_or_a_run_will_refuse_is_warned_of_in_a_draft(box: B
     assert "steps.2.config.classifierConfig.classifications" in warnings[0]
     assert "steps.3.config.blocks.0.code.language" in warnings[1]
     assert "must have an entry of type" in text_of(deployed)
-    assert person.asked[0].count("Warning: steps.") == 2
+    assert person.asked[0].count("Warning: ") == 2

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +16,9 @@ from hypothesis import strategies as st
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools import local_file
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
+from extend_mcp.views.untrusted import clean
 from tests.harness import Box, facts_of, serving, text_of
+from tests.robustness.hostile_texts import rewriting
 
 PDF = b"%PDF-1.7\n"
 
@@ -229,3 +234,27 @@ async def test_a_file_without_stored_text_is_said_to_have_none(box: Box, content
         text = text_of(await client.call_tool("get_file", {"file_id": "file_1", "text": True}))
     assert "This file has no stored text; read it through a parse step" in text
     assert "get_step_result" in text
+
+
+async def test_other_calls_are_answered_while_a_text_of_ten_million_characters_is_cleaned(box: Box) -> None:
+    def long(request: httpx.Request, document: Any) -> Any:
+        return {**document, "contents": {"rawText": "Überweisung [1] née 12,50 € "[:25] * 400_000}}
+
+    file = box.api("POST", "/files/upload", files={"file": ("a.txt", b"a")})["id"]
+    gaps: list[float] = []
+    async with rewriting(box, long) as client, anyio.create_task_group() as group:
+
+        async def tick() -> None:
+            while True:
+                before = time.perf_counter()
+                await client.list_prompts()
+                gaps.append(time.perf_counter() - before)
+
+        group.start_soon(tick)
+        result = await client.call_tool("get_file", {"file_id": file, "text": True})
+        group.cancel_scope.cancel()
+    assert "Überweisung" in text_of(result)
+    whole = time.perf_counter()
+    clean("Überweisung [1] née 12,50 € "[:25] * 400_000)
+    whole = time.perf_counter() - whole
+    assert max(gaps) < whole / 2
