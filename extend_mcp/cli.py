@@ -158,6 +158,7 @@ def doctor(env_file: Path | None, **given: Any) -> None:
     from extend_mcp.doctor import examine, report_unusable
     from extend_mcp.settings import SettingsError, load_settings
 
+    _report_ignored(env_file)
     try:
         settings = load_settings(env_file=env_file, **given)
     except SettingsError as error:
@@ -275,17 +276,23 @@ def _say_ready(url: str) -> None:
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, foreign_settings, load_settings, removed_settings
+    from extend_mcp.settings import SettingsError, load_settings
+
+    _report_ignored(env_file)
+    try:
+        return load_settings(env_file=env_file, **given)
+    except SettingsError as error:
+        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
+
+
+def _report_ignored(env_file: Path | None) -> None:
+    from extend_mcp.settings import foreign_settings, removed_settings
 
     for name in removed_settings(env_file):
         click.echo(f"{name} is no longer a setting and is ignored", err=True)
     for name in foreign_settings(env_file):
         message = "belongs to Extend's own MCP server and is ignored; set EXTEND_REGION or EXTEND_BASE_URL"
         click.echo(f"{name} {message}", err=True)
-    try:
-        return load_settings(env_file=env_file, **given)
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:
