@@ -15,7 +15,7 @@ _MOST_CANDIDATES = 8
 
 
 async def resolve_workflow(app: CallerContext, given: str) -> str:
-    """Return the id of a workflow given by id or by its name, as it is or as our answers show it.
+    """Return the id of a workflow given by id or by its name, in full or as our answers show it.
 
     Case is ignored if that is unambiguous.
 
