@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import anyio
+import anyio.to_thread
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import Context
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 
     from extend_mcp.api.client import ExtendClient
     from extend_mcp.api.rate_limit import RateLimiter, RequestWindow
+    from extend_mcp.history.history import RunHistory
+    from extend_mcp.history.store import RunStore
+
+logger = logging.getLogger(__name__)
 
 _MOST_LIMITERS = 2000
 _MOST_CALLERS = 1000
@@ -48,6 +55,7 @@ class CallerContext:
         audit: writes a line for each call that can write.
         metrics: counts calls.
         bus: reports changes of runs.
+        histories: keeps runs between calls; None to keep none.
     """
 
     caller: Caller
@@ -61,6 +69,7 @@ class CallerContext:
     audit: Audit = field(default_factory=Audit)
     metrics: Metrics = field(default_factory=Metrics)
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    histories: Histories | None = None
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property
@@ -68,7 +77,17 @@ class CallerContext:
         """Return the API client, made on first use."""
         if self._client is None:
             self._client = self.connect()
+            if self.histories is not None:
+                self._client.on_run_gone = self._forget_run
         return self._client
+
+    async def history(self) -> RunHistory | None:
+        """Return the kept runs of the caller's account; None where none are kept."""
+        return await self.histories.of(self.caller.account) if self.histories else None
+
+    async def _forget_run(self, run_id: str, deleted: bool) -> None:
+        if self.histories is not None:
+            await self.histories.forget(self.caller.account, run_id, deleted=deleted)
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -167,6 +186,70 @@ class CallerRegistry:
         for context in self._contexts.values():
             await context.aclose()
         await self._close()
+
+
+class Histories:
+    """The kept runs of every account: one store for all callers, opened by the first question.
+
+    Args:
+        settings: where runs are kept, and at which address of Extend they were read.
+        clock: time.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._opening = anyio.Lock()
+        self._store: RunStore | None = None
+        self._thread = anyio.CapacityLimiter(1)
+        self._accounts: OrderedDict[bytes, RunHistory] = OrderedDict()
+
+    async def of(self, account: Account) -> RunHistory | None:
+        """Return the kept runs of one account; None without a key, since nothing can be read then."""
+        from extend_mcp.history.history import RunHistory
+        from extend_mcp.history.store import partition
+
+        if account.api_key is None:
+            return None
+        name = partition(account, self._settings.api_base_url)
+        history = self._accounts.get(name)
+        if history is None:
+            store = await self._opened()
+            history = self._accounts.setdefault(name, RunHistory(store, self._thread, name, self._clock))
+            while len(self._accounts) > _MOST_CALLERS:
+                self._accounts.popitem(last=False)
+        self._accounts.move_to_end(name)
+        return history
+
+    async def forget(self, account: Account, run_id: str, *, deleted: bool) -> None:
+        """Remove a run that the API no longer has. A store in memory that no question opened holds none."""
+        if self._store is None and self._settings.history == "memory":
+            return
+        history = await self.of(account)
+        if history is not None:
+            await history.forget(run_id, deleted=deleted)
+
+    async def aclose(self) -> None:
+        """Close the store. A call after this opens it again."""
+        store, self._store = self._store, None
+        self._accounts.clear()
+        if store is not None:
+            await anyio.to_thread.run_sync(store.close, limiter=self._thread)
+
+    async def _opened(self) -> RunStore:
+        from extend_mcp.history.store import MEMORY, RunStore, StoreLostError
+
+        async with self._opening:
+            if self._store is None:
+                # A new sandbox begins with other runs than the last one.
+                in_memory = self._settings.sandbox or self._settings.history == "memory"
+                path = MEMORY if in_memory else self._settings.history
+                try:
+                    self._store = await anyio.to_thread.run_sync(RunStore, path, limiter=self._thread)
+                except StoreLostError as error:
+                    logger.warning("runs are kept in memory, because the file cannot be used: %s", error)
+                    self._store = RunStore()
+            return self._store
 
 
 class ApiClients:

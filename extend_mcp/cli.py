@@ -1,4 +1,4 @@
-"""Define the command line: serve (the default), demo, sandbox, doctor, token, install.
+"""Define the command line: serve (the default), demo, sandbox, doctor, token, history, install.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
 belongs to the protocol.
@@ -186,6 +186,37 @@ def token(name: str) -> None:
     _say(made)
     click.echo('\nIts entry, for the list "tokens" of the file; add what the caller may do:', err=True)
     click.echo(json.dumps(entry, indent=2), err=True)
+
+
+@main.group()
+def history() -> None:
+    """Manage the runs that EXTEND_MCP_HISTORY keeps in a file."""
+
+
+@history.command()
+@_env_file
+def clear(env_file: Path | None) -> None:
+    """Remove all kept runs from the file that EXTEND_MCP_HISTORY names, and damaged files set aside next to it."""
+    from extend_mcp.history.store import RunStore, StoreLostError
+
+    path = _settings(env_file).history
+    if path in ("memory", "off"):
+        _say(f"EXTEND_MCP_HISTORY is {path}: no file holds runs.")
+        return
+    file = Path(path)
+    if not file.exists():
+        _say(f"{path} does not exist: no runs are kept.")
+    else:
+        try:
+            store = RunStore(path)
+            runs, accounts = store.clear()
+            store.close()
+        except StoreLostError as error:
+            raise click.ClickException(f"nothing was removed: {error}") from None
+        _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
+    for damaged in file.parent.glob(f"{file.name}.damaged-*"):
+        damaged.unlink()
+        _say(f"Removed {damaged}.")
 
 
 def _serve_stdio(settings: Settings) -> None:

@@ -13,7 +13,8 @@ class CallLimits:
         answer_chars: the longest text of an answer, in characters; at least 2,000.
         confirmation_seconds: the time for which a confirmation is valid.
         filter_pages: the most API pages that one call reads for a filter or a name that the API cannot look up.
-        summary_runs: the most runs that one summary or plan reads.
+        summary_runs: the most runs that one summary or plan reads, at 100 a request. A summary of kept runs may spend
+            as many requests, of 1000 runs each.
         detail_runs: the most runs that one call reads one by one, where a list lacks a fact.
         bulk_runs: the most runs that one call may cancel or rerun.
         upload_bytes: the largest file that is uploaded.

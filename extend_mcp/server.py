@@ -16,7 +16,7 @@ from extend_mcp.accounts import LOCAL, Caller, fingerprint
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit
-from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry
+from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.completions import COMPLETIONS, add_completions
 from extend_mcp.limits import CallLimits
@@ -127,6 +127,7 @@ def build_server(
     audit = Audit(settings.audit)
     clients = ApiClients(settings, common.metrics, common.windows)
     make_client = connect or clients.client
+    histories = None if settings.history == "off" else Histories(settings, time)
 
     def make(caller: Caller) -> CallerContext:
         return CallerContext(
@@ -143,9 +144,15 @@ def build_server(
             audit=audit,
             metrics=common.metrics,
             bus=common.bus,
+            histories=histories,
         )
 
-    registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=clients.aclose)
+    async def close() -> None:
+        await clients.aclose()
+        if histories is not None:
+            await histories.aclose()
+
+    registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=close)
     offered = offered_tools(settings)
 
     @asynccontextmanager

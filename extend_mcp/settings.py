@@ -146,6 +146,13 @@ class Settings(EnvironmentSettings):
         description="Most API requests per second, counted separately for reads, starts and other writes. "
         "10 is the limit of Extend's smallest plan.",
     )
+    history: str = Field(
+        "memory",
+        min_length=1,
+        validation_alias="EXTEND_MCP_HISTORY",
+        description="Where the runs that summaries read are kept, so that the next question reads only what changed: "
+        "memory, off, or a file.",
+    )
     audit: str = Field(
         "off",
         min_length=1,

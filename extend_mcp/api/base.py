@@ -128,6 +128,8 @@ class BaseClient:
         self._observer = observer
         self._sleep = sleep
         self._http: httpx.AsyncClient | None = None
+        self.on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
+        """Awaited with a run's id after it was deleted through this client (True), or a read answered 404 (False)."""
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""

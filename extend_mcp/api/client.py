@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from typing_extensions import Unpack
 
 from extend_mcp.api.base import API_VERSION, BaseClient, Pager, Query, path_segment
+from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import (
     BatchStarted,
     Deleted,
@@ -80,7 +81,12 @@ class ExtendClient(BaseClient):
 
     async def get_workflow_run(self, run_id: str) -> WorkflowRun:
         """Read one run in full (`GET /workflow_runs/{id}`)."""
-        return await self.send(WorkflowRun, "GET", f"/workflow_runs/{path_segment(run_id)}")
+        try:
+            return await self.send(WorkflowRun, "GET", f"/workflow_runs/{path_segment(run_id)}")
+        except NotFoundError:
+            if self.on_run_gone:
+                await self.on_run_gone(run_id, False)
+            raise
 
     async def update_workflow_run(self, run_id: str, body: UpdateWorkflowRun) -> WorkflowRun:
         """Rename a run, or merge metadata into its own (`POST /workflow_runs/{id}`); the new keys win."""
@@ -96,7 +102,10 @@ class ExtendClient(BaseClient):
 
     async def delete_workflow_run(self, run_id: str) -> Deleted:
         """Delete a run and all its data permanently (`DELETE /workflow_runs/{id}`)."""
-        return await self.send(Deleted, "DELETE", f"/workflow_runs/{path_segment(run_id)}")
+        deleted = await self.send(Deleted, "DELETE", f"/workflow_runs/{path_segment(run_id)}")
+        if self.on_run_gone:
+            await self.on_run_gone(run_id, True)
+        return deleted
 
     async def list_workflow_runs(
         self,

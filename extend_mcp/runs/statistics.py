@@ -10,11 +10,58 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from extend_mcp.api.models import WorkflowRunSummary
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
 """Statuses in which a run waits for Extend's queue or for a person."""
+
+
+class RunFacts(NamedTuple):
+    """The part of a run's summary that figures are made of."""
+
+    id: str
+    status: str
+    workflow_id: str
+    workflow_name: str
+    version: str
+    file_type: str
+    batch_id: str | None
+    created: datetime | None
+    updated: datetime | None
+    duration_seconds: float | None
+    queue_seconds: float | None
+    credits: float | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Selects kept runs; times in Unix seconds, and None for no condition."""
+
+    since: float | None = None
+    before: float | None = None
+    status: str | None = None
+    workflow_id: str | None = None
+    batch: str | None = None
+
+
+def run_facts(run: WorkflowRunSummary) -> RunFacts:
+    """Return what counts of a run."""
+    return RunFacts(
+        id=run.id,
+        status=run.status,
+        workflow_id=run.workflow.id,
+        workflow_name=run.workflow.name,
+        version=run.workflow_version.version,
+        file_type=run.files[0].type if run.files else "",
+        batch_id=run.batch_id,
+        created=run.created,
+        updated=run.updated_at,
+        duration_seconds=run.duration_seconds,
+        queue_seconds=run.queue_seconds,
+        credits=run.credits,
+    )
 
 
 @dataclass
@@ -27,7 +74,7 @@ class Tally:
     queues: list[float] = field(default_factory=list)
     credits: float = 0.0
 
-    def add(self, run: WorkflowRunSummary) -> None:
+    def add(self, run: WorkflowRunSummary | RunFacts) -> None:
         """Count one more run."""
         self.runs += 1
         self.statuses[run.status] += 1
@@ -67,7 +114,7 @@ class Statistics:
     oldest: dict[str, Waiting] = field(default_factory=dict)
     moments: list[tuple[float, bool]] = field(default_factory=list)
 
-    def add(self, run: WorkflowRunSummary, group: str | None) -> None:
+    def add(self, run: WorkflowRunSummary | RunFacts, group: str | None) -> None:
         """Count a run; without a group it counts in the total alone."""
         self.total.add(run)
         if group is not None:
@@ -80,7 +127,7 @@ class Statistics:
         if run.status in WAITING and (before is None or created < before.created):
             self.oldest[run.status] = Waiting(run.id, created)
 
-    def add_to_group(self, run: WorkflowRunSummary, group: str) -> None:
+    def add_to_group(self, run: WorkflowRunSummary | RunFacts, group: str) -> None:
         """Count a run in a group alone, for example when its group was learned later."""
         self.groups.setdefault(group, Tally()).add(run)
 

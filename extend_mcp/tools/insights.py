@@ -5,15 +5,17 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import anyio.lowlevel
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
-from extend_mcp.runs.statistics import Statistics, Tally
+from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
@@ -26,6 +28,7 @@ from extend_mcp.views.insights import (
     ComparisonView,
     FailureView,
     Group,
+    Kept,
     ReviewQueueView,
     SummaryView,
     comparison_view,
@@ -35,7 +38,13 @@ from extend_mcp.views.insights import (
 )
 from extend_mcp.views.runs import review_cause
 
+if TYPE_CHECKING:
+    from extend_mcp.history.history import KeptRuns
+
 GroupBy = Literal["workflow", "version", "status", "failure_reason", "failing_step", "file_type", "metadata"]
+
+_RUNS_A_TURN = 2000
+"""How many runs are counted before other tasks get their turn."""
 
 _FROM_DETAILS = frozenset({"failure_reason", "failing_step", "metadata"})
 """Groups that the list of runs does not show: each run must be read."""
@@ -70,7 +79,7 @@ async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_ke
     app = caller_context(ctx)
     deadline = Deadline(ctx, app)
     count = _Count(group_by, metadata_key, most_unread=app.limits.detail_runs)
-    before = await _count_windows(app, filters, deadline, count)
+    before, kept = await _count_windows(app, filters, deadline, count)
     if group_by in _FROM_DETAILS:
         await _read_groups(app, deadline, count)
     return summary_view(
@@ -79,6 +88,7 @@ async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_ke
         grouped_by=metadata_key or group_by.replace("_", " "),
         filters=filters.description(),
         before=before,
+        kept=kept,
         missing=count.missing,
         now=app.clock.now(),
         limit=app.limits.answer_chars,
@@ -93,12 +103,12 @@ class _Count:
     labels: dict[str, Group] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     most_unread: int = 0
-    unread: dict[str, WorkflowRunSummary] = field(default_factory=dict)
+    unread: dict[str, RunFacts] = field(default_factory=dict)
     """Runs that must be read to learn their group, newest first; no more than will be read."""
     beyond: int = 0
     """How many more such runs exist."""
 
-    def add(self, run: WorkflowRunSummary) -> None:
+    def add(self, run: RunFacts) -> None:
         if self.group_by not in _FROM_DETAILS:
             self.statistics.add(run, self._group(run))
             return
@@ -110,19 +120,18 @@ class _Count:
         else:
             self.beyond += 1
 
-    def add_to_group(self, run: WorkflowRunSummary, key: str) -> None:
+    def add_to_group(self, run: RunFacts, key: str) -> None:
         self.labels[key] = Group(key)
         self.statistics.add_to_group(run, key)
 
-    def _group(self, run: WorkflowRunSummary) -> str:
-        workflow = run.workflow
+    def _group(self, run: RunFacts) -> str:
         if self.group_by == "workflow":
-            key, label = workflow.id, Group(workflow.name, workflow.id)
+            key, label = run.workflow_id, Group(run.workflow_name, run.workflow_id)
         elif self.group_by == "version":
-            version = run.workflow_version.version or "?"
-            key, label = f"{workflow.id} {version}", Group(f"{workflow.name}, version {version}")
+            version = run.version or "?"
+            key, label = f"{run.workflow_id} {version}", Group(f"{run.workflow_name}, version {version}")
         elif self.group_by == "file_type":
-            key = (run.files[0].type if run.files else "") or "unknown"
+            key = run.file_type or "unknown"
             label = Group(key)
         else:
             key, label = run.status, Group(run.status)
@@ -141,27 +150,57 @@ class _Count:
         return cause.reason if cause and cause.reason else "no reason given"
 
 
-async def _count_windows(app: CallerContext, filters: RunFilter, deadline: Deadline, count: _Count) -> Before | None:
+async def _count_windows(
+    app: CallerContext, filters: RunFilter, deadline: Deadline, count: _Count
+) -> tuple[Before | None, Kept | None]:
     """Count the window, and the one of the same length before it if the window has a length."""
     length: timedelta | None = None
     wide = filters
     if filters.since:
         length = (filters.before or app.clock.now()) - filters.since
         wide = filters.model_copy(update={"since": filters.since - length})
-    scan = RunScan(wide, app.limits.summary_runs)
     before = Tally()
-    async with aclosing(scan.runs(app, deadline)) as runs:
-        async for run in runs:
-            if filters.since and run.created and run.created < filters.since:
-                before.add(run)
-            else:
-                count.add(run)
-    # The scan goes backwards: if it ended early, the window itself may still be complete.
-    in_window = filters.since is None or scan.reached is None or scan.reached >= filters.since
-    if scan.missing and in_window:
-        count.missing.append(scan.missing)
+
+    def add(run: RunFacts) -> None:
+        if filters.since and run.created and run.created < filters.since:
+            before.add(run)
+        else:
+            count.add(run)
+
+    held = await _held_runs(app, wide, deadline)
+    if held is not None:
+        for number, facts in enumerate(held.runs):
+            if number % _RUNS_A_TURN == 0:
+                await anyio.lowlevel.checkpoint()
+            add(facts)
+        kept, missing, reached = Kept(held.as_of, held.pass_at, held.since), held.missing, held.since
+    else:
+        scan = RunScan(wide, app.limits.summary_runs)
+        async with aclosing(scan.runs(app, deadline)) as runs:
+            async for run in runs:
+                add(run_facts(run))
+        kept, missing, reached = None, scan.missing, scan.reached
+    # Runs are read backwards: if that ended early, the window itself may still be complete.
+    in_window = filters.since is None or reached is None or reached >= filters.since
+    if missing and in_window:
+        count.missing.append(missing)
+        return None, kept
+    return (Before(before, complete=missing is None) if length is not None else None), kept
+
+
+async def _held_runs(app: CallerContext, filters: RunFilter, deadline: Deadline) -> KeptRuns | None:
+    """Return the runs that a filter selects from the kept ones; None where reading them from the API is better."""
+    # How Extend compares file names is not documented, so only Extend can apply that filter.
+    history = None if filters.file_name_contains else await app.history()
+    if history is None:
         return None
-    return Before(before, complete=scan.missing is None) if length is not None else None
+    return await history.read(
+        app.api,
+        filters.selection(),
+        deadline,
+        most_pages=-(-app.limits.summary_runs // PAGE_SIZE),
+        only_if_held=bool(filters.status or filters.workflow_id or filters.batch),
+    )
 
 
 async def _read_groups(app: CallerContext, deadline: Deadline, count: _Count) -> None:

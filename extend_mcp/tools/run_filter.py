@@ -19,6 +19,7 @@ from extend_mcp.api.models import RunBase
 from extend_mcp.api.requests import WorkflowRunQuery
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.statistics import Selection
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.args import BatchId, Example, Moment, SortBy, SortDir, StatusFilter, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
@@ -72,6 +73,16 @@ class RunFilter(BaseModel):
             "sort_by": sort_by,
             "sort_dir": sort_dir,
         }
+
+    def selection(self) -> Selection:
+        """Return the resolved filter for kept runs, which have no file names."""
+        return Selection(
+            since=self.since.timestamp() if self.since else None,
+            before=self.before.timestamp() if self.before else None,
+            status=self.status,
+            workflow_id=self.workflow_id,
+            batch=self.batch,
+        )
 
     @property
     def filters_by_time(self) -> bool:

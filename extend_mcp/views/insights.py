@@ -70,6 +70,8 @@ class SummaryView(View):
     credits: float
     oldest_waiting: list[OldestWaiting]
     before: WindowBefore | None = None
+    as_of: datetime | None = None
+    deletions_seen_until: datetime | None = None
     grouped_by: str
     groups: list[GroupFigures]
     groups_left_out: int = 0
@@ -82,6 +84,21 @@ class Before:
 
     tally: Tally
     complete: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the figures come from kept runs.
+
+    Attributes:
+        as_of: when the API was last asked what changed.
+        pass_at: when the whole list was last read; a run that somebody else deleted since may still be counted.
+        since: every run created after it is counted; None if all are.
+    """
+
+    as_of: datetime
+    pass_at: datetime
+    since: datetime | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,7 @@ def summary_view(
     missing: Sequence[str],
     now: datetime,
     limit: int,
+    kept: Kept | None = None,
 ) -> SummaryView:
     """Write figures of many runs.
 
@@ -114,6 +132,7 @@ def summary_view(
         missing: what was left out and why.
         now: the present.
         limit: characters of the text.
+        kept: how fresh the figures are, where they come from kept runs.
     """
     total = counted.total
     groups = sorted(counted.groups.items(), key=lambda item: (-item[1].runs, item[0]))
@@ -132,18 +151,20 @@ def summary_view(
             for status, each in counted.oldest.items()
         ],
         before=_before(before),
+        as_of=kept.as_of if kept else None,
+        deletions_seen_until=kept.pass_at if kept else None,
         grouped_by=grouped_by,
         groups=[_figures(labels.get(key, Group(key)), tally) for key, tally in groups[:_MOST_GROUPS]],
     )
     smaller = len(groups) - len(view.groups)
     document = Document(
-        _summary_head(view, counted, filters, now),
+        _summary_head(view, counted, filters, now) + _freshness(kept),
         [_group_line(figures, total.runs) for figures in view.groups],
         columns=f"{grouped_by} · runs · share · failed · took p50 · p95 · credits",
     )
-    text, kept = document.fit(limit, lambda gone: f"… {gone} smaller groups more", beyond=smaller)
-    view.groups_left_out = len(groups) - kept
-    del view.groups[kept:]
+    text, shown = document.fit(limit, lambda gone: f"… {gone} smaller groups more", beyond=smaller)
+    view.groups_left_out = len(groups) - shown
+    del view.groups[shown:]
     return view.with_text(text)
 
 
@@ -245,6 +266,16 @@ def _quantile(seconds: list[float], share: float) -> float | None:
 
 def _age(created: datetime | None, now: datetime) -> str:
     return format_span((now - created).total_seconds()) if created else "?"
+
+
+def _freshness(kept: Kept | None) -> list[str]:
+    if kept is None:
+        return []
+    covers = f"every run created after {format_instant(kept.since)}" if kept.since else "every run of the account"
+    line = f"As of {format_instant(kept.as_of)}, from {covers}."
+    if kept.as_of - kept.pass_at >= timedelta(minutes=1):
+        line += f" A run that somebody else deleted since {format_instant(kept.pass_at)} may still be counted."
+    return [line]
 
 
 def _incomplete(missing: Sequence[str] | None) -> list[str]:

@@ -23,7 +23,7 @@ async def test_ten_thousand_runs_are_counted_at_the_documented_rate(large: Box, 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         told.append((progress, message))
 
-    async with serving(large, mode=mode, requests_per_second=10) as client:
+    async with serving(large, mode=mode, requests_per_second=10, history="off") as client:
         result = await client.call_tool("summarize_runs", {}, progress_callback=on_progress)
     facts, state = facts_of(result), large.state()
     runs = state["runs"]
@@ -100,7 +100,7 @@ async def test_a_metadata_key_groups_all_runs(large: Box) -> None:
 
 
 async def test_what_a_bound_leaves_out_is_said(large: Box) -> None:
-    async with serving(large, summary_runs=500, detail_runs=5) as client:
+    async with serving(large, summary_runs=500, detail_runs=5, history="off") as client:
         result = await client.call_tool("summarize_runs", {"group_by": "failure_reason"})
     facts = facts_of(result)
     assert facts["runs"] == 500
@@ -112,7 +112,7 @@ async def test_what_a_bound_leaves_out_is_said(large: Box) -> None:
 
 
 async def test_a_deadline_ends_the_reading_and_not_the_answer(large: Box) -> None:
-    async with serving(large, requests_per_second=1) as client:
+    async with serving(large, requests_per_second=1, history="off") as client:
         facts = facts_of(await client.call_tool("summarize_runs", {}))
     assert facts["complete"] is False
     assert "time was up" in facts["missing"][0]
@@ -122,7 +122,7 @@ async def test_a_deadline_ends_the_reading_and_not_the_answer(large: Box) -> Non
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": True}, {"truncate": 10}])
 async def test_a_page_that_cannot_be_read_makes_it_incomplete(large: Box, fault: dict[str, Any]) -> None:
-    async with serving(large) as client:
+    async with serving(large, history="off") as client:
         first = facts_of(await client.call_tool("list_runs", {"page_size": 100}))
         assert first
         reads = 0

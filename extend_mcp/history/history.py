@@ -1,0 +1,296 @@
+"""Answer from kept runs, after the API has said what changed since.
+
+The list of runs sorted by ``updatedAt`` shows every change except deletions. So each question reads that list until
+what is known begins, and a full pass over the list sorted by ``createdAt`` is made when the last is a day old.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+from typing_extensions import TypeVarTuple, Unpack
+
+from extend_mcp.api.errors import (
+    AnswerTooLargeError,
+    AuthenticationError,
+    ExtendError,
+    InvalidRequestError,
+    MissingApiKeyError,
+    PermissionDeniedError,
+)
+from extend_mcp.api.models import Page, WorkflowRunSummary
+from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.clock import Clock
+from extend_mcp.history.store import Coverage, RunStore, StoreLostError
+from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
+from extend_mcp.views.errors import error_words
+
+if TYPE_CHECKING:
+    from extend_mcp.api.client import ExtendClient
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Given = TypeVarTuple("Given")
+
+LARGE_PAGE: Final = 1000
+"""Runs a request where many are wanted; the largest page that Extend documents."""
+
+PASS_SECONDS: Final = 86_400.0
+"""How old a pass may be. Only a pass shows that somebody else deleted a run."""
+
+_OVERLAP_SECONDS = 60.0
+"""How far before the last known change a refresh reads: Extend may list two changes in another order."""
+
+
+class Deadline(Protocol):
+    """The time by which one call must stop reading, and its progress."""
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        ...
+
+    async def report(self, message: str, *, done: int = 1) -> None:
+        """Report progress."""
+        ...
+
+
+class CannotKeepError(Exception):
+    """The account's list cannot be kept: a run has no id or time, or the order is not the one asked for."""
+
+
+@dataclass(frozen=True)
+class KeptRuns:
+    """Runs that the store held after a refresh.
+
+    Attributes:
+        runs: the selected runs, newest first.
+        as_of: when the refresh began.
+        pass_at: when the last full pass began: runs deleted by others since may still be among these.
+        since: every run created after it is included; None if these are all.
+        missing: why older runs are missing; None if none are.
+    """
+
+    runs: list[RunFacts]
+    as_of: datetime
+    pass_at: datetime
+    since: datetime | None
+    missing: str | None
+
+
+class RunHistory:
+    """The kept runs of one account.
+
+    Args:
+        store: keeps the runs of all accounts.
+        thread: admits one task at a time to the store.
+        account: the account's fingerprint.
+        clock: time.
+    """
+
+    def __init__(self, store: RunStore, thread: anyio.CapacityLimiter, account: bytes, clock: Clock) -> None:
+        self._store = store
+        self._thread = thread
+        self._account = account
+        self._clock = clock
+        self._asking = anyio.Lock()
+        self._page_size = LARGE_PAGE
+
+    async def read(
+        self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
+    ) -> KeptRuns | None:
+        """Refresh what is held, read what is missing, and return the selected runs.
+
+        Args:
+            api: the caller's own client.
+            wanted: selects the runs.
+            deadline: when to stop reading.
+            most_pages: how many requests may be spent on runs that are not held yet.
+            only_if_held: return None rather than read runs that are not held yet.
+
+        Returns:
+            The runs, or None if the store cannot answer: ask the API.
+
+        Raises:
+            ExtendError: the API refused, or failed before anything was read.
+        """
+        try:
+            with anyio.fail_after(max(deadline.left, 1.0)):
+                await self._asking.acquire()
+        except TimeoutError:
+            return None
+        try:
+            return await self._read(api, wanted, deadline, most_pages, only_if_held)
+        except StoreLostError:
+            return None
+        except CannotKeepError as error:
+            logger.warning("runs are not kept: %s", error)
+            return None
+        finally:
+            self._asking.release()
+
+    async def forget(self, run_id: str, *, deleted: bool) -> None:
+        """Remove a run that the API no longer has.
+
+        Args:
+            run_id: the run.
+            deleted: whether this server deleted it; otherwise the API answered 404.
+        """
+        try:
+            await self._in_thread(self._store.forget, self._account, run_id, deleted)
+        except StoreLostError:
+            logger.warning("a run that is gone may be counted until the next full pass")
+
+    async def _read(
+        self, api: ExtendClient, wanted: Selection, deadline: Deadline, most_pages: int, only_if_held: bool
+    ) -> KeptRuns | None:
+        as_of = self._clock.now()
+        since = -float("inf") if wanted.since is None else wanted.since
+        held = await self._in_thread(self._store.coverage, self._account, as_of.timestamp())
+        begun = held.begun_at
+        is_due = begun is None or not 0 <= as_of.timestamp() - begun < PASS_SECONDS
+        if only_if_held and (is_due or not held.covers(since)):
+            return None
+        if is_due or not await self._refresh(api, held, deadline, most_pages):
+            held = await self._begin_pass(api, as_of)
+        held, missing = await self._read_on(api, held, since, deadline, most_pages)
+        if held.begun_at is None:
+            # Other accounts needed the room meanwhile.
+            return None
+        runs = await self._in_thread(self._store.select, self._account, wanted)
+        return KeptRuns(
+            runs,
+            as_of=as_of,
+            pass_at=datetime.fromtimestamp(held.begun_at, timezone.utc),
+            since=None if held.floor == -float("inf") else _moment(max(held.floor, since), as_of),
+            missing=missing(len(runs)) if missing else None,
+        )
+
+    async def _begin_pass(self, api: ExtendClient, as_of: datetime) -> Coverage:
+        newest = await self._page(api, "updatedAt", None, 1)
+        watermark = max((run.updated.timestamp() for run in _facts(newest.data) if run.updated), default=0.0)
+        return await self._in_thread(self._store.begin_pass, self._account, as_of.timestamp(), watermark)
+
+    async def _refresh(self, api: ExtendClient, held: Coverage, deadline: Deadline, most_pages: int) -> bool:
+        """Read what changed since the watermark; return False if a new pass costs less."""
+        known = (held.watermark or 0.0) - _OVERLAP_SECONDS
+        newest = held.watermark or 0.0
+        previous = float("inf")
+        token, size, pages = None, PAGE_SIZE, 0
+        while True:
+            if pages > most_pages or deadline.left <= 0:
+                return False
+            page = await self._page(api, "updatedAt", token, size)
+            size = min(size, self._page_size)
+            runs = _facts(page.data)
+            for run in runs:
+                assert run.updated
+                moment = run.updated.timestamp()
+                if moment > previous:
+                    raise CannotKeepError("Extend did not sort the list by updatedAt")
+                previous, newest = moment, max(newest, moment)
+            if page.next_page_token is None or previous < known:
+                await self._in_thread(self._store.save_changes, self._account, runs, newest)
+                return True
+            pages += 1
+            if pages == 1 and size < self._page_size:
+                # Much has changed: begin again with large pages, since a token belongs to its page size.
+                size, previous = self._page_size, float("inf")
+                continue
+            await self._in_thread(self._store.save_changes, self._account, runs)
+            token = page.next_page_token
+
+    async def _read_on(
+        self, api: ExtendClient, held: Coverage, since: float, deadline: Deadline, most_pages: int
+    ) -> tuple[Coverage, Callable[[int], str] | None]:
+        """Continue the pass until it reaches ``since``; return what is held then, and why it ended early."""
+        read = pages = 0
+        missing: Callable[[int], str] | None = None
+        while not held.covers(since):
+            if held.is_full:
+                missing = "only the newest {:,} runs are kept (the store's bound)".format
+            elif pages >= most_pages:
+                missing = "only the newest {:,} runs were read (the operator's bound)".format
+            elif deadline.left <= 0:
+                missing = "time was up after {:,} runs".format
+            if missing:
+                break
+            try:
+                with anyio.fail_after(max(deadline.left, 1.0)):
+                    page = await self._page(api, "createdAt", held.token, self._page_size)
+            except TimeoutError:
+                missing = "time was up after {:,} runs".format
+                break
+            except ExtendError as error:
+                if isinstance(error, InvalidRequestError) and held.token is not None and not pages:
+                    # Extend no longer takes the token of an earlier call.
+                    held = await self._begin_pass(api, self._clock.now())
+                    pages += 1
+                    continue
+                if isinstance(error, (AuthenticationError, MissingApiKeyError, PermissionDeniedError)) or (
+                    held.floor == float("inf")
+                ):
+                    raise
+                words = error_words(error).replace("{", "(").replace("}", ")")
+                missing = ("reading stopped after {:,} runs: " + words).format
+                break
+            pages += 1
+            read += len(page.data)
+            held = await self._save_page(held, page)
+            await deadline.report(f"{read:,} runs read")
+        if pages:
+            await self._in_thread(self._store.trim, self._account)
+            held = await self._in_thread(self._store.coverage, self._account, self._clock.now().timestamp())
+        return held, missing
+
+    async def _save_page(self, held: Coverage, page: Page[WorkflowRunSummary]) -> Coverage:
+        runs = _facts(page.data)
+        moments = [run.created.timestamp() for run in runs if run.created]
+        if moments != sorted(moments, reverse=True):
+            raise CannotKeepError("Extend did not sort the list by createdAt")
+        floor = -float("inf") if page.next_page_token is None else min([*moments, held.floor])
+        return await self._in_thread(
+            self._store.save_page, self._account, held.number, runs, floor, page.next_page_token
+        )
+
+    async def _page(self, api: ExtendClient, sort_by: str, token: str | None, size: int) -> Page[WorkflowRunSummary]:
+        """Read one page; if the API refuses large pages, read smaller ones from now on."""
+        size = min(size, self._page_size)
+
+        async def read(size: int) -> Page[WorkflowRunSummary]:
+            return await api.list_workflow_runs(
+                next_page_token=token,
+                max_page_size=size,
+                sort_by="updatedAt" if sort_by == "updatedAt" else "createdAt",
+                sort_dir="desc",
+            )
+
+        try:
+            return await read(size)
+        except (InvalidRequestError, AnswerTooLargeError):
+            if size <= PAGE_SIZE:
+                raise
+            page = await read(PAGE_SIZE)
+            self._page_size = PAGE_SIZE
+            return page
+
+    async def _in_thread(self, work: Callable[[Unpack[Given]], T], *given: Unpack[Given]) -> T:
+        return await run_sync(work, *given, limiter=self._thread)
+
+
+def _facts(runs: Sequence[WorkflowRunSummary]) -> list[RunFacts]:
+    for run in runs:
+        if not run.id or run.created is None or run.updated_at is None:
+            raise CannotKeepError("a run has no id or no time")
+    return [run_facts(run) for run in runs]
+
+
+def _moment(seconds: float, latest: datetime) -> datetime:
+    return min(datetime.fromtimestamp(seconds, timezone.utc), latest) if seconds < latest.timestamp() else latest

@@ -1,0 +1,276 @@
+"""Kept runs say the same as the account, after whatever happened to it between two questions."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp.client.client import Client
+from pydantic import SecretStr
+
+from extend_mcp.accounts import Account
+from extend_mcp.callers import Histories
+from extend_mcp.settings import Settings
+from tests.harness import Box, Person, facts_of, serving, text_of
+from tests.hosting import Host
+
+
+@pytest.fixture
+def many(host: Host) -> Iterator[Box]:
+    """A sandbox with 10,000 runs that a test may change."""
+    with host.room("large") as running:
+        yield Box(running.base_url, running.sandbox)
+
+
+def when(run: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(run["createdAt"].replace("Z", "+00:00"))
+
+
+def counted(box: Box, group: str = "workflowId") -> dict[str, Any]:
+    runs = box.state()["runs"]
+    groups = {key: [run for run in runs if run[group] == key] for key in {run[group] for run in runs}}
+    return {
+        "runs": len(runs),
+        "statuses": Counter(run["status"] for run in runs),
+        "groups": {key: (len(each), sum(run["status"] == "FAILED" for run in each)) for key, each in groups.items()},
+    }
+
+
+async def asked(client: Client, **arguments: Any) -> dict[str, Any]:
+    facts = facts_of(await client.call_tool("summarize_runs", arguments))
+    assert facts["complete"] is True
+    return {
+        "runs": facts["runs"],
+        "statuses": facts["statuses"],
+        "groups": {group["id"]: (group["runs"], group["failed"]) for group in facts["groups"]},
+    }
+
+
+async def test_the_first_question_costs_few_requests_and_the_next_ones_fewer(large: Box) -> None:
+    async with serving(large) as client:
+        assert await asked(client) == counted(large)
+        assert len(large.requests()) <= 15
+        for group_by in ("status", "version", "file_type", "workflow"):
+            large.forget()
+            kept = facts_of(await client.call_tool("summarize_runs", {"group_by": group_by}))
+            assert len(large.requests()) <= 2
+            async with serving(large, history="off") as plain:
+                assert {**kept, "as_of": 0, "deletions_seen_until": 0} == {
+                    **facts_of(await plain.call_tool("summarize_runs", {"group_by": group_by})),
+                    "as_of": 0,
+                    "deletions_seen_until": 0,
+                }
+
+
+async def test_figures_equal_the_account_after_500_random_changes(many: Box) -> None:
+    chance = random.Random(7)
+    async with serving(many, person=Person(), toolsets="all") as client:
+        assert await asked(client) == counted(many)
+        for _ in range(5):
+            for _ in range(100):
+                await change(many, client, chance)
+            many.forget()
+            assert await asked(client) == counted(many)
+            assert len(many.requests()) <= 2
+            since = f"{chance.randint(1, 40)}h"
+            facts = facts_of(await client.call_tool("summarize_runs", {"created_since": since, "status": "FAILED"}))
+            edge = many.now() - timedelta(hours=int(since[:-1]))
+            recent = [run for run in many.state()["runs"] if run["status"] == "FAILED" and when(run) >= edge]
+            assert facts["runs"] == len(recent)
+
+
+async def change(box: Box, client: Client, chance: random.Random) -> None:
+    runs = [record.run for record in box.sandbox.store]
+    run = chance.choice(runs)
+    what = chance.randrange(7)
+    if what == 0:
+        file = {"text": "some text", "name": f"{chance.random()}.pdf"}
+        box.api("POST", "/workflow_runs", json={"workflow": {"id": run["workflow"]["id"]}, "file": file})
+    elif what == 1:
+        box.api("POST", f"/workflow_runs/{run['id']}", json={"metadata": {"customer": str(chance.random())}})
+    elif what == 2:
+        waiting = [each for each in runs if each["status"] in ("PENDING", "PROCESSING")]
+        if waiting:
+            box.finish(chance.choice(waiting)["id"], chance.choice(["PROCESSED", "FAILED"]), before_cancel=False)
+    elif what == 3:
+        waiting = [each for each in runs if each["status"] == "NEEDS_REVIEW"]
+        box.sandbox.review(chance.choice(waiting)["id"], chance.choice(["approve", "reject"]))
+    elif what == 4:
+        over = [each for each in runs if each["status"] in ("PROCESSED", "FAILED")]
+        victim = chance.choice(over)["id"]
+        assert not (await client.call_tool("delete_workflow_run", {"run_id": victim})).is_error
+    elif what == 5:
+        # Somebody else deletes it, and a look at it shows that.
+        box.api("DELETE", f"/workflow_runs/{run['id']}")
+        assert (await client.call_tool("get_workflow_run", {"run_id": run["id"]})).is_error
+    else:
+        box.advance(chance.random() * 30)
+
+
+async def test_deletions_by_others_are_seen_after_a_day_and_until_then_the_answer_says_so(many: Box) -> None:
+    async with serving(many) as client:
+        await asked(client)
+        gone = many.state()["runs"][17]["id"]
+        many.api("DELETE", f"/workflow_runs/{gone}")
+        many.advance(3600)
+        result = await client.call_tool("summarize_runs", {})
+        assert facts_of(result)["runs"] == 10_000
+        assert "somebody else deleted since" in text_of(result)
+        many.advance(24 * 3600)
+        assert await asked(client) == counted(many)
+
+
+async def test_much_that_changed_is_read_in_large_pages(many: Box) -> None:
+    async with serving(many) as client:
+        await asked(client)
+        many.advance(300)
+        for run in many.state()["runs"][:900]:
+            with many.sandbox.lock:
+                many.sandbox.record(run["id"]).updated_at = many.now()
+                many.sandbox.record(run["id"]).run["status"] = "FAILED"
+        many.forget()
+        assert await asked(client) == counted(many)
+        assert len(many.requests()) == 2
+
+
+async def test_a_size_that_the_api_refuses_is_asked_for_once(many: Box) -> None:
+    many.sandbox.settings = replace(many.sandbox.settings, max_page_size=100, clamp_page_size=False)
+    async with serving(many) as client:
+        assert await asked(client) == counted(many)
+        sizes = Counter(each["query"]["maxPageSize"] for each in many.requests())
+    assert sizes == {"1": 1, "1000": 1, "100": 100}
+
+
+async def test_a_question_that_a_bound_cut_short_goes_deeper_the_next_time(large: Box) -> None:
+    async with serving(large, summary_runs=400) as client:
+        depths = []
+        for _ in range(3):
+            facts = facts_of(await client.call_tool("summarize_runs", {}))
+            depths.append((facts["runs"], facts["complete"]))
+    assert [complete for _, complete in depths] == [False, False, True]
+    assert depths[0][0] < depths[1][0] < depths[2][0] == 10_000
+
+
+async def test_a_narrow_question_does_not_read_the_whole_account(large: Box) -> None:
+    async with serving(large) as client:
+        arguments = {"status": "REJECTED", "workflow": large.workflow()}
+        first = facts_of(await client.call_tool("summarize_runs", arguments))
+        assert len(large.requests()) <= 4
+        await asked(client)
+        large.forget()
+        second = facts_of(await client.call_tool("summarize_runs", arguments))
+    assert first.keys() == second.keys() - {"as_of", "deletions_seen_until"}
+    assert first["runs"] == second["runs"]
+
+
+async def test_a_key_that_was_revoked_gets_nothing_from_the_kept_runs(large: Box) -> None:
+    async with serving(large) as client:
+        await asked(client)
+        large.fault(method="GET", path="/workflow_runs", times=9, status=401)
+        assert (await client.call_tool("summarize_runs", {})).is_error
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"truncate": 10}])
+async def test_a_page_that_cannot_be_read_is_read_by_the_next_question(large: Box, fault: dict[str, Any]) -> None:
+    async with serving(large) as client:
+        reads = 0
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            nonlocal reads
+            reads += 1
+            if reads == 3:
+                large.fault(method="GET", path="/workflow_runs", times=50, **fault)
+
+        facts = facts_of(await client.call_tool("summarize_runs", {}, progress_callback=on_progress))
+        assert facts["complete"] is False
+        assert "reading stopped after" in facts["missing"][0]
+        assert 3000 <= facts["runs"] + 1 <= 6000
+        large.sandbox.faults.clear()
+        large.forget()
+        assert await asked(client) == counted(large)
+        assert len(large.requests()) <= 8
+
+
+async def test_a_deadline_ends_the_reading_and_the_next_question_reads_on(large: Box) -> None:
+    async with serving(large, requests_per_second=1, summary_runs=100_000) as client:
+        large.sandbox.settings = replace(large.sandbox.settings, max_page_size=100)
+        try:
+            facts = facts_of(await client.call_tool("summarize_runs", {}))
+            assert "time was up after" in facts["missing"][0]
+            deeper = facts_of(await client.call_tool("summarize_runs", {}))
+        finally:
+            large.sandbox.settings = replace(large.sandbox.settings, max_page_size=1000)
+    assert 4000 <= facts["runs"] <= 4700
+    assert deeper["runs"] >= 1.9 * facts["runs"]
+
+
+async def test_two_questions_at_once_share_one_pass(large: Box) -> None:
+    answers: list[dict[str, Any]] = []
+    async with serving(large) as client:
+
+        async def ask() -> None:
+            answers.append(await asked(client))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+    assert answers == [counted(large)] * 3
+    assert len(large.requests()) <= 13
+
+
+async def test_two_servers_share_a_file(large: Box, tmp_path: Path) -> None:
+    path = str(tmp_path / "runs.db")
+    async with serving(large, history=path) as one, serving(large, history=path) as other:
+        assert await asked(one) == counted(large)
+        large.forget()
+        assert await asked(other) == counted(large)
+        assert len(large.requests()) == 1
+    async with serving(large, history=path, key="sk_test_somebody_else") as stranger:
+        large.forget()
+        assert await asked(stranger) == counted(large)
+        assert len(large.requests()) > 10
+
+
+async def test_a_file_that_cannot_be_used_costs_only_the_keeping(
+    large: Box, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(large, history=str(tmp_path / "no" / "such" / "folder")) as client:
+        assert await asked(client) == counted(large)
+    assert "kept in memory" in caplog.text
+
+
+async def test_a_list_in_another_order_is_not_kept(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    everything = box.api("GET", "/workflow_runs", params={"maxPageSize": 1000})["data"]
+    shuffled = sorted(everything, key=lambda run: run["id"])
+    for _ in range(3):
+        box.fault(method="GET", path="/workflow_runs", status=200, body={"object": "list", "data": shuffled})
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("summarize_runs", {}))
+    assert facts["runs"] == len(everything)
+    assert "as_of" not in facts
+    assert "not kept" in caplog.text
+
+
+async def test_without_a_key_nothing_is_kept(box: Box) -> None:
+    histories = Histories(Settings.model_validate({"base_url": box.base_url}), _NoClock())
+    assert await histories.of(Account(None)) is None
+    assert await histories.of(Account(SecretStr("sk_x"))) is not None
+    await histories.aclose()
+
+
+class _NoClock:
+    def now(self) -> Any:
+        raise AssertionError
+
+    def monotonic(self) -> float:
+        raise AssertionError
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError
