@@ -26,6 +26,7 @@ MEMORY = ":memory:"
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x45784D48
+_MAGIC = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
 
 _SCHEMA = """
@@ -281,20 +282,25 @@ class RunStore:
         if self.path != MEMORY:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             descriptor = os.open(self.path, flags, 0o600)
-            self._inode = os.fstat(descriptor).st_ino
-            os.close(descriptor)
-            # The companions -wal and -shm get the same rights from SQLite.
-            Path(self.path).chmod(0o600)
+            with os.fdopen(descriptor, "rb") as file:
+                self._inode = os.fstat(descriptor).st_ino
+                header = file.read(100)
+                if header and not header.startswith(_MAGIC):
+                    raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
         database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(database)
+            if self.path != MEMORY:
+                # The companions -wal and -shm get the same rights from SQLite.
+                Path(self.path).chmod(0o600)
+            # Only now, so that the file itself and not its journal says whose it is.
+            database.execute("PRAGMA journal_mode = WAL")
         except BaseException:
             database.close()
             raise
         return database
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA secure_delete = ON")
         database.execute("BEGIN IMMEDIATE")
@@ -315,6 +321,9 @@ class RunStore:
         database.execute("COMMIT")
 
     def _set_aside(self, error: sqlite3.Error) -> None:
+        with Path(self.path).open("rb") as file:
+            if file.read(72)[68:] != _APPLICATION_ID.to_bytes(4, "big"):
+                raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
         aside = f"{self.path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S-%f}"
         Path(self.path).replace(aside)
         for companion in ("-wal", "-shm"):

@@ -69,27 +69,27 @@ async def test_the_first_question_costs_few_requests_and_the_next_ones_fewer(lar
                 }
 
 
-async def test_figures_equal_the_account_after_500_random_changes(many: Box) -> None:
+async def test_figures_equal_the_account_after_500_random_changes(box: Box) -> None:
     chance = random.Random(7)
-    async with serving(many, person=Person(), toolsets="all") as client:
-        assert await asked(client) == counted(many)
+    async with serving(box, person=Person(), toolsets="all") as client:
+        assert await asked(client) == counted(box)
         for _ in range(5):
             for _ in range(100):
-                await change(many, client, chance)
-            many.forget()
-            assert await asked(client) == counted(many)
-            assert len(many.requests()) <= 2
+                await change(box, client, chance)
+            box.forget()
+            assert await asked(client) == counted(box)
+            assert len(box.requests()) <= 2
             since = f"{chance.randint(1, 40)}h"
             facts = facts_of(await client.call_tool("summarize_runs", {"created_since": since, "status": "FAILED"}))
-            edge = many.now() - timedelta(hours=int(since[:-1]))
-            recent = [run for run in many.state()["runs"] if run["status"] == "FAILED" and when(run) >= edge]
+            edge = box.now() - timedelta(hours=int(since[:-1]))
+            recent = [run for run in box.state()["runs"] if run["status"] == "FAILED" and when(run) >= edge]
             assert facts["runs"] == len(recent)
 
 
 async def change(box: Box, client: Client, chance: random.Random) -> None:
     runs = [record.run for record in box.sandbox.store]
     run = chance.choice(runs)
-    what = chance.randrange(7)
+    what = chance.choice((0, 0, 0, 1, 2, 3, 4, 5, 6))
     if what == 0:
         file = {"text": "some text", "name": f"{chance.random()}.pdf"}
         box.api("POST", "/workflow_runs", json={"workflow": {"id": run["workflow"]["id"]}, "file": file})
@@ -101,11 +101,13 @@ async def change(box: Box, client: Client, chance: random.Random) -> None:
             box.finish(chance.choice(waiting)["id"], chance.choice(["PROCESSED", "FAILED"]), before_cancel=False)
     elif what == 3:
         waiting = [each for each in runs if each["status"] == "NEEDS_REVIEW"]
-        box.sandbox.review(chance.choice(waiting)["id"], chance.choice(["approve", "reject"]))
+        if waiting:
+            box.sandbox.review(chance.choice(waiting)["id"], chance.choice(["approve", "reject"]))
     elif what == 4:
         over = [each for each in runs if each["status"] in ("PROCESSED", "FAILED")]
-        victim = chance.choice(over)["id"]
-        assert not (await client.call_tool("delete_workflow_run", {"run_id": victim})).is_error
+        if over:
+            arguments = {"run_id": chance.choice(over)["id"]}
+            assert not (await client.call_tool("delete_workflow_run", arguments)).is_error
     elif what == 5:
         # Somebody else deletes it, and a look at it shows that.
         box.api("DELETE", f"/workflow_runs/{run['id']}")
@@ -140,12 +142,12 @@ async def test_much_that_changed_is_read_in_large_pages(many: Box) -> None:
         assert len(many.requests()) == 2
 
 
-async def test_a_size_that_the_api_refuses_is_asked_for_once(many: Box) -> None:
-    many.sandbox.settings = replace(many.sandbox.settings, max_page_size=100, clamp_page_size=False)
-    async with serving(many) as client:
-        assert await asked(client) == counted(many)
-        sizes = Counter(each["query"]["maxPageSize"] for each in many.requests())
-    assert sizes == {"1": 1, "1000": 1, "100": 100}
+async def test_a_size_that_the_api_refuses_is_asked_for_once(box: Box) -> None:
+    box.sandbox.settings = replace(box.sandbox.settings, max_page_size=100, clamp_page_size=False)
+    async with serving(box) as client:
+        assert await asked(client) == counted(box)
+        sizes = Counter(each["query"]["maxPageSize"] for each in box.requests())
+    assert sizes == {"1": 1, "1000": 1, "100": 1}
 
 
 async def test_a_question_that_a_bound_cut_short_goes_deeper_the_next_time(large: Box) -> None:
