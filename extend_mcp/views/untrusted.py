@@ -366,7 +366,7 @@ class DownloadUrl(DashboardUrl):
 
 
 def isolate(line: str) -> str:
-    """Keep right-to-left text of a line of ours from moving what is around it, such as a count.
+    """Keep right-to-left text in a line from moving what is around it, such as a count.
 
     For a person: a program that draws text orders a line by its letters, unless a part of it is isolated.
     """
