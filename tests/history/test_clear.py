@@ -34,7 +34,7 @@ def test_it_removes_the_runs_and_the_damaged_files(file: Path) -> None:
     damaged.touch()
     assert cleared() == f"0 Removed 2 runs of 1 accounts from {file}.\nRemoved {damaged}.\n"
     assert not damaged.exists()
-    # A server that has the file open goes on with an empty one.
+    # A server that has the file open continues with an empty one.
     assert store.select(ANN, Selection()) == []
     fill(store, ANN, [run(1)])
     assert len(store.select(ANN, Selection())) == 1
