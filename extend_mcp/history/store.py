@@ -58,7 +58,7 @@ _TABLES = ("runs", "workflows", "deleted")
 
 @dataclass(frozen=True)
 class Limits:
-    """What the store holds at most, over all accounts."""
+    """Bounds of the store, over all accounts."""
 
     rows: int = 500_000
     bytes: int = 160_000_000

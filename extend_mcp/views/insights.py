@@ -88,7 +88,7 @@ class Before:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where the figures come from kept runs.
+    """Freshness of the kept runs that figures come from.
 
     Attributes:
         as_of: when the API was last asked what changed.
