@@ -60,6 +60,10 @@ class Caller:
     subject: str | None = None
     credential: str = field(default="", compare=False, repr=False)
 
+    def has_scope(self, *scopes: str) -> bool:
+        """Return whether the caller has at least one of ``scopes``."""
+        return self.scopes is None or any(scope in self.scopes for scope in scopes)
+
 
 def fingerprint(secret: str) -> str:
     """Return a short name for a secret of high entropy, from which it cannot be found."""

@@ -21,6 +21,7 @@ from extend_mcp.api.requests import (
 )
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import describe, is_moving
+from extend_mcp.scopes import RUNS_READ
 from extend_mcp.views.actions import (
     ActionView,
     BatchStartedView,
@@ -52,7 +53,7 @@ class _RunAction(ObjectAction):
 
 @dataclass
 class UpdateRun(_RunAction):
-    """Rename a run, or merge metadata into it. Nobody is asked: the answer shows what was there before."""
+    """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
     new_name: str | None
     metadata: dict[str, Any] | None
@@ -70,7 +71,9 @@ class UpdateRun(_RunAction):
         body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
         after = await self.app.api.update_workflow_run(self.run_id, body)
         said = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
-        details = [*said, *metadata_lines(self._before.metadata, after.metadata)]
+        if self.app.caller.has_scope(RUNS_READ):
+            said += metadata_lines(self._before.metadata, after.metadata)
+        details = said
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
     async def verify(self, error: ExtendError) -> ActionView:

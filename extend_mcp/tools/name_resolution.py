@@ -8,6 +8,7 @@ from extend_mcp.api.models import StepRun, WorkflowSummary
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
+from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.views.untrusted import Label, clean
 
@@ -24,6 +25,9 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     """
     if is_workflow_id(given):
         return given
+    # Both scopes show names of workflows; the scope to write alone must not, not even by an error.
+    if not app.caller.has_scope(RUNS_READ, WORKFLOWS_READ):
+        raise CallRefusedError("workflow: give its id. This caller has no scope to read the names of workflows.")
     workflows, complete = await read_all(app.api.iter_workflows(), most_pages=app.limits.filter_pages)
     same = _named(workflows, given)
     if len(same) == 1:

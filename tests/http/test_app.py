@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from extend_mcp.http.auth.tokens import new_token
 from extend_mcp.scopes import SCOPES
-from tests.harness import ERAS, KEY, Box, BoxClock, Mode, Person, example_run, facts_of
+from tests.harness import ERAS, KEY, Box, BoxClock, Mode, Person, example_run, facts_of, text_of
 from tests.http.calls import CALL, HEADERS
 from tests.http.keys import NOW, RSA, RSA_LATER, HandClock, claims, issuers, public, sign
 from tests.http.kit import connected, plain_client, serving_http
@@ -262,6 +262,25 @@ class TestOAuth:
 
 class TestTokens:
     """Static tokens, hashed in a file."""
+
+    async def test_the_scope_to_write_alone_reads_no_metadata_and_no_names(self, box: Box, tmp_path: Path) -> None:
+        box.load({**example_run(RUN, "PROCESSED"), "metadata": {"customer": "canary-metadata"}})
+        writer, entry = new_token("writer")
+        file = tokens_file(tmp_path, {**entry, "scopes": ["runs:write"]})
+        async with (
+            serving_http(box.base_url, http={"auth": "token", "tokens_file": file}) as running,
+            connected(running, writer) as client,
+        ):
+            arguments = {"run_id": RUN, "metadata": {"customer": "new"}}
+            changed = await client.call_tool("update_workflow_run", arguments)
+            known = await client.call_tool("run_workflow", {"workflow": "Invoice Processing", "text": "a"})
+            unknown = await client.call_tool("run_workflow", {"workflow": "Invoices", "text": "a"})
+            by_id = await client.call_tool("run_workflow", {"workflow": box.workflow(), "text": "a"})
+        assert facts_of(changed)["outcome"] == "done"
+        assert "canary-metadata" not in text_of(changed)
+        assert text_of(known) == text_of(unknown)
+        assert "give its id" in text_of(known)
+        assert facts_of(by_id)["outcome"] == "started"
 
     async def test_a_read_only_token_reads_and_cannot_cancel(self, box: Box, tmp_path: Path) -> None:
         box.load(example_run(RUN, "PROCESSING"))
