@@ -11,4 +11,4 @@ def test_every_test_that_the_table_names_exists() -> None:
     assert len(rows) > 30
     for row in rows:
         [(path, name)] = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
-        assert re.search(rf"^(?:async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), row
+        assert re.search(rf"^ *(?:async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), row
