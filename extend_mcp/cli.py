@@ -196,7 +196,10 @@ def history() -> None:
 @history.command()
 @_env_file
 def clear(env_file: Path | None) -> None:
-    """Remove all kept runs from the file that EXTEND_MCP_HISTORY names, and damaged files set aside next to it."""
+    """Remove all kept runs.
+
+    Clears the file that EXTEND_MCP_HISTORY names, and removes damaged files that were set aside next to it.
+    """
     from extend_mcp.history.store import RunStore, StoreLostError
 
     path = _settings(env_file).history

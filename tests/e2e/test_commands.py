@@ -156,7 +156,7 @@ def test_every_command_and_option_has_help_and_none_is_cut() -> None:
     for name in commands:
         result = CliRunner().invoke(main, [name, "-h"])
         assert result.exit_code == 0
-        # A command with commands of its own has an ellipsis in its usage, which cuts nothing.
+        # The usage of a group of commands has an ellipsis, which cuts nothing.
         assert "..." not in (result.output + page).replace("[ARGS]...", "")
         command = main.get_command(click.Context(main), name)
         assert command
