@@ -227,10 +227,9 @@ class Label(Outside):
 
 
 class Name(Label):
-    """A name in a question to a person: what cannot be seen of it is written as ``<U+200B>``.
+    """A name in a question to a person: what cannot be seen of it is written as ``{U+200B}``.
 
-    So two names that differ are seen to differ. A text that holds these characters itself cannot be taken for it, since
-    :func:`clean` puts a space behind ``<``.
+    So two names that differ are seen to differ. Braces are inert in Markdown and HTML, where ``<U`` would begin a tag.
     """
 
     @classmethod
@@ -240,7 +239,7 @@ class Name(Label):
         pieces = []
         for unseen, chars in groupby(text, _is_unseen):
             if unseen:
-                pieces += [f"<U+{ord(char):04X}>" for char in chars]
+                pieces += [f"{{U+{ord(char):04X}}}" for char in chars]
             else:
                 # Spaces at the ends of a piece are inside the name.
                 pieces.append(clean(f"x{''.join(chars)}x")[1:-1])

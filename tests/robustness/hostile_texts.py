@@ -17,10 +17,11 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.limits import CallLimits
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from tests.calls import HOOK
-from tests.harness import KEY, Box, BoxClock, Mode, Person
+from tests.harness import KEY, LIMITS, Box, BoxClock, Mode, Person
 
 CANARY = "zqcanary"
 """Is in every hostile text, so that what came of it is found wherever it went."""
@@ -83,8 +84,9 @@ async def rewriting(
     def connect(_: Any) -> ExtendClient:
         return ExtendClient(config, transport=Rewritten(rewrite), sleep=clock.sleep, monotonic=clock.monotonic)
 
+    limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": KEY, "base_url": box.base_url, "toolsets": "all", **settings})
-    server, registry = build_server(chosen, connect=connect, clock=clock)
+    server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits)
     try:
         async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
             yield client
@@ -148,7 +150,6 @@ _OURS = re.compile(
     r"|https://dashboard\.extend\.ai/(?!@)"
     r"|https://example\.com/a\.pdf"  # our own example in an error
     rf"|{re.escape(HOOK)}"  # the address that the example calls give
-    r"|<U\+[0-9A-F]{4,6}>"  # how a question shows a character that cannot be seen
     r"|step=<number, name or id>"
     r"|http://127\.0\.0\.1:\d+/"  # the sandbox's own
 )

@@ -159,7 +159,7 @@ async def test_the_name_that_is_sent_is_in_the_question_whole(box: Box) -> None:
     name = f"{'x' * 200},?\u200b end"
     async with serving(box, person=person, toolsets="all") as client:
         await client.call_tool("deploy_workflow_version", {"workflow": "Invoice Processing", "name": name})
-    assert f"as a new version, named «{'x' * 200},?<U+200B> end»?" in person.asked[0]
+    assert f"as a new version, named «{'x' * 200},?{{U+200B}} end»?" in person.asked[0]
     assert box.requests("POST")[0]["body"]["name"] == name
 
 

@@ -192,8 +192,8 @@ def test_a_field_with_a_dot_in_its_name_hides_no_other() -> None:
 def test_a_renamed_step_is_compared_with_what_it_was() -> None:
     unseen = diff_lines([validation()], [validation("Che\u200bck", "https://evil.test/x")])
     assert unseen == [
-        "~ «Che<U+200B>ck» config«.requestOptions.url»: «https://erp.test/check» -> «https://evil.test/x»",
-        "~ «Che<U+200B>ck» was named «Check»",
+        "~ «Che{U+200B}ck» config«.requestOptions.url»: «https://erp.test/check» -> «https://evil.test/x»",
+        "~ «Che{U+200B}ck» was named «Check»",
     ]
     assert diff_lines([validation("\u00e9")], [validation("E\u0301")])[-1] == "~ «E\u0301» was named «\u00e9»"
     same = diff_lines([validation("old")], [validation("new")])
