@@ -216,7 +216,10 @@ class _WithSteps:
         """Register a listener."""
 
         def on_event(event: ServerEvent) -> None:
-            for uri in self._changed_with.get(event.uri, ()) if isinstance(event, ResourceUpdated) else ():
+            if not isinstance(event, ResourceUpdated):
+                self.deliver(partial(listener, event))
+                return
+            for uri in self._changed_with.get(event.uri, ()):
                 self.deliver(partial(listener, ResourceUpdated(uri)))
 
         return self._bus.subscribe(on_event)

@@ -41,12 +41,11 @@ from mcp_types import (
 from pydantic import Field
 
 from extend_mcp.http.app import build_app
-from extend_mcp.http.serve import build_served
-from extend_mcp.http.server import listen, serving
+from extend_mcp.http.serve import build_parts, listen, serving
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.tools.narrow import NarrowedTools
+from extend_mcp.tools.middleware import ToolFilterMiddleware
 
 Ctx = Context[Any, Any]
 
@@ -423,7 +422,7 @@ def add_fixtures(server: MCPServer[Any]) -> None:
     assert schema_tool
     schema_tool.parameters = SCHEMA_2020_12
     for narrowed in server._lowlevel_server.middleware:
-        if isinstance(narrowed, NarrowedTools):
+        if isinstance(narrowed, ToolFilterMiddleware):
             narrowed._tools.update(each.__name__ for each in tools)
     for each in prompts:
         server.prompt()(each)
@@ -468,13 +467,13 @@ def watch_fixtures(server: Any) -> None:
 async def main() -> None:
     """Serve until the process is ended."""
     http = HttpSettings.model_validate({"port": 0})
-    served = build_served(Settings.model_validate({"sandbox": True}), http, Redactor())
-    add_fixtures(served.server)
-    app = build_app(served, http, sse=False)
-    watch_fixtures(served.server.session_manager.app)
+    parts = build_parts(Settings.model_validate({"sandbox": True}), http, Redactor())
+    add_fixtures(parts.server)
+    app = build_app(parts, http, sse=False)
+    watch_fixtures(parts.server.session_manager.app)
     with listen("127.0.0.1", 0) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        async with serving(app, served.lifecycle, http, listener, lambda: print(address, flush=True)) as server:
+        async with serving(app, parts.lifecycle, parts.limits, lambda: print(address, flush=True)) as server:
             await server.serve(sockets=[listener])
 
 
