@@ -115,7 +115,7 @@ def _files(*patterns: str) -> Iterator[Path]:
         for pattern in patterns:
             for file in sorted((ROOT / top).rglob(pattern)) if (ROOT / top).is_dir() else [ROOT / top]:
                 name = str(file.relative_to(ROOT))
-                if file.match(pattern) and not name.startswith(UNCHECKED):
+                if file.match(pattern) and not name.startswith(UNCHECKED) and "node_modules" not in file.parts:
                     yield file
 
 
