@@ -25,7 +25,7 @@ from extend_mcp.mcp_compat import ReadStream, WriteStream, lowlevel_server
 
 _PROBE: Final = "server/discover"
 _ANSWER_SECONDS: Final = 2.0
-"""How long ``initialize`` waits for the answer to the probe before it."""
+"""Time that ``initialize`` waits for the answer to the probe before it."""
 
 
 async def run_stdio(server: MCPServer[Any]) -> None:

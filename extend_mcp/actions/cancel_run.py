@@ -26,7 +26,7 @@ LONGEST_WAIT: Final = 10.0
 """Seconds that a refusal for rate (429) may ask to wait; after a longer one the call reports it."""
 
 FOLLOW_SECONDS: Final = 12.0
-"""How long a cancel is followed until the run is CANCELLED."""
+"""Time that a cancel is followed until the run is CANCELLED."""
 
 _LOOK_AGAIN_AFTER = 0.5
 _READS_AT_ONCE = 6

@@ -33,7 +33,7 @@ from extend_mcp.actions.store import (
 logger = logging.getLogger(__name__)
 
 _BUSY_SECONDS: Final = 2.0
-"""How long a statement waits for another process's transaction, each of which takes milliseconds."""
+"""Time that a statement waits for another process's transaction, each of which takes milliseconds."""
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS kept (

@@ -21,13 +21,13 @@ from extend_mcp.views.actions import Outcome
 logger = logging.getLogger(__name__)
 
 PLAN_SECONDS: Final = 3600.0
-"""How long a plan is kept. After that it must be proposed and confirmed again."""
+"""Time that a plan is kept. After that it must be proposed and confirmed again."""
 
 LEASE_SECONDS: Final = 20.0
-"""How long a lease outlives a holder that died. A living holder renews it."""
+"""Time that a lease outlives a holder that died. A living holder renews it."""
 
 KEPT_SECONDS: Final = PLAN_SECONDS + 900
-"""How long a store outside this process keeps a plan: beyond the end of a call that began just before the plan grew too
+"""Time that a store outside this process keeps a plan: beyond the end of a call that began just before the plan grew too
 old, so that what such a call saves is not left behind alone."""
 
 MOST_PLANS_OF_A_CALLER: Final = 20

@@ -23,7 +23,7 @@ CREDENTIAL_ERRORS = (AuthenticationError, MissingApiKeyError, PermissionDeniedEr
 """Errors that every later request would meet too."""
 
 CALL_SECONDS = 45.0
-"""How long one call reads: many clients give up on a call after 60 seconds, whatever progress they see."""
+"""Time that one call reads: many clients give up on a call after 60 seconds, whatever progress they see."""
 
 _AT_ONCE = 8
 
