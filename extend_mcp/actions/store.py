@@ -27,7 +27,7 @@ LEASE_SECONDS: Final = 20.0
 """Time that a lease outlives a holder that died. A living holder renews it."""
 
 KEPT_SECONDS: Final = PLAN_SECONDS + 900
-"""Time that a store outside this process keeps a plan: beyond the end of a call that began just before the plan grew too
+"""Time that an outside store keeps a plan: beyond the end of a call that began just before the plan grew too
 old, so that what such a call saves is not left behind alone."""
 
 MOST_PLANS_OF_A_CALLER: Final = 20
