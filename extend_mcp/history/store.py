@@ -50,7 +50,7 @@ SELECT id, status, workflow, version, file_type, batch, created, updated, durati
 FROM runs JOIN accounts ON number = account
 WHERE fingerprint = :account AND seen = pass AND created > floor AND created >= :since AND created < :before
     AND (:status IS NULL OR status = :status) AND (:workflow IS NULL OR workflow = :workflow)
-    AND (:batch IS NULL OR batch = :batch)
+    AND (:batch IS NULL OR batch = :batch) AND (:version IS NULL OR version = :version)
 ORDER BY created DESC, id DESC
 """
 _TABLES = ("runs", "workflows", "deleted")
@@ -192,6 +192,7 @@ class RunStore:
                     "status": wanted.status,
                     "workflow": wanted.workflow_id,
                     "batch": wanted.batch,
+                    "version": wanted.version,
                 },
             ).fetchall()
         return [

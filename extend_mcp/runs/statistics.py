@@ -44,6 +44,7 @@ class Selection:
     status: str | None = None
     workflow_id: str | None = None
     batch: str | None = None
+    version: str | None = None
 
 
 def run_facts(run: WorkflowRunSummary) -> RunFacts:

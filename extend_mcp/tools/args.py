@@ -22,7 +22,8 @@ class Example:
     value: str
 
 
-def _upper(value: Any) -> Any:
+def upper(value: Any) -> Any:
+    """Return a text in upper case, without blanks around it."""
     return value.strip().upper() if isinstance(value, str) else value
 
 
@@ -52,7 +53,7 @@ RunId = Annotated[
     Example("workflow_run_xKm9pNv3qWsY_jL2tR5Dh"),
 ]
 BatchId = Annotated[str, AfterValidator(parse_batch_id), Field(description="Batch id"), Example("batch_7Ws31-F5")]
-StatusFilter = Annotated[Status, BeforeValidator(_upper), Example("FAILED")]
+StatusFilter = Annotated[Status, BeforeValidator(upper), Example("FAILED")]
 WorkflowRef = Annotated[
     str,
     AfterValidator(_not_blank),

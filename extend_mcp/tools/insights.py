@@ -19,7 +19,7 @@ from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
@@ -51,7 +51,7 @@ _FROM_DETAILS = frozenset({"failure_reason", "failing_step", "metadata"})
 
 
 @RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY)
-@takes_run_filter
+@takes_run_filter(without=DETAILS)
 async def summarize_runs(
     ctx: Ctx,
     filters: RunFilter,

@@ -1,29 +1,30 @@
 """One filter of workflow runs for every tool that takes one.
 
-A new filter is a field of `RunFilter`: `takes_run_filter` makes it an argument of each tool, `api_query` or `matches`
-applies it, and `description` shows it.
+A new filter is a field of `RunFilter`: `takes_run_filter` makes it an argument of each tool, `api_query`, `matches` or
+`matches_details` applies it, and `description` shows it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
 from extend_mcp.api.models import RunBase
 from extend_mcp.api.requests import WorkflowRunQuery
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.failures import Failure
 from extend_mcp.runs.statistics import Selection
 from extend_mcp.runs.times import format_instant, parse_moment
-from extend_mcp.tools.args import BatchId, Example, Moment, SortBy, SortDir, StatusFilter, WorkflowRef
+from extend_mcp.tools.args import BatchId, Example, Moment, SortBy, SortDir, StatusFilter, WorkflowRef, upper
 from extend_mcp.tools.name_resolution import resolve_workflow
-from extend_mcp.views.untrusted import Label
+from extend_mcp.views.untrusted import Code, Label
 
 ViewT = TypeVar("ViewT")
 
@@ -44,6 +45,10 @@ class RunFilter(BaseModel):
     file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None
     created_since: Moment | None = None
     created_before: Moment | None = None
+    workflow_version: Annotated[str, Field(pattern=r"^(draft|[0-9]{1,9})$"), Example("3")] | None = None
+    failure_reason: Annotated[str, BeforeValidator(upper), Field(max_length=100), Example("OCR_ERROR")] | None = None
+    failing_step: Annotated[str, Field(max_length=255), Example("Extract invoice")] | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=10), Example('{"customer": "acme"}')] | None = None
 
     workflow_id: str | None = None
     since: datetime | None = None
@@ -82,28 +87,53 @@ class RunFilter(BaseModel):
             status=self.status,
             workflow_id=self.workflow_id,
             batch=self.batch,
+            version=self.workflow_version,
         )
 
     @property
-    def filters_by_time(self) -> bool:
+    def filters_here(self) -> bool:
         """True if the API cannot apply a part of the filter."""
-        return self.since is not None or self.before is not None
+        return any(each is not None for each in (self.since, self.before, self.workflow_version))
 
     def matches(self, run: RunBase) -> bool:
-        """Return whether a run fits the part of the filter that the API cannot apply."""
+        """Return whether a run in a list fits the part of the filter that the API cannot apply."""
+        if self.workflow_version and run.workflow_version.version != self.workflow_version:
+            return False
         if run.created is None:
-            return not self.filters_by_time
+            return self.since is self.before is None
         return (self.since is None or run.created >= self.since) and (self.before is None or run.created < self.before)
+
+    @property
+    def needs_details(self) -> bool:
+        """True if a part of the filter is about facts that no list shows."""
+        return any(getattr(self, name) is not None for name in DETAILS)
+
+    def matches_details(self, cause: Failure | None, metadata: Mapping[str, Any]) -> bool:
+        """Return whether a run fits the part of the filter that no list shows.
+
+        Args:
+            cause: the first failure of the run; None if nothing failed.
+            metadata: the run's metadata.
+        """
+        if self.failure_reason and (cause is None or cause.reason.upper() != self.failure_reason):
+            return False
+        if self.failing_step and (cause is None or cause.where.casefold() != self.failing_step.casefold()):
+            return False
+        return all(key in metadata and str(metadata[key]) == value for key, value in (self.metadata or {}).items())
 
     def description(self) -> str:
         """Describe the filters in a phrase."""
         parts = [
             self.status,
             f"workflow {self.workflow_id}" if self.workflow_id else None,
+            f"version {self.workflow_version}" if self.workflow_version else None,
             f"batch {self.batch}" if self.batch else None,
             f"file name contains {Label(self.file_name_contains):120}" if self.file_name_contains else None,
             f"created since {format_instant(self.since)}" if self.since else None,
             f"created before {format_instant(self.before)}" if self.before else None,
+            f"failed with {Code(self.failure_reason)}" if self.failure_reason else None,
+            f"failed in step {Label(self.failing_step):120}" if self.failing_step else None,
+            *(f"metadata {Label(key):60} = {Label(value):60}" for key, value in (self.metadata or {}).items()),
         ]
         return ", ".join(part for part in parts if part)
 
@@ -111,14 +141,29 @@ class RunFilter(BaseModel):
 RESOLVED = ("workflow_id", "since", "before")
 """The fields of `RunFilter` that are not arguments of tools."""
 
+DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
+"""The filters by facts that no list shows: a tool that does not look into single runs leaves them out."""
 
-def takes_run_filter(function: Callable[..., Awaitable[ViewT]]) -> Callable[..., Awaitable[ViewT]]:
-    """Replace a tool's parameter ``filters`` by one parameter for each argument of `RunFilter`."""
+
+def takes_run_filter(
+    *, without: Collection[str] = ()
+) -> Callable[[Callable[..., Awaitable[ViewT]]], Callable[..., Awaitable[ViewT]]]:
+    """Replace a tool's parameter ``filters`` by one parameter for each argument of `RunFilter`.
+
+    Args:
+        without: the arguments that the tool does not take.
+    """
+    return functools.partial(_with_arguments, without=without)
+
+
+def _with_arguments(
+    function: Callable[..., Awaitable[ViewT]], without: Collection[str]
+) -> Callable[..., Awaitable[ViewT]]:
     signature = inspect.signature(function, eval_str=True)
     arguments = {
         name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in get_type_hints(RunFilter, include_extras=True).items()
-        if name in RunFilter.model_fields and name not in RESOLVED
+        if name in RunFilter.model_fields and name not in (*RESOLVED, *without)
     }
 
     @functools.wraps(function)

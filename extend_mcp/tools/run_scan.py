@@ -75,7 +75,7 @@ class RunScan:
                     self.reached = run.created or self.reached
                     if run.created and self.filter.since and run.created < self.filter.since:
                         return
-                    if run.created and self.filter.before and run.created >= self.filter.before:
+                    if not self.filter.matches(run):
                         continue
                     self.read += 1
                     yield run

@@ -28,7 +28,7 @@ from extend_mcp.tools.args import (
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.runs import RunView, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
@@ -61,7 +61,7 @@ class _Search(RunFilter):
 
 
 @RUNS.tool(title="List workflow runs", annotations=READ_ONLY)
-@takes_run_filter
+@takes_run_filter(without=DETAILS)
 async def list_runs(
     ctx: Ctx,
     filters: RunFilter,
@@ -128,7 +128,7 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition) -> _Fo
     pager = app.api.iter_workflow_runs(
         **search.api_query(sort_by=search.sort_by, sort_dir=search.sort_dir),
         # Without filters of our own an API page is exactly an answer's page.
-        page_size=PAGE_SIZE if search.filters_by_time else search.page_size,
+        page_size=PAGE_SIZE if search.filters_here else search.page_size,
     )
     token, skip, pages_read = start.t, start.s, 0
     async with aclosing(pager.pages(token)) as pages:
@@ -144,7 +144,7 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition) -> _Fo
                 if len(runs) == search.page_size:
                     return _Found(runs, places, places[-1] if index < len(page.data) else following)
             pages_read += 1
-            if following is None or (runs and not search.filters_by_time):
+            if following is None or (runs and not search.filters_here):
                 return _Found(runs, places, following)
             if pages_read == app.limits.filter_pages:
                 return _Found(runs, places, following, bounded_after=pages_read)

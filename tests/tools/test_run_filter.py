@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.tools.run_filter import RESOLVED, RunFilter
+from extend_mcp.runs.failures import Failure
+from extend_mcp.tools.run_filter import DETAILS, RESOLVED, RunFilter
 from extend_mcp.tools.toolsets import RUNS
 
-ARGUMENTS = set(RunFilter.model_fields) - set(RESOLVED)
+ARGUMENTS = set(RunFilter.model_fields) - {*RESOLVED, *DETAILS}
 NOON = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
 
 
@@ -19,14 +21,23 @@ def test_a_tool_that_filters_runs_has_every_filter(name: str) -> None:
     [tool] = [tool for tool in RUNS.tools if tool.name == name]
     properties = tool.parameters["properties"]
     assert set(properties) >= ARGUMENTS
-    assert not set(properties) & {"filters", *RESOLVED}
+    assert not set(properties) & {"filters", *RESOLVED, *DETAILS}
     assert not ARGUMENTS & set(tool.parameters.get("required", ()))
     assert properties["batch"]["description"] == "Batch id"
 
 
 def test_every_argument_is_applied_and_described() -> None:
     filters = RunFilter(
-        status="FAILED", workflow_id="workflow_1", batch="batch_1", file_name_contains="a", since=NOON, before=NOON
+        status="FAILED",
+        workflow_id="workflow_1",
+        workflow_version="3",
+        batch="batch_1",
+        file_name_contains="a",
+        since=NOON,
+        before=NOON,
+        failure_reason="OCR_ERROR",
+        failing_step="Parse",
+        metadata={"customer": "acme"},
     )
     assert filters.api_query(sort_dir="asc") == {
         "status": "FAILED",
@@ -37,8 +48,9 @@ def test_every_argument_is_applied_and_described() -> None:
         "sort_dir": "asc",
     }
     assert filters.description() == (
-        "FAILED, workflow workflow_1, batch batch_1, file name contains «a», "
-        "created since 2026-02-10T12:00:00Z, created before 2026-02-10T12:00:00Z"
+        "FAILED, workflow workflow_1, version 3, batch batch_1, file name contains «a», "
+        "created since 2026-02-10T12:00:00Z, created before 2026-02-10T12:00:00Z, "
+        "failed with OCR_ERROR, failed in step «Parse», metadata «customer» = «acme»"
     )
 
 
@@ -57,3 +69,29 @@ def test_a_run_matches_from_since_until_just_before_before(filters: RunFilter, h
         hour: WorkflowRunSummary(created_at=NOON.replace(hour=hour) if hour else None) for hour in (11, 12, 13, None)
     }
     assert [hour for hour, run in runs.items() if filters.matches(run)] == hours
+
+
+@pytest.mark.parametrize(
+    ("filters", "fits"),
+    [
+        ({}, [True, True, True]),
+        ({"failure_reason": "ocr_error"}, [True, False, False]),
+        ({"failing_step": "PARSE"}, [True, False, False]),
+        ({"failure_reason": "OCR_ERROR", "metadata": {"customer": "beta"}}, [False, False, False]),
+        ({"metadata": {"number": "7"}}, [True, False, False]),
+        ({"metadata": {"customer": "acme"}}, [True, True, False]),
+    ],
+)
+def test_details_must_fit_all_at_once(filters: dict[str, Any], fits: list[bool]) -> None:
+    runs = [
+        (Failure("Parse", "OCR_ERROR", ""), {"customer": "acme", "number": 7}),
+        (Failure("", "", ""), {"customer": "acme"}),
+        (None, {}),
+    ]
+    assert [RunFilter(**filters).matches_details(*run) for run in runs] == fits
+
+
+def test_a_version_is_filtered_here() -> None:
+    run = WorkflowRunSummary.model_validate({"createdAt": NOON, "workflowVersion": {"version": "3"}})
+    assert RunFilter(workflow_version="3").matches(run)
+    assert not RunFilter(workflow_version="2").matches(run)
