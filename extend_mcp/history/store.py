@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x45784D48
 _MAGIC = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
@@ -37,7 +37,7 @@ CREATE TABLE accounts (
 CREATE TABLE runs (
     account INTEGER NOT NULL, id TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL, seen INTEGER NOT NULL,
     status TEXT NOT NULL, workflow TEXT NOT NULL, version TEXT NOT NULL, file_type TEXT NOT NULL, batch TEXT,
-    duration REAL, queue REAL, credits REAL, PRIMARY KEY (account, id)
+    duration REAL, queue REAL, credits REAL, files TEXT NOT NULL, pages INTEGER, PRIMARY KEY (account, id)
 ) WITHOUT ROWID;
 CREATE INDEX runs_by_creation ON runs (account, created);
 CREATE TABLE workflows (
@@ -46,7 +46,7 @@ CREATE TABLE workflows (
 CREATE TABLE deleted (account INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
 """
 _SELECT = """
-SELECT id, status, workflow, version, file_type, batch, created, updated, duration, queue, credits
+SELECT id, status, workflow, version, file_type, batch, created, updated, duration, queue, credits, files, pages
 FROM runs JOIN accounts ON number = account
 WHERE fingerprint = :account AND seen = pass AND created > floor AND created >= :since AND created < :before
     AND (:status IS NULL OR status = :status) AND (:workflow IS NULL OR workflow = :workflow)
@@ -362,20 +362,20 @@ class RunStore:
                     run.workflow_id,
                     run.version,
                 ),
-                *(run.file_type, run.batch_id, run.duration_seconds, run.queue_seconds, run.credits, number, number),
-                run.id,
+                *(run.file_type, run.batch_id, run.duration_seconds, run.queue_seconds, run.credits),
+                *(run.files, run.pages, number, number, run.id),
             )
             for run in runs
         ]
         # What is held may be newer than this page: another process may have read the run since.
         database.executemany(
             "INSERT INTO runs (account, id, created, updated, status, workflow, version, file_type, batch, duration,"
-            " queue, credits, seen) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, pass FROM accounts WHERE number = ?"
-            " AND NOT EXISTS (SELECT 1 FROM deleted WHERE account = ? AND id = ?)"
+            " queue, credits, files, pages, seen) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, pass"
+            " FROM accounts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM deleted WHERE account = ? AND id = ?)"
             " ON CONFLICT DO UPDATE SET created = excluded.created, updated = excluded.updated,"
             " status = excluded.status, workflow = excluded.workflow, version = excluded.version,"
-            " file_type = excluded.file_type,"
-            " batch = excluded.batch, duration = excluded.duration, queue = excluded.queue, credits = excluded.credits,"
+            " file_type = excluded.file_type, batch = excluded.batch, duration = excluded.duration,"
+            " queue = excluded.queue, credits = excluded.credits, files = excluded.files, pages = excluded.pages,"
             " seen = excluded.seen WHERE excluded.updated >= updated",
             rows,
         )

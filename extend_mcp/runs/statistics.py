@@ -19,7 +19,12 @@ WAITING = ("PENDING", "NEEDS_REVIEW")
 
 
 class RunFacts(NamedTuple):
-    """The part of a run's summary that figures are made of."""
+    """The part of a run's summary that figures are made of.
+
+    Attributes:
+        files: the sorted ids of the run's files, between blanks. Runs of the same files have the same.
+        pages: pages of all files; None if one of them does not say.
+    """
 
     id: str
     status: str
@@ -33,6 +38,8 @@ class RunFacts(NamedTuple):
     duration_seconds: float | None
     queue_seconds: float | None
     credits: float | None
+    files: str = ""
+    pages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Selection:
 
 def run_facts(run: WorkflowRunSummary) -> RunFacts:
     """Return what counts of a run."""
+    pages = [file.metadata.page_count for file in run.files]
     return RunFacts(
         id=run.id,
         status=run.status,
@@ -62,6 +70,8 @@ def run_facts(run: WorkflowRunSummary) -> RunFacts:
         duration_seconds=run.duration_seconds,
         queue_seconds=run.queue_seconds,
         credits=run.credits,
+        files=" ".join(sorted(file.id for file in run.files)),
+        pages=None if None in pages else sum(each or 0 for each in pages),
     )
 
 

@@ -38,6 +38,8 @@ def run(number: int, *, status: str = "PROCESSED", changed: int = 0) -> RunFacts
         duration_seconds=12.345678,
         queue_seconds=None,
         credits=2.5,
+        files=f"file_a{number} file_b{number}",
+        pages=None if number % 2 else number,
     )
 
 
