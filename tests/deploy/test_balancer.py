@@ -33,7 +33,10 @@ RESOLVES = _WHEEL.exists()
 OLD = {"MCP-Protocol-Version": "2025-11-25"}
 NEW = {"MCP-Protocol-Version": "2026-07-28"}
 
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)"),
+]
 
 Act = Callable[[BaseHTTPRequestHandler], None]
 

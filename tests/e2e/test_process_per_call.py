@@ -18,6 +18,8 @@ __all__ = ["box"]
 
 ENDPOINT = {"url": "https://hooks.example/x", "name": "Ops", "events": ["workflow.created"]}
 
+pytestmark = pytest.mark.thorough
+
 
 class Processes:
     """Calls our server over stdio, in a new process for each call."""

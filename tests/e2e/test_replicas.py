@@ -22,7 +22,7 @@ from tests.e2e.replicas import Fleet, connected, fleet, run_event
 from tests.harness import ERAS, Mode, Person, facts_of, text_of
 from tests.redis_server import needs_redis
 
-pytestmark = needs_redis
+pytestmark = [needs_redis, pytest.mark.thorough]
 
 CANCEL = "cancel_workflow_run"
 _numbers = count(1)

@@ -57,16 +57,19 @@ async def test_the_first_question_costs_few_requests_and_the_next_ones_fewer(lar
     async with serving(large) as client:
         assert await asked(client) == counted(large)
         assert len(large.requests()) <= 15
-        for group_by in ("status", "version", "file_type", "workflow"):
+        for group_by in ("status", "version"):
             large.forget()
-            kept = facts_of(await client.call_tool("summarize_runs", {"group_by": group_by}))
+            await client.call_tool("summarize_runs", {"group_by": group_by})
             assert len(large.requests()) <= 2
-            async with serving(large, history="off") as plain:
-                assert {**kept, "as_of": 0, "deletions_seen_until": 0} == {
-                    **facts_of(await plain.call_tool("summarize_runs", {"group_by": group_by})),
-                    "as_of": 0,
-                    "deletions_seen_until": 0,
-                }
+
+
+@pytest.mark.parametrize("group_by", ["status", "version", "file_type", "workflow"])
+async def test_the_answer_is_the_same_without_history(box: Box, group_by: str) -> None:
+    async with serving(box) as client, serving(box, history="off") as plain:
+        await client.call_tool("summarize_runs", {})
+        kept = facts_of(await client.call_tool("summarize_runs", {"group_by": group_by}))
+        asked_again = facts_of(await plain.call_tool("summarize_runs", {"group_by": group_by}))
+    assert {**kept, "as_of": 0, "deletions_seen_until": 0} == {**asked_again, "as_of": 0, "deletions_seen_until": 0}
 
 
 async def test_figures_equal_the_account_after_500_random_changes(box: Box) -> None:
@@ -116,17 +119,18 @@ async def change(box: Box, client: Client, chance: random.Random) -> None:
         box.advance(chance.random() * 30)
 
 
-async def test_deletions_by_others_are_seen_after_a_day_and_until_then_the_answer_says_so(many: Box) -> None:
-    async with serving(many) as client:
+async def test_deletions_by_others_are_seen_after_a_day_and_until_then_the_answer_says_so(box: Box) -> None:
+    async with serving(box) as client:
         await asked(client)
-        gone = many.state()["runs"][17]["id"]
-        many.api("DELETE", f"/workflow_runs/{gone}")
-        many.advance(3600)
+        runs = box.state()["runs"]
+        gone = runs[17]["id"]
+        box.api("DELETE", f"/workflow_runs/{gone}")
+        box.advance(3600)
         result = await client.call_tool("summarize_runs", {})
-        assert facts_of(result)["runs"] == 10_000
+        assert facts_of(result)["runs"] == len(runs)
         assert "somebody else deleted since" in text_of(result)
-        many.advance(24 * 3600)
-        assert await asked(client) == counted(many)
+        box.advance(24 * 3600)
+        assert await asked(client) == counted(box)
 
 
 async def test_much_that_changed_is_read_in_large_pages(many: Box) -> None:
