@@ -22,7 +22,7 @@ class RunFacts(NamedTuple):
     """The part of a run's summary that figures are made of.
 
     Attributes:
-        files: the sorted ids of the run's files, between blanks. Runs of the same files have the same.
+        files: the id and the name of each file, a tab between them, one file a line.
         pages: pages of all files; None if one of them does not say.
     """
 
@@ -40,6 +40,11 @@ class RunFacts(NamedTuple):
     credits: float | None
     files: str = ""
     pages: int | None = None
+
+    @property
+    def file_ids(self) -> frozenset[str]:
+        """The ids of the run's files."""
+        return frozenset(line.partition("\t")[0] for line in self.files.split("\n") if line)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def run_facts(run: WorkflowRunSummary) -> RunFacts:
         duration_seconds=run.duration_seconds,
         queue_seconds=run.queue_seconds,
         credits=run.credits,
-        files=" ".join(sorted(file.id for file in run.files)),
+        files="\n".join(f"{' '.join(file.id.split())}\t{' '.join(file.name.split())}" for file in run.files),
         pages=None if None in pages else sum(each or 0 for each in pages),
     )
 

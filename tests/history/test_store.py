@@ -38,7 +38,7 @@ def run(number: int, *, status: str = "PROCESSED", changed: int = 0) -> RunFacts
         duration_seconds=12.345678,
         queue_seconds=None,
         credits=2.5,
-        files=f"file_a{number} file_b{number}",
+        files=f"file_a{number}\ta.pdf\nfile_b{number}\tb.pdf",
         pages=None if number % 2 else number,
     )
 
