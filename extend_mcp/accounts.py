@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,6 +34,12 @@ class Account:
         if self.organization:
             return f"organization:{self.organization}"
         return f"key:{fingerprint(self.api_key.get_secret_value() if self.api_key else '')}"
+
+    def fingerprint(self, purpose: str, base_url: str) -> bytes:
+        """Return a name for this account at one address of Extend. Nobody can make it without the API key."""
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        place = f"extend-mcp {purpose}\n{base_url}\n{self.workspace_id or ''}"
+        return hmac.digest(key.encode("utf-8", "surrogatepass"), place.encode("utf-8", "surrogatepass"), "sha256")
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,70 @@
 """The audit log: one line for each call that can write or was denied, with who called, on what, and how it ended.
 
-Lines are JSON. They hold ids and outcomes, never names, document content or secrets.
+Lines are JSON. They hold ids, outcomes and the reason given, never names, document content or secrets.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 logger = logging.getLogger(__name__)
 
 Confirmed = Literal["person", "token", "trusted"]
 
 
+class PlannedRun(Protocol):
+    """A run of a plan: its id, and what became of it so far."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        ...
+
+    @property
+    def outcome(self) -> str | None:
+        """The final outcome; None while it is open."""
+        ...
+
+
 @dataclass
 class WriteRecord:
-    """The decision of the write engine in one call. It outlives a call that fails or is interrupted.
+    """The decisions and requests of the write engine in one call. They outlive a call that fails or is interrupted.
 
     Attributes:
+        target: the id of the object; empty where it does not exist yet.
         verdict: ``allowed``, or why the live state forbids the action; None where nothing was judged.
         confirmed_by: who said yes; None where nobody was asked or nobody said yes.
+        reason: why, in the user's words.
+        planned: the runs of an action on many.
+        request_ids: Extend's ids of the requests that can change something, for its support.
     """
 
+    target: str = ""
     verdict: str | None = None
     confirmed_by: Confirmed | None = None
+    reason: str = ""
+    planned: Sequence[PlannedRun] = ()
+    request_ids: list[str] = field(default_factory=list)
+
+    def note_request(self, request_id: str) -> None:
+        """Note Extend's id of a request, once."""
+        if request_id not in self.request_ids:
+            self.request_ids.append(request_id)
+
+    def runs_by_outcome(self) -> dict[str, list[str]]:
+        """Return the ids of the runs of an action on many, by what became of them; ``planned`` where nothing did."""
+        found: dict[str, list[str]] = {}
+        for run in self.planned:
+            found.setdefault(run.outcome or "planned", []).append(run.run_id)
+        return found
 
 
 _record: ContextVar[WriteRecord] = ContextVar("write_record")
@@ -54,13 +90,16 @@ class AuditLine:
         at: when it ended, ISO 8601 in UTC.
         who: the caller's principal; ``local`` where the transport authenticates nobody.
         tool: the tool's name.
-        target: the id of what it acted on, where the answer names one.
+        target: the id of what it acted on, where it was one object that exists.
         outcome: the answer's outcome, ``asked`` while a person is being asked, ``denied`` where scopes or read-only
             mode forbid the call, or the error's class.
         sent: whether a request that can change something left this server, where the answer says so.
         confirmed: how it was confirmed.
-        counts: outcomes of an action on many runs.
-        request_id: Extend's id of a request that failed, for its support.
+        account: the fingerprint of the account it was for.
+        counts: how many runs of an action on many had each outcome.
+        runs: their ids, by outcome.
+        reason: why, in the user's words.
+        request_ids: Extend's ids of the requests that were sent to change something, or failed, for its support.
         verdict: whether the live state allowed it: ``allowed``, or why not.
         call_id: this server's id of the HTTP request that made the call, as its logs and spans have it.
     """
@@ -72,8 +111,11 @@ class AuditLine:
     outcome: str
     sent: bool | None
     confirmed: Confirmed | None
+    account: str | None = None
     counts: dict[str, int] | None = None
-    request_id: str | None = None
+    runs: dict[str, list[str]] | None = None
+    reason: str | None = None
+    request_ids: list[str] | None = None
     verdict: str | None = None
     call_id: str | None = None
 
@@ -88,11 +130,16 @@ class Audit:
     def __init__(self, to: str = "off") -> None:
         self._to = to
 
+    @property
+    def file(self) -> Path | None:
+        """The file that lines are added to; None where they go elsewhere."""
+        return None if self._to in ("off", "stderr") else Path(self._to)
+
     def write(self, entry: AuditLine) -> None:
         """Write a line. A failure to write is logged and fails no call."""
         if self._to == "off":
             return
-        known = {name: value for name, value in asdict(entry).items() if value is not None}
+        known = {name: value for name, value in asdict(entry).items() if value not in (None, {}, [], "")}
         line = json.dumps({"audit": 1, **known}, separators=(",", ":")) + "\n"
         if self._to == "stderr":
             sys.stderr.write(line)
@@ -105,3 +152,64 @@ class Audit:
                 file.write(line)
         except OSError as error:
             logger.error("the audit line of %s could not be written: %s", entry.tool, error.strerror)  # noqa: TRY400
+
+
+@dataclass
+class AuditScan:
+    """Reads an audit file backwards.
+
+    Attributes:
+        file: the file.
+        end: where in the file to begin; None for its end.
+        most_bytes: how much is read at most.
+        complete: whether everything down to the beginning of the file was read.
+    """
+
+    file: Path
+    end: int | None = None
+    most_bytes: int = 32 * 1024 * 1024
+    complete: bool = False
+
+    def lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Iterate over the lines, each with its place in the file and as a JSON object; others are left out.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            file = self.file.open("rb")
+        except FileNotFoundError:
+            # The first line makes the file.
+            self.complete = True
+            return
+        with file:
+            size = file.seek(0, os.SEEK_END)
+            position = size if self.end is None else min(self.end, size)
+            stop = max(position - self.most_bytes, 0)
+            rest = b""
+            while position > stop:
+                length = min(_BLOCK, position - stop)
+                position = file.seek(position - length)
+                block = file.read(length) + rest
+                rest, *whole = block.split(b"\n")
+                place = position + len(block)
+                for line in reversed(whole):
+                    place -= len(line)
+                    if found := _audit_line(line):
+                        yield place, found
+                    place -= 1
+            self.complete = position == 0
+            if self.complete and (found := _audit_line(rest)):
+                yield 0, found
+
+
+_ALWAYS = frozenset({"audit", "at", "who", "tool", "outcome"})
+_BLOCK = 256 * 1024
+
+
+def _audit_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) and document.keys() >= _ALWAYS else None

@@ -18,7 +18,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
 from extend_mcp.actions.store import ActionStore, MemoryStore
-from extend_mcp.audit import Audit
+from extend_mcp.audit import Audit, write_record
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import auth_context_var
@@ -77,9 +77,15 @@ class CallerContext:
         """Return the API client, made on first use."""
         if self._client is None:
             self._client = self.connect()
+            self._client.on_write_answered = _note_request
             if self.histories is not None:
                 self._client.on_run_gone = self._forget_run
         return self._client
+
+    @property
+    def account_id(self) -> str:
+        """Return the fingerprint of the caller's account in audit lines."""
+        return self.caller.account.fingerprint("audit", self.settings.api_base_url).hex()[:20]
 
     async def history(self) -> RunHistory | None:
         """Return the kept runs of the caller's account; None where none are kept."""
@@ -94,6 +100,10 @@ class CallerContext:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+
+def _note_request(request_id: str) -> None:
+    write_record().note_request(request_id)
 
 
 Ctx: TypeAlias = Context["CallerRegistry", Any]

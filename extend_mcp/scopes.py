@@ -14,6 +14,7 @@ READING: Final = {
     "workflows": "workflows:read",
     "files": "files:read",
     "webhooks": "webhooks:read",
+    "incidents": "runs:read",
 }
 """The scope that the reading tools of a toolset need."""
 
@@ -29,8 +30,11 @@ RUNS_READ: Final = "runs:read"
 WORKFLOWS_READ: Final = "workflows:read"
 CANCEL: Final = "runs:cancel"
 DELETE: Final = "runs:delete"
+AUDIT_READ: Final = "audit:read"
 
-SCOPES: Final = (*READING.values(), *WRITING.values(), CANCEL, DELETE)
+_THAT_READ: Final = (*dict.fromkeys(READING.values()), AUDIT_READ)
+
+SCOPES: Final = (*_THAT_READ, *WRITING.values(), CANCEL, DELETE)
 """Every scope."""
 
 MISSING_SCOPE: Final = "extend_mcp.missing_scope"
@@ -42,6 +46,7 @@ _OF_TOOLSET: Final = {
     "workflow-authoring": ("workflows:write",),
     "files": ("files:read", "files:write"),
     "webhooks": ("webhooks:read", "webhooks:write"),
+    "incidents": (AUDIT_READ,),
 }
 
 
@@ -53,4 +58,4 @@ def scope_of_tool(toolset: str, *, read_only: bool) -> str:
 def scopes_of(toolsets: Iterable[str], *, read_only: bool) -> frozenset[str]:
     """Return the scopes of some toolsets, or of their reading half."""
     every = {scope for toolset in toolsets for scope in _OF_TOOLSET[toolset]}
-    return frozenset(scope for scope in every if not read_only or scope in READING.values())
+    return frozenset(scope for scope in every if not read_only or scope in _THAT_READ)

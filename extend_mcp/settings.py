@@ -22,7 +22,7 @@ from extend_mcp.urls import is_loopback
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "person", "token", "trusted"]
-Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks"]
+Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks", "incidents"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
@@ -118,7 +118,8 @@ class Settings(EnvironmentSettings):
         DEFAULT_TOOLSETS,
         min_length=1,
         validation_alias="EXTEND_MCP_TOOLSETS",
-        description="Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, or all.",
+        description="Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, "
+        "incidents, or all.",
     )
     confirmation: Confirmation = Field(
         "ask",

@@ -1,4 +1,7 @@
-"""The audit: one line for each call that can write, and nothing in it that is not an id or an outcome."""
+"""The audit: one line for each call that can write, with ids, outcomes and the reason given, and nothing else.
+
+And the tool that reads it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import json
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import anyio
 import pytest
 
-from tests.harness import ERAS, KEY, Box, Mode, Person, example_run, serving
+from extend_mcp.audit import AuditScan
+from tests.harness import ERAS, KEY, Box, Mode, Person, example_run, facts_of, serving, text_of
 
 SCENARIO = "empty"
 
@@ -31,7 +36,8 @@ async def test_a_confirmed_cancel_is_one_line_with_who_agreed(box: Box, log: Pat
     box.load(example_run(RUN, "PROCESSING"))
     async with serving(box, mode=mode, person=Person(), audit=str(log)) as client:
         await client.call_tool("get_workflow_run", {"run_id": RUN})
-        await client.call_tool("cancel_workflow_run", {"run_id": RUN, "reason": "canary-reason"})
+        await client.call_tool("cancel_workflow_run", {"run_id": RUN, "reason": "wrong\nvendor"})
+    (sent,) = box.requests("POST")
     *asked, last = lines(log)
     assert last == {
         "audit": 1,
@@ -42,12 +48,15 @@ async def test_a_confirmed_cancel_is_one_line_with_who_agreed(box: Box, log: Pat
         "outcome": "cancelled",
         "sent": True,
         "confirmed": "person",
+        "account": last["account"],
+        "reason": "wrong\nvendor",
+        "request_ids": [sent["request_id"]],
         "verdict": "allowed",
     }
     # In the new protocol the call that asks and the call that brings the answer are two.
-    assert [line["outcome"] for line in asked] == (["asked"] if mode == "auto" else [])
+    assert [(line["outcome"], line["target"]) for line in asked] == ([("asked", RUN)] if mode == "auto" else [])
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
-    for canary in ("canary-reason", "Invoices.pdf", KEY):
+    for canary in ("Invoices.pdf", KEY):
         assert canary not in log.read_text()
 
 
@@ -72,12 +81,17 @@ async def test_each_way_of_confirming_is_told(
 async def test_a_token_is_told_and_bulk_counts_too(box: Box, log: Path) -> None:
     ids = [box.load(example_run(f"workflow_run_auditBulk0000000{n}", "PROCESSING")) for n in range(3)]
     async with serving(box, audit=str(log)) as client:
-        plan = (await client.call_tool("cancel_runs", {"run_ids": ids})).structured_content
+        given = {"run_ids": ids, "reason": "all wrong"}
+        plan = (await client.call_tool("cancel_runs", given)).structured_content
         assert plan
         await client.call_tool("cancel_runs", {"confirmation_token": plan["confirmation_token"]})
     first, second = lines(log)
     assert (first["outcome"], first.get("confirmed")) == ("confirmation_required", None)
+    assert (first["runs"], first["reason"]) == ({"planned": ids}, "all wrong")
     assert (second["outcome"], second["confirmed"], second["counts"]) == ("done", "token", {"cancelled": 3})
+    # The token alone brings the reason back.
+    assert (sorted(second["runs"]["cancelled"]), second["reason"]) == (sorted(ids), "all wrong")
+    assert sorted(second["request_ids"]) == sorted(sent["request_id"] for sent in box.requests("POST"))
     assert plan["confirmation_token"] not in log.read_text()
 
 
@@ -93,7 +107,7 @@ async def test_starts_and_failures_are_told_without_what_was_given(box: Box, log
     ok, refused, wrong = lines(log)
     assert (ok["outcome"], ok["target"]) == ("started", started["run_id"])
     assert refused["outcome"] == "PermissionDeniedError"
-    assert refused["request_id"].startswith("req_")
+    assert refused["request_ids"] == [box.requests("POST")[-1]["request_id"]]
     assert wrong["outcome"] == "refused"
     assert "canary" not in log.read_text()
 
@@ -134,3 +148,55 @@ async def test_it_is_off_unless_chosen_and_a_full_disk_fails_no_call(
     async with serving(box, audit="stderr") as client:
         await client.call_tool("run_workflow", {"workflow": "Invoice Processing", "text": "a"})
     assert '"tool":"run_workflow"' in capsys.readouterr().err
+
+
+async def test_actions_are_listed_by_run_caller_and_time(box: Box, log: Path) -> None:
+    ids = [box.load(example_run(f"workflow_run_auditList0000000{n}", "PROCESSING")) for n in range(3)]
+    settings = {"toolsets": ["runs", "incidents"], "audit": str(log)}
+    async with serving(box, confirmation="trusted", **settings) as client:
+
+        async def actions(**given: Any) -> dict[str, Any]:
+            return facts_of(await client.call_tool("list_actions", given))
+
+        assert await actions() == {"actions": [], "complete": True, "note": ANY, "shown": 0, "untrusted": "reason"}
+        await client.call_tool("cancel_runs", {"run_ids": ids[:2], "reason": "two \u00abmarks\u00bb"})
+        box.advance(7200)
+        await client.call_tool("cancel_workflow_run", {"run_id": ids[2]})
+        with log.open("a") as file:
+            # What another program left, another account's line, and a line that is only half written yet.
+            other = {**lines(log)[-1], "account": "0" * 20, "reason": "canary-of-another-account"}
+            file.write(f'[]\nnot JSON\n{{"audit": 1}}\n{json.dumps(other)}\n{{"audit": 1, "at": "20')
+        single, many = (await actions())["actions"]
+        assert (single["target"], single["outcome"], single["confirmed_by"]) == (ids[2], "cancelled", "trusted")
+        assert (many["counts"], sorted(many["run_ids"])) == ({"cancelled": 2}, sorted(ids[:2]))
+        assert many["reason"] == 'two "marks"'
+        of_one = (await actions(run_id=ids[0]))["actions"]
+        assert [(each["counts"], each["run_ids"]) for each in of_one] == [({"cancelled": 1}, [ids[0]])]
+        assert (await actions(since="1h"))["actions"] == [single]
+        assert (await actions(before="1h"))["actions"] == [many]
+        assert (await actions(caller="local"))["shown"] == 2
+        assert (await actions(caller="token:anna"))["shown"] == 0
+        # A page token keeps its place while new lines arrive.
+        page = await actions(page_size=1)
+        log.write_text(log.read_text() + "\n")
+        await client.call_tool("cancel_workflow_run", {"run_id": ids[2]})
+        assert (page["actions"], (await actions())["shown"]) == ([single], 3)
+        rest = await actions(page_token=page["next_page_token"])
+        assert (rest["actions"], rest["complete"]) == ([many], True)
+    async with serving(box, toolsets=["incidents"]) as client:
+        told = text_of(await client.call_tool("list_actions", {}))
+    assert "INCOMPLETE: this server keeps no audit that it can read" in told
+
+
+def test_an_audit_is_read_backwards_in_blocks(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    made = [{"audit": 1, "at": f"{n:06}", "who": "w" * (n % 300), "tool": "t", "outcome": "o"} for n in range(9000)]
+    file.write_text("".join(json.dumps(each) + "\n" for each in made))
+    scan = AuditScan(file)
+    read = list(scan.lines())
+    assert ([line for _, line in read], scan.complete) == (made[::-1], True)
+    place = read[4000][0]
+    assert [line for _, line in AuditScan(file, end=place).lines()] == made[::-1][4001:]
+    short = AuditScan(file, most_bytes=100_000)
+    assert 100 < len(list(short.lines())) < len(made)
+    assert not short.complete

@@ -56,6 +56,11 @@ class BulkAction(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def shown_reason(self) -> str:
+        """The user's reason, which the person sees; empty where the action takes none."""
+        return ""
+
     @abstractmethod
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
         """Read the live state and return the plan; a view if there is nothing to agree to."""
@@ -83,7 +88,13 @@ class BulkAction(ABC):
         """Make a plan of this action."""
         made_at = self.app.clock.now().timestamp()
         return Plan(
-            action=self.name, principal=principal, runs=runs, question=question, skipped=skipped, made_at=made_at
+            action=self.name,
+            principal=principal,
+            runs=runs,
+            question=question,
+            skipped=skipped,
+            reason=self.shown_reason,
+            made_at=made_at,
         )
 
     def too_many(self, planned: Sequence[object]) -> BulkView | None:
@@ -136,7 +147,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
             return proposed
         plan = proposed
         await app.store.put(plan)
-    record.verdict = "allowed"
+    record.verdict, record.reason, record.planned = "allowed", plan.reason, plan.runs
     if plan.agreed:
         record.confirmed_by = "token" if token else None
         return await _carry_out(ctx, action, plan, deadline)
@@ -181,6 +192,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
         if fresh is None:
             return action.no_such_plan()
         plan = fresh
+        write_record().planned = plan.runs
         waiting = list(reversed(plan.open_runs))
 
         async def work() -> None:

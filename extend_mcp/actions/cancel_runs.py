@@ -38,6 +38,11 @@ class CancelRuns(BulkAction):
 
     name: ClassVar[str] = "cancel_runs"
 
+    @property
+    def shown_reason(self) -> str:
+        """The reason, which the person sees."""
+        return self.reason or ""
+
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
         """Read the runs and plan those that can be cancelled."""
         if self.run_ids is None and self.filters == RunFilter():

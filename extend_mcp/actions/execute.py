@@ -211,6 +211,7 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     earlier = earlier_proposal(ctx, action.name, token)
     if earlier and earlier.target == action.target:
         action.recall(earlier)
+    record.target, record.reason = action.target, action.shown_reason
     try:
         found = await action.inspect()
     except NotFoundError:

@@ -90,6 +90,7 @@ class Plan(BaseModel):
         question: the question and its facts, as the person sees them.
         skipped: how many runs were left out, by reason.
         made_at: Unix seconds.
+        reason: why, in the user's words.
         agreed: True once a person has said yes.
         id: names the plan in tokens.
     """
@@ -102,6 +103,7 @@ class Plan(BaseModel):
     question: list[str]
     skipped: dict[str, int]
     made_at: float
+    reason: str = ""
     agreed: bool = False
     id: str = Field(default_factory=lambda: secrets.token_urlsafe(9))
 

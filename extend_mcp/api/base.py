@@ -28,7 +28,7 @@ from extend_mcp.api.errors import (
 )
 from extend_mcp.api.models import Answer, ApiModel, Page
 from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
-from extend_mcp.api.tracing import Observer
+from extend_mcp.api.tracing import REQUEST_ID, Observer
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     DeadlineExceededError,
@@ -130,6 +130,8 @@ class BaseClient:
         self._http: httpx.AsyncClient | None = None
         self.on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
         """Awaited with a run's id after it was deleted through this client (True), or a read answered 404 (False)."""
+        self.on_write_answered: Callable[[str], None] | None = None
+        """Called with Extend's id of each request that can change something and was answered."""
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""
@@ -210,6 +212,15 @@ class BaseClient:
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = _error_from_exception(method, exc)
         else:
+            request_id = response.headers.get("x-extend-request-id", "")
+            # A server may echo anything here, even the key.
+            if (
+                self.on_write_answered
+                and method != "GET"
+                and REQUEST_ID.fullmatch(request_id)
+                and key not in request_id
+            ):
+                self.on_write_answered(request_id)
             return _json_object(method, response, key)
         # Raised out here, so that it is not chained to an exception whose request carries the key.
         raise failure

@@ -28,7 +28,7 @@ _BELOW: Final = {
     ("workflows", "versions"): "/workflows/{id}/versions",
 }
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Observer(Protocol):
@@ -165,7 +165,7 @@ class _Attempt:
         self.span.set_attribute("http.response.status_code", response.status_code)
         given = response.headers.get("x-extend-request-id", "")
         # A server may echo anything here, even the key.
-        if _REQUEST_ID.fullmatch(given) and not (self._credential and self._credential in given):
+        if REQUEST_ID.fullmatch(given) and not (self._credential and self._credential in given):
             self.span.set_attribute("extend.request_id", given)
         if response.status_code >= 400:
             self._set_error(self._status)

@@ -6,8 +6,6 @@ worker thread, one at a time.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import os
 import sqlite3
@@ -95,11 +93,7 @@ class Coverage:
 
 def partition(account: Account, base_url: str) -> bytes:
     """Return the fingerprint under which an account's rows are kept. Nobody can make it without the API key."""
-    key = account.api_key.get_secret_value() if account.api_key else ""
-    place = f"extend-mcp history\n{base_url}\n{account.workspace_id or ''}"
-    return hmac.new(
-        key.encode("utf-8", "surrogatepass"), place.encode("utf-8", "surrogatepass"), hashlib.sha256
-    ).digest()
+    return account.fingerprint("history", base_url)
 
 
 class RunStore:

@@ -37,7 +37,7 @@ from extend_mcp.scopes import scope_of_tool
 from extend_mcp.telemetry.request_id import request_id as call_id
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import lean
-from extend_mcp.views.actions import BulkView, WriteView
+from extend_mcp.views.actions import WriteView
 from extend_mcp.views.document import PlainDefaults, View
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.uris import run_uri
@@ -223,8 +223,9 @@ class ExtendTool(Tool):
             return "MCPError", error
         except Exception as error:
             outcome = "refused" if isinstance(error, CallRefusedError) else type(error).__name__
-            request_id = error.request_id if isinstance(error, ExtendError) else None
-            self._audit(app, record, outcome=outcome, request_id=request_id)
+            if isinstance(error, ExtendError) and error.request_id:
+                record.note_request(error.request_id)
+            self._audit(app, record, outcome=outcome)
             return outcome, _failed(self._failure(error))
         except BaseException:
             self._audit(app, record, outcome="interrupted")
@@ -251,23 +252,26 @@ class ExtendTool(Tool):
         *,
         outcome: str,
         written: WriteView | None = None,
-        request_id: str | None = None,
     ) -> None:
         if record.verdict not in (None, "allowed"):
             app.metrics.guard_refused(tool=self.name, verdict=record.verdict)
         if self._reads_only:
             return
+        runs = record.runs_by_outcome()
         app.audit.write(
             AuditLine(
                 at=format_instant(app.clock.now()),
                 who=app.caller.principal,
                 tool=self.name,
-                target=written.target if written else None,
+                target=(written.target if written else None) or record.target or None,
                 outcome=outcome,
                 sent=written.request_sent if written else None,
                 confirmed=record.confirmed_by,
-                counts=written.counts or None if isinstance(written, BulkView) else None,
-                request_id=request_id,
+                account=app.account_id,
+                counts={each: len(ids) for each, ids in runs.items()},
+                runs=runs,
+                reason=record.reason,
+                request_ids=record.request_ids,
                 verdict=record.verdict,
                 call_id=call_id.get(),
             )

@@ -178,6 +178,7 @@ def _record_denied(ctx: ServerRequestContext[Any, Any]) -> None:
             outcome="denied",
             sent=False,
             confirmed=None,
+            account=app.account_id,
             call_id=request_id.get(),
         )
     )

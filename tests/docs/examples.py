@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -66,8 +67,10 @@ async def examples() -> dict[str, list[str]]:
         box = Box(base_url, sandbox)
         person = Person()
         objects = _objects_of(box)
-        async with serving(box, person=person, toolsets=tuple(TOOLSETS)) as client:
-            return {tool: await _example(client, objects, person, call) for tool, call in first_calls().items()}
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"toolsets": tuple(TOOLSETS), "audit": f"{folder}/audit.jsonl"}
+            async with serving(box, person=person, **settings) as client:
+                return {tool: await _example(client, objects, person, call) for tool, call in first_calls().items()}
 
 
 async def _example(client: Client, objects: dict[Needs, str], person: Person, call: ExampleCall) -> list[str]:

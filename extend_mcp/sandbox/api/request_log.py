@@ -27,6 +27,7 @@ class LoggedRequest:
     path: str
     query: dict[str, str]
     at: str
+    request_id: str
     status: int | None = None
     body: Any = None
 
@@ -55,6 +56,7 @@ class RequestLogMiddleware:
                 path=scope["path"],
                 query=dict(QueryParams(scope["query_string"])),
                 at=wire.timestamp(self._account.clock.now()),
+                request_id=request_id,
             )
             self._log.append(entry)
         scope.setdefault("state", {})["request_id"] = request_id

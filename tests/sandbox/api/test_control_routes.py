@@ -152,6 +152,7 @@ async def test_requests_are_logged_in_order_with_their_outcome(sandbox: Sandbox,
     await api.post("/workflow_runs", content="{", headers={"Authorization": ""})
     logged = (await api.get("/_sandbox/requests")).json()["requests"]
     at = "2026-11-24T10:00:00.000Z"
+    assert all(entry.pop("request_id").startswith("req_") for entry in logged)
     assert logged == [
         {
             "method": "GET",
