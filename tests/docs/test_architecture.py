@@ -1,4 +1,4 @@
-"""The examples of docs/architecture.md name files, functions and classes that exist."""
+"""The examples of docs/internals/architecture.md name files, functions and classes that exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import extend_mcp
 
 PACKAGE = Path(extend_mcp.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "architecture.md"
+PAGE = PACKAGE.parent / "docs" / "internals" / "architecture.md"
 _STEP = re.compile(r"^\d+\. `([\w/]+\.py)`: (.*)", re.MULTILINE)
 
 

@@ -6,6 +6,7 @@ Expected texts are written out here, not taken from the code: a change of what a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from extend_mcp.api import errors
 from extend_mcp.api.errors import ExtendError
@@ -210,25 +211,32 @@ def _course(fault: Fault, kind: Kind) -> tuple[int, float]:
 
 
 def table() -> list[str]:
-    """The rows of docs/faults.md."""
-    rows = ["| Fault | Read | Write | Create |", "|---|---|---|---|"]
-    rows += [
-        f"| {fault.name} | {_shown(fault, 'read')} | {_shown(fault, 'write')} | {_shown(fault, 'create')} |"
-        for fault in faults()
+    """The rows of docs/internals/faults.md."""
+    rows = [
+        "| Fault | Call | Error | What the answer says | Changed | Next | Requests | Seconds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    for fault in faults():
+        calls: dict[str, list[str]] = {}
+        for kind in get_args(Kind):
+            calls.setdefault(_columns(expected(fault, kind)), []).append(kind)
+        rows += [f"| {fault.name} | {', '.join(kinds)} | {columns} |" for columns, kinds in calls.items()]
     return rows
 
 
-def _shown(fault: Fault, kind: Kind) -> str:
-    cell = expected(fault, kind)
-    name = f"`{cell.error.__name__}`" if cell.error else "none"
-    count = f"{cell.requests} request{'' if cell.requests == 1 else 's'}"
-    if not cell.requests:
-        count += f" ({cell.attempts} attempt{'' if cell.attempts == 1 else 's'})"
+def _columns(cell: Cell) -> str:
+    requests = f"{cell.requests}" if cell.requests else f"0 of {cell.attempts} attempts"
     # How many are left until a date is known only when it comes.
     advice = f"Wait so many {cell.advice}" if cell.advice.startswith("seconds") else cell.advice
-    told = f"{cell.says}. Changed: {cell.changed}. Next: {advice}."
-    return f"{name}<br>{told}<br>{count}, {cell.longest:g} s"
+    columns = (
+        f"`{cell.error.__name__}`" if cell.error else "none",
+        cell.says,
+        "nothing" if cell.changed.startswith("nothing") else cell.changed,
+        "look first" if advice == _LOOK else advice,
+        requests,
+        f"{cell.longest:g}",
+    )
+    return " | ".join(columns)
 
 
 if __name__ == "__main__":

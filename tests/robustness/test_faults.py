@@ -146,8 +146,8 @@ def check_words(error: ExtendError, cell: Cell) -> None:
 
 
 def test_the_table_of_faults_in_the_docs_is_this_one() -> None:
-    """Print the rows of docs/faults.md with ``python -m tests.robustness.fault_rules``."""
-    page = Path(__file__).parents[2] / "docs" / "faults.md"
+    """Print the rows of docs/internals/faults.md with ``python -m tests.robustness.fault_rules``."""
+    page = Path(__file__).parents[2] / "docs" / "internals" / "faults.md"
     assert [line for line in page.read_text().splitlines() if line.startswith("|")] == table()
 
 
