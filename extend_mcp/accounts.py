@@ -9,6 +9,9 @@ from typing import Final
 
 from pydantic import SecretStr
 
+LABEL_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9 ._:/()-]{0,39}$"
+"""The form of an account's label."""
+
 LOCAL: Final = "local"
 """The principal of the only caller where the transport authenticates nobody, as over stdio."""
 
@@ -22,11 +25,13 @@ class Account:
         workspace_id: needed with organization-scoped keys.
         organization: names the organization whose rate limit counts, where the operator knows it; keys of one
             organization then share a budget. Empty: each key is assumed to have its own limit.
+        label: the operator's name for the account, such as PRODUCTION; empty where they chose none.
     """
 
     api_key: SecretStr | None
     workspace_id: str | None = None
     organization: str = ""
+    label: str = field(default="", compare=False)
 
     @property
     def budget(self) -> str:

@@ -96,6 +96,7 @@ class AuditLine:
         sent: whether a request that can change something left this server, where the answer says so.
         confirmed: how it was confirmed.
         account: the fingerprint of the account it was for.
+        label: the operator's name for that account.
         counts: how many runs of an action on many had each outcome.
         runs: their ids, by outcome.
         reason: why, in the user's words.
@@ -112,6 +113,7 @@ class AuditLine:
     sent: bool | None
     confirmed: Confirmed | None
     account: str | None = None
+    label: str | None = None
     counts: dict[str, int] | None = None
     runs: dict[str, list[str]] | None = None
     reason: str | None = None

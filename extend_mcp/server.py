@@ -62,6 +62,10 @@ INCIDENTS_OFF = """
 
 The toolset incidents is off. Where the user asks who did what, name EXTEND_MCP_TOOLSETS=runs,workflows,incidents."""
 
+ACCOUNT_NAMED = """
+
+The account here is {}. Name it to the user before anything is changed."""
+
 Connect = Callable[[Caller], "ExtendClient"]
 
 
@@ -168,11 +172,19 @@ def build_server(
         caller = registry.caller()
         return f"{caller.principal}\n{_audience(settings, caller)}"
 
+    # Over HTTP, callers may bring accounts of their own.
+    named = own_caller and bool(settings.label)
     server = MCPServer(
         NAME,
-        title="Extend workflows",
+        title="Extend workflows" + (f" ({settings.label})" if named else ""),
         description="Operate Extend document workflows: list, explain, start and safely cancel runs.",
-        instructions=INSTRUCTIONS + ("" if "incidents" in settings.toolsets else INCIDENTS_OFF),
+        instructions="".join(
+            [
+                INSTRUCTIONS,
+                "" if "incidents" in settings.toolsets else INCIDENTS_OFF,
+                ACCOUNT_NAMED.format(settings.label) if named else "",
+            ]
+        ),
         version=__version__,
         log_level=settings.log_level,
         lifespan=lifespan,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from extend_mcp.accounts import Account
+from extend_mcp.accounts import LABEL_PATTERN, Account
 from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
 from extend_mcp.urls import is_loopback
 
@@ -108,6 +108,13 @@ class Settings(EnvironmentSettings):
         description="Workspace ID (ws_...). Required with an organization-scoped key.",
     )
 
+    label: str = Field(
+        "",
+        pattern=f"{LABEL_PATTERN}|^$",
+        validation_alias="EXTEND_MCP_LABEL",
+        description="Your name for the account, such as PRODUCTION: shown in every question to a person, plan, answer of "
+        "a write and audit line.",
+    )
     sandbox: bool = Field(
         False, validation_alias="EXTEND_MCP_SANDBOX", description="Use the built-in sandbox instead of Extend."
     )
@@ -231,7 +238,8 @@ class Settings(EnvironmentSettings):
     @property
     def account(self) -> Account:
         """Return the account that the operator configured."""
-        return Account(SecretStr("sandbox") if self.sandbox and not self.api_key else self.api_key, self.workspace_id)
+        key = SecretStr("sandbox") if self.sandbox and not self.api_key else self.api_key
+        return Account(key, self.workspace_id, label=self.label)
 
     @property
     def secrets(self) -> list[str]:

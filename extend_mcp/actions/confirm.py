@@ -122,7 +122,8 @@ async def confirm(
         )
     if policy == "token" or not can_ask(ctx):
         return _by_token(ctx, proposal, token)
-    params = ElicitRequestFormParams(message="\n".join(map(isolate, question)), requested_schema=_CONFIRM_FORM)
+    message = _labeled(ctx, "\n".join(map(isolate, question)))
+    params = ElicitRequestFormParams(message=message, requested_schema=_CONFIRM_FORM)
     if not has_round_trips(ctx):
         try:
             answer = await ask(ctx, params, seconds=caller_context(ctx).limits.confirmation_seconds)
@@ -162,7 +163,7 @@ async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Rev
     """
     if not can_ask(ctx):
         return Revealed(target, shown=False)
-    params = ElicitRequestFormParams(message=message, requested_schema=_STORED_FORM)
+    params = ElicitRequestFormParams(message=_labeled(ctx, message), requested_schema=_STORED_FORM)
     if has_round_trips(ctx):
         # The object exists already: the request state keeps the next round from creating another.
         state = json.dumps({"action": action, "revealed": target})
@@ -213,6 +214,12 @@ def has_round_trips(ctx: Ctx) -> bool:
     """Return whether the client asks between two rounds of a call (2026-07-28) rather than during it."""
     version = ctx.protocol_version
     return version is not None and is_version_at_least(version, _ROUND_TRIPS_SINCE)
+
+
+def _labeled(ctx: Ctx, message: str) -> str:
+    """Begin a message to a person with the account that it is about."""
+    label = caller_context(ctx).caller.account.label
+    return f"[{label}] {message}" if label else message
 
 
 def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:

@@ -49,6 +49,9 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 HOST_ARGUMENTS = frozenset({"wait_for_previous", "toolCallId", "sessionId", "action", "chatInput"})
 """Arguments that hosts add to every call: the first is Gemini CLI's, the others are n8n's."""
 
+ACCOUNT_KEY = "extend-mcp/account"
+"""The key of a result's ``_meta`` that holds the operator's name for the account."""
+
 READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=True)
 DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 PUBLISHES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True)
@@ -237,9 +240,12 @@ class ExtendTool(Tool):
         written = result if isinstance(result, WriteView) else None
         outcome = written.outcome if written else str(getattr(result, "outcome", "done"))
         self._audit(app, record, outcome=outcome, written=written)
+        label = app.caller.account.label
+        if written and label:
+            written.name_account(label)
         if written and written.changed_run:
             await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
-        return outcome, _answer(result, links=_takes_links(context))
+        return outcome, _answer(result, links=_takes_links(context), label=label)
 
     @property
     def _reads_only(self) -> bool:
@@ -268,6 +274,7 @@ class ExtendTool(Tool):
                 sent=written.request_sent if written else None,
                 confirmed=record.confirmed_by,
                 account=app.account_id,
+                label=app.caller.account.label,
                 counts={each: len(ids) for each, ids in runs.items()},
                 runs=runs,
                 reason=record.reason,
@@ -296,7 +303,7 @@ def _takes_links(context: Context[Any, Any]) -> bool:
     return (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
 
 
-def _answer(view: View, *, links: bool) -> CallToolResult:
+def _answer(view: View, *, links: bool, label: str) -> CallToolResult:
     blocks = [
         ResourceLink(
             type="resource_link",
@@ -309,7 +316,12 @@ def _answer(view: View, *, links: bool) -> CallToolResult:
         )
         for link in (view.links if links else ())
     ]
-    return CallToolResult(content=[TextContent(type="text", text=view.text), *blocks], structured_content=view.fields())
+    return CallToolResult(
+        content=[TextContent(type="text", text=view.text), *blocks],
+        structured_content=view.fields(),
+        # For views in the host; a model does not read it.
+        meta={ACCOUNT_KEY: label} if label else None,
+    )
 
 
 def _characters(answer: Any) -> int:

@@ -179,6 +179,7 @@ def _record_denied(ctx: ServerRequestContext[Any, Any]) -> None:
             sent=False,
             confirmed=None,
             account=app.account_id,
+            label=app.caller.account.label,
             call_id=request_id.get(),
         )
     )

@@ -22,6 +22,7 @@ def account_text(settings: Settings, limits: CallLimits, caller: Caller) -> str:
     writes = "reading only" if settings.read_only else "reading and writing"
     account = caller.account
     lines = [
+        *([f"Account: {account.label}"] if account.label else []),
         f"extend-mcp {__version__}",
         f"Extend API: {where}",
         f"Caller: {Id(caller.principal)}",

@@ -53,6 +53,12 @@ class WriteView(View):
     message: str
     confirmation_token: str | None = None
     next_step: str | None = None
+    account: str | None = None
+
+    def name_account(self, label: str) -> None:
+        """Begin the answer with the operator's name for the account."""
+        self.account = label
+        self.with_text(f"[{label}] {self.text}")
 
     @property
     def target(self) -> str | None:

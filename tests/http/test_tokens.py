@@ -19,7 +19,7 @@ from extend_mcp.scopes import SCOPES
 from extend_mcp.settings import SettingsError
 from tests.http.keys import HandClock, with_bearer
 
-DEFAULT = Account(SecretStr("sk_canary_default"), "ws_default", "own")
+DEFAULT = Account(SecretStr("sk_canary_default"), "ws_default", "own", "PRODUCTION")
 TOKEN, ENTRY = new_token("ops-bot")
 SHA = ENTRY["sha256"]
 
@@ -67,12 +67,14 @@ async def test_each_token_has_its_own_account(write: Write, monkeypatch: pytest.
     made = [new_token(name) for name in ("env", "file", "literal", "workspace")]
     sources: list[dict[str, Any]] = [
         {"api_key_env": "EXTEND_KEY_OPS", "workspace_id": "ws_1", "organization": "acme"},
-        {"api_key_file": str(tmp_path / "key")},
+        {"api_key_file": str(tmp_path / "key"), "label": "test"},
         {"api_key": "sk_literal"},
         {"workspace_id": "ws_2"},
     ]
     entries = [{**entry, **source} for (_, entry), source in zip(made, sources, strict=True)]
     tokens = Tokens(write(*entries), default=DEFAULT)
+    labels = [(await identify(tokens, token)).account.label for token, _ in made]
+    assert labels == ["", "test", "", "PRODUCTION"]
     accounts = [(await identify(tokens, token)).account for token, _ in made]
     assert accounts == [
         Account(SecretStr("sk_of_env"), "ws_1", "acme"),

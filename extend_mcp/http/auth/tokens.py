@@ -20,7 +20,7 @@ import anyio.to_thread
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from starlette.datastructures import Headers
 
-from extend_mcp.accounts import Account, Caller
+from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
 from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.http.auth.base import UnidentifiedError, bearer
@@ -49,6 +49,7 @@ class TokenEntry(BaseModel):
         api_key_file: the file that holds the key.
         workspace_id: needed with organization-scoped keys.
         organization: see :class:`~extend_mcp.accounts.Account`.
+        label: see there, too.
         scopes: what the caller may do. Neither these nor the next two: everything.
         toolsets: another way to say it: everything of these.
         read_only: only what reads.
@@ -65,6 +66,7 @@ class TokenEntry(BaseModel):
     api_key_file: Path | None = Field(None, repr=False)
     workspace_id: str | None = None
     organization: str = Field("", max_length=100)
+    label: str = Field("", pattern=f"{LABEL_PATTERN}|^$")
     scopes: Annotated[frozenset[str], Field(min_length=1)] | None = None
     toolsets: Annotated[tuple[Toolset, ...], Field(min_length=1)] | None = None
     read_only: bool | None = None
@@ -197,12 +199,13 @@ class Tokens:
         key, fault = _key(entry)
         if fault:
             raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}")
-        account = Account(key, entry.workspace_id, entry.organization)
+        account = Account(key, entry.workspace_id, entry.organization, entry.label)
         if key is None:
             account = replace(
                 self._default,
                 workspace_id=entry.workspace_id or self._default.workspace_id,
                 organization=entry.organization or self._default.organization,
+                label=entry.label or self._default.label,
             )
         caller = Caller(
             f"token:{entry.name}",
