@@ -112,8 +112,8 @@ class Settings(EnvironmentSettings):
         "",
         pattern=f"{LABEL_PATTERN}|^$",
         validation_alias="EXTEND_MCP_LABEL",
-        description="Your name for the account, such as PRODUCTION: shown in every question to a person, plan, answer of "
-        "a write and audit line.",
+        description="Your name for the account, such as PRODUCTION: shown in every question to a person, plan, answer "
+        "of a write and audit line.",
     )
     sandbox: bool = Field(
         False, validation_alias="EXTEND_MCP_SANDBOX", description="Use the built-in sandbox instead of Extend."
