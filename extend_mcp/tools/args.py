@@ -37,6 +37,12 @@ def _not_blank(value: str) -> str:
     return value.strip()
 
 
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("must be 1 or more, or -1 for the last page")
+    return value
+
+
 def _small(value: dict[str, Any]) -> dict[str, Any]:
     # Extend API reference, RunMetadata: 10 KB.
     if len(to_json(value)) > 10_240:
@@ -72,8 +78,10 @@ StepSelector = Annotated[
 ]
 SortBy = Literal["createdAt", "updatedAt"]
 SortDir = Literal["asc", "desc"]
-PageNumber = Annotated[int, Field(ge=1, description="Page of a long answer"), Example("2")]
-PageSize = Annotated[int, Field(ge=1, le=100, description="Runs per page"), Example("20")]
+PageNumber = Annotated[
+    int, Field(ge=-1, description="Page of a long answer; -1: the last"), AfterValidator(_not_zero), Example("2")
+]
+PageSize = Annotated[int, Field(ge=1, le=100), Example("20")]
 PageToken = Annotated[
     str,
     Field(description="From the answer before; no other argument needed", max_length=8192),

@@ -91,7 +91,7 @@ async def list_files(
     ctx: Ctx,
     name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None,
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
-    page_size: PageSize = 20,
+    page_size: Annotated[PageSize, Field(description="Files per page")] = 20,
     page_token: PageToken | None = None,
 ) -> FileListView:
     """List files by name, newest first. For the runs of a file use list_runs(file_name_contains)."""

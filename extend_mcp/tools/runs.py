@@ -67,7 +67,7 @@ async def list_runs(
     filters: RunFilter,
     sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
-    page_size: PageSize = 20,
+    page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,
     page_token: PageToken | None = None,
 ) -> RunListView:
     """List workflow runs by status, workflow, batch, file name or time, newest first.
@@ -180,6 +180,8 @@ async def get_step_result(
         str, Field(min_length=1, max_length=500, description="Only this path"), Example("line_items[0].amount")
     ]
     | None = None,
+    contains: Annotated[str, Field(min_length=1, max_length=200, description="Only lines with this text")]
+    | None = None,
     detail: DetailLevel = "concise",
     page: PageNumber = 1,
 ) -> StepResultView:
@@ -191,7 +193,7 @@ async def get_step_result(
     chosen = select_step(run.step_runs, step)
     try:
         limit = app.limits.answer_chars
-        show = partial(step_view, run, chosen, detail=detail, page=page, limit=limit, field=field)
+        show = partial(step_view, run, chosen, detail=detail, page=page, limit=limit, field=field, contains=contains)
         # A step can hold millions of characters, and others wait while they are cleaned here.
         view = await anyio.to_thread.run_sync(show)
     except NoSuchPartError as error:

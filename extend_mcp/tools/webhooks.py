@@ -52,7 +52,7 @@ async def list_webhook_endpoints(
     ctx: Ctx,
     endpoint_id: EndpointId | None = None,
     status: EndpointStatus | None = None,
-    page_size: PageSize = 20,
+    page_size: Annotated[PageSize, Field(description="Endpoints per page")] = 20,
     page_token: PageToken | None = None,
 ) -> EndpointListView:
     """List where Extend sends events, or show one endpoint by id. Secrets and header values are never shown."""
@@ -172,7 +172,7 @@ async def list_webhook_subscriptions(
     subscription_id: SubscriptionId | None = None,
     endpoint_id: EndpointId | None = None,
     resource_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None,
-    page_size: PageSize = 20,
+    page_size: Annotated[PageSize, Field(description="Subscriptions per page")] = 20,
     page_token: PageToken | None = None,
 ) -> SubscriptionListView:
     """List which resources' events go to which endpoint, or show one subscription by id."""

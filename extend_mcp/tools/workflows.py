@@ -37,7 +37,7 @@ async def list_workflows(
     ctx: Ctx,
     sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
-    page_size: PageSize = 50,
+    page_size: Annotated[PageSize, Field(description="Workflows per page")] = 50,
     page_token: PageToken | None = None,
 ) -> WorkflowListView:
     """List workflows with ids and names. Not needed before other tools: they take a workflow's name."""
@@ -70,7 +70,7 @@ async def list_workflow_versions(
     workflow: WorkflowRef,
     ctx: Ctx,
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
-    page_size: PageSize = 50,
+    page_size: Annotated[PageSize, Field(description="Versions per page")] = 50,
     page_token: PageToken | None = None,
 ) -> VersionListView:
     """List a workflow's versions, the draft included, with the time each was made."""

@@ -156,7 +156,7 @@ class Document:
         """Show one page of the rows and say how to get the next; nothing of them is lost.
 
         Args:
-            number: which page, from 1; one past the end gives the last.
+            number: which page, from 1; one past the end, or below 0, gives the last.
             limit: characters of the text; a page holds at least 400 of the rows.
         """
         around = replace(self, rows=(), tail=[_footer(999, 9999), *self.tail], note=self.note or NOTE)
@@ -214,7 +214,7 @@ def paginate(lines: Sequence[str], number: int, limit: int) -> tuple[list[str], 
 
     Args:
         lines: the whole text; a line longer than a page is continued on further lines.
-        number: which page, from 1; one past the end gives the last.
+        number: which page, from 1; one past the end, or below 0, gives the last.
         limit: characters a page, line ends included; at least 80.
 
     Returns:
@@ -229,7 +229,7 @@ def paginate(lines: Sequence[str], number: int, limit: int) -> tuple[list[str], 
                 room = limit
             pages[-1].append(piece)
             room -= len(piece) + 1
-    chosen = min(max(number, 1), len(pages))
+    chosen = len(pages) if number < 0 else min(max(number, 1), len(pages))
     return pages[chosen - 1], chosen, len(pages)
 
 

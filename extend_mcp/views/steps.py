@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from extend_mcp.api.models import StepRun, WorkflowRun
@@ -20,6 +21,9 @@ Detail = Literal["concise", "full"]
 Json = dict[str, Any]
 
 _LONG = 400
+_AROUND = 160
+_DEEPEST = 1000
+_LOW_SCORE = 2
 _MOST_NAMES = 12
 _PART = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 _MISSING = object()
@@ -52,7 +56,14 @@ class NoSuchPartError(LookupError):
 
 
 def step_view(
-    run: WorkflowRun, step: StepRun, *, detail: Detail, page: int, limit: int, field: str | None = None
+    run: WorkflowRun,
+    step: StepRun,
+    *,
+    detail: Detail,
+    page: int,
+    limit: int,
+    field: str | None = None,
+    contains: str | None = None,
 ) -> StepResultView:
     """Show one step's result.
 
@@ -60,9 +71,10 @@ def step_view(
         run: the run.
         step: one of its step runs.
         detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
-        page: which page, from 1; past the end gives the last.
+        page: which page, from 1; one past the end, or -1, gives the last.
         limit: characters of the text.
         field: the path of one part, shown whole; None for everything.
+        contains: show only the lines with this text, below what they belong to; None for all lines.
 
     Raises:
         NoSuchPartError: the result has no such part.
@@ -86,10 +98,14 @@ def step_view(
         f"Run {view.run_id} · {view.status}",
         f"Step {result.name} · {result.type or '?'} · {result.status or '?'}",
     ]
-    # A part is shown whole, so there is no fuller form of it.
-    fuller = detail == "concise" and not field
+    # A part that is no extracted field is shown whole, so there is no fuller form of it.
+    part = select_part(step, field, detail) if field else None
+    fuller = detail == "concise" and (part is None or part.is_short)
     tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
-    lines = select_lines(step, field) if field else _lines(step, detail)
+    lines = part.lines if part else _lines(step, detail)
+    if contains is not None:
+        head.append(f"{counted(count_lines(lines, contains), 'line')} of {len(lines):,} with {Label(contains):80}:")
+        lines = lines_with(lines, contains)
     shown = Document(head, lines, tail).page(page, limit)
     result.page, result.pages, result.content = shown.number, shown.count, shown.content
     return view.with_text(shown.text)
@@ -121,16 +137,22 @@ def step_digest(step: StepRun) -> str:
     return digest(step.result, child_run(step))
 
 
-def select_lines(step: StepRun, path: str) -> list[str]:
+@dataclass(frozen=True)
+class Part:
+    """A part of a step's result as lines; ``is_short`` if the API says more about it."""
+
+    lines: list[str]
+    is_short: bool
+
+
+def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
     """Show one part of a step's result: a field, a chunk, a rule.
 
     Args:
         step: the step run.
         path: names and indexes, such as ``line_items[0].amount`` or ``chunks[3].content``; it may begin at the
             whole result, at the child run's output, or at the extracted values.
-
-    Returns:
-        The part as a tree; an extracted field with its confidence and citations.
+        detail: ``full``: with all that the API knows of an extracted field, its place on the page included.
 
     Raises:
         NoSuchPartError: there is no such part.
@@ -142,13 +164,54 @@ def select_lines(step: StepRun, path: str) -> list[str]:
     if not parts or not found:
         names = [str(name) for root in roots for name in as_object(root)]
         raise NoSuchPartError(", ".join(dict.fromkeys(names[:_MOST_NAMES])))
+    fields = [
+        (name, value, facts)
+        for name, value, facts in extracted_fields(output.get("value"), output.get("metadata"))
+        if name == path or name.startswith((f"{path}.", f"{path}["))
+    ]
+    known = {name: facts for name, _, facts in fields if facts}
+    if detail == "concise" and known:
+        # Whoever asks for one field wants to know why it is doubtful.
+        return Part([_field(*field, fully=len(fields) == 1) for field in fields], is_short=True)
     lines = [f"{FieldPath(path)}:", *tree_lines(found[0], 1)]
-    facts = {
-        name: item
-        for name, _, item in extracted_fields(output.get("value"), output.get("metadata"))
-        if item and (name == path or name.startswith((f"{path}.", f"{path}[")))
-    }
-    return [*lines, "What is known of it:", *tree_lines(facts, 1)] if facts else lines
+    return Part([*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, is_short=False)
+
+
+def count_lines(lines: list[str], text: str) -> int:
+    """Count the lines that contain a text, whatever its case and white space."""
+    wanted = _folded(text)
+    return sum(wanted in _folded(line) for line in lines)
+
+
+def lines_with(lines: list[str], text: str) -> list[str]:
+    """Return the lines that contain a text, each below the lines that say what it belongs to."""
+    wanted = _folded(text)
+    above: list[tuple[int, str]] = []
+    kept: list[str] = []
+    for line in lines:
+        depth = _DEEPEST if line.startswith("|") else len(line) - len(line.lstrip(" "))
+        above = [each for each in above if each[0] < depth]
+        if wanted in _folded(line):
+            kept += [heading for _, heading in above if heading]
+            # A heading is shown once, however many of its lines are.
+            above = [(place, "") for place, _ in above]
+            kept.append(_around(line, wanted))
+        elif line.endswith(":"):
+            above.append((depth, line))
+    return kept
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _around(line: str, wanted: str) -> str:
+    """Return the part of a long quoted line around a text."""
+    at = line.casefold().find(wanted)
+    if len(line) <= 2 * _AROUND or not line.startswith("| ") or at < 0:
+        return line
+    start, end = max(2, at - _AROUND), at + len(wanted) + _AROUND
+    return f"| {'…' if start > 2 else ''}{line[start:end]}{'…' if end < len(line) else ''}"
 
 
 def _follow(value: Any, parts: list[int | str]) -> Any:
@@ -187,9 +250,14 @@ def extracted_fields(value: Any, metadata: Any) -> Iterator[tuple[str, Any, Json
 
 
 def confidence(facts: Json) -> float | None:
-    """Return how sure the extraction is of a field, 0 to 1, or None when it does not say."""
-    value = facts.get("logprobsConfidence")
+    """Return the confidence of an extracted field or a classification, 0 to 1; None where the API does not say."""
+    value = facts.get("logprobsConfidence", facts.get("confidence"))
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def confidence_words(value: float) -> str:
+    """Write a confidence: the same words in every answer."""
+    return f"confidence {value:.2f}"
 
 
 def as_object(value: Any) -> Json:
@@ -215,7 +283,7 @@ def _extract_digest(result: Json, run: Json) -> str:
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
     if sure:
         lowest, path = min(sure)
-        said.append(f"lowest confidence {lowest:.2f} ({Label(path):40})")
+        said.append(f"lowest {confidence_words(lowest)} ({Label(path):40})")
     if run.get("edited") is True:
         said.append("edited in review")
     return ", ".join(said)
@@ -234,8 +302,8 @@ def _conditional_extract_digest(result: Json, run: Json) -> str:
 
 def _classify_digest(result: Json, run: Json) -> str:
     output = as_object(run.get("output"))
-    sure = output.get("confidence")
-    with_confidence = f", confidence {sure:.2f}" if isinstance(sure, (int, float)) else ""
+    sure = confidence(output)
+    with_confidence = "" if sure is None else f", {confidence_words(sure)}"
     return f"type {Label(output.get('type') or output.get('id') or '?'):60}{with_confidence}"
 
 
@@ -301,7 +369,7 @@ def _extract_lines(result: Json, run: Json) -> list[str]:
     ]
 
 
-def _field(path: str, value: Any, facts: Json) -> str:
+def _field(path: str, value: Any, facts: Json, *, fully: bool = False) -> str:
     shown = (
         f"{Note(value):{_LONG}}"
         if isinstance(value, str)
@@ -309,21 +377,20 @@ def _field(path: str, value: Any, facts: Json) -> str:
         if isinstance(value, bool)
         else str(value)
     )
-    known = [
-        f"{label} {number}"
-        for label, number in (
-            ("confidence", _number(confidence(facts))),
-            ("ocr", _number(facts.get("ocrConfidence"))),
-            ("review score", _number(facts.get("reviewAgentScore"))),
-        )
-        if number != "?"
-    ]
+    sure, score = confidence(facts), facts.get("reviewAgentScore")
+    known = [] if sure is None else [confidence_words(sure)]
+    if isinstance(score, int) and (fully or score <= _LOW_SCORE):
+        known.append(f"review score {score} of 5")
+    if fully and (ocr := _number(facts.get("ocrConfidence"))) != "?":
+        known.append(f"OCR confidence {ocr}")
+    # The API's page is an object with its number and size.
+    cited = [as_object(item.get("page")).get("number", item.get("page")) for item in objects(facts.get("citations"))]
+    pages = sorted({page for page in cited if type(page) is int})
+    if pages:
+        known.append(f"page {', '.join(map(str, pages[:5]))}")
     said = [f"{Note(item['content']):160}" for item in objects(facts.get("insights")) if item.get("content")]
-    cited = sorted({_number(item.get("page")) for item in objects(facts.get("citations"))} - {"?"})
-    if cited:
-        known.append(f"page {', '.join(cited[:5])}")
-    label = f"{FieldPath(path)}"
-    return f"{label} = {shown}" + (f"  ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
+    label = f"{FieldPath(path)}: {shown}"
+    return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
 
 
 def _classify_lines(result: Json, run: Json) -> list[str]:

@@ -189,6 +189,22 @@ async def test_nothing_of_a_step_result_is_out_of_reach(box: Box) -> None:
                     assert word in seen, f"{word} of step {number}"
 
 
+async def test_a_long_result_is_searched_and_read_from_its_end(box: Box) -> None:
+    run_id = next(run["id"] for run in box.state()["runs"] if "master-services" in run["file"])
+    chunks = box.sandbox.record(run_id).run["stepRuns"][0]["result"]["parseRun"]["output"]["chunks"]
+    wanted = [line for chunk in chunks for line in chunk["content"].split("\n") if "sixty days" in line]
+    async with serving(box) as client:
+        arguments: dict[str, Any] = {"run_id": run_id, "step": "Parse"}
+        found = text_of(await client.call_tool("get_step_result", {**arguments, "contains": "SIXTY  days"}))
+        last = facts_of(await client.call_tool("get_step_result", {**arguments, "page": -1}))["step_result"]
+        none = text_of(await client.call_tool("get_step_result", {**arguments, "contains": "no such words"}))
+    assert f"{len(wanted)} lines of " in found
+    assert found.count("sixty days") >= len(wanted)
+    assert "\n0 lines of " in none
+    assert last["page"] == last["pages"] > 1
+    assert chunks[-1]["content"].split("\n")[-1] in last["content"]
+
+
 @pytest.mark.parametrize("named", ["rule_validation", "RULE_VALIDATION", "7", 7, "workflow_step_run_0007"])
 async def test_a_step_is_named_by_number_name_type_or_id(box: Box, named: Any) -> None:
     run = example("workflow_run.allsteps")

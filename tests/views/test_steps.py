@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.api.models import StepRun
-from extend_mcp.views.steps import NoSuchPartError, select_lines
+from extend_mcp.api.models import StepRun, WorkflowRun
+from extend_mcp.views.steps import NoSuchPartError, lines_with, select_part, step_view
 from tests.harness import example
 
 
@@ -32,28 +32,52 @@ def test_every_extracted_value_is_found_by_its_path() -> None:
     found = leaves(step.result["extractRun"]["output"]["value"])
     assert found
     for path, value in found:
-        assert str(value) in "\n".join(select_lines(step, path))
+        assert str(value) in "\n".join(select_part(step, path).lines)
 
 
-def test_a_field_comes_with_what_is_known_of_it() -> None:
+def test_a_field_is_one_line_and_its_place_on_the_page_is_shown_on_request() -> None:
     step = extract_step()
     assert step.result
-    path = next(iter(step.result["extractRun"]["output"]["metadata"]))
-    text = "\n".join(select_lines(step, path))
-    assert "What is known of it" in text
-    assert "onfidence" in text
+    output = step.result["extractRun"]["output"]
+    corner = {"polygon": [{"x": 61.25, "y": 529.0}], "page": {"number": 3}}
+    output["metadata"]["total"] |= {"reviewAgentScore": 2, "citations": [corner]}
+    short = select_part(step, "total")
+    assert short.lines == ["total: 120.5 (confidence 0.97, review score 2 of 5, OCR confidence 0.98, page 3)"]
+    assert short.is_short
+    assert "61.25" in "\n".join(select_part(step, "total", "full").lines)
+    whole = step_view(WorkflowRun(), step, detail="concise", page=1, limit=8000).text
+    assert "total: 120.5 (confidence 0.97, review score 2 of 5, page 3)" in whole
+    assert "61.25" not in whole
+
+
+def test_lines_with_a_text_are_below_what_they_belong_to() -> None:
+    far = "x" * 500
+    lines = [
+        "Chunk 1 (page 1):",
+        "| one",
+        "| Sixty  Days",
+        "Chunk 2 (page 2):",
+        f"| {far}sixty days{far}",
+        "| sixty days",
+    ]
+    found = lines_with(lines, "sixty days")
+    assert found[:3] == ["Chunk 1 (page 1):", "| Sixty  Days", "Chunk 2 (page 2):"]
+    assert found[3].startswith("| …xxx")
+    assert len(found[3]) < 400
+    assert found[4:] == ["| sixty days"]
+    assert lines_with(["a:", " b:", "  c: 1", " d:", "  c: 2"], "c:") == ["a:", " b:", "  c: 1", " d:", "  c: 2"]
 
 
 @pytest.mark.parametrize("path", ["nothing", "[0]", "...", "output[3]", "value.x.y"])
 def test_what_is_not_there_lists_what_is(path: str) -> None:
     with pytest.raises(NoSuchPartError):
-        select_lines(extract_step(), path)
+        select_part(extract_step(), path)
 
 
 @given(st.text(max_size=30))
 def test_any_path_is_a_part_or_no_such_part(path: str) -> None:
     try:
-        lines = select_lines(extract_step(), path)
+        lines = select_part(extract_step(), path).lines
     except NoSuchPartError:
         return
     assert lines
