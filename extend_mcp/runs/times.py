@@ -33,10 +33,15 @@ def parse_moment(text: str, now: datetime) -> datetime:
     if match := _AGO.fullmatch(word):
         span = timedelta(seconds=int(match[1]) * _SECONDS[match[2][0]])
         return now - min(span, _FAR)
-    return _parse_iso(text.strip())
+    return parse_iso(text.strip())
 
 
-def _parse_iso(text: str) -> datetime:
+def parse_iso(text: str) -> datetime:
+    """Read an ISO 8601 date or time; without a zone it counts as UTC.
+
+    Raises:
+        ValueError: it is something else.
+    """
     # datetime.fromisoformat takes no "Z" before Python 3.11.
     try:
         moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio.lowlevel
 from pydantic import Field
 
+from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
@@ -17,12 +19,16 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
 from extend_mcp.runs.times import format_instant
+from extend_mcp.runs.timing import Began, present_state
+from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
+from extend_mcp.tools.runs import definition_of
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
+from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.insights import (
     Before,
     ComparisonView,
@@ -36,7 +42,6 @@ from extend_mcp.views.insights import (
     review_queue_view,
     summary_view,
 )
-from extend_mcp.views.runs import review_cause
 
 if TYPE_CHECKING:
     from extend_mcp.history.history import KeptRuns
@@ -282,7 +287,13 @@ async def review_queue(
     deadline = Deadline(ctx, app)
     scan = RunScan(await filters.resolve(app), app.limits.summary_runs)
     waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
-    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], review_cause)
+    definitions = await _definitions(app, waiting[:limit])
+
+    def checks(run: WorkflowRun) -> tuple[list[FailedCheck], Began]:
+        return failed_checks(run, definitions.get(run.workflow_version.id, ())), present_state(run, changed.get(run.id))
+
+    changed = {run.id: run.updated_at for run in waiting[:limit]}
+    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], checks)
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < min(limit, len(waiting)):
         missing.append("why some of them wait could not be read")
@@ -294,6 +305,16 @@ async def review_queue(
         now=app.clock.now(),
         limit=app.limits.answer_chars,
     )
+
+
+async def _definitions(app: CallerContext, runs: Sequence[WorkflowRunSummary]) -> dict[str, list[dict[str, Any]]]:
+    """Return the steps of the versions that runs used, by id; some of them, where reading fails."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    if app.caller.has_scope(WORKFLOWS_READ):
+        with suppress(ExtendError):
+            for run in {run.workflow_version.id: run for run in runs}.values():
+                found[run.workflow_version.id] = await definition_of(app, run)
+    return found
 
 
 @RUNS.tool(title="Compare two runs", annotations=READ_ONLY)

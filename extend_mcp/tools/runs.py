@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from collections.abc import Awaitable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from pydantic import Field, ValidationError
 
-from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.lifecycle import is_moving
+from extend_mcp.runs.timing import UsualTime, usual_time
+from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import (
     DetailLevel,
     Example,
@@ -30,7 +37,7 @@ from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
-from extend_mcp.views.runs import RunView, run_view
+from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
 from extend_mcp.views.tables import RunListView, run_list_view
 from extend_mcp.views.untrusted import Note
@@ -164,11 +171,62 @@ async def get_workflow_run(
     """
     app = caller_context(ctx)
     run = await app.api.get_workflow_run(run_id)
-    view = run_view(run, now=app.clock.now(), detail=detail, page=page, limit=app.limits.answer_chars)
+    show = partial(run_view, run, now=app.clock.now(), around=await _surroundings(app, run))
+    view = show(detail=detail, page=page, limit=app.limits.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
-        whole = run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS)
+        whole = show(detail="concise", page=1, limit=RESOURCE_CHARS)
         view.with_link(run_uri(run.id), "All steps of the run", len(whole.text.encode()))
     return view
+
+
+async def _surroundings(app: CallerContext, run: WorkflowRun) -> Surroundings:
+    """Read what explains a run that moves or waits. What cannot be read is left out: the run itself is the answer."""
+    found: dict[str, Any] = {}
+
+    async def note(name: str, read: Awaitable[Any]) -> None:
+        with suppress(ExtendError):
+            found[name] = await read
+
+    in_review = run.status == "NEEDS_REVIEW"
+    async with anyio.create_task_group() as group:
+        if is_moving(run.status) or in_review:
+            group.start_soon(note, "changed_at", _last_change(app, run))
+        if is_moving(run.status):
+            group.start_soon(note, "usual", _usual_time(app, run))
+        if in_review and app.caller.has_scope(WORKFLOWS_READ):
+            group.start_soon(note, "definition", definition_of(app, run))
+    return Surroundings(**found)
+
+
+async def _last_change(app: CallerContext, run: WorkflowRun) -> datetime | None:
+    # Only a list says when a run last changed, and it cannot be asked for one id.
+    page = await app.api.list_workflow_runs(
+        status=run.status,
+        workflow_id=run.workflow.id or None,
+        batch_id=run.batch_id,
+        file_name_contains=run.files[0].name[:255] or None if run.files else None,
+        sort_by="updatedAt",
+        sort_dir="desc",
+        max_page_size=20,
+    )
+    return next((each.updated_at for each in page.data if each.id == run.id), None)
+
+
+async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
+    page = await app.api.list_workflow_runs(
+        status="PROCESSED",
+        workflow_id=run.workflow.id or None,
+        sort_by="createdAt",
+        sort_dir="desc",
+        max_page_size=PAGE_SIZE,
+    )
+    return usual_time(run, page.data)
+
+
+async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]]:
+    """Return the steps of the version that a run used."""
+    version = run.workflow_version
+    return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)

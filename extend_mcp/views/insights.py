@@ -12,7 +12,9 @@ from extend_mcp.runs.failures import MAY_HELP, Failure, child_run, retry_advice,
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import Statistics, Tally, buckets, created_at, quantile
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart
+from extend_mcp.runs.timing import Began
+from extend_mcp.views.checks import FailedCheck
+from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
@@ -556,7 +558,9 @@ class ReviewRow(ViewPart):
     workflow: Label
     file: Label | None = None
     created_at: datetime | None = None
-    cause: str | None = None
+    waits_since: datetime | None = None
+    since: str
+    checks: list[FailedCheck]
     dashboard_url: DashboardUrl | None = None
 
 
@@ -570,12 +574,12 @@ class ReviewQueueView(View):
     shown: int
     note: str
     missing: list[str] | None = None
-    untrusted: str = "workflow, file, cause, by_workflow"
+    untrusted: str = "workflow, file, checks, by_workflow"
 
 
 def review_queue_view(
     waiting: Sequence[WorkflowRunSummary],
-    causes: dict[str, str],
+    known: dict[str, tuple[list[FailedCheck], Began]],
     *,
     shown: int,
     missing: Sequence[str],
@@ -586,7 +590,7 @@ def review_queue_view(
 
     Args:
         waiting: all runs that wait, the oldest first.
-        causes: what sent a run there, by run id, where it is known; outside text marked.
+        known: by run id, the checks that sent a run there, and since when it waits; without those not read.
         shown: how many of them to show at most.
         missing: what was left out and why.
         now: the present.
@@ -597,36 +601,45 @@ def review_queue_view(
         total=len(waiting),
         complete=not missing,
         by_workflow=dict(counts.most_common()),
-        runs=[
-            ReviewRow(
-                run_id=run.id,
-                workflow=run.workflow.name,
-                file=run.files[0].name if run.files else None,
-                created_at=created_at(run),
-                cause=causes.get(run.id) or None,
-                dashboard_url=DashboardUrl(run.dashboard_url) or None,
-            )
-            for run in waiting[:shown]
-        ],
+        runs=[_review_row(run, known.get(run.id), now) for run in waiting[:shown]],
         shown=0,
         note="Reviews are made in the dashboard: the API cannot approve or reject.",
         missing=list(missing) or None,
     )
     said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
     document = Document(
-        [f"{view.total:,} runs wait for review{f': {said}' if said else ''}.", *_incomplete(view.missing)],
-        [_review_line(row, now) for row in view.runs],
+        [
+            f"{counted(view.total, 'run')} waiting for review{f': {said}' if said else ''}.",
+            *_incomplete(view.missing),
+        ],
+        [_review_lines(row) for row in view.runs],
         [view.note],
-        columns="age · run · workflow · file · cause · dashboard",
+        columns="run · workflow · file · waits for a person · dashboard; below it each failed check with its values",
     )
     beyond = view.total - len(view.runs)
-    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, younger than these", beyond=beyond)
+    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
     del view.runs[view.shown :]
     return view.with_text(text)
 
 
-def _review_line(row: ReviewRow, now: datetime) -> str:
-    return (
-        f"{_age(row.created_at, now)} · {row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · "
-        f"{row.cause or 'unknown'} · {row.dashboard_url or '-'}"
+def _review_row(run: WorkflowRunSummary, known: tuple[list[FailedCheck], Began] | None, now: datetime) -> ReviewRow:
+    checks, began = known or ([], Began(None, run.updated_at))
+    created = created_at(run)
+    return ReviewRow(
+        run_id=run.id,
+        workflow=run.workflow.name,
+        file=run.files[0].name if run.files else None,
+        created_at=created,
+        waits_since=began.latest or began.earliest,
+        since=began.words(now)
+        or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
+        checks=checks,
+        dashboard_url=DashboardUrl(run.dashboard_url) or None,
+    )
+
+
+def _review_lines(row: ReviewRow) -> str:
+    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since} · {row.dashboard_url or '-'}"
+    return "\n".join(
+        [first, *(f"  {check.line()}" for check in row.checks)] if row.checks else [f"{first}\n  check unknown"]
     )

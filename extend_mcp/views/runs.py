@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -12,9 +13,11 @@ from extend_mcp.runs.failures import failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.timing import UsualTime, present_state, review_began
+from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, counted
-from extend_mcp.views.steps import Detail, as_object, objects, step_digest
-from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, cut_line, tree_lines
+from extend_mcp.views.steps import Detail, Json, step_digest
+from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Note, cut_line, tree_lines
 
 _STEPS_IN_FIELDS = 50
 _FILES_IN_FIELDS = 20
@@ -50,6 +53,32 @@ class FailureFacts(ViewPart):
     retry: str | None = None
 
 
+class UsualFacts(ViewPart):
+    """How long processed runs of the workflow took; seconds."""
+
+    runs: int
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Facts about a run that the run itself does not hold.
+
+    Attributes:
+        changed_at: its last change, from its summary; None if it was not read.
+        usual: how long such runs take; None if that is not known.
+        definition: the steps of its workflow version; empty if they were not read.
+    """
+
+    changed_at: datetime | None = None
+    usual: UsualTime | None = None
+    definition: Sequence[Json] = ()
+
+
+NOTHING_KNOWN = Surroundings()
+
+
 class DetailsPage(ViewPart):
     """A page of the full form."""
 
@@ -78,16 +107,29 @@ class RunView(View):
     steps: list[StepFacts] | None = None
     failures: list[FailureFacts] | None = None
     waits_for: str | None = None
+    state_since: str | None = None
+    changed_at: datetime | None = None
+    failed_checks: list[FailedCheck] | None = None
+    usual: UsualFacts | None = None
+    reviewed_at: datetime | None = None
     reviewed_by: Label | None = None
-    rejection_note: Note | None = None
+    rejection_note: Finding | None = None
     credits: float | None = None
     dashboard_url: DashboardUrl | None = None
     details: DetailsPage | None = None
     cut: str | None = None
-    untrusted: str = "names, files, failures, summaries, notes, content"
+    untrusted: str = "names, files, failures, checks, summaries, notes, content"
 
 
-def run_view(run: WorkflowRun, *, now: datetime, detail: Detail, page: int, limit: int) -> RunView:
+def run_view(
+    run: WorkflowRun,
+    *,
+    now: datetime,
+    detail: Detail,
+    page: int,
+    limit: int,
+    around: Surroundings = NOTHING_KNOWN,
+) -> RunView:
     """Explain ``run``.
 
     Args:
@@ -96,14 +138,15 @@ def run_view(run: WorkflowRun, *, now: datetime, detail: Detail, page: int, limi
         detail: ``concise``: one line a step; ``full``: ids, files, metadata and charges too, in pages.
         page: which page of the full form, from 1.
         limit: characters of the answer's text.
+        around: what else is known of it.
 
     Returns:
         The view, its text within ``limit``.
     """
     files = [_file_facts(file) for file in run.files]
     steps = [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
-    view = _facts(run, files, steps, now)
-    first, *about = _head(run, view, files, now)
+    view = _facts(run, files, steps, now, around)
+    first, *about = _head(run, view, files, now, around)
     if detail == "full":
         shown = Document([first], [*about, *_full(run, files, steps)]).page(page, limit)
         # The details already hold the steps; repeating them would only cost tokens.
@@ -128,8 +171,11 @@ def run_view(run: WorkflowRun, *, now: datetime, detail: Detail, page: int, limi
     return view.with_text(text)
 
 
-def _facts(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts], now: datetime) -> RunView:
-    seconds = duration_seconds(run, now)
+def _facts(
+    run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts], now: datetime, around: Surroundings
+) -> RunView:
+    seconds, usual = duration_seconds(run, now), around.usual
+    in_review = describe(run.status).phase == "review"
     return RunView(
         run_id=run.id,
         status=Code(run.status) or "unknown",
@@ -148,6 +194,11 @@ def _facts(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts], now
         steps=steps[:_STEPS_IN_FIELDS],
         failures=_failures(run),
         waits_for=waits_for(run),
+        state_since=state_since(run, around.changed_at, now) or None,
+        changed_at=around.changed_at,
+        failed_checks=(failed_checks(run, around.definition) or None) if in_review else None,
+        usual=UsualFacts(runs=usual.runs, p50=round(usual.p50, 1), p95=round(usual.p95, 1)) if usual else None,
+        reviewed_at=run.reviewed_at,
         reviewed_by=run.reviewed_by_user or None,
         rejection_note=run.rejection_note or None,
         credits=credits_of(run),
@@ -155,7 +206,7 @@ def _facts(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts], now
     )
 
 
-def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime) -> list[str]:
+def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime, around: Surroundings) -> list[str]:
     version_name = f" {Label(run.workflow_version.name):60}" if run.workflow_version.name else ""
     lines = [
         f"Run {view.run_id} · {view.status}: {view.meaning}",
@@ -168,6 +219,10 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
         lines.append(f"Batch: {view.batch_id}")
     if age := age_line(run, now):
         lines.append(age[0].upper() + age[1:])
+    if around.usual:
+        lines.append(f"Usual for this workflow: {around.usual.words(view.duration_seconds)}")
+    elif around.changed_at and is_moving(run.status):
+        lines.append("Usual for this workflow: not known; of its newest 100 processed runs none went without a review")
     for failure in (view.failures or [])[:3]:
         where = f" in step {failure.step:60}" if failure.step else ""
         message = f" {failure.message:160}" if failure.message else ""
@@ -175,11 +230,10 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
             f"Failed{where}: {reason_words(failure.reason)}{message}{f'; {failure.retry}' if failure.retry else ''}"
         )
     if view.waits_for:
-        lines.append(f"Waits for: {view.waits_for}")
-    if view.rejection_note:
-        lines.append(f"Reviewer's note: {view.rejection_note}")
-    if view.reviewed_by:
-        lines.append(f"Reviewed by {view.reviewed_by}")
+        lines.append(f"Waits for: {view.waits_for}{f', {view.state_since}' if view.state_since else ''}")
+    if describe(run.status).phase == "review":
+        lines += [f"Check: {check.line()}" for check in view.failed_checks or []] or ["Check: no step names one"]
+    lines += review_lines(run)
     if view.credits is not None:
         lines.append(f"Credits: {view.credits:g}")
     if view.dashboard_url:
@@ -267,8 +321,7 @@ def waits_for(run: WorkflowRun) -> str | None:
     """Say in one line what ``run`` waits for; None when it waits for nothing."""
     phase = describe(run.status).phase
     if phase == "review":
-        cause = review_cause(run)
-        return f"a person's review in the dashboard (the API cannot approve){f'; {cause}' if cause else ''}"
+        return "a person's review in the dashboard (the API cannot approve)"
     if phase == "waiting":
         return "a free place in Extend's queue"
     if phase == "ending":
@@ -277,6 +330,39 @@ def waits_for(run: WorkflowRun) -> str | None:
     if phase == "active" and moving:
         return f"step {Label(moving[0].step.name or moving[0].step_type):60} ({Code(moving[0].status):40})"
     return None
+
+
+def state_since(run: WorkflowRun, changed_at: datetime | None, now: datetime) -> str:
+    """Say since when a run waits for a person, a cancel or its present step; empty where it waits for neither."""
+    phase = describe(run.status).phase
+    if phase not in ("review", "active", "ending"):
+        return ""
+    since = present_state(run, changed_at).words(now)
+    return f"requested {since.removeprefix('since ')}" if since and phase == "ending" else since
+
+
+def review_lines(run: RunBase) -> list[str]:
+    """Say who reviewed or rejected a run, when and why, and what of it Extend does not give."""
+    is_rejected = run.status == "REJECTED"
+    if run.status == "CANCELLED":
+        return ["Extend does not say who cancelled it, or when the cancel was requested."]
+    if not is_rejected and not run.reviewed_at and not run.reviewed_by_user:
+        return []
+    known = [
+        f"by {Label(run.reviewed_by_user)}" if run.reviewed_by_user else "",
+        f"at {format_instant(run.reviewed_at)}" if run.reviewed_at else "",
+    ]
+    line = " ".join(["Rejected" if is_rejected else "Reviewed", *filter(None, known)])
+    line += f": {Finding(run.rejection_note)}" if run.rejection_note else ""
+    missing = [
+        name
+        for name, given in (("reviewer", known[0]), ("time", known[1]), ("note", run.rejection_note or not is_rejected))
+        if not given
+    ]
+    lines = [line + (f" (Extend gives no {' and no '.join(missing)})" if missing else "")]
+    if isinstance(run, WorkflowRun) and (began := review_began(run)):
+        lines.append(f"The review began after {format_instant(began)}; Extend does not say when")
+    return lines
 
 
 def credits_of(run: WorkflowRun) -> float | None:
@@ -294,8 +380,9 @@ def age_line(run: WorkflowRun, now: datetime) -> str:
         parts.append(f"created {format_instant(run.initial_run_at)} ({ago} ago)")
     seconds = duration_seconds(run, now)
     if run.start_time and seconds is not None:
-        verb = "took" if run.end_time else "running for" if is_moving(run.status) else "started"
-        parts.append(f"{verb} {format_span(seconds)}{' ago' if verb == 'started' else ''}")
+        span = format_span(seconds)
+        moving = is_moving(run.status)
+        parts.append(f"took {span}" if run.end_time else f"running {span} so far" if moving else f"started {span} ago")
     return ", ".join(parts)
 
 
@@ -304,17 +391,6 @@ def duration_seconds(run: WorkflowRun, now: datetime) -> float | None:
     if run.start_time is None or (run.end_time is None and is_finished(run.status)):
         return None
     return max(0.0, ((run.end_time or now) - run.start_time).total_seconds())
-
-
-def review_cause(run: WorkflowRun) -> str:
-    """Say which check sent the run to a person; empty where its steps do not say."""
-    for step in reversed(run.step_runs):
-        result = as_object(step.result)
-        checks = objects(result.get("rules")) or objects(result.get("blocks"))
-        broken = [check for check in checks if check.get("valid") is not True]
-        if broken:
-            return f"{Label(broken[0].get('name') or '?'):60} did not pass in step {Label(step.step.name):40}"
-    return ""
 
 
 class WaitedRun(ViewPart):

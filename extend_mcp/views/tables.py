@@ -173,6 +173,7 @@ def _lines(rows: list[RunRow], width: int) -> list[str]:
 def _line(row: RunRow, width: int) -> str:
     created = format_instant(row.created_at).partition("T")[2].rstrip("Z") if row.created_at else "?"
     took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
+    took += " so far" if row.took_seconds is not None and is_moving(row.status) else ""
     names = f"{row.workflow:{width}} · {row.file:{width}}"
     return f"{row.run_id} · {row.status or '?'} · {names} · {created} · {took}"
 

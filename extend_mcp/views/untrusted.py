@@ -253,6 +253,13 @@ class Note(Outside):
     shown: ClassVar[int] = 200
 
 
+class Finding(Outside):
+    """A reason or value that a reader must see uncut, as long as it is no document."""
+
+    limit: ClassVar[int] = 1000
+    shown: ClassVar[int] = 1000
+
+
 class Text(Outside):
     """A text that is shown whole, whatever its length."""
 

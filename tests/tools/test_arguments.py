@@ -43,7 +43,7 @@ REQUIRED: dict[str, Any] = {
         ("get_workflow_run", {"run_id": "batch_7Ws31-F5"}, ["run_id", "list_runs(batch=...)"]),
         ("get_workflow_run", {"run_id": 5}, ["run_id", "valid string"]),
         ("get_workflow_run", {"run_id": RUN, "detail": "everything"}, ["detail", "'concise' or 'full'"]),
-        ("get_workflow_run", {"run_id": RUN, "page": 0}, ["page", "greater than or equal to 1"]),
+        ("get_workflow_run", {"run_id": RUN, "page": 0}, ["page", "1 or more, or -1"]),
         ("get_workflow_run", {"run_id": RUN, "page": "two"}, ["page", "integer"]),
         (
             "cancel_workflow_run",

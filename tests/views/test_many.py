@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import Statistics
+from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
+from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
     Before,
     Group,
@@ -19,7 +21,6 @@ from extend_mcp.views.insights import (
     review_queue_view,
     summary_view,
 )
-from extend_mcp.views.runs import review_cause
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
@@ -82,9 +83,9 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
 @given(DOCUMENTS, LIMITS)
 def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     runs = [WorkflowRun.model_validate(document) for document in documents]
-    causes = {run.id: review_cause(run) for run in runs}
+    known = {run.id: (failed_checks(run, []), present_state(run, run.reviewed_at)) for run in runs}
     summaries = [WorkflowRunSummary.model_validate(document) for document in documents] * 8
-    view = review_queue_view(summaries, causes, shown=20, missing=[], now=NOW, limit=limit)
+    view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)
     assert view.total == len(summaries)
 

@@ -31,17 +31,36 @@ def with_fields(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"status": "NEEDS_REVIEW"}, "a person's review in the dashboard (the API cannot approve); «lines ok»"),
+        (
+            {"status": "NEEDS_REVIEW"},
+            "a person's review in the dashboard (the API cannot approve), since 2026-02-10T10:02:00Z",
+        ),
+        (
+            {"status": "NEEDS_REVIEW"},
+            "Check: «lines ok» did not pass in step «rule_validation»: «RULE_FAILED (items 1)»",
+        ),
+        (
+            {"status": "NEEDS_REVIEW"},
+            "«bad formula» did not pass in step «rule_validation»: «PARSE_ERROR, unexpected token»",
+        ),
         ({"status": "PENDING", "stepRuns": []}, "Waits for: a free place in Extend's queue"),
         ({"status": "CANCELLING"}, "Waits for: the cancel to take effect"),
-        ({"status": "REJECTED", "rejectionNote": "total is wrong"}, "Reviewer's note: «total is wrong»"),
-        ({"reviewedByUser": "ana@example.com"}, "Reviewed by «ana@example.com»"),
+        (
+            {"status": "REJECTED", "rejectionNote": "total is wrong"},
+            "Rejected: «total is wrong» (Extend gives no reviewer and no time)",
+        ),
+        (
+            {"status": "REJECTED", "reviewedByUser": "ana", "reviewedAt": "2026-02-10T10:04:00Z"},
+            "Rejected by «ana» at 2026-02-10T10:04:00Z (Extend gives no note)\nThe review began after 2026-02-10T10:02",
+        ),
+        ({"status": "PROCESSED", "reviewedByUser": "ana"}, "Reviewed by «ana» (Extend gives no time)"),
+        ({"status": "CANCELLED"}, "Extend does not say who cancelled it"),
         (
             {"status": "FAILED", "failureReason": "INVALID_WORKFLOW", "failureMessage": "no steps"},
             "Failed: INVALID_WORKFLOW «no steps»; running it again unchanged will not help",
         ),
         ({"status": "FAILED"}, "Failed: no reason given; whether"),
-        ({"status": "PROCESSING"}, "running for 5m"),
+        ({"status": "PROCESSING"}, "running 5m so far"),
         ({"status": "PROCESSED", "endTime": "2026-02-10T10:03:20Z"}, "took 3m 20s"),
         ({}, "Credits: 15"),
         ({}, "Created 2026-02-10T09:59:58Z (5m 2s ago)"),

@@ -1,0 +1,96 @@
+"""Since when a run is in its present state, and how long such runs usually take."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.timing import Began, present_state, usual_time
+
+NOW = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
+
+
+def at(minutes: float) -> datetime:
+    """So many minutes before now."""
+    return NOW - timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    ("earliest", "latest", "said"),
+    [
+        (at(90), at(89.5), "since 2026-02-10T10:30:30Z (1h 29m ago)"),
+        (at(600), at(580), "since 2026-02-10T02:20:00Z (9h 40m ago)"),
+        (
+            at(90),
+            at(10),
+            "since some time between 2026-02-10T10:30:00Z (1h 30m ago) and 2026-02-10T11:50:00Z (10m ago)",
+        ),
+        (at(90), None, "since 2026-02-10T10:30:00Z (1h 30m ago) at the earliest"),
+        (None, at(90), "since 2026-02-10T10:30:00Z (1h 30m ago)"),
+        (None, None, ""),
+    ],
+)
+def test_what_is_not_known_exactly_is_said_as_bounds(
+    earliest: datetime | None, latest: datetime | None, said: str
+) -> None:
+    assert Began(earliest, latest).words(NOW) == said
+
+
+def test_a_step_began_after_the_last_child_run_and_before_the_last_change() -> None:
+    step = {"stepType": "EXTRACT", "result": {"extractRun": {"updatedAt": "2026-02-10T11:20:00.000Z"}}}
+    odd = {"stepType": "EXTRACT", "result": {"extractRun": {"updatedAt": "soon"}}}
+    run = WorkflowRun.model_validate({"startTime": "2026-02-10T11:00:00Z", "stepRuns": [step, odd]})
+    assert present_state(run, at(30)) == Began(at(40), at(30))
+    assert present_state(run, None) == Began(at(40), None)
+    # A change that is older than what it should follow says nothing.
+    assert present_state(run, at(50)) == Began(None, at(40))
+    assert present_state(WorkflowRun(), None) == Began(None, None)
+
+
+def done(minutes: float, pages: int | None, **fields: Any) -> WorkflowRunSummary:
+    """A processed run."""
+    return WorkflowRunSummary.model_validate(
+        {
+            "startTime": at(100).isoformat(),
+            "endTime": at(100 - minutes).isoformat(),
+            "files": [{"metadata": {"pageCount": pages}}],
+            **fields,
+        }
+    )
+
+
+def moving(pages: int | None) -> WorkflowRun:
+    """A run of so many pages."""
+    return WorkflowRun.model_validate({"files": [{"metadata": {"pageCount": pages}}]})
+
+
+def test_usual_is_the_time_of_runs_of_about_the_same_size() -> None:
+    small, large = [done(n, 2) for n in (1, 2, 3, 4, 5)], [done(50, 100)] * 5
+    usual = usual_time(moving(3), [*small, *large])
+    assert usual
+    assert (usual.runs, usual.p50, usual.p95, usual.sizes) == (5, 180, 300, (2, 2))
+    assert usual.words(None) == "3m, 95% within 5m (5 processed runs of 2 pages)"
+    assert usual.words(299).endswith("; this one is within that")
+    assert usual.words(301).endswith("; this one takes longer")
+
+
+def test_other_sizes_are_scaled_and_few_runs_are_said_to_be_few() -> None:
+    usual = usual_time(moving(40), [done(1, 2), done(2, 4)])
+    assert usual
+    assert usual.words(60) == (
+        "1m, at most 2m (only 2 processed runs of 2-4 pages); none was of about 40 pages, which take 20m at that pace"
+    )
+    unknown = usual_time(moving(None), [done(1, None)])
+    assert unknown
+    assert unknown.words(10) == "1m, at most 1m (only 1 processed run); this one is within that"
+
+
+def test_the_time_of_a_person_does_not_count() -> None:
+    reviewed = done(90, 2, reviewedAt=at(10).isoformat())
+    assert usual_time(moving(2), [reviewed]) is None
+    usual = usual_time(moving(2), [reviewed, done(1, 2)])
+    assert usual
+    assert usual.p95 == 60
