@@ -25,5 +25,5 @@ class CallLimits:
     filter_pages: int = 10
     summary_runs: int = 10_000
     detail_runs: int = 300
-    bulk_runs: int = 200
+    bulk_runs: int = 1000
     upload_bytes: int = 50_000_000

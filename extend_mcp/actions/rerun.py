@@ -2,144 +2,113 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import ClassVar, Final
 
 from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import ATTEMPTS, LONGEST_WAIT
+from extend_mcp.actions.rerun_plan import CLOCK_SKEW, Wanted, find_reruns
 from extend_mcp.actions.store import Plan, PlannedRun, RerunSource
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
-from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
+from extend_mcp.runs.reruns import RERUN_OF
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
-from extend_mcp.tools.workflows import resolve_version
-from extend_mcp.views.actions import BulkView, set_lines
+from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline
+from extend_mcp.views.actions import BulkView, RerunFigures, rerun_lines
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import Code
+from extend_mcp.views.untrusted import Code, Id
 
-RERUN_OF: Final = "rerunOf"
-"""The metadata key that names the run which another one repeats."""
+_MOST_PAGES: Final = 50
+"""Pages of newer runs that are searched for a rerun. In a busier hour than that, the runs are planned again."""
 
-_CAN_RERUN = frozenset({"FAILED", "CANCELLED", "REJECTED"})
+_MOST_PAIRS: Final = 3
 
-_CLOCK_SKEW = timedelta(seconds=5)
-"""How far this machine's clock and Extend's may be apart."""
 
-_MOST_PAGES = 10
+@dataclass
+class _Newer:
+    """The runs of one workflow that this call has seen to be newer than its plan, by their files.
+
+    Attributes:
+        since: every run created after it was read.
+        until: the same, up to here.
+    """
+
+    since: datetime
+    until: datetime
+    by_files: dict[frozenset[str], list[str]] = field(default_factory=dict)
 
 
 @dataclass
 class RerunRuns(BulkAction):
-    """Rerun the runs among some ids, or of a batch, that failed or were rejected or cancelled.
+    """Rerun the runs among some ids, or of a batch or a filter, that failed or were rejected or cancelled.
 
     Attributes:
-        run_ids: the runs; None to take those of ``batch``.
-        batch: the batch, where no ids are given.
-        version: ``newest`` for the latest published version, ``same`` for the one that each run used; or a number,
-            ``draft`` or an id.
-        again: True to rerun also what was rerun before.
+        principal: the caller.
+        wanted: the runs, and how to rerun them.
     """
 
     principal: str
-    run_ids: list[str] | None
-    batch: str | None
-    version: str = "newest"
-    again: bool = False
+    wanted: Wanted
+    _newer: dict[str, _Newer] = field(default_factory=dict, init=False, repr=False)
 
     name: ClassVar[str] = "rerun_workflow_runs"
 
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
-        """Read the runs and plan those that were not rerun yet."""
-        if self.run_ids is None and self.batch is None:
+        """Read the runs and plan those that a rerun can help and that were not rerun yet."""
+        wanted = self.wanted
+        if wanted.run_ids is None and wanted.filters == RunFilter():
             return self.no_such_plan()
-        skipped: Counter[str] = Counter()
-        runs, missing = await self._read(deadline, skipped)
-        reruns, recent = await self._reruns(deadline, runs, missing)
-        planned = [run for run in runs if self.again or run.id not in reruns]
-        notes = [f"Run again already: {old} as {new}" for old, new in list(reruns.items())[:20]]
-        if reruns and not self.again:
-            skipped["run again already"] = len(reruns)
-        if not planned:
-            message = " ".join(["There is nothing to run again here.", *(f"{note}." for note in notes), *missing])
-            step = "With again=true a second rerun is made." if reruns else None
-            return self.view("nothing_to_do", message, skipped=dict(skipped), next_step=step)
-        if refusal := self.too_many(planned):
+        found = await find_reruns(self.app, deadline, wanted)
+        notes = [f"INCOMPLETE: {each}." for each in found.missing]
+        if found.reruns and not wanted.again:
+            pairs = [f"{Id(old)} as {Id(new)}" for old, new in found.reruns.items()]
+            more = f" and {len(pairs) - _MOST_PAIRS:,} more" if len(pairs) > _MOST_PAIRS else ""
+            notes.insert(0, f"Rerun already: {', '.join(pairs[:_MOST_PAIRS])}{more}.")
+        if not found.planned:
+            message = " ".join(["There is nothing to rerun here.", *notes])
+            ways = {
+                "again=true makes a second rerun": bool(found.reruns),
+                "include_hopeless=true reruns files that fail again": any(": the file" in why for why in found.skipped),
+                "include_processed=true reruns what was PROCESSED": "already PROCESSED" in found.skipped,
+            }
+            step = "; ".join(way for way, exists in ways.items() if exists)
+            return self.view(
+                "nothing_to_do", message, skipped=dict(found.skipped), next_step=f"{step}." if step else None
+            )
+        if refusal := self.too_many(found.planned):
             return refusal
-        versions: dict[str, str | None] = {}
-        if self.version != "same":
-            for workflow in dict.fromkeys(run.workflow.id for run in planned):
-                versions[workflow] = await resolve_version(self.app, workflow, self.version)
         words = {"same": "the version that each used", "newest": "the latest published version"}
-        version = words.get(self.version) or f"version {Code(self.version)}"
-        runs_word = "workflow run" if len(planned) == 1 else "workflow runs"
-        lines = [
-            f"Rerun {len(planned):,} {runs_word} with {version}? You will be charged credits again.",
-            *set_lines(planned, skipped, now=self.app.clock.now()),
-            *notes,
-            *(f"INCOMPLETE: {each}." for each in missing),
+        version = words.get(wanted.version) or f"version {Code(wanted.version)}"
+        if len(found.newest) == 1:
+            version += f" ({Code(next(iter(found.newest.values())))})"
+        lines = rerun_lines(
+            [each.run for each in found.planned],
+            found.causes,
+            RerunFigures(version, wanted.priority, found.usual_credits, self.app.settings.requests_per_second),
+            found.skipped,
+            notes,
+        )
+        items = [
+            PlannedRun(
+                run_id=run.id,
+                status=run.status,
+                rerun=RerunSource(
+                    workflow_id=run.workflow_id,
+                    version=found.versions.get(run.workflow_id, run.version) or None,
+                    # In the run's own order: the files of a package have one.
+                    file_ids=tuple(line.partition("\t")[0] for line in run.files.split("\n")),
+                    priority=wanted.priority,
+                    status=run.status,
+                    known=found.recent,
+                ),
+            )
+            for run, _, _ in found.planned
         ]
-        items = []
-        for run in planned:
-            source = _source(run, versions.get(run.workflow.id, run.workflow_version.version), recent)
-            items.append(PlannedRun(run_id=run.id, status=run.status, rerun=source))
-        return self.plan(items, lines, dict(skipped), self.principal)
-
-    async def _read(self, deadline: Deadline, skipped: Counter[str]) -> tuple[list[WorkflowRun], list[str]]:
-        app, missing = self.app, []
-        ids = self.run_ids
-        if ids is None:
-            scan = RunScan(RunFilter(batch=self.batch), app.limits.summary_runs)
-            found = await collect(scan, app, deadline)
-            missing += [scan.missing] if scan.missing else []
-            ids = [each.id for each in found if each.status in _CAN_RERUN]
-            skipped.update(_why_not(each.status) for each in found if each.status not in _CAN_RERUN)
-        details = await read_details(app, deadline, ids, _without_steps)
-        for error in details.failed.values():
-            skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
-        if details.skipped:
-            missing.append(f"{len(details.skipped):,} runs were not looked at: time was up")
-        good = []
-        for run in sorted(details.found.values(), key=lambda run: (run.initial_run_at or app.clock.now(), run.id)):
-            if run.status not in _CAN_RERUN:
-                skipped[_why_not(run.status)] += 1
-            elif not run.files or not all(file.id for file in run.files) or not run.workflow.id:
-                skipped["without a known file or workflow"] += 1
-            else:
-                good.append(run)
-        return good, missing
-
-    async def _reruns(
-        self, deadline: Deadline, runs: list[WorkflowRun], missing: list[str]
-    ) -> tuple[dict[str, str], list[str]]:
-        """Find earlier reruns by their file, and prove them by their metadata.
-
-        Returns:
-            The newest rerun of each run that has one; and the runs so new that one might take them for later ones.
-        """
-        by_files = {_files(run): run.id for run in runs}
-        candidates: list[WorkflowRunSummary] = []
-        complete = True
-        for workflow in dict.fromkeys(run.workflow.id for run in runs):
-            moments = [run.initial_run_at for run in runs if run.workflow.id == workflow and run.initial_run_at]
-            query = RunFilter(workflow_id=workflow, since=min(moments, default=None))
-            scan = RunScan(query, self.app.limits.summary_runs)
-            async with aclosing(scan.runs(self.app, deadline)) as found:
-                candidates += [run async for run in found if by_files.get(_files(run), run.id) != run.id]
-            complete = complete and scan.missing is None
-        ids = [run.id for run in candidates]
-        details = await read_details(self.app, deadline, ids, _mark, noun="possible reruns checked")
-        if not complete or len(details.found) < len(candidates):
-            missing.append("not all later runs could be checked for reruns of these")
-        wanted = {run.id for run in runs}
-        marks = [(details.found.get(each), each) for each in reversed(ids)]
-        oldest = self.app.clock.now() - _CLOCK_SKEW
-        recent = [run.id for run in candidates if run.initial_run_at is None or run.initial_run_at >= oldest]
-        return {str(old): new for old, new in marks if old in wanted}, recent
+        return self.plan(items, lines, dict(found.skipped), self.principal)
 
     async def act(self, plan: Plan, run: PlannedRun) -> None:
         """Start the run again, unless this or another call did."""
@@ -182,7 +151,8 @@ class RerunRuns(BulkAction):
         Raises:
             ExtendError: a read failed, or the key is refused. Nothing was sent.
         """
-        if not await self._still_wanted(plan, run):
+        present = await self._still_wanted(plan, run)
+        if present is None:
             return None
         source = run.rerun
         assert source is not None
@@ -191,7 +161,8 @@ class RerunRuns(BulkAction):
             workflow=WorkflowTarget(id=source.workflow_id, version=source.version),
             file=files[0] if len(files) == 1 else None,
             package=PackageFiles(files=[*files]) if len(files) > 1 else None,
-            metadata={**source.metadata, RERUN_OF: run.run_id},
+            priority=source.priority,
+            metadata={**present.metadata, RERUN_OF: run.run_id},
         )
         run.sent_at = self.app.clock.now().timestamp()
         # Saved before it is sent: if this process dies now, a resuming call looks and never sends it again.
@@ -215,23 +186,23 @@ class RerunRuns(BulkAction):
             run.outcome, run.note = "started", f"as {made.id}"
         return None
 
-    async def _still_wanted(self, plan: Plan, run: PlannedRun) -> bool:
-        """Read the run right before sending, and look for a rerun that was made since the plan."""
+    async def _still_wanted(self, plan: Plan, run: PlannedRun) -> WorkflowRun | None:
+        """Return the run, read right before sending; None if it has changed, or was rerun since the plan."""
         source = run.rerun
         assert source is not None
         try:
             present = await self.app.api.get_workflow_run(run.run_id)
         except NotFoundError:
             run.outcome = "not_found"
-            return False
+            return None
         if (present.status, tuple(file.id for file in present.files)) != (source.status, source.file_ids):
             run.outcome, run.status = "changed", present.status
             run.note = "it is not as it was in the plan"
-            return False
-        if found := await self._newer_rerun(run, since=plan.made_at):
+        elif found := await self._newer_rerun(run, since=plan.made_at):
             run.outcome, run.note = "already_rerun", f"as {found}"
-            return False
-        return True
+        else:
+            return present
+        return None
 
     async def _look(self, run: PlannedRun) -> str | None:
         assert run.sent_at is not None
@@ -246,47 +217,41 @@ class RerunRuns(BulkAction):
         """Return the id of a rerun of this run that was created since an instant, in Unix seconds."""
         source = run.rerun
         assert source is not None
-        oldest = datetime.fromtimestamp(since, timezone.utc) - _CLOCK_SKEW
-        files = frozenset(source.file_ids)
-        filters = RunFilter(workflow_id=source.workflow_id)
-        async with aclosing(self.app.api.iter_workflow_runs(**filters.api_query()).pages()) as pages:
-            for _ in range(_MOST_PAGES):
-                page = await anext(pages, None)
-                if page is None:
-                    return None
-                for found in page.data:
-                    if found.initial_run_at and found.initial_run_at < oldest:
-                        return None
-                    if _files(found) != files or found.id in (run.run_id, *source.known):
-                        continue
-                    details = await self.app.api.get_workflow_run(found.id)
-                    if details.metadata.get(RERUN_OF) == run.run_id:
-                        return found.id
+        newer = await self._read_newer(source.workflow_id, datetime.fromtimestamp(since, timezone.utc) - CLOCK_SKEW)
+        for found in newer.by_files.get(frozenset(source.file_ids), ()):
+            if found in (run.run_id, *source.known):
+                continue
+            details = await self.app.api.get_workflow_run(found)
+            if details.metadata.get(RERUN_OF) == run.run_id:
+                return found
         return None
 
+    async def _read_newer(self, workflow_id: str, since: datetime) -> _Newer:
+        """Read the runs of a workflow that were created since an instant and that this call has not seen yet.
 
-def _source(run: WorkflowRun, version: str | None, recent: Sequence[str]) -> RerunSource:
-    return RerunSource(
-        workflow_id=run.workflow.id,
-        version=version or None,
-        file_ids=tuple(file.id for file in run.files),
-        metadata=run.metadata,
-        status=run.status,
-        known=tuple(recent),
-    )
+        Raises:
+            ExtendError: they could not be read, or are too many to be searched.
+        """
+        newer = self._newer.get(workflow_id)
+        if newer is None or since < newer.since:
+            newer = self._newer[workflow_id] = _Newer(since, since)
+        begun, floor = self.app.clock.now(), max(newer.until - CLOCK_SKEW, newer.since)
+        query = RunFilter(workflow_id=workflow_id).api_query()
+        async with aclosing(self.app.api.iter_workflow_runs(**query).pages()) as pages:
+            for _ in range(_MOST_PAGES):
+                page = await anext(pages, None)
+                for found in page.data if page else ():
+                    if found.initial_run_at and found.initial_run_at < floor:
+                        page = None
+                        break
+                    same = newer.by_files.setdefault(run_facts(found).file_ids, [])
+                    if found.id not in same:
+                        same.append(found.id)
+                if page is None or page.next_page_token is None:
+                    newer.until = max(newer.until, begun)
+                    return newer
+        raise _TooManyRunsError("too many runs were created since this plan was made: make a new one")
 
 
-def _why_not(status: str) -> str:
-    return {"PROCESSED": "already PROCESSED", "NEEDS_REVIEW": "waiting for review"}.get(status, f"still {Code(status)}")
-
-
-def _files(run: RunBase) -> frozenset[str]:
-    return frozenset(file.id for file in run.files)
-
-
-def _mark(run: WorkflowRun) -> Any:
-    return run.metadata.get(RERUN_OF)
-
-
-def _without_steps(run: WorkflowRun) -> WorkflowRun:
-    return run.model_copy(update={"step_runs": []})
+class _TooManyRunsError(ExtendError):
+    """Raised when it cannot be known whether a run was rerun, because too many runs were created since the plan."""

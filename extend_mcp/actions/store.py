@@ -43,7 +43,7 @@ class RerunSource(BaseModel):
         workflow_id: the workflow.
         version: the version's name; None for the latest published one.
         file_ids: the run's files, one or a package.
-        metadata: the run's metadata, without the mark of a rerun.
+        priority: the new run's priority; None for Extend's default.
         status: the run's status; a run in another status is not rerun.
         known: runs of the same files that existed just before the plan.
     """
@@ -53,7 +53,7 @@ class RerunSource(BaseModel):
     workflow_id: str
     version: str | None
     file_ids: tuple[str, ...]
-    metadata: dict[str, Any]
+    priority: int | None = None
     status: str
     known: tuple[str, ...] = ()
 

@@ -26,6 +26,16 @@ _CANNOT_HELP = {
     "INVALID_CONFIG_OPTIONS": "the step's options are faulty: fix them first",
     "OUT_OF_CREDITS": "the account is out of credits: top it up first",
 }
+_FILE_FAULTS = frozenset(
+    {
+        "FAILED_TO_PROCESS_FILE",
+        "UNABLE_TO_DOWNLOAD_FILE",
+        "FILE_TYPE_NOT_SUPPORTED",
+        "FILE_SIZE_TOO_LARGE",
+        "CORRUPT_FILE",
+        "PASSWORD_PROTECTED_FILE",
+    }
+)
 _MEANINGS = {
     "CHUNKING_ERROR": "the document could not be divided into chunks",
     "PARSING_ERROR": "the extraction's output could not be parsed",
@@ -63,6 +73,11 @@ def retry_advice(reason: str) -> str:
         return f"running it again unchanged will not help; {_CANNOT_HELP[reason]}"
     meaning = _MEANINGS.get(reason)
     return f"whether running it again helps is not documented{f' ({meaning})' if meaning else ''}"
+
+
+def file_is_at_fault(reason: str) -> bool:
+    """Return whether the file itself caused ``reason``, so that the same file fails again."""
+    return reason in _FILE_FAULTS
 
 
 def failures_of(run: WorkflowRun) -> list[Failure]:

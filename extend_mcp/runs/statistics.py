@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.api.models import RunBase, WorkflowRunSummary
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
 """Statuses in which a run waits for Extend's queue or for a person."""
@@ -59,8 +59,8 @@ class Selection:
     version: str | None = None
 
 
-def run_facts(run: WorkflowRunSummary) -> RunFacts:
-    """Return what counts of a run."""
+def run_facts(run: RunBase) -> RunFacts:
+    """Return what counts of a run; only a summary says when it was updated."""
     pages = [file.metadata.page_count for file in run.files]
     return RunFacts(
         id=run.id,
@@ -71,7 +71,7 @@ def run_facts(run: WorkflowRunSummary) -> RunFacts:
         file_type=run.files[0].type if run.files else "",
         batch_id=run.batch_id,
         created=run.created,
-        updated=run.updated_at,
+        updated=run.updated_at if isinstance(run, WorkflowRunSummary) else None,
         duration_seconds=run.duration_seconds,
         queue_seconds=run.queue_seconds,
         credits=run.credits,

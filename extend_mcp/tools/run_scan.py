@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
 from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx
+from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.errors import error_words
 
@@ -102,6 +105,73 @@ class RunScan:
                 raise
             self.missing = f"reading stopped after {self.read:,} runs: {error_words(error)}"
         return None
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The runs that a filter selects.
+
+    Attributes:
+        runs: the runs, newest first.
+        missing: why older runs are missing; None if none are.
+    """
+
+    runs: list[RunFacts]
+    missing: str | None
+
+
+async def select_runs(
+    app: CallerContext, filters: RunFilter, deadline: Deadline, statuses: Collection[str] = ()
+) -> Selected:
+    """Return the runs that a resolved filter selects, from the kept runs where they are or soon will be held.
+
+    Args:
+        app: the server's parts.
+        filters: selects the runs; filters by details are left to the caller.
+        deadline: when to stop.
+        statuses: only runs in one of these; all by default, or what ``filters`` says.
+    """
+    wanted = statuses or ([filters.status] if filters.status else ())
+    # How Extend compares file names is not documented, so only Extend can apply that filter.
+    history = None if filters.file_name_contains else await app.history()
+    if history is not None:
+        held = await history.read(
+            app.api,
+            filters.selection(),
+            deadline,
+            most_pages=-(-app.limits.summary_runs // PAGE_SIZE),
+            # A window is read for the next question too; what only a narrow filter bounds could be the whole account.
+            only_if_held=filters.since is None and bool(wanted or filters.workflow_id or filters.batch),
+        )
+        if held is not None:
+            return Selected([run for run in held.runs if not wanted or run.status in wanted], held.missing)
+    found: list[RunFacts] = []
+    missing = None
+    # A batch is listed whole: few runs, and one request for all statuses.
+    for status in wanted if filters.batch is None and wanted else (filters.status,):
+        scan = RunScan(filters.model_copy(update={"status": status}), app.limits.summary_runs)
+        found += [run_facts(run) for run in await collect(scan, app, deadline)]
+        missing = missing or scan.missing
+    return Selected([run for run in found if not wanted or run.status in wanted], missing)
+
+
+class Insight(NamedTuple):
+    """Facts of a run of which some are in no list.
+
+    Attributes:
+        run: the facts that lists show.
+        cause: the first failure; None if nothing failed.
+        metadata: the run's metadata.
+    """
+
+    run: RunFacts
+    cause: Failure | None
+    metadata: dict[str, Any]
+
+
+def insight(run: WorkflowRun) -> Insight:
+    """Return the facts of a run that was read in full."""
+    return Insight(run_facts(run), next(iter(failures_of(run)), None), run.metadata)
 
 
 @dataclass

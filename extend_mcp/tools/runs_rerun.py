@@ -10,10 +10,12 @@ from pydantic import Field
 from extend_mcp.actions.bulk import execute_bulk
 from extend_mcp.actions.confirm import principal_of
 from extend_mcp.actions.rerun import RerunRuns
+from extend_mcp.actions.rerun_plan import CAN_RERUN, Wanted
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import BatchId, ConfirmationToken, RunId, VersionRef
+from extend_mcp.tools.args import ConfirmationToken, Priority, RunId, VersionRef
 from extend_mcp.tools.base import CREATES
+from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView
 
@@ -23,28 +25,43 @@ Version = Annotated[
 
 
 @RUNS.tool(title="Run workflow runs again", annotations=CREATES)
+@takes_run_filter(without=("file_name_contains",))
 async def rerun_workflow_runs(
     ctx: Ctx,
+    filters: RunFilter,
     run_ids: Annotated[list[RunId], Field(min_length=1, max_length=1000)] | None = None,
-    batch: BatchId | None = None,
     version: Version = "newest",
     again: Annotated[bool, Field(description="Even if a rerun exists already")] = False,
+    include_processed: Annotated[bool, Field(description="PROCESSED runs too, with a newer version")] = False,
+    include_hopeless: Annotated[bool, Field(description="Even if the file itself is at fault")] = False,
+    priority: Priority | None = None,
     confirmation_token: ConfirmationToken | None = None,
 ) -> BulkView | InputRequiredResult:
-    """Run failed, rejected or cancelled runs again, by run_ids or of a batch, with the same file and metadata; it costs
-    credits. A person confirms a plan first, and what was run again already (by its rerunOf mark) is left out.
-    Returns the new run of each.
+    """Run failed, rejected or cancelled runs again: run_ids, a batch, or those that fit all filters (FAILED ones,
+    unless status says otherwise). It costs credits; a person confirms a plan by cause first, which leaves out what was
+    rerun already or cannot be helped. Returns the new run of each; a token continues a plan.
     """
-    if run_ids is not None and batch is not None:
-        raise CallRefusedError("Give run_ids or batch, not both.")
-    if run_ids is None and batch is None and confirmation_token is None:
-        raise CallRefusedError("Give run_ids or batch.")
-    action = RerunRuns(
-        caller_context(ctx),
-        principal=principal_of(ctx),
+    app = caller_context(ctx)
+    if run_ids is not None and filters != RunFilter():
+        raise CallRefusedError("Give run_ids or filters, not both.")
+    if run_ids is None and filters == RunFilter() and confirmation_token is None:
+        raise CallRefusedError("Give run_ids, batch or at least one filter: all runs of the account is no choice.")
+    if filters.status and filters.status not in (*CAN_RERUN, "PROCESSED"):
+        raise CallRefusedError(f"status: only {', '.join(sorted(CAN_RERUN))} and PROCESSED runs can be run again.")
+    if filters.status == "PROCESSED" and not include_processed:
+        raise CallRefusedError("PROCESSED runs are run again only with include_processed=true.")
+    if include_processed and version in ("same", "draft"):
+        raise CallRefusedError(
+            "include_processed: PROCESSED runs are run again with a newer published version only, so that something "
+            "can change."
+        )
+    wanted = Wanted(
         run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
-        batch=batch,
+        filters=await filters.resolve(app),
         version=version,
         again=again,
+        include_processed=include_processed,
+        include_hopeless=include_hopeless,
+        priority=priority,
     )
-    return await execute_bulk(ctx, action, confirmation_token)
+    return await execute_bulk(ctx, RerunRuns(app, principal_of(ctx), wanted), confirmation_token)

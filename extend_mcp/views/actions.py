@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,13 +13,20 @@ from pydantic import WithJsonSchema
 
 from extend_mcp.api.models import BatchStarted, RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.polling import by_urgency
-from extend_mcp.runs.times import format_span
+from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, cut_line
 
 _MOST_NAMES = 6
 _MOST_IDS = 5
+_MOST_CAUSES = 8
+_MOST_OF_AN_OUTCOME = 8
+"""Results of one outcome that are listed: what became of hundreds of runs is told by the counts."""
+
+_FILES_A_MINUTE = ((75, 300), (25, 120), (0, 80))
+"""Files that Extend processes in a minute, by the requests per second of the same plan (Extend docs, Rate Limits)."""
 
 Outcome = Literal[
     "done",
@@ -307,17 +315,23 @@ def bulk_view(
     )
     said = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
     head = [] if plan or not skipped else [f"Left out: {skipped_words(skipped)}."]
+    lines = list(plan)
+    for outcome_of_run in dict.fromkeys(result.outcome for result in ordered):
+        same = [result.line() for result in ordered if result.outcome == outcome_of_run]
+        lines += same[:_MOST_OF_AN_OUTCOME]
+        if more := len(same) - _MOST_OF_AN_OUTCOME:
+            lines += [f"… {more:,} more {outcome_of_run}; every run is in the structured results"] if more > 0 else []
     view.render(
         limit,
         said=f"In all: {said}." if said else "",
         head=head,
-        lines=[*plan, *(result.line() for result in ordered)],
+        lines=lines,
         more="lines; every run is in the structured results" if results else "lines",
     )
     return view
 
 
-def skipped_words(skipped: dict[str, int]) -> str:
+def skipped_words(skipped: Mapping[str, int]) -> str:
     """Return how many runs were left out, by reason, most first."""
     return ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
 
@@ -507,3 +521,103 @@ def _credits(run: RunBase) -> float:
     if run.usage is None:
         return 0.0
     return (run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits) or 0.0
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Planned runs of one status that failed in the same step for the same reason.
+
+    Attributes:
+        status: the status.
+        reason: the reason (outside text), or empty.
+        step: the failing step (outside text), or empty.
+        runs: how many runs.
+        versions: the versions of the workflow that they used.
+        advice: whether a rerun can help.
+        good_since: how many later runs of the same workflows went well.
+    """
+
+    status: str
+    reason: str
+    step: str
+    runs: int
+    versions: frozenset[str]
+    advice: str
+    good_since: int
+
+    def line(self) -> str:
+        """Return the cause as a line of text."""
+        why = self.status if self.status != "FAILED" else self.reason or "FAILED without a reason"
+        where = f" in {Name(self.step):60}" if self.step else ""
+        version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
+        since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
+        advice = {"REJECTED": "a person rejected it", "CANCELLED": "somebody cancelled it"}.get(
+            self.status, self.advice
+        )
+        return f"- {self.runs:,} {Code(why):60}{where}{version}: {advice or 'it gets new results'}; {since}"
+
+
+@dataclass(frozen=True)
+class RerunFigures:
+    """What a rerun sends and costs.
+
+    Attributes:
+        version: the version, in words.
+        priority: the priority; None for Extend's default.
+        credits: what it usually costs; None if unknown.
+        requests_per_second: the limit of the account's plan.
+    """
+
+    version: str
+    priority: int | None
+    credits: float | None
+    requests_per_second: int
+
+
+def rerun_lines(
+    runs: Sequence[RunFacts],
+    causes: Sequence[Cause],
+    figures: RerunFigures,
+    skipped: Mapping[str, int],
+    notes: Sequence[str],
+) -> list[str]:
+    """Describe a rerun: the question, the causes and whether it helps, what it costs, and what was left out.
+
+    Args:
+        runs: the planned runs, the oldest first; at least one.
+        causes: the same by cause, most first.
+        figures: what it sends and costs.
+        skipped: how many others were left out, by why.
+        notes: lines that the person must read.
+    """
+    lines = [f"Rerun {counted(len(runs), 'workflow run')} with {figures.version}? You will be charged credits again."]
+    if processed := sum(run.status == "PROCESSED" for run in runs):
+        lines.append(
+            f"WARNING: {processed:,} of them succeeded before. Rerunning them costs credits a second time, and every "
+            "receiver of webhooks gets their events again, as for new documents."
+        )
+    lines += [each.line() for each in causes[:_MOST_CAUSES]]
+    if len(causes) > _MOST_CAUSES:
+        lines.append(
+            f"- {sum(each.runs for each in causes[_MOST_CAUSES:]):,} of {len(causes) - _MOST_CAUSES} other causes"
+        )
+    workflows = Counter(run.workflow_name for run in runs)
+    names = [f"{Name(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
+    if len(workflows) > _MOST_NAMES:
+        names.append(f"{len(workflows) - _MOST_NAMES} other workflows")
+    moments = [format_instant(run.created) if run.created else "?" for run in (runs[0], runs[-1])]
+    files = sum(len(run.file_ids) for run in runs)
+    rate = next(rate for least, rate in _FILES_A_MINUTE if figures.requests_per_second >= least)
+    duration = format_span(60 * files / rate)
+    cost = "usual credits unknown" if figures.credits is None else f"usually {figures.credits:,.10g} credits"
+    priority = f"{figures.priority}" if figures.priority is not None else "50 (Extend's default)"
+    ids = ", ".join(f"{Id(run.id)}" for run in runs[:_MOST_IDS])
+    rest = f" and {len(runs) - _MOST_IDS:,} more" if len(runs) > _MOST_IDS else ""
+    lines += [
+        f"Workflows: {', '.join(names)}; created {moments[0]}" + (f" to {moments[1]}" if len(runs) > 1 else ""),
+        f"{counted(files, 'file')}, priority {priority}, {cost}, about {duration} at {rate} files a minute",
+        f"Runs: {ids}{rest}",
+    ]
+    if skipped:
+        lines.append(f"Left out: {skipped_words(skipped)}")
+    return [*lines, *notes]

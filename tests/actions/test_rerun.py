@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
 
+from extend_mcp.runs.times import format_instant
 from tests.harness import ERAS, Box, Mode, Person, facts_of, serving
 
 
@@ -14,6 +17,11 @@ def failed_batch(box: Box) -> list[str]:
     """The failed runs of a batch of the scenario that have a file of their own."""
     batch = next(run["batchId"] for run in box.state()["runs"] if run["batchId"] and run["status"] == "FAILED")
     return [run["id"] for run in box.state()["runs"] if run["batchId"] == batch and run["status"] == "FAILED"]
+
+
+def again(run_ids: list[str], **more: Any) -> dict[str, Any]:
+    """The arguments of a rerun that leaves out no file that fails again."""
+    return {"run_ids": run_ids, "include_hopeless": True, **more}
 
 
 def started(box: Box) -> list[dict[str, Any]]:
@@ -26,7 +34,7 @@ async def test_failed_runs_start_again_with_file_metadata_and_mark(box: Box, mod
     originals = {run_id: box.sandbox.record(run_id).run for run_id in ids}
     person = Person()
     async with serving(box, mode=mode, person=person) as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
     assert facts["outcome"] == "done"
     assert facts["counts"] == {"started": len(ids)}
     assert "charged credits again" in person.asked[0]
@@ -42,7 +50,7 @@ async def test_failed_runs_start_again_with_file_metadata_and_mark(box: Box, mod
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 async def test_a_no_starts_nothing(box: Box, action: Any) -> None:
     async with serving(box, person=Person(action)) as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": failed_batch(box)}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(failed_batch(box))))
     assert facts["outcome"] == "declined"
     assert started(box) == []
 
@@ -50,13 +58,13 @@ async def test_a_no_starts_nothing(box: Box, action: Any) -> None:
 async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     ids = failed_batch(box)
     async with serving(box, confirmation="trusted") as client:
-        first = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids[:2]}))
-        second = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
-        third = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
-        told = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids[:1], "again": True}))
+        first = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
+        second = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
+        third = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
+        told = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:1], again=True)))
     assert first["counts"] == {"started": 2}
     assert second["planned"] == len(ids) - 2
-    assert second["skipped"]["run again already"] == 2
+    assert second["skipped"]["already rerun"] == 2
     assert third["outcome"] == "nothing_to_do"
     assert ids[0] in third["message"]
     assert "again=true" in third["next_step"]
@@ -67,11 +75,11 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
 async def test_what_could_not_be_checked_for_reruns_is_said_before_anyone_agrees(box: Box) -> None:
     run = failed_batch(box)[0]
     async with serving(box, confirmation="trusted") as client:
-        await client.call_tool("rerun_workflow_runs", {"run_ids": [run]})
+        await client.call_tool("rerun_workflow_runs", again([run]))
     rerun = box.api("GET", "/workflow_runs", params={"maxPageSize": 1, "sortBy": "createdAt"})["data"][0]["id"]
     box.fault(method="GET", path=f"/workflow_runs/{rerun}", status=500, times=20)
     async with serving(box) as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["outcome"] == "confirmation_required"
     assert "INCOMPLETE: not all later runs could be checked" in "\n".join(facts["plan"])
 
@@ -80,7 +88,7 @@ async def test_a_batch_s_failed_runs_alone_are_repeated(box: Box) -> None:
     ids = failed_batch(box)
     batch = box.sandbox.record(ids[0]).run["batchId"]
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"batch": batch}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"batch": batch, "include_hopeless": True}))
     assert {result["run_id"] for result in facts["results"]} == set(ids)
     assert any("PROCESSED" in why for why in facts["skipped"])
 
@@ -89,7 +97,7 @@ async def test_the_same_version_on_request(box: Box) -> None:
     run = next(run for run in box.state()["runs"] if run["status"] == "FAILED")["id"]
     version = box.sandbox.record(run).run["workflowVersion"]["version"]
     async with serving(box, confirmation="trusted") as client:
-        await client.call_tool("rerun_workflow_runs", {"run_ids": [run], "version": "same"})
+        await client.call_tool("rerun_workflow_runs", again([run], version="same"))
     assert started(box)[0]["workflow"]["version"] == version
 
 
@@ -99,7 +107,7 @@ async def test_a_package_is_repeated_as_one(box: Box) -> None:
     box.advance(600)
     box.forget()
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [made["id"]]}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([made["id"]])))
     assert facts["counts"] == {"started": 1}
     assert started(box)[0]["package"] == {"files": [{"id": file["id"]} for file in made["files"]]}
 
@@ -108,7 +116,7 @@ async def test_a_package_is_repeated_as_one(box: Box) -> None:
 async def test_what_is_not_over_or_went_well_is_left_out(box: Box, status: str) -> None:
     run = next(run for run in box.state()["runs"] if run["status"] == status)["id"]
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["outcome"] == "nothing_to_do"
     assert started(box) == []
 
@@ -118,7 +126,7 @@ async def test_what_has_no_file_any_more_is_refused(box: Box) -> None:
     box.sandbox.store.delete_file(box.sandbox.record(gone).run["files"][0]["id"])
     box.sandbox.record(bare).run["files"] = []
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [gone, bare, good]}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([gone, bare, good])))
     outcomes = {result["run_id"]: result["outcome"] for result in facts["results"]}
     assert outcomes == {gone: "refused", good: "started"}
     assert facts["skipped"] == {"without a known file or workflow": 1}
@@ -128,7 +136,7 @@ async def test_a_lost_answer_is_found_by_its_mark(box: Box) -> None:
     run = failed_batch(box)[0]
     box.fault(method="POST", path="/workflow_runs", drop=True, after=True)
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["counts"] == {"started": 1}
     assert "found by looking" in facts["results"][0]["note"]
     assert len(started(box)) == 1
@@ -138,7 +146,7 @@ async def test_a_lost_request_is_never_sent_again_by_itself(box: Box) -> None:
     run = failed_batch(box)[0]
     box.fault(method="POST", path="/workflow_runs", drop=True)
     async with serving(box, confirmation="trusted") as client:
-        first = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+        first = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
         token = first["confirmation_token"]
         second = facts_of(await client.call_tool("rerun_workflow_runs", {"confirmation_token": token}))
     assert first["outcome"] == "partial"
@@ -150,23 +158,134 @@ async def test_a_refusal_for_rate_is_waited_for(box: Box) -> None:
     ids = failed_batch(box)
     box.fault(method="POST", path="/workflow_runs", status=429, headers={"Retry-After": "2"}, times=2)
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
     assert facts["counts"] == {"started": len(ids)}
     assert len(started(box)) == len(ids) + 2
 
 
-async def test_runs_must_be_named(box: Box) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"run_ids": ["workflow_run_a000000000000000001"], "batch": "batch_a"},
+        {"status": "PROCESSING"},
+        {"status": "PROCESSED"},
+        {"status": "PROCESSED", "include_processed": True, "version": "same"},
+        {"file_name_contains": "a"},
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_before_reading(box: Box, arguments: dict[str, Any]) -> None:
     async with serving(box) as client:
-        assert (await client.call_tool("rerun_workflow_runs", {})).is_error
-        both = {"run_ids": ["workflow_run_a000000000000000001"], "batch": "batch_a"}
-        assert (await client.call_tool("rerun_workflow_runs", both)).is_error
+        assert (await client.call_tool("rerun_workflow_runs", arguments)).is_error
     assert box.requests() == []
+
+
+def cause(box: Box, run_id: str) -> tuple[str, str]:
+    """Where and why a run failed, as the API tells it."""
+    run = box.sandbox.record(run_id).run
+    for step in run["stepRuns"]:
+        for child in (step["result"] or {}).values():
+            if step["status"] == "FAILED" and isinstance(child, dict) and child.get("failureReason"):
+                return step["step"]["name"], child["failureReason"]
+    return next((step["step"]["name"] for step in run["stepRuns"] if step["status"] == "FAILED"), ""), run[
+        "failureReason"
+    ]
+
+
+@pytest.mark.parametrize("history", ["memory", "off"])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"failure_reason": "out_of_credits"},
+        {"failing_step": "Merge extractions", "created_since": "3d"},
+        {"workflow": "Insurance Claims Intake", "created_since": "3d", "workflow_version": "1"},
+        {"metadata": {"customerId": "cust_0412"}, "status": "FAILED"},
+    ],
+)
+async def test_a_filter_reruns_exactly_what_fits_it(box: Box, filters: dict[str, Any], history: str) -> None:
+    box.sandbox.record(failed_batch(box)[0]).run["metadata"]["customerId"] = "cust_0412"
+    wanted = set()
+    for run in box.state()["runs"]:
+        if run["status"] != "FAILED":
+            continue
+        whole, (step, reason) = box.sandbox.record(run["id"]).run, cause(box, run["id"])
+        fits = [
+            reason == filters.get("failure_reason", reason).upper(),
+            step == filters.get("failing_step", step),
+            whole["workflow"]["name"] == filters.get("workflow", whole["workflow"]["name"]),
+            whole["workflowVersion"]["version"] == filters.get("workflow_version", whole["workflowVersion"]["version"]),
+            all(whole["metadata"].get(key) == value for key, value in filters.get("metadata", {}).items()),
+        ]
+        if all(fits):
+            wanted.add(run["id"])
+    assert wanted
+    async with serving(box, confirmation="trusted", history=history) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {**filters, "include_hopeless": True}))
+    assert {result["run_id"] for result in facts["results"]} == wanted
+    assert {body["metadata"]["rerunOf"] for body in started(box)} == wanted
+
+
+async def test_a_plan_says_by_cause_whether_a_rerun_helps_and_what_it_costs(box: Box) -> None:
+    async with serving(box) as client:
+        arguments = {"workflow": "Invoice Processing", "created_since": "3d", "priority": 7}
+        plan = "\n".join(facts_of(await client.call_tool("rerun_workflow_runs", arguments))["plan"])
+    whole = [box.sandbox.record(run["id"]).run for run in box.state()["runs"]]
+    invoices = [run for run in whole if run["workflow"]["name"] == "Invoice Processing"]
+    newest = max(int(run["workflowVersion"]["version"]) for run in invoices)
+    assert f"Rerun 2 workflow runs with the latest published version ({newest})? You will be charged" in plan
+    assert "- 1 OUT_OF_CREDITS in «" in plan
+    assert "will not help; the account is out of credits: top it up first; " in plan
+    assert "1 CORRUPT_FILE: the file fails again" in plan
+    assert "1 PASSWORD_PROTECTED_FILE: the file fails again" in plan
+    assert "2 files, priority 7, usually " in plan
+    assert "about 2s at 80 files a minute" in plan
+
+
+async def test_what_was_processed_is_rerun_only_with_a_newer_version_and_a_warning(box: Box) -> None:
+    done = next(run for run in box.state()["runs"] if run["status"] == "PROCESSED")
+    arguments = {"run_ids": [done["id"]], "include_processed": True}
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", arguments))
+        assert facts["outcome"] == "nothing_to_do"
+        assert facts["skipped"] == {"PROCESSED with the newest version already": 1}
+        workflow = box.sandbox.record(done["id"]).run["workflow"]["id"]
+        box.api("POST", f"/workflows/{workflow}/versions", json={"name": "better"})
+        without = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [done["id"]]}))
+        assert without["skipped"] == {"already PROCESSED": 1}
+        assert "include_processed=true" in without["next_step"]
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", arguments))
+        token = {"confirmation_token": plan["confirmation_token"]}
+        assert facts_of(await client.call_tool("rerun_workflow_runs", token))["counts"] == {"started": 1}
+    assert "WARNING: 1 of them succeeded before." in plan["plan"][1]
+    assert "webhooks" in plan["plan"][1]
+    assert len(started(box)) == 1
+
+
+async def test_a_file_that_went_well_since_is_left_out_and_one_that_failed_twice_is_rerun_once(box: Box) -> None:
+    first, second = failed_batch(box)[:2]
+    for run_id, status in ((first, "PROCESSED"), (second, "FAILED")):
+        run = copy.deepcopy(box.sandbox.record(run_id).run)
+        later = format_instant(box.now() - timedelta(minutes=1))
+        run |= {"id": f"workflow_run_{status:a<21}", "status": status, "initialRunAt": later, "metadata": {}}
+        box.load(run)
+    async with serving(box, confirmation="trusted") as client:
+        arguments = {"workflow": "Invoice Processing", "created_since": "3d", "include_hopeless": True}
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", arguments))
+    assert facts["skipped"] == {"already rerun": 1, "same file as a later run": 1, "CANCELLED": 1}
+    assert {first, second}.isdisjoint(body["metadata"]["rerunOf"] for body in started(box))
+    assert "workflow_run_FAILEDaaaaaaaaaaaaaaa" in {body["metadata"]["rerunOf"] for body in started(box)}
+
+
+async def test_a_bound_on_looking_into_runs_is_in_the_plan(box: Box) -> None:
+    async with serving(box, detail_runs=2) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"failure_reason": "OUT_OF_CREDITS"}))
+    assert "INCOMPLETE: 2 of" in facts["message"] + "\n".join(facts.get("plan", []))
 
 
 async def test_two_confirmed_plans_for_the_same_runs_start_each_run_once(box: Box) -> None:
     ids = failed_batch(box)
     async with serving(box) as client:
-        plans = [facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids})) for _ in range(2)]
+        plans = [facts_of(await client.call_tool("rerun_workflow_runs", again(ids))) for _ in range(2)]
         done = [
             facts_of(await client.call_tool("rerun_workflow_runs", {"confirmation_token": plan["confirmation_token"]}))
             for plan in plans
@@ -179,7 +298,7 @@ async def test_two_confirmed_plans_for_the_same_runs_start_each_run_once(box: Bo
 async def test_two_plans_carried_out_at_once_start_each_run_once(box: Box) -> None:
     ids = failed_batch(box)
     async with serving(box) as client:
-        plans = [facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids})) for _ in range(2)]
+        plans = [facts_of(await client.call_tool("rerun_workflow_runs", again(ids))) for _ in range(2)]
 
         async def confirm(plan: dict[str, Any]) -> None:
             for _ in range(10):
@@ -197,7 +316,7 @@ async def test_two_plans_carried_out_at_once_start_each_run_once(box: Box) -> No
 async def test_a_run_that_changed_since_the_plan_is_not_rerun(box: Box) -> None:
     run = failed_batch(box)[0]
     async with serving(box) as client:
-        plan = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [run]}))
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
         box.sandbox.record(run).run["status"] = "PROCESSED"
         token = {"confirmation_token": plan["confirmation_token"]}
         facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
@@ -214,7 +333,7 @@ async def test_a_rerun_takes_a_version_s_number_or_id(box: Box) -> None:
     person = Person()
     async with serving(box, person=person) as client:
         for given in ("1", first, "draft"):
-            arguments = {"run_ids": ids[:1], "version": given, "again": True}
+            arguments = again(ids[:1], version=given, again=True)
             assert facts_of(await client.call_tool("rerun_workflow_runs", arguments))["outcome"] == "done"
     assert [body["workflow"]["version"] for body in started(box)] == ["1", "1", "draft"]
     assert "with version 1?" in person.asked[0]

@@ -1,0 +1,250 @@
+"""Find the runs that a rerun is worth sending for, and say what is left out and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from extend_mcp.api.errors import NotFoundError
+from extend_mcp.callers import CallerContext
+from extend_mcp.runs.failures import file_is_at_fault, retry_advice
+from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
+from extend_mcp.runs.statistics import RunFacts, quantile
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import Deadline, Insight, insight, read_details, select_runs
+from extend_mcp.tools.workflows import read_published, resolve_version
+from extend_mcp.views.actions import Cause
+from extend_mcp.views.untrusted import Code
+
+CAN_RERUN: Final = frozenset({"FAILED", "CANCELLED", "REJECTED"})
+
+_ADVICE: Final = {
+    "REJECTED": "a person rejected it",
+    "CANCELLED": "somebody cancelled it",
+    "PROCESSED": "the new version may give other results",
+}
+
+CLOCK_SKEW: Final = timedelta(seconds=5)
+"""How far this machine's clock and Extend's may be apart."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The runs that a call wants to rerun.
+
+    Attributes:
+        run_ids: the runs; None to take those that ``filters`` selects.
+        filters: selects the runs; resolved.
+        version: ``newest`` for the latest published version, ``same`` for the one that each run used; or a number,
+            ``draft`` or an id.
+        again: True to rerun also what was rerun before.
+        include_processed: True to rerun also what was PROCESSED, with a newer version.
+        include_hopeless: True to rerun also where the file itself is at fault.
+        priority: the priority of the new runs; None for Extend's default.
+    """
+
+    run_ids: list[str] | None = None
+    filters: RunFilter = field(default_factory=RunFilter)
+    version: str = "newest"
+    again: bool = False
+    include_processed: bool = False
+    include_hopeless: bool = False
+    priority: int | None = None
+
+    @property
+    def statuses(self) -> frozenset[str]:
+        """The statuses of the runs to rerun."""
+        if self.filters.status:
+            return frozenset({self.filters.status})
+        broad = self.run_ids is not None or self.filters == RunFilter(batch=self.filters.batch)
+        return (CAN_RERUN if broad else frozenset({"FAILED"})) | ({"PROCESSED"} if self.include_processed else set())
+
+
+@dataclass
+class Found:
+    """The runs of a plan, and what its person must know.
+
+    Attributes:
+        planned: the runs, the oldest first.
+        versions: the version to send for each workflow; None for the latest published one.
+        newest: the number of the latest published version of each workflow, where it was read.
+        skipped: how many runs were left out, by reason.
+        reruns: the newest rerun of each run that has one.
+        missing: what could not be read.
+        recent: runs so new that one might take them for reruns of the plan.
+        later: all runs of the time since the oldest planned run that were read.
+    """
+
+    planned: list[Insight] = field(default_factory=list)
+    versions: dict[str, str | None] = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    reruns: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    recent: tuple[str, ...] = ()
+    later: Sequence[RunFacts] = ()
+
+    @property
+    def causes(self) -> list[Cause]:
+        """The planned runs by cause, most first."""
+        groups: dict[tuple[str, str, str], list[RunFacts]] = {}
+        for run, cause, _ in self.planned:
+            key = (run.status, cause.reason, cause.where) if cause else (run.status, "", "")
+            groups.setdefault(key, []).append(run)
+        found = [
+            Cause(
+                status,
+                reason,
+                step,
+                runs=len(runs),
+                versions=frozenset(run.version for run in runs),
+                advice=_ADVICE.get(status) or retry_advice(reason),
+                good_since=self._good_since(runs),
+            )
+            for (status, reason, step), runs in groups.items()
+        ]
+        return sorted(found, key=lambda each: -each.runs)
+
+    @property
+    def usual_credits(self) -> float | None:
+        """What the plan costs if each run costs what a good run of its workflow usually does; None if unknown."""
+        spent: dict[str, list[float]] = {}
+        for run in self.later:
+            if run.status == "PROCESSED" and run.credits is not None:
+                spent.setdefault(run.workflow_id, []).append(run.credits)
+        usual = {workflow: quantile(amounts, 0.5) for workflow, amounts in spent.items()}
+        costs = [usual.get(each.run.workflow_id) for each in self.planned]
+        return None if None in costs else sum(each or 0.0 for each in costs)
+
+    def _good_since(self, runs: Iterable[RunFacts]) -> int:
+        """Count the runs of the same workflows that were created after the last of ``runs`` and went well."""
+        last: dict[str, RunFacts] = {}
+        for run in sorted(runs, key=created_first):
+            last[run.workflow_id] = run
+        return sum(
+            run.status == "PROCESSED"
+            and run.workflow_id in last
+            and created_first(run) > created_first(last[run.workflow_id])
+            for run in self.later
+        )
+
+
+async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) -> Found:
+    """Read the runs that are wanted, and keep those that a rerun can help and that have none yet."""
+    found = Found()
+    seen = await _read(app, deadline, wanted, found)
+    good: list[Insight] = []
+    for each in sorted(seen, key=lambda each: created_first(each.run)):
+        if each.run.status not in wanted.statuses:
+            found.skipped[_why_not(each.run.status)] += 1
+        elif not each.run.workflow_id or not each.run.file_ids or "" in each.run.file_ids:
+            found.skipped["without a known file or workflow"] += 1
+        elif each.cause and file_is_at_fault(each.cause.reason) and not wanted.include_hopeless:
+            found.skipped[f"{Code(each.cause.reason)}: the file fails again"] += 1
+        else:
+            good.append(each)
+    await _read_versions(app, wanted, good, found)
+    good = [each for each in good if _is_newer(each.run, found, wanted)]
+    if good:
+        await _find_reruns(app, deadline, [each.run for each in good], found)
+    if not wanted.again:
+        rerun = [each for each in good if each.run.id in found.reruns]
+        good = [each for each in good if each.run.id not in found.reruns]
+        last = {(each.run.workflow_id, each.run.file_ids): each for each in good}
+        found.planned = [each for each in good if last[each.run.workflow_id, each.run.file_ids] is each]
+        found.skipped.update({"already rerun": len(rerun), "same file as a later run": len(good) - len(found.planned)})
+        found.skipped = +found.skipped
+    else:
+        found.planned = good
+    return found
+
+
+async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: Found) -> list[Insight]:
+    if wanted.run_ids is not None:
+        details = await read_details(app, deadline, wanted.run_ids, insight)
+        for error in details.failed.values():
+            found.skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
+        if details.skipped:
+            found.missing.append(f"{len(details.skipped):,} runs were not looked at: time was up")
+        return list(details.found.values())
+    filters = wanted.filters
+    # With a time, the runs of all statuses are read: the later ones show what was rerun already.
+    listed = await select_runs(app, filters, deadline, () if filters.since or filters.batch else wanted.statuses)
+    found.missing += [listed.missing] if listed.missing else []
+    seen: list[Insight] = []
+    unread: list[RunFacts] = []
+    for run in listed.runs:
+        if run.status == "FAILED" or (run.status in wanted.statuses and filters.needs_details):
+            unread.append(run)
+        elif run.status in wanted.statuses or (
+            not filters.needs_details and (filters.batch or run.status in CAN_RERUN)
+        ):
+            seen.append(Insight(run, None, {}))
+    unread = [run for run in unread if run.status in wanted.statuses]
+    asked = [run.id for run in unread[: app.limits.detail_runs]]
+    details = await read_details(app, deadline, asked, insight)
+    if len(details.found) < len(unread):
+        found.missing.append(
+            f"{len(details.found):,} of {len(unread):,} failed runs were looked into, the newest; "
+            "the others are not in this plan"
+        )
+    return seen + [each for each in details.found.values() if filters.matches_details(each.cause, each.metadata)]
+
+
+async def _read_versions(app: CallerContext, wanted: Wanted, good: Sequence[Insight], found: Found) -> None:
+    if wanted.version == "same":
+        return
+    for workflow in dict.fromkeys(each.run.workflow_id for each in good):
+        found.versions[workflow] = await resolve_version(app, workflow, wanted.version)
+        if wanted.version == "newest":
+            # A deleted workflow is for Extend to refuse.
+            with suppress(NotFoundError):
+                published = await read_published(app, workflow)
+                found.newest |= {workflow: published.version} if published else {}
+
+
+def _is_newer(run: RunFacts, found: Found, wanted: Wanted) -> bool:
+    """Return whether a run's version is older than the one to send, if that matters; count it if not."""
+    if run.status != "PROCESSED":
+        return True
+    version = found.versions.get(run.workflow_id) or found.newest.get(run.workflow_id) or ""
+    if version.isdecimal() and run.version.isdecimal() and int(version) > int(run.version):
+        return True
+    found.skipped["PROCESSED with the newest version already"] += 1
+    return False
+
+
+async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], found: Found) -> None:
+    """Find what was run again: by a good run of the same files since, or by a run whose metadata says so."""
+    workflows = {run.workflow_id for run in runs}
+    query = RunFilter(workflow_id=workflows.pop() if len(workflows) == 1 else None, since=runs[0].created)
+    listed = await select_runs(app, query, deadline)
+    found.later = listed.runs
+    ours = {run.id for run in runs}
+    later = later_runs([*runs, *(run for run in listed.runs if run.id not in ours)])
+    unclear: dict[str, RunFacts] = {}
+    for run in runs:
+        since = later.get(run.id, [])
+        if good := [each for each in since if each.status == "PROCESSED"]:
+            found.reruns[run.id] = good[-1].id
+        else:
+            unclear |= {each.id: each for each in since}
+    details = await read_details(app, deadline, list(unclear), insight, noun="possible reruns checked")
+    for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):
+        old = str(each.metadata.get(RERUN_OF))
+        if old in ours and not found.reruns.get(old):
+            found.reruns[old] = each.run.id
+    if listed.missing or len(details.found) < len(unclear):
+        found.missing.append("not all later runs could be checked for reruns of these")
+    oldest = app.clock.now() - CLOCK_SKEW
+    found.recent = tuple(run.id for run in listed.runs if run.created is None or run.created >= oldest)
+
+
+def _why_not(status: str) -> str:
+    return {"NEEDS_REVIEW": "waiting for review"}.get(
+        status, f"already {Code(status)}" if status == "PROCESSED" else f"{Code(status)}"
+    )
