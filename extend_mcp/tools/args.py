@@ -31,6 +31,11 @@ def _lower(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _number_as_text(value: Any) -> Any:
+    # Models often send the number of a step or a version as a number.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -70,8 +75,7 @@ Moment = Annotated[str, Field(description='ISO time, or a span before now: "24h"
 DetailLevel = Annotated[Literal["concise", "full"], BeforeValidator(_lower), Example("full")]
 StepSelector = Annotated[
     str,
-    # Models often send a step's number as a number.
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    BeforeValidator(_number_as_text),
     AfterValidator(_not_blank),
     Field(description="One step's result: its number, name or id", max_length=255),
     Example("extract"),
@@ -92,13 +96,22 @@ Metadata = Annotated[dict[str, Any], AfterValidator(_small), Example('{"customer
 Priority = Annotated[int, Field(ge=1, le=100, description="Lower runs first"), Example("50")]
 VersionRef = Annotated[
     str,
-    # Models often send a version's number as a number.
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    BeforeValidator(_number_as_text),
     Field(
         pattern=r"^(draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
         description='"3", "newest", "draft" or id',
     ),
     Example("3"),
 ]
+VersionToRerun = Annotated[
+    str,
+    BeforeValidator(_number_as_text),
+    Field(
+        pattern=r"^(same|draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
+        description='"newest", "same" as each had, "3", "draft" or id',
+    ),
+    Example("3"),
+]
+VersionNumber = Annotated[str, BeforeValidator(_number_as_text), Field(pattern=r"^(draft|[0-9]{1,9})$"), Example("3")]
 Secrets = Annotated[dict[str, Any], Field(description="For steps that call your services; never shown")]
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("file_xK9mLPqRtN3vS8wF5hB2cQ")]

@@ -22,7 +22,17 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure
 from extend_mcp.runs.statistics import Selection
 from extend_mcp.runs.times import format_instant, parse_moment
-from extend_mcp.tools.args import BatchId, Example, Moment, SortBy, SortDir, StatusFilter, WorkflowRef, upper
+from extend_mcp.tools.args import (
+    BatchId,
+    Example,
+    Moment,
+    SortBy,
+    SortDir,
+    StatusFilter,
+    VersionNumber,
+    WorkflowRef,
+    upper,
+)
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.views.untrusted import Code, Label
 
@@ -45,10 +55,10 @@ class RunFilter(BaseModel):
     file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None
     created_since: Moment | None = None
     created_before: Moment | None = None
-    workflow_version: Annotated[str, Field(pattern=r"^(draft|[0-9]{1,9})$"), Example("3")] | None = None
-    failure_reason: Annotated[str, BeforeValidator(upper), Field(max_length=100), Example("OCR_ERROR")] | None = None
-    failing_step: Annotated[str, Field(max_length=255), Example("Extract invoice")] | None = None
-    metadata: Annotated[dict[str, str], Field(max_length=10), Example('{"customer": "acme"}')] | None = None
+    workflow_version: VersionNumber | None = None
+    failure_reason: Annotated[str, BeforeValidator(upper), Example("OCR_ERROR")] | None = None
+    failing_step: Annotated[str, Example("Extract invoice")] | None = None
+    metadata: Annotated[dict[str, str], Example('{"customer": "acme"}')] | None = None
 
     workflow_id: str | None = None
     since: datetime | None = None

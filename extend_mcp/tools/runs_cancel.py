@@ -38,7 +38,7 @@ async def cancel_workflow_run(
 
 
 @RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL)
-@takes_run_filter(without=DETAILS)
+@takes_run_filter(without={*DETAILS, "workflow_version"})
 async def cancel_runs(
     ctx: Ctx,
     filters: RunFilter,

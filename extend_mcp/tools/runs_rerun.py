@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mcp_types import InputRequiredResult
 from pydantic import Field
@@ -13,15 +13,11 @@ from extend_mcp.actions.rerun import RerunRuns
 from extend_mcp.actions.rerun_plan import CAN_RERUN, Wanted
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import ConfirmationToken, Priority, RunId, VersionRef
+from extend_mcp.tools.args import ConfirmationToken, Priority, RunId, VersionToRerun
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView
-
-Version = Annotated[
-    VersionRef | Literal["same"], Field(description='"newest" published, the run\'s own ("same"), "3", "draft" or id')
-]
 
 
 @RUNS.tool(title="Run workflow runs again", annotations=CREATES)
@@ -30,16 +26,16 @@ async def rerun_workflow_runs(
     ctx: Ctx,
     filters: RunFilter,
     run_ids: Annotated[list[RunId], Field(min_length=1, max_length=1000)] | None = None,
-    version: Version = "newest",
+    version: VersionToRerun = "newest",
     again: Annotated[bool, Field(description="Even if a rerun exists already")] = False,
-    include_processed: Annotated[bool, Field(description="PROCESSED runs too, with a newer version")] = False,
-    include_hopeless: Annotated[bool, Field(description="Even if the file itself is at fault")] = False,
+    include_processed: Annotated[bool, Field(description="PROCESSED too, if the version is newer")] = False,
+    include_hopeless: Annotated[bool, Field(description="Even if the file is at fault")] = False,
     priority: Priority | None = None,
     confirmation_token: ConfirmationToken | None = None,
 ) -> BulkView | InputRequiredResult:
-    """Run failed, rejected or cancelled runs again: run_ids, a batch, or those that fit all filters (FAILED ones,
-    unless status says otherwise). It costs credits; a person confirms a plan by cause first, which leaves out what was
-    rerun already or cannot be helped. Returns the new run of each; a token continues a plan.
+    """Run failed, rejected or cancelled runs again: run_ids, a batch, or what fits all filters (FAILED by default).
+    A person first confirms a plan by cause with its credits, which leaves out what was rerun or cannot be helped.
+    Returns the new run of each; a token continues a plan.
     """
     app = caller_context(ctx)
     if run_ids is not None and filters != RunFilter():
