@@ -111,7 +111,7 @@ class Found:
 
     @property
     def usual_credits(self) -> float | None:
-        """What the plan costs if each run costs what a good run of its workflow usually does; None if unknown."""
+        """The credits of the plan by the median good run of each workflow; None if one has none."""
         spent: dict[str, list[float]] = {}
         for run in self.later:
             if run.status == "PROCESSED" and run.credits is not None:

@@ -23,7 +23,7 @@ _MOST_NAMES = 6
 _MOST_IDS = 5
 _MOST_CAUSES = 8
 _MOST_OF_AN_OUTCOME = 8
-"""Results of one outcome that are listed: what became of hundreds of runs is told by the counts."""
+"""Results of one outcome that are listed: what became of hundreds of runs is in the counts."""
 
 _FILES_A_MINUTE = ((75, 300), (25, 120), (0, 80))
 """Files that Extend processes in a minute, by the requests per second of the same plan (Extend docs, Rate Limits)."""
@@ -551,18 +551,15 @@ class Cause:
         where = f" in {Name(self.step):60}" if self.step else ""
         version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
         since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
-        advice = {"REJECTED": "a person rejected it", "CANCELLED": "somebody cancelled it"}.get(
-            self.status, self.advice
-        )
-        return f"- {self.runs:,} {Code(why):60}{where}{version}: {advice or 'it gets new results'}; {since}"
+        return f"- {self.runs:,} {Code(why):60}{where}{version}: {self.advice}; {since}"
 
 
 @dataclass(frozen=True)
 class RerunFigures:
-    """What a rerun sends and costs.
+    """The version, priority and cost of a rerun.
 
     Attributes:
-        version: the version, in words.
+        version: a phrase that names the version.
         priority: the priority; None for Extend's default.
         credits: what it usually costs; None if unknown.
         requests_per_second: the limit of the account's plan.

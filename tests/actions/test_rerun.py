@@ -181,7 +181,7 @@ async def test_what_cannot_be_meant_is_refused_before_reading(box: Box, argument
 
 
 def cause(box: Box, run_id: str) -> tuple[str, str]:
-    """Where and why a run failed, as the API tells it."""
+    """The failing step and the reason of a run, from the sandbox."""
     run = box.sandbox.record(run_id).run
     for step in run["stepRuns"]:
         for child in (step["result"] or {}).values():
