@@ -54,7 +54,7 @@ def parse_iso(text: str) -> datetime:
 
 def format_instant(moment: datetime) -> str:
     """Format a time in UTC to the second: ``2026-02-10T09:59:58Z``."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(timezone.utc).isoformat(timespec='seconds')[:19]}Z"
 
 
 def format_span(seconds: float) -> str:

@@ -73,11 +73,8 @@ class View(ViewPart):
         return self
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields as JSON values; at the top level, what is absent is left out."""
-        dumped = self.model_dump(mode="json")
-        return {
-            name: _without_nulls(value) for name, value in dumped.items() if value is not None or name in self.always
-        }
+        """Return the fields as JSON values; what is absent is left out."""
+        return {**dict.fromkeys(self.always), **self.model_dump(mode="json", exclude_none=True)}
 
 
 class PlainDefaults(GenerateJsonSchema):
@@ -92,14 +89,6 @@ class PlainDefaults(GenerateJsonSchema):
 def _schema(view: type[View]) -> dict[str, Any]:
     # Many tools give the same kind of answer, and a client waits for all their schemas.
     return super(View, view).model_json_schema(schema_generator=PlainDefaults)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 @dataclass(frozen=True)

@@ -163,19 +163,15 @@ def _lines(rows: list[RunRow], width: int) -> list[str]:
     lines: list[str] = []
     day = ""
     for row in rows:
-        line, before = _line(row, width), day
+        before, clock = day, "?"
         if row.created_at:
-            day = format_instant(row.created_at).partition("T")[0]
+            day, _, clock = format_instant(row.created_at)[:-1].partition("T")
+        took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
+        took += " so far" if row.took_seconds is not None and is_moving(row.status) else ""
+        names = f"{row.workflow:{width}} · {row.file:{width}}"
+        line = f"{row.run_id} · {row.status or '?'} · {names} · {clock} · {took}"
         lines.append(f"{day}:\n{line}" if day != before else line)
     return lines
-
-
-def _line(row: RunRow, width: int) -> str:
-    created = format_instant(row.created_at).partition("T")[2].rstrip("Z") if row.created_at else "?"
-    took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
-    took += " so far" if row.took_seconds is not None and is_moving(row.status) else ""
-    names = f"{row.workflow:{width}} · {row.file:{width}}"
-    return f"{row.run_id} · {row.status or '?'} · {names} · {created} · {took}"
 
 
 def moment(value: datetime | None) -> str:

@@ -409,3 +409,9 @@ def test_a_long_field_name_is_marked() -> None:
 
 def test_a_right_to_left_name_is_isolated_from_the_count_behind_it() -> None:
     assert isolate("Workflows: «\u05d0\u05d1» 5, «abc» 7") == "Workflows: \u2066«\u05d0\u05d1»\u2069 5, «abc» 7"
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
+def test_the_short_way_for_harmless_text_gives_the_same_as_the_long_one(text: str) -> None:
+    # A letter beyond ASCII takes the long way, and changes nothing of what is before it.
+    assert clean(f"{text}é").removesuffix("é").rstrip() == clean(text)
