@@ -24,6 +24,7 @@ class HttpServer:
     """
 
     def __init__(self, server: Server, **environment: str) -> None:
+        self._name = server.name
         self._port = free_port()
         self._child = server.start_http(self._port, **environment)
         self._loop = asyncio.new_event_loop()
@@ -53,7 +54,7 @@ class HttpServer:
         """Make all calls on ``at_once`` connections, and return the seconds it took.
 
         Raises:
-            RuntimeError: an answer was an error.
+            RuntimeError: an answer was an error, or a connection was lost.
         """
         self.ready(at_once)
         begun = time.perf_counter()
@@ -68,7 +69,7 @@ class HttpServer:
         """
         result: dict[str, Any] | None = json.loads(message).get("result")
         if result is None or result.get("isError"):
-            raise RuntimeError(f"answered {message[:500]!r}: {self._child.errors()}")
+            raise RuntimeError(f"{self._name} answered {message[:500]!r}: {self._child.errors()}")
         return result
 
     async def _connect(self, at_once: int) -> None:
@@ -81,7 +82,10 @@ class HttpServer:
     async def _all(self, calls: Sequence[tuple[str, dict[str, Any]]], at_once: int) -> bytes:
         encoder = Encoder(self._port, PROTOCOLS[0], [Call(tool, arguments, ()) for tool, arguments in calls])
         numbers = iter(range(len(calls)))
-        answers = await asyncio.gather(*(self._drive(each, encoder, numbers) for each in self._connections[:at_once]))
+        drives = (self._drive(each, encoder, numbers) for each in self._connections[:at_once])
+        answers = await asyncio.gather(*drives, return_exceptions=True)
+        if lost := [answer for answer in answers if isinstance(answer, BaseException)]:
+            raise RuntimeError(f"{self._name}: {len(lost)} of {at_once} connections were lost: {lost[0]}") from lost[0]
         for answer in answers:
             if answer and is_error(answer):
                 self.answer(answer)

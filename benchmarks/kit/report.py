@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,22 +10,26 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Target:
-    """The ratio of our figure to a baseline's, and the highest that is accepted."""
+    """The ratio of our figure to a baseline's, and the highest, or for a throughput the lowest, that is accepted."""
 
     what: str
     baseline: str
-    most: float
+    bound: float
     found: float
+    is_lowest: bool = False
 
     @property
     def met(self) -> bool:
-        """Return whether the ratio is accepted."""
-        return self.found <= self.most
+        """Return whether the ratio is accepted. One that could not be measured is: a baseline failed, and not ours."""
+        if math.isnan(self.found):
+            return True
+        return self.found >= self.bound if self.is_lowest else self.found <= self.bound
 
     def row(self) -> str:
         """Return a table row."""
-        met = "yes" if self.met else "**no**"
-        return f"| {self.what} | {self.baseline} | at most {self.most:.3g} | {self.found:.3g} | {met} |"
+        met = "not measured" if math.isnan(self.found) else "yes" if self.met else "**no**"
+        asked = f"at {'least' if self.is_lowest else 'most'} {self.bound:.3g}"
+        return f"| {self.what} | {self.baseline} | {asked} | {self.found:.3g} | {met} |"
 
 
 @dataclass
@@ -62,14 +67,18 @@ def page(sections: Sequence[Section]) -> str:
 
 
 def show(sections: Sequence[Section], *, judge: bool = True) -> int:
-    """Print the page; return 1 if ``judge`` and a ratio is too high."""
+    """Print the page; return 1 if ``judge`` and a ratio is not accepted."""
     print(page(sections))
     return 1 if judge and not all(target.met for each in sections for target in each.targets) else 0
 
 
 def median_of_ratios(values: Sequence[float], base: Sequence[float]) -> float:
-    """Return the median of the ratios, pair by pair, so that a change in the machine's speed affects both."""
-    return statistics.median(value / each for value, each in zip(values, base, strict=True))
+    """Return the median of the ratios, pair by pair, so that a change in the machine's speed affects both.
+
+    A pair of which one could not be measured is left out; without any pair the ratio is NaN.
+    """
+    ratios = [value / each for value, each in zip(values, base, strict=True)]
+    return statistics.median([ratio for ratio in ratios if not math.isnan(ratio)] or [math.nan])
 
 
 def ms(seconds: float) -> str:
