@@ -59,7 +59,7 @@ def review_began(run: WorkflowRun) -> datetime | None:
 
 @dataclass(frozen=True)
 class UsualTime:
-    """How long runs of a workflow took that were processed without a review; seconds.
+    """Durations of a workflow's runs that were processed without a review, in seconds.
 
     Attributes:
         runs: how many they were.
@@ -98,7 +98,7 @@ class UsualTime:
 
 
 def usual_time(run: RunBase, done: Sequence[WorkflowRunSummary]) -> UsualTime | None:
-    """Return how long runs of about the same size usually take; of any size where there are none of these.
+    """Return how long runs of about the same size usually take; of any size if no such run is known.
 
     Args:
         run: the run in question.

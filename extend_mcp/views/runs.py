@@ -54,7 +54,7 @@ class FailureFacts(ViewPart):
 
 
 class UsualFacts(ViewPart):
-    """How long processed runs of the workflow took; seconds."""
+    """Durations of the processed runs of the workflow, in seconds."""
 
     runs: int
     p50: float

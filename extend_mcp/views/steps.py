@@ -171,7 +171,7 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
     ]
     known = {name: facts for name, _, facts in fields if facts}
     if detail == "concise" and known:
-        # Whoever asks for one field wants to know why it is doubtful.
+        # A caller that asks for one field wants to know why it is doubtful.
         return Part([_field(*field, fully=len(fields) == 1) for field in fields], is_short=True)
     lines = [f"{FieldPath(path)}:", *tree_lines(found[0], 1)]
     return Part([*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, is_short=False)

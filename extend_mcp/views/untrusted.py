@@ -185,7 +185,7 @@ class Outside(str):
     Attributes:
         limit: most characters that are kept.
         shown: most characters in a line, unless the format says otherwise.
-        repeats: a text of at most so many characters is cleaned once and kept; for names, which occur again and again.
+        repeats: a text of at most so many characters is cleaned once and kept; for names, which are repeated.
     """
 
     limit: ClassVar[int] = 120
@@ -273,7 +273,7 @@ class Note(Outside):
 
 
 class Finding(Outside):
-    """A reason or value that a reader must see uncut, as long as it is no document."""
+    """A reason or value that a reader must see uncut, unless it is long enough to be a document."""
 
     limit: ClassVar[int] = 1000
     shown: ClassVar[int] = 1000
