@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp_types import ErrorData
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
 
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
@@ -92,6 +93,28 @@ async def test_a_client_that_fails_to_ask_is_not_taken_for_a_yes(box: Box) -> No
     facts = await cancel(box, mode="legacy", person=Absent())
     assert facts["outcome"] == "declined"
     assert "failed to ask" in facts["message"]
+    assert box.requests("POST") == []
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("answer", [{"action": "reject"}, {}, {"action": None}, {"content": {"confirm": True}}])
+async def test_an_answer_that_mcp_does_not_know_is_no_yes(box: Box, mode: Mode, answer: dict[str, Any]) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+
+    class Odd(Person):
+        async def answer(self, context: Any, params: Any) -> Any:
+            return ElicitResult.model_construct(**answer)
+
+    if mode == "legacy":
+        facts = await cancel(box, mode=mode, person=Odd())
+        assert (facts["outcome"], facts["request_sent"]) == ("declined", False)
+    else:
+        # Here the answer is part of the next call, whose parameters the SDK refuses.
+        async with serving(box, mode=mode, person=Odd()) as client:
+            with pytest.raises(MCPError) as refused:
+                await client.call_tool("cancel_workflow_run", {"run_id": RUN})
+        assert refused.value.error.code == INVALID_PARAMS
     assert box.requests("POST") == []
 
 
