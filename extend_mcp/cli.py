@@ -1,4 +1,5 @@
-"""Define the command line: serve (the default), demo, sandbox, doctor, token, history, install.
+"""Define the command line: serve (the default), demo, sandbox, doctor, report, token, history,
+install.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
 belongs to the protocol.
@@ -24,6 +25,7 @@ from extend_mcp import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from extend_mcp.report import Format
     from extend_mcp.server import Shared
     from extend_mcp.settings import Settings
     from extend_mcp.telemetry.redaction import Redactor
@@ -164,6 +166,49 @@ def doctor(env_file: Path | None, **given: Any) -> None:
     except SettingsError as error:
         sys.exit(report_unusable(error, _say))
     sys.exit(anyio.run(examine, settings, _say))
+
+
+@main.command()
+@click.option(
+    "--since", default="24h", show_default=True, help="Begin of the window: a span such as 24h, or an ISO time."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    show_default=True,
+    help="For a person, a wiki or a program.",
+)
+@click.option(
+    "--fail-if",
+    metavar="A,B",
+    default="",
+    help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.",
+)
+@click.option("--sandbox", is_flag=True, default=None, help="Report on the built-in sandbox instead of Extend.")
+@_env_file
+def report(since: str, form: Format, fail_if: str, env_file: Path | None, **given: Any) -> None:
+    """Report what happened: runs, failures, what waits for review.
+
+    Asks no model and nobody. Exits with 3 when a threshold is crossed, and with 1 when the report failed or is too
+    incomplete to judge one.
+    """
+    from extend_mcp.report import ReportError, make_report, parse_thresholds, render
+
+    settings = _settings(env_file, **given)
+    try:
+        thresholds = parse_thresholds(fail_if)
+    except ValueError as error:
+        raise click.UsageError(f"--fail-if: {error}.") from None
+    _observe(settings, settings.secrets)
+    try:
+        made = anyio.run(make_report, settings, since)
+    except ReportError as error:
+        raise click.ClickException(str(error)) from None
+    _say(render(made, thresholds, form))
+    verdicts = [each.judge(made.figures) for each in thresholds]
+    sys.exit(3 if "crossed" in verdicts else 1 if "unknown" in verdicts else 0)
 
 
 @main.command()

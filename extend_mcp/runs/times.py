@@ -30,10 +30,21 @@ def parse_moment(text: str, now: datetime) -> datetime:
     midnight = now.astimezone(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     if word in ("today", "yesterday"):
         return midnight - timedelta(days=word == "yesterday")
-    if match := _AGO.fullmatch(word):
-        span = timedelta(seconds=int(match[1]) * _SECONDS[match[2][0]])
-        return now - min(span, _FAR)
+    if _AGO.fullmatch(word):
+        return now - parse_span(word)
     return parse_iso(text.strip())
+
+
+def parse_span(text: str) -> timedelta:
+    """Turn ``90s``, ``24h`` or ``7d`` into a span.
+
+    Raises:
+        ValueError: the text is not a span.
+    """
+    match = _AGO.fullmatch(text.strip())
+    if match is None:
+        raise ValueError('must be a span like "24h" or "7d"')
+    return min(timedelta(seconds=int(match[1]) * _SECONDS[match[2][0].lower()]), _FAR)
 
 
 def parse_iso(text: str) -> datetime:

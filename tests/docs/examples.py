@@ -1,6 +1,6 @@
-"""docs/examples.md, every tool called on the sandbox at a fixed time, and the table of tools in docs/tools.md.
+"""docs/examples.md, every tool called on the sandbox at a fixed time; the table of docs/tools.md; docs/report.md.
 
-python -m tests.docs.examples        writes both
+python -m tests.docs.examples        writes all three
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from pathlib import Path
 import anyio
 from mcp.client.client import Client
 
+from extend_mcp.report import make_report, parse_thresholds, render
 from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
 from extend_mcp.sandbox.sandbox_server import running_app
-from extend_mcp.settings import DEFAULT_TOOLSETS
+from extend_mcp.settings import DEFAULT_TOOLSETS, Settings
 from extend_mcp.tools.toolsets import TOOLSETS
 from tests.calls import ExampleCall, Needs, first_calls
-from tests.harness import Box, Person, facts_of, serving, text_of
+from tests.harness import Box, BoxClock, Person, facts_of, serving, text_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "examples.md"
 TOOLS_PAGE = PAGE.with_name("tools.md")
+REPORT_PAGE = PAGE.with_name("report.md")
 
 _NOW = 1_770_717_600.0  # 2026-02-10T10:00:00Z
 _MOST_LINES = 24
@@ -119,6 +121,19 @@ def page(answers: dict[str, list[str]]) -> str:
     return "\n".join(parts)
 
 
+async def with_report(page: str) -> str:
+    """Return docs/report.md with its example as the command prints it."""
+    command = re.search(r"`extend-mcp report --since (\w+) --fail-if '(.*)'` on the sandbox's scenario `(\w+)`", page)
+    assert command, "docs/report.md has no example"
+    sandbox = Sandbox(SandboxSettings(scenario=command[3]), SandboxClock(speed=0, source=lambda: _NOW))
+    with running_app(sandbox.app) as base_url:
+        box = Box(base_url, sandbox)
+        settings = Settings.model_validate({"api_key": "sk_example", "base_url": base_url, "label": "PRODUCTION"})
+        report = await make_report(settings, command[1], clock=BoxClock(box))
+    text = render(report, parse_thresholds(command[2]), "text")
+    return re.sub(r"(?s)```text\n(?:(?!```).)*```\n\Z", lambda _: f"```text\n{text}\n```\n", page)
+
+
 def tools_table() -> list[str]:
     """Return a row for each tool."""
     rows = ["| Toolset | Tool | Description | Writes |", "|---|---|---|---|"]
@@ -145,3 +160,4 @@ def with_tools_table(page: str) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(anyio.run(examples)), encoding="utf-8")
     TOOLS_PAGE.write_text(with_tools_table(TOOLS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    REPORT_PAGE.write_text(anyio.run(with_report, REPORT_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

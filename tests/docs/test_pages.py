@@ -17,6 +17,11 @@ async def test_every_tool_answers_as_the_page_of_examples_shows() -> None:
     assert examples.PAGE.read_text() == examples.page(await examples.examples()), "python -m tests.docs.examples"
 
 
+async def test_the_report_is_as_its_page_shows() -> None:
+    page = examples.REPORT_PAGE.read_text()
+    assert page == await examples.with_report(page), "python -m tests.docs.examples"
+
+
 def test_the_tables_of_settings_are_as_they_are_written() -> None:
     page = configuration.PAGE.read_text()
     assert page == configuration.written(page), "python -m tests.docs.configuration"

@@ -140,7 +140,10 @@ def test_the_doctor_says_what_to_do(environment: dict[str, str], said: str) -> N
     ("typed", "said"),
     [
         ("docter", "There is no command 'docter'. Did you mean 'doctor'?"),
-        ("xyz", "There is no command 'xyz'. Choose one of demo, doctor, history, install, sandbox, serve, token."),
+        (
+            "xyz",
+            "There is no command 'xyz'. Choose one of demo, doctor, history, install, report, sandbox, serve, token.",
+        ),
     ],
 )
 def test_a_mistyped_command_names_the_nearest(typed: str, said: str) -> None:
@@ -149,7 +152,7 @@ def test_a_mistyped_command_names_the_nearest(typed: str, said: str) -> None:
 
 
 def test_every_command_and_option_has_help_and_none_is_cut() -> None:
-    commands = ["demo", "doctor", "history", "install", "sandbox", "serve", "token"]
+    commands = ["demo", "doctor", "history", "install", "report", "sandbox", "serve", "token"]
     for flag in ("-h", "--help"):
         page = CliRunner().invoke(main, [flag]).output
         assert re.findall(r"^  (\w+)  +\w", page.partition("Commands:")[2], re.MULTILINE) == commands
