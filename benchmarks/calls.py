@@ -1,6 +1,6 @@
 """Measure the latency and the throughput of calls over stdio and HTTP, compared with servers that make the same call.
 
-    python benchmarks/calls.py [--rounds N] [--burst N] [--bursts N]
+    python benchmarks/calls.py [--rounds N] [--burst N] [--bursts N] [--earlier PYTHON]
 
 The servers are called in turn, round by round. Prints Markdown, and fails if a ratio is not as asked.
 """
@@ -23,7 +23,7 @@ from kit.http import HttpServer
 from kit.report import Section, Target, median_of_ratios, ms, show
 from kit.requests import TOOLS
 from kit.sandbox import Extend
-from kit.servers import BRIEF, OURS, WHOLE, Server, arguments
+from kit.servers import BRIEF, OURS, WHOLE, Server, arguments, earlier
 from kit.stdio import StdioServer
 
 MOST = {"get_workflow_run": 1.25, "list_runs": 1.35}
@@ -53,12 +53,13 @@ class Effort:
     bursts: int = 5
 
 
-def sections(extend: Extend, effort: Effort) -> list[Section]:
+def sections(extend: Extend, effort: Effort, also: Sequence[Server] = ()) -> list[Section]:
     """Measure the latency, then the throughput in bursts."""
+    servers = (OURS, BRIEF, WHOLE, *also)
     found = []
     for transport in ("stdio", "streamable HTTP"):
         with ExitStack() as stack:
-            running = {each: stack.enter_context(_start(each, transport, extend)) for each in (OURS, BRIEF, WHOLE)}
+            running = {each: stack.enter_context(_start(each, transport, extend)) for each in servers}
             found += [_section(tool, transport, running, extend, effort) for tool in TOOLS]
     return found
 
@@ -184,9 +185,11 @@ def main() -> int:
     options.add_argument("--rounds", type=int, default=Effort.rounds, help="timed calls of each server")
     options.add_argument("--burst", type=int, default=Effort.burst, help="calls in a burst")
     options.add_argument("--bursts", type=int, default=Effort.bursts, help="bursts of each server")
+    options.add_argument("--earlier", metavar="PYTHON", help="also measure the version installed for this Python")
     given = options.parse_args()
     with Extend.start() as extend:
-        return show(sections(extend, Effort(given.rounds, given.burst, given.bursts)))
+        effort = Effort(given.rounds, given.burst, given.bursts)
+        return show(sections(extend, effort, earlier(given.earlier)))
 
 
 if __name__ == "__main__":

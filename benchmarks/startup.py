@@ -1,6 +1,6 @@
 """Measure the time to the first tools/list, and the memory held then, compared with the bare SDK.
 
-    python benchmarks/startup.py [--pairs N] [--most RATIO]
+    python benchmarks/startup.py [--pairs N] [--most RATIO] [--earlier PYTHON]
 
 The servers are started in turn, round by round, so that a change in the machine's speed affects all of them.
 """
@@ -11,18 +11,19 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 
 from kit.report import Section, Target, median_of_ratios, show
 from kit.sandbox import RATE
-from kit.servers import OURS, OURS_ALL, PING, WHOLE
+from kit.servers import OURS, OURS_ALL, PING, WHOLE, Server, earlier
 from kit.stdio import StdioServer
 
 MOST = 1.3
 
 
-def section(pairs: int, most: float = MOST) -> Section:
+def section(pairs: int, most: float = MOST, also: Sequence[Server] = ()) -> Section:
     """Measure ``pairs`` rounds, after one that is not counted."""
-    servers = (PING, OURS_ALL, OURS, WHOLE)
+    servers = (PING, OURS_ALL, OURS, WHOLE, *also)
     taken: dict[str, list[float]] = {each.name: [] for each in servers}
     held: dict[str, list[float]] = {each.name: [] for each in servers}
     tools = dict.fromkeys(taken, 0)
@@ -63,8 +64,9 @@ def main() -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--pairs", type=int, default=15, help="how many rounds are counted, after one that is not")
     options.add_argument("--most", type=float, default=MOST, help="the highest accepted ratio for all toolsets")
+    options.add_argument("--earlier", metavar="PYTHON", help="also measure the version installed for this Python")
     given = options.parse_args()
-    return show([section(given.pairs, given.most)])
+    return show([section(given.pairs, given.most, earlier(given.earlier))])
 
 
 if __name__ == "__main__":

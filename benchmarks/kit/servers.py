@@ -42,6 +42,15 @@ OURS = Server(
     (*PROGRAM, "serve"),
     (*PROGRAM, "serve", "--transport", "http", "--host", "127.0.0.1", "--port", "{port}"),
 )
+
+
+def earlier(python: str | None) -> tuple[Server, ...]:
+    """Return an earlier version of ours, installed for another Python; nothing without one."""
+    program = (python or "", "-m", "extend_mcp")
+    stdio = (*program, *OURS.stdio[len(PROGRAM) :])
+    return (Server("extend-mcp, earlier", stdio, (*program, *OURS.http[len(PROGRAM) :])),) if python else ()
+
+
 OURS_ALL = Server("extend-mcp, all toolsets", (*OURS.stdio, "--toolsets", "all"))
 
 PING = Server("bare SDK, one tool", (sys.executable, str(BENCHMARKS / "bare_server.py")))
