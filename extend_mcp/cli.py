@@ -110,7 +110,7 @@ def serve(transport: str, host: str | None, port: int | None, env_file: Path | N
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 picks a free one.")
-@click.option("--scenario", default="default", show_default=True, help="Data: default, empty, large or huge.")
+@click.option("--scenario", default="default", show_default=True, help="Data: default, empty, large, huge or incident.")
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),

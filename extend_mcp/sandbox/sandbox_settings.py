@@ -9,8 +9,8 @@ class SandboxSettings:
     """The behavior of a sandbox. Fields marked "Unknown" decide what the reference leaves open."""
 
     scenario: str = "default"
-    """The data to start with: `default` (a busy account), `empty` (workflows, no runs), `large` (10,000 runs)
-    or `huge` (50,000 runs)."""
+    """The data to start with: `default` (a busy account), `empty` (workflows, no runs), `large` (10,000 runs),
+    `huge` (50,000 runs) or `incident` (the 9,000 runs of a bad night)."""
 
     seed: int = 1
     """IDs, names and values depend only on the seed and the start time."""

@@ -90,7 +90,7 @@ async def test_figures_equal_the_account_after_500_random_changes(box: Box) -> N
 
 
 async def change(box: Box, client: Client, chance: random.Random) -> None:
-    runs = [record.run for record in box.sandbox.store]
+    runs = [record.brief for record in box.sandbox.store]
     run = chance.choice(runs)
     what = chance.choice((0, 0, 0, 1, 2, 3, 4, 5, 6))
     if what == 0:

@@ -103,6 +103,8 @@ def _flag(account: SandboxAccount, call: Call, name: str) -> bool:
 def _parsed_pages(account: SandboxAccount, file_id: str) -> list[str] | None:
     """Return the pages of a file as the newest run parsed them, or None if no run did."""
     for record in reversed(list(account.store)):
+        if record.make and all(file["id"] != file_id for file in record.brief["files"]):
+            continue
         steps = record.run.get("stepRuns")
         for step in steps if isinstance(steps, list) else []:
             for child in wire.child_runs(step.get("result") if isinstance(step, dict) else None):

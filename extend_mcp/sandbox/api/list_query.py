@@ -66,9 +66,9 @@ def filter_runs(runs: Iterable[RunRecord], query: Mapping[str, str], settings: S
         record
         for record in runs
         if (status is None or record.status == status)
-        and (workflow_id is None or _workflow_id(record.run) == workflow_id)
-        and (batch_id is None or record.run.get("batchId") == batch_id)
-        and (part is None or _has_file_named(record.run, part, settings.file_name_case_sensitive))
+        and (workflow_id is None or _workflow_id(record.brief) == workflow_id)
+        and (batch_id is None or record.brief.get("batchId") == batch_id)
+        and (part is None or _has_file_named(record.brief, part, settings.file_name_case_sensitive))
     ]
 
 
@@ -82,10 +82,10 @@ def page_of(
     Raises:
         ApiError: the token was not issued for this list, these filters and this order.
     """
-    ordered = sorted(items, key=key, reverse=query.descending)
     if query.token is not None:
         after = _read_token(query.token, query.fingerprint, settings)
-        ordered = [item for item in ordered if _is_after(key(item), after, query.descending)]
+        items = [item for item in items if (key(item) < after if query.descending else key(item) > after)]
+    ordered = sorted(items, key=key, reverse=query.descending)
     page = ordered[: query.page_size]
     more = len(ordered) > len(page)
     return page, _make_token(key(page[-1]), query.fingerprint, settings) if more else None
@@ -132,10 +132,6 @@ def _has_file_named(run: JsonObject, part: str, case_sensitive: bool) -> bool:
     if case_sensitive:
         return any(part in name for name in texts)
     return any(part.casefold() in name.casefold() for name in texts)
-
-
-def _is_after(key: SortKey, cursor: SortKey, descending: bool) -> bool:
-    return key < cursor if descending else key > cursor
 
 
 def _make_token(key: SortKey, fingerprint: str, settings: SandboxSettings) -> str:

@@ -41,7 +41,7 @@ def list_workflow_runs(account: SandboxAccount, call: Call) -> JsonObject:
     runs = list_query.filter_runs(account.store, call.query, settings)
     page, token = list_query.page_of(
         runs,
-        lambda record: (record.created_at if wanted.sort_by == "createdAt" else record.updated_at, record.id),
+        lambda record: record.sort_key(wanted.sort_by),
         wanted,
         settings,
     )
@@ -72,6 +72,7 @@ def update_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
     reader = RunRequestReader(account.store, account.settings)
     change = reader.read_update(call.body)
     record = account.record(call.path["id"])
+    record.keep()
     present = record.run.get("metadata")
     merged = (present if isinstance(present, dict) else {}) | change.metadata
     reader.check_metadata(merged)

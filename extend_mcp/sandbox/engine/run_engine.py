@@ -69,6 +69,7 @@ class Engine:
         Raises:
             NotPossibleError: the run is not PENDING or PROCESSING (Extend API reference, Cancel Workflow Run).
         """
+        record.keep()
         if record.finish_on_cancel and record.status in wire.CANCELLABLE_STATUSES:
             self.finish(record, record.finish_on_cancel)
         if record.status not in wire.CANCELLABLE_STATUSES:
@@ -91,6 +92,7 @@ class Engine:
         Raises:
             NotPossibleError: the run is not NEEDS_REVIEW.
         """
+        record.keep()
         if record.status != "NEEDS_REVIEW":
             raise NotPossibleError(f"Workflow run {record.id} is {record.status}; only NEEDS_REVIEW can be reviewed.")
         self._change(record, reviewed=True, reviewedByUser=user, reviewedAt=wire.timestamp(self.now))
@@ -110,6 +112,7 @@ class Engine:
         Raises:
             NotPossibleError: the run has already ended.
         """
+        record.keep()
         if record.status in wire.TERMINAL_STATUSES:
             raise NotPossibleError(f"Workflow run {record.id} is {record.status}, a terminal status.")
         record.generation += 1

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -40,6 +40,12 @@ class Document:
     sections: tuple[Section, ...] = ()
     text: str | None = None
     passages: Mapping[int, str] = field(default_factory=dict)
+    fails_check: bool = False
+
+    @property
+    def needs_review(self) -> bool:
+        """Return whether a check of the document fails."""
+        return self.fails_check or "review" in self.name.lower()
 
     @property
     def name(self) -> str:
@@ -87,10 +93,8 @@ def read_document(kind: str, item: FileInput, today: datetime) -> Document:
     name = str(item.file["name"])
     values = _MAKERS[kind](SeededRandom(kind, name, item.text or ""), today)
     values |= _values_in(item.text or "", values) | item.values
-    document = Document(item.file, kind, values, text=item.text, passages=item.passages)
-    if kind != "loan_packet":
-        return document
-    return Document(item.file, kind, values, _sections(document, today), item.text, item.passages)
+    document = Document(item.file, kind, values, (), item.text, item.passages, item.fails_check)
+    return replace(document, sections=_sections(document, today)) if kind == "loan_packet" else document
 
 
 def part_file(parent: JsonObject, section: Section, ids: IdMaker, created: datetime) -> JsonObject:

@@ -60,6 +60,8 @@ class SandboxAccount:
         self.lock = threading.RLock()
         self.ids = IdMaker(settings.seed)
         self.store = Store()
+        self.story: JsonObject = {}
+        """Names of what happened in the scenario, with IDs and times."""
         self.links = SignedLinks(settings.seed)
         self.outbox = Outbox(self.ids, settings, self.links)
         self.webhook_sender = WebhookSender(self.outbox, self.lock, self.catch_up)
@@ -184,6 +186,7 @@ class SandboxAccount:
                     {"id": workflow.id, "name": workflow.summary["name"]} for workflow in self.store.workflows.values()
                 ],
                 "batches": self.store.batches(),
+                "story": self.story,
                 "runs": [_run_line(record) for record in self.store],
             }
 
@@ -206,13 +209,13 @@ class SandboxAccount:
 
 
 def _run_line(record: RunRecord) -> JsonObject:
-    workflow, files = record.run.get("workflow"), record.run.get("files")
+    workflow, files = record.brief.get("workflow"), record.brief.get("files")
     first = files[0] if isinstance(files, list) and files else None
     return {
         "id": record.id,
         "status": record.status,
         "workflowId": workflow.get("id") if isinstance(workflow, dict) else None,
-        "batchId": record.run.get("batchId"),
+        "batchId": record.brief.get("batchId"),
         "file": first.get("name") if isinstance(first, dict) else None,
         "createdAt": wire.timestamp(record.created_at),
     }

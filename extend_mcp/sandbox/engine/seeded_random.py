@@ -52,19 +52,20 @@ class SeededRandom:
 
 
 class IdMaker:
-    """Make IDs with Extend's prefixes. The n-th ID of a prefix depends only on the seed."""
+    """Make IDs with Extend's prefixes. The n-th ID of a prefix depends only on the seed. All begin with `start`."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: object, start: str = "") -> None:
         self._seed = seed
+        self._start = start
         self._made: Counter[str] = Counter()
 
     def __call__(self, prefix: str) -> str:
         """Return the next ID with this prefix, e.g. `workflow_run_` or `req_`."""
         self._made[prefix] += 1
-        return prefix + _token(self._seed, prefix, self._made[prefix])
+        return prefix + self._start + _token(self._seed, prefix, self._made[prefix])[len(self._start) :]
 
 
 # Tests load the same scenario many times in one process.
 @lru_cache(maxsize=8192)
-def _token(seed: int, prefix: str, number: int) -> str:
+def _token(seed: object, prefix: str, number: int) -> str:
     return SeededRandom(seed, prefix, number).token(7 if prefix == "batch_" else 21)

@@ -22,6 +22,8 @@ class FileInput:
     """Extracted fields that replace made-up ones."""
     passages: Mapping[int, str] = field(default_factory=dict)
     """Text to add to pages, by page number from 1."""
+    fails_check: bool = False
+    """Whether a check fails, as `review` in the name makes it fail."""
 
 
 Blueprint = Callable[[FileInput, IdMaker, datetime], tuple[PlannedStep, ...]]
@@ -89,7 +91,8 @@ class Workflow:
 class RunRecord:
     """A run in wire format, with the engine's own data about it."""
 
-    run: JsonObject
+    brief: JsonObject
+    """The run. If it is made later, only the fields that lists show are right."""
     created_at: datetime
     updated_at: datetime
     plan: RunPlan | None = None
@@ -103,20 +106,53 @@ class RunRecord:
     """True if the run was created through the API."""
     generation: int = 0
     """Incremented when the run's future changes, which cancels the transitions scheduled before."""
+    make: "Callable[[], RunRecord] | None" = None
+    """Makes the whole record of a past run, the same each time. Thousands of runs with all their steps would be slow
+    to make and large to keep."""
+
+    _sort_key: tuple[datetime, str] | None = None
+
+    def sort_key(self, field: str) -> tuple[datetime, str]:
+        """Return what lists sorted by `createdAt` or `updatedAt` compare.
+
+        Kept, because a list compares all runs, and to make 50,000 keys for each page takes most of its time.
+        """
+        moment = self.created_at if field == "createdAt" else self.updated_at
+        if self._sort_key is None or self._sort_key[0] is not moment:
+            self._sort_key = (moment, self.id)
+        return self._sort_key
+
+    @property
+    def run(self) -> JsonObject:
+        """Return the whole run."""
+        return self.make().brief if self.make else self.brief
+
+    @property
+    def own_ids(self) -> str:
+        """Return how the IDs of the objects in a run begin that is made later: as its own ID does."""
+        return self.id.removeprefix("workflow_run_")[:8]
+
+    def keep(self) -> None:
+        """Make a run that is made later, and keep it. Needed before any change."""
+        if self.make:
+            made, self.make = self.make(), None
+            self.brief, self.plan = made.brief, made.plan
+            self.planned_step_runs, self.next_step = made.planned_step_runs, made.next_step
+            self.step_started_at = made.step_started_at
 
     @property
     def id(self) -> str:
         """Return the run's ID."""
-        return str(self.run["id"])
+        return str(self.brief["id"])
 
     @property
     def status(self) -> object:
         """Return the run's status, which can be anything in a loaded run."""
-        return self.run.get("status")
+        return self.brief.get("status")
 
     def summary(self) -> JsonObject:
         """Return the run as lists show it."""
-        return wire.run_summary(self.run, self.created_at, self.updated_at)
+        return wire.run_summary(self.brief, self.created_at, self.updated_at)
 
 
 class Store:
@@ -128,6 +164,8 @@ class Store:
         self.files: dict[str, JsonObject] = {}
         self.uploads: dict[str, bytes] = {}
         """Content of the uploaded files, by file ID."""
+        self.made: dict[str, RunRecord] = {}
+        """Runs that are made later and were read lately, oldest first."""
 
     def add_run(self, record: RunRecord) -> None:
         """Add a run. A run with the same ID is replaced and its scheduled transitions are cancelled."""
@@ -135,7 +173,7 @@ class Store:
         if replaced:
             replaced.generation += 1
         self.runs[record.id] = record
-        files = record.run.get("files")
+        files = record.brief.get("files")
         for file in files if isinstance(files, list) else []:
             if isinstance(file, dict) and isinstance(file.get("id"), str):
                 self.files.setdefault(file["id"], file)
@@ -152,7 +190,7 @@ class Store:
 
     def batches(self) -> list[str]:
         """Return the IDs of all batches, oldest run first."""
-        ids = (record.run.get("batchId") for record in self.runs.values())
+        ids = (record.brief.get("batchId") for record in self.runs.values())
         return list(dict.fromkeys(batch for batch in ids if isinstance(batch, str)))
 
     def counts(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from functools import partial
 
 from extend_mcp.sandbox.engine.sandbox_account import SandboxAccount
 from extend_mcp.sandbox.engine.store import Workflow
-from extend_mcp.sandbox.scenarios import default, large
+from extend_mcp.sandbox.scenarios import default, incident, large
 from extend_mcp.sandbox.scenarios.sample_workflows import make_workflows
 
 Populate = Callable[[SandboxAccount, dict[str, Workflow]], None]
@@ -14,6 +14,7 @@ SCENARIOS: dict[str, Populate] = {
     "default": default.populate,
     "empty": lambda account, workflows: None,
     "large": large.populate,
+    "incident": incident.populate,
     "huge": partial(large.populate, runs=large.HUGE_RUNS),
 }
 

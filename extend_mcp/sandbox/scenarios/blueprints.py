@@ -51,13 +51,9 @@ def _parse(document: Document) -> PlannedStep:
     return plan_step(document, "Parse", "PARSE", results.parse(document), seed=document.kind, failure=failure)
 
 
-def _needs_review(document: Document) -> bool:
-    return "review" in document.name.lower()
-
-
 def _lay_out_invoice(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
     values = document.values
-    if _needs_review(document):
+    if document.needs_review:
         values["total"] = round(values["total"] + 90, 2)
         values["line_items"][-1]["amount"] = round(values["line_items"][-1]["amount"] + 90, 2)
     lines = tuple(abs(row["quantity"] * row["unit_price"] - row["amount"]) < 0.01 for row in values["line_items"])
@@ -100,7 +96,7 @@ def _lay_out_invoice(document: Document, ids: IdMaker, created: datetime) -> lis
 
 
 def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
-    if _needs_review(document) and len(document.sections) > 1:
+    if document.needs_review and len(document.sections) > 1:
         document.sections[1].values["account_holder"] = "R. Unknown"
     parts = [
         results.Part(section, part_file(document.file, section, ids, created), f"cls_{section.kind}")
@@ -172,7 +168,7 @@ def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) ->
 
 def _lay_out_claim(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
     values = document.values
-    if _needs_review(document):
+    if document.needs_review:
         values["loss_date"] = (created.date()).isoformat()
         values["policy_end"] = values["policy_start"]
     covered = values["policy_start"] <= values["loss_date"] <= values["policy_end"]
@@ -222,7 +218,7 @@ def _lay_out_claim(document: Document, ids: IdMaker, created: datetime) -> list[
 def _lay_out_purchasing(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
     values = document.values
     contract = document.kind == "contract"
-    if _needs_review(document):
+    if document.needs_review:
         values.update({"term_months": 120} if contract else {"total": round(values["total"] + 1200, 2)})
     branches = (
         ("contract", "Contract", "There are parties, a term and clauses." if contract else "There is no term."),

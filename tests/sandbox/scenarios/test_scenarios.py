@@ -52,7 +52,9 @@ def test_the_data_depends_only_on_seed_and_start() -> None:
 
 
 def test_an_unknown_scenario_is_named() -> None:
-    with pytest.raises(ValueError, match=r"unknown scenario 'nope'\. Use one of: default, empty, huge, large"):
+    with pytest.raises(
+        ValueError, match=r"unknown scenario 'nope'\. Use one of: default, empty, huge, incident, large"
+    ):
         make_sandbox(scenario="nope")
 
 
