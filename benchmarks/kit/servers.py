@@ -45,7 +45,7 @@ OURS = Server(
 
 
 def earlier(python: str | None) -> tuple[Server, ...]:
-    """Return an earlier version of ours, installed for another Python; nothing without one."""
+    """Return the earlier version that is installed for another Python; nothing without one."""
     program = (python or "", "-m", "extend_mcp")
     stdio = (*program, *OURS.stdio[len(PROGRAM) :])
     return (Server("extend-mcp, earlier", stdio, (*program, *OURS.http[len(PROGRAM) :])),) if python else ()
