@@ -131,7 +131,7 @@ class Coverage:
 
 
 class ReadCounts(NamedTuple):
-    """How many runs are held, how many of them were read in full, and of these, how many held more than is kept."""
+    """The numbers of held runs, of those read in full, and of these, those that hold more text than is kept."""
 
     held: int
     read: int
