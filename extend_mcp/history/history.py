@@ -27,6 +27,7 @@ from extend_mcp.api.errors import (
 from extend_mcp.api.models import Page, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.clock import Clock
+from extend_mcp.history.details import RunDetails
 from extend_mcp.history.store import Coverage, RunStore, StoreLostError
 from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
 from extend_mcp.views.errors import error_words
@@ -135,6 +136,33 @@ class RunHistory:
             return None
         finally:
             self._asking.release()
+
+    async def unread(self, wanted: Selection, most: int) -> list[RunFacts]:
+        """Return the newest held runs of which only the list entry is known; none if the store cannot answer."""
+        return await self._kept(self._store.unread, wanted, most) or []
+
+    async def save_listed(self, runs: Sequence[RunFacts]) -> None:
+        """Keep the list entries of runs, so that what they show in full can be kept."""
+        await self._kept(self._store.save_listed, [run for run in runs if run.id and run.created and run.updated])
+
+    async def save_details(self, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
+        """Keep what runs showed that were read in full; each with its list entry from before."""
+        await self._kept(self._store.save_details, found)
+        await self._kept(self._store.trim)
+
+    async def metadata(self, wanted: Selection, key: str) -> dict[str, str | None]:
+        """Return a metadata key's value of each run that was read in full; None where the run does not set it."""
+        return await self._kept(self._store.metadata, wanted, key) or {}
+
+    async def details(self, run_ids: Sequence[str]) -> dict[str, RunDetails]:
+        """Return what runs showed that were read in full, without their texts, by id."""
+        return await self._kept(self._store.details, run_ids) or {}
+
+    async def _kept(self, work: Callable[[bytes, Unpack[Given]], T], *given: Unpack[Given]) -> T | None:
+        try:
+            return await self._in_thread(work, self._account, *given)
+        except StoreLostError:
+            return None
 
     async def forget(self, run_id: str, *, deleted: bool) -> None:
         """Remove a run that the API no longer has.

@@ -6,23 +6,28 @@ worker thread, one at a time.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from extend_mcp.accounts import Account
+from extend_mcp.history.details import Passage, RunDetails, pack_facts, pack_texts, unpack
+from extend_mcp.history.search import Query, grams
+from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.runs.statistics import RunFacts, Selection
 
 logger = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _APPLICATION_ID = 0x45784D48
 _MAGIC = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
@@ -30,28 +35,62 @@ _BUSY_SECONDS = 5.0
 _SCHEMA = """
 CREATE TABLE accounts (
     number INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL UNIQUE, asked_at REAL NOT NULL,
-    pass INTEGER NOT NULL, pass_at REAL, floor REAL NOT NULL, token TEXT, watermark REAL, is_full INTEGER NOT NULL
+    pass INTEGER NOT NULL, pass_at REAL, floor REAL NOT NULL, token TEXT, watermark REAL, is_full INTEGER NOT NULL,
+    details_floor REAL NOT NULL DEFAULT -9e999
 );
 CREATE TABLE runs (
-    account INTEGER NOT NULL, id TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL, seen INTEGER NOT NULL,
-    status TEXT NOT NULL, workflow TEXT NOT NULL, version TEXT NOT NULL, file_type TEXT NOT NULL, batch TEXT,
-    duration REAL, queue REAL, credits REAL, files TEXT NOT NULL, pages INTEGER, PRIMARY KEY (account, id)
-) WITHOUT ROWID;
+    number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, id TEXT NOT NULL, created REAL NOT NULL,
+    updated REAL NOT NULL, seen INTEGER NOT NULL, status TEXT NOT NULL, workflow TEXT NOT NULL, version TEXT NOT NULL,
+    file_type TEXT NOT NULL, batch TEXT, duration REAL, queue REAL, credits REAL, reviewer TEXT NOT NULL, reviewed REAL,
+    files TEXT NOT NULL, pages INTEGER, note TEXT NOT NULL, step TEXT, reason TEXT, UNIQUE (account, id)
+);
 CREATE INDEX runs_by_creation ON runs (account, created);
+CREATE TABLE details (
+    number INTEGER PRIMARY KEY, metadata TEXT NOT NULL, facts TEXT NOT NULL, texts BLOB, cut INTEGER NOT NULL
+);
+CREATE TRIGGER run_changed AFTER UPDATE OF updated ON runs WHEN NEW.updated <> OLD.updated
+    BEGIN UPDATE runs SET step = NULL, reason = NULL WHERE number = OLD.number; DELETE FROM details
+    WHERE number = OLD.number; END;
+CREATE TRIGGER run_gone AFTER DELETE ON runs BEGIN DELETE FROM details WHERE number = OLD.number; END;
 CREATE TABLE workflows (
     account INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, id)
 ) WITHOUT ROWID;
 CREATE TABLE deleted (account INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
 """
-_SELECT = """
-SELECT id, status, workflow, version, file_type, batch, created, updated, duration, queue, credits, files, pages
-FROM runs JOIN accounts ON number = account
-WHERE fingerprint = :account AND seen = pass AND created > floor AND created >= :since AND created < :before
-    AND (:status IS NULL OR status = :status) AND (:workflow IS NULL OR workflow = :workflow)
-    AND (:batch IS NULL OR batch = :batch) AND (:version IS NULL OR version = :version)
-ORDER BY created DESC, id DESC
+_INDEX = """
+CREATE VIRTUAL TABLE words USING fts5(grams, content='', columnsize=0, detail=none,
+    tokenize='unicode61 remove_diacritics 0');
+CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO words (rowid, grams)
+    VALUES (NEW.number, grams(NEW.metadata, NEW.facts, NEW.texts)); END;
+CREATE TRIGGER details_gone AFTER DELETE ON details BEGIN INSERT INTO words (words, rowid, grams)
+    VALUES ('delete', OLD.number, grams(OLD.metadata, OLD.facts, OLD.texts)); END;
 """
+"""The index of a search. Without SQLite's FTS5 every text is read instead."""
+
+_CHANGING = (
+    *("status", "workflow", "version", "file_type", "batch", "duration", "queue", "credits", "files", "pages"),
+    *("reviewer", "reviewed", "note"),
+)
+_COLUMNS = (
+    "runs.id, status, workflow, workflow, version, file_type, batch, created, updated, duration, queue, credits,"
+    " files, pages, reviewer, reviewed, note, step, reason"
+)
+_CONDITIONS = {
+    "since": "created >= :since",
+    "before": "created < :before",
+    "status": "status = :status",
+    "workflow_id": "workflow = :workflow_id",
+    "batch": "batch = :batch",
+    "version": "version = :version",
+    "step": "step = :step",
+    "reason": "reason = :reason",
+    "reviewer": "reviewer = :reviewer",
+    "file_id": "instr(char(10) || files, char(10) || :file_id || char(9))",
+}
+"""A condition for each field of `Selection`; metadata has one for each key."""
+
 _TABLES = ("runs", "workflows", "deleted")
+_MOST_HITS = 500
 
 
 @dataclass(frozen=True)
@@ -89,6 +128,28 @@ class Coverage:
     def covers(self, since: float) -> bool:
         """Return whether all runs created since then are held."""
         return self.floor < since or self.floor == -float("inf")
+
+
+class ReadCounts(NamedTuple):
+    """The numbers of held runs, of those read in full, and of these, those that hold more text than is kept."""
+
+    held: int
+    read: int
+    cut: int
+
+
+class Hit(NamedTuple):
+    """A run that holds a text, and the first passage that does."""
+
+    run: RunFacts
+    passage: Passage
+
+
+class SearchResult(NamedTuple):
+    """The runs that hold a text, newest first, and whether the search ended before all were looked at."""
+
+    hits: list[Hit]
+    ended_early: bool
 
 
 def partition(account: Account, base_url: str) -> bytes:
@@ -129,7 +190,8 @@ class RunStore:
         with self._transaction() as database:
             number = self._number(database, account, begun_at)
             database.execute(
-                "UPDATE accounts SET pass = pass + 1, pass_at = ?, floor = ?, token = NULL, watermark = ?, is_full = 0"
+                "UPDATE accounts SET pass = pass + 1, pass_at = ?, floor = ?, token = NULL, watermark = ?, is_full = 0,"
+                " details_floor = -9e999"
                 " WHERE number = ?",
                 (begun_at, float("inf"), watermark, number),
             )
@@ -159,6 +221,11 @@ class RunStore:
                     "UPDATE accounts SET watermark = max(watermark, ?) WHERE number = ?", (watermark, number)
                 )
 
+    def save_listed(self, account: bytes, runs: Sequence[RunFacts]) -> None:
+        """Keep runs of a list that was read apart from a pass, so that what they show in full can be kept too."""
+        with self._transaction() as database:
+            self._put(database, self._number(database, account, 0.0), runs, in_pass=False)
+
     def forget(self, account: bytes, run_id: str, deleted: bool) -> None:
         """Remove a run; one that was deleted never returns, even if a page read before still has it."""
         with self._transaction() as database:
@@ -172,30 +239,172 @@ class RunStore:
     def select(self, account: bytes, wanted: Selection) -> list[RunFacts]:
         """Return the held runs, newest first; only those that the current pass, or a change since, has shown."""
         with self._transaction("BEGIN") as database:
-            names = dict(
+            return self._select(database, account, wanted)
+
+    def unread(self, account: bytes, wanted: Selection, most: int) -> list[RunFacts]:
+        """Return the newest runs that were not read in full, without those that had to make room."""
+        condition = "created > details_floor AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
+        with self._transaction("BEGIN") as database:
+            return self._select(database, account, wanted, condition, most)
+
+    def read_counts(self, account: bytes, wanted: Selection) -> ReadCounts:
+        """Count the held runs, and those that were read in full."""
+        where, values = self._where(account, wanted)
+        with self._transaction("BEGIN") as database:
+            return ReadCounts(
+                *database.execute(
+                    "SELECT count(*), count(details.number), coalesce(sum(cut), 0) FROM accounts"
+                    " JOIN runs ON account = accounts.number LEFT JOIN details ON details.number = runs.number"
+                    f" WHERE {where}",
+                    values,
+                ).fetchone()
+            )
+
+    def save_details(self, account: bytes, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
+        """Keep what final runs showed that were read in full, until they change.
+
+        Args:
+            account: the account.
+            found: each run as it was held before it was read, and what it showed.
+        """
+        with self._transaction() as database:
+            for run, details in found:
+                row = database.execute(
+                    "SELECT runs.number FROM accounts JOIN runs ON account = accounts.number"
+                    " WHERE fingerprint = ? AND id = ? AND status = ? AND updated = ?",
+                    (account, run.id, details.status, _seconds(run.updated)),
+                ).fetchone()
+                if row is None or not is_finished(details.status):
+                    continue
                 database.execute(
-                    "SELECT id, name FROM workflows JOIN accounts ON number = account WHERE fingerprint = ?", (account,)
+                    "UPDATE runs SET step = ?, reason = ? WHERE number = ?",
+                    (_storable(details.step), _storable(details.reason), *row),
+                )
+                database.execute("DELETE FROM details WHERE number = ?", row)
+                database.execute(
+                    "INSERT INTO details VALUES (?, ?, ?, ?, ?)",
+                    (
+                        *row,
+                        json.dumps(details.metadata or {}),
+                        pack_facts(details),
+                        pack_texts(details),
+                        details.is_cut,
+                    ),
+                )
+
+    def details(self, account: bytes, run_ids: Sequence[str]) -> dict[str, RunDetails]:
+        """Return what is kept of runs that were read in full, by id, without their texts."""
+        with self._transaction("BEGIN") as database:
+            rows = database.execute(
+                "SELECT runs.id, status, metadata, facts FROM json_each(?) AS wanted JOIN accounts ON fingerprint = ?"
+                " JOIN runs ON account = accounts.number AND runs.id = wanted.value"
+                " JOIN details ON details.number = runs.number",
+                (json.dumps(list(run_ids)), account),
+            )
+            return {run_id: unpack(status, metadata, facts, None) for run_id, status, metadata, facts in rows}
+
+    def metadata(self, account: bytes, wanted: Selection, key: str) -> dict[str, str | None]:
+        """Return a key's value of each run that was read in full, by the run's id; None where it is not set."""
+        where, values = self._where(account, wanted)
+        with self._transaction("BEGIN") as database:
+            return dict(
+                database.execute(
+                    "SELECT runs.id, (SELECT value FROM json_each(details.metadata) WHERE key = :key) FROM accounts"
+                    " JOIN runs ON account = accounts.number JOIN details ON details.number = runs.number"
+                    f" WHERE {where}",
+                    {**values, "key": key},
                 )
             )
-            rows = database.execute(
-                _SELECT,
-                {
-                    "account": account,
-                    "since": -float("inf") if wanted.since is None else wanted.since,
-                    "before": float("inf") if wanted.before is None else wanted.before,
-                    "status": wanted.status,
-                    "workflow": wanted.workflow_id,
-                    "batch": wanted.batch,
-                    "version": wanted.version,
-                },
+
+    def search(
+        self, account: bytes, wanted: Selection, query: Query, is_late: Callable[[], bool] = lambda: False
+    ) -> SearchResult:
+        """Find runs whose file names, reviewer's note or details hold a text, newest first.
+
+        Args:
+            account: the account.
+            wanted: selects the runs.
+            query: the text.
+            is_late: whether time is up.
+        """
+        where, values = self._where(account, wanted)
+        hits: dict[str, Hit] = {}
+        ended_early = False
+        with self._transaction("BEGIN") as database:
+            for run in self._select(
+                database, account, wanted, "(files LIKE :like OR note LIKE :like)", like=query.like
+            ):
+                places = [Passage("file name", name) for name in run.file_names] + [
+                    Passage("reviewer's note", run.note)
+                ]
+                found = next((each for each in places if query.find(each.text)), None)
+                if found is not None:
+                    hits[run.id] = Hit(run, found)
+            indexed = query.expression if self._has_index(database) else None
+            numbers = database.execute(
+                "SELECT details.number FROM accounts JOIN runs ON account = accounts.number"
+                f" JOIN details ON details.number = runs.number WHERE {where}"
+                f" {'AND details.number IN (SELECT rowid FROM words WHERE words MATCH :expression)' if indexed else ''}"
+                " ORDER BY created DESC, runs.id DESC",
+                {**values, "expression": indexed},
             ).fetchall()
-        return [
-            RunFacts(
-                *(run_id, status, workflow, names.get(workflow, ""), version, file_type, batch),
-                *(_moment(created), _moment(updated), *figures),
+            for (number,) in numbers:
+                ended_early = is_late() or len(hits) >= _MOST_HITS
+                if ended_early:
+                    break
+                status, *packed = database.execute(
+                    "SELECT status, metadata, facts, texts FROM runs JOIN details USING (number) WHERE number = ?",
+                    (number,),
+                ).fetchone()
+                passage = query.first(unpack(status, *packed))
+                if passage is not None:
+                    (run,) = self._select(database, account, wanted, "runs.number = :number", number=number)
+                    hits.setdefault(run.id, Hit(run, passage))
+        found_runs = sorted(hits.values(), key=lambda hit: (_seconds(hit.run.created), hit.run.id), reverse=True)
+        return SearchResult(found_runs, ended_early)
+
+    def _select(
+        self,
+        database: sqlite3.Connection,
+        account: bytes,
+        wanted: Selection,
+        condition: str = "TRUE",
+        most: int = -1,
+        **more: object,
+    ) -> list[RunFacts]:
+        where, values = self._where(account, wanted)
+        names = dict(
+            database.execute(
+                "SELECT id, name FROM workflows JOIN accounts ON number = account WHERE fingerprint = ?", (account,)
             )
-            for run_id, status, workflow, version, file_type, batch, created, updated, *figures in rows
-        ]
+        )
+        rows = database.execute(
+            f"SELECT {_COLUMNS} FROM accounts JOIN runs ON account = accounts.number WHERE {where} AND {condition}"
+            " ORDER BY created DESC, runs.id DESC LIMIT :most",
+            {**values, **more, "most": most},
+        )
+        return [_run(row, names) for row in rows]
+
+    @staticmethod
+    def _has_index(database: sqlite3.Connection) -> bool:
+        return bool(database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'words'").fetchone()[0])
+
+    @staticmethod
+    def _where(account: bytes, wanted: Selection) -> tuple[str, dict[str, object]]:
+        """Return the condition for the runs that the current pass has shown, and its values."""
+        parts = ["fingerprint = :account AND seen = pass AND created > floor"]
+        values: dict[str, object] = {"account": account}
+        for name, condition in _CONDITIONS.items():
+            if (value := getattr(wanted, name)) is not None:
+                parts.append(condition)
+                values[name] = value
+        for number, (key, value) in enumerate(wanted.metadata.items()):
+            parts.append(
+                "EXISTS (SELECT 1 FROM details AS full, json_each(full.metadata) AS pair"
+                f" WHERE full.number = runs.number AND pair.key = :key{number} AND pair.value = :value{number})"
+            )
+            values |= {f"key{number}": key, f"value{number}": value}
+        return " AND ".join(parts), values
 
     def trim(self, account: bytes) -> None:
         """Make room: the account that was asked for least recently leaves first, then this account's oldest runs."""
@@ -207,7 +416,9 @@ class RunStore:
                 ).fetchone()
                 if other is None:
                     break
-                _remove_account(database, other[0])
+                self._remove_account(database, other[0])
+            while self._is_over(database) and self._remove_details(database, own):
+                pass
             while self._is_over(database):
                 count = _count(database)
                 newest_gone = database.execute(
@@ -227,7 +438,9 @@ class RunStore:
         with self._transaction() as database:
             counts = _count(database), int(database.execute("SELECT count(*) FROM accounts").fetchone()[0])
             for table in (*_TABLES, "accounts"):
-                database.execute(f"DELETE FROM {table}")  # noqa: S608
+                database.execute(f"DELETE FROM {table}")
+            if self._has_index(database):
+                database.execute("INSERT INTO words (words) VALUES ('delete-all')")
         self._database.execute("VACUUM")
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return counts
@@ -296,6 +509,7 @@ class RunStore:
         return database
 
     def _prepare(self, database: sqlite3.Connection) -> None:
+        database.create_function("grams", 3, lambda *packed: grams(unpack("", *packed)), deterministic=True)
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA secure_delete = ON")
         database.execute("BEGIN IMMEDIATE")
@@ -307,10 +521,15 @@ class RunStore:
         if version > SCHEMA_VERSION:
             raise StoreLostError(f"{self.path} was written by a newer version of extend-mcp; it was not changed")
         if version < SCHEMA_VERSION:
-            for table in (*_TABLES, "accounts"):
+            for table in ("words", "details", *_TABLES, "accounts"):
                 database.execute(f"DROP TABLE IF EXISTS {table}")
-            for statement in _SCHEMA.split(";"):
+            for statement in _SCHEMA.split(";\n"):
                 database.execute(statement)
+            try:
+                for statement in _INDEX.split(";\n"):
+                    database.execute(statement)
+            except sqlite3.OperationalError as error:
+                logger.info("searches read every kept text, since this SQLite has no index of words: %s", error)
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         database.execute("COMMIT")
@@ -344,43 +563,67 @@ class RunStore:
         return Coverage(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
 
     @staticmethod
-    def _put(database: sqlite3.Connection, number: int, runs: Sequence[RunFacts]) -> None:
+    def _put(database: sqlite3.Connection, number: int, runs: Sequence[RunFacts], *, in_pass: bool = True) -> None:
         rows = [
             (
-                *(
-                    number,
-                    run.id,
-                    _seconds(run.created),
-                    _seconds(run.updated),
-                    run.status,
-                    run.workflow_id,
-                    run.version,
-                ),
-                *(run.file_type, run.batch_id, run.duration_seconds, run.queue_seconds, run.credits),
-                *(run.files, run.pages, number, number, run.id),
+                *(number, run.id, _seconds(run.created), _seconds(run.updated)),
+                *(run.status, run.workflow_id, run.version, run.file_type, run.batch_id),
+                *(run.duration_seconds, run.queue_seconds, run.credits, _storable(run.files), run.pages),
+                *(_storable(run.reviewer), _seconds(run.reviewed) if run.reviewed else None, _storable(run.note)),
+                *(number, number, run.id),
             )
             for run in runs
         ]
         # What is held may be newer than this page: another process may have read the run since.
+        columns = ("account", "id", "created", "updated", *_CHANGING)
         database.executemany(
-            "INSERT INTO runs (account, id, created, updated, status, workflow, version, file_type, batch, duration,"
-            " queue, credits, files, pages, seen) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, pass"
-            " FROM accounts WHERE number = ? AND NOT EXISTS (SELECT 1 FROM deleted WHERE account = ? AND id = ?)"
-            " ON CONFLICT DO UPDATE SET created = excluded.created, updated = excluded.updated,"
-            " status = excluded.status, workflow = excluded.workflow, version = excluded.version,"
-            " file_type = excluded.file_type, batch = excluded.batch, duration = excluded.duration,"
-            " queue = excluded.queue, credits = excluded.credits, files = excluded.files, pages = excluded.pages,"
-            " seen = excluded.seen WHERE excluded.updated >= updated",
+            f"INSERT INTO runs ({', '.join(columns)}, seen)"
+            f" SELECT {', '.join('?' * len(columns))}, {'pass' if in_pass else -1} FROM accounts WHERE number = ?"
+            " AND NOT EXISTS (SELECT 1 FROM deleted WHERE account = ? AND id = ?) ON CONFLICT DO UPDATE SET"
+            f" {', '.join(f'{name} = excluded.{name}' for name in ('created', 'updated', *_CHANGING))},"
+            " seen = max(seen, excluded.seen) WHERE excluded.updated >= updated",
             rows,
         )
-        database.executemany(
-            "UPDATE runs SET seen = (SELECT pass FROM accounts WHERE number = account) WHERE account = ? AND id = ?",
-            [(number, run.id) for run in runs],
-        )
+        if in_pass:
+            database.executemany(
+                "UPDATE runs SET seen = (SELECT pass FROM accounts WHERE number = ?) WHERE account = ? AND id = ?",
+                [(number, number, run.id) for run in runs],
+            )
         database.executemany(
             "INSERT OR REPLACE INTO workflows VALUES (?, ?, ?)",
-            {(number, run.workflow_id, run.workflow_name) for run in runs},
+            {(number, run.workflow_id, _storable(run.workflow_name)) for run in runs},
         )
+
+    def _remove_account(self, database: sqlite3.Connection, number: int) -> None:
+        for table in _TABLES:
+            database.execute(f"DELETE FROM {table} WHERE account = ?", (number,))
+        database.execute("DELETE FROM accounts WHERE number = ?", (number,))
+        self._shrink_index(database)
+
+    def _remove_details(self, database: sqlite3.Connection, number: int) -> bool:
+        """Remove what the older half of an account's runs that were read in full showed; return whether any did."""
+        kept = "SELECT created, details.number FROM runs JOIN details USING (number) WHERE account = ?"
+        count = database.execute(f"SELECT count(*) FROM ({kept})", (number,)).fetchone()[0]
+        newest_gone = database.execute(
+            f"SELECT max(created) FROM ({kept} ORDER BY created LIMIT ?)",
+            (number, -(-count // 2)),
+        ).fetchone()[0]
+        if newest_gone is None:
+            return False
+        database.execute(
+            f"DELETE FROM details WHERE number IN (SELECT number FROM ({kept}) WHERE created <= ?)",
+            (number, newest_gone),
+        )
+        database.execute(
+            "UPDATE accounts SET details_floor = max(details_floor, ?) WHERE number = ?", (newest_gone, number)
+        )
+        self._shrink_index(database)
+        return True
+
+    def _shrink_index(self, database: sqlite3.Connection) -> None:
+        # An entry that was deleted takes room until its part of the index is written again.
+        if self._has_index(database):
+            database.execute("INSERT INTO words (words) VALUES ('optimize')")
 
     def _is_over(self, database: sqlite3.Connection) -> bool:
         pages, unused, size = (
@@ -393,21 +636,24 @@ def _count(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT count(*) FROM runs").fetchone()[0])
 
 
-def _remove_account(database: sqlite3.Connection, number: int) -> None:
-    for table in _TABLES:
-        database.execute(f"DELETE FROM {table} WHERE account = ?", (number,))  # noqa: S608
-    database.execute("DELETE FROM accounts WHERE number = ?", (number,))
-
-
 def _is_damage(error: sqlite3.Error) -> bool:
     # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
     return type(error) is sqlite3.DatabaseError
 
 
+def _run(row: Sequence[Any], names: dict[str, str]) -> RunFacts:
+    values = list(row)
+    values[3] = names.get(row[3], "")
+    for place in (7, 8, 15):
+        values[place] = None if row[place] is None else datetime.fromtimestamp(row[place], timezone.utc)
+    return RunFacts(*values)
+
+
+def _storable(text: str) -> str:
+    """Replace lone surrogates, which SQLite does not take."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _seconds(moment: datetime | None) -> float:
     assert moment is not None, "a run without times is not kept"
     return moment.timestamp()
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, timezone.utc)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -19,11 +19,13 @@ WAITING = ("PENDING", "NEEDS_REVIEW")
 
 
 class RunFacts(NamedTuple):
-    """The part of a run's summary that figures are made of.
+    """The part of a run that figures are made of.
 
     Attributes:
         files: the id and the name of each file, a tab between them, one file a line.
         pages: pages of all files; None if one of them does not say.
+        step: the name of the failing step, or empty; None while the run was not read in full.
+        reason: the code of the failure, or empty; None while the run was not read in full.
     """
 
     id: str
@@ -40,16 +42,31 @@ class RunFacts(NamedTuple):
     credits: float | None
     files: str = ""
     pages: int | None = None
+    reviewer: str = ""
+    reviewed: datetime | None = None
+    note: str = ""
+    step: str | None = None
+    reason: str | None = None
 
     @property
     def file_ids(self) -> frozenset[str]:
         """The ids of the run's files."""
         return frozenset(line.partition("\t")[0] for line in self.files.split("\n") if line)
 
+    @property
+    def file_names(self) -> list[str]:
+        """The names of the run's files."""
+        return [line.partition("\t")[2] for line in self.files.split("\n") if line]
+
 
 @dataclass(frozen=True)
 class Selection:
-    """Selects kept runs; times in Unix seconds, and None for no condition."""
+    """Selects kept runs; times in Unix seconds, and None for no condition.
+
+    Attributes:
+        metadata: keys and the texts that are their values. Only runs that were read in full can match.
+        file_id: a file of the run.
+    """
 
     since: float | None = None
     before: float | None = None
@@ -57,6 +74,11 @@ class Selection:
     workflow_id: str | None = None
     batch: str | None = None
     version: str | None = None
+    step: str | None = None
+    reason: str | None = None
+    reviewer: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    file_id: str | None = None
 
 
 def run_facts(run: RunBase) -> RunFacts:
@@ -77,6 +99,9 @@ def run_facts(run: RunBase) -> RunFacts:
         credits=run.credits,
         files="\n".join(f"{' '.join(file.id.split())}\t{' '.join(file.name.split())}" for file in run.files),
         pages=None if None in pages else sum(each or 0 for each in pages),
+        reviewer=run.reviewed_by_user or "",
+        reviewed=run.reviewed_at,
+        note=run.rejection_note or "",
     )
 
 

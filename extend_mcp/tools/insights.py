@@ -15,6 +15,7 @@ from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
@@ -24,7 +25,7 @@ from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
+from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, read_facts
 from extend_mcp.tools.runs import definition_of
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
@@ -83,10 +84,10 @@ async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_ke
     """
     app = caller_context(ctx)
     deadline = Deadline(ctx, app)
-    count = _Count(group_by, metadata_key, most_unread=app.limits.detail_runs)
+    count = _Count(group_by, metadata_key)
     before, kept = await _count_windows(app, filters, deadline, count)
-    if group_by in _FROM_DETAILS:
-        await _read_groups(app, deadline, count)
+    if count.unread:
+        await _read_groups(app, deadline, count, held=kept is not None)
     return summary_view(
         count.statistics,
         labels=count.labels,
@@ -107,25 +108,45 @@ class _Count:
     statistics: Statistics = field(default_factory=Statistics)
     labels: dict[str, Group] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    most_unread: int = 0
-    unread: dict[str, RunFacts] = field(default_factory=dict)
-    """Runs that must be read to learn their group, newest first; no more than will be read."""
-    beyond: int = 0
-    """How many more such runs exist."""
+    metadata: dict[str, str | None] = field(default_factory=dict)
+    """Values of the metadata key, by the ids of the runs for which it is known."""
+    unread: list[RunFacts] = field(default_factory=list)
+    """Runs that must be read to learn their group, newest first."""
+    concerned: int = 0
+    """How many runs belong in a group."""
 
     def add(self, run: RunFacts) -> None:
         if self.group_by not in _FROM_DETAILS:
             self.statistics.add(run, self._group(run))
             return
         self.statistics.add(run, None)
-        if self.group_by != "metadata" and run.status != "FAILED":
+        if self.group_by == "metadata":
+            is_known = run.id in self.metadata
+            value: str | None = self.metadata.get(run.id)
+        elif run.status != "FAILED":
             return
-        if len(self.unread) < self.most_unread:
-            self.unread[run.id] = run
         else:
-            self.beyond += 1
+            value = run.reason if self.group_by == "failure_reason" else run.step
+            is_known = value is not None
+        self.concerned += 1
+        if is_known:
+            self.add_to_group(run, value)
+        else:
+            self.unread.append(run)
 
-    def add_to_group(self, run: RunFacts, key: str) -> None:
+    def add_details(self, run: RunFacts, details: RunDetails) -> None:
+        if self.group_by == "metadata":
+            self.add_to_group(run, (details.metadata or {}).get(self.metadata_key or ""))
+        else:
+            self.add_to_group(run, details.reason if self.group_by == "failure_reason" else details.step)
+
+    def add_to_group(self, run: RunFacts, value: str | None) -> None:
+        if self.group_by == "metadata":
+            key = "(not set)" if value is None else value[:200]
+        elif self.group_by == "failing_step":
+            key = f"{run.workflow_name}: {value}" if value else "before any step"
+        else:
+            key = value or "no reason given"
         self.labels[key] = Group(key)
         self.statistics.add_to_group(run, key)
 
@@ -142,17 +163,6 @@ class _Count:
             key, label = run.status, Group(run.status)
         self.labels.setdefault(key, label)
         return key
-
-    def group_of(self, run: WorkflowRun) -> str:
-        """Return the group of a run that was read in full."""
-        if self.group_by == "metadata":
-            value = run.metadata.get(self.metadata_key or "")
-            return "(not set)" if value is None else str(value)[:200]
-        failures = failures_of(run)
-        cause = failures[0] if failures else None
-        if self.group_by == "failing_step":
-            return f"{run.workflow.name}: {cause.where}" if cause and cause.where else "before any step"
-        return cause.reason if cause and cause.reason else "no reason given"
 
 
 async def _count_windows(
@@ -174,6 +184,8 @@ async def _count_windows(
 
     held = await _held_runs(app, wide, deadline)
     if held is not None:
+        if count.metadata_key and (history := await app.history()):
+            count.metadata = await history.metadata(wide.selection(), count.metadata_key)
         for number, facts in enumerate(held.runs):
             if number % _RUNS_A_TURN == 0:
                 await anyio.lowlevel.checkpoint()
@@ -208,13 +220,16 @@ async def _held_runs(app: CallerContext, filters: RunFilter, deadline: Deadline)
     )
 
 
-async def _read_groups(app: CallerContext, deadline: Deadline, count: _Count) -> None:
-    details = await read_details(app, deadline, list(count.unread), count.group_of)
-    for run_id, key in details.found.items():
-        count.add_to_group(count.unread[run_id], key)
-    of = len(count.unread) + count.beyond
-    if len(details.found) < of:
-        count.missing.append(f"the groups hold the newest {len(details.found):,} of {of:,} runs; others were not read")
+async def _read_groups(app: CallerContext, deadline: Deadline, count: _Count, *, held: bool) -> None:
+    details = await read_facts(app, deadline, count.unread, held=held)
+    for run in count.unread:
+        if run.id in details.found:
+            count.add_details(run, details.found[run.id])
+    unknown = len(count.unread) - len(details.found)
+    if unknown:
+        known = count.concerned - unknown
+        more = "; ask again to read more" if app.histories else "; the others were not read"
+        count.missing.append(f"the groups hold the newest {known:,} of {count.concerned:,} runs{more}")
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)

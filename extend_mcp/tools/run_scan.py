@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,6 +15,7 @@ from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKe
 from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx
+from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.tools.run_filter import RunFilter
@@ -29,6 +30,7 @@ CALL_SECONDS = 45.0
 """Time that one call reads: many clients give up on a call after 60 seconds, whatever progress they see."""
 
 _AT_ONCE = 8
+_READS_A_SAVE = 48
 
 
 class Deadline:
@@ -225,6 +227,35 @@ async def read_details(
 
     await in_parallel(work, min(_AT_ONCE, len(waiting)))
     details.skipped += waiting
+    return details
+
+
+async def read_facts(
+    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], *, held: bool = False
+) -> Details[RunDetails]:
+    """Return what runs show in full: from the kept facts or, for as many as one call may read, from the API.
+
+    Args:
+        app: the server's parts.
+        deadline: when to stop.
+        runs: the runs as their list showed them, the most important first.
+        held: whether they are kept runs that were not read in full.
+    """
+    history = await app.history()
+    if history is not None and not held:
+        await history.save_listed(runs)
+    known = await history.details([run.id for run in runs]) if history is not None and not held else {}
+    details: Details[RunDetails] = Details(known, {}, [])
+    unread = [run for run in runs if run.id not in known]
+    for begin in range(0, min(len(unread), app.limits.detail_runs), _READS_A_SAVE):
+        part = {run.id: run for run in unread[begin : min(begin + _READS_A_SAVE, app.limits.detail_runs)]}
+        read = await read_details(app, deadline, list(part), run_details)
+        if history is not None:
+            await history.save_details([(part[run_id], found) for run_id, found in read.found.items()])
+        details.found.update({run_id: replace(found, texts=()) for run_id, found in read.found.items()})
+        details.failed.update(read.failed)
+        details.skipped += read.skipped
+    details.skipped += [run.id for run in unread[app.limits.detail_runs :]]
     return details
 
 

@@ -1,0 +1,169 @@
+"""Take from a run that was read in full what its list entry lacks: failure, failed checks, metadata, values, texts."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from extend_mcp.api.models import StepRun, WorkflowRun
+from extend_mcp.runs.failures import failures_of
+from extend_mcp.views.steps import as_object, extracted_fields, objects
+
+_MOST_FIELD_CHARS: Final = 200_000
+_MOST_TEXT_CHARS: Final = 4_000_000
+"""Characters of a run's parsed text that are kept; a page has about 3,000."""
+
+_MOST_CHARS: Final = 2_000
+"""Characters of a message, an error or a value that are kept."""
+
+
+class FailedCheck(NamedTuple):
+    """A rule or validation that a run did not pass."""
+
+    step: str
+    name: str
+    error: str
+
+
+class Passage(NamedTuple):
+    """A text of a run, and where it is."""
+
+    place: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """The part of a run that only reading it in full shows.
+
+    Attributes:
+        status: the status in which it was read.
+        step: the name of the failing step, or empty.
+        reason: the code of the failure, or empty.
+        message: the text of the failure, or empty.
+        checks: the checks that it did not pass.
+        metadata: its values as text; those that are not strings as JSON.
+        values: the extracted values, by step and path.
+        texts: the parsed texts, by page; empty where only the other facts were asked for.
+        is_cut: whether the run holds more text than is kept.
+    """
+
+    status: str
+    step: str = ""
+    reason: str = ""
+    message: str = ""
+    checks: tuple[FailedCheck, ...] = ()
+    metadata: dict[str, str] | None = None
+    values: tuple[Passage, ...] = ()
+    texts: tuple[Passage, ...] = ()
+    is_cut: bool = False
+
+    def passages(self) -> Iterator[Passage]:
+        """Iterate over all texts that a search looks at, the most telling first."""
+        for key, value in (self.metadata or {}).items():
+            yield Passage(f"metadata {key}", value)
+        yield from self.values
+        yield Passage("failure", f"{self.reason} {self.message}")
+        for check in self.checks:
+            yield Passage(f"failed check of step {check.step}", f"{check.name} {check.error}")
+        yield from self.texts
+
+
+def run_details(run: WorkflowRun) -> RunDetails:
+    """Return what a run that was read in full shows."""
+    cause = next(iter(failures_of(run)), None)
+    values, values_cut = _bounded(_values(run.step_runs), _MOST_FIELD_CHARS, each=_MOST_CHARS)
+    texts, texts_cut = _bounded(_texts(run.step_runs), _MOST_TEXT_CHARS, each=_MOST_TEXT_CHARS)
+    return RunDetails(
+        status=run.status,
+        step=cause.where if cause else "",
+        reason=cause.reason if cause else "",
+        message=(cause.message if cause else "")[:_MOST_CHARS],
+        checks=tuple(_failed_checks(run.step_runs)),
+        metadata={key: as_text(value) for key, value in run.metadata.items()},
+        values=values,
+        texts=texts,
+        is_cut=values_cut or texts_cut,
+    )
+
+
+def as_text(value: Any) -> str:
+    """Return a JSON value as text: a string unchanged, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def pack_facts(details: RunDetails) -> str:
+    """Return everything but status, metadata and texts as JSON."""
+    return json.dumps([details.step, details.reason, details.message, details.checks, details.values])
+
+
+def pack_texts(details: RunDetails) -> bytes | None:
+    """Return the texts in a compressed form; None for none."""
+    return zlib.compress(json.dumps(details.texts).encode(), 4) if details.texts else None
+
+
+def unpack(status: str, metadata: str, facts: str, texts: bytes | None) -> RunDetails:
+    """Return what was packed."""
+    step, reason, message, checks, values = json.loads(facts)
+    return RunDetails(
+        status=status,
+        step=step,
+        reason=reason,
+        message=message,
+        checks=tuple(FailedCheck(*check) for check in checks),
+        metadata=json.loads(metadata),
+        values=tuple(Passage(*value) for value in values),
+        texts=tuple(Passage(*text) for text in json.loads(zlib.decompress(texts))) if texts else (),
+    )
+
+
+def _failed_checks(steps: Iterable[StepRun]) -> Iterator[FailedCheck]:
+    for step in steps:
+        result = as_object(step.result)
+        for check in objects(result.get("rules")) + objects(result.get("blocks")):
+            if check.get("valid") is not True:
+                error = ", ".join(str(check[key]) for key in ("failureReason", "error", "reasoning") if check.get(key))
+                yield FailedCheck(
+                    _name(step)[:_MOST_CHARS], str(check.get("name") or "")[:_MOST_CHARS], error[:_MOST_CHARS]
+                )
+
+
+def _values(steps: Iterable[StepRun]) -> Iterator[Passage]:
+    for step in steps:
+        output = as_object(step.child_run.get("output"))
+        for path, value, _ in extracted_fields(output.get("value"), output.get("metadata")):
+            if value is not None and not isinstance(value, bool):
+                yield Passage(f"field {path}", as_text(value))
+        for split in objects(output.get("splits")):
+            yield Passage(f"part of step {_name(step)}", str(split.get("identifier") or split.get("name") or ""))
+
+
+def _texts(steps: Iterable[StepRun]) -> Iterator[Passage]:
+    for step in steps:
+        for chunk in objects(as_object(step.child_run.get("output")).get("chunks")):
+            span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
+            first, last = span.get("start"), span.get("end")
+            place = f"page {first}" if first == last else f"pages {first}-{last}"
+            yield Passage(place if isinstance(first, int) else "text", str(chunk.get("content") or ""))
+
+
+def _name(step: StepRun) -> str:
+    return step.step.name or step.step_type
+
+
+def _bounded(passages: Iterable[Passage], most: int, *, each: int) -> tuple[tuple[Passage, ...], bool]:
+    """Return the passages up to a number of characters without repetitions, and whether any was cut."""
+    kept: dict[Passage, None] = {}
+    room, is_cut = most, False
+    for place, text in passages:
+        text = unicodedata.normalize("NFC", text)
+        part = text[: min(each, room)]
+        is_cut = is_cut or len(part) < len(text)
+        if part.strip():
+            kept[Passage(place[:300], part)] = None
+            room -= len(part)
+    return tuple(kept), is_cut

@@ -1,0 +1,189 @@
+"""Facts of single runs: read once, kept until the run changes, and never seen by another account."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+
+from extend_mcp.api.models import WorkflowRun
+from extend_mcp.history.details import FailedCheck, Passage, RunDetails, run_details
+from extend_mcp.history.search import Query
+from extend_mcp.history.store import Limits, RunStore
+from extend_mcp.runs.statistics import Selection
+from tests.harness import Box, example, example_run, facts_of, serving
+from tests.history.test_store import ANN, BEN, EVERYTHING, fill, run
+
+SCENARIO = "empty"
+
+
+def reads(box: Box) -> list[str]:
+    """The runs that were read in full."""
+    return [each["path"].rpartition("/")[2] for each in box.requests() if each["path"] != "/workflow_runs"]
+
+
+async def groups(client: Client, **arguments: Any) -> tuple[dict[str, int], bool]:
+    facts = facts_of(await client.call_tool("summarize_runs", arguments))
+    return {group["group"]: group["runs"] for group in facts["groups"]}, facts["complete"]
+
+
+@pytest.mark.parametrize("filters", [{}, {"status": "FAILED"}], ids=["all", "a narrow question"])
+async def test_each_failed_run_is_read_once_and_questions_go_deeper(large: Box, filters: dict[str, str]) -> None:
+    runs = [record.run for record in large.sandbox.store if record.status == "FAILED"]
+    async with serving(large, detail_runs=350) as client:
+        _, complete = await groups(client, group_by="failure_reason", **filters)
+        assert not complete
+        assert len(reads(large)) == 350
+        by_reason, complete = await groups(client, group_by="failure_reason", **filters)
+        assert complete
+        assert by_reason == Counter(run["stepRuns"][0]["result"]["parseRun"]["failureReason"] for run in runs)
+        assert Counter(reads(large)) == Counter(run["id"] for run in runs)
+        large.forget()
+        by_step, complete = await groups(client, group_by="failing_step", **filters)
+        assert complete
+        assert by_step == Counter(f"{run['workflow']['name']}: Parse" for run in runs)
+        assert reads(large) == []
+
+
+async def test_a_run_that_changed_is_read_again(box: Box) -> None:
+    ids = [box.load(example_run(f"workflow_run_{number}", "PROCESSED")) for number in range(3)]
+    async with serving(box) as client:
+        customers = {"group_by": "metadata", "metadata_key": "customer"}
+        before, _ = await groups(client, **customers)
+        assert sorted(reads(box)) == ids
+        box.advance(120)
+        box.api("POST", f"/workflow_runs/{ids[1]}", json={"metadata": {"customer": "Globex"}})
+        box.forget()
+        assert await groups(client, **customers) == (before | {"(not set)": 2, "Globex": 1}, True)
+        assert reads(box) == [ids[1]]
+        box.forget()
+        await groups(client, **customers)
+        assert reads(box) == []
+
+
+async def test_a_run_that_is_not_final_is_never_answered_from_memory(box: Box) -> None:
+    box.load(example_run("workflow_run_1", "NEEDS_REVIEW"))
+    async with serving(box) as client:
+        for _ in range(2):
+            box.forget()
+            await groups(client, group_by="metadata", metadata_key="customer")
+            assert reads(box) == ["workflow_run_1"]
+
+
+def test_everything_of_a_run_is_taken() -> None:
+    document = copy.deepcopy(example("workflow_run.allsteps"))
+    document |= {"metadata": {"customer": "Acme", "amount": 12.5, "tags": ["a"]}}
+    chunks = document["stepRuns"][0]["result"]["parseRun"]["output"]["chunks"]
+    chunks[:] = [
+        {**chunks[0], "content": f"text {n}", "metadata": {"pageRange": {"start": n, "end": n}}} for n in (1, 2)
+    ]
+    details = run_details(WorkflowRun.model_validate(document))
+    assert details.metadata == {"customer": "Acme", "amount": "12.5", "tags": '["a"]'}
+    assert details.texts == (Passage("page 1", "text 1"), Passage("page 2", "text 2"))
+    assert Passage("field invoice_number", "INV-001") in details.values
+    assert Passage("field total", "120.5") in details.values
+    assert [check[1:] for check in details.checks] == [("lines ok", "RULE_FAILED"), ("bad formula", "PARSE_ERROR, unexpected token")]
+
+
+DETAILS = RunDetails(
+    "PROCESSED",
+    checks=(FailedCheck("Check", "Total matches", "off by 3"),),
+    metadata={"customer": "Acme", "lone": "\ud800"},
+    values=(Passage("field invoice_number", "INV-30627"),),
+    texts=(Passage("page 90", "Globex \ud800 Corporation"),),
+)
+WITHOUT_TEXTS = RunDetails("PROCESSED", checks=DETAILS.checks, metadata=DETAILS.metadata, values=DETAILS.values)
+
+
+def test_another_account_sees_no_facts(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "runs.db"))
+    for account in (ANN, BEN):
+        fill(store, account, [run(1), run(2)])
+    store.save_details(ANN, [(run(1), DETAILS)])
+    assert store.details(ANN, ["workflow_run_1", "workflow_run_2"]) == {"workflow_run_1": WITHOUT_TEXTS}
+    assert store.metadata(ANN, EVERYTHING, "customer") == {"workflow_run_1": "Acme"}
+    assert [hit.run.id for hit in store.search(ANN, EVERYTHING, Query("globex")).hits] == ["workflow_run_1"]
+    assert store.details(BEN, ["workflow_run_1"]) == {}
+    assert store.metadata(BEN, EVERYTHING, "customer") == {}
+    assert store.search(BEN, EVERYTHING, Query("globex")).hits == []
+    assert store.read_counts(BEN, EVERYTHING) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["changed", "deleted", "gone", "not seen again", "account left"])
+def test_facts_leave_with_their_run(how: str) -> None:
+    store = RunStore(limits=Limits(rows=2))
+    fill(store, ANN, [run(1), run(2)])
+    store.save_details(ANN, [(run(1), DETAILS)])
+    if how == "changed":
+        store.save_changes(ANN, [run(1, changed=9)])
+    elif how in ("deleted", "gone"):
+        store.forget(ANN, "workflow_run_1", deleted=how == "deleted")
+    elif how == "not seen again":
+        fill(store, ANN, [run(2)])
+    else:
+        fill(store, BEN, [run(3)])
+        store.trim(BEN)
+    assert store.details(ANN, ["workflow_run_1"]) == {}
+    assert store.search(ANN, EVERYTHING, Query("globex")).hits == []
+    assert store._database.execute("SELECT count(*) FROM details").fetchone() == (0,)
+    assert store._database.execute("SELECT rowid FROM words WHERE words MATCH 'glo'").fetchall() == []
+
+
+def test_what_was_read_of_an_earlier_state_is_not_kept() -> None:
+    store = RunStore()
+    fill(store, ANN, [run(1, changed=9)])
+    store.save_details(ANN, [(run(1), DETAILS), (run(1, changed=9), RunDetails("PROCESSING"))])
+    assert store.unread(ANN, EVERYTHING, 9) == [run(1, changed=9)]
+
+
+def test_facts_of_the_oldest_runs_make_room_first_and_are_not_read_again() -> None:
+    store = RunStore(limits=Limits(bytes=700_000))
+    runs = [run(number) for number in range(200)]
+    fill(store, ANN, runs)
+    for each in runs:
+        text = random.Random(each.id).randbytes(2000).hex()
+        details = RunDetails("PROCESSED", metadata={"number": each.id}, texts=(Passage("page 1", text),))
+        store.save_details(ANN, [(each, details)])
+    store.trim(ANN)
+    assert len(store.select(ANN, EVERYTHING)) == 200
+    known = store.metadata(ANN, EVERYTHING, "number")
+    assert set(known) == {each.id for each in runs[: len(known)]}
+    assert 20 < len(known) < 200
+    assert store.unread(ANN, EVERYTHING, 500) == []
+    # What was learned of a failure stays.
+    assert {each.reason for each in store.select(ANN, EVERYTHING)} == {""}
+
+
+def test_selections_by_facts() -> None:
+    store = RunStore()
+    runs = [run(number, status="FAILED")._replace(files=f"file_{number}\tdocument {number}.pdf") for number in range(4)]
+    runs[3] = runs[3]._replace(reviewer="ana")
+    fill(store, ANN, runs)
+    found = [
+        RunDetails("FAILED", step=f"Step {n % 2}", reason=f"R{n}", metadata={"customer": f"c{n}"}) for n in range(3)
+    ]
+    store.save_details(ANN, list(zip(runs, found, strict=False)))
+
+    def ids(**conditions: Any) -> list[str]:
+        return [each.id[-1] for each in store.select(ANN, Selection(**conditions))]
+
+    assert ids(step="Step 0") == ["0", "2"]
+    assert ids(reason="R1") == ["1"]
+    assert ids(metadata={"customer": "c2"}) == ["2"]
+    assert ids(metadata={"customer": "c2", "other": "x"}) == []
+    assert ids(file_id="file_3") == ids(reviewer="ana") == ["3"]
+    assert ids(file_id="file_") == []
+
+
+def test_a_file_of_the_schema_before_is_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    store = RunStore(str(path))
+    fill(store, ANN, [run(1)])
+    store._database.execute("PRAGMA user_version = 1")
+    store.close()
+    assert RunStore(str(path)).select(ANN, EVERYTHING) == []
