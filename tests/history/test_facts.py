@@ -87,7 +87,10 @@ def test_everything_of_a_run_is_taken() -> None:
     assert details.texts == (Passage("page 1", "text 1"), Passage("page 2", "text 2"))
     assert Passage("field invoice_number", "INV-001") in details.values
     assert Passage("field total", "120.5") in details.values
-    assert [check[1:] for check in details.checks] == [("lines ok", "RULE_FAILED"), ("bad formula", "PARSE_ERROR, unexpected token")]
+    assert [check[1:] for check in details.checks] == [
+        ("lines ok", "RULE_FAILED"),
+        ("bad formula", "PARSE_ERROR, unexpected token"),
+    ]
 
 
 DETAILS = RunDetails(
