@@ -24,6 +24,7 @@ class RunFacts(NamedTuple):
     Attributes:
         files: the id and the name of each file, a tab between them, one file a line.
         pages: pages of all files; None if one of them does not say.
+        reviewer: the person who reviewed it, or empty.
     """
 
     id: str
@@ -40,6 +41,7 @@ class RunFacts(NamedTuple):
     credits: float | None
     files: str = ""
     pages: int | None = None
+    reviewer: str = ""
 
     @property
     def file_ids(self) -> frozenset[str]:
@@ -77,6 +79,7 @@ def run_facts(run: RunBase) -> RunFacts:
         credits=run.credits,
         files="\n".join(f"{' '.join(file.id.split())}\t{' '.join(file.name.split())}" for file in run.files),
         pages=None if None in pages else sum(each or 0 for each in pages),
+        reviewer=run.reviewed_by_user or "",
     )
 
 
