@@ -234,6 +234,16 @@ async def read_details(
     return details
 
 
+async def read_insights(
+    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], *, noun: str = "runs looked into"
+) -> Details[Insight]:
+    """Return what no list shows of runs, the most important first, for as many as one call may read."""
+    asked = [run.id for run in runs]
+    details = await read_details(app, deadline, asked[: app.limits.detail_runs], insight, noun=noun)
+    details.skipped += asked[app.limits.detail_runs :]
+    return details
+
+
 async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None:
     """Run several workers of one kind; the first expected error stops them all and is raised alone."""
     problem: ExtendError | StoreUnavailableError | None = None
