@@ -24,6 +24,7 @@ class RunFacts(NamedTuple):
     Attributes:
         files: the id and the name of each file, a tab between them, one file a line.
         pages: pages of all files; None if one of them does not say.
+        reviewer: the person who reviewed it, or empty.
         step: the name of the failing step, or empty; None while the run was not read in full.
         reason: the code of the failure, or empty; None while the run was not read in full.
     """
