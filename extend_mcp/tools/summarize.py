@@ -5,31 +5,26 @@ from __future__ import annotations
 import difflib
 import zoneinfo
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.api.models import WorkflowRun
-from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import failures_of
 from extend_mcp.runs.groups import GROUP_NAMES, UNITS, Calendar, GroupName, group_of, needs_reading
-from extend_mcp.runs.statistics import RunFacts, Statistics, run_facts
+from extend_mcp.runs.statistics import RunFacts, Statistics
 from extend_mcp.tools.args import Example
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, RunScan, read_details
+from extend_mcp.tools.run_scan import Deadline, read_details, select_runs
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
-
-if TYPE_CHECKING:
-    from extend_mcp.history.history import KeptRuns
 
 _RUNS_A_TURN = 2000
 """How many runs are counted before other tasks get their turn."""
@@ -167,18 +162,10 @@ async def _read(app: CallerContext, filters: RunFilter, deadline: Deadline) -> _
     wide = filters
     if filters.since:
         wide = filters.model_copy(update={"since": filters.since - (found.until - filters.since)})
-    held = await _held_runs(app, wide, deadline)
-    if held is not None:
-        runs, missing, reached = held.runs, held.missing, held.since
-        found.kept, found.begins = Kept(held.as_of, held.pass_at, held.since), held.begins
-    else:
-        scan = RunScan(wide, app.limits.summary_runs)
-        async with aclosing(scan.runs(app, deadline)) as pages:
-            runs = [run_facts(run) async for run in pages]
-        missing, reached = scan.missing, scan.reached
-        if missing is None and not (reached and wide.since and reached < wide.since):
-            found.begins = min((run.created for run in runs if run.created), default=None)
-    for run in runs:
+    selected = await select_runs(app, wide, deadline)
+    missing, reached, held = selected.missing, selected.reached, selected.held
+    found.begins, found.kept = selected.begins, Kept(held.as_of, held.pass_at, held.since) if held else None
+    for run in selected.runs:
         is_before = filters.since and run.created and run.created < filters.since
         (found.before if is_before else found.runs).append(run)
     # Runs are read backwards: if that ended early, the window itself may still be complete.
@@ -186,21 +173,6 @@ async def _read(app: CallerContext, filters: RunFilter, deadline: Deadline) -> _
         found.missing.append(missing)
     found.compared = missing is None
     return found
-
-
-async def _held_runs(app: CallerContext, filters: RunFilter, deadline: Deadline) -> KeptRuns | None:
-    """Return the runs that a filter selects from the kept ones; None where reading them from the API is better."""
-    # How Extend compares file names is not documented, so only Extend can apply that filter.
-    history = None if filters.file_name_contains else await app.history()
-    if history is None:
-        return None
-    return await history.read(
-        app.api,
-        filters.selection(),
-        deadline,
-        most_pages=-(-app.limits.summary_runs // PAGE_SIZE),
-        only_if_held=bool(filters.status or filters.workflow_id or filters.batch),
-    )
 
 
 async def _look_into(

@@ -185,11 +185,7 @@ class Outside(str):
     Attributes:
         limit: most characters that are kept.
         shown: most characters in a line, unless the format says otherwise.
-<<<<<<< HEAD
         repeats: a text of at most so many characters is cleaned once and kept; for names, which are repeated.
-=======
-        repeats: a text of at most so many characters is cleaned once and kept; for names, which repeat.
->>>>>>> 3a60fe4 (Group summaries by calendar, reviewer and batch, and show each change)
     """
 
     limit: ClassVar[int] = 120
