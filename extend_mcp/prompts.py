@@ -24,9 +24,10 @@ from extend_mcp.resources import run_resource
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.runs.times import parse_moment
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
-from extend_mcp.tools.insights import GroupBy, review_queue, summarize
+from extend_mcp.tools.insights import review_queue
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.summarize import summarize
 from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
@@ -310,7 +311,7 @@ def _unread(what: str, why: str) -> str:
     return cut_line(f"(The {what} could not be read for this prompt: {why})", 1000)
 
 
-async def _summary(ctx: Ctx, since: str, group_by: GroupBy) -> str:
+async def _summary(ctx: Ctx, since: str, group_by: str) -> str:
     # Not validated: the prompt contains what `resolve` says of an invalid time.
     filters = RunFilter.model_construct(created_since=since)
     return (await summarize(ctx, await filters.resolve(caller_context(ctx)), group_by)).text

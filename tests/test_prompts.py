@@ -52,7 +52,7 @@ async def test_a_run_that_cannot_be_read_leaves_the_steps(box: Box, name: str) -
 
 async def test_triage_brings_failures_by_reason(box: Box) -> None:
     text = words(await prompt(box, "triage_failures", since="7d"))
-    assert "failure reason · runs" in text
+    assert "failure reason · failed" in text
     assert "PASSWORD_PROTECTED_FILE" in text
     in_order(text, "largest group", "explain_failure", "Report a table", "rerun_workflow_runs")
 

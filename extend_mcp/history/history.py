@@ -77,6 +77,8 @@ class KeptRuns:
         pass_at: when the last full pass began: runs deleted by others since may still be among these.
         since: every run created after it is included; None if these are all.
         missing: why older runs are missing; None if none are.
+        begins: when the first run that the filters select, whatever their times, was created; None if that may be one
+            that is not held.
     """
 
     runs: list[RunFacts]
@@ -84,6 +86,7 @@ class KeptRuns:
     pass_at: datetime
     since: datetime | None
     missing: str | None
+    begins: datetime | None
 
 
 class RunHistory:
@@ -199,7 +202,15 @@ class RunHistory:
             pass_at=datetime.fromtimestamp(held.begun_at, timezone.utc),
             since=None if held.floor == -float("inf") else _moment(max(held.floor, since), as_of),
             missing=missing(len(runs)) if missing else None,
+            begins=await self._begins(held, wanted, runs),
         )
+
+    async def _begins(self, held: Coverage, wanted: Selection, runs: list[RunFacts]) -> datetime | None:
+        if held.floor != -float("inf"):
+            return None
+        if wanted.since is None:
+            return runs[-1].created if runs else None
+        return await self._in_thread(self._store.oldest, self._account, wanted)
 
     async def _begin_pass(self, api: ExtendClient, as_of: datetime) -> Coverage:
         newest = await self._page(api, "updatedAt", None, 1)

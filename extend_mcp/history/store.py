@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -405,6 +405,11 @@ class RunStore:
             )
             values |= {f"key{number}": key, f"value{number}": value}
         return " AND ".join(parts), values
+
+    def oldest(self, account: bytes, wanted: Selection) -> datetime | None:
+        """Return when the first of the held runs was created that a selection would hold without its times."""
+        runs = self.select(account, replace(wanted, since=None))
+        return min((run.created for run in runs if run.created), default=None)
 
     def trim(self, account: bytes) -> None:
         """Make room: the account that was asked for least recently leaves first, then this account's oldest runs."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from extend_mcp.api.models import RunBase, WorkflowRunSummary
+
+KeyT = TypeVar("KeyT", bound=Hashable)
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
 """Statuses in which a run waits for Extend's queue or for a person."""
@@ -116,7 +118,7 @@ class Tally:
     queues: list[float] = field(default_factory=list)
     credits: float = 0.0
 
-    def add(self, run: WorkflowRunSummary | RunFacts) -> None:
+    def add(self, run: RunFacts) -> None:
         """Count one more run."""
         self.runs += 1
         self.statuses[run.status] += 1
@@ -141,7 +143,7 @@ class Waiting:
 
 
 @dataclass
-class Statistics:
+class Statistics(Generic[KeyT]):
     """Figures of one window of time.
 
     Attributes:
@@ -152,15 +154,15 @@ class Statistics:
     """
 
     total: Tally = field(default_factory=Tally)
-    groups: dict[str, Tally] = field(default_factory=dict)
+    groups: dict[KeyT, Tally] = field(default_factory=dict)
     oldest: dict[str, Waiting] = field(default_factory=dict)
     moments: list[tuple[float, bool]] = field(default_factory=list)
 
-    def add(self, run: WorkflowRunSummary | RunFacts, group: str | None) -> None:
+    def add(self, run: RunFacts, group: KeyT | None) -> None:
         """Count a run; without a group it counts in the total alone."""
         self.total.add(run)
         if group is not None:
-            self.add_to_group(run, group)
+            self.groups.setdefault(group, Tally()).add(run)
         created = run.created
         if created is None:
             return
@@ -168,10 +170,6 @@ class Statistics:
         before = self.oldest.get(run.status)
         if run.status in WAITING and (before is None or created < before.created):
             self.oldest[run.status] = Waiting(run.id, created)
-
-    def add_to_group(self, run: WorkflowRunSummary | RunFacts, group: str) -> None:
-        """Count a run in a group alone, for example when its group was learned later."""
-        self.groups.setdefault(group, Tally()).add(run)
 
 
 def created_at(run: WorkflowRunSummary) -> datetime | None:
@@ -189,24 +187,3 @@ def quantile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
-def buckets(moments: Sequence[tuple[float, bool]], count: int) -> tuple[list[int], list[int], float, float]:
-    """Count moments in equal spans of time.
-
-    Args:
-        moments: Unix seconds, and whether the run of that moment failed.
-        count: how many spans, 1 or more.
-
-    Returns:
-        Runs and failed runs in each span, the first moment, and the length of a span in seconds.
-    """
-    first = min(moment for moment, _ in moments)
-    last = max(moment for moment, _ in moments)
-    width = max((last - first) / count, 1.0)
-    runs, failed = [0] * count, [0] * count
-    for moment, has_failed in moments:
-        place = min(int((moment - first) / width), count - 1)
-        runs[place] += 1
-        failed[place] += has_failed
-    return runs, failed, first, width

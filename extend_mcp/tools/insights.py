@@ -4,232 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
-import anyio.lowlevel
 from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
-from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure, failures_of
-from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import Began, present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, read_facts
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
 from extend_mcp.tools.runs import definition_of
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.insights import (
-    Before,
     ComparisonView,
     FailureView,
-    Group,
-    Kept,
     ReviewQueueView,
-    SummaryView,
     comparison_view,
     failure_view,
     review_queue_view,
-    summary_view,
 )
-
-if TYPE_CHECKING:
-    from extend_mcp.history.history import KeptRuns
-
-GroupBy = Literal["workflow", "version", "status", "failure_reason", "failing_step", "file_type", "metadata"]
-
-_RUNS_A_TURN = 2000
-"""How many runs are counted before other tasks get their turn."""
-
-_FROM_DETAILS = frozenset({"failure_reason", "failing_step", "metadata"})
-"""Groups that the list of runs does not show: each run must be read."""
-
-
-@RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY)
-@takes_run_filter(without=DETAILS)
-async def summarize_runs(
-    ctx: Ctx,
-    filters: RunFilter,
-    group_by: Annotated[GroupBy, Example("failure_reason")] = "workflow",
-    metadata_key: Annotated[str, Field(min_length=1, max_length=255, description="With metadata")] | None = None,
-) -> SummaryView:
-    """Count runs: how many, how they ended, times, credits, what waits, and the change against the window before.
-    Use it for "what is wrong, since when, how much"; failure_reason and failing_step look into failed runs alone.
-    Returns figures, and says what was left out.
-    """
-    if (group_by == "metadata") != (metadata_key is not None):
-        raise CallRefusedError('metadata_key goes with group_by="metadata", and that needs it.')
-    return await summarize(ctx, await filters.resolve(caller_context(ctx)), group_by, metadata_key)
-
-
-async def summarize(ctx: Ctx, filters: RunFilter, group_by: GroupBy, metadata_key: str | None = None) -> SummaryView:
-    """Count the runs that a resolved filter selects.
-
-    Args:
-        ctx: the call.
-        filters: selects the runs; with ``since``, the window before is counted too.
-        group_by: groups the runs.
-        metadata_key: the key whose values are the groups, with ``metadata``.
-    """
-    app = caller_context(ctx)
-    deadline = Deadline(ctx, app)
-    count = _Count(group_by, metadata_key)
-    before, kept = await _count_windows(app, filters, deadline, count)
-    if count.unread:
-        await _read_groups(app, deadline, count, held=kept is not None)
-    return summary_view(
-        count.statistics,
-        labels=count.labels,
-        grouped_by=metadata_key or group_by.replace("_", " "),
-        filters=filters.description(),
-        before=before,
-        kept=kept,
-        missing=count.missing,
-        now=app.clock.now(),
-        limit=app.limits.answer_chars,
-    )
-
-
-@dataclass
-class _Count:
-    group_by: GroupBy
-    metadata_key: str | None
-    statistics: Statistics = field(default_factory=Statistics)
-    labels: dict[str, Group] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    metadata: dict[str, str | None] = field(default_factory=dict)
-    """Values of the metadata key, by the ids of the runs for which it is known."""
-    unread: list[RunFacts] = field(default_factory=list)
-    """Runs that must be read to learn their group, newest first."""
-    concerned: int = 0
-    """How many runs belong in a group."""
-
-    def add(self, run: RunFacts) -> None:
-        if self.group_by not in _FROM_DETAILS:
-            self.statistics.add(run, self._group(run))
-            return
-        self.statistics.add(run, None)
-        if self.group_by == "metadata":
-            is_known = run.id in self.metadata
-            value: str | None = self.metadata.get(run.id)
-        elif run.status != "FAILED":
-            return
-        else:
-            value = run.reason if self.group_by == "failure_reason" else run.step
-            is_known = value is not None
-        self.concerned += 1
-        if is_known:
-            self.add_to_group(run, value)
-        else:
-            self.unread.append(run)
-
-    def add_details(self, run: RunFacts, details: RunDetails) -> None:
-        if self.group_by == "metadata":
-            self.add_to_group(run, (details.metadata or {}).get(self.metadata_key or ""))
-        else:
-            self.add_to_group(run, details.reason if self.group_by == "failure_reason" else details.step)
-
-    def add_to_group(self, run: RunFacts, value: str | None) -> None:
-        if self.group_by == "metadata":
-            key = "(not set)" if value is None else value[:200]
-        elif self.group_by == "failing_step":
-            key = f"{run.workflow_name}: {value}" if value else "before any step"
-        else:
-            key = value or "no reason given"
-        self.labels[key] = Group(key)
-        self.statistics.add_to_group(run, key)
-
-    def _group(self, run: RunFacts) -> str:
-        if self.group_by == "workflow":
-            key, label = run.workflow_id, Group(run.workflow_name, run.workflow_id)
-        elif self.group_by == "version":
-            version = run.version or "?"
-            key, label = f"{run.workflow_id} {version}", Group(f"{run.workflow_name}, version {version}")
-        elif self.group_by == "file_type":
-            key = run.file_type or "unknown"
-            label = Group(key)
-        else:
-            key, label = run.status, Group(run.status)
-        self.labels.setdefault(key, label)
-        return key
-
-
-async def _count_windows(
-    app: CallerContext, filters: RunFilter, deadline: Deadline, count: _Count
-) -> tuple[Before | None, Kept | None]:
-    """Count the window, and the one of the same length before it if the window has a length."""
-    length: timedelta | None = None
-    wide = filters
-    if filters.since:
-        length = (filters.before or app.clock.now()) - filters.since
-        wide = filters.model_copy(update={"since": filters.since - length})
-    before = Tally()
-
-    def add(run: RunFacts) -> None:
-        if filters.since and run.created and run.created < filters.since:
-            before.add(run)
-        else:
-            count.add(run)
-
-    held = await _held_runs(app, wide, deadline)
-    if held is not None:
-        if count.metadata_key and (history := await app.history()):
-            count.metadata = await history.metadata(wide.selection(), count.metadata_key)
-        for number, facts in enumerate(held.runs):
-            if number % _RUNS_A_TURN == 0:
-                await anyio.lowlevel.checkpoint()
-            add(facts)
-        kept, missing, reached = Kept(held.as_of, held.pass_at, held.since), held.missing, held.since
-    else:
-        scan = RunScan(wide, app.limits.summary_runs)
-        async with aclosing(scan.runs(app, deadline)) as runs:
-            async for run in runs:
-                add(run_facts(run))
-        kept, missing, reached = None, scan.missing, scan.reached
-    # Runs are read backwards: if that ended early, the window itself may still be complete.
-    in_window = filters.since is None or reached is None or reached >= filters.since
-    if missing and in_window:
-        count.missing.append(missing)
-        return None, kept
-    return (Before(before, complete=missing is None) if length is not None else None), kept
-
-
-async def _held_runs(app: CallerContext, filters: RunFilter, deadline: Deadline) -> KeptRuns | None:
-    """Return the runs that a filter selects from the kept ones; None where reading them from the API is better."""
-    # How Extend compares file names is not documented, so only Extend can apply that filter.
-    history = None if filters.file_name_contains else await app.history()
-    if history is None:
-        return None
-    return await history.read(
-        app.api,
-        filters.selection(),
-        deadline,
-        most_pages=-(-app.limits.summary_runs // PAGE_SIZE),
-        only_if_held=bool(filters.status or filters.workflow_id or filters.batch),
-    )
-
-
-async def _read_groups(app: CallerContext, deadline: Deadline, count: _Count, *, held: bool) -> None:
-    details = await read_facts(app, deadline, count.unread, held=held)
-    for run in count.unread:
-        if run.id in details.found:
-            count.add_details(run, details.found[run.id])
-    unknown = len(count.unread) - len(details.found)
-    if unknown:
-        known = count.concerned - unknown
-        more = "; ask again to read more" if app.histories else "; the others were not read"
-        count.missing.append(f"the groups hold the newest {known:,} of {count.concerned:,} runs{more}")
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import anyio
 
@@ -20,6 +20,9 @@ from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.errors import error_words
+
+if TYPE_CHECKING:
+    from extend_mcp.history.history import KeptRuns
 
 T = TypeVar("T")
 
@@ -116,10 +119,16 @@ class Selected:
     Attributes:
         runs: the runs, newest first.
         missing: why older runs are missing; None if none are.
+        reached: how far back in time was read; None if that was to the beginning.
+        begins: when the first run was created that the filters select whatever their times, if that is known.
+        held: the kept runs that these are from, and how fresh they are.
     """
 
     runs: list[RunFacts]
     missing: str | None
+    reached: datetime | None = None
+    begins: datetime | None = None
+    held: KeptRuns | None = None
 
 
 async def select_runs(
@@ -152,15 +161,20 @@ async def select_runs(
             only_if_held=filters.since is None and bool(wanted or filters.workflow_id or filters.batch),
         )
         if held is not None:
-            return Selected([run for run in held.runs if not wanted or run.status in wanted], held.missing)
+            runs = [run for run in held.runs if run.status in wanted] if wanted else held.runs
+            return Selected(runs, held.missing, held.since, held.begins, held)
     found: list[RunFacts] = []
-    missing = None
+    missing = reached = None
+    is_whole = True
     # A batch is listed whole: few runs, and one request for all statuses.
     for status in wanted if filters.batch is None and wanted else (filters.status,):
         scan = RunScan(filters.model_copy(update={"status": status}), most or app.limits.summary_runs)
         found += [run_facts(run) for run in await collect(scan, app, deadline)]
-        missing = missing or scan.missing
-    return Selected([run for run in found if not wanted or run.status in wanted], missing)
+        missing, reached = missing or scan.missing, scan.reached or reached
+        is_whole = is_whole and not (scan.reached and filters.since and scan.reached < filters.since)
+    found = [run for run in found if run.status in wanted] if wanted else found
+    begins = min((run.created for run in found if run.created), default=None) if is_whole and not missing else None
+    return Selected(found, missing, reached, begins)
 
 
 class Insight(NamedTuple):

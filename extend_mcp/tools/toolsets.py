@@ -7,7 +7,7 @@ from extend_mcp.tools.base import Toolset
 RUNS = Toolset(
     "runs",
     "List, explain, wait for, start, change, cancel and delete workflow runs",
-    ("runs", "insights", "runs_cancel", "runs_rerun", "runs_start", "runs_update", "runs_wait"),
+    ("runs", "summarize", "insights", "runs_cancel", "runs_rerun", "runs_start", "runs_update", "runs_wait"),
 )
 WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))

@@ -242,6 +242,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def incomplete(missing: Sequence[str] | None) -> list[str]:
+    """Write what an answer lacks, a line each."""
+    return [f"INCOMPLETE: {each}." for each in missing or ()]
+
+
 def is_outside(line: str) -> bool:
     """Return whether a line holds marked text from outside."""
     return "«" in line or line.startswith("|")

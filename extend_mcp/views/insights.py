@@ -1,287 +1,23 @@
-"""Answers about many runs: figures of a window, a failure among others, two runs compared, the review queue."""
+"""Answers about runs among others: a failure and similar ones, two runs compared, the review queue."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import MAY_HELP, Failure, child_run, retry_advice, step_failure
-from extend_mcp.runs.polling import by_urgency
-from extend_mcp.runs.statistics import Statistics, Tally, buckets, created_at, quantile
+from extend_mcp.runs.statistics import created_at
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.checks import FailedCheck
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
 from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
 
-_MOST_GROUPS = 25
 _MOST_ALIKE = 10
-_BARS = "▁▂▃▄▅▆▇█"
-_SPANS = 24
-_FEW = 5
-
-
-# Figures of a window
-
-
-class GroupFigures(ViewPart):
-    """The runs of one group; times in seconds."""
-
-    group: Label
-    id: Id | None = None
-    runs: int
-    failed: int
-    duration_p50: float | None = None
-    duration_p95: float | None = None
-    credits: float
-
-
-class OldestWaiting(ViewPart):
-    """The run of a status that has existed longest."""
-
-    status: Code
-    run_id: Id
-    created_at: datetime
-
-
-class WindowBefore(ViewPart):
-    """The window of the same length right before."""
-
-    runs: int
-    failed: int
-    duration_p50: float | None = None
-    complete: bool
-
-
-class SummaryView(View):
-    """Figures of many runs; times in seconds."""
-
-    runs: int
-    complete: bool
-    missing: list[str] | None = None
-    statuses: dict[Code, int]
-    duration_p50: float | None = None
-    duration_p95: float | None = None
-    queue_p50: float | None = None
-    queue_p95: float | None = None
-    credits: float
-    oldest_waiting: list[OldestWaiting]
-    before: WindowBefore | None = None
-    as_of: datetime | None = None
-    deletions_seen_until: datetime | None = None
-    grouped_by: str
-    groups: list[GroupFigures]
-    groups_left_out: int = 0
-    untrusted: str = "group"
-
-
-@dataclass(frozen=True)
-class Before:
-    """The figures of the window before, and whether all of it was read."""
-
-    tally: Tally
-    complete: bool
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Freshness of the kept runs that figures come from.
-
-    Attributes:
-        as_of: when the API was last asked what changed.
-        pass_at: when the whole list was last read; a run that somebody else deleted since may still be counted.
-        since: every run created after it is counted; None if all are.
-    """
-
-    as_of: datetime
-    pass_at: datetime
-    since: datetime | None
-
-
-@dataclass(frozen=True)
-class Group:
-    """The name of a group (outside text), and the id it is for, if any."""
-
-    name: str
-    id: str | None = None
-
-
-def summary_view(
-    counted: Statistics,
-    *,
-    labels: dict[str, Group],
-    grouped_by: str,
-    filters: str,
-    before: Before | None,
-    missing: Sequence[str],
-    now: datetime,
-    limit: int,
-    kept: Kept | None = None,
-) -> SummaryView:
-    """Write figures of many runs.
-
-    Args:
-        counted: what was counted.
-        labels: what each group is called.
-        grouped_by: a name for the groups.
-        filters: a description of the filters.
-        before: the window before, if there was one to compare with.
-        missing: what was left out and why.
-        now: the present.
-        limit: characters of the text.
-        kept: how fresh the figures are, where they come from kept runs.
-    """
-    total = counted.total
-    groups = sorted(counted.groups.items(), key=lambda item: (-item[1].runs, item[0]))
-    view = SummaryView(
-        runs=total.runs,
-        complete=not missing,
-        missing=list(missing) or None,
-        statuses=_by_status(total),
-        duration_p50=_quantile(total.durations, 0.5),
-        duration_p95=_quantile(total.durations, 0.95),
-        queue_p50=_quantile(total.queues, 0.5),
-        queue_p95=_quantile(total.queues, 0.95),
-        credits=round(total.credits, 2),
-        oldest_waiting=[
-            OldestWaiting(status=status, run_id=each.run_id, created_at=each.created)
-            for status, each in counted.oldest.items()
-        ],
-        before=_before(before),
-        as_of=kept.as_of if kept else None,
-        deletions_seen_until=kept.pass_at if kept else None,
-        grouped_by=grouped_by,
-        groups=[_figures(labels.get(key, Group(key)), tally) for key, tally in groups[:_MOST_GROUPS]],
-    )
-    smaller = len(groups) - len(view.groups)
-    document = Document(
-        _summary_head(view, counted, filters, now) + _freshness(kept),
-        [_group_line(figures, total.runs) for figures in view.groups],
-        columns=f"{grouped_by} · runs · share · failed · took p50 · p95 · credits",
-    )
-    text, shown = document.fit(limit, lambda gone: f"… {gone} smaller groups more", beyond=smaller)
-    view.groups_left_out = len(groups) - shown
-    del view.groups[shown:]
-    return view.with_text(text)
-
-
-def _figures(group: Group, tally: Tally) -> GroupFigures:
-    return GroupFigures(
-        group=Label(group.name) or "none",
-        id=group.id or None,
-        runs=tally.runs,
-        failed=tally.failed,
-        duration_p50=_quantile(tally.durations, 0.5),
-        duration_p95=_quantile(tally.durations, 0.95),
-        credits=round(tally.credits, 2),
-    )
-
-
-def _by_status(tally: Tally) -> dict[Code, int]:
-    counts: dict[Code, int] = {}
-    for status in by_urgency(tally.statuses):
-        name = Code(status) or Code("unknown")
-        counts[name] = counts.get(name, 0) + tally.statuses[status]
-    return counts
-
-
-def _before(before: Before | None) -> WindowBefore | None:
-    if before is None:
-        return None
-    tally = before.tally
-    return WindowBefore(
-        runs=tally.runs,
-        failed=tally.failed,
-        duration_p50=_quantile(tally.durations, 0.5),
-        complete=before.complete,
-    )
-
-
-def _summary_head(view: SummaryView, counted: Statistics, filters: str, now: datetime) -> list[str]:
-    statuses = ", ".join(f"{count:,} {status}" for status, count in view.statuses.items())
-    lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
-    lines += _incomplete(view.missing)
-    if not view.runs:
-        return lines
-    lines.append(
-        f"Took p50 {_span(view.duration_p50)}, p95 {_span(view.duration_p95)}; queued p50 {_span(view.queue_p50)}, "
-        f"p95 {_span(view.queue_p95)}; {view.credits:,.10g} credits."
-    )
-    lines += [
-        f"Oldest {each.status}: {each.run_id}, created {_age(each.created_at, now)} ago."
-        for each in view.oldest_waiting
-    ]
-    if then := view.before:
-        failed = f"{_share(then.failed, then.runs)}; now {_share(counted.total.failed, view.runs)}"
-        unread = "" if then.complete else " It was not read to its end."
-        lines.append(
-            f"The window before: {then.runs:,} runs, {then.failed:,} failed ({failed}), "
-            f"took p50 {_span(then.duration_p50)}.{unread}"
-        )
-    return lines + _chart(counted.moments)
-
-
-def _chart(moments: Sequence[tuple[float, bool]]) -> list[str]:
-    """Draw runs and failures over time as bars, where there are enough to show a course."""
-    if len(moments) < _FEW:
-        return []
-    runs, failed, first, width = buckets(moments, _SPANS)
-    begin = format_instant(datetime.fromtimestamp(first, timezone.utc))
-    lines = [f"Created since {begin}, {format_span(width)} a bar: {_bars(runs)} at most {max(runs):,}"]
-    if any(failed):
-        worst = failed.index(max(failed))
-        at = format_instant(datetime.fromtimestamp(first, timezone.utc) + timedelta(seconds=worst * width))
-        lines.append(f"of these failed: {_bars(failed)} at most {max(failed):,}, at {at}")
-    return lines
-
-
-def _bars(counts: Sequence[int]) -> str:
-    most = max(counts)
-    return "".join("·" if not count else _BARS[(count * len(_BARS) - 1) // most] for count in counts)
-
-
-def _group_line(figures: GroupFigures, total: int) -> str:
-    called = f"{figures.group:80} ({figures.id})" if figures.id else f"{figures.group:80}"
-    return (
-        f"{called} · {figures.runs:,} · {_share(figures.runs, total)} · {figures.failed:,} · "
-        f"{_span(figures.duration_p50)} · {_span(figures.duration_p95)} · {figures.credits:,.10g}"
-    )
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.3g}%" if whole else "-"
-
-
-def _span(seconds: float | None) -> str:
-    return format_span(seconds) if seconds is not None else "-"
-
-
-def _quantile(seconds: list[float], share: float) -> float | None:
-    value = quantile(seconds, share)
-    return None if value is None else round(value, 1)
-
-
-def _age(created: datetime | None, now: datetime) -> str:
-    return format_span((now - created).total_seconds()) if created else "?"
-
-
-def _freshness(kept: Kept | None) -> list[str]:
-    if kept is None:
-        return []
-    covers = f"every run created after {format_instant(kept.since)}" if kept.since else "every run of the account"
-    line = f"As of {format_instant(kept.as_of)}, from {covers}."
-    if kept.as_of - kept.pass_at >= timedelta(minutes=1):
-        line += f" A run that somebody else deleted since {format_instant(kept.pass_at)} may still be counted."
-    return [line]
-
-
-def _incomplete(missing: Sequence[str] | None) -> list[str]:
-    return [f"INCOMPLETE: {each}." for each in missing or ()]
 
 
 # A failure among others
@@ -381,7 +117,7 @@ def failure_view(
         lines.append(f"Last good run before it: {view.last_good_run_id}, created {age} ago. Then -> now: {said}.")
     else:
         lines.append("No good run of this workflow was found before it.")
-    lines += _incomplete(view.missing)
+    lines += incomplete(view.missing)
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
 
 
@@ -405,6 +141,10 @@ def _file(run: RunBase, what: str) -> str:
     file = run.files[0]
     pages = file.metadata.page_count
     return {"name": file.name, "type": file.type, "pages": "" if pages is None else str(pages)}[what]
+
+
+def _age(created: datetime | None, now: datetime) -> str:
+    return format_span((now - created).total_seconds()) if created else "?"
 
 
 # Two runs compared
@@ -610,7 +350,7 @@ def review_queue_view(
     document = Document(
         [
             f"{counted(view.total, 'run')} waiting for review{f': {said}' if said else ''}.",
-            *_incomplete(view.missing),
+            *incomplete(view.missing),
         ],
         [_review_lines(row) for row in view.runs],
         [view.note],

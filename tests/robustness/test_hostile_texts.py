@@ -9,6 +9,7 @@ import pytest
 from mcp.client.client import Client
 from mcp_types import CallToolResult
 
+from extend_mcp.runs.groups import GROUP_NAMES
 from tests.calls import Needs, Objects, calls, first_calls, make_objects
 from tests.harness import Box, Person, example, text_of
 from tests.robustness.hostile_texts import (
@@ -81,7 +82,7 @@ async def reading(call: Call, objects: Objects) -> None:
         await call(example_call.tool, **example_call.on(objects))
     await call("get_step_result", run_id=objects[Needs.DONE_RUN], step="1", field="no.such.part")
     await call("get_step_result", run_id=objects[Needs.DONE_RUN], step="no such step")
-    for group in ("workflow", "version", "status", "failure_reason", "failing_step", "file_type"):
+    for group in set(GROUP_NAMES) - {"metadata"}:
         await call("summarize_runs", group_by=group)
     await call("summarize_runs", group_by="metadata", metadata_key="customer")
     await reading_runs(call, objects)
@@ -144,7 +145,7 @@ async def test_no_reading_tool_lets_a_code_through(box: Box, item: Item) -> None
             # A download URL is shown exactly as Extend returned it.
             if "download_url" not in call.arguments:
                 await tour(call.tool, **call.on(objects))
-        for group in ("workflow", "version", "status", "file_type"):
+        for group in ("workflow", "version", "status", "file_type", "batch", "reviewer,day"):
             await tour("summarize_runs", group_by=group)
         await reading_runs(tour, objects)
     assert tour.canaries > 20

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.runs.statistics import Statistics, buckets, quantile
+from extend_mcp.runs.statistics import RunFacts, Statistics, quantile, run_facts
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
@@ -48,9 +48,9 @@ RUNS = st.lists(
 
 @given(RUNS)
 def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> None:
-    counted = Statistics()
+    counted = Statistics[str]()
     for number, values in enumerate(runs):
-        counted.add(WorkflowRunSummary.model_validate(wire_run(number, values)), values["group"])
+        counted.add(run_facts(WorkflowRunSummary.model_validate(wire_run(number, values))), values["group"])
     assert counted.total.runs == len(runs)
     assert counted.total.statuses == Counter(values["status"] for values in runs)
     assert counted.total.credits == sum(values["credits"] or 0 for values in runs)
@@ -79,25 +79,14 @@ def test_of_nothing_there_is_no_quantile() -> None:
     assert quantile([], 0.5) is None
 
 
-@given(st.lists(st.tuples(st.floats(0, 1e6), st.booleans()), min_size=1, max_size=60), st.integers(1, 30))
-def test_every_moment_is_in_one_span(moments: list[tuple[float, bool]], count: int) -> None:
-    runs, failed, first, width = buckets(moments, count)
-    assert sum(runs) == len(moments)
-    assert sum(failed) == sum(has_failed for _, has_failed in moments)
-    assert all(part <= whole for part, whole in zip(failed, runs, strict=True))
-    assert first == min(moment for moment, _ in moments)
-    assert width >= 1
-
-
-def summary(number: int, status: str, minute: int, **fields: Any) -> WorkflowRunSummary:
+def summary(number: int, status: str, minute: int, **fields: Any) -> RunFacts:
     created = (START + timedelta(minutes=minute)).isoformat()
-    return WorkflowRunSummary.model_validate(
-        {"id": f"workflow_run_{number}", "status": status, "createdAt": created, **fields}
-    )
+    document = {"id": f"workflow_run_{number}", "status": status, "createdAt": created, **fields}
+    return run_facts(WorkflowRunSummary.model_validate(document))
 
 
 def test_total_credits_count_where_they_are_told_and_the_others_where_not() -> None:
-    counted = Statistics()
+    counted = Statistics[str]()
     counted.add(summary(1, "PROCESSED", 0, usage={"credits": 1, "totalCredits": 10}), None)
     counted.add(summary(2, "PROCESSED", 0, usage={"credits": 100}), None)
     counted.add(summary(3, "PROCESSED", 0, usage={"credits": 1000, "totalCredits": 0}), None)
@@ -105,26 +94,17 @@ def test_total_credits_count_where_they_are_told_and_the_others_where_not() -> N
 
 
 def test_each_moment_is_kept_with_whether_its_run_failed() -> None:
-    counted = Statistics()
+    counted = Statistics[str]()
     counted.add(summary(1, "FAILED", 1), None)
     counted.add(summary(2, "PROCESSED", 2), None)
-    counted.add(WorkflowRunSummary.model_validate({"id": "workflow_run_3", "status": "FAILED"}), None)
+    counted.add(run_facts(WorkflowRunSummary.model_validate({"id": "workflow_run_3", "status": "FAILED"})), None)
     assert counted.moments == [(START.timestamp() + 60, True), (START.timestamp() + 120, False)]
 
 
 def test_the_oldest_that_waits_is_named_and_of_equals_the_first_that_came() -> None:
-    counted = Statistics()
+    counted = Statistics[str]()
     for number, minute in ((1, 9), (2, 4), (3, 4), (4, 7)):
         counted.add(summary(number, "NEEDS_REVIEW", minute), None)
     counted.add(summary(5, "PROCESSED", 0), None)
     assert set(counted.oldest) == {"NEEDS_REVIEW"}
     assert counted.oldest["NEEDS_REVIEW"].run_id == "workflow_run_2"
-
-
-def test_moments_fall_into_spans_of_equal_length() -> None:
-    moments = [(100.0, False), (109.9, True), (110.0, False), (119.0, True), (125.0, True), (130.0, False)]
-    assert buckets(moments, 3) == ([2, 2, 2], [1, 1, 1], 100.0, 10.0)
-    # The last moment belongs to the last one, not to one behind it.
-    assert buckets(moments, 1) == ([6], [3], 100.0, 30.0)
-    # A span is a second at least: shorter ones would tell nothing.
-    assert buckets([(100.0, True), (101.5, False)], 4) == ([1, 1, 0, 0], [1, 0, 0, 0], 100.0, 1.0)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from extend_mcp.runs.groups import Course
+from extend_mcp.runs.statistics import Statistics, Tally
 from extend_mcp.sandbox.engine import wire
+from extend_mcp.views.summary import summary_view
 from tests.harness import ERAS, Box, Mode, facts_of, serving, text_of
 
 
@@ -68,6 +72,9 @@ async def test_a_window_is_compared_with_the_one_before(large: Box) -> None:
     assert facts["before"]["runs"] == len(before)
     assert facts["before"]["failed"] == sum(run["status"] == "FAILED" for run in before)
     assert facts["before"]["complete"] is True
+    rates = [sum(run["status"] == "FAILED" for run in each) / len(each) for each in (inside, before)]
+    assert facts["failure_rate"] == round(rates[0], 4)
+    assert facts["before"]["change"] == round(rates[0] - rates[1], 4)
     # Six days are read, and no more.
     assert len(large.requests()) <= 6 * 10_000 / 30 / 100 + 2
 
@@ -79,9 +86,11 @@ async def test_only_failed_runs_are_looked_into(large: Box, group_by: str) -> No
     assert facts["complete"] is True
     failed = [run for run in large.state()["runs"] if run["status"] == "FAILED"]
     recent = [run for run in failed if large.now() - when(run) <= timedelta(days=10)]
+    before = [run for run in failed if timedelta(days=10) < large.now() - when(run) <= timedelta(days=20)]
     assert sum(group["runs"] for group in facts["groups"]) == len(recent)
+    assert sum(group["before_runs"] for group in facts["groups"]) == len(before)
     reads = [each["path"] for each in large.requests() if each["path"] != "/workflow_runs"]
-    assert sorted(reads) == sorted(f"/workflow_runs/{run['id']}" for run in recent)
+    assert sorted(reads) == sorted(f"/workflow_runs/{run['id']}" for run in recent + before)
     if group_by == "failure_reason":
         known = Counter(
             large.sandbox.record(run["id"]).run["stepRuns"][0]["result"]["parseRun"]["failureReason"] for run in recent
@@ -163,6 +172,8 @@ async def test_a_run_that_vanishes_meanwhile_is_counted_as_not_read(box: Box) ->
         {"group_by": "metadata"},
         {"metadata_key": "x"},
         {"group_by": "colour"},
+        {"group_by": "day,hour,status"},
+        {"group_by": "day,day"},
         {"created_since": "soon"},
         {"created_since": "1d", "created_before": "2d"},
     ],
@@ -174,7 +185,87 @@ async def test_what_makes_no_sense_is_refused_before_reading(box: Box, arguments
     assert box.requests() == []
 
 
-async def test_an_empty_account_is_no_error(box: Box) -> None:
+async def test_an_empty_window_costs_nothing_and_history_that_begins_later_is_not_compared(box: Box) -> None:
     async with serving(box) as client:
-        facts = facts_of(await client.call_tool("summarize_runs", {"file_name_contains": "no such file"}))
-    assert (facts["runs"], facts["groups"]) == (0, [])
+        result = await client.call_tool("summarize_runs", {"file_name_contains": "no such file"})
+        assert (facts_of(result)["runs"], facts_of(result)["groups"]) == (0, [])
+        assert "0 credits." in text_of(result)
+        for history in ({}, {"file_name_contains": "."}):
+            whole = await client.call_tool("summarize_runs", {"created_since": "30d", **history})
+            first = min(when(run) for run in box.state()["runs"])
+            assert datetime.fromisoformat(facts_of(whole)["before"]["history_begins"].replace("Z", "+00:00")) == first
+            assert "too few to compare: history begins" in text_of(whole)
+            assert "change" not in facts_of(whole)["before"]
+            assert all("before_runs" not in group for group in facts_of(whole)["groups"])
+
+
+@pytest.mark.parametrize("history", ["memory", "off"])
+async def test_days_are_those_of_the_zone_and_each_has_its_own_before(large: Box, history: str) -> None:
+    zone = ZoneInfo("America/New_York")
+    arguments = {"group_by": "workflow,day", "created_since": "7d", "time_zone": "America/New_York", "sort": "change"}
+    async with serving(large, history=history) as client:
+        facts = facts_of(await client.call_tool("summarize_runs", arguments))
+    edge, week = large.now() - timedelta(days=7), timedelta(days=7)
+
+    def by_day(runs: list[dict[str, Any]], shift: timedelta) -> Counter[tuple[str, str]]:
+        return Counter((run["workflowId"], f"{(when(run) + shift).astimezone(zone):%Y-%m-%d}") for run in runs)
+
+    runs = [run for run in large.state()["runs"] if when(run) >= edge]
+    before = [run for run in large.state()["runs"] if edge - week <= when(run) < edge]
+    failed = [[run for run in each if run["status"] == "FAILED"] for each in (runs, before)]
+    known, then = by_day(runs, timedelta()), by_day(before, week)
+    groups = {(group["id"], group["second_group"]): group for group in facts["groups"]}
+    assert {key: group["runs"] for key, group in groups.items()} == known
+    assert {key: group["before_runs"] for key, group in groups.items()} == {key: then[key] for key in known}
+    rates = [by_day(failed[0], timedelta()), by_day(failed[1], week)]
+    for key, group in groups.items():
+        assert group["failure_rate"] == round(rates[0][key] / known[key], 4)
+        if min(known[key], then[key]) >= 5:
+            assert group["change"] == round(rates[0][key] / known[key] - rates[1][key] / then[key], 4)
+    changes = [group.get("change", -9) for group in facts["groups"]]
+    assert changes == sorted(changes, reverse=True)
+    assert facts["time_zone"] == "America/New_York"
+
+
+async def test_of_reasons_the_share_is_one_of_failures(box: Box) -> None:
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("summarize_runs", {"group_by": "failure_reason"}))
+    assert facts["failed"] == facts["statuses"]["FAILED"] == sum(group["failed"] for group in facts["groups"])
+    for group in facts["groups"]:
+        assert group["share_of_failures"] == round(group["failed"] / facts["failed"], 4)
+        assert "failure_rate" not in group
+
+
+async def test_the_largest_bar_is_named_and_ties_are_told() -> None:
+    course = Course("day", ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"], [3, 0, 3, 1], [0, 0, 0, 0])
+    view = summary_view(
+        Statistics(total=Tally(runs=7)),
+        by=["workflow"],
+        filters="",
+        before=None,
+        course=course,
+        zone="UTC",
+        sort=None,
+        missing=[],
+        is_window=False,
+        now=datetime.now(timezone.utc),
+        limit=2000,
+    )
+    assert "Runs by day (UTC) from 2026-02-01: █·█▃ most 3: 2026-02-01, 2026-02-03" in view.text
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Berlin", "Did you mean Europe/Berlin?"),
+        ("Europe/Berln", "Europe/Berlin"),
+        ("PST", "such as"),
+        ("../x", "such"),
+    ],
+)
+async def test_an_unknown_time_zone_is_refused_with_a_hint(box: Box, name: str, hint: str) -> None:
+    async with serving(box) as client:
+        result = await client.call_tool("summarize_runs", {"group_by": "day", "time_zone": name})
+    assert result.is_error
+    assert hint in text_of(result)
+    assert box.requests() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from typing import Any
 
 from hypothesis import given, settings
@@ -9,22 +10,22 @@ from hypothesis import strategies as st
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
-from extend_mcp.runs.statistics import Statistics
+from extend_mcp.runs.groups import GROUP_NAMES, Calendar, GroupName, group_of
+from extend_mcp.runs.statistics import Statistics, run_facts
 from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
 from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
-    Before,
-    Group,
     comparison_view,
     failure_view,
     review_queue_view,
-    summary_view,
 )
+from extend_mcp.views.summary import Before, Groups, Sort, summary_view
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
 DOCUMENTS = st.lists(mutated_runs(), min_size=1, max_size=4)
+SORTS: list[Sort | None] = [None, "count", "rate", "change"]
 LIMITS = st.sampled_from([2000, 8000])
 
 
@@ -35,28 +36,32 @@ def fine(view: Any, limit: int) -> None:
 
 
 @settings(max_examples=80)
-@given(DOCUMENTS, LIMITS)
-def test_a_summary(documents: list[dict[str, Any]], limit: int) -> None:
-    counted = Statistics()
-    labels: dict[str, Group] = {}
+@given(DOCUMENTS, LIMITS, st.sampled_from(GROUP_NAMES), st.sampled_from(GROUP_NAMES), st.sampled_from(SORTS))
+def test_a_summary(documents: list[dict[str, Any]], limit: int, one: GroupName, other: GroupName, sort: Any) -> None:
+    by = list(dict.fromkeys([one, other]))
+    counted, calendar = Statistics[Groups](), Calendar(timezone(timedelta(hours=5, minutes=30)))
     for document in documents * 10:
-        run = WorkflowRunSummary.model_validate(document)
-        counted.add(run, run.workflow.id)
-        labels[run.workflow.id] = Group(run.workflow.name, run.workflow.id)
-    before = Before(counted.total, complete=False)
-    for some in (before, None):
+        run = run_facts(WorkflowRunSummary.model_validate(document))._replace(reason="X", step="")
+        groups = [group_of(each, run, calendar, {run.id: None}, timedelta()) for each in by]
+        found = tuple(group for group in groups if group)
+        counted.add(run, found if len(found) == len(by) else None)
+    for before in (None, Before(NOW, NOW, counted, complete=True), Before(NOW, NOW, counted, complete=False)):
         view = summary_view(
             counted,
-            labels=labels,
-            grouped_by="workflow",
+            by=by,
             filters="FAILED",
-            before=some,
+            before=before,
+            course=calendar.course(counted.moments),
+            zone="Asia/Kolkata",
+            sort=sort,
             missing=["half of it"],
+            is_window=True,
             now=NOW,
             limit=limit,
         )
         fine(view, limit)
         assert view.runs == len(documents) * 10
+        assert len(view.groups) + view.groups_left_out == len(counted.groups)
 
 
 @settings(max_examples=80)

@@ -1,0 +1,422 @@
+"""Figures of many runs: in all, by group, over time, and compared with the window before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from extend_mcp.runs.groups import OF_FAILURES, Course, Group
+from extend_mcp.runs.polling import by_urgency
+from extend_mcp.runs.statistics import Statistics, Tally, quantile
+from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.views.document import Document, View, ViewPart, incomplete
+from extend_mcp.views.document import counted as counted_noun
+from extend_mcp.views.untrusted import Code, Id, Label
+
+Sort = Literal["count", "rate", "change"]
+Groups = tuple[Group, ...]
+
+_MOST_GROUPS = 25
+_MOST_SPANS = 62
+_BARS = "▁▂▃▄▅▆▇█"
+FEW = 5
+"""Of fewer runs a rate says nothing: it is not compared, and no course is drawn."""
+
+
+class GroupFigures(ViewPart):
+    """The runs of one group; times in seconds, and rates and shares from 0 to 1.
+
+    In groups of failures, ``share_of_failures`` and its change are given in place of the failure rate.
+    """
+
+    group: Label
+    id: Id | None = None
+    second_group: Label | None = None
+    second_id: Id | None = None
+    runs: int
+    failed: int
+    failure_rate: float | None = None
+    share_of_failures: float | None = None
+    change: float | None = None
+    before_runs: int | None = None
+    before_failed: int | None = None
+    duration_p50: float | None = None
+    duration_p95: float | None = None
+    before_p50: float | None = None
+    before_p95: float | None = None
+    credits: float
+
+
+class OldestWaiting(ViewPart):
+    """The run of a status that has existed longest: of all runs, or of those that the filters select."""
+
+    status: Code
+    run_id: Id
+    created_at: datetime
+    among: Literal["all runs", "this window", "these runs"]
+
+
+class WindowBefore(ViewPart):
+    """The window of the same length right before; ``change`` only where there is enough to compare with."""
+
+    since: datetime
+    until: datetime
+    runs: int
+    failed: int
+    failure_rate: float | None = None
+    duration_p50: float | None = None
+    duration_p95: float | None = None
+    complete: bool
+    history_begins: datetime | None = None
+    change: float | None = None
+
+
+class SummaryView(View):
+    """Figures of many runs; times in seconds, rates from 0 to 1."""
+
+    runs: int
+    complete: bool
+    missing: list[str] | None = None
+    statuses: dict[Code, int]
+    failed: int
+    failure_rate: float | None = None
+    duration_p50: float | None = None
+    duration_p95: float | None = None
+    queue_p50: float | None = None
+    queue_p95: float | None = None
+    credits: float
+    oldest_waiting: list[OldestWaiting]
+    before: WindowBefore | None = None
+    as_of: datetime | None = None
+    deletions_seen_until: datetime | None = None
+    grouped_by: str
+    time_zone: str
+    groups: list[GroupFigures]
+    groups_left_out: int = 0
+    untrusted: str = "group, second_group"
+
+
+@dataclass(frozen=True)
+class Before:
+    """The window before.
+
+    Attributes:
+        since: its first instant.
+        until: its end, where the window itself begins.
+        counted: its figures.
+        complete: whether all of it was read.
+        begins: when the first run of all was created, if that is known.
+        by_group: whether its groups correspond to those of the window.
+    """
+
+    since: datetime
+    until: datetime
+    counted: Statistics[Groups]
+    complete: bool
+    begins: datetime | None = None
+    by_group: bool = True
+
+    @property
+    def is_enough(self) -> bool:
+        """True if the window can be compared with this one."""
+        begins_earlier = self.begins is None or self.begins <= self.since
+        return self.complete and begins_earlier and self.counted.total.runs >= FEW
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Freshness of the kept runs that figures come from.
+
+    Attributes:
+        as_of: when the API was last asked what changed.
+        pass_at: when the whole list was last read; a run that somebody else deleted since may still be counted.
+        since: every run created after it is counted; None if all are.
+    """
+
+    as_of: datetime
+    pass_at: datetime
+    since: datetime | None
+
+
+def summary_view(
+    counted: Statistics[Groups],
+    *,
+    by: Sequence[str],
+    filters: str,
+    before: Before | None,
+    course: Course | None,
+    zone: str,
+    sort: Sort | None,
+    missing: Sequence[str],
+    is_window: bool,
+    now: datetime,
+    limit: int,
+    kept: Kept | None = None,
+) -> SummaryView:
+    """Write figures of many runs.
+
+    Args:
+        counted: what was counted; the keys of its groups are tuples of `Group`.
+        by: names of the groups.
+        filters: a description of the filters.
+        before: the window before, if the window has a beginning.
+        course: runs over time.
+        zone: the time zone of days and hours.
+        sort: the order of the groups; by default the largest first, and spans of time as they follow.
+        missing: what was left out and why.
+        is_window: whether only runs of some time are counted.
+        now: the present.
+        limit: characters of the text.
+        kept: how fresh the figures are, where they come from kept runs.
+    """
+    total = counted.total
+    failures = OF_FAILURES.intersection(by)
+    earlier = before.counted if before and before.is_enough and before.by_group else None
+    pairs = [
+        (groups, _figures(groups, tally, counted, earlier, of_failures=bool(failures)))
+        for groups, tally in counted.groups.items()
+    ]
+    ordered = _ordered(pairs, sort)[: _MOST_SPANS if "day" in by or "hour" in by else _MOST_GROUPS]
+    view = SummaryView(
+        runs=total.runs,
+        complete=not missing,
+        missing=list(missing) or None,
+        statuses=_by_status(total),
+        failed=total.failed,
+        failure_rate=_rate(total.failed, total.runs),
+        duration_p50=_quantile(total.durations, 0.5),
+        duration_p95=_quantile(total.durations, 0.95),
+        queue_p50=_quantile(total.queues, 0.5),
+        queue_p95=_quantile(total.queues, 0.95),
+        credits=round(total.credits, 2),
+        oldest_waiting=[
+            OldestWaiting(
+                status=status,
+                run_id=each.run_id,
+                created_at=each.created,
+                among="this window" if is_window else "these runs" if filters or missing else "all runs",
+            )
+            for status, each in counted.oldest.items()
+        ],
+        before=_before(before, total),
+        as_of=kept.as_of if kept else None,
+        deletions_seen_until=kept.pass_at if kept else None,
+        grouped_by=", ".join(by),
+        time_zone=zone,
+        groups=[figures for _, figures in ordered],
+    )
+    compares = earlier is not None
+    document = Document(
+        _head(view, course, filters, now) + _freshness(kept),
+        [_group_line(groups, figures, compares=compares) for groups, figures in ordered],
+        columns=_columns(by, zone, of_failures=bool(failures), compares=compares),
+    )
+    text, shown = document.fit(
+        limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=len(pairs) - len(ordered)
+    )
+    view.groups_left_out = len(pairs) - shown
+    del view.groups[shown:]
+    return view.with_text(text)
+
+
+def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> list[tuple[Groups, GroupFigures]]:
+    """Sort as asked; by default the largest groups first, and spans of time from the newest."""
+    sizes: Counter[Group] = Counter()
+    for groups, figures in pairs:
+        sizes[groups[0]] += figures.runs
+
+    def key(pair: tuple[Groups, GroupFigures]) -> tuple[object, ...]:
+        groups, figures = pair
+        names = tuple(group.key for group in groups)
+        if sort is not None:
+            rate = figures.failure_rate if figures.share_of_failures is None else figures.share_of_failures
+            change = -float("inf") if figures.change is None else figures.change
+            first = {"count": figures.runs, "rate": rate or 0.0, "change": change}[sort]
+            return -first, -figures.runs, names
+        order = [-_start(group) if group.is_time else -sizes[group] for group in groups[:1]]
+        order += [-_start(group) if group.is_time else -figures.runs for group in groups[1:]]
+        return *order, names
+
+    return sorted(pairs, key=key)
+
+
+def _start(group: Group) -> float:
+    whole = group.name if "T" in group.name else f"{group.name}T00:00Z"
+    return datetime.fromisoformat(whole.replace("Z", "+00:00")).timestamp()
+
+
+def _figures(
+    groups: Groups, tally: Tally, counted: Statistics[Groups], before: Statistics[Groups] | None, *, of_failures: bool
+) -> GroupFigures:
+    then = before.groups.get(groups, Tally()) if before else None
+    share = _rate(tally.failed, counted.total.failed) if of_failures else None
+    change = None
+    if before and then:
+        # In groups of failures the whole is all failures, else the runs of the group.
+        now_of, then_of = (counted.total.failed, before.total.failed) if of_failures else (tally.runs, then.runs)
+        if min(now_of, then_of) >= FEW:
+            change = round(tally.failed / now_of - then.failed / then_of, 4)
+    first, second = groups[0], groups[1] if len(groups) > 1 else None
+    return GroupFigures(
+        group=Label(first.name) or "none",
+        id=first.id or None,
+        second_group=(Label(second.name) or "none") if second else None,
+        second_id=second.id or None if second else None,
+        runs=tally.runs,
+        failed=tally.failed,
+        failure_rate=None if of_failures else _rate(tally.failed, tally.runs),
+        share_of_failures=share,
+        change=change,
+        before_runs=then.runs if then else None,
+        before_failed=then.failed if then else None,
+        duration_p50=_quantile(tally.durations, 0.5),
+        duration_p95=_quantile(tally.durations, 0.95),
+        before_p50=_quantile(then.durations, 0.5) if then else None,
+        before_p95=_quantile(then.durations, 0.95) if then else None,
+        credits=round(tally.credits, 2),
+    )
+
+
+def _by_status(tally: Tally) -> dict[Code, int]:
+    counts: dict[Code, int] = {}
+    for status in by_urgency(tally.statuses):
+        name = Code(status) or Code("unknown")
+        counts[name] = counts.get(name, 0) + tally.statuses[status]
+    return counts
+
+
+def _before(before: Before | None, total: Tally) -> WindowBefore | None:
+    if before is None:
+        return None
+    then = before.counted.total
+    compares = before.is_enough and total.runs >= FEW
+    return WindowBefore(
+        since=before.since,
+        until=before.until,
+        runs=then.runs,
+        failed=then.failed,
+        failure_rate=_rate(then.failed, then.runs),
+        duration_p50=_quantile(then.durations, 0.5),
+        duration_p95=_quantile(then.durations, 0.95),
+        complete=before.complete,
+        history_begins=before.begins if before.begins and before.begins > before.since else None,
+        change=round(total.failed / total.runs - then.failed / then.runs, 4) if compares else None,
+    )
+
+
+def _head(view: SummaryView, course: Course | None, filters: str, now: datetime) -> list[str]:
+    statuses = ", ".join(f"{count:,} {status}" for status, count in view.statuses.items())
+    lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
+    lines += incomplete(view.missing)
+    if not view.runs:
+        lines.append("0 credits.")
+    else:
+        lines.append(
+            f"Took p50 {_span(view.duration_p50)}, p95 {_span(view.duration_p95)}; queued p50 {_span(view.queue_p50)}, "
+            f"p95 {_span(view.queue_p95)}; failure rate {_percent(view.failure_rate)}; {view.credits:,.10g} credits."
+        )
+    lines += [
+        f"Oldest {each.status} of {each.among}: {each.run_id}, "
+        f"created {format_span((now - each.created_at).total_seconds())} ago."
+        for each in view.oldest_waiting
+    ]
+    if then := view.before:
+        lines.append(f"Window before, {format_instant(then.since)} to {format_instant(then.until)}: {_compared(then)}.")
+    return lines + (_course_lines(course, view.time_zone) if course and view.runs >= FEW else [])
+
+
+def _compared(then: WindowBefore) -> str:
+    figures = f"{then.runs:,} runs, {then.failed:,} failed"
+    if then.history_begins:
+        return f"{figures}, too few to compare: history begins {format_instant(then.history_begins)}"
+    if not then.complete:
+        return f"{figures}; it was not read to its end"
+    if then.change is None:
+        return f"{figures}, too few to compare"
+    return (
+        f"{figures} ({_percent(then.failure_rate)}), took p50 {_span(then.duration_p50)}, "
+        f"p95 {_span(then.duration_p95)}; the rate changed by {_points(then.change)}"
+    )
+
+
+def _course_lines(course: Course, zone: str) -> list[str]:
+    lines = [
+        f"Runs by {course.unit} ({zone}) from {course.spans[0]}: {_bars(course.runs)} {_most(course, course.runs)}"
+    ]
+    if any(course.failed):
+        lines.append(f"of these failed: {_bars(course.failed)} {_most(course, course.failed)}")
+    return lines
+
+
+def _bars(counts: Sequence[int]) -> str:
+    most = max(counts)
+    return "".join("·" if not count else _BARS[(count * len(_BARS) - 1) // most] for count in counts)
+
+
+def _most(course: Course, counts: Sequence[int]) -> str:
+    """Name the largest value and every span that has it, the first three by name."""
+    most = max(counts)
+    spans = [span for span, count in zip(course.spans, counts, strict=True) if count == most]
+    more = f" and {len(spans) - 3} more" if len(spans) > 3 else ""
+    return f"most {most:,}: {', '.join(spans[:3])}{more}"
+
+
+def _columns(by: Sequence[str], zone: str, *, of_failures: bool, compares: bool) -> str:
+    names = [f"{name} ({zone})" if name in ("day", "hour") else name.replace("_", " ") for name in by]
+    figures = ["failed", "share of failures"] if of_failures else ["runs", "failed", "rate"]
+    times = ["change", "p50 (before)", "p95 (before)"] if compares else ["took p50", "p95"]
+    return " · ".join([*names, *figures, *times, "credits"])
+
+
+def _group_line(groups: Groups, figures: GroupFigures, *, compares: bool) -> str:
+    names = [_name(group) for group in groups]
+    if figures.share_of_failures is not None:
+        numbers = [f"{figures.failed:,}", _percent(figures.share_of_failures)]
+    else:
+        numbers = [f"{figures.runs:,}", f"{figures.failed:,}", _percent(figures.failure_rate)]
+    p50, p95 = _span(figures.duration_p50), _span(figures.duration_p95)
+    if compares:
+        numbers.append(_points(figures.change))
+        p50, p95 = f"{p50} ({_span(figures.before_p50)})", f"{p95} ({_span(figures.before_p95)})"
+    return " · ".join([*names, *numbers, p50, p95, f"{figures.credits:,.10g}"])
+
+
+def _name(group: Group) -> str:
+    if group.is_time:
+        return group.name
+    name = f"{Label(group.name) or Label('none'):80}"
+    return f"{name} ({Id(group.id)})" if group.id else name
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{100 * rate:.3g}%"
+
+
+def _points(change: float | None) -> str:
+    return "-" if change is None else f"{100 * change:+.3g} points"
+
+
+def _span(seconds: float | None) -> str:
+    return format_span(seconds) if seconds is not None else "-"
+
+
+def _quantile(seconds: list[float], share: float) -> float | None:
+    value = quantile(seconds, share)
+    return None if value is None else round(value, 1)
+
+
+def _freshness(kept: Kept | None) -> list[str]:
+    if kept is None:
+        return []
+    covers = f"every run created after {format_instant(kept.since)}" if kept.since else "every run of the account"
+    line = f"As of {format_instant(kept.as_of)}, from {covers}."
+    if kept.as_of - kept.pass_at >= timedelta(minutes=1):
+        line += f" A run that somebody else deleted since {format_instant(kept.pass_at)} may still be counted."
+    return [line]
