@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -29,7 +29,7 @@ from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.clock import Clock
 from extend_mcp.history.details import RunDetails
 from extend_mcp.history.store import Coverage, RunStore, StoreLostError
-from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
+from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting, run_facts
 from extend_mcp.views.errors import error_words
 
 if TYPE_CHECKING:
@@ -68,11 +68,10 @@ class CannotKeepError(Exception):
 
 
 @dataclass(frozen=True)
-class KeptRuns:
-    """Runs that the store held after a refresh.
+class Freshness:
+    """The state of the kept runs after a refresh.
 
     Attributes:
-        runs: the selected runs, newest first.
         as_of: when the refresh began.
         pass_at: when the last full pass began: runs deleted by others since may still be among these.
         since: every run created after it is included; None if these are all.
@@ -81,12 +80,18 @@ class KeptRuns:
             that is not held.
     """
 
-    runs: list[RunFacts]
     as_of: datetime
     pass_at: datetime
     since: datetime | None
     missing: str | None
     begins: datetime | None
+
+
+@dataclass(frozen=True)
+class KeptRuns(Freshness):
+    """The selected runs that the store held after a refresh, newest first."""
+
+    runs: list[RunFacts]
 
 
 class RunHistory:
@@ -110,7 +115,17 @@ class RunHistory:
     async def read(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
     ) -> KeptRuns | None:
-        """Refresh what is held, read what is missing, and return the selected runs.
+        """Refresh, and return the selected runs; None if the store cannot answer. Arguments as of `refresh`."""
+        fresh = await self.refresh(api, wanted, deadline, most_pages=most_pages, only_if_held=only_if_held)
+        runs = await self._kept(self._store.select, wanted) if fresh else None
+        if fresh is None or runs is None:
+            return None
+        return KeptRuns(**vars(fresh), runs=runs)
+
+    async def refresh(
+        self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
+    ) -> Freshness | None:
+        """Refresh what is held and read what is missing, so that the store can answer.
 
         Args:
             api: the caller's own client.
@@ -120,7 +135,7 @@ class RunHistory:
             only_if_held: return None rather than read runs that are not held yet.
 
         Returns:
-            The runs, or None if the store cannot answer: ask the API.
+            The state of what is held, or None if the store cannot answer: ask the API.
 
         Raises:
             ExtendError: the API refused, or failed before anything was read.
@@ -131,7 +146,7 @@ class RunHistory:
         except TimeoutError:
             return None
         try:
-            return await self._read(api, wanted, deadline, most_pages, only_if_held)
+            return await self._refresh_all(api, wanted, deadline, most_pages, only_if_held)
         except StoreLostError:
             return None
         except CannotKeepError as error:
@@ -139,6 +154,20 @@ class RunHistory:
             return None
         finally:
             self._asking.release()
+
+    async def tallies(
+        self, wanted: Selection, by: Sequence[str], metadata_key: str = ""
+    ) -> dict[tuple[Any, ...], Tally] | None:
+        """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
+        return await self._kept(self._store.tallies, wanted, by, metadata_key)
+
+    async def oldest(self, wanted: Selection) -> dict[str, Waiting]:
+        """Return the run of each status in which runs wait that was created first."""
+        return await self._kept(self._store.oldest, wanted) or {}
+
+    async def workflow_names(self) -> dict[str, str]:
+        """Return the names of the workflows of held runs, by id."""
+        return await self._kept(self._store.workflow_names) or {}
 
     async def unread(self, wanted: Selection, most: int) -> list[RunFacts]:
         """Return the newest held runs of which only the list entry is known; none if the store cannot answer."""
@@ -179,9 +208,9 @@ class RunHistory:
         except StoreLostError:
             logger.warning("a run that is gone may be counted until the next full pass")
 
-    async def _read(
+    async def _refresh_all(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, most_pages: int, only_if_held: bool
-    ) -> KeptRuns | None:
+    ) -> Freshness | None:
         as_of = self._clock.now()
         since = -float("inf") if wanted.since is None else wanted.since
         held = await self._in_thread(self._store.coverage, self._account, as_of.timestamp())
@@ -195,22 +224,20 @@ class RunHistory:
         if held.begun_at is None:
             # Other accounts needed the room meanwhile.
             return None
-        runs = await self._in_thread(self._store.select, self._account, wanted)
-        return KeptRuns(
-            runs,
+        if missing:
+            count = (await self._in_thread(self._store.read_counts, self._account, wanted)).held
+        return Freshness(
             as_of=as_of,
             pass_at=datetime.fromtimestamp(held.begun_at, timezone.utc),
             since=None if held.floor == -float("inf") else _moment(max(held.floor, since), as_of),
-            missing=missing(len(runs)) if missing else None,
-            begins=await self._begins(held, wanted, runs),
+            missing=missing(count) if missing else None,
+            begins=await self._begins(held, wanted),
         )
 
-    async def _begins(self, held: Coverage, wanted: Selection, runs: list[RunFacts]) -> datetime | None:
+    async def _begins(self, held: Coverage, wanted: Selection) -> datetime | None:
         if held.floor != -float("inf"):
             return None
-        if wanted.since is None:
-            return runs[-1].created if runs else None
-        return await self._in_thread(self._store.oldest, self._account, wanted)
+        return await self._in_thread(self._store.first_created, self._account, wanted)
 
     async def _begin_pass(self, api: ExtendClient, as_of: datetime) -> Coverage:
         newest = await self._page(api, "updatedAt", None, 1)

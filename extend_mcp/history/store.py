@@ -21,7 +21,7 @@ from extend_mcp.accounts import Account
 from extend_mcp.history.details import Passage, RunDetails, pack_facts, pack_texts, unpack
 from extend_mcp.history.search import Query, grams
 from extend_mcp.runs.lifecycle import is_finished
-from extend_mcp.runs.statistics import RunFacts, Selection
+from extend_mcp.runs.statistics import WAITING, RunFacts, Selection, Tally, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +88,21 @@ _CONDITIONS = {
     "file_id": "instr(char(10) || files, char(10) || :file_id || char(9))",
 }
 """A condition for each field of `Selection`; metadata has one for each key."""
+
+_GROUPS = {
+    "workflow": "workflow",
+    "version": "version",
+    "status": "status",
+    "file_type": "file_type",
+    "batch": "batch",
+    "reviewer": "reviewer",
+    "step": "step",
+    "reason": "reason",
+    "quarter_hour": "CAST(created / 900 AS INTEGER)",
+    "metadata": "(SELECT value FROM details AS full, json_each(full.metadata) WHERE full.number = runs.number"
+    " AND key = :metadata_key)",
+}
+"""The value of each group. Days of any time zone consist of whole quarters of an hour."""
 
 _TABLES = ("runs", "workflows", "deleted")
 _MOST_HITS = 500
@@ -316,6 +331,64 @@ class RunStore:
                 )
             )
 
+    def tallies(
+        self, account: bytes, wanted: Selection, by: Sequence[str], metadata_key: str = ""
+    ) -> dict[tuple[Any, ...], Tally]:
+        """Count the held runs by groups, without a list of them: there may be a million.
+
+        Args:
+            account: the account.
+            wanted: selects the runs.
+            by: workflow (its id), version, status, file_type, batch, reviewer, step, reason, quarter_hour (quarters of
+                an hour since 1970) or metadata. A reason, step or metadata is None while a run was not read in full.
+            metadata_key: the key whose values are the groups, with metadata.
+
+        Returns:
+            The figures by the values of ``by``.
+        """
+        where, values = self._where(account, wanted)
+        keys = ", ".join(_GROUPS[name] for name in by)
+        # The index of times leads through the table by chance: without a first day, its own order is faster.
+        hint = "" if wanted.since else "NOT INDEXED"
+        found: dict[tuple[Any, ...], Tally] = {}
+        with self._transaction("BEGIN") as database:
+            for status, duration, queue, spent, *key in database.execute(
+                f"SELECT status, duration, queue, credits{f', {keys}' if by else ''} FROM accounts JOIN runs {hint}"
+                f" ON account = accounts.number WHERE {where}",
+                {**values, "metadata_key": metadata_key},
+            ):
+                group = tuple(key)
+                tally = found.get(group)
+                if tally is None:
+                    tally = found[group] = Tally()
+                tally.runs += 1
+                tally.statuses[status] += 1
+                if duration is not None:
+                    tally.durations.append(duration)
+                if queue is not None:
+                    tally.queues.append(queue)
+                tally.credits += spent or 0.0
+        return found
+
+    def oldest(self, account: bytes, wanted: Selection) -> dict[str, Waiting]:
+        """Return the run of each status in which runs wait that was created first."""
+        where, values = self._where(account, wanted)
+        with self._transaction("BEGIN") as database:
+            rows = database.execute(
+                "SELECT status, runs.id, min(created) FROM accounts JOIN runs ON account = accounts.number"
+                f" WHERE {where} AND status IN (SELECT value FROM json_each(:waiting)) GROUP BY status",
+                {**values, "waiting": json.dumps(WAITING)},
+            )
+            return {
+                status: Waiting(run_id, datetime.fromtimestamp(created, timezone.utc))
+                for status, run_id, created in rows
+            }
+
+    def workflow_names(self, account: bytes) -> dict[str, str]:
+        """Return the names of the workflows of held runs, by id."""
+        with self._transaction("BEGIN") as database:
+            return _names(database, account)
+
     def search(
         self, account: bytes, wanted: Selection, query: Query, is_late: Callable[[], bool] = lambda: False
     ) -> SearchResult:
@@ -373,11 +446,7 @@ class RunStore:
         **more: object,
     ) -> list[RunFacts]:
         where, values = self._where(account, wanted)
-        names = dict(
-            database.execute(
-                "SELECT id, name FROM workflows JOIN accounts ON number = account WHERE fingerprint = ?", (account,)
-            )
-        )
+        names = _names(database, account)
         rows = database.execute(
             f"SELECT {_COLUMNS} FROM accounts JOIN runs ON account = accounts.number WHERE {where} AND {condition}"
             " ORDER BY created DESC, runs.id DESC LIMIT :most",
@@ -406,10 +475,14 @@ class RunStore:
             values |= {f"key{number}": key, f"value{number}": value}
         return " AND ".join(parts), values
 
-    def oldest(self, account: bytes, wanted: Selection) -> datetime | None:
+    def first_created(self, account: bytes, wanted: Selection) -> datetime | None:
         """Return when the first of the held runs was created that a selection would hold without its times."""
-        runs = self.select(account, replace(wanted, since=None))
-        return min((run.created for run in runs if run.created), default=None)
+        where, values = self._where(account, replace(wanted, since=None))
+        with self._transaction("BEGIN") as database:
+            [(created,)] = database.execute(
+                f"SELECT min(created) FROM accounts JOIN runs ON account = accounts.number WHERE {where}", values
+            )
+        return None if created is None else datetime.fromtimestamp(created, timezone.utc)
 
     def trim(self, account: bytes) -> None:
         """Make room: the account that was asked for least recently leaves first, then this account's oldest runs."""
@@ -644,6 +717,14 @@ def _count(database: sqlite3.Connection) -> int:
 def _is_damage(error: sqlite3.Error) -> bool:
     # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
     return type(error) is sqlite3.DatabaseError
+
+
+def _names(database: sqlite3.Connection, account: bytes) -> dict[str, str]:
+    return dict(
+        database.execute(
+            "SELECT id, name FROM workflows JOIN accounts ON number = account WHERE fingerprint = ?", (account,)
+        )
+    )
 
 
 def _run(row: Sequence[Any], names: dict[str, str]) -> RunFacts:

@@ -6,6 +6,7 @@ Takes summaries one by one, so that many thousand runs need little memory.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,8 +115,8 @@ class Tally:
 
     runs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    durations: list[float] = field(default_factory=list)
-    queues: list[float] = field(default_factory=list)
+    durations: array[float] = field(default_factory=lambda: array("d"))
+    queues: array[float] = field(default_factory=lambda: array("d"))
     credits: float = 0.0
 
     def add(self, run: RunFacts) -> None:

@@ -407,7 +407,7 @@ def _span(seconds: float | None) -> str:
     return format_span(seconds) if seconds is not None else "-"
 
 
-def _quantile(seconds: list[float], share: float) -> float | None:
+def _quantile(seconds: Sequence[float], share: float) -> float | None:
     value = quantile(seconds, share)
     return None if value is None else round(value, 1)
 

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 
 from extend_mcp.accounts import Account
 from extend_mcp.history.store import Limits, RunStore, StoreLostError, partition
-from extend_mcp.runs.statistics import RunFacts, Selection
+from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
 EVERYTHING = Selection()
@@ -244,3 +245,28 @@ def test_clear_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
     assert store.clear() == (100, 1)
     assert store.select(ANN, EVERYTHING) == []
     assert b"workflow_run_" not in b"".join(each.read_bytes() for each in tmp_path.iterdir())
+
+
+def test_figures_by_groups_equal_those_of_the_runs() -> None:
+    store = RunStore()
+    runs = [
+        run(number, status=("PROCESSED", "FAILED", "PENDING")[number % 3])._replace(version=str(number % 2))
+        for number in range(30)
+    ]
+    fill(store, ANN, runs)
+    fill(store, BEN, runs[:5])
+    edge = runs[20].created
+    assert edge
+    for wanted in (EVERYTHING, Selection(since=edge.timestamp()), Selection(version="1")):
+        expected: dict[tuple[str, str], Tally] = {}
+        for each in store.select(ANN, wanted):
+            expected.setdefault((each.workflow_id, each.version), Tally()).add(each)
+        assert store.tallies(ANN, wanted, ["workflow", "version"]) == expected
+    (total,) = store.tallies(ANN, EVERYTHING, []).values()
+    assert (total.runs, total.failed, total.credits) == (30, 10, 75.0)
+    quarters = store.tallies(ANN, EVERYTHING, ["quarter_hour", "metadata"], "customer")
+    assert {key: tally.runs for key, tally in quarters.items()} == Counter(
+        (int(each.created.timestamp() // 900), None) for each in runs if each.created
+    )
+    assert store.oldest(ANN, EVERYTHING) == {"PENDING": Waiting("workflow_run_29", runs[29].created)}
+    assert store.workflow_names(ANN) == {"workflow_1": "Invoices"}
