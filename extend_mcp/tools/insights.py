@@ -17,7 +17,7 @@ from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import Began, present_state
@@ -26,7 +26,7 @@ from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, read_facts
-from extend_mcp.tools.runs import definition_of
+from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.checks import FailedCheck, failed_checks
@@ -43,6 +43,7 @@ from extend_mcp.views.insights import (
     review_queue_view,
     summary_view,
 )
+from extend_mcp.views.runs import review_lines
 
 if TYPE_CHECKING:
     from extend_mcp.history.history import KeptRuns
@@ -237,12 +238,18 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
     workflow failed alike since created_since, and what differs from the last good run.
     """
+    return await _explain_one(ctx, run_id, created_since)
+
+
+async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView:
     app = caller_context(ctx)
-    run = await app.api.get_workflow_run(run_id)
+    run = await read_run(app, run_id)
     failures = failures_of(run)
     if not failures:
+        review = " ".join(f"{line}." for line in review_lines(run))
         raise CallRefusedError(
-            f"The run is {status_words(run.status)}, and nothing in it failed. get_workflow_run({run_id}) shows it."
+            f"The run is {status_words(run.status)}, and nothing in it failed. {review} "
+            f"get_workflow_run({run_id}) shows it.".replace("  ", " ")
         )
     cause = failures[0]
     deadline = Deadline(ctx, app)
@@ -252,8 +259,8 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     failed = await collect(scan, app, deadline)
     others = [each for each in failed if each.id != run.id]
     asked = [each.id for each in others[: app.limits.detail_runs]]
-    details = await read_details(app, deadline, asked, _cause)
-    alike = [each for each in others if _same(details.found.get(each.id), cause)]
+    details = await read_details(app, deadline, asked, _cause, noun=f"of {len(asked):,} other failed runs read")
+    alike = [each for each in others if (other := details.found.get(each.id)) and other.reason == cause.reason]
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < len(others):
         missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
@@ -264,7 +271,9 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
         failed=len(failed),
         looked_into=len(details.found) + (len(failed) - len(others)),
         alike=alike,
+        same_step=sum(found.where == cause.where for each in alike if (found := details.found[each.id])),
         good=await _last_good(app, run, deadline),
+        later=await _later_good(app, run, cause),
         window=f"created since {format_instant(filters.since)}",
         missing=missing,
         now=app.clock.now(),
@@ -275,8 +284,18 @@ def _cause(run: WorkflowRun) -> Failure | None:
     return next(iter(failures_of(run)), None)
 
 
-def _same(one: Failure | None, other: Failure) -> bool:
-    return one is not None and (one.where, one.reason) == (other.where, other.reason)
+async def _later_good(app: CallerContext, run: WorkflowRun, cause: Failure) -> WorkflowRunSummary | None:
+    """Return the newest processed run that started after this one failed, if any.
+
+    It is one of the same workflow, or of any where the account itself was the cause.
+    """
+    workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None
+    page = await app.api.list_workflow_runs(
+        status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
+    )
+    failed_at = run.end_time or run.initial_run_at
+    found = [each for each in page.data if each.start_time and failed_at and each.start_time > failed_at]
+    return found[0] if found else None
 
 
 async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:

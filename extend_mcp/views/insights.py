@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.failures import MAY_HELP, Failure, child_run, retry_advice, step_failure
+from extend_mcp.runs.failures import ACCOUNT_REASONS, WRAPPER, Failure, child_run, retry_advice, step_failure
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import Statistics, Tally, buckets, created_at, quantile
 from extend_mcp.runs.times import format_instant, format_span
@@ -308,9 +308,11 @@ class FailureView(View):
     failed_in_window: int
     looked_into: int
     alike: int
+    alike_in_same_step: int
     alike_run_ids: list[Id]
     first_alike_at: datetime | None = None
     last_good_run_id: Id | None = None
+    later_good_run_id: Id | None = None
     differences: list[Difference]
     missing: list[str] | None = None
     next_step: str | None = None
@@ -324,7 +326,9 @@ def failure_view(
     failed: int,
     looked_into: int,
     alike: Sequence[WorkflowRunSummary],
+    same_step: int,
     good: WorkflowRunSummary | None,
+    later: WorkflowRunSummary | None,
     window: str,
     missing: Sequence[str],
     now: datetime,
@@ -336,13 +340,18 @@ def failure_view(
         cause: what went wrong.
         failed: how many runs of the workflow failed in the window, this one among them if it lies in it.
         looked_into: how many of these were read.
-        alike: those that failed in the same step for the same reason, the newest first, without this one.
+        alike: those that failed for the same reason, in whatever step, the newest first, without this one.
+        same_step: how many of them failed in the same step.
         good: the last run of the workflow before this one that was processed.
+        later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
         window: a description of the window.
         missing: what was left out and why.
         now: the present.
     """
     advice = retry_advice(cause.reason)
+    of_account = cause.reason in ACCOUNT_REASONS
+    if of_account and later:
+        advice = "running it again may help: other runs were processed since"
     view = FailureView(
         run_id=run.id,
         status=run.status,
@@ -354,43 +363,59 @@ def failure_view(
         failed_in_window=failed,
         looked_into=looked_into,
         alike=len(alike),
+        alike_in_same_step=same_step,
         alike_run_ids=[each.id for each in alike[:_MOST_ALIKE]],
         first_alike_at=min((moment for each in alike if (moment := created_at(each))), default=None),
         last_good_run_id=good.id if good else None,
+        later_good_run_id=later.id if later else None,
         differences=_differences(good, run) if good else [],
         missing=list(missing) or None,
-        next_step="rerun_workflow_runs starts it again." if advice == MAY_HELP else None,
+        next_step="rerun_workflow_runs starts it again." if advice.startswith("running it again may help") else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
     why = f"{reason_words(view.reason)}{f' {view.message}' if view.message else ''}"
+    wrapper = f" (the run itself says {WRAPPER})" if run.failure_reason == WRAPPER != cause.reason else ""
     lines = [
-        f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}.",
+        f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        f"Failed alike ({window}): {view.alike:,} others; of {failed:,} failed runs here {looked_into:,} were read.",
+        *_alike_lines(view, window),
     ]
-    if alike:
-        since = f", the first created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-        more = f" and {view.alike - _MOST_ALIKE:,} more" if view.alike > _MOST_ALIKE else ""
-        lines.append(f"They are{since}: {', '.join(f'{each}' for each in view.alike_run_ids)}{more}.")
+    where = " of any workflow" if of_account else " of this workflow"
+    if later:
+        age = _age(created_at(later), now)
+        lines.append(f"Since then runs{where} were processed, the newest {Id(later.id)}, created {age} ago.")
+    else:
+        lines.append(f"Since then no run{where} was processed.")
     if good:
         said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in view.differences)
-        if not said:
-            file = "; the file differs" if _file(good, "name") != _file(run, "name") else ""
-            said = f"same version, file type and pages{file}"
         age = _age(created_at(good), now)
-        lines.append(f"Last good run before it: {view.last_good_run_id}, created {age} ago. Then -> now: {said}.")
+        lines.append(
+            f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
+            f"{f'then -> now: {said}' if said else 'same version and file type'}."
+        )
     else:
         lines.append("No good run of this workflow was found before it.")
     lines += _incomplete(view.missing)
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
 
 
+def _alike_lines(view: FailureView, window: str) -> list[str]:
+    line = f"Alike (same reason, any step; {window}): {counted(view.alike, 'other run')} of this workflow"
+    line += f", {view.alike_in_same_step:,} of them in the same step" if view.alike else ""
+    line += f"; it has {counted(view.failed_in_window, 'failed run')} in all"
+    line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
+    if not view.alike:
+        return [line]
+    oldest = f", the oldest created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
+    more = f" and {view.alike - _MOST_ALIKE:,} more" if view.alike > _MOST_ALIKE else ""
+    return [line, f"Alike{oldest}: {', '.join(f'{each}' for each in view.alike_run_ids)}{more}."]
+
+
 def _differences(good: RunBase, run: RunBase) -> list[Difference]:
+    # Only what can be the reason: pages and names differ from file to file.
     pairs = [
         ("version", good.workflow_version.version, run.workflow_version.version),
-        ("file type", _file(good, "type"), _file(run, "type")),
-        ("pages", _file(good, "pages"), _file(run, "pages")),
-        ("files", str(len(good.files)), str(len(run.files))),
+        ("file type", _file_type(good), _file_type(run)),
     ]
     return [
         Difference(of=name, good=Value(before) or "?", this=Value(now) or "?")
@@ -399,12 +424,8 @@ def _differences(good: RunBase, run: RunBase) -> list[Difference]:
     ]
 
 
-def _file(run: RunBase, what: str) -> str:
-    if not run.files:
-        return ""
-    file = run.files[0]
-    pages = file.metadata.page_count
-    return {"name": file.name, "type": file.type, "pages": "" if pages is None else str(pages)}[what]
+def _file_type(run: RunBase) -> str:
+    return run.files[0].type if run.files else ""
 
 
 # Two runs compared

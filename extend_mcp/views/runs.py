@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from extend_mcp.api.models import FileSummary, RunBase, StepRun, WorkflowRun
-from extend_mcp.runs.failures import failures_of, retry_advice
+from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
@@ -223,7 +223,11 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
         lines.append(f"Usual for this workflow: {around.usual.words(view.duration_seconds)}")
     elif around.changed_at and is_moving(run.status):
         lines.append("Usual for this workflow: not known; of its newest 100 processed runs none went without a review")
-    for failure in (view.failures or [])[:3]:
+    for index, failure in enumerate((view.failures or [])[:3]):
+        if index and failure.reason == WRAPPER and not failure.step:
+            # The step's line has the cause.
+            lines[-1] += f" (the run itself says {WRAPPER})"
+            continue
         where = f" in step {failure.step:60}" if failure.step else ""
         message = f" {failure.message:160}" if failure.message else ""
         lines.append(
