@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.failures import ACCOUNT_REASONS, WRAPPER, Failure, child_run, retry_advice, step_failure
+from extend_mcp.runs.failures import (
+    ACCOUNT_REASONS,
+    WRAPPER,
+    Failure,
+    child_run,
+    failures_of,
+    retry_advice,
+    step_failure,
+)
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import Statistics, Tally, buckets, created_at, quantile
 from extend_mcp.runs.times import format_instant, format_span
@@ -476,8 +484,16 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
     )
     rows = [_pair_line(pair) for pair in view.runs]
     rows += ["Steps:", *([_pair_line(pair) for pair in view.steps] or ["no difference"])]
-    rows.append(f"Extracted fields ({view.same_fields:,} alike):")
-    rows += [_pair_line(pair) for pair in view.extracted] or ["no difference"]
+    empty = [name for name, facts in (("first", before), ("second", after)) if not facts]
+    if empty:
+        # One line in place of a value against nothing for each field; the values are one call away.
+        rest = len(before) + len(after)
+        more = f"; the other has {counted(rest, 'field')}: get_step_result shows them" if rest else ""
+        rows.append(f"Extracted fields: the {' and the '.join(empty)} run has none{more}")
+        view.extracted = []
+    else:
+        rows.append(f"Extracted fields ({view.same_fields:,} alike; in parentheses: confidence):")
+        rows += [_pair_line(pair) for pair in view.extracted] or ["no difference"]
     document = Document([f"{view.first} -> {view.second}, both of {view.workflow:60}."], rows)
     text, kept = document.fit(limit, lambda gone: f"… {gone} more differences; see get_step_result of each run")
     view.left_out = len(rows) - kept
@@ -502,15 +518,17 @@ def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
     file = run.files[0] if run.files else None
     pages = file.metadata.page_count if file else None
     seconds, spent = duration_seconds(run, now), credits_of(run)
+    cause = next(iter(failures_of(run)), None)
     said = {
         "status": run.status,
-        "failure": run.failure_reason or "",
+        "failure": ", ".join(filter(None, (cause.reason, cause.where and f"in step {cause.where}"))) if cause else "",
         "version": run.workflow_version.version,
         "file": file.name if file else "",
         "file type": file.type if file else "",
         "pages": "" if pages is None else str(pages),
         "files": str(len(run.files)),
-        "duration": format_span(seconds) if seconds is not None else "",
+        "rejection": run.rejection_note or "",
+        "duration": "" if seconds is None else format_span(seconds) + ("" if run.end_time else " so far"),
         "credits": "" if spent is None else f"{spent:g}",
     }
     return {name: (Value(value), None) for name, value in said.items() if value}

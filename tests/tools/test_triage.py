@@ -225,6 +225,20 @@ async def test_two_runs_differ_where_they_do(box: Box) -> None:
     assert len(facts["extracted"]) == 1
 
 
+async def test_a_side_without_values_is_one_line(box: Box) -> None:
+    runs = {run["file"]: run["id"] for run in box.state()["runs"]}
+    good, failed = runs["northwind-2201.pdf"], runs["acme-tooling-5562.pdf"]
+    result = await ask(box, "compare_runs", first=good, second=failed)
+    text = text_of(result)
+    assert "Extracted fields: the second run has none; the other has 21 fields" in text
+    assert "INV-" not in text
+    assert facts_of(result)["extracted"] == []
+    # The cause, not the run's own wrapper around it.
+    assert "«failure»: none -> «OUT_OF_CREDITS, in step Extract invoice»" in text
+    moving = text_of(await ask(box, "compare_runs", first=good, second=runs["kestrel-it-9914.pdf"]))
+    assert "so far»" in moving
+
+
 async def test_runs_of_different_workflows_are_not_compared(box: Box) -> None:
     runs = box.state()["runs"]
     one = runs[0]
