@@ -236,7 +236,8 @@ async def _read_groups(app: CallerContext, deadline: Deadline, count: _Count, *,
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
 async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d") -> FailureView:
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
-    workflow failed alike since created_since, and what differs from the last good run.
+    workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
+    last good run.
     """
     return await _explain_one(ctx, run_id, created_since)
 
@@ -313,8 +314,8 @@ async def review_queue(
     created_since: Moment | None = None,
     limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
 ) -> ReviewQueueView:
-    """List the runs that wait for a person's review, oldest first, with the check that sent each there and its
-    dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
+    """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it and
+    the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
     app = caller_context(ctx)
     filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
