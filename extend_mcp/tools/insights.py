@@ -20,7 +20,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, run_facts
 from extend_mcp.runs.times import format_instant
-from extend_mcp.runs.timing import Began, present_state
+from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
@@ -29,13 +29,14 @@ from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, 
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.checks import FailedCheck, failed_checks
+from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
     Before,
     ComparisonView,
     FailureView,
     Group,
     Kept,
+    ReviewFacts,
     ReviewQueueView,
     SummaryView,
     comparison_view,
@@ -43,6 +44,7 @@ from extend_mcp.views.insights import (
     review_queue_view,
     summary_view,
 )
+from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import review_lines
 
 if TYPE_CHECKING:
@@ -314,8 +316,8 @@ async def review_queue(
     created_since: Moment | None = None,
     limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
 ) -> ReviewQueueView:
-    """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it and
-    the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
+    """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
+    and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
     app = caller_context(ctx)
     filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
@@ -324,11 +326,12 @@ async def review_queue(
     waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
     definitions = await _definitions(app, waiting[:limit])
 
-    def checks(run: WorkflowRun) -> tuple[list[FailedCheck], Began]:
-        return failed_checks(run, definitions.get(run.workflow_version.id, ())), present_state(run, changed.get(run.id))
+    def known(run: WorkflowRun) -> ReviewFacts:
+        checks = failed_checks(run, definitions.get(run.workflow_version.id, ()))
+        return ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
 
     changed = {run.id: run.updated_at for run in waiting[:limit]}
-    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], checks)
+    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], known)
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < min(limit, len(waiting)):
         missing.append("why some of them wait could not be read")

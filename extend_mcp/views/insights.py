@@ -23,6 +23,7 @@ from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.checks import FailedCheck
 from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.instructions import CAUTION, SpokenTo
 from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
@@ -600,7 +601,17 @@ class ReviewRow(ViewPart):
     waits_since: datetime | None = None
     since: str
     checks: list[FailedCheck]
+    speaks_to_assistant: list[SpokenTo] | None = None
     dashboard_url: DashboardUrl | None = None
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """The checks that sent a run to review, since when it waits, and its texts that are meant for an assistant."""
+
+    checks: list[FailedCheck]
+    began: Began
+    speaks: Sequence[SpokenTo] = ()
 
 
 class ReviewQueueView(View):
@@ -618,7 +629,7 @@ class ReviewQueueView(View):
 
 def review_queue_view(
     waiting: Sequence[WorkflowRunSummary],
-    known: dict[str, tuple[list[FailedCheck], Began]],
+    known: dict[str, ReviewFacts],
     *,
     shown: int,
     missing: Sequence[str],
@@ -629,7 +640,7 @@ def review_queue_view(
 
     Args:
         waiting: all runs that wait, the oldest first.
-        known: by run id, the checks that sent a run there, and since when it waits; without those not read.
+        known: what is known of each run that was read, by its id.
         shown: how many of them to show at most.
         missing: what was left out and why.
         now: the present.
@@ -661,9 +672,9 @@ def review_queue_view(
     return view.with_text(text)
 
 
-def _review_row(run: WorkflowRunSummary, known: tuple[list[FailedCheck], Began] | None, now: datetime) -> ReviewRow:
-    checks, began = known or ([], Began(None, run.updated_at))
-    created = created_at(run)
+def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
+    known = known or ReviewFacts([], Began(None, run.updated_at))
+    created, began = created_at(run), known.began
     return ReviewRow(
         run_id=run.id,
         workflow=run.workflow.name,
@@ -672,13 +683,14 @@ def _review_row(run: WorkflowRunSummary, known: tuple[list[FailedCheck], Began] 
         waits_since=began.latest or began.earliest,
         since=began.words(now)
         or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
-        checks=checks,
+        checks=known.checks,
+        speaks_to_assistant=list(known.speaks) or None,
         dashboard_url=DashboardUrl(run.dashboard_url) or None,
     )
 
 
 def _review_lines(row: ReviewRow) -> str:
     first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since} · {row.dashboard_url or '-'}"
-    return "\n".join(
-        [first, *(f"  {check.line()}" for check in row.checks)] if row.checks else [f"{first}\n  check unknown"]
-    )
+    more = [f"{CAUTION}: {each.line()}" for each in (row.speaks_to_assistant or [])[:1]]
+    more += [check.line() for check in row.checks] or ["check unknown"]
+    return "\n  ".join([first, *more])

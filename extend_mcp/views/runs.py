@@ -16,6 +16,7 @@ from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.instructions import CAUTION, SpokenTo, spoken_to
 from extend_mcp.views.steps import Detail, Json, step_digest
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Note, cut_line, tree_lines
 
@@ -115,6 +116,7 @@ class RunView(View):
     reviewed_by: Label | None = None
     rejection_note: Finding | None = None
     credits: float | None = None
+    speaks_to_assistant: list[SpokenTo] | None = None
     dashboard_url: DashboardUrl | None = None
     details: DetailsPage | None = None
     cut: str | None = None
@@ -202,6 +204,7 @@ def _facts(
         reviewed_by=run.reviewed_by_user or None,
         rejection_note=run.rejection_note or None,
         credits=credits_of(run),
+        speaks_to_assistant=spoken_to(run) or None,
         dashboard_url=DashboardUrl(run.dashboard_url) or None,
     )
 
@@ -215,6 +218,8 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
     if files:
         more = f" and {len(files) - 2} more" if len(files) > 2 else ""
         lines.append(f"File: {', '.join(_file_words(file) for file in files[:2])}{more}")
+    if view.speaks_to_assistant:
+        lines.append(f"{CAUTION}: {'; '.join(each.line() for each in view.speaks_to_assistant)}")
     if view.batch_id:
         lines.append(f"Batch: {view.batch_id}")
     if age := age_line(run, now):
