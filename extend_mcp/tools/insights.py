@@ -262,7 +262,7 @@ async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView
     failed = await collect(scan, app, deadline)
     others = [each for each in failed if each.id != run.id]
     asked = [each.id for each in others[: app.limits.detail_runs]]
-    details = await read_details(app, deadline, asked, _cause, noun=f"of {len(asked):,} other failed runs read")
+    details = await read_details(app, deadline, asked, _cause, noun="other failed runs read")
     alike = [each for each in others if (other := details.found.get(each.id)) and other.reason == cause.reason]
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < len(others):

@@ -657,14 +657,18 @@ def review_queue_view(
         missing=list(missing) or None,
     )
     said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
+    bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
+    # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
+    base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
+    pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
     document = Document(
         [
             f"{counted(view.total, 'run')} waiting for review{f': {said}' if said else ''}.",
             *_incomplete(view.missing),
         ],
-        [_review_lines(row) for row in view.runs],
-        [view.note],
-        columns="run · workflow · file · waits for a person · dashboard; below it each failed check with its values",
+        [_review_lines(row, with_link=not pattern) for row in view.runs],
+        [f"{view.note} {pattern}".rstrip()],
+        columns="run · workflow · file · waits for a person; below it each failed check with its values",
     )
     beyond = view.total - len(view.runs)
     text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
@@ -689,8 +693,9 @@ def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetim
     )
 
 
-def _review_lines(row: ReviewRow) -> str:
-    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since} · {row.dashboard_url or '-'}"
+def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
+    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
+    first += f" · {row.dashboard_url or '-'}" if with_link else ""
     more = [f"{CAUTION}: {each.line()}" for each in (row.speaks_to_assistant or [])[:1]]
     more += [check.line() for check in row.checks] or ["check unknown"]
     return "\n  ".join([first, *more])

@@ -408,6 +408,9 @@ class WaitedRun(ViewPart):
     run_id: Id
     status: Code
     file: Label | None = None
+    step: Label | None = None
+    review: str | None = None
+    speaks_to_assistant: bool | None = None
     steps_done: int | None = None
     steps_known: int | None = None
 
@@ -476,8 +479,18 @@ def wait_view(
 
 def _waited_line(run: WaitedRun) -> str:
     steps = f" · {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
+    step = f", now {run.step:40}" if run.step else ""
     file = f" · {run.file:60}" if run.file else ""
-    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{file}"
+    more = f" · {run.review}" if run.review else ""
+    more += f" · {CAUTION}" if run.speaks_to_assistant else ""
+    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{step}{file}{more}"
+
+
+def waited_words(run: WaitedRun) -> str:
+    """Say in a few words where a run is, for a message of progress."""
+    step = f" in step {run.step:40}" if run.step else ""
+    steps = f", {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
+    return f"{f'{run.file:40} ' if run.file else ''}({run.run_id}) {run.status}{step}{steps}"
 
 
 def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
@@ -493,19 +506,24 @@ def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
     return "get_workflow_run(run_id) explains one of them."
 
 
-def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, with_file: bool = True) -> WaitedRun:
+def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, speaks: bool = False) -> WaitedRun:
     """Return the state of a run that is waited for.
 
     Args:
         run: the run.
         done: how many of its steps are done, if they were read.
         known: how many steps it has so far.
-        with_file: whether to name its first file.
+        speaks: whether a text of it seems to be meant for an assistant.
     """
+    steps = run.step_runs if isinstance(run, WorkflowRun) else []
+    moving = [step for step in steps if step.status not in STEP_OVER] if is_moving(run.status) else []
     return WaitedRun(
         run_id=run.id,
         status=Code(run.status) or "unknown",
-        file=run.files[0].name or None if run.files and with_file else None,
+        file=run.files[0].name or None if run.files else None,
+        step=moving[0].step.name or moving[0].step_type if moving else None,
+        review="; ".join(review_lines(run)[:1]) or None if run.status == "REJECTED" else None,
+        speaks_to_assistant=speaks or None,
         steps_done=done,
         steps_known=known,
     )

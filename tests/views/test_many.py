@@ -16,11 +16,13 @@ from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
     Before,
     Group,
+    ReviewFacts,
     comparison_view,
     failure_view,
     review_queue_view,
     summary_view,
 )
+from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
@@ -85,7 +87,9 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
 @given(DOCUMENTS, LIMITS)
 def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     runs = [WorkflowRun.model_validate(document) for document in documents]
-    known = {run.id: (failed_checks(run, []), present_state(run, run.reviewed_at)) for run in runs}
+    known = {
+        run.id: ReviewFacts(failed_checks(run, []), present_state(run, run.reviewed_at), spoken_to(run)) for run in runs
+    }
     summaries = [WorkflowRunSummary.model_validate(document) for document in documents] * 8
     view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)
