@@ -32,6 +32,8 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
 from extend_mcp.views.actions import BulkView, bulk_result, bulk_view
+from extend_mcp.views.document import counted
+from extend_mcp.views.untrusted import Id
 
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
@@ -204,14 +206,25 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
                     # Also when the call is cut short: a resuming call must know what was sent.
                     with anyio.CancelScope(shield=True):
                         await action.save(plan, run)
-                await deadline.report(f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done")
+                done = f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done"
+                await deadline.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
 
         await in_parallel(work, min(_AT_ONCE, len(waiting)))
         if not plan.open_runs:
             await action.finish(plan, deadline)
             for run in plan.runs:
                 await action.save(plan, run)
-    results = [bulk_result(run.run_id, run.outcome or "not_done_yet", run.status, run.note) for run in plan.runs]
+    results = [
+        bulk_result(
+            run.run_id,
+            run.outcome or "not_done_yet",
+            run.status,
+            run.note,
+            new_run_id=run.new_run_id,
+            new_status=run.new_status,
+        )
+        for run in plan.runs
+    ]
     about = {"planned": len(plan.runs), "skipped": plan.skipped, "results": results}
     if left := len(plan.open_runs):
         return action.view(
@@ -221,7 +234,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
             next_step="Call again with this confirmation_token alone: it resumes with the rest, and asks nobody again.",
             **about,
         )
-    return action.view("done", f"All {len(plan.runs):,} planned runs were gone through.", **about)
+    return action.view("done", f"{counted(len(plan.runs), 'planned run')} done.", **about)
 
 
 async def _earlier_plan(ctx: Ctx, action: BulkAction, token: str | None) -> Plan | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow, outcome_of
@@ -17,8 +17,11 @@ from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
 from extend_mcp.views.actions import BulkView, set_lines
+from extend_mcp.views.document import counted
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import Note
+from extend_mcp.views.untrusted import Code, Note
+
+_UNFINISHED: Final = ("PENDING", "PROCESSING", "CANCELLING", "NEEDS_REVIEW")
 
 
 @dataclass
@@ -62,7 +65,7 @@ class CancelRuns(BulkAction):
             return self.view("nothing_to_do", message, skipped=dict(skipped))
         if refusal := self.too_many(planned):
             return refusal
-        lines = [f"Cancel {len(planned):,} workflow runs?", *set_lines(planned, skipped, now=now)]
+        lines = [f"Cancel {counted(len(planned), 'workflow run')}?", *set_lines(planned, skipped, now=now)]
         lines += [f"INCOMPLETE: {each}." for each in missing]
         lines += [f"Reason given: {Note(self.reason)}"] if self.reason else []
         lines.append("Cancelled runs do not resume.")
@@ -76,8 +79,8 @@ class CancelRuns(BulkAction):
                 skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
             missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
             return list(details.found.values()), missing
-        # A batch is listed whole; filters cover only runs that can be cancelled.
-        statuses = [self.filters.status] if self.filters.batch or self.filters.status else ["PENDING", "PROCESSING"]
+        # A batch is listed whole. Of filtered runs, those that ended are no news; the others are said to be left out.
+        statuses = [self.filters.status] if self.filters.batch or self.filters.status else _UNFINISHED
         found: dict[str, RunBase] = {}
         missing = []
         for status in statuses:
@@ -127,8 +130,8 @@ class CancelRuns(BulkAction):
 def _why_not(status: str) -> str:
     if is_finished(status):
         return f"already {status}"
-    return {"NEEDS_REVIEW": "waiting for review", "CANCELLING": "already being cancelled"}.get(
-        status, "in a status that cannot be cancelled"
+    return {"NEEDS_REVIEW": "waiting for review", "CANCELLING": "already CANCELLING"}.get(
+        status, f"{Code(status)}, which cannot be cancelled"
     )
 
 

@@ -183,7 +183,8 @@ class RerunRuns(BulkAction):
             if error.effect != "none" and (found := await self._look(run)):
                 run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
         else:
-            run.outcome, run.note = "started", f"as {made.id}"
+            run.outcome, run.note = "started", f"as {made.id}, {Code(made.status)}"
+            run.new_run_id, run.new_status = made.id, made.status
         return None
 
     async def _still_wanted(self, plan: Plan, run: PlannedRun) -> WorkflowRun | None:

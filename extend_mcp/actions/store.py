@@ -66,6 +66,8 @@ class PlannedRun(BaseModel):
         outcome: the final outcome; None while it is open.
         status: the status when the run was last read.
         note: more to say, such as the id of a new run.
+        new_run_id: the run that was started in its place.
+        new_status: the status of that run.
         sent_at: Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
         rerun: what a rerun sends; None for other actions.
     """
@@ -76,6 +78,8 @@ class PlannedRun(BaseModel):
     outcome: Outcome | None = None
     status: str = ""
     note: str = ""
+    new_run_id: str = ""
+    new_status: str = ""
     sent_at: float | None = None
     rerun: RerunSource | None = None
 

@@ -11,6 +11,7 @@ from extend_mcp.api.base import API_VERSION, BaseClient, Pager, Query, path_segm
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import (
     BatchStarted,
+    ChildRun,
     Deleted,
     File,
     FileSummary,
@@ -128,6 +129,25 @@ class ExtendClient(BaseClient):
     ) -> Pager[WorkflowRunSummary]:
         """Iterate over workflow runs."""
         return self.get_pages(WorkflowRunSummary, "/workflow_runs", page_size, query)
+
+    async def list_child_runs(
+        self,
+        kind: str,
+        run_id: str,
+        *,
+        status: str | None = None,
+        max_page_size: int | None = None,
+    ) -> Page[ChildRun]:
+        """Read one page of the runs that a workflow run started (`GET /extract_runs` and its like).
+
+        Args:
+            kind: "parse_runs", "extract_runs", "classify_runs" or "split_runs".
+            run_id: The workflow run.
+            status: Their status.
+            max_page_size: Most runs on the page.
+        """
+        query: Query = {"status": status, "source": "WORKFLOW_RUN", "source_id": run_id}
+        return await self.get_page(ChildRun, f"/{kind}", None, max_page_size, query)
 
     # Workflows
 

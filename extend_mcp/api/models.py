@@ -289,6 +289,19 @@ class WorkflowRun(RunBase, Answer):
         return next((step for step in self.step_runs if step.failed), None)
 
 
+class ChildRun(ApiModel):
+    """A parse, extract, classify or split run, as lists show it; `failure_reason` is given for failed ones."""
+
+    object: str = ""
+    id: str = ""
+    status: str = ""
+    failure_reason: str | None = None
+    failure_message: str | None = None
+    file: FileSummary = Field(default_factory=FileSummary)
+    created_at: UtcDatetime | None = None
+    updated_at: UtcDatetime | None = None
+
+
 class BatchStarted(Answer):
     """The response to starting a batch."""
 

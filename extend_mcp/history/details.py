@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import failures_of
+from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.steps import as_object, extracted_fields, objects
 
 _MOST_FIELD_CHARS: Final = 200_000
@@ -50,6 +51,7 @@ class RunDetails:
         values: the extracted values, by step and path.
         texts: the parsed texts, by page; empty where only the other facts were asked for.
         is_cut: whether the run holds more text than is kept.
+        speaks: whether a text of it seems to be meant for an assistant.
     """
 
     status: str
@@ -61,6 +63,7 @@ class RunDetails:
     values: tuple[Passage, ...] = ()
     texts: tuple[Passage, ...] = ()
     is_cut: bool = False
+    speaks: bool = False
 
     def passages(self) -> Iterator[Passage]:
         """Iterate over all texts that a search looks at, the most telling first."""
@@ -88,6 +91,7 @@ def run_details(run: WorkflowRun) -> RunDetails:
         values=values,
         texts=texts,
         is_cut=values_cut or texts_cut,
+        speaks=bool(spoken_to(run)),
     )
 
 
@@ -98,7 +102,7 @@ def as_text(value: Any) -> str:
 
 def pack_facts(details: RunDetails) -> str:
     """Return everything but status, metadata and texts as JSON."""
-    return json.dumps([details.step, details.reason, details.message, details.checks, details.values])
+    return json.dumps([details.step, details.reason, details.message, details.checks, details.values, details.speaks])
 
 
 def pack_texts(details: RunDetails) -> bytes | None:
@@ -108,7 +112,7 @@ def pack_texts(details: RunDetails) -> bytes | None:
 
 def unpack(status: str, metadata: str, facts: str, texts: bytes | None) -> RunDetails:
     """Return what was packed."""
-    step, reason, message, checks, values = json.loads(facts)
+    step, reason, message, checks, values, speaks = json.loads(facts)
     return RunDetails(
         status=status,
         step=step,
@@ -118,6 +122,7 @@ def unpack(status: str, metadata: str, facts: str, texts: bytes | None) -> RunDe
         metadata=json.loads(metadata),
         values=tuple(Passage(*value) for value in values),
         texts=tuple(Passage(*text) for text in json.loads(zlib.decompress(texts))) if texts else (),
+        speaks=speaks,
     )
 
 

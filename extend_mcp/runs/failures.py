@@ -1,18 +1,25 @@
 """Find where a run failed, and whether running it again can help.
 
-Sources: Extend's documentation and SDK, ``failureReason``, an open set of strings. They name three reasons after which
-running again can help. That it cannot follows from a reason's meaning. For all others nothing is documented.
+Sources: Extend's documentation and SDK, ``failureReason``, an open set of strings. They say of few reasons whether
+running again helps. For some others it follows from what the reason means, and is said to be no more than that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 
-MAY_HELP = "running it again may help"
-_RETRYABLE = frozenset({"INTERNAL_ERROR", "DOCUMENT_PROCESSOR_ERROR", "OCR_ERROR"})
+MAY_HELP = "running it again may help (Extend documents it)"
+WRAPPER: Final = "DOCUMENT_PROCESSOR_ERROR"
+"""The reason of a run whose step failed after its own retries. The step has the cause."""
+
+ACCOUNT_REASONS: Final = frozenset({"OUT_OF_CREDITS"})
+"""Reasons that lie with the account and not with one workflow."""
+
+_RETRYABLE = frozenset({"INTERNAL_ERROR", WRAPPER, "OCR_ERROR"})
+_DOCUMENTED_AS_FINAL = frozenset({"INVALID_WORKFLOW", "FAILED_TO_PROCESS_FILE"})
 _CANNOT_HELP = {
     "INVALID_WORKFLOW": "the workflow itself is faulty: fix and deploy it first",
     "FAILED_TO_PROCESS_FILE": "the file could not be fetched or read: supply it again",
@@ -70,7 +77,8 @@ def retry_advice(reason: str) -> str:
     if reason == "ABORTED":
         return "a user stopped it: run it again only if the user wants that"
     if reason in _CANNOT_HELP:
-        return f"running it again unchanged will not help; {_CANNOT_HELP[reason]}"
+        basis = "" if reason in _DOCUMENTED_AS_FINAL else ", judging by the reason (not documented)"
+        return f"running it again unchanged will not help{basis}; {_CANNOT_HELP[reason]}"
     meaning = _MEANINGS.get(reason)
     return f"whether running it again helps is not documented{f' ({meaning})' if meaning else ''}"
 
@@ -90,6 +98,22 @@ def failures_of(run: WorkflowRun) -> list[Failure]:
             return [replace(own, where=found[0].where)]
         found.append(own)
     return found
+
+
+CHILD_KINDS: Final = {
+    "PARSE": ("parse_runs", "parseRun"),
+    "EXTRACT": ("extract_runs", "extractRun"),
+    "CONDITIONAL_EXTRACT": ("extract_runs", "extractRun"),
+    "MERGE_EXTRACT": ("extract_runs", "extractRun"),
+    "CLASSIFY": ("classify_runs", "classifyRun"),
+    "SPLIT": ("split_runs", "splitRun"),
+}
+"""By step type: the list of its child runs, and where a step's result holds one."""
+
+
+def unexplained_steps(run: WorkflowRun) -> list[StepRun]:
+    """Return the failed steps whose result does not hold the child run that has the reason."""
+    return [step for step in run.step_runs if step.failed and step.step_type in CHILD_KINDS and not step.child_run]
 
 
 def step_failure(step: StepRun) -> Failure | None:

@@ -42,6 +42,9 @@ class SandboxSettings:
     stores_text: bool = True
     """Whether a parsed file has `contents`. Extend stores none for files parsed with a parser newer than 2.x."""
 
+    failed_steps_have_results: bool = True
+    """Unknown: whether the result of a failed step holds its failed child run. The lists of child runs always do."""
+
     webhook_retry_seconds: tuple[float, ...] = (10.0, 60.0, 300.0, 1800.0, 7200.0)
     """Unknown: simulated seconds between attempts to deliver an event. After the last one the sandbox gives up."""
 

@@ -12,39 +12,49 @@ from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.times import format_instant
-from extend_mcp.runs.timing import Began, present_state
+from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
-from extend_mcp.tools.runs import definition_of
+from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.checks import FailedCheck, failed_checks
+from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
     ComparisonView,
     FailureView,
+    ReviewFacts,
     ReviewQueueView,
     comparison_view,
     failure_view,
     review_queue_view,
 )
+from extend_mcp.views.instructions import spoken_to
+from extend_mcp.views.runs import review_lines
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
 async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d") -> FailureView:
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
-    workflow failed alike since created_since, and what differs from the last good run.
+    workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
+    last good run.
     """
+    return await _explain_one(ctx, run_id, created_since)
+
+
+async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView:
     app = caller_context(ctx)
-    run = await app.api.get_workflow_run(run_id)
+    run = await read_run(app, run_id)
     failures = failures_of(run)
     if not failures:
+        review = " ".join(f"{line}." for line in review_lines(run))
         raise CallRefusedError(
-            f"The run is {status_words(run.status)}, and nothing in it failed. get_workflow_run({run_id}) shows it."
+            f"The run is {status_words(run.status)}, and nothing in it failed. {review} "
+            f"get_workflow_run({run_id}) shows it.".replace("  ", " ")
         )
     cause = failures[0]
     deadline = Deadline(ctx, app)
@@ -54,8 +64,8 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
     failed = await collect(scan, app, deadline)
     others = [each for each in failed if each.id != run.id]
     asked = [each.id for each in others[: app.limits.detail_runs]]
-    details = await read_details(app, deadline, asked, _cause)
-    alike = [each for each in others if _same(details.found.get(each.id), cause)]
+    details = await read_details(app, deadline, asked, _cause, noun="other failed runs read")
+    alike = [each for each in others if (other := details.found.get(each.id)) and other.reason == cause.reason]
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < len(others):
         missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
@@ -66,7 +76,9 @@ async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d")
         failed=len(failed),
         looked_into=len(details.found) + (len(failed) - len(others)),
         alike=alike,
+        same_step=sum(found.where == cause.where for each in alike if (found := details.found[each.id])),
         good=await _last_good(app, run, deadline),
+        later=await _later_good(app, run, cause),
         window=f"created since {format_instant(filters.since)}",
         missing=missing,
         now=app.clock.now(),
@@ -77,8 +89,18 @@ def _cause(run: WorkflowRun) -> Failure | None:
     return next(iter(failures_of(run)), None)
 
 
-def _same(one: Failure | None, other: Failure) -> bool:
-    return one is not None and (one.where, one.reason) == (other.where, other.reason)
+async def _later_good(app: CallerContext, run: WorkflowRun, cause: Failure) -> WorkflowRunSummary | None:
+    """Return the newest processed run that started after this one failed, if any.
+
+    It is one of the same workflow, or of any where the account itself was the cause.
+    """
+    workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None
+    page = await app.api.list_workflow_runs(
+        status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
+    )
+    failed_at = run.end_time or run.initial_run_at
+    found = [each for each in page.data if each.start_time and failed_at and each.start_time > failed_at]
+    return found[0] if found else None
 
 
 async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
@@ -96,8 +118,8 @@ async def review_queue(
     created_since: Moment | None = None,
     limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
 ) -> ReviewQueueView:
-    """List the runs that wait for a person's review, oldest first, with the check that sent each there and its
-    dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
+    """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
+    and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
     app = caller_context(ctx)
     filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
@@ -106,11 +128,12 @@ async def review_queue(
     waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
     definitions = await _definitions(app, waiting[:limit])
 
-    def checks(run: WorkflowRun) -> tuple[list[FailedCheck], Began]:
-        return failed_checks(run, definitions.get(run.workflow_version.id, ())), present_state(run, changed.get(run.id))
+    def known(run: WorkflowRun) -> ReviewFacts:
+        checks = failed_checks(run, definitions.get(run.workflow_version.id, ()))
+        return ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
 
     changed = {run.id: run.updated_at for run in waiting[:limit]}
-    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], checks)
+    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], known)
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < min(limit, len(waiting)):
         missing.append("why some of them wait could not be read")

@@ -243,7 +243,7 @@ async def read_details(
                 if isinstance(error, CREDENTIAL_ERRORS):
                     raise
                 details.failed[run_id] = error
-            await deadline.report(f"{len(details.found):,} {noun}")
+            await deadline.report(f"{len(details.found):,} of {len(run_ids):,} {noun}")
 
     await in_parallel(work, min(_AT_ONCE, len(waiting)))
     details.skipped += waiting

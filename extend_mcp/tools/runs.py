@@ -18,6 +18,7 @@ from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.failures import CHILD_KINDS, unexplained_steps
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.stuck import MOVING
 from extend_mcp.runs.timing import UsualTime, usual_time
@@ -46,6 +47,9 @@ from extend_mcp.views.stuck import stuck_view
 from extend_mcp.views.tables import RunListView, run_list_view
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
+
+_MOST_CHILDREN = 3
+"""How many failed steps are looked up among a run's child runs."""
 
 
 class _Search(RunFilter):
@@ -181,13 +185,28 @@ async def get_workflow_run(
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
     app = caller_context(ctx)
-    run = await app.api.get_workflow_run(run_id)
+    run = await read_run(app, run_id)
     show = partial(run_view, run, now=app.clock.now(), around=await _surroundings(app, run))
     view = show(detail=detail, page=page, limit=app.limits.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
         whole = show(detail="concise", page=1, limit=RESOURCE_CHARS)
         view.with_link(run_uri(run.id), "All steps of the run", len(whole.text.encode()))
     return view
+
+
+async def read_run(app: CallerContext, run_id: str) -> WorkflowRun:
+    """Read a run and, where a failed step does not hold its child run, the child run that has the reason."""
+    run = await app.api.get_workflow_run(run_id)
+    for step in unexplained_steps(run)[:_MOST_CHILDREN]:
+        kind, key = CHILD_KINDS[step.step_type]
+        with suppress(ExtendError):
+            page = await app.api.list_child_runs(kind, run.id, status="FAILED", max_page_size=20)
+            files = {file.id for file in step.files}
+            # A step that takes the parts of a file has a child run for each.
+            fitting = [child for child in page.data if len(page.data) == 1 or child.file.id in files]
+            if len(fitting) == 1:
+                step.result = {**(step.result or {}), key: fitting[0].model_dump(mode="json", by_alias=True)}
+    return run
 
 
 async def _surroundings(app: CallerContext, run: WorkflowRun) -> Surroundings:

@@ -26,12 +26,14 @@ from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.errors import error_words
-from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run
+from extend_mcp.views.instructions import spoken_to
+from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run, waited_words
 from extend_mcp.views.untrusted import Id
 from extend_mcp.views.uris import batch_uri, run_uri
 
 _LAST_READ_SECONDS = 3.0
 _AT_ONCE = 5
+_MOST_NAMED = 3
 _BATCH_PAGES = 11
 """A batch has at most 1000 runs, in pages of 100."""
 
@@ -95,7 +97,9 @@ async def _watch(ctx: Ctx, app: CallerContext, watch: _Watch, seconds: float) ->
         while True:
             await _look(watch, begun + seconds - clock.monotonic())
             elapsed = clock.monotonic() - begun
-            await ctx.report_progress(elapsed, seconds, watch.words())
+            # A message for each change: one for each look would be a clock.
+            if message := watch.news():
+                await ctx.report_progress(elapsed, seconds, message)
             if watch.is_over():
                 return elapsed
             pause = next_pause(pause, elapsed)
@@ -123,6 +127,7 @@ class _Watch:
     def __init__(self, app: CallerContext) -> None:
         self.app = app
         self.problem: ExtendError | None = None
+        self._said: dict[str, str] = {}
 
     async def look(self) -> None:
         """Read every run that can still change on its own."""
@@ -153,14 +158,17 @@ class _Watch:
         rows = self.rows()
         return bool(rows) and self.problem is None and all(is_settled(row.status) for row in rows)
 
-    def words(self) -> str:
-        """Return the progress in one line."""
+    def news(self) -> str:
+        """Name in one line the runs and steps that changed since the last line; empty if none did."""
         rows = self.rows()
-        if len(rows) == 1:
-            row = rows[0]
-            steps = f", {row.steps_done} of {row.steps_known} known steps done" if row.steps_known else ""
-            return f"{row.status}{steps}"
-        return f"{sum(is_settled(row.status) for row in rows)} of {len(rows)} runs ended or need review"
+        words = {str(row.run_id): waited_words(row) for row in rows}
+        changed = [each for run_id, each in words.items() if self._said.get(run_id) != each]
+        self._said = words
+        if not changed or len(rows) == 1:
+            return "".join(changed)
+        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+        over = sum(is_settled(row.status) for row in rows)
+        return f"{over} of {len(rows)} runs ended or need review; {', '.join(changed[:_MOST_NAMED])}{more}"
 
 
 class _RunsWatch(_Watch):
@@ -169,6 +177,7 @@ class _RunsWatch(_Watch):
         self._ids = run_ids
         self._seen: dict[str, WorkflowRun] = {}
         self._gone: set[str] = set()
+        self._marked: set[str] = set()
 
     def uris(self) -> list[str]:
         return [run_uri(run_id) for run_id in self._ids]
@@ -185,7 +194,9 @@ class _RunsWatch(_Watch):
     async def _read(self, run_id: str, limiter: anyio.CapacityLimiter) -> None:
         async with limiter:
             try:
-                self._seen[run_id] = await self.app.api.get_workflow_run(run_id)
+                run = self._seen[run_id] = await self.app.api.get_workflow_run(run_id)
+                if is_settled(run.status) and spoken_to(run):
+                    self._marked.add(run_id)
             except NotFoundError as error:
                 if len(self._ids) == 1:
                     self.problem = error
@@ -197,7 +208,7 @@ class _RunsWatch(_Watch):
 
     def rows(self) -> list[WaitedRun]:
         rows = [
-            waited_run(run, done=steps_done(run), known=len(run.step_runs), with_file=len(self._ids) > 1)
+            waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=run_id in self._marked)
             for run_id, run in self._seen.items()
             if run_id not in self._gone
         ]

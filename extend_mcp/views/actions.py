@@ -256,10 +256,15 @@ class BulkResult(ViewPart):
     outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
     status: Code | None = None
     note: str | None = None
+    new_run_id: Id | None = None
+    new_status: Code | None = None
 
     def line(self) -> str:
         """Return the result as a line of text."""
         parts = [f"{self.run_id}", self.outcome, f"{self.status or ''}", self.note or ""]
+        if self.new_run_id:
+            # The status is the old run's, and the note has the new one's.
+            parts = [f"{self.run_id} ({self.status})", self.outcome, self.note or ""]
         return " · ".join(part for part in parts if part)
 
 
@@ -336,7 +341,9 @@ def skipped_words(skipped: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
 
 
-def bulk_result(run_id: str, outcome: Outcome, status: str = "", note: str = "") -> BulkResult:
+def bulk_result(
+    run_id: str, outcome: Outcome, status: str = "", note: str = "", *, new_run_id: str = "", new_status: str = ""
+) -> BulkResult:
     """Build one run's result.
 
     Args:
@@ -344,8 +351,17 @@ def bulk_result(run_id: str, outcome: Outcome, status: str = "", note: str = "")
         outcome: what became of it.
         status: its status, as the API gave it.
         note: our own line, with text from outside marked.
+        new_run_id: the run that was started in its place.
+        new_status: the status of that run.
     """
-    return BulkResult(run_id=run_id, outcome=outcome, status=status or None, note=cut_line(note, 500) or None)
+    return BulkResult(
+        run_id=run_id,
+        outcome=outcome,
+        status=status or None,
+        note=cut_line(note, 500) or None,
+        new_run_id=new_run_id or None,
+        new_status=new_status or None,
+    )
 
 
 class RunStartedView(WriteView):
@@ -497,10 +513,13 @@ def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datet
     lines = [
         f"Workflows: {', '.join(names)}",
         f"Status: {', '.join(f'{statuses[status]:,} {Code(status):40}' for status in by_urgency(statuses))}",
-        f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}",
+        f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}"
+        if len(runs) > 1
+        else f"Run: {_one(runs[0], now)}",
         f"Credits used so far: {sum(_credits(run) for run in runs):,.10g}",
-        f"Runs: {ids}{rest}",
     ]
+    if len(runs) > 2:
+        lines.append(f"Runs: {ids}{rest}")
     if skipped:
         said = ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
         lines.append(f"Left out: {said}")

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.failures import MAY_HELP, Failure, child_run, retry_advice, step_failure
+from extend_mcp.runs.failures import (
+    ACCOUNT_REASONS,
+    WRAPPER,
+    Failure,
+    child_run,
+    failures_of,
+    retry_advice,
+    step_failure,
+)
 from extend_mcp.runs.statistics import created_at
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.checks import FailedCheck
 from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
+from extend_mcp.views.instructions import CAUTION, SpokenTo
 from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
@@ -44,9 +54,11 @@ class FailureView(View):
     failed_in_window: int
     looked_into: int
     alike: int
+    alike_in_same_step: int
     alike_run_ids: list[Id]
     first_alike_at: datetime | None = None
     last_good_run_id: Id | None = None
+    later_good_run_id: Id | None = None
     differences: list[Difference]
     missing: list[str] | None = None
     next_step: str | None = None
@@ -60,7 +72,9 @@ def failure_view(
     failed: int,
     looked_into: int,
     alike: Sequence[WorkflowRunSummary],
+    same_step: int,
     good: WorkflowRunSummary | None,
+    later: WorkflowRunSummary | None,
     window: str,
     missing: Sequence[str],
     now: datetime,
@@ -72,13 +86,18 @@ def failure_view(
         cause: what went wrong.
         failed: how many runs of the workflow failed in the window, this one among them if it lies in it.
         looked_into: how many of these were read.
-        alike: those that failed in the same step for the same reason, the newest first, without this one.
+        alike: those that failed for the same reason, in whatever step, the newest first, without this one.
+        same_step: how many of them failed in the same step.
         good: the last run of the workflow before this one that was processed.
+        later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
         window: a description of the window.
         missing: what was left out and why.
         now: the present.
     """
     advice = retry_advice(cause.reason)
+    of_account = cause.reason in ACCOUNT_REASONS
+    if of_account and later:
+        advice = "running it again may help: other runs were processed since"
     view = FailureView(
         run_id=run.id,
         status=run.status,
@@ -90,43 +109,59 @@ def failure_view(
         failed_in_window=failed,
         looked_into=looked_into,
         alike=len(alike),
+        alike_in_same_step=same_step,
         alike_run_ids=[each.id for each in alike[:_MOST_ALIKE]],
         first_alike_at=min((moment for each in alike if (moment := created_at(each))), default=None),
         last_good_run_id=good.id if good else None,
+        later_good_run_id=later.id if later else None,
         differences=_differences(good, run) if good else [],
         missing=list(missing) or None,
-        next_step="rerun_workflow_runs starts it again." if advice == MAY_HELP else None,
+        next_step="rerun_workflow_runs starts it again." if advice.startswith("running it again may help") else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
     why = f"{reason_words(view.reason)}{f' {view.message}' if view.message else ''}"
+    wrapper = f" (the run itself says {WRAPPER})" if run.failure_reason == WRAPPER != cause.reason else ""
     lines = [
-        f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}.",
+        f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        f"Failed alike ({window}): {view.alike:,} others; of {failed:,} failed runs here {looked_into:,} were read.",
+        *_alike_lines(view, window),
     ]
-    if alike:
-        since = f", the first created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-        more = f" and {view.alike - _MOST_ALIKE:,} more" if view.alike > _MOST_ALIKE else ""
-        lines.append(f"They are{since}: {', '.join(f'{each}' for each in view.alike_run_ids)}{more}.")
+    where = " of any workflow" if of_account else " of this workflow"
+    if later:
+        age = _age(created_at(later), now)
+        lines.append(f"Since then runs{where} were processed, the newest {Id(later.id)}, created {age} ago.")
+    else:
+        lines.append(f"Since then no run{where} was processed.")
     if good:
         said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in view.differences)
-        if not said:
-            file = "; the file differs" if _file(good, "name") != _file(run, "name") else ""
-            said = f"same version, file type and pages{file}"
         age = _age(created_at(good), now)
-        lines.append(f"Last good run before it: {view.last_good_run_id}, created {age} ago. Then -> now: {said}.")
+        lines.append(
+            f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
+            f"{f'then -> now: {said}' if said else 'same version and file type'}."
+        )
     else:
         lines.append("No good run of this workflow was found before it.")
     lines += incomplete(view.missing)
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
 
 
+def _alike_lines(view: FailureView, window: str) -> list[str]:
+    line = f"Alike (same reason, any step; {window}): {counted(view.alike, 'other run')} of this workflow"
+    line += f", {view.alike_in_same_step:,} of them in the same step" if view.alike else ""
+    line += f"; it has {counted(view.failed_in_window, 'failed run')} in all"
+    line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
+    if not view.alike:
+        return [line]
+    oldest = f", the oldest created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
+    more = f" and {view.alike - _MOST_ALIKE:,} more" if view.alike > _MOST_ALIKE else ""
+    return [line, f"Alike{oldest}: {', '.join(f'{each}' for each in view.alike_run_ids)}{more}."]
+
+
 def _differences(good: RunBase, run: RunBase) -> list[Difference]:
+    # Only what can be the reason: pages and names differ from file to file.
     pairs = [
         ("version", good.workflow_version.version, run.workflow_version.version),
-        ("file type", _file(good, "type"), _file(run, "type")),
-        ("pages", _file(good, "pages"), _file(run, "pages")),
-        ("files", str(len(good.files)), str(len(run.files))),
+        ("file type", _file_type(good), _file_type(run)),
     ]
     return [
         Difference(of=name, good=Value(before) or "?", this=Value(now) or "?")
@@ -135,12 +170,8 @@ def _differences(good: RunBase, run: RunBase) -> list[Difference]:
     ]
 
 
-def _file(run: RunBase, what: str) -> str:
-    if not run.files:
-        return ""
-    file = run.files[0]
-    pages = file.metadata.page_count
-    return {"name": file.name, "type": file.type, "pages": "" if pages is None else str(pages)}[what]
+def _file_type(run: RunBase) -> str:
+    return run.files[0].type if run.files else ""
 
 
 def _age(created: datetime | None, now: datetime) -> str:
@@ -195,8 +226,16 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
     )
     rows = [_pair_line(pair) for pair in view.runs]
     rows += ["Steps:", *([_pair_line(pair) for pair in view.steps] or ["no difference"])]
-    rows.append(f"Extracted fields ({view.same_fields:,} alike):")
-    rows += [_pair_line(pair) for pair in view.extracted] or ["no difference"]
+    empty = [name for name, facts in (("first", before), ("second", after)) if not facts]
+    if empty:
+        # One line in place of a value against nothing for each field; the values are one call away.
+        rest = len(before) + len(after)
+        more = f"; the other has {counted(rest, 'field')}: get_step_result shows them" if rest else ""
+        rows.append(f"Extracted fields: the {' and the '.join(empty)} run has none{more}")
+        view.extracted = []
+    else:
+        rows.append(f"Extracted fields ({view.same_fields:,} alike; in parentheses: confidence):")
+        rows += [_pair_line(pair) for pair in view.extracted] or ["no difference"]
     document = Document([f"{view.first} -> {view.second}, both of {view.workflow:60}."], rows)
     text, kept = document.fit(limit, lambda gone: f"… {gone} more differences; see get_step_result of each run")
     view.left_out = len(rows) - kept
@@ -221,15 +260,17 @@ def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
     file = run.files[0] if run.files else None
     pages = file.metadata.page_count if file else None
     seconds, spent = duration_seconds(run, now), credits_of(run)
+    cause = next(iter(failures_of(run)), None)
     said = {
         "status": run.status,
-        "failure": run.failure_reason or "",
+        "failure": ", ".join(filter(None, (cause.reason, cause.where and f"in step {cause.where}"))) if cause else "",
         "version": run.workflow_version.version,
         "file": file.name if file else "",
         "file type": file.type if file else "",
         "pages": "" if pages is None else str(pages),
         "files": str(len(run.files)),
-        "duration": format_span(seconds) if seconds is not None else "",
+        "rejection": run.rejection_note or "",
+        "duration": "" if seconds is None else format_span(seconds) + ("" if run.end_time else " so far"),
         "credits": "" if spent is None else f"{spent:g}",
     }
     return {name: (Value(value), None) for name, value in said.items() if value}
@@ -301,7 +342,17 @@ class ReviewRow(ViewPart):
     waits_since: datetime | None = None
     since: str
     checks: list[FailedCheck]
+    speaks_to_assistant: list[SpokenTo] | None = None
     dashboard_url: DashboardUrl | None = None
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """The checks that sent a run to review, since when it waits, and its texts that are meant for an assistant."""
+
+    checks: list[FailedCheck]
+    began: Began
+    speaks: Sequence[SpokenTo] = ()
 
 
 class ReviewQueueView(View):
@@ -319,7 +370,7 @@ class ReviewQueueView(View):
 
 def review_queue_view(
     waiting: Sequence[WorkflowRunSummary],
-    known: dict[str, tuple[list[FailedCheck], Began]],
+    known: dict[str, ReviewFacts],
     *,
     shown: int,
     missing: Sequence[str],
@@ -330,7 +381,7 @@ def review_queue_view(
 
     Args:
         waiting: all runs that wait, the oldest first.
-        known: by run id, the checks that sent a run there, and since when it waits; without those not read.
+        known: what is known of each run that was read, by its id.
         shown: how many of them to show at most.
         missing: what was left out and why.
         now: the present.
@@ -347,14 +398,18 @@ def review_queue_view(
         missing=list(missing) or None,
     )
     said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
+    bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
+    # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
+    base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
+    pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
     document = Document(
         [
             f"{counted(view.total, 'run')} waiting for review{f': {said}' if said else ''}.",
             *incomplete(view.missing),
         ],
-        [_review_lines(row) for row in view.runs],
-        [view.note],
-        columns="run · workflow · file · waits for a person · dashboard; below it each failed check with its values",
+        [_review_lines(row, with_link=not pattern) for row in view.runs],
+        [f"{view.note} {pattern}".rstrip()],
+        columns="run · workflow · file · waits for a person; below it each failed check with its values",
     )
     beyond = view.total - len(view.runs)
     text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
@@ -362,9 +417,9 @@ def review_queue_view(
     return view.with_text(text)
 
 
-def _review_row(run: WorkflowRunSummary, known: tuple[list[FailedCheck], Began] | None, now: datetime) -> ReviewRow:
-    checks, began = known or ([], Began(None, run.updated_at))
-    created = created_at(run)
+def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
+    known = known or ReviewFacts([], Began(None, run.updated_at))
+    created, began = created_at(run), known.began
     return ReviewRow(
         run_id=run.id,
         workflow=run.workflow.name,
@@ -373,13 +428,15 @@ def _review_row(run: WorkflowRunSummary, known: tuple[list[FailedCheck], Began] 
         waits_since=began.latest or began.earliest,
         since=began.words(now)
         or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
-        checks=checks,
+        checks=known.checks,
+        speaks_to_assistant=list(known.speaks) or None,
         dashboard_url=DashboardUrl(run.dashboard_url) or None,
     )
 
 
-def _review_lines(row: ReviewRow) -> str:
-    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since} · {row.dashboard_url or '-'}"
-    return "\n".join(
-        [first, *(f"  {check.line()}" for check in row.checks)] if row.checks else [f"{first}\n  check unknown"]
-    )
+def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
+    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
+    first += f" · {row.dashboard_url or '-'}" if with_link else ""
+    more = [f"{CAUTION}: {each.line()}" for each in (row.speaks_to_assistant or [])[:1]]
+    more += [check.line() for check in row.checks] or ["check unknown"]
+    return "\n  ".join([first, *more])

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Literal
 
 from extend_mcp.api.models import FileSummary, RunBase, StepRun, WorkflowRun
-from extend_mcp.runs.failures import failures_of, retry_advice
+from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.instructions import CAUTION, SpokenTo, spoken_to
 from extend_mcp.views.steps import Detail, Json, step_digest
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Note, cut_line, tree_lines
 
@@ -115,6 +116,7 @@ class RunView(View):
     reviewed_by: Label | None = None
     rejection_note: Finding | None = None
     credits: float | None = None
+    speaks_to_assistant: list[SpokenTo] | None = None
     dashboard_url: DashboardUrl | None = None
     details: DetailsPage | None = None
     cut: str | None = None
@@ -202,6 +204,7 @@ def _facts(
         reviewed_by=run.reviewed_by_user or None,
         rejection_note=run.rejection_note or None,
         credits=credits_of(run),
+        speaks_to_assistant=spoken_to(run) or None,
         dashboard_url=DashboardUrl(run.dashboard_url) or None,
     )
 
@@ -215,6 +218,8 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
     if files:
         more = f" and {len(files) - 2} more" if len(files) > 2 else ""
         lines.append(f"File: {', '.join(_file_words(file) for file in files[:2])}{more}")
+    if view.speaks_to_assistant:
+        lines.append(f"{CAUTION}: {'; '.join(each.line() for each in view.speaks_to_assistant)}")
     if view.batch_id:
         lines.append(f"Batch: {view.batch_id}")
     if age := age_line(run, now):
@@ -223,7 +228,11 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
         lines.append(f"Usual for this workflow: {around.usual.words(view.duration_seconds)}")
     elif around.changed_at and is_moving(run.status):
         lines.append("Usual for this workflow: not known; of its newest 100 processed runs none went without a review")
-    for failure in (view.failures or [])[:3]:
+    for index, failure in enumerate((view.failures or [])[:3]):
+        if index and failure.reason == WRAPPER and not failure.step:
+            # The step's line has the cause.
+            lines[-1] += f" (the run itself says {WRAPPER})"
+            continue
         where = f" in step {failure.step:60}" if failure.step else ""
         message = f" {failure.message:160}" if failure.message else ""
         lines.append(
@@ -399,6 +408,9 @@ class WaitedRun(ViewPart):
     run_id: Id
     status: Code
     file: Label | None = None
+    step: Label | None = None
+    review: str | None = None
+    speaks_to_assistant: bool | None = None
     steps_done: int | None = None
     steps_known: int | None = None
 
@@ -467,8 +479,18 @@ def wait_view(
 
 def _waited_line(run: WaitedRun) -> str:
     steps = f" · {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
+    step = f", now {run.step:40}" if run.step else ""
     file = f" · {run.file:60}" if run.file else ""
-    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{file}"
+    more = f" · {run.review}" if run.review else ""
+    more += f" · {CAUTION}" if run.speaks_to_assistant else ""
+    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{step}{file}{more}"
+
+
+def waited_words(run: WaitedRun) -> str:
+    """Say in a few words where a run is, for a message of progress."""
+    step = f" in step {run.step:40}" if run.step else ""
+    steps = f", {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
+    return f"{f'{run.file:40} ' if run.file else ''}({run.run_id}) {run.status}{step}{steps}"
 
 
 def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
@@ -484,19 +506,24 @@ def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
     return "get_workflow_run(run_id) explains one of them."
 
 
-def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, with_file: bool = True) -> WaitedRun:
+def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, speaks: bool = False) -> WaitedRun:
     """Return the state of a run that is waited for.
 
     Args:
         run: the run.
         done: how many of its steps are done, if they were read.
         known: how many steps it has so far.
-        with_file: whether to name its first file.
+        speaks: whether a text of it seems to be meant for an assistant.
     """
+    steps = run.step_runs if isinstance(run, WorkflowRun) else []
+    moving = [step for step in steps if step.status not in STEP_OVER] if is_moving(run.status) else []
     return WaitedRun(
         run_id=run.id,
         status=Code(run.status) or "unknown",
-        file=run.files[0].name or None if run.files and with_file else None,
+        file=run.files[0].name or None if run.files else None,
+        step=moving[0].step.name or moving[0].step_type if moving else None,
+        review="; ".join(review_lines(run)[:1]) or None if run.status == "REJECTED" else None,
+        speaks_to_assistant=speaks or None,
         steps_done=done,
         steps_known=known,
     )

@@ -65,6 +65,13 @@ async def test_a_person_agrees_to_a_batch_and_exactly_it_is_cancelled(box: Box, 
     every_post_follows_a_read_of_its_run(box)
 
 
+async def test_a_filter_says_which_unfinished_runs_it_leaves_out(box: Box) -> None:
+    async with serving(box) as client:
+        result = await client.call_tool("cancel_runs", {"workflow": "Loan Packet Review"})
+    assert "Left out: 1 waiting for review, 1 already CANCELLING" in text_of(result)
+    assert facts_of(result)["planned"] == 2
+
+
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_no_sends_nothing(box: Box, mode: Mode) -> None:
     batch_of(box, 3)

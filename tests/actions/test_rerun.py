@@ -63,6 +63,9 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
         third = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
         told = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:1], again=True)))
     assert first["counts"] == {"started": 2}
+    new = {box.sandbox.record(each["new_run_id"]).run["metadata"]["rerunOf"] for each in first["results"]}
+    assert new == set(ids[:2])
+    assert {each["new_status"] for each in first["results"]} == {"PENDING"}
     assert second["planned"] == len(ids) - 2
     assert second["skipped"]["already rerun"] == 2
     assert third["outcome"] == "nothing_to_do"

@@ -55,6 +55,8 @@ def test_a_healthy_run_has_no_failure_and_a_failed_one_always_has() -> None:
         ("ABORTED", "a user stopped it"),
         ("INVALID_WORKFLOW", "will not help"),
         ("FAILED_TO_PROCESS_FILE", "will not help"),
+        ("CORRUPT_FILE", "will not help, judging by the reason (not documented)"),
+        ("OUT_OF_CREDITS", "will not help, judging by the reason (not documented)"),
         ("CHUNKING_ERROR", "not documented"),
         ("PARSING_ERROR", "not documented (the extraction's output could not be parsed)"),
         ("PRE_PROCESSING_FAILURE", "not documented"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -30,11 +31,17 @@ async def test_runs_that_failed_alike_are_counted_and_others_not(large: Box) -> 
     run = failed[-1]
     facts = facts_of(await ask(large, "explain_failure", {"detail_runs": 1000}, run_id=run["id"], created_since="30d"))
     same_workflow = [each for each in failed if each["workflowId"] == run["workflowId"]]
-    alike = {each["id"] for each in same_workflow if cause(large, each["id"]) == cause(large, run["id"])} - {run["id"]}
+    alike = {each["id"] for each in same_workflow if cause(large, each["id"])[1] == cause(large, run["id"])[1]}
+    same_step = {each for each in alike if cause(large, each) == cause(large, run["id"])}
+    arguments = {"workflow": run["workflowId"], "created_since": "30d", "group_by": "failure_reason"}
+    summary = facts_of(await ask(large, "summarize_runs", {"detail_runs": 1000}, **arguments))
+    assert {each["group"]: each["runs"] for each in summary["groups"]}[facts["reason"]] == len(alike)
+    alike, same_step = alike - {run["id"]}, same_step - {run["id"]}
     assert (facts["step"], facts["reason"]) == cause(large, run["id"])
     assert facts["failed_in_window"] == len(same_workflow)
     assert facts["looked_into"] == len(same_workflow)
     assert facts["alike"] == len(alike)
+    assert facts["alike_in_same_step"] == len(same_step)
     assert set(facts["alike_run_ids"]) <= alike
     assert "missing" not in facts
     good = large.sandbox.record(facts["last_good_run_id"]).run
@@ -82,16 +89,50 @@ async def test_what_differs_from_the_last_good_run_is_named(box: Box) -> None:
     assert {each["of"]: each["this"] for each in facts["differences"]} == {
         "version": "9",
         "file type": "IMG",
-        "pages": "99",
     }
     assert "rerun_workflow_runs" in facts["next_step"]
 
 
+async def test_runs_that_succeeded_since_are_named(box: Box) -> None:
+    runs = {run["file"]: run for run in box.state()["runs"]}
+    later = max(
+        (run for run in box.state()["runs"] if run["status"] == "PROCESSED"), key=lambda run: str(run["createdAt"])
+    )
+    facts = facts_of(await ask(box, "explain_failure", run_id=runs["acme-tooling-5562.pdf"]["id"]))
+    # Credits are the account's, so a run of any workflow shows that they are back.
+    assert facts["later_good_run_id"] == later["id"] != runs["acme-tooling-5562.pdf"]["workflowId"]
+    assert facts["retry"] == "running it again may help: other runs were processed since"
+    assert (facts["alike"], facts["alike_in_same_step"]) == (1, 0)
+    loan = await ask(box, "explain_failure", run_id=runs["alvarez-mortgage-packet.pdf"]["id"])
+    assert "later_good_run_id" not in facts_of(loan)
+    assert "Since then no run of this workflow was processed." in text_of(loan)
+
+
+async def test_a_step_without_its_child_run_is_explained_by_the_list_of_them(box: Box) -> None:
+    box.sandbox.settings = replace(box.sandbox.settings, failed_steps_have_results=False)
+    run_id = next(run["id"] for run in box.state()["runs"] if "5562" in (run["file"] or ""))
+    seen = box.api("GET", f"/workflow_runs/{run_id}")
+    assert [step["result"] for step in seen["stepRuns"] if step["status"] == "FAILED"] == [None]
+    text = text_of(await ask(box, "get_workflow_run", run_id=run_id))
+    assert "Failed in step «Extract invoice»: OUT_OF_CREDITS «The organization has used up its credits.»" in text
+    facts = facts_of(await ask(box, "explain_failure", run_id=run_id))
+    assert (facts["step"], facts["reason"]) == ("Extract invoice", "OUT_OF_CREDITS")
+    asked = [each for each in box.requests() if each["path"] == "/extract_runs"]
+    assert asked[0]["query"]["sourceId"] == run_id
+    # Without the lists of child runs the run itself is the answer.
+    box.fault(method="GET", path="/extract_runs", status=403)
+    assert "DOCUMENT_PROCESSOR_ERROR" in text_of(await ask(box, "get_workflow_run", run_id=run_id))
+
+
 async def test_a_run_that_did_not_fail_is_not_explained_as_one(box: Box) -> None:
-    run = next(run for run in box.state()["runs"] if run["status"] == "PROCESSED")
-    result = await ask(box, "explain_failure", run_id=run["id"])
+    runs = box.state()["runs"]
+    result = await ask(box, "explain_failure", run_id=next(run["id"] for run in runs if run["status"] == "PROCESSED"))
     assert result.is_error
     assert "nothing in it failed" in text_of(result)
+    rejected = next(run["id"] for run in runs if "lease-contract" in run["file"])
+    text = text_of(await ask(box, "explain_failure", run_id=rejected))
+    assert "nothing in it failed. Rejected by «dana.whitfield@meridian.example» at 2" in text
+    assert "«A term of 120 months needs the board.»" in text
 
 
 async def test_the_queue_is_whole_oldest_first_with_causes_and_links(box: Box) -> None:
@@ -182,6 +223,20 @@ async def test_two_runs_differ_where_they_do(box: Box) -> None:
     assert field["first_confidence"] is not None
     assert facts["same_fields"] > 0
     assert len(facts["extracted"]) == 1
+
+
+async def test_a_side_without_values_is_one_line(box: Box) -> None:
+    runs = {run["file"]: run["id"] for run in box.state()["runs"]}
+    good, failed = runs["northwind-2201.pdf"], runs["acme-tooling-5562.pdf"]
+    result = await ask(box, "compare_runs", first=good, second=failed)
+    text = text_of(result)
+    assert "Extracted fields: the second run has none; the other has 21 fields" in text
+    assert "INV-" not in text
+    assert facts_of(result)["extracted"] == []
+    # The cause, not the run's own wrapper around it.
+    assert "«failure»: none -> «OUT_OF_CREDITS, in step Extract invoice»" in text
+    moving = text_of(await ask(box, "compare_runs", first=good, second=runs["kestrel-it-9914.pdf"]))
+    assert "so far»" in moving
 
 
 async def test_runs_of_different_workflows_are_not_compared(box: Box) -> None:

@@ -57,7 +57,12 @@ async def test_a_run_of_twenty_minutes_is_waited_for_in_no_time(box: Box, mode: 
     # Only the run's end brings its steps.
     assert "Steps (" in text
     assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
-    assert any("known steps done" in str(message) for _, message in told)
+    # One message for each change, which names the run and its step; not one for each look.
+    said = [str(message) for _, message in told]
+    assert len(said) == len(set(said)) <= 12
+    assert all(run_id in message and "«slow.pdf»" in message for message in said)
+    assert any("PROCESSING in step «Extract invoice», 2 of 4 known steps done" in message for message in said)
+    assert "PROCESSED" in said[-1]
     reads = [request for request in box.requests("GET") if request["path"].endswith(run_id)]
     # About every second for half a minute, then ever slower, at most every 30 seconds.
     assert 30 <= len(reads) <= 120
@@ -87,6 +92,26 @@ async def test_several_runs_put_failures_first(box: Box) -> None:
     facts = facts_of(await wait(box, run_ids=[*ids, "workflow_run_nowhereToBeFound01"]))
     assert [run["status"] for run in facts["runs"]] == ["FAILED", "NEEDS_REVIEW", "NOT_FOUND", "CANCELLED", "PROCESSED"]
     assert ids[2] in facts["next_step"]
+
+
+async def test_progress_of_several_runs_names_those_that_changed(box: Box) -> None:
+    runs = {run["file"]: run["id"] for run in box.state()["runs"]}
+    ids = [runs[file] for file in ("kestrel-it-9914.pdf", "northwind-2202-review.pdf", "urgent-remittance.pdf")]
+    said: list[str] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        said.append(str(message))
+
+    async with serving(box) as client:
+        result = await client.call_tool("wait_for_run", {"run_ids": ids, "seconds": 40}, progress_callback=on_progress)
+    assert said[0].startswith("2 of 3 runs ended or need review; ")
+    assert all(run_id in said[0] for run_id in ids)
+    assert said[1].startswith(f"2 of 3 runs ended or need review; «kestrel-it-9914.pdf» ({ids[0]}) PROCESSING in step ")
+    assert ids[1] not in said[1]
+    rows = {row["run_id"]: row for row in facts_of(result)["runs"]}
+    assert rows[ids[0]]["step"]
+    assert rows[ids[2]]["speaks_to_assistant"] is True
+    assert "speaks_to_assistant" not in rows[ids[1]]
 
 
 async def test_a_batch_is_rolled_up(box: Box) -> None:

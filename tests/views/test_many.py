@@ -16,10 +16,12 @@ from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
 from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
+    ReviewFacts,
     comparison_view,
     failure_view,
     review_queue_view,
 )
+from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.summary import Before, Groups, Sort, summary_view
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
@@ -76,7 +78,9 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
         failed=5,
         looked_into=3,
         alike=summaries * 5,
+        same_step=2,
         good=summaries[0],
+        later=summaries[-1],
         window="since yesterday",
         missing=[],
         now=NOW,
@@ -88,7 +92,9 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
 @given(DOCUMENTS, LIMITS)
 def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     runs = [WorkflowRun.model_validate(document) for document in documents]
-    known = {run.id: (failed_checks(run, []), present_state(run, run.reviewed_at)) for run in runs}
+    known = {
+        run.id: ReviewFacts(failed_checks(run, []), present_state(run, run.reviewed_at), spoken_to(run)) for run in runs
+    }
     summaries = [WorkflowRunSummary.model_validate(document) for document in documents] * 8
     view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)

@@ -64,7 +64,11 @@ def create_workflow_run_batch(account: SandboxAccount, call: Call) -> JsonObject
 
 def get_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
     """Return one run with its step runs."""
-    return account.record(call.path["id"]).run
+    run = account.record(call.path["id"]).run
+    if account.settings.failed_steps_have_results:
+        return run
+    steps = [step | {"result": None} if step["status"] == "FAILED" else step for step in run["stepRuns"]]
+    return run | {"stepRuns": steps}
 
 
 def update_workflow_run(account: SandboxAccount, call: Call) -> JsonObject:
