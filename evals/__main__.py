@@ -45,7 +45,9 @@ async def check(questions: Sequence[Question]) -> list[str]:
     problems = [f"{each.question.name}: {fault}" for each in verdicts for fault in each.faults]
     for each in verdicts:
         in_words = replace(each.attempt, answer=each.key.in_words(each.question))
-        problems += [f"{each.question.name}, in words: {fault}" for fault in grade(each.question, each.key, in_words)]
+        problems += [
+            f"{each.question.name}, the right answer: {fault}" for fault in grade(each.question, each.key, in_words)
+        ]
     if statistics.median(len(each.attempt.calls) for each in verdicts) > MEDIAN_CALLS:
         problems.append(f"the median question takes more than {MEDIAN_CALLS} calls")
     if max(answer_tokens(verdicts)) > ANSWER_TOKENS:

@@ -16,7 +16,7 @@ from evals.room import Call, tokens
 
 @dataclass
 class Attempt:
-    """What a model answered, and what it did for that.
+    """Hold what a model answered, and what it did for that.
 
     Attributes:
         question: the question's name.
@@ -56,7 +56,7 @@ class Key:
 
     def in_words(self, question: Question) -> str:
         """Return a right answer, one fact a line."""
-        lines = [f"{fact.about[0] if fact.about else fact.what}: {fact.texts[0]}" for fact in self.facts]
+        lines = [f"{fact.about[0]}: {fact.texts[0]}" if fact.about else fact.texts[0] for fact in self.facts]
         return "\n".join([*lines, "That cannot be known from here."] if question.kind == "unknown" else lines)
 
 
@@ -124,6 +124,7 @@ def plain(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).translate({ord(mark): None for mark in "*`«»\u200b"})
     text = text.replace("\u2019", "'").lower().strip()
     text = re.sub(r"(?<=\d)[,\u202f](?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"(?<=\d) %", "%", text)
     text = _NUMBER_WORD.sub(lambda word: str(_NUMBER_WORDS.index(word[0])), text)
     for unit, words in {"d": "days?", "h": "hours?|hrs?", "m": "minutes?|mins?", "s": "seconds?|secs?"}.items():
         text = re.sub(rf"(?<=\d)[ -]?(?:{words}|{unit})\b", unit, text)
@@ -135,7 +136,7 @@ def holds(answer: str, fact: Fact) -> bool:
     if not fact.about:
         return any(re.search(_exactly(text), answer) for text in fact.texts)
     # The digits of an id would stand between a name and its number.
-    lines = [re.sub(r" ?\(\w+_[\w-]+\)", "", line) for line in re.split(r"\n|(?<=[a-z)])\. |; ", answer)]
+    lines = [re.sub(r" ?\(\w+_[\w-]+\)", "", line) for line in re.split(r"\n|(?<=[a-z0-9)])\. |; ", answer)]
     between = r"[^\n]*" if fact.same_line else None
     for text in map(_exactly, fact.texts):
         for about in (rf"(?<!\w){re.escape(plain(each))}" for each in fact.about):

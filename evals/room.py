@@ -1,7 +1,8 @@
-"""A sandbox and a server, each a process of its own, and a spy that counts what is asked of them."""
+"""A sandbox and a server, each in a process, and a spy that counts what is asked of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,9 @@ from mcp_types import ElicitRequestParams, ElicitResult, TextContent, Tool
 
 Person = Literal["yes", "no"]
 """What the person answers when the server asks."""
+
+TOOLSETS = {"incident": "runs,workflows,incidents,webhooks"}
+"""The toolsets of a scenario's server, where they are not the default ones."""
 
 _FROZEN = "0.000001"
 """The sandbox's speed. Its clock moves during calls of questions that need it, so the facts of the others are fixed."""
@@ -51,7 +55,7 @@ class Room:
             "EXTEND_API_KEY": "sk_evals",
             "EXTEND_BASE_URL": sandbox,
             "EXTEND_MCP_REQUESTS_PER_SECOND": "1000",
-            "EXTEND_MCP_TOOLSETS": "all",
+            "EXTEND_MCP_TOOLSETS": TOOLSETS.get(scenario, "runs,workflows"),
         }
         try:
             mcp, second = _start(["serve", "--transport", "http", "--port", "0"], folder, **environment)
@@ -63,7 +67,7 @@ class Room:
     def is_open(self) -> bool:
         """Return whether the sandbox answers."""
         try:
-            return httpx.get(f"{self.sandbox}/_sandbox/requests", trust_env=False).is_success
+            return httpx.get(f"{self.sandbox}/_sandbox/requests", trust_env=False, verify=False).is_success
         except httpx.TransportError:
             return False
 
@@ -159,7 +163,7 @@ class Spy:
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> str:
         """Call a tool and return the text of its answer."""
-        async with self._one_at_a_time, httpx.AsyncClient(trust_env=False) as control:
+        async with self._one_at_a_time, httpx.AsyncClient(trust_env=False, verify=False) as control:
             await control.delete(f"{self.sandbox}/_sandbox/requests")
             self._questions.clear()
             async with anyio.create_task_group() as tasks:
@@ -182,6 +186,11 @@ class Spy:
     async def tools(self) -> list[Tool]:
         """Return the tools as the server lists them."""
         return (await self.client.list_tools()).tools
+
+    async def preface(self) -> int:
+        """Return the tokens of what a model reads before the question: the server's instructions and its tools."""
+        tools = [[tool.name, tool.description, tool.input_schema] for tool in await self.tools()]
+        return tokens(self.instructions + json.dumps(tools, separators=(",", ":")))
 
     def asked(self, question: str) -> None:
         """Note a question of the server to the person."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from evals.account import Account
 from evals.grade import Attempt, Key, grade
 from evals.question import Question
-from evals.room import Room, Spy, watched
+from evals.room import Room, Spy, tokens, watched
 
 Model = Callable[[Question, Spy, Account], Awaitable[str]]
 """Answers a question with a spy's tools. Only the scripted model looks at the account."""
@@ -26,6 +26,17 @@ class Verdict:
     key: Key
     attempt: Attempt
     faults: list[str]
+    preface: int = 0
+    """Tokens that a model reads with each request, in addition to what was said."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Return what a model reads in all: with each request everything again."""
+        read = [call.tokens for call in self.attempt.calls]
+        requests = len(read) + 1
+        return requests * (self.preface + tokens(self.question.asked)) + sum(
+            each * (requests - place) for place, each in enumerate(read, start=1)
+        )
 
 
 class Rooms:
@@ -43,11 +54,12 @@ class Rooms:
         room, account = self._rooms[question.scenario]
         key = Key.of(question, account)
         async with watched(room, question.person) as spy:
+            preface = await spy.preface()
             answer = await model(question, spy, account)
         attempt = Attempt(question.name, answer, spy.calls, spy.requests)
         if attempt.changes:
             self._close(question.scenario)
-        return Verdict(question, key, attempt, grade(question, key, attempt))
+        return Verdict(question, key, attempt, grade(question, key, attempt), preface)
 
     def close(self) -> None:
         """End all processes."""
@@ -82,7 +94,9 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return (
         f"{right.total()} of {len(verdicts)} right: {kinds}.\n"
         f"Calls a question: median {statistics.median(calls):g}, most {max(calls)}, {sum(calls)} in all.\n"
-        f"Tokens of a tool's answer: median {statistics.median(read):g}, most {max(read)}, {sum(read):,} in all."
+        f"Tokens of a tool's answer: median {statistics.median(read):g}, most {max(read)}, {sum(read):,} in all.\n"
+        f"A model that reads instructions, tools and all answers with each request reads "
+        f"{sum(verdict.input_tokens for verdict in verdicts):,} tokens."
     )
 
 

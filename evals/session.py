@@ -21,7 +21,7 @@ FOLDER = Path("build/evals")
 
 
 class Session:
-    """What ``ask``, ``call`` and ``grade`` share."""
+    """Hold what ``call`` and ``grade`` share."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._folder = folder
@@ -29,13 +29,13 @@ class Session:
 
     async def tools(self, question: Question) -> list[Tool]:
         """Return the tools of a question's server."""
-        async with watched(self._room(question), question.person) as spy:
+        async with watched(self.room(question), question.person) as spy:
             return await spy.tools()
 
     async def call(self, question: Question, tool: str, arguments: dict[str, Any]) -> str:
         """Call a tool for a question and note it."""
         before = self._attempt(question.name)
-        async with watched(self._room(question), question.person) as spy:
+        async with watched(self.room(question), question.person) as spy:
             text = await spy.call(tool, arguments)
         attempt = Attempt(question.name, "", before.calls + spy.calls, before.requests + spy.requests)
         _write(self._folder / f"{question.name}.json", asdict(attempt))
@@ -51,7 +51,7 @@ class Session:
         for name, answer in answers.items():
             question, attempt = BANK[name], self._attempt(name)
             attempt.answer = answer
-            account = Account(self._room(question).sandbox)
+            account = Account(self.room(question).sandbox)
             key = Key.of(question, account)
             account.close()
             verdicts.append(Verdict(question, key, attempt, grade(question, key, attempt)))
@@ -65,7 +65,8 @@ class Session:
         for file in self._folder.glob("*.json"):
             file.unlink()
 
-    def _room(self, question: Question) -> Room:
+    def room(self, question: Question) -> Room:
+        """Return a question's own room, else that of its scenario, which is opened if need be."""
         known = self._rooms.get(question.name) or self._rooms.get(question.scenario)
         if known and Room(**known).is_open():
             return Room(**known)

@@ -117,12 +117,12 @@ QUESTIONS = [
     ),
     Large(
         "one-reason-of-many",
-        "Of all failures, how many are corrupt files? Say so if you could not look at all of them.",
+        "Of all failures, how many are corrupt files? Say so if you could not look into every one.",
         "failure",
         # One call looks into 300 failed runs; the answer gives all, or says that it does not.
         lambda account: [
             said(
-                "the number of all corrupt files, or that some were not read",
+                "how many are corrupt, or that some were not read",
                 str(account.reasons(account.runs("FAILED"))["CORRUPT_FILE"]),
                 "incomplete",
                 "not read",
