@@ -19,6 +19,7 @@ import anyio
 import httpx
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
+from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult, TextContent, Tool
 
 Person = Literal["yes", "no"]
@@ -169,10 +170,8 @@ class Spy:
             async with anyio.create_task_group() as tasks:
                 if self.moving:
                     tasks.start_soon(self._move, control)
-                result = await self.client.call_tool(tool, arguments)
+                text, facts = await self._answer(tool, arguments)
                 tasks.cancel_scope.cancel()
-            text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
-            facts = {} if result.is_error else result.structured_content or {}
             self.calls.append(Call(tool, arguments, text, facts, [*self._questions]))
             answer = await control.get(f"{self.sandbox}/_sandbox/requests")
             self.requests += [f"{each['method']} {each['path']}" for each in answer.json()["requests"]]
@@ -195,6 +194,15 @@ class Spy:
     def asked(self, question: str) -> None:
         """Note a question of the server to the person."""
         self._questions.append(question)
+
+    async def _answer(self, tool: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        try:
+            result = await self.client.call_tool(tool, arguments)
+        except MCPError as error:
+            # A tool that does not exist, say: the model may do better with its next call.
+            return f"Error: {error}", {}
+        text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+        return text, {} if result.is_error else result.structured_content or {}
 
     async def _move(self, control: httpx.AsyncClient) -> None:
         while True:
