@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from extend_mcp.api.models import FileSummary, RunBase, StepRun, WorkflowRun
+from extend_mcp.api.models import FileSummary, RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
@@ -281,16 +281,25 @@ def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> l
     if run.metadata:
         lines += ["Metadata:", *tree_lines(run.metadata, 1)]
     if run.usage and run.usage.breakdown:
-        charges = [entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in run.usage.breakdown]
-        lines += ["Charges:", *tree_lines(charges, 1)]
+        lines += ["Charges:", *map(_charge_line, run.usage.breakdown)]
     lines.append("Steps:")
     for facts, step in zip(steps, run.step_runs, strict=True):
-        read = ", ".join(_file_words(_file_facts(file)) for file in step.files[:3])
+        # The run's own files are named above.
+        parts = [file for file in step.files[:3] if file.id not in {own.id for own in run.files}]
+        read = ", ".join(_file_words(_file_facts(file)) for file in parts)
         lines += [step_line(facts), f"   {facts.id} · {read}".rstrip(" ·")]
     extra = {name: value for name, value in (run.model_extra or {}).items() if name != "object"}
     if extra:
         lines += ["Fields new to this version:", *tree_lines(extra, 1)]
     return lines
+
+
+def _charge_line(entry: UsageEntry) -> str:
+    spent = "?" if entry.credits is None else f"{entry.credits:g}"
+    # What it was charged for is a tree; its leaves say enough.
+    details = [line.strip() for line in tree_lines(entry.model_extra or {}) if not line.endswith(":")]
+    child = f"{Code(entry.object)} {Id(entry.id)}".strip()
+    return "; ".join([f" {child}: {spent} credits", *details])
 
 
 def _file_facts(file: FileSummary) -> FileFacts:

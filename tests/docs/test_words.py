@@ -41,6 +41,7 @@ TOPS = (
     "extend_mcp",
     "tests",
     "benchmarks",
+    "evals",
     "release",
     "docs",
     "manifests",

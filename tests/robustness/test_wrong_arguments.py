@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from evals.room import tokens
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.explain import explain_arguments
 from tests.calls import tools
-from tests.e2e.questions.test_questions import tokens
 from tests.harness import ERAS, Box, Mode, serving, text_of
 
 pytestmark = pytest.mark.thorough

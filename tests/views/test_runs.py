@@ -71,6 +71,16 @@ def test_what_an_operator_asks_is_said(fields: dict[str, Any], said: str) -> Non
     assert said in view_text(with_fields(**fields))
 
 
+def test_charges_take_a_line_each_and_own_files_are_named_once() -> None:
+    charges = [{"product": "parsing", "unit": "page", "quantity": 3, "credits": 6}]
+    entry = {"object": "parse_run", "id": "pr_1", "credits": 6, "charges": charges}
+    run = WorkflowRun.model_validate(with_fields(usage={"credits": 6, "breakdown": [entry, {"object": "new_run"}]}))
+    text = run_view(run, now=NOW, detail="full", page=1, limit=8000).text
+    assert " parse_run pr_1: 6 credits; product: «parsing»; unit: «page»; quantity: 3; credits: 6\n" in text
+    assert "\n new_run: ? credits\n" in text
+    assert text.count("«Invoices.pdf»") == 1
+
+
 def test_progress_counts_steps_done_of_known() -> None:
     run = with_fields(status="PROCESSING")
     run["stepRuns"][-1] |= {"status": "PROCESSING", "result": None}
