@@ -123,7 +123,12 @@ class Selected:
 
 
 async def select_runs(
-    app: CallerContext, filters: RunFilter, deadline: Deadline, statuses: Collection[str] = ()
+    app: CallerContext,
+    filters: RunFilter,
+    deadline: Deadline,
+    statuses: Collection[str] = (),
+    *,
+    most: int | None = None,
 ) -> Selected:
     """Return the runs that a resolved filter selects, from the kept runs where they are or soon will be held.
 
@@ -132,6 +137,7 @@ async def select_runs(
         filters: selects the runs; filters by details are left to the caller.
         deadline: when to stop.
         statuses: only runs in one of these; all by default, or what ``filters`` says.
+        most: how many runs of each status are read where none are kept; by default as many as a summary reads.
     """
     wanted = statuses or ([filters.status] if filters.status else ())
     # How Extend compares file names is not documented, so only Extend can apply that filter.
@@ -151,7 +157,7 @@ async def select_runs(
     missing = None
     # A batch is listed whole: few runs, and one request for all statuses.
     for status in wanted if filters.batch is None and wanted else (filters.status,):
-        scan = RunScan(filters.model_copy(update={"status": status}), app.limits.summary_runs)
+        scan = RunScan(filters.model_copy(update={"status": status}), most or app.limits.summary_runs)
         found += [run_facts(run) for run in await collect(scan, app, deadline)]
         missing = missing or scan.missing
     return Selected([run for run in found if not wanted or run.status in wanted], missing)

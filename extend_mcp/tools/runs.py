@@ -19,6 +19,7 @@ from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving
+from extend_mcp.runs.stuck import MOVING
 from extend_mcp.runs.timing import UsualTime, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import (
@@ -36,9 +37,12 @@ from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_scan import Deadline
+from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
+from extend_mcp.views.stuck import stuck_view
 from extend_mcp.views.tables import RunListView, run_list_view
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
@@ -74,30 +78,37 @@ async def list_runs(
     filters: RunFilter,
     sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    stuck: bool = False,
     page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,
     page_token: PageToken | None = None,
 ) -> RunListView:
     """List workflow runs by status, workflow, batch, file name or time, newest first.
-    Use it to find runs; to learn why one failed, pass its id to get_workflow_run.
+    Use it to find runs; to learn why one failed, pass its id to get_workflow_run. With stuck: those that hang, whose
+    fault it probably is, and the usual times.
     """
     app = caller_context(ctx)
+    if stuck:
+        if filters.status and filters.status not in MOVING:
+            raise CallRefusedError(f"stuck: only {', '.join(MOVING)} runs can be stuck.")
+        found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app))
+        return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     search = _Search(**filters.model_dump(), sort_by=sort_by, sort_dir=sort_dir, page_size=page_size)
     place = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
     try:
         search = _Search.model_validate(place.a) if page_token else await search.resolve(app)
     except ValidationError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
-    found = await _find(app, search, place)
+    page = await _find(app, search, place)
     note = None
-    if found.bounded_after:
-        note = f"Stopped after reading {found.bounded_after} API pages: there may be more matches further on."
+    if page.bounded_after:
+        note = f"Stopped after reading {page.bounded_after} API pages: there may be more matches further on."
 
     def token_after(count: int) -> str | None:
-        place = found.places[count - 1] if 0 < count < len(found.runs) else found.next
+        place = page.places[count - 1] if 0 < count < len(page.runs) else page.next
         return place.encode() if place else None
 
     return run_list_view(
-        found.runs,
+        page.runs,
         token_after=token_after,
         filters=search.description_with_order(),
         note=note,

@@ -30,6 +30,7 @@ class RunRow(ViewPart):
     file: Label
     created_at: datetime | None = None
     took_seconds: float | None = None
+    why: str | None = None
 
 
 class RunListView(ListingView):

@@ -1,0 +1,42 @@
+"""Read what shows which runs hang, and in which step."""
+
+from __future__ import annotations
+
+from extend_mcp.api.models import WorkflowRun
+from extend_mcp.callers import CallerContext
+from extend_mcp.runs.lifecycle import STEP_OVER
+from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.stuck import MOVING, StuckRuns, stalls, stuck_runs, usual_times
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import Deadline, read_details, select_runs
+
+_MOST_DONE = 300
+"""Processed runs of a workflow that are read for its usual times, where none are kept."""
+
+_MOST_STEPS = 40
+"""Stuck runs that are read for their step."""
+
+
+async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline) -> StuckRuns:
+    """Return the runs that hang among those that a resolved filter selects."""
+    listed = await select_runs(app, filters, deadline, [filters.status] if filters.status else MOVING)
+    missing = [listed.missing] if listed.missing else []
+    done: list[RunFacts] = []
+    for workflow in dict.fromkeys(run.workflow_id for run in listed.runs):
+        query = RunFilter(workflow_id=workflow, status="PROCESSED")
+        done += (await select_runs(app, query, deadline, most=_MOST_DONE)).runs
+    stuck, unjudged = stuck_runs(listed.runs, usual_times(done), app.clock.now())
+    asked = [each.run.id for each in stuck if each.run.status != "PENDING"][:_MOST_STEPS]
+    details = await read_details(app, deadline, asked, _present_step)
+    return StuckRuns(
+        stuck=stuck,
+        steps={run_id: step for run_id, step in details.found.items() if step},
+        stalls=stalls(stuck, listed.runs, done),
+        moving=len(listed.runs),
+        unjudged=unjudged,
+        missing=missing,
+    )
+
+
+def _present_step(run: WorkflowRun) -> str:
+    return next((step.step.name or step.step_type for step in run.step_runs if step.status not in STEP_OVER), "")
