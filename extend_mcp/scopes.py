@@ -46,7 +46,7 @@ _OF_TOOLSET: Final = {
     "workflow-authoring": ("workflows:write",),
     "files": ("files:read", "files:write"),
     "webhooks": ("webhooks:read", "webhooks:write"),
-    "incidents": (AUDIT_READ,),
+    "incidents": (RUNS_READ, AUDIT_READ),
 }
 
 

@@ -138,6 +138,8 @@ CALLS: Sequence[ExampleCall] = (
     _call("delete_webhook_subscription", subscription_id=Needs.SUBSCRIPTION),
     _call("delete_webhook_endpoint", endpoint_id=Needs.ENDPOINT),
     # Last: the calls above have left lines in the audit.
+    _call("list_open_failures", created_since="7d"),
+    _call("list_done_twice", created_since="7d"),
     _call("list_actions", page_size=3),
     _call("list_actions", "of a run", run_id=Needs.MOVING_RUN),
 )

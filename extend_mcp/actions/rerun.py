@@ -25,7 +25,7 @@ from extend_mcp.views.untrusted import Code, Id
 _MOST_PAGES: Final = 50
 """Pages of newer runs that are searched for a rerun. In a busier hour than that, the runs are planned again."""
 
-_MOST_PAIRS: Final = 3
+_MOST_PAIRS: Final = 1
 
 
 @dataclass

@@ -15,7 +15,7 @@ from extend_mcp.runs.failures import file_is_at_fault, retry_advice
 from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
 from extend_mcp.runs.statistics import RunFacts, quantile
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, Insight, insight, read_details, select_runs
+from extend_mcp.tools.run_scan import Deadline, Insight, insight, read_details, read_insights, select_runs
 from extend_mcp.tools.workflows import read_published, resolve_version
 from extend_mcp.views.actions import Cause
 from extend_mcp.views.untrusted import Code
@@ -185,8 +185,7 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
         ):
             seen.append(Insight(run, None, {}))
     unread = [run for run in unread if run.status in wanted.statuses]
-    asked = [run.id for run in unread[: app.limits.detail_runs]]
-    details = await read_details(app, deadline, asked, insight)
+    details = await read_insights(app, deadline, unread)
     if len(details.found) < len(unread):
         found.missing.append(
             f"{len(details.found):,} of {len(unread):,} failed runs were looked into, the newest; "
@@ -233,7 +232,7 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
             found.reruns[run.id] = good[-1].id
         else:
             unclear |= {each.id: each for each in since}
-    details = await read_details(app, deadline, list(unclear), insight, noun="possible reruns checked")
+    details = await read_insights(app, deadline, list(unclear.values()))
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):
         old = str(each.metadata.get(RERUN_OF))
         if old in ours and not found.reruns.get(old):

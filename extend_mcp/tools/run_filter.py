@@ -20,7 +20,7 @@ from extend_mcp.api.requests import WorkflowRunQuery
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure
-from extend_mcp.runs.statistics import Selection
+from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.args import (
     BatchId,
@@ -112,6 +112,18 @@ class RunFilter(BaseModel):
         if run.created is None:
             return self.since is self.before is None
         return (self.since is None or run.created >= self.since) and (self.before is None or run.created < self.before)
+
+    def selects(self, run: RunFacts) -> bool:
+        """Return whether a run that was listed fits the filter, except for its file's name and details."""
+        moment = run.created
+        return (
+            (self.status is None or run.status == self.status)
+            and (self.workflow_id is None or run.workflow_id == self.workflow_id)
+            and (self.workflow_version is None or run.version == self.workflow_version)
+            and (self.batch is None or run.batch_id == self.batch)
+            and (self.since is None or (moment is not None and moment >= self.since))
+            and (self.before is None or (moment is not None and moment < self.before))
+        )
 
     @property
     def needs_details(self) -> bool:

@@ -265,6 +265,21 @@ async def read_facts(
     return details
 
 
+async def read_insights(app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts]) -> Details[Insight]:
+    """Return why runs failed and their metadata, the most important first, as `read_facts` does."""
+    details = await read_facts(app, deadline, runs)
+    listed = {run.id: run for run in runs}
+    found = {
+        run_id: Insight(
+            listed[run_id],
+            Failure(each.step, each.reason, each.message) if each.step or each.reason else None,
+            each.metadata or {},
+        )
+        for run_id, each in details.found.items()
+    }
+    return Details(found, details.failed, details.skipped)
+
+
 async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None:
     """Run several workers of one kind; the first expected error stops them all and is raised alone."""
     problem: ExtendError | StoreUnavailableError | None = None

@@ -13,7 +13,11 @@ WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflow
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))
 FILES = Toolset("files", "Upload, read, list and delete files", ("files",))
 WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks",))
-INCIDENTS = Toolset("incidents", "Look into incidents: who did what", ("audit_log",))
+INCIDENTS = Toolset(
+    "incidents",
+    "Look into incidents: what is still open, what was done twice, who did what",
+    ("incidents", "audit_log"),
+)
 
 TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS, INCIDENTS)}
 """All of them, by name."""

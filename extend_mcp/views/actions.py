@@ -550,7 +550,9 @@ class Cause:
         why = self.status if self.status != "FAILED" else self.reason or "FAILED without a reason"
         where = f" in {Name(self.step):60}" if self.step else ""
         version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
-        since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
+        since = "no later run went well"
+        if self.good_since:
+            since = f"{counted(self.good_since, 'later run')} went well, so it may be over"
         return f"- {self.runs:,} {Code(why):60}{where}{version}: {self.advice}; {since}"
 
 
@@ -608,8 +610,10 @@ def rerun_lines(
     duration = format_span(60 * files / rate)
     cost = "usual credits unknown" if figures.credits is None else f"usually {figures.credits:,.10g} credits"
     priority = f"{figures.priority}" if figures.priority is not None else "50 (Extend's default)"
-    ids = ", ".join(f"{Id(run.id)}" for run in runs[:_MOST_IDS])
-    rest = f" and {len(runs) - _MOST_IDS:,} more" if len(runs) > _MOST_IDS else ""
+    # Few that many do not push out the causes, and all of a few.
+    shown = len(runs) if len(runs) <= _MOST_IDS else 2
+    ids = ", ".join(f"{Id(run.id)}" for run in runs[:shown])
+    rest = f" and {len(runs) - shown:,} more" if len(runs) > shown else ""
     lines += [
         f"Workflows: {', '.join(names)}; created {moments[0]}" + (f" to {moments[1]}" if len(runs) > 1 else ""),
         f"{counted(files, 'file')}, priority {priority}, {cost}, about {duration} at {rate} files a minute",

@@ -61,19 +61,22 @@ def _usually(each: Stuck) -> str:
 
 
 def _groups(listed: list[Stuck], steps: dict[str, str]) -> list[str]:
-    """Write a line for the runs of one workflow that hang in one step, most first."""
+    """Write a line for the runs of one workflow that hang in one step, and one for the queue, most first."""
     groups: defaultdict[tuple[str, str, str], list[Stuck]] = defaultdict(list)
     for each in listed:
-        groups[each.run.workflow_name, each.run.status, steps.get(each.run.id, "")].append(each)
+        workflow = "" if each.run.status == "PENDING" else each.run.workflow_id
+        groups[workflow, each.run.status, steps.get(each.run.id, "")].append(each)
     lines = []
-    for (workflow, status, step), same in sorted(groups.items(), key=lambda item: -len(item[1])):
+    for (_, status, step), same in sorted(groups.items(), key=lambda item: -len(item[1])):
         where = f" in {Label(step):60}" if step else ""
         spans = [format_span(seconds) for seconds in (same[-1].seconds, same[0].seconds)]
         span = spans[0] if spans[0] == spans[1] else f"{spans[0]} to {spans[1]}"
-        ids = ", ".join(f"{Id(each.run.id)}" for each in same)
+        names = list(dict.fromkeys(each.run.workflow_name for each in same))
+        workflows = f"{Label(names[0]):60}" if len(names) == 1 else f"{len(names)} workflows"
         # The shortest limit of them: by pages, each has its own.
         usually = _usually(min(same, key=lambda each: each.usual))
-        lines.append(f"{Label(workflow):60}: {len(same):,} {status}{where}, not changed for {span}; {usually}: {ids}")
+        ids = ", ".join(f"{Id(each.run.id)}" for each in same)
+        lines.append(f"{workflows}: {len(same):,} {status}{where}, not changed for {span}; {usually}: {ids}")
     return lines
 
 
