@@ -25,7 +25,7 @@ _QUEUE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True)
 class Usual:
-    """How long the runs of a workflow take: 95th percentiles in seconds, None where too few runs show it.
+    """Usual times of a workflow: 95th percentiles in seconds, None where too few runs show one.
 
     Attributes:
         run: from start to end.

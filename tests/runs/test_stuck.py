@@ -1,4 +1,4 @@
-"""Which runs hang: by the usual time of their workflow, by pages where these explain more, and by state."""
+"""Runs that hang: by the usual time of their workflow, by pages where these explain more, and by state."""
 
 from __future__ import annotations
 

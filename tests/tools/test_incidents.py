@@ -58,7 +58,7 @@ async def test_each_failed_document_is_counted_once_by_what_became_of_it(box: Bo
     load(box, "old", "old", "FAILED", 90)
     # A corrected file, joined by the mark of the run that failed with it.
     load(box, "fixed1", "broken", "FAILED", 50)
-    fixed = load(box, "fixed2", "mended", "FAILED", 30, metadata={"rerunOf": "workflow_run_fixed1".ljust(34, "0")})
+    fixed = load(box, "fixed2", "corrected", "FAILED", 30, metadata={"rerunOf": "workflow_run_fixed1".ljust(34, "0")})
     facts, text = await ask(box, "list_open_failures", mode=mode, history=history)
     assert {name: facts[name] for name in ("failed_runs", "documents", "resolved", "running", "never_rerun")} == {
         "failed_runs": 8,
