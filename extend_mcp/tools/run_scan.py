@@ -251,7 +251,12 @@ async def read_details(
 
 
 async def read_facts(
-    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], *, held: bool = False
+    app: CallerContext,
+    deadline: Deadline,
+    runs: Sequence[RunFacts],
+    *,
+    held: bool = False,
+    noun: str = "runs looked into",
 ) -> Details[RunDetails]:
     """Return what runs show in full: from the kept facts or, for as many as one call may read, from the API.
 
@@ -260,6 +265,7 @@ async def read_facts(
         deadline: when to stop.
         runs: the runs as their list showed them, the most important first.
         held: whether they are kept runs that were not read in full.
+        noun: names the runs in progress messages.
     """
     history = await app.history()
     if history is not None and not held:
@@ -269,7 +275,7 @@ async def read_facts(
     unread = [run for run in runs if run.id not in known]
     for begin in range(0, min(len(unread), app.limits.detail_runs), _READS_A_SAVE):
         part = {run.id: run for run in unread[begin : min(begin + _READS_A_SAVE, app.limits.detail_runs)]}
-        read = await read_details(app, deadline, list(part), run_details)
+        read = await read_details(app, deadline, list(part), run_details, noun=noun)
         if history is not None:
             await history.save_details([(part[run_id], found) for run_id, found in read.found.items()])
         details.found.update({run_id: replace(found, texts=()) for run_id, found in read.found.items()})
@@ -282,11 +288,18 @@ async def read_facts(
 async def read_insights(
     app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], *, noun: str = "runs looked into"
 ) -> Details[Insight]:
-    """Return what no list shows of runs, the most important first, for as many as one call may read."""
-    asked = [run.id for run in runs]
-    details = await read_details(app, deadline, asked[: app.limits.detail_runs], insight, noun=noun)
-    details.skipped += asked[app.limits.detail_runs :]
-    return details
+    """Return why runs failed and their metadata, the most important first, as `read_facts` does."""
+    details = await read_facts(app, deadline, runs, noun=noun)
+    listed = {run.id: run for run in runs}
+    found = {
+        run_id: Insight(
+            listed[run_id],
+            Failure(each.step, each.reason, each.message) if each.step or each.reason else None,
+            each.metadata or {},
+        )
+        for run_id, each in details.found.items()
+    }
+    return Details(found, details.failed, details.skipped)
 
 
 async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None:
