@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.contract.judge import Judge, extend_ai, webhook_types
@@ -68,12 +69,34 @@ def test_extract_runs_are_filtered_by_extractor_and_sorted(judge: Judge) -> None
     assert times == sorted(times)
 
 
+def test_the_output_of_a_parse_run_is_had_by_url(judge: Judge) -> None:
+    listed = judge.sdk.parse_runs.list(
+        status="PROCESSED", request_options={"additional_query_parameters": {"limit": 3}}
+    )
+    assert len(listed.data) == 3
+    inside = judge.strictly(extend_ai.ParseRun, lambda: judge.sdk.parse_runs.retrieve(listed.data[0].id))
+    assert inside.output_url is None
+    whole = judge.raw
+    outside = judge.sdk.parse_runs.retrieve(inside.id, response_type="url")
+    extend_ai.ParseRun.model_validate(judge.raw)
+    assert judge.raw == {key: value for key, value in whole.items() if key != "output"} | {
+        "outputUrl": outside.output_url
+    }
+    assert httpx.get(str(outside.output_url), trust_env=False).json() == whole["output"]
+    judge.sandbox.advance(15 * 60 + 1)
+    assert httpx.get(str(outside.output_url), trust_env=False).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("call", "kind"),
     [
         (lambda sdk: sdk.parse_runs.list(source="PLAYGROUND"), extend_ai.BadRequestError),
         (lambda sdk: sdk.extract_runs.list(source="EDIT_RUN"), extend_ai.BadRequestError),
         (lambda sdk: sdk.extract_runs.list(status="REJECTED"), extend_ai.BadRequestError),
+        (
+            lambda sdk: sdk.parse_runs.retrieve(sdk.parse_runs.list().data[0].id, response_type="xml"),
+            extend_ai.BadRequestError,
+        ),
         (lambda sdk: sdk.split_runs.retrieve("splr_nowhere"), extend_ai.NotFoundError),
     ],
 )

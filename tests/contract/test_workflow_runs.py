@@ -15,6 +15,7 @@ from extend_mcp.api.requests import CreateWorkflowRun, WorkflowTarget
 from extend_mcp.runs.failures import retry_advice
 from extend_mcp.sandbox.api.fault_injection import Fault
 from tests.contract.judge import Judge, extend_ai
+from tests.hosting import Host
 
 STATUSES = ("PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING")
 STEP_TYPES = {
@@ -45,6 +46,28 @@ def test_every_run_of_the_scenario_passes_and_all_statuses_and_step_types_are_th
             assert usage["credits"] == pytest.approx(sum(item["credits"] for item in usage["breakdown"]))
     assert statuses == set(STATUSES)
     assert types == STEP_TYPES
+
+
+@pytest.mark.parametrize("scenario", ["large", "incident"])
+def test_runs_that_are_made_when_they_are_read_pass_too(host: Host, scenario: str) -> None:
+    with host.room(scenario) as running:
+        judge = Judge(running)
+        listed = judge.sdk.workflow_runs.list(max_page_size=1000, sort_by="createdAt", sort_dir="asc").data
+        for summary in judge.raw["data"]:
+            extend_ai.WorkflowRunSummary.model_validate(summary)
+        assert len(listed) == 1000
+        by_status: dict[Any, list[Any]] = {}
+        for record in running.sandbox.store:
+            by_status.setdefault(record.status, []).append(record)
+        for records in by_status.values():
+            for record in records[:12]:
+                run = judge.run(lambda record=record: judge.sdk.workflow_runs.retrieve(record.id))  # type: ignore[misc]
+                assert run.status == record.status
+                children = judge.sdk.parse_runs.list(source="WORKFLOW_RUN", source_id=record.id).data
+                assert len(children) <= 1
+        failed = judge.sdk.parse_runs.list(status="FAILED", max_page_size=5)
+        assert {run.status for run in failed.data} == {"FAILED"}
+        judge.close()
 
 
 def test_pages_hold_every_run_once_in_order(judge: Judge) -> None:

@@ -3,6 +3,7 @@
 All of them are children of workflow runs here: the sandbox starts no others.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -38,6 +39,7 @@ _SOURCES = (
 _FULL_ONLY = frozenset({"output", "outputUrl", "initialOutput", "reviewedOutput", "edits", "config"})
 """Fields that lists leave out."""
 
+_URL_LIFE = timedelta(minutes=15)
 _PROCESSORS = {"extract_run": "extractor", "classify_run": "classifier", "split_run": "splitter"}
 
 
@@ -77,8 +79,12 @@ def _list_operation(kind: str) -> Operation:
 
     def list_runs(account: SandboxAccount, call: Call) -> JsonObject:
         settings, query = account.settings, call.query
-        # Parse runs cannot be sorted.
-        paging = query if processor else {key: query[key] for key in query if key not in ("sortBy", "sortDir")}
+        paging = query
+        if not processor:
+            # Parse runs cannot be sorted. Clients disagree on the name of their page size.
+            paging = {key: query[key] for key in query if key not in ("sortBy", "sortDir")}
+            if "limit" in query:
+                paging.setdefault("maxPageSize", query["limit"])
         wanted = list_query.read_list_query(paging, filters, settings, scope=f"{kind}s")
         page, token = list_query.page_of(
             _matching(account, kind, query),
@@ -99,10 +105,21 @@ def _get_operation(kind: str) -> Operation:
             if record.make is None or record.own_ids in wanted:
                 for child in _children(record, kind):
                     if child.run["id"] == wanted:
-                        return child.run
+                        return _delivered(account, call, child.run)
         raise ApiError(404, f"{kind.replace('_', ' ').capitalize()} not found")
 
     return get_run
+
+
+def _delivered(account: SandboxAccount, call: Call, run: JsonObject) -> JsonObject:
+    """Return a run with its output, or for `responseType=url` of a parse run with a URL that serves it."""
+    reader = BodyReader(account.settings.validation_status)
+    kind = reader.read_one_of(call.query.get("responseType", "json"), ("json", "url"), "responseType")
+    if kind == "json" or run["object"] != "parse_run" or "output" not in run:
+        return run
+    account.outbox.payloads[run["id"]] = json.dumps(run["output"]).encode()
+    url = account.links.make(f"/payloads/{run['id']}", account.engine.now, _URL_LIFE)
+    return {key: value for key, value in run.items() if key != "output"} | {"outputUrl": url}
 
 
 def _matching(account: SandboxAccount, kind: str, query: dict[str, str]) -> list[_Child]:
