@@ -40,7 +40,7 @@ class AnyModel:
         except UsageLimitExceeded as error:
             return f"No answer: {error}"
         self.usage.incr(result.usage)
-        return result.output
+        return str(result.output)
 
 
 def _calls(spy: Spy, name: str) -> Callable[..., Awaitable[str]]:
