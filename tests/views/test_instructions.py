@@ -1,4 +1,4 @@
-"""Which texts are marked as meant for an assistant: hostile ones, and how many ordinary ones are false alarms."""
+"""Hostile texts are marked as meant for an assistant; false alarms among ordinary ones are counted."""
 
 from __future__ import annotations
 
