@@ -144,7 +144,8 @@ class Settings(EnvironmentSettings):
     file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_FILE_ROOTS",
-        description="Folders that upload_file may read from, separated as in PATH. Only for stdio. Default: none.",
+        description="Folders that upload_file may read from and export_fields may write to, separated as in PATH. "
+        "Only for stdio. Default: none.",
     )
     requests_per_second: int = Field(
         10,

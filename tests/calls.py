@@ -137,6 +137,7 @@ CALLS: Sequence[ExampleCall] = (
     ),
     _call("delete_webhook_subscription", subscription_id=Needs.SUBSCRIPTION),
     _call("delete_webhook_endpoint", endpoint_id=Needs.ENDPOINT),
+    _call("export_fields", workflow=Needs.WORKFLOW, path="invoices.csv", fields=["vendor_name", "total"]),
     # Last: the calls above have left lines in the audit.
     _call("list_open_failures", created_since="7d"),
     _call("list_done_twice", created_since="7d"),

@@ -1,4 +1,4 @@
-"""Taking a file in for upload: only from allowed folders, and only what Extend can read."""
+"""Local files in allowed folders: reading one for upload, if Extend can read it, and opening a folder to write to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import binascii
 import mimetypes
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from extend_mcp.refusal import CallRefusedError
@@ -60,7 +62,11 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
         raise CallRefusedError(f"path: no such file under the allowed folders ({allowed}).")
     base, found = located
     try:
-        with os.fdopen(_open(base, found), "rb") as file:
+        # O_NONBLOCK: a pipe that took the file's place would wait for a writer.
+        with (
+            opened_folder(base, found.parent) as folder,
+            os.fdopen(folder.open(found.name, os.O_RDONLY | _NONBLOCK), "rb") as file,
+        ):
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise CallRefusedError("path: it is not a file any more.")
@@ -74,27 +80,70 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
         raise CallRefusedError(f"path: the file cannot be read ({error.strerror}).") from None
 
 
-def _open(base: Path, found: Path) -> int:
-    """Open a file below a folder without following links: one that was put there since the check leads nowhere."""
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder below an allowed one, held open so that nothing can take its place.
+
+    Attributes:
+        path: where it is.
+        handle: its descriptor; None on Windows, where making a link takes rights that few have.
+    """
+
+    path: Path
+    handle: int | None
+
+    def open(self, name: str, flags: int) -> int:
+        """Open a file in it and return the descriptor; a link is not followed. A new file is the user's alone."""
+        if self.handle is None:
+            return os.open(self.path / name, flags | _BINARY, 0o600)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.handle)
+
+    def holds(self, name: str) -> bool:
+        """Return whether it has something of this name, a broken link included."""
+        try:
+            os.stat(name if self.handle is not None else self.path / name, dir_fd=self.handle, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file from it."""
+        os.unlink(name if self.handle is not None else self.path / name, dir_fd=self.handle)
+
+
+@contextmanager
+def opened_folder(base: Path, path: Path) -> Iterator[Folder]:
+    """Open a folder below ``base`` without following links: one that was put there since a check leads nowhere."""
     if os.open not in os.supports_dir_fd:
-        # Windows, where making a link takes rights that few have.
-        return os.open(found, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    # O_NONBLOCK: a pipe that took the file's place would wait for a writer.
-    reading = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    *folders, name = found.relative_to(base).parts
-    current = os.open(base, reading | os.O_DIRECTORY)
+        yield Folder(path, None)
+        return
+    reading = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_DIRECTORY
+    current = os.open(base, reading)
     try:
-        for folder in folders:
-            inner = os.open(folder, reading | os.O_DIRECTORY, dir_fd=current)
+        for part in path.relative_to(base).parts:
+            inner = os.open(part, reading, dir_fd=current)
             os.close(current)
             current = inner
-        return os.open(name, reading, dir_fd=current)
+        yield Folder(path, current)
     finally:
         os.close(current)
 
 
 def _locate(path: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
     """Return the allowed folder and the file below it, both without links; None if there is no such file."""
+    return next(((base, found) for base, found in _below(path, roots) if found.is_file()), None)
+
+
+def locate_folder(path: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
+    """Return the allowed folder and the folder ``path`` at or below it, without links; None if it does not exist."""
+    return next(((base, found) for base, found in _below(path, roots) if found.is_dir()), None)
+
+
+def _below(path: str, roots: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     for root in roots:
         try:
             base = root.resolve(strict=True)
@@ -102,9 +151,8 @@ def _locate(path: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
             found = (base / path).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
             continue
-        if found.is_relative_to(base) and found.is_file():
-            return base, found
-    return None
+        if found.is_relative_to(base):
+            yield base, found
 
 
 def decode_content(text: str, most_bytes: int) -> bytes:

@@ -15,8 +15,8 @@ FILES = Toolset("files", "Upload, read, list and delete files", ("files",))
 WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks",))
 INCIDENTS = Toolset(
     "incidents",
-    "Look into incidents: what is still open, what was done twice, who did what",
-    ("incidents", "audit_log"),
+    "Look into incidents: what is still open, what was done twice, who did what; values in a file",
+    ("incidents", "audit_log", "export"),
 )
 
 TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS, INCIDENTS)}

@@ -1,0 +1,346 @@
+"""The tool that writes extracted values to a local file: they never pass through the model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+from pydantic import Field
+
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.times import format_instant
+from extend_mcp.scopes import RUNS_READ
+from extend_mcp.tools.args import Example, Moment, PageToken, Status, StatusFilter, WorkflowRef
+from extend_mcp.tools.base import CREATES
+from extend_mcp.tools.local_file import Folder, locate_folder, opened_folder
+from extend_mcp.tools.pagination import PagePosition, open_token
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import CALL_SECONDS, CREDENTIAL_ERRORS, Deadline, read_details
+from extend_mcp.tools.toolsets import INCIDENTS
+from extend_mcp.views.errors import error_words
+from extend_mcp.views.export import ExportView, export_view
+from extend_mcp.views.steps import as_object
+from extend_mcp.views.untrusted import FieldPath
+
+_ABOUT = ("run_id", "created_at", "status", "file")
+"""The columns that come before the fields."""
+
+_LAST_SECONDS = 8.0
+"""Kept at the end of a call for the requests in progress and for writing the table."""
+
+_AT_A_TIME = 20
+_NO_VALUES = "without extracted values"
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*")
+
+
+@INCIDENTS.tool(title="Export fields", annotations=CREATES, scope=RUNS_READ)
+async def export_fields(
+    ctx: Ctx,
+    workflow: WorkflowRef | None = None,
+    path: Annotated[str, Field(max_length=4096, description=".csv or .jsonl, new"), Example("may.csv")] | None = None,
+    created_since: Moment | None = None,
+    created_before: Moment | None = None,
+    status: StatusFilter = "PROCESSED",
+    fields: Annotated[list[str], Field(max_length=200), Example('["invoice_number", "total"]')] | None = None,
+    page_token: PageToken | None = None,
+) -> ExportView:
+    """Write the values extracted by a workflow's runs to a new file in an allowed folder, one row per run, newest
+    first. Use it where the user wants a table: values go to the file and not into the answer.
+    Returns the path, rows, columns and what was left out.
+    """
+    app = caller_context(ctx)
+    limit = app.limits.answer_chars
+    if not app.local_files or not app.settings.file_roots:
+        why = "it is shared" if not app.local_files else "the user can allow folders with EXTEND_MCP_FILE_ROOTS"
+        return export_view("refused", f"This server writes no local files: {why}.", limit=limit)
+    place = await _open_place(app, page_token, workflow, path, created_since, created_before, status, fields)
+    target = Path(place.a["path"])
+    located = locate_folder(str(target.parent), app.settings.file_roots)
+    if located is None:
+        raise CallRefusedError("path: its folder does not exist under the folders of EXTEND_MCP_FILE_ROOTS.")
+    try:
+        with opened_folder(*located) as folder:
+            export = _Export(folder, target.name, place, app.limits.answer_chars)
+            return await export.run(app, Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS))
+    except OSError as error:
+        raise CallRefusedError(f"path: the file cannot be written ({error.strerror}).") from None
+
+
+async def _open_place(
+    app: CallerContext,
+    page_token: str | None,
+    workflow: str | None,
+    path: str | None,
+    created_since: str | None,
+    created_before: str | None,
+    status: Status,
+    fields: list[str] | None,
+) -> PagePosition:
+    window = await RunFilter(created_since=created_since, created_before=created_before, workflow=workflow).resolve(app)
+    given = {
+        "path": path,
+        "workflow": window.workflow_id,
+        "since": format_instant(window.since) if window.since else None,
+        "before": format_instant(window.before) if window.before else None,
+        "status": status if not page_token else None,
+        "fields": fields,
+    }
+    place = open_token("export_fields", {name: each for name, each in given.items() if each is not None}, page_token)
+    if not {"path", "workflow"} <= place.a.keys():
+        raise CallRefusedError('Give workflow and path, such as path="invoices.csv".')
+    if Path(place.a["path"]).suffix.lower() not in (".csv", ".jsonl"):
+        raise CallRefusedError("path: must end in .csv or .jsonl.")
+    return place
+
+
+@dataclass
+class _Export:
+    """One export. Rows are kept as JSON lines in ``NAME.partial`` until all are read, so no half table has its name."""
+
+    folder: Folder
+    name: str
+    place: PagePosition
+    limit: int
+    written: int = 0
+
+    @property
+    def spool(self) -> str:
+        return f"{self.name}.partial"
+
+    async def run(self, app: CallerContext, deadline: Deadline) -> ExportView:
+        begins = "size" not in self.place.a
+        if self.folder.holds(self.name) or (begins and self.folder.holds(self.spool)):
+            raise CallRefusedError(f"path: {self.name if self.folder.holds(self.name) else self.spool} exists already.")
+        flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if begins else os.O_APPEND)
+        file = self.folder.open(self.spool, flags)
+        done = False
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size < self.place.a.get("size", 0):
+                raise CallRefusedError(f"path: {self.spool} is not as the last call left it. Export to a new file.")
+            # A call whose answer was lost may have written more.
+            os.ftruncate(file, self.place.a.get("size", 0))
+            problem = await self._read(app, deadline, file)
+            size = os.lseek(file, 0, os.SEEK_END)
+            done = True
+        finally:
+            os.close(file)
+            if begins and not done:
+                self.folder.remove(self.spool)
+        if problem is not None:
+            where = self.place.model_copy(update={"a": {**self.place.a, "size": size}})
+            message = f"{self.written:,} more runs were read; {problem}. {self._path(self.spool)} holds those so far."
+            return export_view("partial", message, token=where.encode(), limit=self.limit)
+        # Nothing else may run in between: what is kept is read once more and written as a table.
+        return await anyio.to_thread.run_sync(self._finish)
+
+    async def _read(self, app: CallerContext, deadline: Deadline, file: int) -> str | None:
+        """Read runs and keep their values; return why not all were read."""
+        wanted = self.place.a
+        filters = await RunFilter(created_since=wanted.get("since"), created_before=wanted.get("before")).resolve(app)
+        while True:
+            try:
+                page = await app.api.list_workflow_runs(
+                    workflow_id=wanted["workflow"],
+                    status=wanted["status"],
+                    sort_by="createdAt",
+                    sort_dir="desc",
+                    max_page_size=PAGE_SIZE,
+                    next_page_token=self.place.t,
+                )
+            except ExtendError as error:
+                if isinstance(error, CREDENTIAL_ERRORS) or not (self.written or "size" in wanted):
+                    raise
+                return error_words(error)
+            for start in range(self.place.s, len(page.data), _AT_A_TIME):
+                runs = page.data[start : start + _AT_A_TIME]
+                if not await self._keep([run for run in runs if filters.matches(run)], app, deadline, file):
+                    return "time was up"
+                self.place = self.place.model_copy(update={"s": min(start + _AT_A_TIME, PAGE_SIZE)})
+            self.place = self.place.model_copy(update={"t": page.next_page_token, "s": 0})
+            oldest = page.data[-1].created if page.data else None
+            if page.next_page_token is None or (filters.since and oldest and oldest < filters.since):
+                return None
+
+    async def _keep(
+        self, runs: Sequence[WorkflowRunSummary], app: CallerContext, deadline: Deadline, file: int
+    ) -> bool:
+        """Keep the rows of some runs; return False, with none of them kept, if time is up."""
+        details = await read_details(app, deadline, [run.id for run in runs], _row, noun="runs read")
+        if details.skipped:
+            return False
+        lines = []
+        for run in runs:
+            row = details.found.get(run.id)
+            if row is None:
+                gone = isinstance(details.failed[run.id], NotFoundError)
+                row = {"left_out": "deleted meanwhile" if gone else error_words(details.failed[run.id])}
+            lines.append(json.dumps(row))
+        self.written += len(lines)
+        data = "".join(f"{line}\n" for line in lines).encode()
+        while data:
+            data = data[os.write(file, data) :]
+        return True
+
+    def _finish(self) -> ExportView:
+        table = _Table(self.place.a.get("fields"))
+        for row in self._rows():
+            table.learn(row)
+        columns = table.columns()
+        if not table.rows:
+            self.folder.remove(self.spool)
+            message = "No run here has values to export; no file was written."
+            return export_view("nothing_to_do", message, left_out=table.left_out, limit=self.limit)
+        is_csv = self.name.lower().endswith(".csv")
+        # Spreadsheets take a file for UTF-8 by the mark at its start.
+        encoding = "utf-8-sig" if is_csv else "utf-8"
+        descriptor = self.folder.open(self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        with os.fdopen(descriptor, "w", encoding=encoding, errors="replace", newline="") as out:
+            rows = table.select(self._rows(), columns)
+            if is_csv:
+                # Quotes around every text keep it one cell, whatever the spreadsheet takes for a separator.
+                writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
+                writer.writerow(map(table.cell, [*_ABOUT, *columns]))
+                writer.writerows(map(table.cell, [*about.values(), *values]) for about, values in rows)
+            else:
+                for about, values in rows:
+                    known = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+                    out.write(json.dumps({**about, "fields": known}, ensure_ascii=False) + "\n")
+        self.folder.remove(self.spool)
+        return export_view(
+            "done",
+            f"{table.rows:,} rows and {len(_ABOUT) + len(columns):,} columns are in {self._path(self.name)}.",
+            path=self._path(self.name),
+            rows=table.rows,
+            columns=[*_ABOUT, *columns],
+            left_out=table.left_out,
+            escaped=table.escaped,
+            limit=self.limit,
+        )
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        with os.fdopen(self.folder.open(self.spool, os.O_RDONLY), encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+    def _path(self, name: str) -> str:
+        return str(self.folder.path / name)
+
+
+@dataclass
+class _Table:
+    """Finds the columns of the kept rows, and writes their cells.
+
+    A column is a path such as ``vendor.name``. Where a run has a path from two steps, its columns begin with the step.
+
+    Attributes:
+        wanted: the fields that were asked for; None for all.
+        rows: how many rows there are.
+        left_out: how many runs and fields have no row or column, by reason.
+        escaped: how many cells were made harmless.
+    """
+
+    wanted: Sequence[str] | None
+    rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    escaped: int = 0
+    _paths: dict[tuple[str, str], None] = field(default_factory=dict)
+    _in_two_steps: set[str] = field(default_factory=set)
+
+    def learn(self, row: dict[str, Any]) -> None:
+        """Take note of one row's fields, or of why it is left out."""
+        if "left_out" in row:
+            self.left_out[row["left_out"]] += 1
+            return
+        self.rows += 1
+        seen: set[str] = set()
+        for step, values in row["values"].items():
+            self._paths.update(dict.fromkeys((step, path) for path in values))
+            self._in_two_steps |= seen & values.keys()
+            seen |= values.keys()
+
+    def columns(self) -> list[str]:
+        """Return the headings of the fields, in the order asked for or found."""
+        headings = dict.fromkeys(self._heading(step, path) for step, path in self._paths)
+        if self.wanted is None:
+            return list(headings)
+        chosen: dict[str, None] = {}
+        for name in self.wanted:
+            fitting = [each for each in headings if name in (each, each.rpartition(": ")[2]) or _is_inside(each, name)]
+            if not fitting:
+                self.left_out[f"field {FieldPath(name)} (no run has it)"] += 1
+            chosen |= dict.fromkeys(fitting)
+        return list(chosen)
+
+    def select(
+        self, rows: Iterator[dict[str, Any]], columns: Sequence[str]
+    ) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+        """Iterate over the rows: what is known of the run, and its value for each column."""
+        for row in rows:
+            if "left_out" not in row:
+                values = {
+                    self._heading(step, path): value
+                    for step, each in row["values"].items()
+                    for path, value in each.items()
+                }
+                yield {name: row[name] for name in _ABOUT}, [values.get(column) for column in columns]
+
+    def cell(self, value: Any) -> Any:
+        """Return a value as a cell: text that a spreadsheet would run begins with an apostrophe."""
+        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return "" if value is None else value
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+            self.escaped += 1
+            return f"'{text}"
+        return text
+
+    def _heading(self, step: str, path: str) -> str:
+        return f"{step}: {path}" if path in self._in_two_steps else path
+
+
+def _is_inside(heading: str, name: str) -> bool:
+    return heading.rpartition(": ")[2].startswith(f"{name}.")
+
+
+def _row(run: WorkflowRun) -> dict[str, Any]:
+    """Return what is kept of a run: its values by step and path."""
+    found: dict[str, dict[str, Any]] = {}
+    for step in run.step_runs:
+        values = dict(_leaves(as_object(as_object(step.child_run.get("output")).get("value"))))
+        if values:
+            name, number = step.step.name or step.step_type, 1
+            while (key := f"{name} #{number}" if number > 1 else name) in found:
+                number += 1
+            found[key] = values
+    if not found:
+        return {"left_out": _NO_VALUES}
+    return {
+        "run_id": run.id,
+        "created_at": format_instant(run.created) if run.created else None,
+        "status": run.status,
+        "file": run.files[0].name or run.files[0].id if run.files else None,
+        "values": found,
+    }
+
+
+def _leaves(value: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Iterate over paths and values; a list is one value."""
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _leaves(item, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", item
