@@ -1,4 +1,4 @@
-"""Which texts are marked as meant for an assistant: hostile ones, and how many ordinary ones are false alarms."""
+"""Mark texts that are meant for an assistant; count the false alarms among ordinary ones."""
 
 from __future__ import annotations
 
