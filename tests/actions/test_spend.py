@@ -1,4 +1,4 @@
-"""What starting costs: a person is asked above a number of files, and a day's credits are not passed."""
+"""Ask a person above a number of files, and keep a caller within the credits of a day."""
 
 from __future__ import annotations
 
