@@ -135,6 +135,20 @@ class Settings(EnvironmentSettings):
         "token if the client cannot ask; person: a person only, so a client that cannot ask is refused; "
         "token: always by token; trusted: not at all.",
     )
+    ask_above_files: int = Field(
+        20,
+        ge=0,
+        le=1000,
+        validation_alias="EXTEND_MCP_ASK_ABOVE_FILES",
+        description="A batch of more files than this asks a person first, with the usual credits a file.",
+    )
+    credits_per_day: float | None = Field(
+        None,
+        gt=0,
+        validation_alias="EXTEND_MCP_CREDITS_PER_DAY",
+        description="Most credits that one caller may start work for in a day (UTC), estimated by the usual credits a "
+        "file; replicas share the sum through Redis. Default: no limit.",
+    )
     state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
         validation_alias="EXTEND_MCP_STATE_KEYS",

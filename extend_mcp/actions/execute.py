@@ -18,6 +18,7 @@ from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import ActionView, Outcome, WriteView, action_view
 from extend_mcp.views.errors import error_words
 
@@ -273,7 +274,7 @@ async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:
         )
     try:
         return await _send(action)
-    except ExtendError:
+    except (ExtendError, CallRefusedError):
         # Only a refusal comes out here: nothing was changed, so the yes is still good.
         if proposal_id is not None:
             with suppress(StoreUnavailableError):

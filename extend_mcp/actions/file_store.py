@@ -189,6 +189,20 @@ class FileStore:
         with self._changing() as file:
             file.execute("DELETE FROM kept WHERE place = ?", (_used(proposal_id),))
 
+    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
+        """Add to a sum that all processes share, unless it would exceed ``most``."""
+        place = f"sum:{_digest(name)}"
+        with self._changing() as file:
+            # Locks the file before the sum is read: another process may add in this moment.
+            row = (place, "sum", "0", self._now() + seconds)
+            file.execute("INSERT OR IGNORE INTO kept (place, field, value, until) VALUES (?, ?, ?, ?)", row)
+            [(value,)] = file.execute("SELECT value FROM kept WHERE place = ?", (place,)).fetchall()
+            total = float(value)
+            if amount >= 0 and total + amount > most:
+                return False, total
+            file.execute("UPDATE kept SET value = ? WHERE place = ?", (repr(total + amount), place))
+        return True, total + amount
+
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """Change the file in one transaction, and remove what is too old."""

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import ATTEMPTS, LONGEST_WAIT
 from extend_mcp.actions.rerun_plan import CLOCK_SKEW, Wanted, find_reruns
+from extend_mcp.actions.spend import OverBudgetError, UsualCredits, spending
 from extend_mcp.actions.store import Plan, PlannedRun, RerunSource
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
@@ -54,6 +55,7 @@ class RerunRuns(BulkAction):
     principal: str
     wanted: Wanted
     _newer: dict[str, _Newer] = field(default_factory=dict, init=False, repr=False)
+    _usual: dict[str, UsualCredits | None] = field(default_factory=dict, init=False, repr=False)
 
     name: ClassVar[str] = "rerun_workflow_runs"
 
@@ -168,7 +170,10 @@ class RerunRuns(BulkAction):
         # Saved before it is sent: if this process dies now, a resuming call looks and never sends it again.
         await self.save(plan, run)
         try:
-            made = await self.app.api.create_workflow_run(body)
+            async with spending(self.app, source.workflow_id, len(files), self._usual):
+                made = await self.app.api.create_workflow_run(body)
+        except OverBudgetError as refusal:
+            run.sent_at, run.outcome, run.note = None, "refused", str(refusal)
         except RateLimitedError as error:
             run.sent_at, run.note = None, error_words(error)
             return error.retry_after if error.retry_after is not None else 1.0

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from extend_mcp.actions.execute import Action, Inspection, ObjectAction
+from extend_mcp.actions.spend import spending, usual_credits
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import (
@@ -28,6 +29,7 @@ from extend_mcp.views.actions import (
     Outcome,
     RunActionView,
     RunStartedView,
+    batch_question,
     batch_started_view,
     batch_unclear_view,
     loss_lines,
@@ -133,7 +135,9 @@ class StartRun(Action[RunStartedView]):
     async def send(self) -> RunStartedView:
         """Start the run."""
         self._begun = self.app.clock.now()
-        return run_started_view(await self.app.api.create_workflow_run(self.body))
+        files = len(self.body.package.files) if self.body.package else 1
+        async with spending(self.app, self.body.workflow.id, files):
+            return run_started_view(await self.app.api.create_workflow_run(self.body))
 
     async def verify(self, error: ExtendError) -> RunStartedView:
         """List runs on the same file that were created since the request."""
@@ -161,18 +165,32 @@ class StartRun(Action[RunStartedView]):
 
 @dataclass
 class StartBatch(Action[BatchStartedView]):
-    """Start a workflow on many files. Nobody is asked. It is sent once."""
+    """Start a workflow on many files. Above the operator's number of files a person is asked. It is sent once."""
 
     body: CreateWorkflowRunBatch
+    workflow_name: str = ""
 
     name: ClassVar[str] = "run_workflow_batch"
     repeatable: ClassVar[bool] = False
     _begun: datetime | None = None
 
+    async def inspect(self) -> Inspection[BatchStartedView] | None:
+        """Describe a batch of many files, with its usual credits; None for a small one."""
+        files = len(self.body.inputs)
+        if files <= self.app.settings.ask_above_files:
+            return None
+        usual = await usual_credits(self.app, self.body.workflow.id)
+        cost = usual.words(files) if usual else "unknown, since no processed run of this workflow shows them"
+        question = batch_question(self.body, self.workflow_name)
+        # The usual credits move with each run that ends; a yes is bound to the files and the workflow.
+        return Inspection(question, [f"Credits: {cost}"], bound=self.body.to_json().decode())
+
     async def send(self) -> BatchStartedView:
         """Start the batch."""
         self._begun = self.app.clock.now()
-        return batch_started_view(await self.app.api.create_workflow_run_batch(self.body), len(self.body.inputs))
+        files = len(self.body.inputs)
+        async with spending(self.app, self.body.workflow.id, files):
+            return batch_started_view(await self.app.api.create_workflow_run_batch(self.body), files)
 
     async def verify(self, error: ExtendError) -> BatchStartedView:
         """List batches that were created since the request."""

@@ -214,6 +214,14 @@ class ActionStore(Protocol):
         """Make a yes valid again, because nothing was sent."""
         ...
 
+    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
+        """Add to a sum that is kept for so many seconds, unless the sum would exceed ``most``.
+
+        Returns:
+            Whether it was added, and the sum afterwards. A negative amount is always added.
+        """
+        ...
+
 
 @asynccontextmanager
 async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
@@ -244,6 +252,7 @@ class MemoryStore:
         self._plans: OrderedDict[str, Plan] = OrderedDict()
         self._held: set[str] = set()
         self._used: OrderedDict[str, None] = OrderedDict()
+        self._sums: OrderedDict[str, float] = OrderedDict()
 
     async def put(self, plan: Plan) -> None:
         """Keep a plan. The caller's oldest makes room first, then the oldest of all."""
@@ -296,3 +305,13 @@ class MemoryStore:
     async def unuse(self, proposal_id: str) -> None:
         """Make a yes valid again, because nothing was sent."""
         self._used.pop(proposal_id, None)
+
+    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
+        """Add to a sum, unless it would exceed ``most``; the sum that was not used for longest makes room."""
+        del seconds
+        total = self._sums.pop(name, 0.0)
+        added = amount < 0 or total + amount <= most
+        self._sums[name] = total = total + amount if added else total
+        while len(self._sums) > _MOST_USED:
+            self._sums.popitem(last=False)
+        return added, total

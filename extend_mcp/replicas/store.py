@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 _PREFIX: Final = "extend-mcp:plan:"
 _LEASE_PREFIX: Final = "extend-mcp:lease:"
 _USED_PREFIX: Final = "extend-mcp:used:"
+_SUM_PREFIX: Final = "extend-mcp:sum:"
 _LEASE_SECONDS: Final = LEASE_SECONDS
 
 _RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -41,6 +42,11 @@ _RENEW: Final = (
 )
 _SAVE: Final = (
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) return 1"
+)
+_ADD_UP: Final = (
+    "local sum = tonumber(redis.call('GET', KEYS[1]) or '0') local amount = tonumber(ARGV[1]) "
+    "if amount >= 0 and sum + amount > tonumber(ARGV[2]) then return {0, tostring(sum)} end "
+    "redis.call('SET', KEYS[1], tostring(sum + amount), 'EX', ARGV[3]) return {1, tostring(sum + amount)}"
 )
 
 
@@ -61,6 +67,7 @@ class RedisStore:
         self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
         self._save = redis.register_script(_SAVE)
+        self._add_up = redis.register_script(_ADD_UP)
         self._held: dict[str, str] = {}
 
     async def put(self, plan: Plan) -> None:
@@ -121,6 +128,13 @@ class RedisStore:
         """Make a yes valid again, because nothing was sent."""
         with _reaching():
             await self._redis.delete(_used(proposal_id))
+
+    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
+        """Add to a sum that all replicas share, unless it would exceed ``most``."""
+        key = _SUM_PREFIX + hashlib.sha256(name.encode()).hexdigest()[:32]
+        with _reaching():
+            added, total = await self._add_up([key], [repr(amount), repr(most), round(seconds)])
+        return bool(added), float(_text(total))
 
     @asynccontextmanager
     async def _lease(self, key: str) -> AsyncIterator[bool]:

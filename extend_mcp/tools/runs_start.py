@@ -24,7 +24,16 @@ from extend_mcp.api.requests import (
 from extend_mcp.api.requests import Secrets as SecretValues
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import Example, FileId, Metadata, Priority, Secrets, VersionRef, WorkflowRef
+from extend_mcp.tools.args import (
+    ConfirmationToken,
+    Example,
+    FileId,
+    Metadata,
+    Priority,
+    Secrets,
+    VersionRef,
+    WorkflowRef,
+)
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.toolsets import RUNS
@@ -120,8 +129,9 @@ async def run_workflow_batch(
     ctx: Ctx,
     version: VersionRef | None = None,
     priority: Priority | None = None,
+    confirmation_token: ConfirmationToken | None = None,
 ) -> BatchStartedView | InputRequiredResult:
-    """Start a workflow on each of 1-1000 files at once; it costs credits for each.
+    """Start a workflow on each of 1-1000 files at once; it costs credits for each, and a person confirms many.
     Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
     """
     app = caller_context(ctx)
@@ -132,7 +142,7 @@ async def run_workflow_batch(
         inputs=items,
         priority=priority,
     )
-    return await execute(ctx, StartBatch(app, body))
+    return await execute(ctx, StartBatch(app, body, workflow), confirmation_token)
 
 
 def _single_file(url: str | None, file_id: str | None, text: str | None, name: str | None) -> FileInput:

@@ -8,19 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import WithJsonSchema
 
 from extend_mcp.api.models import BatchStarted, RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import CreateWorkflowRunBatch, FileFromId, FileFromText, FileFromUrl
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
-from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, cut_line
+from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, Url, cut_line
 
 _MOST_NAMES = 6
 _MOST_IDS = 5
+_MOST_HOSTS = 30
 _MOST_CAUSES = 8
 _MOST_OF_AN_OUTCOME = 8
 """Results of one outcome that are listed: what became of hundreds of runs is in the counts."""
@@ -433,6 +436,30 @@ class BatchStartedView(WriteView):
     def target(self) -> str | None:
         """The id of the new batch."""
         return self.batch_id
+
+
+def batch_question(body: CreateWorkflowRunBatch, workflow: str) -> list[str]:
+    """Return the question whether to start a large batch.
+
+    Args:
+        body: what is sent.
+        workflow: the workflow as the user named it.
+    """
+    files = [each.file for each in body.inputs]
+    hosts = Counter(urlsplit(file.url).netloc.rpartition("@")[2] for file in files if isinstance(file, FileFromUrl))
+    said = [f"{count:,} from {Url(f'https://{host}')}" for host, count in hosts.most_common(_MOST_HOSTS)]
+    rest = sum(count for _, count in hosts.most_common()[_MOST_HOSTS:])
+    said += [f"{rest:,} from other hosts"] if rest else []
+    for kind, name in ((FileFromId, "uploaded"), (FileFromText, "given as text")):
+        if count := sum(isinstance(file, kind) for file in files):
+            said.append(f"{count:,} {name}")
+    version = f", version {Code(body.workflow.version)}" if body.workflow.version else ""
+    name = f"{Name(workflow)} ({Id(body.workflow.id)})" if workflow and workflow != body.workflow.id else ""
+    return [
+        f"Start {counted(len(files), 'workflow run')}, one for each file? You will be charged credits.",
+        f"Workflow: {name or Id(body.workflow.id)}{version}",
+        f"Files: {', '.join(said)}",
+    ]
 
 
 def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:

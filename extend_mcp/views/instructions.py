@@ -1,7 +1,7 @@
 """Mark documents whose text speaks to an assistant.
 
 A heuristic, cheap and often wrong: regular expressions over what the steps read. It blocks nothing. A mark means that a
-person should look; no mark means nothing, since no list has every way to write an instruction. Each pattern below
+person should look; no mark means nothing, since no list has all the ways to put an instruction. Each pattern below
 is a way of speaking that invoices, claims and contracts do not use to people.
 """
 
@@ -81,7 +81,7 @@ _ANCHORS: Final[dict[str, tuple[str, ...]]] = {
 _AROUND: Final = (60, 160)
 _MOST_ANCHORS: Final = 200
 
-# Characters that no reader sees can part the letters of a word, or spell a second text in tag characters.
+# What no reader sees can part the letters of a word, or be a text in characters for tags.
 _UNSEEN = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]|\x1b\\[[0-9;]*[A-Za-z]")
 _TAGS = {0xE0000 + code: chr(code) for code in range(0x20, 0x7F)}
 

@@ -115,6 +115,17 @@ async def test_a_yes_is_used_once_among_all_processes(folder: Folder) -> None:
     assert not await other.use("proposal")
 
 
+async def test_processes_share_a_sum_that_none_passes(folder: Folder) -> None:
+    for one, other in ((folder.store(), folder.store()), (MemoryStore(),) * 2):
+        assert await one.add_up("credits", 60.5, most=100, seconds=60) == (True, 60.5)
+        assert await other.add_up("credits", 40, most=100, seconds=60) == (False, 60.5)
+        assert await other.add_up("credits", 39.5, most=100, seconds=60) == (True, 100)
+        assert await one.add_up("credits", -100, most=50, seconds=60) == (True, 0)
+        assert await other.add_up("others", 7, most=100, seconds=60) == (True, 7)
+    folder.now += 61
+    assert await folder.store().add_up("others", 9, most=9, seconds=60) == (True, 9)
+
+
 async def test_a_lease_has_one_holder_and_ends_with_a_dead_one(folder: Folder) -> None:
     one, other, plan = folder.store(), folder.store(), plan_of()
     await one.put(plan)

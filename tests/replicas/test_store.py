@@ -60,6 +60,24 @@ def plan_of(principal: str = "anna", **fields: Any) -> Plan:
     return Plan(**{**given, "skipped": {"canary": 1}, "made_at": NOW, **fields})
 
 
+async def test_replicas_share_a_sum_that_none_passes(redis: Redis) -> None:
+    one, other = store(redis), store(redis)
+    assert await one.add_up("credits anna", 60.5, most=100, seconds=60) == (True, 60.5)
+    assert await other.add_up("credits anna", 40, most=100, seconds=60) == (False, 60.5)
+    assert await other.add_up("credits bert", 40, most=100, seconds=60) == (True, 40)
+    assert await other.add_up("credits anna", -10.5, most=100, seconds=60) == (True, 50)
+    results: list[bool] = []
+
+    async def add(plans: RedisStore) -> None:
+        results.append((await plans.add_up("credits anna", 5, most=100, seconds=60))[0])
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(add, (one, other)[number % 2])
+    assert sum(results) == 10
+    assert min([await redis.ttl(key) for key in await keys_of(redis)]) > 0
+
+
 async def found(plans: RedisStore, plan: Plan, **other: Any) -> Plan | None:
     """The plan as a store has it."""
     return await plans.get(plan.id, **{"action": plan.action, "principal": plan.principal, "now": NOW, **other})

@@ -74,7 +74,7 @@ async def test_a_batch_is_followed_by_its_id(box: Box) -> None:
 
 
 async def test_a_batch_of_a_thousand_goes_and_one_more_does_not(box: Box) -> None:
-    async with serving(box) as client:
+    async with serving(box, ask_above_files=1000) as client:
         call = {"workflow": "Invoice Processing", "inputs": [{"text": str(number)} for number in range(1000)]}
         facts = facts_of(await client.call_tool("run_workflow_batch", call))
         call["inputs"] = [*call["inputs"], {"text": "x"}]  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Hostile texts are marked as meant for an assistant; false alarms among ordinary ones are counted."""
+"""Mark texts that are meant for an assistant; count the false alarms among ordinary ones."""
 
 from __future__ import annotations
 
