@@ -53,12 +53,14 @@ class Action(ABC, Generic[ViewT]):
     Attributes:
         app: the caller's parts of the server.
         name: the tool's name.
+        kind: the class of the answer.
         repeatable: True if a repeated request changes nothing more, as for a delete.
     """
 
     app: CallerContext = field(repr=False)
 
     name: ClassVar[str]
+    kind: ClassVar[type[Any]]
     repeatable: ClassVar[bool] = True
 
     @property
@@ -109,7 +111,6 @@ class Action(ABC, Generic[ViewT]):
         message = f"No clear answer came ({error_words(error)}). {seen} It was not sent again."
         return self.answer("unknown", message, sent=True, next_step="Look before repeating it.")
 
-    @abstractmethod
     def answer(
         self,
         outcome: Outcome,
@@ -121,6 +122,11 @@ class Action(ABC, Generic[ViewT]):
         next_step: str | None = None,
     ) -> ViewT:
         """Build an answer of this action."""
+        view: ViewT = self.kind(
+            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
+        )
+        view.render(self.app.limits.answer_chars, lines=details)
+        return view
 
     def too_late(self, found: Inspection[ViewT], earlier: Inspection[ViewT] | Proposal) -> ViewT:
         """Answer that the state forbids the action since it was proposed."""
@@ -161,11 +167,7 @@ class Action(ABC, Generic[ViewT]):
 
 @dataclass
 class ObjectAction(Action[ActionView]):
-    """A write on one object, answered by an :class:`ActionView`.
-
-    Attributes:
-        kind: the class of the answer.
-    """
+    """A write on one object, answered by an :class:`ActionView`."""
 
     kind: ClassVar[type[ActionView]] = ActionView
 

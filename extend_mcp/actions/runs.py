@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -26,7 +25,6 @@ from extend_mcp.scopes import RUNS_READ
 from extend_mcp.views.actions import (
     ActionView,
     BatchStartedView,
-    Outcome,
     RunActionView,
     RunStartedView,
     batch_question,
@@ -129,6 +127,7 @@ class StartRun(Action[RunStartedView]):
     body: CreateWorkflowRun
 
     name: ClassVar[str] = "run_workflow"
+    kind: ClassVar[type[RunStartedView]] = RunStartedView
     repeatable: ClassVar[bool] = False
     _begun: datetime | None = None
 
@@ -145,23 +144,6 @@ class StartRun(Action[RunStartedView]):
         found = [run for run in found if _may_be_of(run, self.body)] if found is not None else None
         return start_unclear_view(error_words(error), found)
 
-    def answer(
-        self,
-        outcome: Outcome,
-        message: str,
-        *,
-        sent: bool = False,
-        details: Sequence[str] = (),
-        token: str | None = None,
-        next_step: str | None = None,
-    ) -> RunStartedView:
-        """Build an answer of this action."""
-        view = RunStartedView(
-            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
-        )
-        view.render(self.app.limits.answer_chars, lines=details)
-        return view
-
 
 @dataclass
 class StartBatch(Action[BatchStartedView]):
@@ -171,6 +153,7 @@ class StartBatch(Action[BatchStartedView]):
     workflow_name: str = ""
 
     name: ClassVar[str] = "run_workflow_batch"
+    kind: ClassVar[type[BatchStartedView]] = BatchStartedView
     repeatable: ClassVar[bool] = False
     _begun: datetime | None = None
 
@@ -196,23 +179,6 @@ class StartBatch(Action[BatchStartedView]):
         """List batches that were created since the request."""
         found = await _created_since(self.app, self.body.workflow.id, self._begun)
         return batch_unclear_view(error_words(error), found)
-
-    def answer(
-        self,
-        outcome: Outcome,
-        message: str,
-        *,
-        sent: bool = False,
-        details: Sequence[str] = (),
-        token: str | None = None,
-        next_step: str | None = None,
-    ) -> BatchStartedView:
-        """Build an answer of this action."""
-        view = BatchStartedView(
-            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
-        )
-        view.render(self.app.limits.answer_chars, lines=details)
-        return view
 
 
 def _may_be_of(run: WorkflowRunSummary, body: CreateWorkflowRun) -> bool:
