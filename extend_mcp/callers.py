@@ -91,6 +91,13 @@ class CallerContext:
         """Return the kept runs of the caller's account; None where none are kept."""
         return await self.histories.of(self.caller.account) if self.histories else None
 
+    def history_of_one_call(self) -> RunHistory:
+        """Return an empty history, for a question that needs one where none are kept."""
+        from extend_mcp.history.history import RunHistory
+        from extend_mcp.history.store import RunStore
+
+        return RunHistory(RunStore(), anyio.CapacityLimiter(1), b"", self.clock)
+
     async def _forget_run(self, run_id: str, deleted: bool) -> None:
         if self.histories is not None:
             await self.histories.forget(self.caller.account, run_id, deleted=deleted)

@@ -45,8 +45,9 @@ Operates document workflows on Extend. A workflow run takes a file through the s
 PROCESSING, NEEDS_REVIEW, CANCELLING, or over: PROCESSED, FAILED, REJECTED, CANCELLED.
 
 Start wide, then go deep. "What is wrong, since when, how much": summarize_runs. "Why did this fail": explain_failure.
-"Which runs": list_runs. One run: get_workflow_run; what a step found: get_step_result. What waits for review:
-review_queue; only the dashboard can approve or reject. Names of workflows work wherever their ids do.
+"Which runs": list_runs; which hold an invoice number, a name, metadata: find_runs. One run: get_workflow_run; what a
+step found: get_step_result. What waits for review: review_queue; only the dashboard can approve or reject. Names of
+workflows work wherever their ids do.
 
 Starting work costs credits: run_workflow, run_workflow_batch, rerun_workflow_runs; follow it with wait_for_run, not
 with repeated reads. If an outcome is unknown, look before you repeat anything: the server never sends a request twice.

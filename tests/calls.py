@@ -84,6 +84,8 @@ CALLS: Sequence[ExampleCall] = (
     _call("list_runs", "of a batch", batch=Needs.BATCH),
     _call("get_workflow_run", run_id=Needs.FAILED_RUN),
     _call("get_workflow_run", "in full", run_id=Needs.DONE_RUN, detail="full"),
+    _call("find_runs", text="Acme Tooling", limit=2),
+    _call("find_runs", "by metadata", metadata={"customer": "Acme"}),
     _call("get_step_result", run_id=Needs.REVIEW_RUN, step="EXTRACT"),
     _call("get_step_result", "by number", run_id=Needs.DONE_RUN, step="1"),
     _call("summarize_runs", created_since="7d", group_by="failure_reason"),

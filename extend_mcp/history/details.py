@@ -87,7 +87,7 @@ def run_details(run: WorkflowRun) -> RunDetails:
         reason=cause.reason if cause else "",
         message=(cause.message if cause else "")[:_MOST_CHARS],
         checks=tuple(_failed_checks(run.step_runs)),
-        metadata={key: as_text(value) for key, value in run.metadata.items()},
+        metadata={key: unicodedata.normalize("NFC", as_text(value)) for key, value in run.metadata.items()},
         values=values,
         texts=texts,
         is_cut=values_cut or texts_cut,

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
@@ -28,7 +29,8 @@ from extend_mcp.api.models import Page, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.clock import Clock
 from extend_mcp.history.details import RunDetails
-from extend_mcp.history.store import Coverage, RunStore, StoreLostError
+from extend_mcp.history.search import Query
+from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult, StoreLostError
 from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting, run_facts
 from extend_mcp.views.errors import error_words
 
@@ -169,9 +171,18 @@ class RunHistory:
         """Return the names of the workflows of held runs, by id."""
         return await self._kept(self._store.workflow_names) or {}
 
-    async def unread(self, wanted: Selection, most: int) -> list[RunFacts]:
-        """Return the newest held runs of which only the list entry is known; none if the store cannot answer."""
-        return await self._kept(self._store.unread, wanted, most) or []
+    async def unread(self, wanted: Selection, most: int, *, final: bool = True) -> list[RunFacts]:
+        """Return the newest held runs that were not read in full; arguments as of `RunStore.unread`."""
+        return await self._kept(partial(self._store.unread, final=final), wanted, most) or []
+
+    async def read_counts(self, wanted: Selection) -> ReadCounts:
+        """Count the held runs, and those that were read in full."""
+        return await self._kept(self._store.read_counts, wanted) or ReadCounts(0, 0, 0)
+
+    async def search(self, wanted: Selection, query: Query | None, deadline: Deadline) -> SearchResult:
+        """Find runs in what is kept; arguments as of `RunStore.search`."""
+        found = await self._kept(self._store.search, wanted, query, lambda: deadline.left <= 0)
+        return found or SearchResult([], is_cut=True)
 
     async def save_listed(self, runs: Sequence[RunFacts]) -> None:
         """Keep the list entries of runs, so that what they show in full can be kept."""

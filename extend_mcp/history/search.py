@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from extend_mcp.history.details import Passage, RunDetails
+from extend_mcp.runs.statistics import RunFacts
 
 _SEPARATORS = re.compile(r"[\W_]+")
 _IDENTIFIER_CHARS: Final = 6
@@ -26,13 +28,14 @@ class Query:
         text: what the user asked for.
 
     Attributes:
+        text: the text, in NFC.
         compact: the text without case and separators; empty if nothing is left to find.
     """
 
     def __init__(self, text: str) -> None:
-        text = unicodedata.normalize("NFC", text)
-        self.compact = compact(text)
-        self._pattern = _pattern(text)
+        self.text = unicodedata.normalize("NFC", text)
+        self.compact = compact(self.text)
+        self._pattern = _pattern(self.text)
 
     @property
     def like(self) -> str:
@@ -51,9 +54,15 @@ class Query:
         found = self._pattern.search(text)
         return found.span() if found else None
 
-    def first(self, details: RunDetails) -> Passage | None:
+    def first(self, passages: Iterable[Passage]) -> Passage | None:
         """Return the first passage that holds the query."""
-        return next((passage for passage in details.passages() if self.find(passage.text)), None)
+        return next((passage for passage in passages if self.find(passage.text)), None)
+
+
+def list_passages(run: RunFacts) -> list[Passage]:
+    """Return the texts of a run that lists show."""
+    texts = [*(("file name", name) for name in run.file_names), ("reviewer's note", run.note)]
+    return [Passage(place, unicodedata.normalize("NFC", text)) for place, text in texts]
 
 
 def compact(text: str) -> str:

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from extend_mcp.accounts import Account
 from extend_mcp.history.details import Passage, RunDetails, pack_facts, pack_texts, unpack
-from extend_mcp.history.search import Query, grams
-from extend_mcp.runs.lifecycle import is_finished
+from extend_mcp.history.search import Query, grams, list_passages
+from extend_mcp.runs.lifecycle import FINISHED, is_finished
 from extend_mcp.runs.statistics import WAITING, RunFacts, Selection, Tally, Waiting
 
 logger = logging.getLogger(__name__)
@@ -154,17 +154,17 @@ class ReadCounts(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A run that holds a text, and the first passage that does."""
+    """A run that was searched for, and the first passage that holds the text."""
 
     run: RunFacts
-    passage: Passage
+    passage: Passage | None
 
 
 class SearchResult(NamedTuple):
-    """The runs that hold a text, newest first, and whether the search ended before all were looked at."""
+    """The runs that were found, newest first, and whether there may be more in what is kept."""
 
     hits: list[Hit]
-    ended_early: bool
+    is_cut: bool
 
 
 def partition(account: Account, base_url: str) -> bytes:
@@ -256,11 +256,21 @@ class RunStore:
         with self._transaction("BEGIN") as database:
             return self._select(database, account, wanted)
 
-    def unread(self, account: bytes, wanted: Selection, most: int) -> list[RunFacts]:
-        """Return the newest runs that were not read in full, without those that had to make room."""
-        condition = "created > details_floor AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
+    def unread(self, account: bytes, wanted: Selection, most: int, *, final: bool = True) -> list[RunFacts]:
+        """Return the newest runs that were not read in full, without those that had to make room.
+
+        Args:
+            account: the account.
+            wanted: selects the runs.
+            most: how many at most.
+            final: those in a final state, whose details can be kept, or the others.
+        """
+        condition = (
+            f"status {'' if final else 'NOT'} IN (SELECT value FROM json_each(:final)) AND created > details_floor"
+            " AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
+        )
         with self._transaction("BEGIN") as database:
-            return self._select(database, account, wanted, condition, most)
+            return self._select(database, account, wanted, condition, most, final=json.dumps(FINISHED))
 
     def read_counts(self, account: bytes, wanted: Selection) -> ReadCounts:
         """Count the held runs, and those that were read in full."""
@@ -390,30 +400,28 @@ class RunStore:
             return _names(database, account)
 
     def search(
-        self, account: bytes, wanted: Selection, query: Query, is_late: Callable[[], bool] = lambda: False
+        self, account: bytes, wanted: Selection, query: Query | None, is_late: Callable[[], bool] = lambda: False
     ) -> SearchResult:
         """Find runs whose file names, reviewer's note or details hold a text, newest first.
 
         Args:
             account: the account.
             wanted: selects the runs.
-            query: the text.
+            query: the text; None for every run that ``wanted`` selects.
             is_late: whether time is up.
         """
-        where, values = self._where(account, wanted)
         hits: dict[str, Hit] = {}
-        ended_early = False
         with self._transaction("BEGIN") as database:
+            if query is None:
+                runs = self._select(database, account, wanted, most=_MOST_HITS + 1)
+                return SearchResult([Hit(run, None) for run in runs[:_MOST_HITS]], len(runs) > _MOST_HITS)
             for run in self._select(
                 database, account, wanted, "(files LIKE :like OR note LIKE :like)", like=query.like
             ):
-                places = [Passage("file name", name) for name in run.file_names] + [
-                    Passage("reviewer's note", run.note)
-                ]
-                found = next((each for each in places if query.find(each.text)), None)
-                if found is not None:
-                    hits[run.id] = Hit(run, found)
+                if passage := query.first(list_passages(run)):
+                    hits[run.id] = Hit(run, passage)
             indexed = query.expression if self._has_index(database) else None
+            where, values = self._where(account, wanted)
             numbers = database.execute(
                 "SELECT details.number FROM accounts JOIN runs ON account = accounts.number"
                 f" JOIN details ON details.number = runs.number WHERE {where}"
@@ -421,20 +429,20 @@ class RunStore:
                 " ORDER BY created DESC, runs.id DESC",
                 {**values, "expression": indexed},
             ).fetchall()
+            ended_early = False
             for (number,) in numbers:
-                ended_early = is_late() or len(hits) >= _MOST_HITS
+                ended_early = is_late() or len(hits) > _MOST_HITS
                 if ended_early:
                     break
-                status, *packed = database.execute(
+                packed = database.execute(
                     "SELECT status, metadata, facts, texts FROM runs JOIN details USING (number) WHERE number = ?",
                     (number,),
                 ).fetchone()
-                passage = query.first(unpack(status, *packed))
-                if passage is not None:
+                if passage := query.first(unpack(*packed).passages()):
                     (run,) = self._select(database, account, wanted, "runs.number = :number", number=number)
                     hits.setdefault(run.id, Hit(run, passage))
-        found_runs = sorted(hits.values(), key=lambda hit: (_seconds(hit.run.created), hit.run.id), reverse=True)
-        return SearchResult(found_runs, ended_early)
+        newest = sorted(hits.values(), key=lambda hit: (_seconds(hit.run.created), hit.run.id), reverse=True)
+        return SearchResult(newest[:_MOST_HITS], ended_early or len(newest) > _MOST_HITS)
 
     def _select(
         self,

@@ -38,6 +38,9 @@ STATUSES: dict[str, StatusInfo] = {
     "CANCELLED": StatusInfo("cancelled", "finished"),
 }
 
+FINISHED = tuple(status for status, info in STATUSES.items() if info.phase == "finished")
+"""The statuses in which a run has ended."""
+
 STEP_OVER = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
 """Step run statuses that no longer change; PENDING, WAITING and PROCESSING still do."""
 

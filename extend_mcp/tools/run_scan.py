@@ -22,7 +22,7 @@ from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.errors import error_words
 
 if TYPE_CHECKING:
-    from extend_mcp.history.history import KeptRuns
+    from extend_mcp.history.history import KeptRuns, RunHistory
 
 T = TypeVar("T")
 
@@ -257,6 +257,7 @@ async def read_facts(
     *,
     held: bool = False,
     noun: str = "runs looked into",
+    history: RunHistory | None = None,
 ) -> Details[RunDetails]:
     """Return what runs show in full: from the kept facts or, for as many as one call may read, from the API.
 
@@ -266,8 +267,9 @@ async def read_facts(
         runs: the runs as their list showed them, the most important first.
         held: whether they are kept runs that were not read in full.
         noun: names the runs in progress messages.
+        history: keeps the facts; by default that of the caller's account.
     """
-    history = await app.history()
+    history = history or await app.history()
     if history is not None and not held:
         await history.save_listed(runs)
     known = await history.details([run.id for run in runs]) if history is not None and not held else {}

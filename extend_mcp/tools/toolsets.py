@@ -7,7 +7,10 @@ from extend_mcp.tools.base import Toolset
 RUNS = Toolset(
     "runs",
     "List, explain, wait for, start, change, cancel and delete workflow runs",
-    ("runs", "summarize", "insights", "runs_cancel", "runs_rerun", "runs_start", "runs_update", "runs_wait"),
+    (
+        *("runs", "find_runs", "summarize", "insights", "runs_cancel", "runs_rerun", "runs_start", "runs_update"),
+        "runs_wait",
+    ),
 )
 WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))

@@ -1,0 +1,110 @@
+"""Find runs by what is in them: names, metadata, extracted values, failures, parsed text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.history.details import RunDetails, run_details
+from extend_mcp.history.search import Query, list_passages
+from extend_mcp.refusal import CallRefusedError
+from extend_mcp.runs.statistics import RunFacts, Selection
+from extend_mcp.tools.args import Example, FileId, Moment, StatusFilter, WorkflowRef
+from extend_mcp.tools.base import READ_ONLY
+from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_scan import Deadline, read_details, read_facts
+from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.find_runs import FoundRun, FoundRunsView, Searched, found_runs_view
+
+if TYPE_CHECKING:
+    from extend_mcp.history.history import Freshness, RunHistory
+
+
+@RUNS.tool(title="Find workflow runs", annotations=READ_ONLY)
+async def find_runs(
+    ctx: Ctx,
+    text: Annotated[str, Field(min_length=2, max_length=200), Example("INV-30627")] | None = None,
+    metadata: Annotated[dict[str, str], Example('{"customer": "cust_0412"}')] | None = None,
+    file_id: FileId | None = None,
+    workflow: WorkflowRef | None = None,
+    status: StatusFilter | None = None,
+    created_since: Moment | None = None,
+    limit: Annotated[int, Field(ge=1, le=100)] = 20,
+) -> FoundRunsView:
+    """Find the runs whose file name, metadata, extracted values, failure or parsed text contain a text, such as an
+    invoice number or a company; or those with this metadata or file. Says where the text is, and how many of how many
+    runs were searched: ask again to go deeper.
+    """
+    app = caller_context(ctx)
+    query = Query(text) if text else None
+    if query is None and not metadata and not file_id:
+        raise CallRefusedError('Give text, metadata or file_id. Example: text="INV-30627".')
+    if query is not None and not query.compact:
+        raise CallRefusedError("text must contain a letter or a digit.")
+    filters = RunFilter(workflow=workflow, status=status, created_since=created_since)
+    filters = await filters.resolve(app)
+    # Only a run that was read in full shows metadata, so the number of runs to search does not depend on it.
+    searched = replace(filters.selection(), file_id=file_id)
+    wanted = replace(searched, metadata=metadata or {})
+    deadline = Deadline(ctx, app)
+    history, fresh = await _refreshed(app, searched, deadline)
+    needs_details = bool(query or metadata)
+    opened = await _read_more(app, history, searched, deadline) if needs_details else []
+    result = await history.search(wanted, query, deadline)
+    found = [FoundRun(hit.run, hit.passage) for hit in result.hits]
+    known = {each.run.id for each in found}
+    for run, details in opened:
+        if run.id not in known and _fits(details, metadata or {}):
+            passage = query.first([*list_passages(run), *details.passages()]) if query else None
+            if passage or not query:
+                found.append(FoundRun(run, passage))
+    found.sort(key=lambda each: (each.run.created is not None, each.run.created, each.run.id), reverse=True)
+    counts = await history.read_counts(searched)
+    return found_runs_view(
+        found,
+        query=query,
+        wanted=wanted,
+        filters=filters.description(),
+        searched=Searched(
+            runs=counts.held,
+            read=counts.read + len(opened) if needs_details else counts.held,
+            cut=counts.cut if query else 0,
+            goes_deeper=app.histories is not None,
+            is_cut=result.is_cut,
+            missing=fresh.missing,
+        ),
+        as_of=fresh.as_of,
+        shown=limit,
+        now=app.clock.now(),
+        limit=app.limits.answer_chars,
+    )
+
+
+async def _refreshed(app: CallerContext, wanted: Selection, deadline: Deadline) -> tuple[RunHistory, Freshness]:
+    for history in (await app.history(), app.history_of_one_call()):
+        if history is not None:
+            pages = -(-app.limits.summary_runs // PAGE_SIZE)
+            fresh = await history.refresh(app.api, wanted, deadline, most_pages=pages, only_if_held=False)
+            if fresh is not None:
+                return history, fresh
+    raise CallRefusedError("Extend's list of runs cannot be searched: its order or its times are not as documented.")
+
+
+async def _read_more(
+    app: CallerContext, history: RunHistory, wanted: Selection, deadline: Deadline
+) -> list[tuple[RunFacts, RunDetails]]:
+    """Read the newest runs that are not kept in full; return those that have not ended, which are never kept."""
+    most = app.limits.detail_runs
+    waiting = await history.unread(wanted, most // 3, final=False)
+    details = await read_details(app, deadline, [run.id for run in waiting], run_details)
+    unread = await history.unread(wanted, most - len(waiting))
+    await read_facts(app, deadline, unread, held=True, history=history)
+    return [(run, details.found[run.id]) for run in waiting if run.id in details.found]
+
+
+def _fits(details: RunDetails, metadata: dict[str, str]) -> bool:
+    return all((details.metadata or {}).get(key) == value for key, value in metadata.items())
