@@ -15,6 +15,7 @@ from extend_mcp import __version__
 from extend_mcp.accounts import LOCAL, Caller, fingerprint
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.actions.store import ActionStore, MemoryStore
+from extend_mcp.apps import apps_of, view_uris
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories
 from extend_mcp.clock import Clock, SystemClock
@@ -30,6 +31,7 @@ from extend_mcp.tools.middleware import (
     ScopeMiddleware,
     ToolFilterMiddleware,
     explain_unknown_prompts,
+    hide_views,
     name_span,
 )
 from extend_mcp.tools.toolsets import TOOLSETS
@@ -195,12 +197,14 @@ def build_server(
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],
+        extensions=[apps_of(tool for each in offered.values() for tool in each)],
         # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
             *([count_calls] if count_calls else []),
             name_span,
             ScopeMiddleware(declared_scopes(settings)),
             explain_unknown_prompts,
+            hide_views,
             ToolFilterMiddleware(
                 {name: {tool.name for tool in each} for name, each in offered.items()}, left_out(settings, offered)
             ),
@@ -235,7 +239,8 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
     return DeclaredScopes(
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
-        resources={resource.uri: resource.scope for resource in RESOURCES},
+        # A view holds no data: what it shows, it asks for as the caller.
+        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys(view_uris()),
         completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
     )
 

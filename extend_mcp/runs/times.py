@@ -47,6 +47,14 @@ def parse_span(text: str) -> timedelta:
     return min(timedelta(seconds=int(match[1]) * _SECONDS[match[2][0].lower()]), _FAR)
 
 
+def read_instant(text: object) -> datetime | None:
+    """Return the instant that an ISO 8601 text names; None for anything else."""
+    try:
+        return parse_iso(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
 def parse_iso(text: str) -> datetime:
     """Read an ISO 8601 date or time; without a zone it counts as UTC.
 

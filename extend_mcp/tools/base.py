@@ -28,6 +28,7 @@ from mcp_types import (
 from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.apps import view_meta
 from extend_mcp.audit import AuditLine, WriteRecord, begin_write_record
 from extend_mcp.callers import CallerContext
 from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata, find_context_parameter
@@ -84,7 +85,7 @@ class Toolset:
         return sorted(self._added, key=lambda tool: modules.index(tool.fn.__module__))
 
     def tool(
-        self, *, title: str, annotations: ToolAnnotations, scope: str | None = None
+        self, *, title: str, annotations: ToolAnnotations, scope: str | None = None, view: str | None = None
     ) -> Callable[[FunctionT], FunctionT]:
         """Add a function as a tool; its docstring is the description that every conversation pays for.
 
@@ -92,17 +93,20 @@ class Toolset:
             title: the name that clients show.
             annotations: what it may do.
             scope: what a caller needs for it; by default the toolset's scope for reading or writing.
+            view: the interactive view of its answers, in hosts that show one.
         """
 
         def register(function: FunctionT) -> FunctionT:
             needed = scope or scope_of_tool(self.name, read_only=bool(annotations.read_only_hint))
-            self._added.append(_tool_of(function, title, annotations, needed))
+            self._added.append(_tool_of(function, title, annotations, needed, view))
             return function
 
         return register
 
 
-def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotations, scope: str) -> ExtendTool:
+def _tool_of(
+    function: Callable[..., Any], title: str, annotations: ToolAnnotations, scope: str, shown_in: str | None
+) -> ExtendTool:
     # The SDK's own from_function would make the models and schemas once, for us to make them again.
     signature = inspect.signature(function, eval_str=True)
     context = find_context_parameter(function)
@@ -125,6 +129,7 @@ def _tool_of(function: Callable[..., Any], title: str, annotations: ToolAnnotati
         is_async=True,
         context_kwarg=context,
         annotations=annotations,
+        meta=view_meta(shown_in) if shown_in else None,
         scope=scope,
     )
 

@@ -111,7 +111,7 @@ async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -
     return None
 
 
-@RUNS.tool(title="Show the review queue", annotations=READ_ONLY)
+@RUNS.tool(title="Show the review queue", annotations=READ_ONLY, view="review")
 async def review_queue(
     ctx: Ctx,
     workflow: WorkflowRef | None = None,

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from mcp.server.apps import client_supports_apps
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from extend_mcp.apps import VIEWS
 from extend_mcp.audit import AuditLine
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.times import format_instant
@@ -141,6 +143,14 @@ class ToolFilterMiddleware:
             said = ", ".join(f"{Label(name):40}" for name in unknown[:5]) or "nothing"
             raise MCPError(code=INVALID_PARAMS, message=f"?{TOOLS_PARAMETER}= names {said}. {self._about}")
         return {tool for name in names for tool in self._known[name]}
+
+
+async def hide_views(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Leave the interactive views out of the list of resources for a host that cannot show them."""
+    result = await call_next(ctx)
+    if ctx.method != "resources/list" or client_supports_apps(ctx):
+        return result
+    return _filtered(result, "resources", "uri", lambda uri: not uri.startswith(VIEWS))
 
 
 async def explain_unknown_prompts(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

@@ -75,7 +75,7 @@ class _Search(RunFilter):
         return self.sort_by == "createdAt" and self.before is not None and moment >= self.before
 
 
-@RUNS.tool(title="List workflow runs", annotations=READ_ONLY)
+@RUNS.tool(title="List workflow runs", annotations=READ_ONLY, view="board")
 @takes_run_filter(without=DETAILS)
 async def list_runs(
     ctx: Ctx,
@@ -174,7 +174,7 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition) -> _Fo
     return _Found(runs, places, None)
 
 
-@RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY)
+@RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")
 async def get_workflow_run(
     run_id: RunId,
     ctx: Ctx,

@@ -37,7 +37,7 @@ async def cancel_workflow_run(
     return await execute(ctx, CancelRun(caller_context(ctx), run_id, reason), confirmation_token)
 
 
-@RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL)
+@RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL, view="plan")
 @takes_run_filter(without={*DETAILS, "workflow_version"})
 async def cancel_runs(
     ctx: Ctx,

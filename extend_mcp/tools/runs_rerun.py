@@ -20,7 +20,7 @@ from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView
 
 
-@RUNS.tool(title="Run workflow runs again", annotations=CREATES)
+@RUNS.tool(title="Run workflow runs again", annotations=CREATES, view="plan")
 @takes_run_filter(without=("file_name_contains",))
 async def rerun_workflow_runs(
     ctx: Ctx,

@@ -51,7 +51,7 @@ GroupBy = Annotated[
 ]
 
 
-@RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY)
+@RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY, view="board")
 @takes_run_filter(without=DETAILS)
 async def summarize_runs(
     ctx: Ctx,

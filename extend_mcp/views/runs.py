@@ -17,7 +17,7 @@ from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, spoken_to
-from extend_mcp.views.steps import Detail, Json, step_digest
+from extend_mcp.views.steps import Detail, Json, step_digest, step_times
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Note, cut_line, tree_lines
 
 _STEPS_IN_FIELDS = 50
@@ -43,6 +43,8 @@ class StepFacts(ViewPart):
     type: Code
     status: Code
     summary: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class FailureFacts(ViewPart):
@@ -257,6 +259,7 @@ def reason_words(reason: Code) -> str:
 
 def step_facts(number: int, step: StepRun) -> StepFacts:
     """Return the facts of the step that is ``number`` among those of its run."""
+    started, ended = step_times(step)
     return StepFacts(
         number=number,
         id=step.id,
@@ -264,6 +267,8 @@ def step_facts(number: int, step: StepRun) -> StepFacts:
         type=step.step_type,
         status=step.status,
         summary=step_digest(step),
+        started_at=started,
+        ended_at=ended,
     )
 
 

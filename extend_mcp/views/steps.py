@@ -10,12 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from typing import Any, Literal
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import child_run, step_failure
+from extend_mcp.runs.times import read_instant
 from extend_mcp.views.document import Document, View, ViewPart, counted
-from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Note, quote_lines, tree_lines
+from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Note, Value, quote_lines, tree_lines
 
 Detail = Literal["concise", "full"]
 Json = dict[str, Any]
@@ -24,13 +27,22 @@ _LONG = 400
 _AROUND = 160
 _DEEPEST = 1000
 _LOW_SCORE = 2
+_MOST_FIELDS = 40
 _MOST_NAMES = 12
 _PART = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 _MISSING = object()
 
 
+class FieldFacts(ViewPart):
+    """An extracted field."""
+
+    path: FieldPath
+    value: Value | None = None
+    confidence: float | None = None
+
+
 class StepResult(ViewPart):
-    """A page of one step's result."""
+    """A page of one step's result, and on the first page of an extraction its fields."""
 
     step_id: Id
     name: Label
@@ -40,6 +52,7 @@ class StepResult(ViewPart):
     page: int
     pages: int
     content: str
+    fields: list[FieldFacts] | None = None
 
 
 class StepResultView(View):
@@ -108,6 +121,8 @@ def step_view(
         lines = lines_with(lines, contains)
     shown = Document(head, lines, tail).page(page, limit)
     result.page, result.pages, result.content = shown.number, shown.count, shown.content
+    if fuller and shown.number == 1:
+        result.fields = field_facts(step) or None
     return view.with_text(shown.text)
 
 
@@ -212,6 +227,24 @@ def _around(line: str, wanted: str) -> str:
         return line
     start, end = max(2, at - _AROUND), at + len(wanted) + _AROUND
     return f"| {'…' if start > 2 else ''}{line[start:end]}{'…' if end < len(line) else ''}"
+
+
+def field_facts(step: StepRun) -> list[FieldFacts]:
+    """Return the first extracted fields of a step."""
+    output = as_object(child_run(step).get("output"))
+    found = extracted_fields(output.get("value"), output.get("metadata"))
+    return [
+        FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
+        for path, value, facts in islice(found, _MOST_FIELDS)
+    ]
+
+
+def step_times(step: StepRun) -> tuple[datetime | None, datetime | None]:
+    """Return when the step's child run began and ended; the API reports no times of the step itself."""
+    run = child_run(step)
+    # A review changes the child run later.
+    ended = None if run.get("reviewed") is True else run.get("updatedAt")
+    return read_instant(run.get("createdAt")), read_instant(ended)
 
 
 def _follow(value: Any, parts: list[int | str]) -> Any:
@@ -370,13 +403,7 @@ def _extract_lines(result: Json, run: Json) -> list[str]:
 
 
 def _field(path: str, value: Any, facts: Json, *, fully: bool = False) -> str:
-    shown = (
-        f"{Note(value):{_LONG}}"
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-    )
+    shown = f"{Note(value):{_LONG}}" if isinstance(value, str) else _value(value)
     sure, score = confidence(facts), facts.get("reviewAgentScore")
     known = [] if sure is None else [confidence_words(sure)]
     if isinstance(score, int) and (fully or score <= _LOW_SCORE):
@@ -391,6 +418,10 @@ def _field(path: str, value: Any, facts: Json, *, fully: bool = False) -> str:
     said = [f"{Note(item['content']):160}" for item in objects(facts.get("insights")) if item.get("content")]
     label = f"{FieldPath(path)}: {shown}"
     return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _classify_lines(result: Json, run: Json) -> list[str]:

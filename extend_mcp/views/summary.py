@@ -74,6 +74,17 @@ class WindowBefore(ViewPart):
     change: float | None = None
 
 
+class OverTime(ViewPart):
+    """Runs and failed runs in spans of the calendar, without gaps."""
+
+    unit: str
+    begins: str
+    ends: str
+    most_failed: str | None = None
+    runs: list[int]
+    failed: list[int]
+
+
 class SummaryView(View):
     """Figures of many runs; times in seconds, rates from 0 to 1."""
 
@@ -90,6 +101,7 @@ class SummaryView(View):
     credits: float
     oldest_waiting: list[OldestWaiting]
     before: WindowBefore | None = None
+    over_time: OverTime | None = None
     as_of: datetime | None = None
     deletions_seen_until: datetime | None = None
     grouped_by: str
@@ -202,6 +214,7 @@ def summary_view(
             for status, each in counted.oldest.items()
         ],
         before=_before(before, total),
+        over_time=_over_time(course) if course and total.runs >= FEW else None,
         as_of=kept.as_of if kept else None,
         deletions_seen_until=kept.pass_at if kept else None,
         grouped_by=", ".join(by),
@@ -339,6 +352,18 @@ def _compared(then: WindowBefore) -> str:
     return (
         f"{figures} ({_percent(then.failure_rate)}), took p50 {_span(then.duration_p50)}, "
         f"p95 {_span(then.duration_p95)}; the rate changed by {_points(then.change)}"
+    )
+
+
+def _over_time(course: Course) -> OverTime:
+    most = max(course.failed)
+    return OverTime(
+        unit=course.unit,
+        begins=course.spans[0],
+        ends=course.spans[-1],
+        most_failed=course.spans[course.failed.index(most)] if most else None,
+        runs=course.runs,
+        failed=course.failed,
     )
 
 
