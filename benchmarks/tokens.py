@@ -32,7 +32,7 @@ GROWTH = 1.05
 RAW = "Extend's JSON, minified"
 # The most tools and tokens of the default toolsets, and of all.
 CEILINGS = {"default": (20, 5_000), "all": (40, 9_000)}
-MOST_BYTES = 72 * 1024
+MOST_BYTES = 60 * 1024
 
 
 async def listed(toolsets: tuple[str, ...]) -> list[dict[str, Any]]:
