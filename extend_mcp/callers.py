@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from extend_mcp.api.client import ExtendClient
     from extend_mcp.api.rate_limit import RateLimiter, RequestWindow
+    from extend_mcp.events.seen import Seen
     from extend_mcp.history.history import RunHistory
     from extend_mcp.history.store import RunStore
 
@@ -55,6 +56,7 @@ class CallerContext:
         audit: writes a line for each call that can write.
         metrics: counts calls.
         bus: reports changes of runs.
+        events: remembers which events were received; None where this server receives none.
         histories: keeps runs between calls; None to keep none.
     """
 
@@ -69,6 +71,7 @@ class CallerContext:
     audit: Audit = field(default_factory=Audit)
     metrics: Metrics = field(default_factory=Metrics)
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    events: Seen | None = None
     histories: Histories | None = None
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 

@@ -39,6 +39,7 @@ from extend_mcp.tools.toolsets import TOOLSETS
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
     from extend_mcp.api.rate_limit import RequestWindow
+    from extend_mcp.events.seen import Seen
 
 NAME = "extend-mcp"
 
@@ -80,6 +81,7 @@ class Shared:
     Attributes:
         keys: encrypt confirmation tokens and plans.
         bus: reports changes of runs to subscribers.
+        events: remembers which events were received; None where this server receives none.
         store: keeps what writes need between two calls.
         metrics: counts calls and requests.
         windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
@@ -87,6 +89,7 @@ class Shared:
 
     keys: SealingKeys
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    events: Seen | None = None
     store: ActionStore = field(default_factory=MemoryStore)
     metrics: Metrics = field(default_factory=Metrics)
     windows: Callable[[str, int], RequestWindow] | None = None
@@ -156,6 +159,7 @@ def build_server(
             audit=audit,
             metrics=common.metrics,
             bus=common.bus,
+            events=common.events,
             histories=histories,
         )
 

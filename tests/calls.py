@@ -130,6 +130,8 @@ CALLS: Sequence[ExampleCall] = (
         events=["workflow_run.failed"],
     ),
     _call("list_webhook_subscriptions"),
+    _call("check_webhooks"),
+    _call("check_webhooks", "of one workflow", workflow=Needs.WORKFLOW_ID, since="1h"),
     _call("list_webhook_subscriptions", "of an endpoint", endpoint_id=Needs.ENDPOINT),
     _call("list_webhook_subscriptions", "one", subscription_id=Needs.SUBSCRIPTION),
     _call(

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from extend_mcp.api.wire import decode_json
 from extend_mcp.views.uris import batch_uri, run_uri, workflow_uri
 
 _LONGEST_ID = 255
+
+
+END_EVENTS: Final = {
+    "PROCESSED": "workflow_run.completed",
+    "FAILED": "workflow_run.failed",
+    "REJECTED": "workflow_run.rejected",
+    "CANCELLED": "workflow_run.cancelled",
+}
+"""The event of each final status of a workflow run."""
+
+RUN_EVENTS: Final = (*END_EVENTS.values(), "workflow_run.needs_review")
+"""The events after which somebody may have to act."""
 
 
 class NotAnEventError(ValueError):
@@ -71,6 +83,17 @@ def resources_of(event: WebhookEvent) -> list[str]:
     if event.type.startswith("workflow."):
         return [workflow_uri(payload["id"])] if _is_id(payload.get("id")) else []
     return []
+
+
+def end_of(event: WebhookEvent) -> str | None:
+    """Return a name for the end of a run that an event reports; None where it reports none."""
+    run_id = event.payload.get("id")
+    return end_mark(event.type, run_id) if event.type in END_EVENTS.values() and _is_id(run_id) else None
+
+
+def end_mark(event_type: str, run_id: object) -> str:
+    """Return the name under which the end of a run is remembered. No id of an event has a space."""
+    return f"{event_type} {run_id}"
 
 
 def _is_id(value: object) -> bool:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from extend_mcp.events.event import NotAnEventError, WebhookEvent, needs_payload, read_event, resources_of
+from extend_mcp.events.event import NotAnEventError, WebhookEvent, end_of, needs_payload, read_event, resources_of
 from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
 from extend_mcp.events.seen import Seen
 from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
@@ -104,6 +104,8 @@ class Receiver:
                 # Whose event it is, the signed part says; the payload may only add to that.
                 known = {"id": event.payload["id"]} if event.payload.get("id") else {}
                 event = WebhookEvent(event.id, event.type, {**payload, **known})
+        if end := end_of(event):
+            await self._seen.first(end)
         for uri in resources_of(event):
             await self._bus.publish(ResourceUpdated(uri))
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.seen import LocalSeen
+from extend_mcp.events.seen import LocalSeen, Seen
 from extend_mcp.http.app import HttpParts, build_app
 from extend_mcp.http.auth.base import Identify
 from extend_mcp.http.auth.keys import ExtendKeys
@@ -75,7 +75,8 @@ def build_parts(
     # Without authentication all requests are of one caller, to whom everything belongs.
     lifecycle = Lifecycle(None if http.auth == "none" else limits.requests_of_one_caller)
     metrics = PrometheusMetrics()
-    shared, background, seen = Shared(sealing_keys(settings), metrics=metrics), None, None
+    shared, background = Shared(sealing_keys(settings), metrics=metrics), None
+    seen: Seen | None = None
     if http.redis_url is not None:
         if not settings.state_keys:
             raise SettingsError(
@@ -86,6 +87,8 @@ def build_parts(
         replicas = open_replicas(http.redis_url.get_secret_value(), shared.keys)
         shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         background, seen = replicas.connected, replicas.seen
+    if http.webhook_secrets:
+        shared.events = seen = seen or LocalSeen()
     server, registry = build_server(
         settings,
         connect=connect,
@@ -97,10 +100,10 @@ def build_parts(
         limits=call_limits,
     )
     receiver = None
-    if http.webhook_secrets:
+    if seen is not None and http.webhook_secrets:
         receiver = Receiver(
             http.webhook_secrets,
-            seen=seen or LocalSeen(),
+            seen=seen,
             bus=shared.bus,
             fetcher=PayloadFetcher(http.webhook_payload_hosts),
             metrics=metrics,

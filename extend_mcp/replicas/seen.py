@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
+from collections.abc import Sequence
 from typing import Final
 
 from redis.asyncio import Redis
@@ -14,6 +16,7 @@ from extend_mcp.events.seen import REMEMBERED_SECONDS, LocalSeen
 logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "extend-mcp:event:"
+_SINCE: Final = "extend-mcp:events-since"
 
 
 class RedisSeen:
@@ -44,6 +47,27 @@ class RedisSeen:
             await self._redis.delete(_key(event_id))
         except (RedisError, OSError) as error:
             logger.warning("an event's id could not be taken back: %s", type(error).__name__)
+
+    async def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Return which of these any replica noted."""
+        found = await self._local.known(event_ids)
+        try:
+            values = await self._redis.mget([_key(each) for each in event_ids]) if event_ids else []
+        except (RedisError, OSError) as error:
+            logger.warning("which events other replicas received is not known: %s", type(error).__name__)
+            return found
+        return found | {each for each, value in zip(event_ids, values, strict=True) if value is not None}
+
+    async def since(self) -> float:
+        """Return the Unix seconds since which the replicas keep every note."""
+        local = await self._local.since()
+        try:
+            await self._redis.set(_SINCE, local, nx=True)
+            kept = await self._redis.get(_SINCE)
+            return max(float(kept or local), time.time() - REMEMBERED_SECONDS)
+        except (RedisError, OSError, ValueError) as error:
+            logger.warning("since when other replicas receive events is not known: %s", type(error).__name__)
+            return local
 
 
 def _key(event_id: str) -> str:

@@ -15,7 +15,7 @@ RUNS = Toolset(
 WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))
 FILES = Toolset("files", "Upload, read, list and delete files", ("files",))
-WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks",))
+WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks", "webhook_check"))
 INCIDENTS = Toolset(
     "incidents",
     "Look into incidents: what is still open, what was done twice, who did what; values in a file",

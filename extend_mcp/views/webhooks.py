@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
-from extend_mcp.views.document import ViewPart
+from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription, WorkflowRunSummary
+from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.tables import ListingView, listing, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
 
@@ -135,3 +136,144 @@ def subscription_lines(subscription: WebhookSubscription) -> list[str]:
 def event_words(events: Iterable[str]) -> str:
     """List events by name, or write "none"."""
     return ", ".join(f"{Code(event)}" for event in events) or "none"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The endings of a workflow's runs that no enabled endpoint receives.
+
+    Attributes:
+        workflow_id: the workflow.
+        name: its name; empty where it is not known.
+        without: the events without a subscription of an enabled endpoint.
+        only_disabled: those of them that a disabled endpoint subscribes to.
+    """
+
+    workflow_id: str
+    name: str
+    without: list[str]
+    only_disabled: list[str]
+
+
+@dataclass(frozen=True)
+class Received:
+    """The runs that ended with an event that somebody subscribes to, compared with the events received here.
+
+    Attributes:
+        since: the begin of the window.
+        ended: how many runs ended.
+        missed: those whose event did not arrive, the last to end first.
+        missing: why not all were read; None if all were.
+    """
+
+    since: datetime
+    ended: int
+    missed: Sequence[WorkflowRunSummary]
+    missing: str | None
+
+
+class CoverageRow(ViewPart):
+    """A workflow with endings that no enabled endpoint receives."""
+
+    workflow_id: Id
+    workflow: Label | None = None
+    without: list[Code]
+    only_disabled: list[Code] | None = None
+
+
+class MissedRun(ViewPart):
+    """A run that ended without an event here."""
+
+    run_id: Id
+    status: Code
+    ended_at: datetime | None = None
+
+
+class WebhookCheckView(View):
+    """Workflows and runs whose ends no enabled endpoint received."""
+
+    workflows: int
+    uncovered: list[CoverageRow]
+    received_since: datetime | None = None
+    ended: int | None = None
+    missed: int | None = None
+    missed_runs: list[MissedRun] | None = None
+    complete: bool
+    missing: list[str] | None = None
+    untrusted: str = "workflow"
+
+
+def webhook_check_view(
+    coverage: Sequence[Coverage], received: Received | None, *, missing: Sequence[str], limit: int
+) -> WebhookCheckView:
+    """Show which ends of runs no enabled endpoint receives.
+
+    Args:
+        coverage: each workflow that was looked at.
+        received: what arrived here; None where this server receives no webhooks.
+        missing: what was left out and why.
+        limit: characters of the text.
+    """
+    uncovered = [each for each in coverage if each.without]
+    view = WebhookCheckView(
+        workflows=len(coverage),
+        uncovered=[
+            CoverageRow(
+                workflow_id=each.workflow_id,
+                workflow=each.name or None,
+                without=[Code(event) for event in each.without],
+                only_disabled=[Code(event) for event in each.only_disabled] or None,
+            )
+            for each in uncovered
+        ],
+        complete=not missing,
+        missing=list(missing) or None,
+    )
+    head = [
+        f"{counted(len(coverage), 'workflow')} checked; {len(uncovered):,} without a subscription for every ending.",
+        *(f"INCOMPLETE: {each}." for each in missing),
+    ]
+    if received is None:
+        head.append("Whether events arrived is not known here: this server receives no webhooks, or may not read runs.")
+    else:
+        view.received_since, view.ended, view.missed = received.since, received.ended, len(received.missed)
+        view.missed_runs = [
+            MissedRun(run_id=run.id, status=run.status, ended_at=run.end_time or run.updated_at)
+            for run in received.missed[:_MOST_MISSED]
+        ]
+        head += _missed_lines(view, received)
+    tail = [
+        "Extend sends these events only for runs that were started through the API.",
+        *(["Next: create_webhook_subscription or update_webhook_subscription adds an ending."] if uncovered else []),
+    ]
+    rows = [_coverage_line(row) for row in view.uncovered]
+    document = Document(head, rows, tail, columns="workflow · no subscription for")
+    text, shown = document.fit(limit, lambda gone: f"… {gone:,} more workflows")
+    del view.uncovered[shown:]
+    return view.with_text(text)
+
+
+_MOST_MISSED = 40
+_SHOWN_MISSED = 10
+
+
+def _missed_lines(view: WebhookCheckView, received: Received) -> list[str]:
+    since = f"since {moment(received.since)}"
+    if not received.ended:
+        return [f"No run ended with a subscribed event {since}, when this server began to receive or later."]
+    if not received.missed:
+        return [f"All events arrived: {counted(received.ended, 'run')} ended {since}."]
+    ids = ", ".join(f"{each.run_id}" for each in (view.missed_runs or [])[:_SHOWN_MISSED])
+    more = f" and {len(received.missed) - _SHOWN_MISSED:,} more" if len(received.missed) > _SHOWN_MISSED else ""
+    count = f"{len(received.missed):,} of {counted(received.ended, 'run')}"
+    lines = [f"Missed here: the events of {count} that ended {since}, the last first: {ids}{more}"]
+    if len(received.missed) == received.ended:
+        lines.append("None arrived: the subscribed endpoint may be another receiver than this server.")
+    return lines
+
+
+def _coverage_line(row: CoverageRow) -> str:
+    called = f"{row.workflow:60} ({row.workflow_id})" if row.workflow else f"{row.workflow_id}"
+    events = ", ".join(f"{each}".removeprefix("workflow_run.") for each in row.without)
+    disabled = ", ".join(f"{each}".removeprefix("workflow_run.") for each in row.only_disabled or ())
+    return f"{called} · {events}{f' (a disabled endpoint subscribes to {disabled})' if disabled else ''}"

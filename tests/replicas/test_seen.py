@@ -46,6 +46,16 @@ async def test_an_event_that_is_taken_back_may_come_again_at_any_replica(redis: 
     assert not await one.first(event_id)
 
 
+async def test_what_one_replica_received_another_knows(redis: Redis, event_id: str) -> None:
+    await redis.delete("extend-mcp:events-since")
+    one, other = RedisSeen(redis), RedisSeen(redis)
+    begun = await one.since()
+    await one.first(event_id)
+    assert await other.known([event_id, f"{event_id}_another"]) == {event_id}
+    assert await other.known([]) == set()
+    assert await other.since() == begun
+
+
 @pytest.mark.parametrize("strange", ["", " ", "a\r\nSET x 1", "\x00", "ä" * 255, "*"])
 async def test_an_id_is_never_part_of_a_key(redis: Redis, event_id: str, strange: str) -> None:
     name = event_id + strange
