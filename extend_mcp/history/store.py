@@ -78,7 +78,8 @@ _COLUMNS = (
 _CONDITIONS = {
     "since": "created >= :since",
     "before": "created < :before",
-    "status": "status = :status",
+    # One status, or several with commas.
+    "status": "instr(',' || :status || ',', ',' || status || ',')",
     "workflow_id": "workflow = :workflow_id",
     "batch": "batch = :batch",
     "version": "version = :version",

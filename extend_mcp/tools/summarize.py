@@ -7,7 +7,7 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -16,9 +16,9 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.groups import GROUP_NAMES, UNITS, Calendar, GroupName, group_of, needs_reading
 from extend_mcp.runs.statistics import RunFacts, Statistics
-from extend_mcp.tools.args import Example
+from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_facts, select_runs
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
@@ -26,11 +26,6 @@ from extend_mcp.views.untrusted import Label
 
 _RUNS_A_TURN = 2000
 """How many runs are counted before other tasks get their turn."""
-
-
-def _joined(value: Any) -> Any:
-    # Models often send several as a list.
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _known_groups(value: str) -> str:
@@ -42,7 +37,7 @@ def _known_groups(value: str) -> str:
 
 GroupBy = Annotated[
     str,
-    BeforeValidator(_joined),
+    BeforeValidator(joined),
     AfterValidator(_known_groups),
     Field(description=f'{", ".join(GROUP_NAMES)}; or two: "workflow,day"', max_length=40),
     Example("failure_reason"),
@@ -50,7 +45,7 @@ GroupBy = Annotated[
 
 
 @RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY)
-@takes_run_filter(without=DETAILS)
+@takes_run_filter(without=DETAILS | OF_LISTS)
 async def summarize_runs(
     ctx: Ctx,
     filters: RunFilter,
