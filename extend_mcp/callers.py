@@ -216,7 +216,7 @@ class Histories:
 
     @property
     def is_open(self) -> bool:
-        """Whether a question opened the store; before, one in memory holds nothing."""
+        """True once a question opened the store; before, one in memory holds nothing."""
         return self._store is not None
 
     async def of(self, account: Account) -> RunHistory | None:
