@@ -80,6 +80,7 @@ RunId = Annotated[
     Example("workflow_run_xKm9pNv3qWsY_jL2tR5Dh"),
 ]
 BatchId = Annotated[str, AfterValidator(parse_batch_id), Field(description="Batch id"), Example("batch_7Ws31-F5")]
+OneStatus = Annotated[Status, BeforeValidator(upper), Example("FAILED")]
 StatusFilter = Annotated[
     str,
     BeforeValidator(joined),
