@@ -224,6 +224,11 @@ class Histories:
         self._thread = anyio.CapacityLimiter(1)
         self._accounts: OrderedDict[bytes, RunHistory] = OrderedDict()
 
+    @property
+    def is_open(self) -> bool:
+        """True once a question opened the store; before, one in memory holds nothing."""
+        return self._store is not None
+
     async def of(self, account: Account) -> RunHistory | None:
         """Return the kept runs of one account; None without a key, since nothing can be read then."""
         from extend_mcp.history.history import RunHistory

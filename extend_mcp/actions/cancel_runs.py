@@ -80,10 +80,10 @@ class CancelRuns(BulkAction):
             missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
             return list(details.found.values()), missing
         # A batch is listed whole. Of filtered runs, those that ended are no news; the others are said to be left out.
-        statuses = [self.filters.status] if self.filters.batch or self.filters.status else _UNFINISHED
+        wanted = self.filters.statuses or ((None,) if self.filters.batch else _UNFINISHED)
         found: dict[str, RunBase] = {}
         missing = []
-        for status in statuses:
+        for status in wanted:
             scan = RunScan(self.filters.model_copy(update={"status": status}), self.app.limits.summary_runs)
             found |= {run.id: run for run in await collect(scan, self.app, deadline)}
             missing += [scan.missing] if scan.missing else []

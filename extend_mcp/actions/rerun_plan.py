@@ -59,7 +59,7 @@ class Wanted:
     def statuses(self) -> frozenset[str]:
         """The statuses of the runs to rerun."""
         if self.filters.status:
-            return frozenset({self.filters.status})
+            return frozenset(self.filters.statuses)
         broad = self.run_ids is not None or self.filters == RunFilter(batch=self.filters.batch)
         return (CAN_RERUN if broad else frozenset({"FAILED"})) | ({"PROCESSED"} if self.include_processed else set())
 

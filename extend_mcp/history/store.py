@@ -78,7 +78,8 @@ _COLUMNS = (
 _CONDITIONS = {
     "since": "created >= :since",
     "before": "created < :before",
-    "status": "status = :status",
+    # One status, or several with commas.
+    "status": "instr(',' || :status || ',', ',' || status || ',')",
     "workflow_id": "workflow = :workflow_id",
     "batch": "batch = :batch",
     "version": "version = :version",
@@ -485,7 +486,7 @@ class RunStore:
 
     def first_created(self, account: bytes, wanted: Selection) -> datetime | None:
         """Return when the first of the held runs was created that a selection would hold without its times."""
-        where, values = self._where(account, replace(wanted, since=None))
+        where, values = self._where(account, replace(wanted, since=None, before=None))
         with self._transaction("BEGIN") as database:
             [(created,)] = database.execute(
                 f"SELECT min(created) FROM accounts JOIN runs ON account = accounts.number WHERE {where}", values

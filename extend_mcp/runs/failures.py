@@ -83,6 +83,15 @@ def retry_advice(reason: str) -> str:
     return f"whether running it again helps is not documented{f' ({meaning})' if meaning else ''}"
 
 
+def rerun_words(reason: str) -> str:
+    """Return in a few words, for a row of a list, whether running again can help after ``reason``."""
+    if reason in _RETRYABLE:
+        return "a rerun may help"
+    if reason == "ABORTED":
+        return "a user stopped it"
+    return "a rerun will not help" if reason in _CANNOT_HELP else "whether a rerun helps is not documented"
+
+
 def file_is_at_fault(reason: str) -> bool:
     """Return whether the file itself caused ``reason``, so that the same file fails again."""
     return reason in _FILE_FAULTS

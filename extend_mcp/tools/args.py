@@ -7,7 +7,7 @@ shown where it helps: in the answer to a wrong argument.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import to_json
@@ -55,6 +55,22 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def joined(value: Any) -> Any:
+    """Join a list with commas: models often send several values so."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _known_statuses(value: str) -> str:
+    names = [name.strip().upper() for name in value.split(",")]
+    names = [each for name in names for each in (ACTIVE if name == "ACTIVE" else (name,))]
+    if not set(names) <= set(get_args(Status)):
+        raise ValueError(f"must be {', '.join(get_args(Status))}, several of these with commas, or active")
+    return ",".join(dict.fromkeys(names))
+
+
+ACTIVE = ("PENDING", "PROCESSING", "CANCELLING")
+"""The statuses that ``active`` names: the run still changes without anyone acting."""
+
 Status = Literal["PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING"]
 
 RunId = Annotated[
@@ -64,7 +80,14 @@ RunId = Annotated[
     Example("workflow_run_xKm9pNv3qWsY_jL2tR5Dh"),
 ]
 BatchId = Annotated[str, AfterValidator(parse_batch_id), Field(description="Batch id"), Example("batch_7Ws31-F5")]
-StatusFilter = Annotated[Status, BeforeValidator(upper), Example("FAILED")]
+OneStatus = Annotated[Status, BeforeValidator(upper), Example("FAILED")]
+StatusFilter = Annotated[
+    str,
+    BeforeValidator(joined),
+    AfterValidator(_known_statuses),
+    Field(description=f"{', '.join(get_args(Status))}; several with commas; or active (not over)", max_length=120),
+    Example("FAILED"),
+]
 WorkflowRef = Annotated[
     str,
     AfterValidator(_not_blank),
@@ -72,6 +95,9 @@ WorkflowRef = Annotated[
     Example("Invoice Processing"),
 ]
 Moment = Annotated[str, Field(description='ISO time, or a span before now: "24h", "7d"', max_length=64), Example("24h")]
+OtherMoment = Annotated[str, Field(max_length=64), Example("24h")]
+"""A second time among a tool's arguments: the first one says what it may be."""
+
 DetailLevel = Annotated[Literal["concise", "full"], BeforeValidator(_lower), Example("full")]
 StepSelector = Annotated[
     str,

@@ -23,7 +23,7 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
-from extend_mcp.tools.args import Example, Moment, PageToken, Status, StatusFilter, WorkflowRef
+from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, Status, WorkflowRef
 from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.local_file import Folder, locate_folder, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
@@ -54,7 +54,7 @@ async def export_fields(
     path: Annotated[str, Field(max_length=4096, description=".csv or .jsonl, new"), Example("may.csv")] | None = None,
     created_since: Moment | None = None,
     created_before: Moment | None = None,
-    status: StatusFilter = "PROCESSED",
+    status: OneStatus = "PROCESSED",
     fields: Annotated[list[str], Field(max_length=200), Example('["invoice_number", "total"]')] | None = None,
     page_token: PageToken | None = None,
 ) -> ExportView:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
@@ -33,6 +33,7 @@ class PagePosition(BaseModel):
         a: the arguments of the search.
         t: the API's token of a page.
         s: how many items of that page were shown.
+        m: in place of both, the same of each list, where several are shown as one; None for a list that has ended.
     """
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
@@ -41,6 +42,7 @@ class PagePosition(BaseModel):
     a: dict[str, Any] = Field(default_factory=dict)
     t: str | None = None
     s: int = Field(0, ge=0, le=PAGE_SIZE)
+    m: list[tuple[str | None, Annotated[int, Field(ge=0, le=PAGE_SIZE)]] | None] | None = None
 
     def encode(self) -> str:
         """Return it as a page token: our fields in base64, then a dot and the API's token if that is a plain word."""

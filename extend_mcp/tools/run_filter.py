@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
-from extend_mcp.api.models import RunBase
+from extend_mcp.api.models import RunBase, WorkflowRunSummary
 from extend_mcp.api.requests import WorkflowRunQuery
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
@@ -26,6 +26,7 @@ from extend_mcp.tools.args import (
     BatchId,
     Example,
     Moment,
+    OtherMoment,
     SortBy,
     SortDir,
     StatusFilter,
@@ -40,7 +41,7 @@ ViewT = TypeVar("ViewT")
 
 
 class RunFilter(BaseModel):
-    """Select workflow runs: the arguments as given, and the values that `resolve` makes of three of them.
+    """Select workflow runs: the arguments as given, and the values that `resolve` makes of some of them.
 
     The API filters by status, workflow id, batch and file name, but not by time of creation (Extend API reference,
     List Workflow Runs). The resolved values are part of page tokens, so that a later page means the same: "24h" moves,
@@ -54,15 +55,20 @@ class RunFilter(BaseModel):
     batch: BatchId | None = None
     file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None
     created_since: Moment | None = None
-    created_before: Moment | None = None
+    created_before: OtherMoment | None = None
     workflow_version: VersionNumber | None = None
     failure_reason: Annotated[str, BeforeValidator(upper), Example("OCR_ERROR")] | None = None
     failing_step: Annotated[str, Example("Extract invoice")] | None = None
     metadata: Annotated[dict[str, str], Example('{"customer": "acme"}')] | None = None
+    reviewer: Annotated[str, Example("ana@example.com")] | None = None
+    updated_since: OtherMoment | None = None
+    updated_before: OtherMoment | None = None
 
     workflow_id: str | None = None
     since: datetime | None = None
     before: datetime | None = None
+    changed_since: datetime | None = None
+    changed_before: datetime | None = None
 
     async def resolve(self, app: CallerContext) -> Self:
         """Return a copy with instants for the times and an id for the workflow.
@@ -71,17 +77,23 @@ class RunFilter(BaseModel):
             CallRefusedError: a time is invalid, the times exclude each other, or the workflow's name is unknown or
                 ambiguous.
         """
-        since = _parse(app, "created_since", self.created_since)
-        before = _parse(app, "created_before", self.created_before)
-        if since and before and since >= before:
-            raise CallRefusedError("created_since must be earlier than created_before.")
+        moments = {name: _parse(app, argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
+        for first, last, what in (("since", "before", "created"), ("changed_since", "changed_before", "updated")):
+            since, before = moments[first], moments[last]
+            if since and before and since >= before:
+                raise CallRefusedError(f"{what}_since must be earlier than {what}_before.")
         workflow_id = await resolve_workflow(app, self.workflow) if self.workflow else None
-        return self.model_copy(update={"since": since, "before": before, "workflow_id": workflow_id})
+        return self.model_copy(update={**moments, "workflow_id": workflow_id})
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses that are wanted; empty for all."""
+        return tuple(self.status.split(",")) if self.status else ()
 
     def api_query(self, *, sort_by: SortBy = "createdAt", sort_dir: SortDir = "desc") -> WorkflowRunQuery:
         """Return the part of the filter that the API applies, and the order."""
         return {
-            "status": self.status,
+            "status": self.status if len(self.statuses) == 1 else None,
             "workflow_id": self.workflow_id,
             "batch_id": self.batch,
             "file_name_contains": self.file_name_contains,
@@ -103,26 +115,30 @@ class RunFilter(BaseModel):
     @property
     def filters_here(self) -> bool:
         """True if the API cannot apply a part of the filter."""
-        return any(each is not None for each in (self.since, self.before, self.workflow_version))
+        moments = (self.since, self.before, self.changed_since, self.changed_before)
+        return any(each is not None for each in (*moments, self.workflow_version, self.reviewer)) or self.needs_details
 
     def matches(self, run: RunBase) -> bool:
         """Return whether a run in a list fits the part of the filter that the API cannot apply."""
         if self.workflow_version and run.workflow_version.version != self.workflow_version:
             return False
-        if run.created is None:
-            return self.since is self.before is None
-        return (self.since is None or run.created >= self.since) and (self.before is None or run.created < self.before)
+        if self.statuses and run.status not in self.statuses:
+            return False
+        if self.reviewer and (run.reviewed_by_user or "").casefold() != self.reviewer.casefold():
+            return False
+        updated = run.updated_at if isinstance(run, WorkflowRunSummary) else None
+        return _is_within(run.created, self.since, self.before) and _is_within(
+            updated, self.changed_since, self.changed_before
+        )
 
     def selects(self, run: RunFacts) -> bool:
         """Return whether a run that was listed fits the filter, except for its file's name and details."""
-        moment = run.created
         return (
-            (self.status is None or run.status == self.status)
+            (not self.statuses or run.status in self.statuses)
             and (self.workflow_id is None or run.workflow_id == self.workflow_id)
             and (self.workflow_version is None or run.version == self.workflow_version)
             and (self.batch is None or run.batch_id == self.batch)
-            and (self.since is None or (moment is not None and moment >= self.since))
-            and (self.before is None or (moment is not None and moment < self.before))
+            and _is_within(run.created, self.since, self.before)
         )
 
     @property
@@ -146,13 +162,16 @@ class RunFilter(BaseModel):
     def description(self) -> str:
         """Describe the filters in a phrase."""
         parts = [
-            self.status,
+            self.status.replace(",", " or ") if self.status else None,
             f"workflow {self.workflow_id}" if self.workflow_id else None,
             f"version {self.workflow_version}" if self.workflow_version else None,
             f"batch {self.batch}" if self.batch else None,
             f"file name contains {Label(self.file_name_contains):120}" if self.file_name_contains else None,
             f"created since {format_instant(self.since)}" if self.since else None,
             f"created before {format_instant(self.before)}" if self.before else None,
+            f"updated since {format_instant(self.changed_since)}" if self.changed_since else None,
+            f"updated before {format_instant(self.changed_before)}" if self.changed_before else None,
+            f"reviewed by {Label(self.reviewer):120}" if self.reviewer else None,
             f"failed with {Code(self.failure_reason)}" if self.failure_reason else None,
             f"failed in step {Label(self.failing_step):120}" if self.failing_step else None,
             *(f"metadata {Label(key):60} = {Label(value):60}" for key, value in (self.metadata or {}).items()),
@@ -160,11 +179,21 @@ class RunFilter(BaseModel):
         return ", ".join(part for part in parts if part)
 
 
-RESOLVED = ("workflow_id", "since", "before")
+_MOMENTS: Final = {
+    "created_since": "since",
+    "created_before": "before",
+    "updated_since": "changed_since",
+    "updated_before": "changed_before",
+}
+RESOLVED = ("workflow_id", *_MOMENTS.values())
 """The fields of `RunFilter` that are not arguments of tools."""
 
 DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
 """The filters by facts that no list shows: a tool that does not look into single runs leaves them out."""
+
+
+OF_LISTS: Final = frozenset({"reviewer", "updated_since", "updated_before"})
+"""The filters that only a list of runs takes: figures and actions are of runs by their creation."""
 
 
 def takes_run_filter(
@@ -200,6 +229,12 @@ def _with_arguments(
     ]
     tool.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return tool
+
+
+def _is_within(moment: datetime | None, since: datetime | None, before: datetime | None) -> bool:
+    if moment is None:
+        return since is before is None
+    return (since is None or moment >= since) and (before is None or moment < before)
 
 
 def _parse(app: CallerContext, name: str, text: str | None) -> datetime | None:

@@ -17,6 +17,7 @@ from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.reruns import created_first
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.errors import error_words
@@ -148,7 +149,7 @@ async def select_runs(
         statuses: only runs in one of these; all by default, or what ``filters`` says.
         most: how many runs of each status are read where none are kept; by default as many as a summary reads.
     """
-    wanted = statuses or ([filters.status] if filters.status else ())
+    wanted = statuses or filters.statuses
     # How Extend compares file names is not documented, so only Extend can apply that filter.
     history = None if filters.file_name_contains else await app.history()
     if history is not None:
@@ -172,7 +173,7 @@ async def select_runs(
         found += [run_facts(run) for run in await collect(scan, app, deadline)]
         missing, reached = missing or scan.missing, scan.reached or reached
         is_whole = is_whole and not (scan.reached and filters.since and scan.reached < filters.since)
-    found = [run for run in found if run.status in wanted] if wanted else found
+    found = sorted((run for run in found if not wanted or run.status in wanted), key=created_first, reverse=True)
     begins = min((run.created for run in found if run.created), default=None) if is_whole and not missing else None
     return Selected(found, missing, reached, begins)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,12 +14,14 @@ import anyio.to_thread
 from pydantic import Field, ValidationError
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import Page, RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import CHILD_KINDS, unexplained_steps
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, unexplained_steps
 from extend_mcp.runs.lifecycle import is_moving
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.stuck import MOVING
 from extend_mcp.runs.timing import UsualTime, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
@@ -37,62 +39,97 @@ from extend_mcp.tools.args import (
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline
+from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.run_scan import Deadline, read_facts
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
 from extend_mcp.views.stuck import stuck_view
-from extend_mcp.views.tables import RunListView, run_list_view
+from extend_mcp.views.tables import (
+    RunListView,
+    check_words,
+    failure_words,
+    rejection_words,
+    run_list_view,
+)
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
 _MOST_CHILDREN = 3
 """How many failed steps are looked up among a run's child runs."""
 
+Place = tuple[str | None, int]
+
 
 class _Search(RunFilter):
     """Arguments of a list of runs, as its page tokens contain them."""
 
-    sort_by: SortBy = "createdAt"
+    sort_by: SortBy | None = None
     sort_dir: SortDir = "desc"
     page_size: PageSize = 20
 
+    @property
+    def order(self) -> SortBy:
+        """The time by which the list is sorted: that of the last change, if changes of some time are wanted."""
+        return self.sort_by or ("updatedAt" if self.changed_since or self.changed_before else "createdAt")
+
+    @property
+    def streams(self) -> tuple[str | None, ...]:
+        """The status of each list of the API that is read: it filters by one status."""
+        if self.needs_causes and not self.status:
+            return ("FAILED",)
+        return self.statuses or (None,)
+
+    @property
+    def needs_causes(self) -> bool:
+        """True if only runs that failed in some way are wanted."""
+        return self.failure_reason is not None or self.failing_step is not None
+
     def description_with_order(self) -> str:
         """Describe the filters and the order, for the answer's first line."""
-        order = f"{self.sort_by.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
+        order = f"{self.order.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
         return ", ".join(part for part in (self.description(), order) if part)
+
+    def moment(self, run: WorkflowRunSummary) -> datetime | None:
+        """Return the time by which the list is sorted."""
+        return run.created_at if self.order == "createdAt" else run.updated_at
+
+    def key(self, head: tuple[WorkflowRunSummary, object]) -> tuple[datetime, str]:
+        """Return the sort key of a run that is the next of its list."""
+        return self.moment(head[0]) or datetime.min.replace(tzinfo=timezone.utc), head[0].id
 
     def is_past(self, run: WorkflowRunSummary) -> bool:
         """Return whether the order rules out that any later run matches."""
-        moment = run.created_at if self.sort_by == "createdAt" else run.updated_at
+        moment = self.moment(run)
         if moment is None:
             return False
         if self.sort_dir == "desc":
-            # A run is never updated before it is created, so this holds for both orders.
-            return self.since is not None and moment < self.since
-        return self.sort_by == "createdAt" and self.before is not None and moment >= self.before
+            # A run is never updated before it is created, so the first holds for both orders.
+            first = self.since if self.order == "createdAt" else self.changed_since or self.since
+            return first is not None and moment < first
+        last = self.before if self.order == "createdAt" else self.changed_before
+        return last is not None and moment >= last
 
 
 @RUNS.tool(title="List workflow runs", annotations=READ_ONLY, view="board")
-@takes_run_filter(without=DETAILS)
+@takes_run_filter(without={"metadata"})
 async def list_runs(
     ctx: Ctx,
     filters: RunFilter,
-    sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
+    sort_by: Annotated[SortBy, Example("updatedAt")] | None = None,
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
     stuck: bool = False,
     page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,
     page_token: PageToken | None = None,
 ) -> RunListView:
-    """List workflow runs by status, workflow, batch, file name or time, newest first.
-    Use it to find runs; to learn why one failed, pass its id to get_workflow_run. With stuck: those that hang, whose
-    fault it probably is, and the usual times.
+    """List workflow runs, newest first; those that failed, were rejected or wait for review with the cause.
+    To learn more of one, pass its id to get_workflow_run. With stuck: those that hang, whose fault it probably is, and
+    the usual times.
     """
     app = caller_context(ctx)
     if stuck:
-        if filters.status and filters.status not in MOVING:
+        if not set(filters.statuses) <= set(MOVING):
             raise CallRefusedError(f"stuck: only {', '.join(MOVING)} runs can be stuck.")
         found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app))
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
@@ -102,10 +139,16 @@ async def list_runs(
         search = _Search.model_validate(place.a) if page_token else await search.resolve(app)
     except ValidationError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
-    page = await _find(app, search, place)
-    note = None
-    if page.bounded_after:
-        note = f"Stopped after reading {page.bounded_after} API pages: there may be more matches further on."
+    deadline = Deadline(ctx, app, _CAUSE_SECONDS)
+    page = await _find(app, search, place, deadline)
+    notes = []
+    if page.ended_by:
+        notes.append(f"Stopped after {page.ended_by}: there may be more matches further on.")
+    # Only a list of such runs is worth a request for each; in others, what is kept is shown.
+    reads = search.needs_causes or bool(set(search.statuses) & set(CAUSED))
+    causes, unknown = await _read_causes(app, deadline, page, read=reads)
+    if reads and unknown:
+        notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
 
     def token_after(count: int) -> str | None:
         place = page.places[count - 1] if 0 < count < len(page.runs) else page.next
@@ -113,15 +156,26 @@ async def list_runs(
 
     return run_list_view(
         page.runs,
+        causes=causes,
         token_after=token_after,
         filters=search.description_with_order(),
-        note=note,
+        note=" ".join(notes) or None,
         now=app.clock.now(),
         limit=app.limits.answer_chars,
     )
 
 
-@dataclass(frozen=True)
+CAUSED = ("FAILED", "NEEDS_REVIEW")
+"""Statuses whose cause no list shows. Why a run was rejected is in the list."""
+
+_CAUSE_SECONDS = 20.0
+"""Time that a list spends on single runs."""
+
+_CANDIDATES = 24
+"""Runs that are looked into at once for a filter by cause."""
+
+
+@dataclass
 class _Found:
     """A page of runs.
 
@@ -129,49 +183,172 @@ class _Found:
         runs: the runs.
         places: the place after each run.
         next: the place after them all; None at the end of the list.
-        bounded_after: how many API pages were read, if that bound ended the search early.
+        ended_by: what was done when a bound ended the search early.
+        causes: what those runs showed that were read for a filter by cause.
     """
 
-    runs: list[WorkflowRunSummary]
-    places: list[PagePosition]
-    next: PagePosition | None
-    bounded_after: int | None = None
+    runs: list[WorkflowRunSummary] = field(default_factory=list)
+    places: list[PagePosition] = field(default_factory=list)
+    next: PagePosition | None = None
+    ended_by: str | None = None
+    causes: dict[str, RunDetails] = field(default_factory=dict)
 
 
-async def _find(app: CallerContext, search: _Search, start: PagePosition) -> _Found:
-    """Read as many API pages as one page of the answer needs, within the operator's bound."""
+async def _find(app: CallerContext, search: _Search, start: PagePosition, deadline: Deadline) -> _Found:
+    """Read as many API pages as one page of the answer needs, within the operator's bounds."""
     arguments = search.model_dump(mode="json", exclude_defaults=True)
-    runs: list[WorkflowRunSummary] = []
-    places: list[PagePosition] = []
+    count = len(search.streams)
+    budget = _Budget(app.limits.filter_pages + count - 1)
+    streams = [
+        _Stream(app, search, status, budget, at)
+        for status, at in zip(search.streams, start.m or [(start.t, start.s)] * count, strict=True)
+    ]
 
-    def place(token: str | None, skip: int = 0) -> PagePosition:
-        return PagePosition(k=start.k, a=arguments, t=token, s=skip)
+    def place() -> PagePosition | None:
+        positions = [stream.position for stream in streams]
+        if not any(positions):
+            return None
+        if len(positions) > 1 or positions[0] is None:
+            return PagePosition(k=start.k, a=arguments, m=positions)
+        return PagePosition(k=start.k, a=arguments, t=positions[0][0], s=positions[0][1])
 
-    pager = app.api.iter_workflow_runs(
-        **search.api_query(sort_by=search.sort_by, sort_dir=search.sort_dir),
+    found, looked_into = _Found(), 0
+    while len(found.runs) < search.page_size and not found.ended_by:
+        taken: list[tuple[WorkflowRunSummary, PagePosition | None]] = []
+        try:
+            while len(taken) < (_CANDIDATES if search.needs_causes else search.page_size - len(found.runs)):
+                heads = [(run, stream) for stream in streams if (run := await stream.head())]
+                if not heads:
+                    break
+                run, stream = max(heads, key=search.key) if search.sort_dir == "desc" else min(heads, key=search.key)
+                stream.skip += 1
+                taken.append((run, place()))
+        except _BudgetSpentError:
+            found.ended_by = f"reading {budget.spent} API pages"
+        if not taken:
+            break
+        if search.needs_causes:
+            read = await read_facts(app, deadline, [run_facts(run) for run, _ in taken])
+            found.causes |= read.found
+            looked_into += len(taken)
+            if read.skipped or looked_into >= app.limits.detail_runs:
+                found.ended_by = f"looking into {looked_into:,} runs"
+        for run, after in taken:
+            if search.needs_causes and not _fits(search, found.causes.get(run.id)):
+                continue
+            found.runs.append(run)
+            found.places.append(after or start)
+            if len(found.runs) == search.page_size:
+                found.next, found.ended_by = after, None
+                return found
+    found.next = place()
+    found.ended_by = found.ended_by if found.next else None
+    return found
+
+
+def _fits(search: _Search, details: RunDetails | None) -> bool:
+    return details is not None and search.matches_details(Failure(details.step, details.reason, ""), {})
+
+
+class _BudgetSpentError(Exception):
+    """As many API pages were read as one call may read."""
+
+
+@dataclass
+class _Budget:
+    most: int
+    spent: int = 0
+
+
+class _Stream:
+    """One list of the API, read as far as needed.
+
+    Args:
+        app: the server's parts.
+        search: selects the runs.
+        status: the status that the API filters by; None for none.
+        budget: how many pages may be read.
+        at: the token of a page, and how many of its runs were taken before; None at the end of the list.
+    """
+
+    def __init__(
+        self,
+        app: CallerContext,
+        search: _Search,
+        status: str | None,
+        budget: _Budget,
+        at: Place | None,
+    ) -> None:
+        query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
+        query["status"] = status
         # Without filters of our own an API page is exactly an answer's page.
-        page_size=PAGE_SIZE if search.filters_here else search.page_size,
-    )
-    token, skip, pages_read = start.t, start.s, 0
-    async with aclosing(pager.pages(token)) as pages:
-        async for page in pages:
-            following = place(page.next_page_token) if page.next_page_token else None
-            for index, run in enumerate(page.data[skip:], skip + 1):
-                if search.is_past(run):
-                    return _Found(runs, places, None)
-                if not search.matches(run):
-                    continue
-                runs.append(run)
-                places.append(place(token, index))
-                if len(runs) == search.page_size:
-                    return _Found(runs, places, places[-1] if index < len(page.data) else following)
-            pages_read += 1
-            if following is None or (runs and not search.filters_here):
-                return _Found(runs, places, following)
-            if pages_read == app.limits.filter_pages:
-                return _Found(runs, places, following, bounded_after=pages_read)
-            token, skip = page.next_page_token, 0
-    return _Found(runs, places, None)
+        size = PAGE_SIZE if search.filters_here else search.page_size
+        self._read = partial(app.api.list_workflow_runs, max_page_size=size, **query)
+        self._search = search
+        self._budget = budget
+        self._page: Page[WorkflowRunSummary] | None = None
+        self._ended = at is None
+        self._token, self.skip = at or (None, 0)
+
+    async def head(self) -> WorkflowRunSummary | None:
+        """Return the next run that fits, without taking it; None at the end.
+
+        Raises:
+            _BudgetSpentError: it may be on a page that this call may not read.
+        """
+        while not self._ended:
+            if self._page is None:
+                if self._budget.spent == self._budget.most:
+                    raise _BudgetSpentError
+                self._budget.spent += 1
+                self._page = await self._read(next_page_token=self._token)
+            for run in self._page.data[self.skip :]:
+                if self._search.is_past(run):
+                    self._ended = True
+                    return None
+                if self._search.matches(run):
+                    return run
+                self.skip += 1
+            self._ended = self._page.next_page_token is None
+            self._token, self.skip, self._page = self._page.next_page_token, 0, None
+        return None
+
+    @property
+    def position(self) -> Place | None:
+        """The place of the next run: the token of its page, and how many runs of that are before it."""
+        if self._ended:
+            return None
+        if self._page is None or self.skip < len(self._page.data):
+            return self._token, self.skip
+        return (self._page.next_page_token, 0) if self._page.next_page_token else None
+
+
+async def _read_causes(
+    app: CallerContext, deadline: Deadline, page: _Found, *, read: bool
+) -> tuple[dict[str, str], int]:
+    """Return why runs failed or wait, by id, and for how many that is not known.
+
+    Args:
+        app: the server's parts.
+        deadline: when to stop reading.
+        page: the runs.
+        read: whether to read what is not kept.
+    """
+    open_runs = [run for run in page.runs if run.status in CAUSED and run.id not in page.causes]
+    known = dict(page.causes)
+    if open_runs and read:
+        known |= (await read_facts(app, deadline, [run_facts(run) for run in open_runs])).found
+    elif open_runs and app.histories and app.histories.is_open and (history := await app.history()):
+        known |= await history.details([run.id for run in open_runs])
+    words = {run.id: rejection_words(run) for run in page.runs if run.status == "REJECTED"}
+    for run in page.runs:
+        details = known.get(run.id)
+        if details and details.status == run.status == "FAILED":
+            words[run.id] = failure_words(details.step, details.reason)
+        elif details and details.status == run.status == "NEEDS_REVIEW":
+            check = next(iter(details.checks), None)
+            words[run.id] = check_words(*check) if check else "its steps do not say which check it did not pass"
+    return words, sum(run.id not in words for run in open_runs)
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")

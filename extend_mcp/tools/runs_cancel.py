@@ -17,7 +17,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import CANCEL
 from extend_mcp.tools.args import ConfirmationToken, RunId
 from extend_mcp.tools.base import DESTRUCTIVE
-from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView, CancelView
 
@@ -38,7 +38,7 @@ async def cancel_workflow_run(
 
 
 @RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL, view="plan")
-@takes_run_filter(without={*DETAILS, "workflow_version"})
+@takes_run_filter(without={*DETAILS, *OF_LISTS, "workflow_version"})
 async def cancel_runs(
     ctx: Ctx,
     filters: RunFilter,

@@ -15,13 +15,13 @@ from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Priority, RunId, VersionToRerun
 from extend_mcp.tools.base import CREATES
-from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import BulkView
 
 
 @RUNS.tool(title="Run workflow runs again", annotations=CREATES, view="plan")
-@takes_run_filter(without=("file_name_contains",))
+@takes_run_filter(without={*OF_LISTS, "file_name_contains"})
 async def rerun_workflow_runs(
     ctx: Ctx,
     filters: RunFilter,
@@ -42,9 +42,9 @@ async def rerun_workflow_runs(
         raise CallRefusedError("Give run_ids or filters, not both.")
     if run_ids is None and filters == RunFilter() and confirmation_token is None:
         raise CallRefusedError("Give run_ids, batch or at least one filter: all runs of the account is no choice.")
-    if filters.status and filters.status not in (*CAN_RERUN, "PROCESSED"):
+    if not set(filters.statuses) <= {*CAN_RERUN, "PROCESSED"}:
         raise CallRefusedError(f"status: only {', '.join(sorted(CAN_RERUN))} and PROCESSED runs can be run again.")
-    if filters.status == "PROCESSED" and not include_processed:
+    if "PROCESSED" in filters.statuses and not include_processed:
         raise CallRefusedError("PROCESSED runs are run again only with include_processed=true.")
     if include_processed and version in ("same", "draft"):
         raise CallRefusedError(

@@ -19,7 +19,7 @@ _MOST_STEPS = 40
 
 async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline) -> StuckRuns:
     """Return the runs that hang among those that a resolved filter selects."""
-    listed = await select_runs(app, filters, deadline, [filters.status] if filters.status else MOVING)
+    listed = await select_runs(app, filters, deadline, filters.statuses or MOVING)
     missing = [listed.missing] if listed.missing else []
     done: list[RunFacts] = []
     for workflow in dict.fromkeys(run.workflow_id for run in listed.runs):

@@ -7,32 +7,25 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import failures_of
 from extend_mcp.runs.groups import GROUP_NAMES, UNITS, Calendar, GroupName, group_of, needs_reading
 from extend_mcp.runs.statistics import RunFacts, Statistics
-from extend_mcp.tools.args import Example
+from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.run_filter import DETAILS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_details, select_runs
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_scan import Deadline, read_facts, select_runs
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
 
 _RUNS_A_TURN = 2000
 """How many runs are counted before other tasks get their turn."""
-
-
-def _joined(value: Any) -> Any:
-    # Models often send several as a list.
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _known_groups(value: str) -> str:
@@ -44,7 +37,7 @@ def _known_groups(value: str) -> str:
 
 GroupBy = Annotated[
     str,
-    BeforeValidator(_joined),
+    BeforeValidator(joined),
     AfterValidator(_known_groups),
     Field(description=f'{", ".join(GROUP_NAMES)}; or two: "workflow,day"', max_length=40),
     Example("failure_reason"),
@@ -52,7 +45,7 @@ GroupBy = Annotated[
 
 
 @RUNS.tool(title="Summarize workflow runs", annotations=READ_ONLY, view="board")
-@takes_run_filter(without=DETAILS)
+@takes_run_filter(without=DETAILS | OF_LISTS)
 async def summarize_runs(
     ctx: Ctx,
     filters: RunFilter,
@@ -94,8 +87,7 @@ async def summarize(
     deadline = Deadline(ctx, app)
     by = cast("list[GroupName]", group_by.split(","))
     found = await _read(app, filters, deadline)
-    metadata: dict[str, str | None] = {}
-    await _look_into(app, deadline, found, by, metadata_key, metadata)
+    metadata = await _look_into(app, deadline, found, by, found.read, metadata_key)
     calendar = Calendar(zone)
     counted, before = Statistics[Groups](), Statistics[Groups]()
     length = found.until - found.since if found.since else timedelta()
@@ -144,6 +136,7 @@ class _Found:
         begins: when the first run was created, if that is known.
         missing: what was left out, and why.
         kept: how fresh the runs are, where they were kept.
+        read: selects the runs of both windows.
     """
 
     since: datetime | None
@@ -154,6 +147,7 @@ class _Found:
     begins: datetime | None = None
     missing: list[str] = field(default_factory=list)
     kept: Kept | None = None
+    read: RunFilter = field(default_factory=RunFilter)
 
 
 async def _read(app: CallerContext, filters: RunFilter, deadline: Deadline) -> _Found:
@@ -162,6 +156,7 @@ async def _read(app: CallerContext, filters: RunFilter, deadline: Deadline) -> _
     wide = filters
     if filters.since:
         wide = filters.model_copy(update={"since": filters.since - (found.until - filters.since)})
+    found.read = wide
     selected = await select_runs(app, wide, deadline)
     missing, reached, held = selected.missing, selected.reached, selected.held
     found.begins, found.kept = selected.begins, Kept(held.as_of, held.pass_at, held.since) if held else None
@@ -176,36 +171,30 @@ async def _read(app: CallerContext, filters: RunFilter, deadline: Deadline) -> _
 
 
 async def _look_into(
-    app: CallerContext,
-    deadline: Deadline,
-    found: _Found,
-    by: list[GroupName],
-    metadata_key: str | None,
-    metadata: dict[str, str | None],
-) -> None:
-    """Read the runs whose groups only their details show, newest first, within the operator's bound."""
+    app: CallerContext, deadline: Deadline, found: _Found, by: list[GroupName], filters: RunFilter, key: str | None
+) -> dict[str, str | None]:
+    """Read the runs whose groups only their details show, newest first, within the operator's bound.
 
-    def keep(run: WorkflowRun) -> tuple[str, str, str | None]:
-        cause = next(iter(failures_of(run)), None)
-        value = run.metadata.get(metadata_key or "")
-        return cause.where if cause else "", cause.reason if cause else "", None if value is None else str(value)[:200]
-
-    wanted = [run.id for run in (*found.runs, *found.before) if any(needs_reading(each, run, metadata) for each in by)]
-    details = await read_details(app, deadline, wanted[: app.limits.detail_runs], keep)
-    metadata |= {run_id: value for run_id, (_, _, value) in details.found.items()}
+    Returns:
+        The values of the metadata key, by the ids of the runs that were read.
+    """
+    history = await app.history() if key and found.kept else None
+    metadata = await history.metadata(filters.selection(), key) if history and key else {}
+    details = await read_facts(
+        app, deadline, _unread((*found.runs, *found.before), by, metadata), held=bool(found.kept)
+    )
+    known = details.found if details else {}
+    metadata |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
     for runs in (found.runs, found.before):
         for place, run in enumerate(runs):
-            if run.id in details.found:
-                step, reason, _ = details.found[run.id]
-                runs[place] = run._replace(step=step, reason=reason)
-    unread = [
-        sum(any(needs_reading(each, run, metadata) for each in by) for run in runs)
-        for runs in (found.runs, found.before)
-    ]
-    if unread[0]:
-        of = sum(run.status == "FAILED" for run in found.runs) if metadata_key is None else len(found.runs)
-        found.missing.append(f"the groups hold the newest {of - unread[0]:,} of {of:,} runs; others were not read")
-    found.compared = found.compared and not any(unread)
+            if run.id in known:
+                runs[place] = run._replace(step=known[run.id].step, reason=known[run.id].reason)
+    if unread := len(_unread(found.runs, by, metadata)):
+        of = len(found.runs) if key else sum(run.status == "FAILED" for run in found.runs)
+        more = "; ask again to read more" if app.histories else "; the others were not read"
+        found.missing.append(f"the groups hold the newest {of - unread:,} of {of:,} runs{more}")
+    found.compared = found.compared and not unread and not _unread(found.before, by, metadata)
+    return metadata
 
 
 def _unread(runs: Sequence[RunFacts], by: list[GroupName], metadata: Mapping[str, str | None]) -> list[RunFacts]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, counted, fit
-from extend_mcp.views.untrusted import Code, Id, Label
+from extend_mcp.views.untrusted import Code, Id, Label, Note
 
 
 class ListingView(View):
@@ -38,7 +39,7 @@ class RunListView(ListingView):
 
     runs: list[RunRow]
     note: str | None = None
-    untrusted: str = "workflow, file"
+    untrusted: str = "workflow, file, why"
 
 
 ListingT = TypeVar("ListingT", bound=ListingView)
@@ -100,6 +101,7 @@ def _headline(count: int, noun: str, filters: str, more: bool) -> str:
 def run_list_view(
     runs: list[WorkflowRunSummary],
     *,
+    causes: Mapping[str, str] | None = None,
     token_after: Callable[[int], str | None],
     filters: str,
     note: str | None,
@@ -110,6 +112,7 @@ def run_list_view(
 
     Args:
         runs: the runs of this page, in the order asked for.
+        causes: why a run failed, was rejected or waits, by id, where that is known; outside text marked.
         token_after: the token for what follows the first so many runs; None at the end of the list.
         filters: a description of the filters, or empty.
         note: what the reader must know of how the search ended, or None.
@@ -119,7 +122,9 @@ def run_list_view(
     Returns:
         The view; text and fields hold the same runs.
     """
-    view = RunListView(runs=[_row(run, now) for run in runs], shown=len(runs), complete=True)
+    view = RunListView(
+        runs=[_row(run, now, (causes or {}).get(run.id)) for run in runs], shown=len(runs), complete=True
+    )
 
     def said(kept: int) -> str | None:
         return note if kept == len(runs) else f"The page was cut to {kept} runs to keep the answer short."
@@ -141,7 +146,7 @@ def run_list_view(
     return view
 
 
-def _row(run: WorkflowRunSummary, now: datetime) -> RunRow:
+def _row(run: WorkflowRunSummary, now: datetime, why: str | None) -> RunRow:
     names = [file.name or file.id for file in run.files]
     return RunRow(
         run_id=run.id,
@@ -150,6 +155,7 @@ def _row(run: WorkflowRunSummary, now: datetime) -> RunRow:
         file=f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names),
         created_at=run.created_at or run.initial_run_at,
         took_seconds=_took(run, now),
+        why=why,
     )
 
 
@@ -171,8 +177,29 @@ def _lines(rows: list[RunRow], width: int) -> list[str]:
         took += " so far" if row.took_seconds is not None and is_moving(row.status) else ""
         names = f"{row.workflow:{width}} · {row.file:{width}}"
         line = f"{row.run_id} · {row.status or '?'} · {names} · {clock} · {took}"
+        line += f"\n  {row.why}" if row.why else ""
         lines.append(f"{day}:\n{line}" if day != before else line)
     return lines
+
+
+def failure_words(step: str, reason: str) -> str:
+    """Say why a run failed, and whether running it again can help."""
+    where = f"in step {Label(step):60}" if step else "before any step"
+    return f"failed {where}: {Code(reason) or 'no reason given'}; {rerun_words(reason)}"
+
+
+def check_words(step: str, name: str, error: str) -> str:
+    """Say which check sent a run to a person."""
+    why = f": {Note(error):120}" if error else ""
+    return f"check {Label(name) or Label('?'):60} did not pass in step {Label(step):40}{why}"
+
+
+def rejection_words(run: WorkflowRunSummary) -> str:
+    """Say who rejected a run, and why."""
+    who = f"by {Label(run.reviewed_by_user):60}" if run.reviewed_by_user else "by a person whom Extend does not name"
+    return (
+        f"rejected {who}: {Note(run.rejection_note):160}" if run.rejection_note else f"rejected {who}, without a note"
+    )
 
 
 def moment(value: datetime | None) -> str:

@@ -51,7 +51,7 @@ REQUIRED: dict[str, Any] = {
             ["confirmationToken: not an argument"],
         ),
         ("cancel_workflow_run", {"run_id": RUN, "reason": ["x"]}, ["reason"]),
-        ("list_runs", {"status": "BROKEN"}, ["status", "'FAILED'"]),
+        ("list_runs", {"status": "BROKEN"}, ["status", "REJECTED, PROCESSED, FAILED"]),
         ("list_runs", {"created_since": "soon"}, ["created_since", '"24h"']),
         ("list_runs", {"page_size": 101}, ["page_size", "100"]),
         ("list_runs", {"created_since": "1h", "created_before": "2h"}, ["earlier than created_before"]),

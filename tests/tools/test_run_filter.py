@@ -9,20 +9,21 @@ import pytest
 
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.runs.failures import Failure
-from extend_mcp.tools.run_filter import DETAILS, RESOLVED, RunFilter
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RESOLVED, RunFilter
 from extend_mcp.tools.toolsets import RUNS
 
-ARGUMENTS = set(RunFilter.model_fields) - {*RESOLVED, *DETAILS}
+ARGUMENTS = set(RunFilter.model_fields) - {*RESOLVED, *DETAILS, *OF_LISTS}
 NOON = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
 
 
-@pytest.mark.parametrize("name", ["list_runs", "summarize_runs"])
-def test_a_tool_that_filters_runs_has_every_filter(name: str) -> None:
+@pytest.mark.parametrize(("name", "others"), [("list_runs", DETAILS | OF_LISTS), ("summarize_runs", frozenset())])
+def test_a_tool_that_filters_runs_has_every_filter(name: str, others: frozenset[str]) -> None:
     [tool] = [tool for tool in RUNS.tools if tool.name == name]
     properties = tool.parameters["properties"]
-    assert set(properties) >= ARGUMENTS
-    assert not set(properties) & {"filters", *RESOLVED, *DETAILS}
-    assert not ARGUMENTS & set(tool.parameters.get("required", ()))
+    wanted = ARGUMENTS | others - {"metadata"}
+    assert set(properties) >= wanted
+    assert not set(properties) & ({"filters", *RESOLVED, *DETAILS, *OF_LISTS} - wanted)
+    assert not wanted & set(tool.parameters.get("required", ()))
     assert properties["batch"]["description"] == "Batch id"
 
 
@@ -38,6 +39,9 @@ def test_every_argument_is_applied_and_described() -> None:
         failure_reason="OCR_ERROR",
         failing_step="Parse",
         metadata={"customer": "acme"},
+        reviewer="ana",
+        changed_since=NOON,
+        changed_before=NOON,
     )
     assert filters.api_query(sort_dir="asc") == {
         "status": "FAILED",
@@ -50,6 +54,7 @@ def test_every_argument_is_applied_and_described() -> None:
     assert filters.description() == (
         "FAILED, workflow workflow_1, version 3, batch batch_1, file name contains «a», "
         "created since 2026-02-10T12:00:00Z, created before 2026-02-10T12:00:00Z, "
+        "updated since 2026-02-10T12:00:00Z, updated before 2026-02-10T12:00:00Z, reviewed by «ana», "
         "failed with OCR_ERROR, failed in step «Parse», metadata «customer» = «acme»"
     )
 
@@ -58,7 +63,6 @@ def test_every_argument_is_applied_and_described() -> None:
     ("filters", "hours"),
     [
         (RunFilter(), [11, 12, 13, None]),
-        (RunFilter(status="FAILED"), [11, 12, 13, None]),
         (RunFilter(since=NOON), [12, 13]),
         (RunFilter(before=NOON), [11]),
         (RunFilter(since=NOON, before=NOON.replace(hour=13)), [12]),
@@ -91,7 +95,17 @@ def test_details_must_fit_all_at_once(filters: dict[str, Any], fits: list[bool])
     assert [RunFilter(**filters).matches_details(*run) for run in runs] == fits
 
 
-def test_a_version_is_filtered_here() -> None:
-    run = WorkflowRunSummary.model_validate({"createdAt": NOON, "workflowVersion": {"version": "3"}})
+def test_what_the_api_does_not_filter_is_filtered_here() -> None:
+    fields = {"createdAt": NOON, "updatedAt": NOON, "workflowVersion": {"version": "3"}, "reviewedByUser": "Ana"}
+    run = WorkflowRunSummary.model_validate({**fields, "status": "FAILED"})
+    several = RunFilter.model_validate({"status": ["failed", "rejected"]})
+    assert several.statuses == ("FAILED", "REJECTED")
+    assert several.api_query()["status"] is None
+    assert several.matches(run)
+    assert not RunFilter.model_validate({"status": "active"}).matches(run)
+    assert RunFilter(reviewer="ana").matches(run)
+    assert not RunFilter(reviewer="ben").matches(run)
+    assert RunFilter(changed_since=NOON).matches(run)
+    assert not RunFilter(changed_before=NOON).matches(run)
     assert RunFilter(workflow_version="3").matches(run)
     assert not RunFilter(workflow_version="2").matches(run)

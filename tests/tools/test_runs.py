@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -99,6 +100,91 @@ async def test_times_are_filtered_by_walking_pages(box: Box, sort_by: str, sort_
             client, created_since=since, created_before=before, sort_by=sort_by, sort_dir=sort_dir, page_size=3
         )
     assert sorted(seen) == sorted(run["id"] for run in runs if since <= run["createdAt"] < before)
+
+
+@pytest.mark.parametrize("status", ["active", "failed,REJECTED", ["NEEDS_REVIEW", "PROCESSED", "PENDING"]])
+@pytest.mark.parametrize("sort_dir", ["desc", "asc"])
+async def test_several_statuses_are_one_list(box: Box, status: str | list[str], sort_dir: str) -> None:
+    names = status if isinstance(status, list) else status.upper().split(",")
+    names = ["PENDING", "PROCESSING", "CANCELLING"] if status == "active" else names
+    same = [run for run in box.state()["runs"] if run["status"] in names]
+    async with serving(box) as client:
+        seen = await every_page(client, status=status, sort_dir=sort_dir, page_size=3)
+    order = sorted(same, key=lambda run: (run["createdAt"], run["id"]), reverse=sort_dir == "desc")
+    assert seen == [run["id"] for run in order]
+
+
+async def test_what_changed_in_a_time_is_listed_by_its_changes(box: Box) -> None:
+    box.advance(900)
+    records = [box.sandbox.record(run["id"]) for run in box.state()["runs"]]
+    since, before = box.now() - timedelta(hours=20), box.now() - timedelta(minutes=20)
+    known = [record for record in records if since <= record.updated_at < before]
+    over = [record for record in known if record.status in ("PROCESSED", "FAILED")]
+    window = {"updated_since": since.isoformat(), "updated_before": before.isoformat(), "page_size": 4}
+    async with serving(box) as client:
+        assert set(await every_page(client, **window)) == {record.id for record in known}
+        seen = await every_page(client, **window, status="PROCESSED,FAILED")
+    assert seen == [record.id for record in sorted(over, key=lambda each: (each.updated_at, each.id), reverse=True)]
+    assert 0 < len(over) < len(known) < len(records)
+
+
+def cause(box: Box, run_id: str) -> tuple[str, str]:
+    """The failing step and its reason, as the sandbox has it."""
+    run = box.sandbox.record(run_id).run
+    for step in run["stepRuns"]:
+        for child in (step["result"] or {}).values():
+            if isinstance(child, dict) and child.get("status") == "FAILED":
+                return step["step"]["name"], child["failureReason"]
+        if step["status"] == "FAILED":
+            return step["step"]["name"], run["failureReason"]
+    return "", run["failureReason"]
+
+
+async def test_failed_and_rejected_and_waiting_runs_say_why(box: Box) -> None:
+    async with serving(box) as client:
+        before = facts_of(await client.call_tool("list_runs", {"page_size": 50}))
+        assert not any("why" in row for row in before["runs"] if row["status"] in ("FAILED", "NEEDS_REVIEW"))
+        arguments = {"status": "FAILED,REJECTED,NEEDS_REVIEW", "page_size": 50}
+        rows = facts_of(await client.call_tool("list_runs", arguments))["runs"]
+        # What was read once is kept and shown.
+        box.forget()
+        after = facts_of(await client.call_tool("list_runs", {"page_size": 50}))
+        assert len(box.requests()) == 1
+    assert {row["status"] for row in rows} == {"FAILED", "REJECTED", "NEEDS_REVIEW"}
+    for row in rows:
+        run = box.sandbox.record(row["run_id"]).run
+        if row["status"] == "FAILED":
+            step, reason = cause(box, row["run_id"])
+            assert row["why"].startswith(f"failed in step «{step}»: {reason}; " if step else "failed before any step: ")
+            assert "rerun" in row["why"]
+            assert row["why"] in [each.get("why") for each in after["runs"]]
+        elif row["status"] == "REJECTED":
+            assert f"«{run['reviewedByUser']}»" in row["why"]
+            assert run["rejectionNote"][:20] in row["why"]
+        else:
+            assert row["why"].startswith("check «")
+
+
+@pytest.mark.parametrize("history", ["memory", "off"])
+async def test_runs_are_found_by_cause(box: Box, history: str) -> None:
+    failed = [run["id"] for run in box.state()["runs"] if run["status"] == "FAILED"]
+    causes = {run_id: cause(box, run_id) for run_id in failed}
+    step = next(step for step, _ in causes.values() if step)
+    reason = next(reason for _, reason in causes.values())
+    async with serving(box, history=history) as client:
+        by_step = await every_page(client, failing_step=step.upper(), page_size=2)
+        by_reason = await every_page(client, failure_reason=reason.lower(), page_size=2)
+    assert set(by_step) == {run_id for run_id in failed if causes[run_id][0] == step}
+    assert set(by_reason) == {run_id for run_id in failed if causes[run_id][1] == reason}
+
+
+async def test_the_bound_on_runs_looked_into_is_told_and_can_be_gone_beyond(large: Box) -> None:
+    async with serving(large, detail_runs=24) as client:
+        result = await client.call_tool("list_runs", {"failure_reason": "NO_SUCH_REASON"})
+        assert "Stopped after looking into 24 runs" in text_of(result)
+        token = facts_of(result)["next_page_token"]
+        again = await client.call_tool("list_runs", {"page_token": token})
+    assert facts_of(again)["next_page_token"] != token
 
 
 async def test_the_bound_on_walked_pages_is_told_and_can_be_gone_beyond(box: Box) -> None:
