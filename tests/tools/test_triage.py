@@ -256,3 +256,43 @@ async def test_comparing_every_pair_of_a_workflow_keeps_the_budget(box: Box) -> 
             if one["id"] < other["id"] and one["workflowId"] == other["workflowId"]:
                 text = text_of(await ask(box, "compare_runs", first=one["id"], second=other["id"]))
                 assert len(text) <= 8000
+
+
+async def test_a_window_of_failures_is_grouped_by_cause_with_ids(large: Box) -> None:
+    runs = [record.run for record in large.sandbox.store if record.status == "FAILED"]
+    recent = [run for run in runs if large.now() - read_time(run["initialRunAt"]) <= timedelta(days=7)]
+    expected = Counter(
+        (run["stepRuns"][0]["result"]["parseRun"]["failureReason"], "Parse", run["workflow"]["name"]) for run in recent
+    )
+    async with serving(large) as client:
+        result = await client.call_tool("explain_failure", {})
+        facts = facts_of(result)
+        assert facts["failed_in_window"] == facts["looked_into"] == len(recent)
+        assert {(each["reason"], each["step"], each["workflow"]): each["runs"] for each in facts["causes"]} == expected
+        first = facts["causes"][0]
+        assert first["runs"] == max(expected.values())
+        assert f"{first['runs'] - 3:,} more" in text_of(result)
+        newest = [
+            run["id"]
+            for run in reversed(recent)
+            if run["workflow"]["name"] == first["workflow"]
+            and run["stepRuns"][0]["result"]["parseRun"]["failureReason"] == first["reason"]
+        ]
+        assert first["run_ids"] == newest[:10]
+        # The facts are kept: one more question reads none of them again.
+        large.forget()
+        workflow = recent[0]["workflow"]["name"]
+        facts = facts_of(await client.call_tool("explain_failure", {"workflow": workflow}))
+        assert facts["failed_in_window"] == sum(run["workflow"]["name"] == workflow for run in recent)
+        assert not [each for each in large.requests() if each["path"].startswith("/workflow_runs/")]
+
+
+async def test_a_window_without_failures_says_so_and_one_that_a_bound_cut_too(box: Box) -> None:
+    async with serving(box, detail_runs=1) as client:
+        nothing = await client.call_tool("explain_failure", {"created_since": "1s"})
+        assert text_of(nothing).startswith("0 runs failed (FAILED, created since")
+        cut = facts_of(await client.call_tool("explain_failure", {"created_since": "30d"}))
+        assert cut["looked_into"] == 1 < cut["failed_in_window"]
+        assert "ask again to read more" in cut["missing"][0]
+        both = await client.call_tool("explain_failure", {"run_id": "workflow_run_1", "workflow": "Claims"})
+        assert both.is_error
