@@ -91,6 +91,7 @@ CALLS: Sequence[ExampleCall] = (
     _call("summarize_runs", created_since="7d", group_by="failure_reason"),
     _call("summarize_runs", "all"),
     _call("explain_failure", run_id=Needs.FAILED_RUN),
+    _call("explain_failure", "of a window", created_since="30d"),
     _call("review_queue"),
     _call("compare_runs", first=Needs.DONE_RUN, second=Needs.TWIN_RUN),
     _call("cancel_workflow_run", run_id=Needs.MOVING_RUN, reason="wrong document"),

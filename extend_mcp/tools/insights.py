@@ -13,13 +13,14 @@ from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details
+from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, read_insights, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
@@ -31,6 +32,7 @@ from extend_mcp.views.insights import (
     ReviewQueueView,
     comparison_view,
     failure_view,
+    failures_view,
     review_queue_view,
 )
 from extend_mcp.views.instructions import spoken_to
@@ -38,12 +40,42 @@ from extend_mcp.views.runs import review_lines
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
-async def explain_failure(run_id: RunId, ctx: Ctx, created_since: Moment = "7d") -> FailureView:
+async def explain_failure(
+    ctx: Ctx,
+    run_id: RunId | None = None,
+    created_since: Moment = "7d",
+    workflow: WorkflowRef | None = None,
+) -> FailureView:
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
     workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
-    last good run.
+    last good run. Without run_id it groups all failures since then by cause, with ids.
     """
+    if run_id is None:
+        return await _explain_window(ctx, workflow, created_since)
+    if workflow is not None:
+        raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
     return await _explain_one(ctx, run_id, created_since)
+
+
+async def _explain_window(ctx: Ctx, workflow: str | None, created_since: str) -> FailureView:
+    app = caller_context(ctx)
+    deadline = Deadline(ctx, app)
+    filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
+    selected = await select_runs(app, filters, deadline)
+    details = await read_insights(app, deadline, selected.runs, noun="failed runs read")
+    missing = [selected.missing] if selected.missing else []
+    if len(details.found) < len(selected.runs):
+        missing.append(
+            f"{len(details.found):,} of {len(selected.runs):,} failed runs were looked into, the newest"
+            f"{'; ask again to read more' if app.histories else ''}"
+        )
+    return failures_view(
+        [found for run in selected.runs if (found := details.found.get(run.id))],
+        failed=len(selected.runs),
+        filters=filters.description(),
+        missing=missing,
+        limit=app.limits.answer_chars,
+    )
 
 
 async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView:
@@ -63,9 +95,9 @@ async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView
     scan = RunScan(filters, app.limits.summary_runs)
     failed = await collect(scan, app, deadline)
     others = [each for each in failed if each.id != run.id]
-    asked = [each.id for each in others[: app.limits.detail_runs]]
-    details = await read_details(app, deadline, asked, _cause, noun="other failed runs read")
-    alike = [each for each in others if (other := details.found.get(each.id)) and other.reason == cause.reason]
+    details = await read_insights(app, deadline, [run_facts(each) for each in others], noun="other failed runs read")
+    causes = {other: found.cause for other, found in details.found.items() if found.cause}
+    alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
     missing = [scan.missing] if scan.missing else []
     if len(details.found) < len(others):
         missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
@@ -76,17 +108,13 @@ async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView
         failed=len(failed),
         looked_into=len(details.found) + (len(failed) - len(others)),
         alike=alike,
-        same_step=sum(found.where == cause.where for each in alike if (found := details.found[each.id])),
+        same_step=sum(causes[each.id].where == cause.where for each in alike),
         good=await _last_good(app, run, deadline),
         later=await _later_good(app, run, cause),
         window=f"created since {format_instant(filters.since)}",
         missing=missing,
         now=app.clock.now(),
     )
-
-
-def _cause(run: WorkflowRun) -> Failure | None:
-    return next(iter(failures_of(run)), None)
 
 
 async def _later_good(app: CallerContext, run: WorkflowRun, cause: Failure) -> WorkflowRunSummary | None:

@@ -17,7 +17,7 @@ from extend_mcp.runs.failures import (
     retry_advice,
     step_failure,
 )
-from extend_mcp.runs.statistics import created_at
+from extend_mcp.runs.statistics import RunFacts, created_at
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.checks import FailedCheck
@@ -28,6 +28,8 @@ from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
 
 _MOST_ALIKE = 10
+_MOST_CAUSES = 12
+_IDS_A_LINE = 3
 
 
 # A failure among others
@@ -41,28 +43,44 @@ class Difference(ViewPart):
     this: Value
 
 
-class FailureView(View):
-    """The cause of a failure, similar failures, and the differences from the last good run."""
+class FailureCause(ViewPart):
+    """Failures of one cause: the same reason in the same step of one workflow."""
 
-    run_id: Id
-    status: Code
-    workflow: Label
-    step: Label | None = None
     reason: Code
+    step: Label | None = None
+    workflow: Label
+    runs: int
     message: Note | None = None
     retry: str
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    run_ids: list[Id]
+
+
+class FailureView(View):
+    """The cause of a failure, similar failures, and what differs from the last good run; or a window's causes."""
+
+    run_id: Id | None = None
+    status: Code | None = None
+    workflow: Label | None = None
+    step: Label | None = None
+    reason: Code | None = None
+    message: Note | None = None
+    retry: str | None = None
     failed_in_window: int
     looked_into: int
-    alike: int
-    alike_in_same_step: int
-    alike_run_ids: list[Id]
+    alike: int | None = None
+    alike_in_same_step: int | None = None
+    alike_run_ids: list[Id] | None = None
     first_alike_at: datetime | None = None
     last_good_run_id: Id | None = None
     later_good_run_id: Id | None = None
-    differences: list[Difference]
+    differences: list[Difference] | None = None
+    causes: list[FailureCause] | None = None
+    causes_left_out: int | None = None
     missing: list[str] | None = None
     next_step: str | None = None
-    untrusted: str = "workflow, step, message, differences"
+    untrusted: str = "workflow, step, message, differences, causes"
 
 
 def failure_view(
@@ -95,6 +113,8 @@ def failure_view(
         now: the present.
     """
     advice = retry_advice(cause.reason)
+    reason, ids = Code(cause.reason) or Code(NO_REASON), [Id(each.id) for each in alike[:_MOST_ALIKE]]
+    differences = _differences(good, run) if good else []
     of_account = cause.reason in ACCOUNT_REASONS
     if of_account and later:
         advice = "running it again may help: other runs were processed since"
@@ -103,28 +123,28 @@ def failure_view(
         status=run.status,
         workflow=run.workflow.name,
         step=cause.where or None,
-        reason=Code(cause.reason) or NO_REASON,
+        reason=reason,
         message=cause.message or None,
         retry=advice,
         failed_in_window=failed,
         looked_into=looked_into,
         alike=len(alike),
         alike_in_same_step=same_step,
-        alike_run_ids=[each.id for each in alike[:_MOST_ALIKE]],
+        alike_run_ids=ids,
         first_alike_at=min((moment for each in alike if (moment := created_at(each))), default=None),
         last_good_run_id=good.id if good else None,
         later_good_run_id=later.id if later else None,
-        differences=_differences(good, run) if good else [],
+        differences=differences,
         missing=list(missing) or None,
         next_step="rerun_workflow_runs starts it again." if advice.startswith("running it again may help") else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
-    why = f"{reason_words(view.reason)}{f' {view.message}' if view.message else ''}"
+    why = f"{reason_words(reason)}{f' {view.message}' if view.message else ''}"
     wrapper = f" (the run itself says {WRAPPER})" if run.failure_reason == WRAPPER != cause.reason else ""
     lines = [
         f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        *_alike_lines(view, window),
+        *_alike_lines(view, len(alike), ids, window),
     ]
     where = " of any workflow" if of_account else " of this workflow"
     if later:
@@ -133,7 +153,7 @@ def failure_view(
     else:
         lines.append(f"Since then no run{where} was processed.")
     if good:
-        said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in view.differences)
+        said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in differences)
         age = _age(created_at(good), now)
         lines.append(
             f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
@@ -145,16 +165,90 @@ def failure_view(
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
 
 
-def _alike_lines(view: FailureView, window: str) -> list[str]:
-    line = f"Alike (same reason, any step; {window}): {counted(view.alike, 'other run')} of this workflow"
-    line += f", {view.alike_in_same_step:,} of them in the same step" if view.alike else ""
+def _alike_lines(view: FailureView, alike: int, ids: Sequence[Id], window: str) -> list[str]:
+    line = f"Alike (same reason, any step; {window}): {counted(alike, 'other run')} of this workflow"
+    line += f", {view.alike_in_same_step:,} of them in the same step" if alike else ""
     line += f"; it has {counted(view.failed_in_window, 'failed run')} in all"
     line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
-    if not view.alike:
+    if not alike:
         return [line]
     oldest = f", the oldest created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-    more = f" and {view.alike - _MOST_ALIKE:,} more" if view.alike > _MOST_ALIKE else ""
-    return [line, f"Alike{oldest}: {', '.join(f'{each}' for each in view.alike_run_ids)}{more}."]
+    more = f" and {alike - _MOST_ALIKE:,} more" if alike > _MOST_ALIKE else ""
+    return [line, f"Alike{oldest}: {', '.join(f'{each}' for each in ids)}{more}."]
+
+
+def failures_view(
+    found: Sequence[tuple[RunFacts, Failure | None, object]],
+    *,
+    failed: int,
+    filters: str,
+    missing: Sequence[str],
+    limit: int,
+) -> FailureView:
+    """Group failures by cause, most first.
+
+    Args:
+        found: failed runs with their causes, the newest first.
+        failed: how many runs failed, those that were not read included.
+        filters: a description of the filters.
+        missing: what was left out and why.
+        limit: characters of the text.
+    """
+    groups: dict[tuple[str, str, str], list[tuple[RunFacts, Failure]]] = {}
+    for run, cause, _ in found:
+        cause = cause or Failure("", "", "")
+        groups.setdefault((cause.reason, cause.where, run.workflow_id), []).append((run, cause))
+    causes = [_cause(members) for members in sorted(groups.values(), key=len, reverse=True)]
+    shown = causes[:_MOST_CAUSES]
+    view = FailureView(
+        failed_in_window=failed,
+        looked_into=len(found),
+        causes=shown,
+        missing=list(missing) or None,
+        next_step="explain_failure(run_id) looks into one of them; rerun_workflow_runs(failure_reason, failing_step) "
+        "plans a rerun of one cause."
+        if causes
+        else None,
+    )
+    head = [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(causes), 'cause')}.", *incomplete(missing)]
+    document = Document(
+        head,
+        [_cause_line(each, len(found)) for each in shown],
+        [f"Next: {view.next_step}"] if view.next_step else [],
+        columns="runs · share · reason · step · workflow · first created - last created · advice · newest ids",
+    )
+    text, kept = document.fit(limit, lambda gone: f"… {gone} rarer causes more", beyond=len(causes) - len(shown))
+    del shown[kept:]
+    view.causes, view.causes_left_out = shown, len(causes) - kept or None
+    return view.with_text(text)
+
+
+def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
+    run, cause = members[0]
+    moments = [each.created for each, _ in members if each.created]
+    return FailureCause(
+        reason=Code(cause.reason) or NO_REASON,
+        step=cause.where or None,
+        workflow=run.workflow_name,
+        runs=len(members),
+        message=cause.message or None,
+        retry=retry_advice(cause.reason),
+        first_at=min(moments, default=None),
+        last_at=max(moments, default=None),
+        run_ids=[Id(each.id) for each, _ in members[:_MOST_ALIKE]],
+    )
+
+
+def _cause_line(cause: FailureCause, total: int) -> str:
+    ids = ", ".join(f"{each}" for each in cause.run_ids[:_IDS_A_LINE])
+    more = f" and {cause.runs - _IDS_A_LINE:,} more" if cause.runs > _IDS_A_LINE else ""
+    first, last = (format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
+    step = f"{cause.step:60}" if cause.step else "before or outside a step"
+    message = f" {cause.message:90}" if cause.message else ""
+    return (
+        f"{cause.runs:,} · {100 * cause.runs / total:.3g}% · {reason_words(cause.reason)}{message} · {step} · "
+        f"{cause.workflow:60} · {first} - {last} · {cause.retry} · {ids}{more}"
+    )
 
 
 def _differences(good: RunBase, run: RunBase) -> list[Difference]:

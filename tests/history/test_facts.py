@@ -18,6 +18,7 @@ from extend_mcp.history.store import Limits, RunStore
 from extend_mcp.runs.statistics import Selection
 from tests.harness import Box, example, example_run, facts_of, serving
 from tests.history.test_store import ANN, BEN, EVERYTHING, fill, run
+from tests.tools.test_triage import cause
 
 SCENARIO = "empty"
 
@@ -34,7 +35,9 @@ async def groups(client: Client, **arguments: Any) -> tuple[dict[str, int], bool
 
 @pytest.mark.parametrize("filters", [{}, {"status": "FAILED"}], ids=["all", "a narrow question"])
 async def test_each_failed_run_is_read_once_and_questions_go_deeper(large: Box, filters: dict[str, str]) -> None:
-    runs = [record.run for record in large.sandbox.store if record.status == "FAILED"]
+    runs = [run for run in large.state()["runs"] if run["status"] == "FAILED"]
+    causes = {run["id"]: cause(large, run["id"]) for run in runs}
+    names = {each["id"]: each["name"] for each in large.state()["workflows"]}
     async with serving(large, detail_runs=350) as client:
         _, complete = await groups(client, group_by="failure_reason", **filters)
         assert not complete
@@ -46,7 +49,7 @@ async def test_each_failed_run_is_read_once_and_questions_go_deeper(large: Box, 
         large.forget()
         by_step, complete = await groups(client, group_by="failing_step", **filters)
         assert complete
-        assert by_step == Counter(f"{run['workflow']['name']}: Parse" for run in runs)
+        assert by_step == Counter(f"{names[run['workflowId']]}: {causes[run['id']][0]}" for run in runs)
         assert reads(large) == []
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -256,3 +257,44 @@ async def test_comparing_every_pair_of_a_workflow_keeps_the_budget(box: Box) -> 
             if one["id"] < other["id"] and one["workflowId"] == other["workflowId"]:
                 text = text_of(await ask(box, "compare_runs", first=one["id"], second=other["id"]))
                 assert len(text) <= 8000
+
+
+async def test_a_window_of_failures_is_grouped_by_cause_with_ids(large: Box) -> None:
+    recent = [
+        run
+        for run in large.state()["runs"]
+        if run["status"] == "FAILED" and large.now() - datetime.fromisoformat(run["createdAt"]) <= timedelta(days=7)
+    ]
+    names = {each["id"]: each["name"] for each in large.state()["workflows"]}
+    causes = {run["id"]: (*cause(large, run["id"]), names[run["workflowId"]]) for run in recent}
+    expected = Counter(causes.values())
+    async with serving(large) as client:
+        result = await client.call_tool("explain_failure", {})
+        facts = facts_of(result)
+        assert facts["failed_in_window"] == facts["looked_into"] == len(recent)
+        shown = {(each.get("step", ""), each["reason"], each["workflow"]): each["runs"] for each in facts["causes"]}
+        assert shown == dict(expected.most_common(len(shown)))
+        assert facts.get("causes_left_out", 0) == len(expected) - len(shown)
+        first = facts["causes"][0]
+        assert first["runs"] == max(expected.values())
+        assert f"{first['runs'] - 3:,} more" in text_of(result)
+        key = (first.get("step", ""), first["reason"], first["workflow"])
+        newest = [run["id"] for run in reversed(recent) if causes[run["id"]] == key]
+        assert first["run_ids"] == newest[:10]
+        # The facts are kept: one more question reads none of them again.
+        large.forget()
+        workflow = names[recent[0]["workflowId"]]
+        facts = facts_of(await client.call_tool("explain_failure", {"workflow": workflow}))
+        assert facts["failed_in_window"] == sum(key[2] == workflow for key in causes.values())
+        assert not [each for each in large.requests() if each["path"].startswith("/workflow_runs/")]
+
+
+async def test_a_window_without_failures_says_so_and_one_that_a_bound_cut_too(box: Box) -> None:
+    async with serving(box, detail_runs=1) as client:
+        nothing = await client.call_tool("explain_failure", {"created_since": "1s"})
+        assert text_of(nothing).startswith("0 runs failed (FAILED, created since")
+        cut = facts_of(await client.call_tool("explain_failure", {"created_since": "30d"}))
+        assert cut["looked_into"] == 1 < cut["failed_in_window"]
+        assert "ask again to read more" in cut["missing"][0]
+        both = await client.call_tool("explain_failure", {"run_id": "workflow_run_1", "workflow": "Claims"})
+        assert both.is_error
