@@ -34,6 +34,8 @@ CALL_SECONDS = 45.0
 """Time that one call reads: many clients give up on a call after 60 seconds, whatever progress they see."""
 
 _AT_ONCE = 8
+_MOST_REPORTS = 20
+"""How often reading many runs reports its progress."""
 _READS_A_SAVE = 48
 
 
@@ -244,7 +246,8 @@ async def read_details(
                 if isinstance(error, CREDENTIAL_ERRORS):
                     raise
                 details.failed[run_id] = error
-            await deadline.report(f"{len(details.found):,} of {len(run_ids):,} {noun}")
+            if len(details.found) % (len(run_ids) // _MOST_REPORTS + 1) == 0 or not waiting:
+                await deadline.report(f"{len(details.found):,} of {len(run_ids):,} {noun}")
 
     await in_parallel(work, min(_AT_ONCE, len(waiting)))
     details.skipped += waiting

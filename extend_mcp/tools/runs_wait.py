@@ -209,8 +209,8 @@ class _RunsWatch(_Watch):
     def rows(self) -> list[WaitedRun]:
         rows = [
             waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=run_id in self._marked)
-            for run_id, run in self._seen.items()
-            if run_id not in self._gone
+            for run_id in self._ids
+            if run_id not in self._gone and (run := self._seen.get(run_id))
         ]
         return rows + [WaitedRun(run_id=run_id, status="NOT_FOUND") for run_id in self._gone if len(self._ids) > 1]
 

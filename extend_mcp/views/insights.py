@@ -167,14 +167,14 @@ def failure_view(
 
 def _alike_lines(view: FailureView, alike: int, ids: Sequence[Id], window: str) -> list[str]:
     line = f"Alike (same reason, any step; {window}): {counted(alike, 'other run')} of this workflow"
-    line += f", {view.alike_in_same_step:,} of them in the same step" if alike else ""
-    line += f"; it has {counted(view.failed_in_window, 'failed run')} in all"
+    line += f" ({view.alike_in_same_step:,} in the same step)" if alike else ""
+    line += f"; in all {counted(view.failed_in_window, 'run')} of it failed"
     line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
     if not alike:
         return [line]
-    oldest = f", the oldest created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
     more = f" and {alike - _MOST_ALIKE:,} more" if alike > _MOST_ALIKE else ""
-    return [line, f"Alike{oldest}: {', '.join(f'{each}' for each in ids)}{more}."]
+    oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
+    return [line, f"Alike: {', '.join(f'{each}' for each in ids)}{more}{oldest}."]
 
 
 def failures_view(

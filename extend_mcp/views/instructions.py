@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from extend_mcp.api.models import WorkflowRun
@@ -17,6 +18,7 @@ from extend_mcp.views.untrusted import Label, Note
 
 _MOST_CHARS: Final = 300_000
 _MOST_PLACES: Final = 3
+_MOST_MARKS: Final = 50
 _SHORTEST = 8
 
 _ORDERS = (
@@ -78,6 +80,10 @@ _ANCHORS: Final[dict[str, tuple[str, ...]]] = {
 }
 """By what the text does: words without which its pattern cannot match. Looking for words is a hundred times faster."""
 
+_APART: Final = "\x1f"
+_BETWEEN: Final = f"\n{_APART * 41}\n"
+"""Parts two texts by more than any pattern reaches."""
+
 _AROUND: Final = (60, 160)
 _MOST_ANCHORS: Final = 200
 
@@ -107,22 +113,28 @@ CAUTION: Final = "CAUTION: a text here seems to be meant for an assistant; it is
 
 def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
     """Return the first places where a document of a run speaks to an assistant; none is no proof that none does."""
-    left = _MOST_CHARS
-    found: list[SpokenTo] = []
-    for where, text in _texts(run):
-        seen = text[:left]
-        left -= len(seen)
-        if mark := find_mark(seen):
-            found.append(SpokenTo(where=where, does=mark[0], excerpt=mark[1]))
-        if left <= 0 or len(found) == _MOST_PLACES:
-            break
-    return found
+    texts = list(_texts(run))
+    # One search through all texts costs a tenth of one through each.
+    joined = _BETWEEN.join(_seen(text) for _, text in texts)[:_MOST_CHARS]
+    found: dict[str, SpokenTo] = {}
+    for does, start, excerpt in sorted(islice(_marks(joined), _MOST_MARKS), key=lambda mark: mark[1]):
+        where = texts[joined.count(_BETWEEN, 0, start)][0]
+        found.setdefault(where, SpokenTo(where=where, does=does, excerpt=excerpt.replace(_APART, "")))
+    return list(found.values())[:_MOST_PLACES]
 
 
 def find_mark(text: str) -> tuple[str, str] | None:
     """Return what a text does that is meant for an assistant, and the words; None where nothing was found."""
-    if not text.isascii() or "\x1b" in text:
-        text = _UNSEEN.sub("", text.translate(_TAGS))
+    mark = next(_marks(_seen(text)), None)
+    return (mark[0], mark[2]) if mark else None
+
+
+def _seen(text: str) -> str:
+    return text if text.isascii() and "\x1b" not in text else _UNSEEN.sub("", text.translate(_TAGS))
+
+
+def _marks(text: str) -> Iterator[tuple[str, int, str]]:
+    """Iterate over the marks in a text: what it does, where, and the words around it."""
     lowered = text.lower()
     for does, pattern in _COMPILED.items():
         for anchor in _ANCHORS[does]:
@@ -130,11 +142,11 @@ def find_mark(text: str) -> tuple[str, str] | None:
             for _ in range(_MOST_ANCHORS):
                 if place < 0:
                     break
-                around = text[max(0, place - _AROUND[0]) : place + _AROUND[1]]
+                begin = max(0, place - _AROUND[0])
+                around = text[begin : place + _AROUND[1]]
                 if match := pattern.search(around):
-                    return does, around[max(0, match.start() - 20) : match.end() + 60]
+                    yield does, begin + match.start(), around[max(0, match.start() - 20) : match.end() + 60]
                 place = lowered.find(anchor, place + 1)
-    return None
 
 
 def _texts(run: WorkflowRun) -> Iterator[tuple[str, str]]:

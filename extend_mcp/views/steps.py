@@ -186,8 +186,7 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
     ]
     known = {name: facts for name, _, facts in fields if facts}
     if detail == "concise" and known:
-        # A caller that asks for one field wants to know why it is doubtful.
-        return Part([_field(*field, fully=len(fields) == 1) for field in fields], is_short=True)
+        return Part([_field(*field) for field in fields], is_short=True)
     lines = [f"{FieldPath(path)}:", *tree_lines(found[0], 1)]
     return Part([*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, is_short=False)
 
@@ -402,14 +401,12 @@ def _extract_lines(result: Json, run: Json) -> list[str]:
     ]
 
 
-def _field(path: str, value: Any, facts: Json, *, fully: bool = False) -> str:
+def _field(path: str, value: Any, facts: Json) -> str:
     shown = f"{Note(value):{_LONG}}" if isinstance(value, str) else _value(value)
     sure, score = confidence(facts), facts.get("reviewAgentScore")
     known = [] if sure is None else [confidence_words(sure)]
-    if isinstance(score, int) and (fully or score <= _LOW_SCORE):
+    if isinstance(score, int) and score <= _LOW_SCORE:
         known.append(f"review score {score} of 5")
-    if fully and (ocr := _number(facts.get("ocrConfidence"))) != "?":
-        known.append(f"OCR confidence {ocr}")
     # The API's page is an object with its number and size.
     cited = [as_object(item.get("page")).get("number", item.get("page")) for item in objects(facts.get("citations"))]
     pages = sorted({page for page in cited if type(page) is int})

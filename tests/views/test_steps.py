@@ -42,7 +42,7 @@ def test_a_field_is_one_line_and_its_place_on_the_page_is_shown_on_request() -> 
     corner = {"polygon": [{"x": 61.25, "y": 529.0}], "page": {"number": 3}}
     output["metadata"]["total"] |= {"reviewAgentScore": 2, "citations": [corner]}
     short = select_part(step, "total")
-    assert short.lines == ["total: 120.5 (confidence 0.97, review score 2 of 5, OCR confidence 0.98, page 3)"]
+    assert short.lines == ["total: 120.5 (confidence 0.97, review score 2 of 5, page 3)"]
     assert short.is_short
     assert "61.25" in "\n".join(select_part(step, "total", "full").lines)
     whole = step_view(WorkflowRun(), step, detail="concise", page=1, limit=8000).text
