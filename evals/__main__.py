@@ -17,7 +17,7 @@ import anyio
 from evals.grade import grade
 from evals.question import Question
 from evals.questions import BANK
-from evals.run import HEAD, Model, Rooms, Verdict, answer_tokens, row, summary
+from evals.run import HEAD, Model, Rooms, Verdict, row, summary
 from evals.scripted import scripted
 from evals.session import Session
 from evals.wrong import WRONG, caught
@@ -50,9 +50,12 @@ async def check(questions: Sequence[Question]) -> list[str]:
         ]
     if statistics.median(len(each.attempt.calls) for each in verdicts) > MEDIAN_CALLS:
         problems.append(f"the median question takes more than {MEDIAN_CALLS} calls")
-    if max(answer_tokens(verdicts)) > ANSWER_TOKENS:
-        problems.append(f"an answer of a tool has more than {ANSWER_TOKENS} tokens")
-    return problems
+    return problems + [
+        f"{each.question.name}: an answer of {call.tool} has {call.tokens} tokens, at most {ANSWER_TOKENS}"
+        for each in verdicts
+        for call in each.attempt.calls
+        if call.tokens > ANSWER_TOKENS
+    ]
 
 
 async def check_wrong() -> list[str]:

@@ -26,6 +26,7 @@ class Run:
     workflow: str
     version: str
     file: str
+    file_id: str
     file_type: str
     created: datetime
     seconds: float | None
@@ -45,9 +46,20 @@ class Account:
         self._http.close()
 
     @cached_property
+    def state(self) -> Json:
+        """Return the sandbox's account of itself."""
+        return self._get("/_sandbox/state")
+
+    @property
     def now(self) -> datetime:
         """Return the sandbox's time."""
-        return instant(self._get("/_sandbox/state")["now"])
+        return instant(self.state["now"])
+
+    @property
+    def story(self) -> Json:
+        """Return what happened in the scenario, by name, with times and ids."""
+        story: Json = self.state["story"]
+        return story
 
     @cached_property
     def all_runs(self) -> list[Run]:
@@ -152,6 +164,7 @@ def _run(line: Json) -> Run:
         workflow=line["workflow"]["name"],
         version=line["workflowVersion"]["version"],
         file=file.get("name", ""),
+        file_id=file.get("id", ""),
         file_type=file.get("type", ""),
         created=instant(line["createdAt"]),
         seconds=(instant(end) - instant(start)).total_seconds() if start and end else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     asked = Counter(verdict.question.kind for verdict in verdicts)
     kinds = ", ".join(f"{kind} {right[kind]} of {number}" for kind, number in sorted(asked.items()))
     calls = [len(verdict.attempt.calls) for verdict in verdicts]
-    read = answer_tokens(verdicts)
+    read = [call.tokens for verdict in verdicts for call in verdict.attempt.calls] or [0]
     return (
         f"{right.total()} of {len(verdicts)} right: {kinds}.\n"
         f"Calls a question: median {statistics.median(calls):g}, most {max(calls)}, {sum(calls)} in all.\n"
@@ -98,8 +98,3 @@ def summary(verdicts: Sequence[Verdict]) -> str:
         f"A model that reads instructions, tools and all answers with each request reads "
         f"{sum(verdict.input_tokens for verdict in verdicts):,} tokens."
     )
-
-
-def answer_tokens(verdicts: Iterable[Verdict]) -> list[int]:
-    """Return the tokens of each answer of a tool."""
-    return [call.tokens for verdict in verdicts for call in verdict.attempt.calls] or [0]

@@ -59,7 +59,7 @@ QUESTIONS = [
         "figures",
         lambda account: [
             percent(
-                len(account.runs("FAILED", since=7 * DAY)), len(account.runs(since=7 * DAY)), "now", "last", "this"
+                len(account.runs("FAILED", since=7 * DAY)), len(account.runs(since=7 * DAY)), "rate", "last", "this"
             ),
             percent(
                 len(account.runs("FAILED", since=14 * DAY, before=7 * DAY)),
