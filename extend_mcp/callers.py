@@ -56,6 +56,7 @@ class CallerContext:
         metrics: counts calls.
         bus: reports changes of runs.
         histories: keeps runs between calls; None to keep none.
+        learn_key: called with the caller's key once Extend accepted it.
     """
 
     caller: Caller
@@ -70,6 +71,7 @@ class CallerContext:
     metrics: Metrics = field(default_factory=Metrics)
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     histories: Histories | None = None
+    learn_key: Callable[[str], None] | None = None
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property
@@ -78,6 +80,7 @@ class CallerContext:
         if self._client is None:
             self._client = self.connect()
             self._client.on_write_answered = _note_request
+            self._client.on_key_accepted = self.learn_key
             if self.histories is not None:
                 self._client.on_run_gone = self._forget_run
         return self._client
