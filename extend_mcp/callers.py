@@ -58,6 +58,7 @@ class CallerContext:
         bus: reports changes of runs.
         events: remembers which events were received; None where this server receives none.
         histories: keeps runs between calls; None to keep none.
+        learn_key: called with the caller's key once Extend accepted it.
     """
 
     caller: Caller
@@ -73,6 +74,7 @@ class CallerContext:
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     events: Seen | None = None
     histories: Histories | None = None
+    learn_key: Callable[[str], None] | None = None
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
 
     @property
@@ -81,6 +83,7 @@ class CallerContext:
         if self._client is None:
             self._client = self.connect()
             self._client.on_write_answered = _note_request
+            self._client.on_key_accepted = self.learn_key
             if self.histories is not None:
                 self._client.on_run_gone = self._forget_run
         return self._client

@@ -370,7 +370,7 @@ def _report_ignored(env_file: Path | None) -> None:
     for name in removed_settings(env_file):
         click.echo(f"{name} is no longer a setting and is ignored", err=True)
     for name in foreign_settings(env_file):
-        message = "belongs to Extend's own MCP server and is ignored; set EXTEND_REGION or EXTEND_BASE_URL"
+        message = "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production"
         click.echo(f"{name} {message}", err=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.context import ServerMiddleware, ServerRequestContext
@@ -85,6 +86,7 @@ class Shared:
         store: keeps what writes need between two calls.
         metrics: counts calls and requests.
         windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
+        learn_key: called with a caller's key once Extend accepted it, to keep it out of logs.
     """
 
     keys: SealingKeys
@@ -93,6 +95,7 @@ class Shared:
     store: ActionStore = field(default_factory=MemoryStore)
     metrics: Metrics = field(default_factory=Metrics)
     windows: Callable[[str, int], RequestWindow] | None = None
+    learn_key: Callable[[str], None] | None = None
 
 
 def sealing_keys(settings: Settings) -> SealingKeys:
@@ -161,6 +164,7 @@ def build_server(
             bus=common.bus,
             events=common.events,
             histories=histories,
+            learn_key=common.learn_key,
         )
 
     async def close() -> None:
@@ -210,7 +214,7 @@ def build_server(
             explain_unknown_prompts,
             hide_views,
             ToolFilterMiddleware(
-                {name: {tool.name for tool in each} for name, each in offered.items()}, left_out(settings, offered)
+                {name: {tool.name for tool in each} for name, each in offered.items()}, partial(why_withheld, settings)
             ),
         ],
     )
@@ -232,10 +236,16 @@ def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
     }
 
 
-def left_out(settings: Settings, offered: dict[str, list[ExtendTool]]) -> set[str]:
-    """Return the names of the tools of the toolsets that read-only mode leaves out."""
-    names = {tool.name for name in settings.toolsets for tool in TOOLSETS[name].tools}
-    return names - {tool.name for tools in offered.values() for tool in tools}
+def why_withheld(settings: Settings, name: str) -> str | None:
+    """Return why the operator withholds a tool of this name; None if there is no such tool.
+
+    It loads the modules of toolsets that are switched off, so it is for calls that are refused anyway.
+    """
+    for toolset in TOOLSETS.values():
+        if any(tool.name == name for tool in toolset.tools):
+            on = toolset.name in settings.toolsets
+            return "This server is read-only." if on else f"Its toolset, {toolset.name}, is switched off."
+    return None
 
 
 def declared_scopes(settings: Settings) -> DeclaredScopes:

@@ -181,6 +181,12 @@ def test_a_variable_of_extend_s_own_server_is_reported(monkeypatch: pytest.Monke
     file.write_text("EXTEND_ENVIRONMENT=production\n")
     assert foreign_settings(file) == ["EXTEND_ENVIRONMENT"]
     monkeypatch.setenv("EXTEND_ENVIRONMENT", "production")
-    command = [sys.executable, "-m", "extend_mcp", "--sandbox"]
-    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60).stderr
-    assert "EXTEND_ENVIRONMENT belongs to Extend's own MCP server and is ignored" in said
+    for command in (["--sandbox"], ["doctor", "--sandbox"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "extend_mcp", *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "EXTEND_ENVIRONMENT belongs to Extend's own MCP server and is ignored: the key alone" in done.stderr

@@ -132,6 +132,8 @@ class BaseClient:
         """Awaited with a run's id after it was deleted through this client (True), or a read answered 404 (False)."""
         self.on_write_answered: Callable[[str], None] | None = None
         """Called with Extend's id of each request that can change something and was answered."""
+        self.on_key_accepted: Callable[[str], None] | None = None
+        """Called with the key when Extend first accepts it."""
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""
@@ -213,6 +215,10 @@ class BaseClient:
             failure = _error_from_exception(method, exc)
         else:
             request_id = response.headers.get("x-extend-request-id", "")
+            learn = self.on_key_accepted
+            if learn and response.is_success:
+                self.on_key_accepted = None
+                learn(key)
             # A server may echo anything here, even the key.
             if (
                 self.on_write_answered

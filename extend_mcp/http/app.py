@@ -46,7 +46,6 @@ from extend_mcp.http.middleware import (
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.mcp_compat import FairSessions
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
-from extend_mcp.telemetry.redaction import Redactor
 
 WEBHOOK_PATH: Final = "/webhooks/extend"
 
@@ -69,7 +68,6 @@ class HttpParts:
         registry: its callers.
         bus: reports changes of runs.
         metrics: counts calls and requests.
-        redactor: keeps keys out of logs.
         lifecycle: what is in progress; must be among the server's middleware.
         limits: the limits to serve with.
         scopes: the scopes of what the operator switched on.
@@ -84,7 +82,6 @@ class HttpParts:
     registry: CallerRegistry
     bus: SubscriptionBus
     metrics: PrometheusMetrics
-    redactor: Redactor
     lifecycle: Lifecycle
     limits: Limits
     scopes: Sequence[str] = ()
@@ -174,7 +171,7 @@ def _middleware(
             authenticated,
             Middleware(
                 AuthenticationMiddleware,
-                backend=IdentityBackend(parts.identify, parts.redactor),
+                backend=IdentityBackend(parts.identify),
                 on_error=challenge.unidentified,
             ),
         ),

@@ -62,7 +62,7 @@ def build_parts(
     Args:
         settings: what the operator chose.
         http: what they chose for HTTP.
-        redactor: learns the keys that callers bring.
+        redactor: learns the keys that callers bring, once Extend accepted them.
         limits: the limits to serve with; given by tests.
         call_limits: limits of each call; tests give others.
         connect: makes a caller's API client; given by tests.
@@ -75,7 +75,7 @@ def build_parts(
     # Without authentication all requests are of one caller, to whom everything belongs.
     lifecycle = Lifecycle(None if http.auth == "none" else limits.requests_of_one_caller)
     metrics = PrometheusMetrics()
-    shared, background = Shared(sealing_keys(settings), metrics=metrics), None
+    shared, background = Shared(sealing_keys(settings), metrics=metrics, learn_key=redactor.add), None
     seen: Seen | None = None
     if http.redis_url is not None:
         if not settings.state_keys:
@@ -115,7 +115,6 @@ def build_parts(
         registry=registry,
         bus=shared.bus,
         metrics=metrics,
-        redactor=redactor,
         lifecycle=lifecycle,
         limits=limits,
         scopes=scopes,
@@ -141,7 +140,7 @@ async def serve_http(
         settings: what the operator chose.
         http: what they chose for HTTP.
         sse: whether /sse is served too.
-        redactor: learns the keys that callers bring.
+        redactor: learns the keys that callers bring, once Extend accepted them.
         on_ready: called with the address of the MCP endpoint once requests are taken.
 
     Raises:

@@ -21,6 +21,7 @@ from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.actions.store import (
     KEPT_SECONDS,
     LEASE_SECONDS,
+    MOST_PLANS_OF_A_CALLER,
     Plan,
     PlannedRun,
     PlanSealer,
@@ -31,6 +32,7 @@ from extend_mcp.actions.store import (
 logger = logging.getLogger(__name__)
 
 _PREFIX: Final = "extend-mcp:plan:"
+_PLANS_PREFIX: Final = "extend-mcp:plans:"
 _LEASE_PREFIX: Final = "extend-mcp:lease:"
 _USED_PREFIX: Final = "extend-mcp:used:"
 _SUM_PREFIX: Final = "extend-mcp:sum:"
@@ -71,14 +73,24 @@ class RedisStore:
         self._held: dict[str, str] = {}
 
     async def put(self, plan: Plan) -> None:
-        """Keep a new plan."""
-        key = _key(plan.principal, plan.id)
+        """Keep a new plan. The caller's oldest makes room, unless a call carries it out."""
+        key, owned = _key(plan.principal, plan.id), _PLANS_PREFIX + _owner(plan.principal)
         fields: dict[Any, Any] = {**self._sealer.fields(key, plan)}
         with _reaching():
             async with self._redis.pipeline(transaction=True) as both:
                 both.hset(key, mapping=fields)
                 both.expire(key, round(KEPT_SECONDS))
                 await both.execute()
+            async with self._redis.pipeline(transaction=True) as both:
+                both.zadd(owned, {key: plan.made_at})
+                both.expire(owned, round(KEPT_SECONDS))
+                both.zrange(owned, 0, -MOST_PLANS_OF_A_CALLER - 1)
+                *_, oldest = await both.execute()
+            for each in map(_text, oldest):
+                # What is saved of a run after its plan was deleted would be kept for ever.
+                if not await self._redis.exists(_plan_lease(each)):
+                    await self._redis.delete(each)
+                    await self._redis.zrem(owned, each)
 
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
         """Return a plan of this action and caller that is not too old."""
@@ -167,9 +179,12 @@ class RedisStore:
 
 
 def _key(principal: str, plan_id: str) -> str:
-    owner = hashlib.sha256(principal.encode()).hexdigest()[:16]
     # A cluster places a key by the text between braces: a plan and its lease stay together.
-    return f"{_PREFIX}{{{owner}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}}}"
+    return f"{_PREFIX}{{{_owner(principal)}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}}}"
+
+
+def _owner(principal: str) -> str:
+    return hashlib.sha256(principal.encode()).hexdigest()[:16]
 
 
 def _plan_lease(key: str) -> str:

@@ -107,11 +107,13 @@ class ToolFilterMiddleware:
 
     Args:
         toolsets: the names of the tools of every toolset that is switched on.
-        writing: the names of the tools that are left out because the server is read-only.
+        why_withheld: returns why the operator withholds a tool of this name; None if there is no such tool.
     """
 
-    def __init__(self, toolsets: Mapping[str, Set[str]], writing: Set[str] = frozenset()) -> None:
-        self._writing = writing
+    def __init__(
+        self, toolsets: Mapping[str, Set[str]], why_withheld: Callable[[str], str | None] = lambda name: None
+    ) -> None:
+        self._why_withheld = why_withheld
         self._tools = {tool for tools in toolsets.values() for tool in tools}
         self._known = {**{tool: {tool} for tool in self._tools}, **toolsets}
         self._about = f"Toolsets: {', '.join(toolsets)}; or single tools by name."
@@ -123,12 +125,12 @@ class ToolFilterMiddleware:
         wanted = self._wanted(ctx)
         if ctx.method == "tools/call":
             name = (ctx.params or {}).get("name")
-            if isinstance(name, str) and name in self._writing:
-                _record_denied(ctx)
-                raise MCPError(INVALID_PARAMS, f"Unknown tool: {Label(name):80}. This server is read-only.")
             # The SDK refuses a name of another type, and would make a tool result of an unknown name.
             if isinstance(name, str) and name not in (self._tools if wanted is None else wanted):
-                raise MCPError(code=INVALID_PARAMS, message=f"Unknown tool: {Label(name):80}")
+                why = None if name in self._tools else self._why_withheld(name)
+                if why:
+                    _record_denied(ctx)
+                raise MCPError(INVALID_PARAMS, f"Unknown tool: {Label(name):80}{f'. {why}' if why else ''}")
             return await call_next(ctx)
         result = await call_next(ctx)
         return result if wanted is None else _filtered(result, "tools", "name", lambda name: name in wanted)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
 
-from extend_mcp.views.untrusted import NOTE, cut_line, is_open
+from extend_mcp.views.untrusted import NOTE, Line, Quote, cut_line, is_open
 
 ViewT = TypeVar("ViewT", bound="View")
 
@@ -104,7 +104,7 @@ class Document:
     """
 
     head: Sequence[str]
-    rows: Sequence[str] = ()
+    rows: Sequence[Line] = ()
     tail: Sequence[str] = ()
     columns: str = ""
     note: str | None = None
@@ -113,12 +113,13 @@ class Document:
     def text(self) -> str:
         """All lines. The note is before the first line that holds outside text, but never before the first of all."""
         first = next((place for place, line in enumerate(self.head) if is_outside(line)), len(self.head))
+        rows = [str(row) for row in self.rows]
         at = max(first, 1)
         if self.note is not None:
             notes = [self.note]
         else:
-            notes = [NOTE] if any(map(is_outside, (*self.head, *self.rows, *self.tail))) else []
-        table = [self.columns, *self.rows] if self.columns and self.rows else self.rows
+            notes = [NOTE] if any(map(is_outside, (*self.head, *rows, *self.tail))) else []
+        table = [self.columns, *rows] if self.columns and rows else rows
         return "\n".join([*self.head[:at], *notes, *self.head[at:], *table, *self.tail])
 
     def fit(self, limit: int, more: Callable[[int], str], *, beyond: int = 0) -> tuple[str, int]:
@@ -193,12 +194,12 @@ def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Docum
     document = write(low)
     over = len(document.text) - limit
     if over > 0 and low == 1:
-        row = document.rows[0]
+        row = str(document.rows[0])
         document = replace(document, rows=[cut_line(row, max(len(row) - over, 2))])
     return document, low
 
 
-def paginate(lines: Sequence[str], number: int, limit: int) -> tuple[list[str], int, int]:
+def paginate(lines: Sequence[Line], number: int, limit: int) -> tuple[list[str], int, int]:
     """Divide ``lines`` into pages of at most ``limit`` characters; nothing is lost.
 
     Args:
@@ -209,17 +210,30 @@ def paginate(lines: Sequence[str], number: int, limit: int) -> tuple[list[str], 
     Returns:
         The lines of the page, its number, and how many pages there are.
     """
-    pages: list[list[str]] = [[]]
+    # Where a quotation is divided is known before it is cleaned, which takes long: only the page's own parts are.
+    pages: list[list[str | tuple[Quote, int, int]]] = [[]]
     room = limit
+
+    def add(piece: str | tuple[Quote, int, int], length: int) -> None:
+        nonlocal room
+        if length + 1 > room and pages[-1]:
+            pages.append([])
+            room = limit
+        pages[-1].append(piece)
+        room -= length + 1
+
     for line in lines:
-        for piece in _pieces(line, limit - 1):
-            if len(piece) + 1 > room and pages[-1]:
-                pages.append([])
-                room = limit
-            pages[-1].append(piece)
-            room -= len(piece) + 1
+        if isinstance(line, Quote) and line.label is None:
+            for start, end, length in line.parts(room - 1 if room > limit // 2 else limit - 1, limit - 1):
+                add((line, start, end), length)
+        elif isinstance(line, Quote) and len(line) < limit:
+            add((line, 0, 0), len(line))
+        else:
+            for piece in _pieces(str(line), limit - 1):
+                add(piece, len(piece))
     chosen = len(pages) if number < 0 else min(max(number, 1), len(pages))
-    return pages[chosen - 1], chosen, len(pages)
+    shown = [piece if isinstance(piece, str) else piece[0].part(*piece[1:]) for piece in pages[chosen - 1]]
+    return shown, chosen, len(pages)
 
 
 def _pieces(line: str, size: int) -> list[str]:

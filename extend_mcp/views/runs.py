@@ -18,7 +18,7 @@ from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, spoken_to
 from extend_mcp.views.steps import Detail, Json, step_digest, step_times
-from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Note, cut_line, tree_lines
+from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
 
 _STEPS_IN_FIELDS = 50
 _FILES_IN_FIELDS = 20
@@ -279,8 +279,8 @@ def step_line(step: StepFacts) -> str:
     return cut_line(f"{line} · {step.summary}" if step.summary else line, 179)
 
 
-def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> list[str]:
-    lines: list[str] = []
+def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> list[Line]:
+    lines: list[Line] = []
     if len(files) > 2:
         lines += ["Files:", *(f" {file.id} {_file_words(file)}" for file in files)]
     if run.metadata:
@@ -302,7 +302,8 @@ def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> l
 def _charge_line(entry: UsageEntry) -> str:
     spent = "?" if entry.credits is None else f"{entry.credits:g}"
     # What it was charged for is a tree; its leaves say enough.
-    details = [line.strip() for line in tree_lines(entry.model_extra or {}) if not line.endswith(":")]
+    lines = [line.strip() for row in tree_lines(entry.model_extra or {}) for line in str(row).split("\n")]
+    details = [line for line in lines if not line.endswith(":")]
     child = f"{Code(entry.object)} {Id(entry.id)}".strip()
     return "; ".join([f" {child}: {spent} credits", *details])
 

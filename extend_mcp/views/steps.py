@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,7 +18,7 @@ from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import child_run, step_failure
 from extend_mcp.runs.times import read_instant
 from extend_mcp.views.document import Document, View, ViewPart, counted
-from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Note, Value, quote_lines, tree_lines
+from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
 
 Detail = Literal["concise", "full"]
 Json = dict[str, Any]
@@ -117,8 +117,9 @@ def step_view(
     tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
     lines = part.lines if part else _lines(step, detail)
     if contains is not None:
-        head.append(f"{counted(count_lines(lines, contains), 'line')} of {len(lines):,} with {Label(contains):80}:")
-        lines = lines_with(lines, contains)
+        whole = [each for line in lines for each in str(line).split("\n")]
+        head.append(f"{counted(count_lines(whole, contains), 'line')} of {len(whole):,} with {Label(contains):80}:")
+        lines = [*lines_with(whole, contains)]
     shown = Document(head, lines, tail).page(page, limit)
     result.page, result.pages, result.content = shown.number, shown.count, shown.content
     if fuller and shown.number == 1:
@@ -126,7 +127,7 @@ def step_view(
     return view.with_text(shown.text)
 
 
-def _lines(step: StepRun, detail: Detail) -> list[str]:
+def _lines(step: StepRun, detail: Detail) -> list[Line]:
     if step.result is None:
         return ["No result yet." if step.status in ("PENDING", "WAITING", "PROCESSING") else "This step has no result."]
     if detail == "full":
@@ -156,7 +157,7 @@ def step_digest(step: StepRun) -> str:
 class Part:
     """A part of a step's result as lines; ``is_short`` if the API says more about it."""
 
-    lines: list[str]
+    lines: list[Line]
     is_short: bool
 
 
@@ -383,13 +384,13 @@ def _broken(items: list[Json], why: Callable[[Json], str]) -> str:
     return f"; not: {', '.join(shown)}" + (f" and {len(items) - 2} more" if len(items) > 2 else "")
 
 
-def _parse_lines(result: Json, run: Json) -> list[str]:
-    lines: list[str] = []
+def _parse_lines(result: Json, run: Json) -> list[Line]:
+    lines: list[Line] = []
     for number, chunk in enumerate(objects(as_object(run.get("output")).get("chunks")), 1):
         span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
         kind, first, last = f"{Code(chunk.get('type')):20}", _number(span.get("start")), _number(span.get("end"))
         lines.append(f"Chunk {number} ({kind}, pages {first}-{last}):")
-        lines += quote_lines(str(chunk.get("content") or ""))
+        lines.append(Quote(str(chunk.get("content") or "")))
     return lines
 
 
@@ -470,7 +471,7 @@ def _why(item: Json) -> str:
     return f" - {'; '.join(said)}" if said else ""
 
 
-def _external_lines(result: Json, run: Json) -> list[str]:
+def _external_lines(result: Json, run: Json) -> list[Line]:
     return tree_lines(as_object(result.get("response")))
 
 
@@ -480,7 +481,7 @@ def _number(value: Any) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-_KINDS: dict[str, tuple[Callable[[Json, Json], str], Callable[[Json, Json], list[str]]]] = {
+_KINDS: dict[str, tuple[Callable[[Json, Json], str], Callable[[Json, Json], Sequence[Line]]]] = {
     "PARSE": (_parse_digest, _parse_lines),
     "EXTRACT": (_extract_digest, _extract_lines),
     "MERGE_EXTRACT": (_merge_extract_digest, _extract_lines),

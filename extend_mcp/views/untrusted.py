@@ -6,7 +6,7 @@ when they are made. They are bounded, and a format string marks them: ``f"{Label
 such a type holds the cleaned text without marks. Marks come in three forms:
 
 - inside one of our lines it is between ``«`` and ``»``;
-- over several lines each line begins with ``| `` (:func:`quote_lines`, :func:`quote_json`, :func:`tree_lines`);
+- over several lines each line begins with ``| `` (:class:`Quote`, :func:`quote_json`, :func:`tree_lines`);
 - an id, status, type or path that is a single word has no mark, else it is quoted.
 
 No mark can be forged from inside: a cleaned text holds neither ``«`` nor ``»`` nor a look-alike, and no line break. So
@@ -21,7 +21,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -408,9 +408,79 @@ def _is_right_to_left(char: str) -> bool:
     return unicodedata.bidirectional(char) in ("R", "AL", "AN")
 
 
-def quote_lines(text: str) -> list[str]:
-    """Write outside text of several lines whole, every line behind ``| ``."""
-    return [f"| {line}" for line in clean(text, keep_lines=True).split("\n")]
+class Quote:
+    """Outside text that is written whole and cleaned when it is shown: of a long text, only the page asked for.
+
+    Args:
+        text: the text.
+        label: written in front of the text, in one line and between marks; None to write it over several lines, each
+            behind ``| ``.
+    """
+
+    __slots__ = ("_raw", "label")
+
+    def __init__(self, text: str, label: str | None = None) -> None:
+        self.label = label
+        for each in ("\r\n", *"\r\v\f\x85\u2028\u2029") if label is None else ():
+            text = text.replace(each, "\n")
+        self._raw = text
+
+    def __str__(self) -> str:
+        return self.part(0, len(self._raw))
+
+    def __len__(self) -> int:
+        """Return how many characters the text takes at most."""
+        return _most(self._raw) + len(self.label or "")
+
+    def part(self, start: int, end: int) -> str:
+        """Return the text from one place to another, cleaned and marked."""
+        if self.label is not None:
+            return f"{self.label}{Text(self._raw)}"
+        text = self._raw[start:end]
+        # The break at which two parts meet belongs to neither.
+        text = text[:-1] if end < len(self._raw) and text.endswith("\n") else text
+        return "\n".join(f"| {line}" for line in clean(text, keep_lines=True).split("\n"))
+
+    def parts(self, first: int, room: int) -> Iterator[tuple[int, int, int]]:
+        """Divide a text of several lines: the first part takes at most ``first`` characters, the others ``room``.
+
+        Yields:
+            Where each part begins and ends, and how many characters it takes at most.
+        """
+        start, limit = 0, first
+        while True:
+            end = self._end(start, limit)
+            yield start, end, _most(self._raw[start:end])
+            if end >= len(self._raw):
+                return
+            start, limit = end, room
+
+    def _end(self, start: int, room: int) -> int:
+        taken = self._raw[start : start + room - 2]
+        while len(taken) > 1 and (most := _most(taken)) > room:
+            taken = taken[: max(len(taken) * room // (most + 4), 1)]
+        end = start + len(taken)
+        if end < len(self._raw):
+            end = self._raw.rfind("\n", start, end + 1) + 1 or end
+        return end
+
+
+def _most(text: str) -> int:
+    """Return how many characters a text takes at most once it is cleaned and marked."""
+    # Each line gets a mark, and cleaning adds nothing but a space after what is active.
+    added = 2 * text.count("\n") + sum(map(text.count, "]!&<`"))
+    if not text.isascii():
+        added += sum(map(text.count, _GROWS))
+    return len(text) + 2 + added
+
+
+_GROWS = f"{_OPEN}{_CLOSE}\u227a\u227b"
+
+Line: TypeAlias = "str | Quote"
+"""A line of an answer, or outside text in its place."""
+
+_LONGEST_MARKED = 2000
+"""Characters of a text between marks. A longer one is written over several lines, which pages can divide."""
 
 
 def quote_json(value: Any) -> str:
@@ -433,7 +503,7 @@ def quote_json(value: Any) -> str:
     )
 
 
-def tree_lines(value: Any, depth: int = 0) -> list[str]:
+def tree_lines(value: Any, depth: int = 0) -> list[Line]:
     """Render ``value`` whole: objects and lists indented, one leaf a line, strings marked as outside text.
 
     Args:
@@ -444,7 +514,7 @@ def tree_lines(value: Any, depth: int = 0) -> list[str]:
         Its lines. Below 40 levels the rest follows as one line of JSON.
     """
     if isinstance(value, dict):
-        lines: list[str] = []
+        lines: list[Line] = []
         for name, item in value.items():
             lines += _entry(f"{' ' * depth}{FieldPath(name)}", item, depth)
         return lines
@@ -456,7 +526,7 @@ def tree_lines(value: Any, depth: int = 0) -> list[str]:
     return _entry(" " * depth, value, depth)
 
 
-def _entry(label: str, value: Any, depth: int) -> list[str]:
+def _entry(label: str, value: Any, depth: int) -> list[Line]:
     if isinstance(value, (dict, list)) and value:
         if depth >= _DEEPEST:
             return [f"{label}: {Text(json.dumps(value, ensure_ascii=False))}"]
@@ -464,9 +534,9 @@ def _entry(label: str, value: Any, depth: int) -> list[str]:
             return [f"{label}: {json.dumps(value)}"]
         return [f"{label}:", *tree_lines(value, depth + 1)]
     if isinstance(value, str):
-        if "\n" in value or "\r" in value:
-            return [f"{label}:", *quote_lines(value)]
-        return [f"{label}: {Text(value)}"]
+        if "\n" in value or "\r" in value or len(value) > _LONGEST_MARKED:
+            return [f"{label}:", Quote(value)]
+        return [Quote(value, f"{label}: ")]
     return [f"{label}: {json.dumps(value)}"]
 
 

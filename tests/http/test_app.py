@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from extend_mcp.http.auth.tokens import new_token
 from extend_mcp.scopes import SCOPES
+from extend_mcp.telemetry.redaction import REDACTED, Redactor
 from tests.harness import ERAS, KEY, Box, BoxClock, Mode, Person, example_run, facts_of, text_of
 from tests.http.calls import CALL, HEADERS
 from tests.http.keys import NOW, RSA, RSA_LATER, HandClock, claims, issuers, public, sign
@@ -64,6 +65,21 @@ async def test_the_audit_line_names_the_caller_and_the_request(box: Box, tmp_pat
         "already_finished",
     )
     assert KEY not in log.read_text()
+
+
+async def test_a_key_is_a_secret_once_extend_accepted_it(box: Box) -> None:
+    # Neither looks like a key, so that only what was learned is taken out.
+    redactor, made_up, accepted = Redactor(), "workflow_runs_are_listed", "quiet-harbor-window-seven"
+    said = f"{made_up} with {accepted}"
+    refusal = {"code": "UNAUTHORIZED", "message": "no", "retryable": False}
+    async with serving_http(box.base_url, http={"auth": "passthrough"}, redactor=redactor) as running:
+        box.fault(method="GET", path="/workflow_runs", status=401, body=refusal)
+        async with connected(running, made_up) as client:
+            assert (await client.call_tool("list_runs", {})).is_error
+        assert redactor(said) == said
+        async with connected(running, accepted) as client:
+            assert not (await client.call_tool("list_runs", {})).is_error
+    assert redactor(said) == f"{made_up} with {REDACTED}"
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -296,10 +312,13 @@ class TestTokens:
             ).status_code == 401
         assert box.requests("POST") == []
 
-    @pytest.mark.parametrize("denied_by", ["scopes", "read-only mode"])
+    @pytest.mark.parametrize("denied_by", ["scopes", "read-only mode", "toolsets"])
     async def test_a_denied_call_leaves_an_audit_line_and_is_counted(
         self, box: Box, tmp_path: Path, denied_by: str
     ) -> None:
+        why = {"scopes": "error response", "read-only mode": "read-only", "toolsets": "runs, is switched off"}[
+            denied_by
+        ]
         box.load(example_run(RUN, "PROCESSING"))
         token, entry = new_token("reader")
         file = tokens_file(tmp_path, {**entry, "scopes": ["runs:read"]} if denied_by == "scopes" else entry)
@@ -309,13 +328,15 @@ class TestTokens:
                 box.base_url,
                 http={"auth": "token", "tokens_file": file},
                 audit=str(log),
-                read_only=denied_by != "scopes",
+                read_only=denied_by == "read-only mode",
+                toolsets="workflows" if denied_by == "toolsets" else "runs,workflows",
             ) as running,
             connected(running, token, headers={"X-Request-Id": "from-the-proxy"}) as client,
         ):
-            for tool in ("cancel_workflow_run", "no_such_tool"):
-                with pytest.raises(MCPError):
-                    await client.call_tool(tool, {"run_id": RUN})
+            with pytest.raises(MCPError, match=why):
+                await client.call_tool("cancel_workflow_run", {"run_id": RUN})
+            with pytest.raises(MCPError, match=r"^Unknown tool: «?no_such_tool»?$"):
+                await client.call_tool("no_such_tool", {"run_id": RUN})
             metrics = (await running.get("/metrics")).text
         [line] = [json.loads(each) for each in log.read_text().splitlines()]
         assert (line["who"], line["tool"], line["outcome"]) == ("token:reader", "cancel_workflow_run", "denied")

@@ -14,7 +14,14 @@ from mcp.client.client import Client
 from redis.asyncio import Redis
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.actions.store import PLAN_SECONDS, Plan, PlannedRun, RerunSource, StoreUnavailableError
+from extend_mcp.actions.store import (
+    MOST_PLANS_OF_A_CALLER,
+    PLAN_SECONDS,
+    Plan,
+    PlannedRun,
+    RerunSource,
+    StoreUnavailableError,
+)
 from extend_mcp.api.errors import AuthenticationError
 from extend_mcp.replicas.store import RedisStore
 from extend_mcp.server import Shared, build_server
@@ -84,8 +91,8 @@ async def found(plans: RedisStore, plan: Plan, **other: Any) -> Plan | None:
 
 
 async def keys_of(redis: Redis) -> list[bytes]:
-    """All keys."""
-    return sorted([key async for key in redis.scan_iter(match="*")])
+    """All keys but those that say which plans a caller has."""
+    return sorted([key async for key in redis.scan_iter(match="*") if b":plans:" not in key])
 
 
 async def test_another_replica_finds_the_whole_plan(redis: Redis) -> None:
@@ -136,6 +143,26 @@ async def test_200_proposals_of_one_caller_do_not_evict_another_s_plan(redis: Re
     assert await found(plans, mine) == mine
 
 
+async def test_a_caller_has_twenty_plans_and_the_oldest_that_is_not_carried_out_makes_room(redis: Redis) -> None:
+    one, other, mine = store(redis), store(redis), plan_of("anna")
+    await one.put(mine)
+    made = [plan_of("ben", made_at=NOW + number) for number in range(MOST_PLANS_OF_A_CALLER + 5)]
+    await one.put(made[0])
+    async with one.hold(made[0]) as ours:
+        assert ours
+        for number, plan in enumerate(made[1:]):
+            await (one if number % 2 else other).put(plan)
+        kept = [await found(one, plan) is not None for plan in made]
+        assert kept == [True, *[False] * 4, *[True] * MOST_PLANS_OF_A_CALLER]
+        await one.save_run(made[0], made[0].runs[0])
+    await other.put(plan_of("ben", made_at=NOW + 100))
+    assert await found(one, made[0]) is None
+    assert await found(one, mine) == mine
+    assert len(await keys_of(redis)) == 1 + MOST_PLANS_OF_A_CALLER
+    async for key in redis.scan_iter(match="*"):
+        assert await redis.ttl(key) > 0
+
+
 async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
     plan = plan_of("anna@example.com")
     plans = store(redis)
@@ -147,6 +174,8 @@ async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
         for key in await keys_of(redis):
             kept = await redis.get(key) if b"lease" in key else await redis.hgetall(key)
             everything += key + repr(kept).encode()
+        [index] = [key async for key in redis.scan_iter(match="extend-mcp:plans:*")]
+        everything += index + repr(await redis.zrange(index, 0, -1)).encode()
     for word in ("canary", "FAILED", "anna", "example.com", TOOL, plan.id, "again"):
         assert word.encode() not in everything, word
 
@@ -400,6 +429,7 @@ async def test_a_rerun_that_was_noted_as_sent_is_never_sent_again(box: Box, redi
         facts = facts_of(await client.call_tool(TOOL, {"run_ids": ids}))
     # The first replica agrees, notes one as sent, and never returns; whether it left, nobody knows.
     await first.agree(first.plan)
+    planned = [run.run_id for run in first.plan.runs]
     lost = first.plan.runs[0]
     lost.sent_at = box.now().timestamp()
     async with first.hold(first.plan):
@@ -409,9 +439,9 @@ async def test_a_rerun_that_was_noted_as_sent_is_never_sent_again(box: Box, redi
         done = facts_of(await client.call_tool(TOOL, again))
         repeated = facts_of(await client.call_tool(TOOL, again))
     assert done["outcome"] == "done"
-    assert done["counts"] == {"unknown": 1, "started": len(ids) - 1}
+    assert done["counts"] == {"unknown": 1, "started": len(planned) - 1}
     assert repeated["counts"] == done["counts"]
-    assert sorted(started(box)) == sorted(set(ids) - {lost.run_id})
+    assert sorted(started(box)) == sorted(set(planned) - {lost.run_id})
 
 
 async def test_an_outage_in_the_middle_stops_before_anything_more_is_sent(box: Box) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from extend_mcp.accounts import Account, Caller
+from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
 from extend_mcp.api.requests import Secrets as SecretValues
@@ -19,7 +20,9 @@ from extend_mcp.callers import CallerUser
 from extend_mcp.http.auth.keys import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.settings import HttpSettings
+from extend_mcp.server import Shared
 from extend_mcp.settings import Settings
+from extend_mcp.telemetry.redaction import Redactor
 from tests.http.keys import with_bearer
 from tests.http.kit import serving_http
 
@@ -66,7 +69,8 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
             "app": served.registry.context_of(caller),
             "app's client": served.registry.context_of(caller).api,
             "receiver": served.receiver,
-            "redactor": served.redactor,
+            "shared": Shared(SealingKeys([SECRET]), learn_key=Redactor([SECRET]).add),
+            "redactor": Redactor([SECRET]),
             "tokens": served.identify,
             "oauth": OAuth("http://127.0.0.1:1", "aud", default=account),
             "passthrough": ExtendKeys(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.views.document import Document, fit, paginate
-from extend_mcp.views.untrusted import NOTE, Label
+from extend_mcp.views.untrusted import NOTE, Label, Quote, clean, tree_lines
 
 LINES = st.lists(st.text(alphabet="abc |«»", max_size=300), max_size=40)
 OURS = st.lists(st.text(alphabet="abc", min_size=1, max_size=30), min_size=1, max_size=4)
@@ -28,6 +30,34 @@ def test_pages_hold_everything_once_and_fit(lines: list[str], limit: int) -> Non
             whole += next(pieces).removeprefix("| ")
         assert whole == line
     assert next(pieces, None) is None
+
+
+@given(
+    st.lists(st.text(alphabet=st.sampled_from("ab c<!&]`«\u276e\u200b\n\r\u2028é")), max_size=20),
+    st.integers(min_value=80, max_value=400),
+)
+def test_pages_of_quotations_hold_everything_once_marked_and_fit(texts: list[str], limit: int) -> None:
+    lines = [Quote(text * 20) for text in texts]
+    count = paginate(lines, 1, limit)[2]
+    pages = [paginate(lines, number, limit)[0] for number in range(1, count + 1)]
+    assert all(sum(len(part) + 1 for part in page) <= limit for page in pages)
+    shown = [line for page in pages for part in page for line in part.split("\n")]
+    assert all(line.startswith("|") and "«" not in line for line in shown)
+    # Only where two lines meet may white space differ from that of the whole.
+    letters = "".join("".join(line[1:].split()) for line in shown)
+    assert letters == "".join("".join(line[1:].split()) for each in lines for line in str(each).split("\n"))
+
+
+def test_a_page_of_ten_million_characters_is_cut_before_it_is_cleaned() -> None:
+    text = "Größe \u200b <b>x</b> ![a](b) «naïve» text\n" * 250_000
+    started = time.thread_time()
+    page = Document(["head"], tree_lines({"rawText": text})).page(3, 4000)
+    took = time.thread_time() - started
+    assert page.count > 1000
+    assert len(page.text) <= 4000
+    started = time.thread_time()
+    clean(text, keep_lines=True)
+    assert took < (time.thread_time() - started) / 3
 
 
 def test_a_page_past_the_end_is_the_last() -> None:

@@ -14,11 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from extend_mcp.accounts import Caller
 from extend_mcp.callers import CallerUser
-from extend_mcp.telemetry.redaction import Redactor
 
 logger = logging.getLogger(__name__)
 
-_KEY_CHARS: Final = 16
 _NOT_IN_A_CHALLENGE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
@@ -102,12 +100,10 @@ class IdentityBackend(AuthenticationBackend):
 
     Args:
         identify: identifies the caller; None for nobody.
-        redactor: learns each key that is presented, so that no log line can hold it.
     """
 
-    def __init__(self, identify: Identify | None, redactor: Redactor) -> None:
+    def __init__(self, identify: Identify | None) -> None:
         self._identify = identify
-        self._redactor = redactor
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser] | None:
         """Identify the caller of a request.
@@ -123,8 +119,4 @@ class IdentityBackend(AuthenticationBackend):
             # OAuth clients begin without a token, to learn where to get one.
             logger.log(logging.INFO if error.missing else logging.WARNING, "a request was refused: %s", error)
             raise
-        key = caller.account.api_key.get_secret_value() if caller.account.api_key else ""
-        # A short word that someone presents as a key is left in the logs: it would take other words out of them.
-        if len(key) >= _KEY_CHARS:
-            self._redactor.add(key)
         return AuthCredentials(sorted(caller.scopes or ())), CallerUser(caller)
