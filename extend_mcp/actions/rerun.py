@@ -23,7 +23,10 @@ from extend_mcp.views.actions import BulkView, RerunFigures, rerun_lines
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id
 
-_MOST_PAGES: Final = 50
+_FEW: Final = 30
+"""Runs a request: most of the time few are newer than what was read for the run before."""
+
+_MOST_PAGES: Final = 100
 """Pages of newer runs that are searched for a rerun. In a busier hour than that, the runs are planned again."""
 
 _MOST_PAIRS: Final = 1
@@ -243,7 +246,7 @@ class RerunRuns(BulkAction):
             newer = self._newer[workflow_id] = _Newer(since, since)
         begun, floor = self.app.clock.now(), max(newer.until - CLOCK_SKEW, newer.since)
         query = RunFilter(workflow_id=workflow_id).api_query()
-        async with aclosing(self.app.api.iter_workflow_runs(**query).pages()) as pages:
+        async with aclosing(self.app.api.iter_workflow_runs(**query, page_size=_FEW).pages()) as pages:
             for _ in range(_MOST_PAGES):
                 page = await anext(pages, None)
                 for found in page.data if page else ():

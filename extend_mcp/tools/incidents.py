@@ -44,7 +44,11 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
         ]
         if unread:
             missing.append(f"{len(unread):,} failed runs were not looked into and are not counted")
-    marks = {run_id: str(mark) for run_id, each in insights.found.items() if (mark := each.metadata.get(RERUN_OF))}
+    history = await app.history()
+    # Of a good run the mark is known only if another question had to read it.
+    kept = await history.metadata(wide.selection(), RERUN_OF) if history else {}
+    read = {run_id: each.metadata.get(RERUN_OF) for run_id, each in insights.found.items()}
+    marks = {run_id: mark for run_id, mark in (kept | read).items() if mark}
     wanted = {run.id for run in failed}
     found: list[Chain] = []
     for chain in chains(listed.runs, marks):
