@@ -11,7 +11,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.reruns import RERUN_OF, Repeat, chains, fate, same_files
 from extend_mcp.tools.args import Example
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
 from extend_mcp.tools.toolsets import INCIDENTS
 from extend_mcp.views.incidents import Chain, DoneTwiceView, OpenFailuresView, done_twice_view, open_failures_view
@@ -20,7 +20,7 @@ Shown = Annotated[int, Field(ge=1, le=200, description="How many to name"), Exam
 
 
 @INCIDENTS.tool(title="List open failures", annotations=READ_ONLY)
-@takes_run_filter(without=("status", "file_name_contains"))
+@takes_run_filter(without={*OF_LISTS, "status", "file_name_contains"})
 async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> OpenFailuresView:
     """Sort the documents that failed in a window by what became of them: resolved by a good run of the same document
     since, running, failed again, never rerun; and list the open ones by cause. Rerun them with rerun_workflow_runs.
@@ -70,7 +70,7 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
 
 
 @INCIDENTS.tool(title="List what was processed twice", annotations=READ_ONLY)
-@takes_run_filter(without=("status", "file_name_contains", "failure_reason", "failing_step", "metadata"))
+@takes_run_filter(without={*DETAILS, *OF_LISTS, "status", "file_name_contains"})
 async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> DoneTwiceView:
     """List the files that more than one run of the same workflow processed in a window, with the credits spent twice.
     Intended reruns (by their rerunOf mark, or after a failure) are left out.

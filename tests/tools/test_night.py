@@ -14,11 +14,11 @@ import anyio
 import pytest
 from mcp.client.client import Client
 
+from evals.room import tokens
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox.scenarios import incident
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
-from tests.e2e.questions.test_questions import tokens
 from tests.harness import KEY, Box, BoxClock, facts_of, serving, text_of
 from tests.hosting import Host
 
