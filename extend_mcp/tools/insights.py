@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,11 +20,12 @@ from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
-from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, read_insights, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
+from extend_mcp.views.backlog import Flow, groups_of_checks, groups_of_workflows
 from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
     ComparisonView,
@@ -144,27 +146,42 @@ async def review_queue(
     ctx: Ctx,
     workflow: WorkflowRef | None = None,
     created_since: Moment | None = None,
+    older_than: Annotated[Moment, Field(description="Unchanged since")] | None = None,
+    group_by: Literal["check", "workflow"] | None = None,
+    flow_since: Annotated[Moment, Field(description="Adds inflow and outflow")] | None = None,
     limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
 ) -> ReviewQueueView:
     """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
     and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
     app = caller_context(ctx)
-    filters = RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since)
+    filters = await RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since).resolve(app)
     deadline = Deadline(ctx, app)
-    scan = RunScan(await filters.resolve(app), app.limits.summary_runs)
+    scan = RunScan(filters, app.limits.summary_runs)
     waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
-    definitions = await _definitions(app, waiting[:limit])
+    edge = parse_argument(app, "older_than", older_than)
+    if edge:
+        # A run has waited at least since its last change, which may also be of its metadata.
+        waiting = [run for run in waiting if (changed_at := run.updated_at or run.created) and changed_at < edge]
+    flow = await _flow(app, deadline, filters, flow_since) if flow_since else None
+    looked_into = {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]
+    read = waiting[:looked_into]
+    definitions = await _definitions(app, read)
 
     def known(run: WorkflowRun) -> ReviewFacts:
         checks = failed_checks(run, definitions.get(run.workflow_version.id, ()))
         return ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
 
-    changed = {run.id: run.updated_at for run in waiting[:limit]}
-    details = await read_details(app, deadline, [run.id for run in waiting[:limit]], known)
-    missing = [scan.missing] if scan.missing else []
-    if len(details.found) < min(limit, len(waiting)):
+    changed = {run.id: run.updated_at for run in read}
+    details = await read_details(app, deadline, [run.id for run in read], known)
+    missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
+    if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
+    groups = None
+    if group_by == "workflow":
+        groups = groups_of_workflows(waiting, flow)
+    elif group_by == "check":
+        groups = groups_of_checks(waiting, {run_id: each.checks for run_id, each in details.found.items()})
     return review_queue_view(
         waiting,
         details.found,
@@ -172,7 +189,29 @@ async def review_queue(
         missing=missing,
         now=app.clock.now(),
         limit=app.limits.answer_chars,
+        filters=f"and unchanged since {format_instant(edge)}" if edge else "",
+        groups=groups,
+        flow=flow,
     )
+
+
+_LONGEST_REVIEW = timedelta(days=30)
+"""How long before a window a run that was reviewed in it may have been created and still be counted."""
+
+
+async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, since: str) -> Flow:
+    """Count the runs that were sent to review and those that were reviewed."""
+    begin = parse_argument(app, "flow_since", since)
+    assert begin
+    wide = RunFilter(workflow_id=filters.workflow_id, since=begin - _LONGEST_REVIEW)
+    listed = await select_runs(app, wide, deadline)
+    flow = Flow(begin, listed.missing)
+    for run in listed.runs:
+        if run.created and run.created >= begin and (run.reviewed or run.status == "NEEDS_REVIEW"):
+            flow.sent[run.workflow_id] += 1
+        if run.reviewed and run.reviewed >= begin:
+            flow.reviewed[run.workflow_id] += 1
+    return flow
 
 
 async def _definitions(app: CallerContext, runs: Sequence[WorkflowRunSummary]) -> dict[str, list[dict[str, Any]]]:

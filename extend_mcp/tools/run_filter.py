@@ -77,7 +77,7 @@ class RunFilter(BaseModel):
             CallRefusedError: a time is invalid, the times exclude each other, or the workflow's name is unknown or
                 ambiguous.
         """
-        moments = {name: _parse(app, argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
+        moments = {name: parse_argument(app, argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
         for first, last, what in (("since", "before", "created"), ("changed_since", "changed_before", "updated")):
             since, before = moments[first], moments[last]
             if since and before and since >= before:
@@ -237,7 +237,12 @@ def _is_within(moment: datetime | None, since: datetime | None, before: datetime
     return (since is None or moment >= since) and (before is None or moment < before)
 
 
-def _parse(app: CallerContext, name: str, text: str | None) -> datetime | None:
+def parse_argument(app: CallerContext, name: str, text: str | None) -> datetime | None:
+    """Turn a tool's argument into an instant; None stays None.
+
+    Raises:
+        CallRefusedError: it is no time; the text names the argument.
+    """
     if text is None:
         return None
     try:

@@ -9,13 +9,12 @@ from datetime import datetime, timedelta, timezone
 from extend_mcp.api.models import WebhookSubscription, WorkflowRunSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
-from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.times import parse_moment
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.args import Moment, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all
+from extend_mcp.tools.run_filter import parse_argument
 from extend_mcp.tools.run_scan import Deadline
 from extend_mcp.tools.toolsets import WEBHOOKS
 from extend_mcp.views.webhooks import Coverage, Received, WebhookCheckView, webhook_check_view
@@ -31,10 +30,7 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
     """
     app = caller_context(ctx)
     now, most = app.clock.now(), app.limits.filter_pages
-    try:
-        begin = parse_moment(since, now)
-    except ValueError as error:
-        raise CallRefusedError(f'since: {error}. Example: since="24h".') from None
+    begin = parse_argument(app, "since", since) or now
     chosen = await resolve_workflow(app, workflow) if workflow else None
     missing = []
     subscriptions, complete = await read_all(

@@ -20,6 +20,7 @@ from extend_mcp.runs.failures import (
 from extend_mcp.runs.statistics import RunFacts, created_at
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
+from extend_mcp.views.backlog import Flow, ReviewFlow, ReviewGroup, flow_line, group_line
 from extend_mcp.views.checks import FailedCheck
 from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
 from extend_mcp.views.instructions import CAUTION, SpokenTo
@@ -457,9 +458,11 @@ class ReviewQueueView(View):
     by_workflow: dict[Label, int]
     runs: list[ReviewRow]
     shown: int
+    groups: list[ReviewGroup] | None = None
+    flow: ReviewFlow | None = None
     note: str
     missing: list[str] | None = None
-    untrusted: str = "workflow, file, checks, by_workflow"
+    untrusted: str = "workflow, file, checks, by_workflow, group"
 
 
 def review_queue_view(
@@ -470,8 +473,11 @@ def review_queue_view(
     missing: Sequence[str],
     now: datetime,
     limit: int,
+    filters: str = "",
+    groups: list[ReviewGroup] | None = None,
+    flow: Flow | None = None,
 ) -> ReviewQueueView:
-    """Show which runs wait for a review.
+    """Show which runs wait for a review, or how many in each group.
 
     Args:
         waiting: all runs that wait, the oldest first.
@@ -480,14 +486,19 @@ def review_queue_view(
         missing: what was left out and why.
         now: the present.
         limit: characters of the text.
+        filters: a description of what was left out of them on purpose.
+        groups: their groups, shown in place of the runs.
+        flow: the inflow and outflow of a window.
     """
     counts = Counter(run.workflow.name for run in waiting)
     view = ReviewQueueView(
         total=len(waiting),
         complete=not missing,
         by_workflow=dict(counts.most_common()),
-        runs=[_review_row(run, known.get(run.id), now) for run in waiting[:shown]],
+        runs=[_review_row(run, known.get(run.id), now) for run in waiting[: 0 if groups is not None else shown]],
         shown=0,
+        groups=groups,
+        flow=ReviewFlow(since=flow.since, sent=flow.sent.total(), reviewed=flow.reviewed.total()) if flow else None,
         note="Reviews are made in the dashboard: the API cannot approve or reject.",
         missing=list(missing) or None,
     )
@@ -496,11 +507,24 @@ def review_queue_view(
     # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
     base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
     pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
+    which = f" {filters}" if filters else ""
+    head = [
+        f"{counted(view.total, 'run')} waiting for review{which}{f': {said}' if said else ''}.",
+        *([flow_line(flow)] if flow else []),
+        *incomplete(view.missing),
+    ]
+    if groups is not None:
+        columns = "group · runs · oldest" + (
+            " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
+        )
+        rows = [group_line(group, now) for group in groups]
+        text, kept = Document(head, rows, [view.note], columns=columns).fit(
+            limit, lambda gone: f"… {gone:,} more groups"
+        )
+        del groups[kept:]
+        return view.with_text(text)
     document = Document(
-        [
-            f"{counted(view.total, 'run')} waiting for review{f': {said}' if said else ''}.",
-            *incomplete(view.missing),
-        ],
+        head,
         [_review_lines(row, with_link=not pattern) for row in view.runs],
         [f"{view.note} {pattern}".rstrip()],
         columns="run · workflow · file · waits for a person; below it each failed check with its values",
