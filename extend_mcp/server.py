@@ -25,6 +25,7 @@ from extend_mcp.limits import CallLimits
 from extend_mcp.prompts import PROMPTS, add_prompts
 from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
+from extend_mcp.skills import SCHEME, SkillsExtension
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.middleware import (
@@ -205,7 +206,7 @@ def build_server(
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],
-        extensions=[apps_of(tool for each in offered.values() for tool in each)],
+        extensions=[apps_of(tool for each in offered.values() for tool in each), SkillsExtension()],
         # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
             *([count_calls] if count_calls else []),
@@ -253,8 +254,8 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
     return DeclaredScopes(
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
-        # A view holds no data: what it shows, it asks for as the caller.
-        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys(view_uris()),
+        # Views and skills hold no data: what a view shows, it asks for as the caller.
+        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([*view_uris(), SCHEME]),
         completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
     )
 
