@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
+from mcp_types import Icon
 
 from extend_mcp import __version__
 from extend_mcp.accounts import LOCAL, Caller, fingerprint
@@ -72,6 +74,24 @@ or wants values in a file, name EXTEND_MCP_TOOLSETS=runs,workflows,incidents."""
 ACCOUNT_NAMED = """
 
 The account here is {}. Name it to the user before anything is changed."""
+
+ICON = Icon(
+    src="data:image/svg+xml;base64,PHN2ZyB4bWxucz0naHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmcnIHZpZXdCb3g9JzAgMCAyNCAyNCcgZmlsbD0nbm9uZS"
+    "cgc3Ryb2tlPScjMjU2M2ViJyBzdHJva2Utd2lkdGg9JzInPjxwYXRoIGQ9J002IDNoOGw0IDR2MTRINnpNOSAxNGwyIDIgNC01Jy8+PC9zdmc+",
+    mime_type="image/svg+xml",
+    sizes=["any"],
+)
+"""A checked page. In 2026-07-28 it is sent with every answer, so it is small."""
+
+# Lists stay the same while the process runs, but differ by caller.
+_LISTS: tuple[CacheableMethod, ...] = (
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+)
+_LISTS_STAY = CacheHint(ttl_ms=300_000, scope="private")
 
 Connect = Callable[[Caller], "ExtendClient"]
 
@@ -199,6 +219,8 @@ def build_server(
             ]
         ),
         version=__version__,
+        icons=[ICON],
+        cache_hints=dict.fromkeys(_LISTS, _LISTS_STAY),
         log_level=settings.log_level,
         lifespan=lifespan,
         request_state_security=RequestStateSecurity(
