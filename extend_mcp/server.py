@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
+from mcp_types import Icon
 
 from extend_mcp import __version__
 from extend_mcp.accounts import LOCAL, Caller, fingerprint
@@ -25,6 +27,7 @@ from extend_mcp.limits import CallLimits
 from extend_mcp.prompts import PROMPTS, add_prompts
 from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
+from extend_mcp.skills import SCHEME, SkillsExtension
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.middleware import (
@@ -71,6 +74,24 @@ or wants values in a file, name EXTEND_MCP_TOOLSETS=runs,workflows,incidents."""
 ACCOUNT_NAMED = """
 
 The account here is {}. Name it to the user before anything is changed."""
+
+ICON = Icon(
+    src="data:image/svg+xml;base64,PHN2ZyB4bWxucz0naHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmcnIHZpZXdCb3g9JzAgMCAyNCAyNCcgZmlsbD0nbm9uZS"
+    "cgc3Ryb2tlPScjMjU2M2ViJyBzdHJva2Utd2lkdGg9JzInPjxwYXRoIGQ9J002IDNoOGw0IDR2MTRINnpNOSAxNGwyIDIgNC01Jy8+PC9zdmc+",
+    mime_type="image/svg+xml",
+    sizes=["any"],
+)
+"""A checked page. In 2026-07-28 it is sent with every answer, so it is small."""
+
+# Lists stay the same while the process runs, but differ by caller.
+_LISTS: tuple[CacheableMethod, ...] = (
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+)
+_LISTS_STAY = CacheHint(ttl_ms=300_000, scope="private")
 
 Connect = Callable[[Caller], "ExtendClient"]
 
@@ -198,6 +219,8 @@ def build_server(
             ]
         ),
         version=__version__,
+        icons=[ICON],
+        cache_hints=dict.fromkeys(_LISTS, _LISTS_STAY),
         log_level=settings.log_level,
         lifespan=lifespan,
         request_state_security=RequestStateSecurity(
@@ -205,7 +228,7 @@ def build_server(
         ),
         subscriptions=common.bus,
         tools=[tool for each in offered.values() for tool in each],
-        extensions=[apps_of(tool for each in offered.values() for tool in each)],
+        extensions=[apps_of(tool for each in offered.values() for tool in each), SkillsExtension()],
         # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
             *([count_calls] if count_calls else []),
@@ -253,8 +276,8 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
     return DeclaredScopes(
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
-        # A view holds no data: what it shows, it asks for as the caller.
-        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys(view_uris()),
+        # Views and skills hold no data: what a view shows, it asks for as the caller.
+        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([*view_uris(), SCHEME]),
         completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
     )
 

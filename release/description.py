@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from extend_mcp import __version__
+from extend_mcp import REGISTRY_NAME, __version__
 from extend_mcp.client_config.clients import TITLE, Secret
 from extend_mcp.client_config.launch import PACKAGE, Launch, published
 from extend_mcp.settings import Settings
@@ -17,8 +17,6 @@ from extend_mcp.settings import Settings
 SUMMARY = "Operate Extend document workflows: find, explain, start, re-run and safely cancel workflow runs."
 """The MCP Registry accepts at most 100 characters."""
 REPOSITORY = "https://github.com/extend-mcp/extend-mcp"
-REGISTRY_NAME = "io.github.extend-mcp/extend-mcp"
-"""The server's name in the MCP Registry, which the publisher must own. The README repeats it for PyPI."""
 
 
 @dataclass(frozen=True)

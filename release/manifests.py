@@ -9,6 +9,7 @@ from typing import Any
 from extend_mcp.client_config.clients import CLIENTS, Syntax, to_text
 from extend_mcp.prompts import PROMPTS
 from extend_mcp.settings import DEFAULT_TOOLSETS
+from extend_mcp.skills import SKILLS
 from extend_mcp.tools.toolsets import TOOLSETS
 from release import bundle, plugins, registries
 from release.description import Description
@@ -130,6 +131,22 @@ MANIFESTS = (
     ),
     _of_client("codex", "codex/config.toml", "`~/.codex/`, merged", "read by `codex mcp list`"),
     Manifest(
+        "codex-plugin/.codex-plugin/plugin.json",
+        "Codex's plugin",
+        "a folder of a Codex marketplace",
+        "Nothing.",
+        "skillsaw",
+        plugins.codex_plugin,
+    ),
+    Manifest(
+        "codex-plugin/.mcp.json",
+        "Codex's plugin, its servers",
+        "the root of the plugin",
+        "Export the key where Codex is started.",
+        "skillsaw",
+        plugins.codex_plugin_servers,
+    ),
+    Manifest(
         "agent-plugins/plugin.json",
         "agent-plugins.org",
         "the root of a plugin",
@@ -165,10 +182,15 @@ MANIFESTS = (
 )
 
 
+SKILL_FOLDERS = ("claude-plugin/extend-mcp/skills", "codex-plugin/skills", "agent-plugins/skills")
+"""The folders of the plugins that contain the skills."""
+
+
 def render_all(description: Description) -> dict[str, str]:
     """Return the text of each file by its path in ``manifests/``."""
     made = {each.path: to_text(each.make(description), each.syntax) for each in MANIFESTS}
-    return {**made, "README.md": _readme(description)}
+    skills = {f"{folder}/{each.name}/SKILL.md": each.text for folder in SKILL_FOLDERS for each in SKILLS}
+    return {**made, **skills, "README.md": _readme(description)}
 
 
 def _readme(description: Description) -> str:
@@ -180,6 +202,7 @@ def _readme(description: Description) -> str:
         f"| `{each.name}` | {each.help} | {each.default or '-'} | {'yes' if each.secret else 'no'} |"
         for each in description.variables
     )
+    skills = "\n".join(f"- `{each.name}`: {each.description}" for each in SKILLS)
     return f"""# Files for clients and registries
 
 Version {description.version}. `python -m release manifests` renders this folder from the package's metadata and
@@ -192,6 +215,10 @@ settings. Do not edit it by hand: CI renders it again and fails on a difference.
 | File | For | Where it goes | What you fill in | How it is checked |
 |---|---|---|---|---|
 {rows}
+
+The plugins for Claude Code, Codex and agent-plugins.org contain the server's skills. The server serves them too:
+
+{skills}
 
 Install links:
 

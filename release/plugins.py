@@ -1,4 +1,4 @@
-"""Render plugins for Claude Code, Gemini CLI and agent-plugins.org, and install links for Cursor and VS Code."""
+"""Render plugins for Claude Code, Codex, Gemini CLI and agent-plugins.org, and install links for Cursor and VS Code."""
 
 from __future__ import annotations
 
@@ -90,6 +90,16 @@ def gemini_extension(description: Description) -> dict[str, Any]:
             for each in description.variables
         ],
     }
+
+
+def codex_plugin(description: Description) -> dict[str, Any]:
+    """Return Codex's plugin.json, which names the folder of skills and the file of servers next to it."""
+    return {**_about(description), "skills": "./skills/", "mcpServers": "./.mcp.json"}
+
+
+def codex_plugin_servers(description: Description) -> dict[str, Any]:
+    """Return its .mcp.json: the entry of Codex's config.toml, which passes the key on from the environment."""
+    return {"mcpServers": {SERVER: CLIENTS["codex"].entry(description.launch, description.secrets)}}
 
 
 def agent_plugin(description: Description) -> dict[str, Any]:

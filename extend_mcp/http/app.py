@@ -16,6 +16,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.subscriptions import SubscriptionBus
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequestParams
+from mcp_types.version import KNOWN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -25,6 +26,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
+from extend_mcp import REGISTRY_NAME
 from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
@@ -117,6 +119,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
     routes: list[BaseRoute] = [
         # Both are the endpoint: a redirect would lead to http where TLS ends at a proxy.
         *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
+        Route("/mcp/server-card", _card(parts, http, sse=sse), middleware=_for("card", stack)),
         *_probe_routes(parts),
         Route("/metrics", _metrics(parts), middleware=_for("metrics", stack)),
         *metadata_routes,
@@ -151,6 +154,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
 _ALL: Final = frozenset({"all"})
 _MCP: Final = frozenset({"mcp"})
 _METRICS: Final = frozenset({"metrics"})
+_CARD: Final = frozenset({"card"})
 _WEBHOOK: Final = frozenset({"webhook"})
 _NOWHERE: Final = frozenset[str]()
 
@@ -167,6 +171,7 @@ def _middleware(
         (_MCP, Middleware(CORSMiddleware, **_origins(http), **_CORS)),
         (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
         (_METRICS, Middleware(TrustedHostMiddleware, allowed=_allowed(http), addresses=True)),
+        (_CARD, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
         (
             authenticated,
             Middleware(
@@ -237,6 +242,38 @@ def _metrics(parts: HttpParts) -> Callable[[Request], Awaitable[Response]]:
         return Response(body, headers={"Content-Type": content_type})
 
     return metrics
+
+
+def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Request], Awaitable[Response]]:
+    """Serve what a client needs to connect (SEP-2127). It names no tool and needs no credential."""
+    server = parts.server
+    key = {"name": http.key_header if http.auth == "passthrough" else "Authorization", "isRequired": True}
+
+    async def card(request: Request) -> Response:
+        url = str(http.public_url or f"{request.base_url}mcp")
+        secrets = {} if http.auth == "none" else {"headers": [{**key, "isSecret": True}]}
+        remotes = [
+            {
+                "type": "streamable-http",
+                "url": url,
+                "supportedProtocolVersions": [*KNOWN_PROTOCOL_VERSIONS],
+                **secrets,
+            }
+        ]
+        if sse:
+            remotes.append({"type": "sse", "url": f"{url.removesuffix('/mcp')}/sse", **secrets})
+        document = {
+            "$schema": "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json",
+            "name": REGISTRY_NAME,
+            "title": server.title,
+            "description": server.description,
+            "version": server.version,
+            "icons": [icon.model_dump(mode="json", by_alias=True, exclude_none=True) for icon in server.icons or ()],
+            "remotes": remotes,
+        }
+        return JSONResponse(document, headers={"Cache-Control": "public, max-age=3600"})
+
+    return card
 
 
 def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None, list[Route]]:

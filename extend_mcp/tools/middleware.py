@@ -18,6 +18,7 @@ from extend_mcp.audit import AuditLine
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import MISSING_SCOPE
+from extend_mcp.skills import SCHEME
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.telemetry.spans import annotate_span
 from extend_mcp.views.untrusted import Label, Note
@@ -148,11 +149,12 @@ class ToolFilterMiddleware:
 
 
 async def hide_views(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Leave the interactive views out of the list of resources for a host that cannot show them."""
+    """List interactive views only for a host that shows them, and skills only by ``skills/list``."""
     result = await call_next(ctx)
-    if ctx.method != "resources/list" or client_supports_apps(ctx):
+    if ctx.method != "resources/list":
         return result
-    return _filtered(result, "resources", "uri", lambda uri: not uri.startswith(VIEWS))
+    hidden = (SCHEME,) if client_supports_apps(ctx) else (SCHEME, VIEWS)
+    return _filtered(result, "resources", "uri", lambda uri: not uri.startswith(hidden))
 
 
 async def explain_unknown_prompts(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

@@ -92,8 +92,9 @@ async function picture(name) {
     }
     const palette = [];
     const distance = (one, other) => [16, 8, 0].reduce((sum, shift) => sum + (((one >> shift) & 255) - ((other >> shift) & 255)) ** 2, 0);
-    for (const [map, most, apart] of [[areas, 24, 12], [counts, 32, 600]]) {
-      for (const [each] of [...map].sort((one, other) => other[1] - one[1])) {
+    const chroma = (each) => Math.max(each >> 16, (each >> 8) & 255, each & 255) - Math.min(each >> 16, (each >> 8) & 255, each & 255);
+    for (const [map, most, apart] of [[areas, 24, 12], [counts, 34, 600]]) {
+      for (const [each] of [...map].sort((one, other) => other[1] * (chroma(other[0]) > 60 ? 9 : 1) - one[1] * (chroma(one[0]) > 60 ? 9 : 1))) {
         if (palette.length < most && palette.every((known) => distance(known, each) > apart)) palette.push(each);
       }
     }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from extend_mcp.settings import DEFAULT_TOOLSETS
+from extend_mcp.skills import SKILLS
 from extend_mcp.tools.toolsets import TOOLSETS
 from tests.clients.conftest import BIN, PYTHON, PYTHON_2, ROOT, SERVER, STORIES, output_of, report_of
 
@@ -49,6 +50,7 @@ def test_the_typescript_sdk_reads_resources_and_prompts_and_checks_answers_again
     assert report["progress"] >= 1
     newer = "2.x" in story and "SSE" not in story
     assert report["protocol"] == ("2026-07-28" if newer else "2025-11-25")
+    assert report.get("skills") == ([each.name for each in SKILLS] if newer else None)
 
 
 @pytest.mark.parametrize(("library", "python"), [("google", PYTHON_2), ("openai", PYTHON), ("kernel", PYTHON)])

@@ -39,6 +39,7 @@ function connection(sdk) {
 
 const sdk = await parts();
 // The second SDK speaks the newer era only where it is asked to.
+const newest = major === "2" && transport !== "sse";
 const options = { capabilities: { elicitation: {} }, ...(major === "2" && transport !== "sse" ? { versionNegotiation: { mode: "auto" } } : {}) };
 const client = new sdk.Client({ name: "story", version: "1" }, options);
 client.setRequestHandler(sdk.asking, async (request) => {
@@ -80,5 +81,15 @@ report.declined = (await call("cancel_workflow_run", { run_id: run })).outcome;
 report.cancelled = (await call("cancel_workflow_run", { run_id: run, reason: "wrong document" })).outcome;
 report.status = (await call("get_workflow_run", { run_id: run })).status;
 report.run = run;
+if (newest) {
+  // The SDK checks each entry, and each file against its size and digest.
+  const { SkillsClient } = await import("@modelcontextprotocol/client/ext/skills");
+  const skills = new SkillsClient(client);
+  report.skills = [];
+  for (const skill of (await skills.list()).skills) {
+    await skills.read(skill, skill.uri);
+    report.skills.push(skill.frontmatter.name);
+  }
+}
 await client.close();
 console.log(JSON.stringify(report));

@@ -375,3 +375,26 @@ def tokens_file(folder: Path, *entries: dict[str, Any]) -> Path:
     file = folder / "tokens.json"
     file.write_text(json.dumps({"tokens": [*entries]}))
     return file
+
+
+async def test_the_card_says_where_to_connect_and_nothing_of_tools_or_callers(box: Box) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough"}) as running:
+        card = (await running.get("/mcp/server-card")).json()
+        assert set(card) == {"$schema", "name", "title", "description", "version", "icons", "remotes"}
+        assert len(card["description"]) <= 100
+        [remote] = card["remotes"]
+        assert remote["url"] == f"{running.url}/mcp"
+        assert remote["supportedProtocolVersions"][-1] == "2026-07-28"
+        assert remote["headers"] == [{"name": "Authorization", "isRequired": True, "isSecret": True}]
+        assert (await running.get("/mcp/server-card", headers={"Host": "evil.test"})).status_code == 421
+    public = {"auth": "none", "public_url": "https://mcp.example.com/mcp"}
+    async with serving_http(box.base_url, http=public) as running:
+        [remote] = (await running.get("/mcp/server-card")).json()["remotes"]
+        assert remote["url"] == "https://mcp.example.com/mcp"
+        assert "headers" not in remote
+
+
+async def test_lists_may_be_cached_by_the_caller_alone(box: Box) -> None:
+    async with serving_http(box.base_url) as running, connected(running) as client:
+        for listed in (await client.list_tools(), await client.list_prompts(), await client.list_resources()):
+            assert (listed.ttl_ms, listed.cache_scope) == (300_000, "private")

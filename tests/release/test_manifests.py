@@ -31,6 +31,8 @@ WITHOUT_SETTINGS = {
     "claude-plugin/.claude-plugin/marketplace.json",
     "agent-plugins/plugin.json",
     "agent-plugins/mcp.json",
+    "codex-plugin/.codex-plugin/plugin.json",
+    *(path for path in render_all(describe()) if path.endswith("SKILL.md")),
 }
 # These tell every setting that is offered; the others are blocks to copy, and hold the key alone.
 WITH_ALL_SETTINGS = {
@@ -47,7 +49,7 @@ def documents(description: Description) -> dict[str, Any]:
     """Each manifest as data, and the page as its lines."""
     read = {"json": json.loads, "toml": lambda text: tomlkit.parse(text).unwrap(), "yaml": yaml.safe_load}
     return {
-        path: text.splitlines() if path == "README.md" else read[path.rpartition(".")[2]](text)
+        path: text.splitlines() if path.endswith(".md") else read[path.rpartition(".")[2]](text)
         for path, text in render_all(description).items()
     }
 
