@@ -60,7 +60,7 @@ def test_runs_that_are_made_when_they_are_read_pass_too(host: Host, scenario: st
         for record in running.sandbox.store:
             by_status.setdefault(record.status, []).append(record)
         for records in by_status.values():
-            for record in records[:12]:
+            for record in records[:5]:
                 run = judge.run(lambda record=record: judge.sdk.workflow_runs.retrieve(record.id))  # type: ignore[misc]
                 assert run.status == record.status
                 children = judge.sdk.parse_runs.list(source="WORKFLOW_RUN", source_id=record.id).data
