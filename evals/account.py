@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any
 
@@ -35,9 +35,14 @@ class Run:
 
 
 class Account:
-    """The account of a sandbox. It is read once, so a question's facts are those of the beginning."""
+    """The account of a sandbox. It is read once, so a question's facts are those of the beginning.
+
+    Attributes:
+        now: the server's time, from which "the last 24 hours" are counted. The sandbox's own clock does not move.
+    """
 
     def __init__(self, sandbox: str) -> None:
+        self.now = datetime.now(timezone.utc)
         self._http = httpx.Client(base_url=sandbox, headers=_HEADERS, trust_env=False, verify=False)
         self._whole: dict[str, Json] = {}
 
@@ -46,19 +51,9 @@ class Account:
         self._http.close()
 
     @cached_property
-    def state(self) -> Json:
-        """Return the sandbox's account of itself."""
-        return self._get("/_sandbox/state")
-
-    @property
-    def now(self) -> datetime:
-        """Return the sandbox's time."""
-        return instant(self.state["now"])
-
-    @property
     def story(self) -> Json:
         """Return what happened in the scenario, by name, with times and ids."""
-        story: Json = self.state["story"]
+        story: Json = self._get("/_sandbox/state")["story"]
         return story
 
     @cached_property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import combinations
 
 from evals.account import Account
@@ -23,12 +26,16 @@ class Attempt:
         answer: its words.
         calls: the calls of tools.
         requests: the requests that reached the sandbox, such as ``GET /workflow_runs``.
+        began: when the first call was made, in seconds since the epoch.
+        ended: when the last answer was read.
     """
 
     question: str
     answer: str
     calls: list[Call] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
+    ended: float = field(default_factory=time.time)
 
     @property
     def tokens(self) -> int:
@@ -43,7 +50,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Key:
-    """The right answer: taken from the sandbox before the question is asked, since an answer may change it."""
+    """The right answer, counted from the sandbox's state before the question was asked."""
 
     facts: list[Fact]
     never: list[Fact]
@@ -53,6 +60,15 @@ class Key:
     def of(cls, question: Question, account: Account) -> Key:
         """Work out the right answer."""
         return cls(question.facts(account), question.never(account), question.writes(account))
+
+    @classmethod
+    def at(cls, question: Question, account: Account, attempt: Attempt) -> Key:
+        """Work out the right answer for the time of an attempt: the one that fits it better, if a run grew too old."""
+        keys = []
+        for moment in (attempt.began, attempt.ended):
+            account.now = datetime.fromtimestamp(moment, timezone.utc)
+            keys.append(cls.of(question, account))
+        return min(keys, key=lambda key: len(grade(question, key, attempt)))
 
     def in_words(self, question: Question) -> str:
         """Return a right answer, one fact a line."""
@@ -93,7 +109,7 @@ _MADE_UP: dict[str, re.Pattern[str]] = {
 _KNOWN = "NEEDS_REVIEW"
 """The status that the server's instructions name, which looks like a code."""
 
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([dhms])\b")
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"]
@@ -154,7 +170,8 @@ def _exactly(text: str) -> str:
 def _made_up(question: Question, key: Key, attempt: Attempt) -> Iterable[str]:
     """Yield ids, addresses, files, codes and numbers of an answer that nobody said to the model."""
     heard = "\n".join(
-        [question.asked, _KNOWN, *(text for call in attempt.calls for text in (call.text, *call.questions))]
+        [question.asked, _KNOWN]
+        + [part for call in attempt.calls for part in (json.dumps(call.arguments), call.text, *call.questions)]
     )
     answer = attempt.answer
     for kind, pattern in _MADE_UP.items():

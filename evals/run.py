@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -52,11 +53,14 @@ class Rooms:
             opened = Room.open(question.scenario, Path(self._folder.name))
             self._rooms[question.scenario] = opened, Account(opened.sandbox)
         room, account = self._rooms[question.scenario]
-        key = Key.of(question, account)
+        # Read what the facts need, since the answer may change it.
+        Key.of(question, account)
+        began = time.time()
         async with watched(room, question.person) as spy:
             preface = await spy.preface()
             answer = await model(question, spy, account)
-        attempt = Attempt(question.name, answer, spy.calls, spy.requests)
+        attempt = Attempt(question.name, answer, spy.calls, spy.requests, began)
+        key = Key.at(question, account, attempt)
         if attempt.changes:
             self._close(question.scenario)
         return Verdict(question, key, attempt, grade(question, key, attempt), preface)
@@ -90,11 +94,11 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     asked = Counter(verdict.question.kind for verdict in verdicts)
     kinds = ", ".join(f"{kind} {right[kind]} of {number}" for kind, number in sorted(asked.items()))
     calls = [len(verdict.attempt.calls) for verdict in verdicts]
+    input_tokens = sum(verdict.input_tokens for verdict in verdicts)
     read = [call.tokens for verdict in verdicts for call in verdict.attempt.calls] or [0]
     return (
         f"{right.total()} of {len(verdicts)} right: {kinds}.\n"
         f"Calls a question: median {statistics.median(calls):g}, most {max(calls)}, {sum(calls)} in all.\n"
         f"Tokens of a tool's answer: median {statistics.median(read):g}, most {max(read)}, {sum(read):,} in all.\n"
-        f"A model that reads instructions, tools and all answers with each request reads "
-        f"{sum(verdict.input_tokens for verdict in verdicts):,} tokens."
+        f"A model that reads instructions, tools and all answers with each request reads {input_tokens:,} tokens."
     )

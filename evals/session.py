@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ class Session:
         before = self._attempt(question.name)
         async with watched(self.room(question), question.person) as spy:
             text = await spy.call(tool, arguments)
-        attempt = Attempt(question.name, "", before.calls + spy.calls, before.requests + spy.requests)
+        attempt = replace(before, calls=before.calls + spy.calls, requests=before.requests + spy.requests)
+        attempt.ended = time.time()
         _write(self._folder / f"{question.name}.json", asdict(attempt))
         if spy.requests and attempt.changes:
             # From now on the room is this question's own, since its facts are no longer those of others.
@@ -52,7 +54,7 @@ class Session:
             question, attempt = BANK[name], self._attempt(name)
             attempt.answer = answer
             account = Account(self.room(question).sandbox)
-            key = Key.of(question, account)
+            key = Key.at(question, account, attempt)
             account.close()
             verdicts.append(Verdict(question, key, attempt, grade(question, key, attempt)))
         return verdicts

@@ -25,6 +25,7 @@ HELPS = said("a rerun may help", "may help", "might help", "could help", "can he
 FUTILE = said(
     "will not help", "won't help", "not help", "no point", "pointless", "same failure", "fail again", "useless"
 )
+BEFORE = ("before", "earlier", "previous", "prior")
 ASKS = said(
     "asks for a yes", "confirm", "confirmation", "shall i", "should i", "do you want", "only if they agree", "yes"
 )
@@ -139,7 +140,7 @@ QUESTIONS = [
         "figures",
         lambda account: [
             count(len(account.runs("FAILED", since=DAY)), "failed"),
-            count(len(account.runs("FAILED", since=2 * DAY, before=DAY)), "failed"),
+            count(len(account.runs("FAILED", since=2 * DAY, before=DAY)), *BEFORE, same_line=True),
             percent(len(account.runs("FAILED", since=DAY)), len(account.runs(since=DAY)), "failed", "now", "rate"),
         ],
         [call("summarize_runs", created_since="24h", group_by="status")],
@@ -243,11 +244,12 @@ QUESTIONS = [
     ),
     Question(
         "out-of-credits",
-        "acme-tooling-5562 failed last night. What must happen before we run it again?",
+        "Why did acme-tooling-5562 fail, and what does a rerun depend on?",
         "failure",
         lambda account: [
             said(account.cause(account.run("5562"))[1], "out of credits"),
-            said("top up", "top it up", "add credits", "buy", "more credits", "new credits", "refill"),
+            # Our answers also say whether other runs were processed since, which shows that there are credits again.
+            said("top up", "top it up", "add credits", "buy", "more credits", "refill", "processed since", "may help"),
         ],
         look_at("acme-tooling-5562"),
     ),

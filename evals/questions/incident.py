@@ -79,7 +79,7 @@ TWICE = [call("list_done_twice", created_since="48h")]
 QUESTIONS = [
     Incident(
         "causes-of-the-night",
-        "What failed last night, and how often for each reason?",
+        "What failed in the last 48 hours, and how often for each reason?",
         facts=lambda account: reasons(account, account.runs("FAILED")),
         script=[call("summarize_runs", group_by="failure_reason")] * 2,
     ),
@@ -195,13 +195,13 @@ QUESTIONS = [
     ),
     Incident(
         "still-open",
-        "How many documents that failed last night are still open: neither processed since, nor being rerun?",
+        "How many documents that failed in the last 48 hours are still open: neither processed since, nor being rerun?",
         facts=lambda account: [count(still_open(account), "open", "still open")],
         script=OPEN,
     ),
     Incident(
         "done-twice",
-        "How many files did we process twice last night, and how many credits did that cost?",
+        "How many files did we process twice in the last 48 hours, and how many credits did that cost?",
         facts=lambda account: [
             count(len(done_twice(account)), "files"),
             count(sum(run.credits for group in done_twice(account) for run in group[1:]), "credits"),
