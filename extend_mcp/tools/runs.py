@@ -43,6 +43,7 @@ from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_facts
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
 from extend_mcp.views.stuck import stuck_view
@@ -326,7 +327,7 @@ class _Stream:
 async def _read_causes(
     app: CallerContext, deadline: Deadline, page: _Found, *, read: bool
 ) -> tuple[dict[str, str], int]:
-    """Return why runs failed or wait, by id, and for how many that is not known.
+    """Return why runs failed or wait and whether their texts speak to an assistant, and how many causes are not known.
 
     Args:
         app: the server's parts.
@@ -338,8 +339,8 @@ async def _read_causes(
     known = dict(page.causes)
     if open_runs and read:
         known |= (await read_facts(app, deadline, [run_facts(run) for run in open_runs])).found
-    elif open_runs and app.histories and app.histories.is_open and (history := await app.history()):
-        known |= await history.details([run.id for run in open_runs])
+    if app.histories and app.histories.is_open and (history := await app.history()):
+        known = await history.details([run.id for run in page.runs if run.id not in known]) | known
     words = {run.id: rejection_words(run) for run in page.runs if run.status == "REJECTED"}
     for run in page.runs:
         details = known.get(run.id)
@@ -348,7 +349,11 @@ async def _read_causes(
         elif details and details.status == run.status == "NEEDS_REVIEW":
             check = next(iter(details.checks), None)
             words[run.id] = check_words(*check) if check else "its steps do not say which check it did not pass"
-    return words, sum(run.id not in words for run in open_runs)
+    unknown = sum(run.id not in words for run in open_runs)
+    for run in page.runs:
+        if (details := known.get(run.id)) and details.speaks:
+            words[run.id] = "; ".join([CAUTION, *filter(None, [words.get(run.id)])])
+    return words, unknown
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")

@@ -301,9 +301,10 @@ def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> l
 
 def _charge_line(entry: UsageEntry) -> str:
     spent = "?" if entry.credits is None else f"{entry.credits:g}"
-    # What it was charged for is a tree; its leaves say enough.
-    lines = [line.strip() for row in tree_lines(entry.model_extra or {}) for line in str(row).split("\n")]
-    details = [line for line in lines if not line.endswith(":")]
+    # What it was charged for is a tree; its leaves say enough. A line of a longer text has its mark at its start.
+    lines = [line for row in tree_lines(entry.model_extra or {}) for line in str(row).split("\n")]
+    leaves = [line for line in lines if not line.endswith(":")]
+    details = [f"{Label(line[2:])}" if line.startswith("|") else line.strip() for line in leaves]
     child = f"{Code(entry.object)} {Id(entry.id)}".strip()
     return "; ".join([f" {child}: {spent} credits", *details])
 
