@@ -13,7 +13,7 @@ import anyio.to_thread
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.mcpserver import Context
-from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent, SubscriptionBus
 
 from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
@@ -24,6 +24,7 @@ from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import auth_context_var
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.views.uris import named_by
 
 if TYPE_CHECKING:
     import httpx
@@ -248,6 +249,13 @@ class Histories:
                 self._accounts.popitem(last=False)
         self._accounts.move_to_end(name)
         return history
+
+    def note_change(self, event: ServerEvent) -> None:
+        """Note on the bus of events that a run changed, whoever's it is."""
+        named = named_by(event.uri) if isinstance(event, ResourceUpdated) else None
+        if named is not None and named.kind == "run":
+            for history in self._accounts.values():
+                history.note_change(named.id)
 
     async def forget(self, account: Account, run_id: str, *, deleted: bool) -> None:
         """Remove a run that the API no longer has. A store in memory that no question opened holds none."""

@@ -167,6 +167,7 @@ def build_server(
     clients = ApiClients(settings, common.metrics, common.windows)
     make_client = connect or clients.client
     histories = None if settings.history == "off" else Histories(settings, time)
+    unsubscribe = common.bus.subscribe(histories.note_change) if histories is not None else None
 
     def make(caller: Caller) -> CallerContext:
         return CallerContext(
@@ -190,7 +191,8 @@ def build_server(
 
     async def close() -> None:
         await clients.aclose()
-        if histories is not None:
+        if histories is not None and unsubscribe is not None:
+            unsubscribe()
             await histories.aclose()
 
     registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=close)

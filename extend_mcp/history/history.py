@@ -48,6 +48,7 @@ LARGE_PAGE: Final = 1000
 PASS_SECONDS: Final = 86_400.0
 """How old a pass may be. Only a pass shows that somebody else deleted a run."""
 
+_MOST_CHANGED = 10_000
 _OVERLAP_SECONDS = 60.0
 """How far before the last known change a refresh reads: Extend may list two changes in another order."""
 
@@ -113,6 +114,14 @@ class RunHistory:
         self._clock = clock
         self._asking = anyio.Lock()
         self._page_size = LARGE_PAGE
+        self._changed: dict[str, None] = {}
+
+    def note_change(self, run_id: str) -> None:
+        """Note that an event says that a run changed: the next question reads it again."""
+        self._changed[run_id] = None
+        if len(self._changed) > _MOST_CHANGED:
+            # The next refresh shows its change.
+            del self._changed[next(iter(self._changed))]
 
     async def read(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
@@ -224,6 +233,9 @@ class RunHistory:
     ) -> Freshness | None:
         as_of = self._clock.now()
         since = -float("inf") if wanted.since is None else wanted.since
+        if self._changed:
+            changed, self._changed = list(self._changed), {}
+            await self._in_thread(self._store.invalidate, self._account, changed)
         held = await self._in_thread(self._store.coverage, self._account, as_of.timestamp())
         begun = held.begun_at
         is_due = begun is None or not 0 <= as_of.timestamp() - begun < PASS_SECONDS

@@ -237,6 +237,16 @@ class RunStore:
                     "UPDATE accounts SET watermark = max(watermark, ?) WHERE number = ?", (watermark, number)
                 )
 
+    def invalidate(self, account: bytes, run_ids: Sequence[str]) -> None:
+        """Remove what runs showed in full: an event says that they changed."""
+        with self._transaction() as database:
+            for action in ("DELETE FROM details", "UPDATE runs SET step = NULL, reason = NULL"):
+                database.execute(
+                    f"{action} WHERE number IN (SELECT runs.number FROM json_each(?) AS changed JOIN accounts"
+                    " ON fingerprint = ? JOIN runs ON account = accounts.number AND runs.id = changed.value)",
+                    (json.dumps(list(run_ids)), account),
+                )
+
     def save_listed(self, account: bytes, runs: Sequence[RunFacts]) -> None:
         """Keep runs of a list that was read apart from a pass, so that what they show in full can be kept too."""
         with self._transaction() as database:

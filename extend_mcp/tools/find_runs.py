@@ -63,9 +63,13 @@ async def find_runs(
             if passage or not query:
                 found.append(FoundRun(run, passage))
     found.sort(key=lambda each: (each.run.created is not None, each.run.created, each.run.id), reverse=True)
+    kept = await history.details([each.run.id for each in found[:limit]])
+    speaking = {run_id for run_id, details in kept.items() if details.speaks}
+    speaking |= {run.id for run, details in opened if details.speaks}
     counts = await history.read_counts(searched)
     return found_runs_view(
         found,
+        speaking=speaking,
         query=query,
         wanted=wanted,
         filters=filters.description(),

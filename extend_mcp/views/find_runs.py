@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from extend_mcp.history.search import Query, excerpt
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant
 from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
 
@@ -24,6 +25,7 @@ class FoundRunRow(ViewPart):
     created_at: datetime | None = None
     place: Label | None = None
     excerpt: Note | None = None
+    speaks_to_assistant: bool | None = None
 
 
 class FoundRunsView(View):
@@ -71,6 +73,7 @@ class Searched:
 def found_runs_view(
     found: Sequence[FoundRun],
     *,
+    speaking: Collection[str],
     query: Query | None,
     wanted: Selection,
     filters: str,
@@ -84,6 +87,7 @@ def found_runs_view(
 
     Args:
         found: the runs, newest first.
+        speaking: the ids of runs with a text that seems to be meant for an assistant.
         query: the text.
         wanted: the metadata and the file that the runs have.
         filters: a description of the other filters, or empty.
@@ -97,7 +101,7 @@ def found_runs_view(
     view = FoundRunsView(
         found=len(found),
         complete=not missing,
-        runs=[_row(each, query) for each in found[:shown]],
+        runs=[_row(each, query, each.run.id in speaking) for each in found[:shown]],
         searched_runs=searched.runs,
         searched_in_full=searched.read,
         missing=missing or None,
@@ -136,7 +140,7 @@ def _missing(searched: Searched) -> list[str]:
     return said
 
 
-def _row(each: FoundRun, query: Query | None) -> FoundRunRow:
+def _row(each: FoundRun, query: Query | None, speaks: bool) -> FoundRunRow:
     names = each.run.file_names
     row = FoundRunRow(
         run_id=each.run.id,
@@ -144,6 +148,7 @@ def _row(each: FoundRun, query: Query | None) -> FoundRunRow:
         workflow=each.run.workflow_name,
         file=names[0] if names else None,
         created_at=each.run.created,
+        speaks_to_assistant=speaks or None,
     )
     span = query.find(each.passage.text) if query and each.passage else None
     if each.passage and span:
@@ -154,4 +159,5 @@ def _row(each: FoundRun, query: Query | None) -> FoundRunRow:
 def _line(row: FoundRunRow) -> str:
     created = format_instant(row.created_at) if row.created_at else "?"
     where = f" · {row.place:80}: {row.excerpt:160}" if row.excerpt else ""
-    return f"{row.run_id} · {row.status} · {row.workflow:40} · {row.file or Label('?'):60} · {created}{where}"
+    caution = f" · {CAUTION}" if row.speaks_to_assistant else ""
+    return f"{row.run_id} · {row.status} · {row.workflow:40} · {row.file or Label('?'):60} · {created}{where}{caution}"

@@ -366,3 +366,25 @@ async def test_a_delivery_that_does_not_arrive_is_not_waited_for(box: Box) -> No
     ):
         with anyio.fail_after(5):
             assert (await stream.receive()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_an_event_makes_the_next_question_read_the_run_again(box: Box) -> None:
+    """A change that the list of runs does not show: only the event says so."""
+    run = {**example_run(RUN, "FAILED"), "failureReason": "FIRST", "stepRuns": []}
+    box.load(run)
+    box.load({**run, "id": "workflow_run_other"})
+
+    async def reasons(client: Any) -> dict[str, int]:
+        facts = facts_of(await client.call_tool("explain_failure", {"created_since": "2020-01-01T00:00:00Z"}))
+        return {each["reason"]: each["runs"] for each in facts["causes"]}
+
+    async with receiving(box) as (running, heard), connected(running) as client:
+        assert await reasons(client) == {"FIRST": 2}
+        box.sandbox.record(RUN).run["failureReason"] = "SECOND"
+        assert await reasons(client) == {"FIRST": 2}
+        box.forget()
+        body = event("evt_1", "workflow_run.failed", id=RUN)
+        await running.post(body, signed(body, time.time()), PATH)
+        await settle(heard, 1)
+        assert await reasons(client) == {"FIRST": 1, "SECOND": 1}
+        assert [each["path"] for each in box.requests()] == ["/workflow_runs", f"/workflow_runs/{RUN}"]
