@@ -251,7 +251,7 @@ class Histories:
         return history
 
     def note_change(self, event: ServerEvent) -> None:
-        """Note on the bus of events that a run changed, whoever's it is."""
+        """Note on the bus of events that a run changed, of any account."""
         named = named_by(event.uri) if isinstance(event, ResourceUpdated) else None
         if named is not None and named.kind == "run":
             for history in self._accounts.values():
