@@ -172,6 +172,10 @@ class RunHistory:
         """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
         return await self._kept(self._store.tallies, wanted, by, metadata_key)
 
+    async def course(self, wanted: Selection) -> list[tuple[int, int, int]]:
+        """Return how many runs were created, and failed, in each quarter of an hour."""
+        return await self._kept(self._store.course, wanted) or []
+
     async def oldest(self, wanted: Selection) -> dict[str, Waiting]:
         """Return the run of each status in which runs wait that was created first."""
         return await self._kept(self._store.oldest, wanted) or {}

@@ -99,6 +99,7 @@ _GROUPS = {
     "reviewer": "reviewer",
     "step": "step",
     "reason": "reason",
+    "is_read": "EXISTS (SELECT 1 FROM details WHERE number = runs.number)",
     "quarter_hour": "CAST(created / 900 AS INTEGER)",
     "metadata": "(SELECT value FROM details AS full, json_each(full.metadata) WHERE full.number = runs.number"
     " AND key = :metadata_key)",
@@ -361,7 +362,8 @@ class RunStore:
             account: the account.
             wanted: selects the runs.
             by: workflow (its id), version, status, file_type, batch, reviewer, step, reason, quarter_hour (quarters of
-                an hour since 1970) or metadata. A reason, step or metadata is None while a run was not read in full.
+                an hour since 1970), metadata or is_read. A reason, step or metadata is None while a run was not read in
+                full, and metadata too where the key is not set.
             metadata_key: the key whose values are the groups, with metadata.
 
         Returns:
@@ -390,6 +392,16 @@ class RunStore:
                     tally.queues.append(queue)
                 tally.credits += spent or 0.0
         return found
+
+    def course(self, account: bytes, wanted: Selection) -> list[tuple[int, int, int]]:
+        """Return how many runs were created, and failed, by quarters of an hour since 1970."""
+        where, values = self._where(account, wanted)
+        with self._transaction("BEGIN") as database:
+            return database.execute(
+                f"SELECT {_GROUPS['quarter_hour']}, count(*), sum(status = 'FAILED') FROM accounts"
+                f" JOIN runs ON account = accounts.number WHERE {where} GROUP BY 1",
+                values,
+            ).fetchall()
 
     def oldest(self, account: bytes, wanted: Selection) -> dict[str, Waiting]:
         """Return the run of each status in which runs wait that was created first."""

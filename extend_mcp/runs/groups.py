@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
-from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.statistics import QUARTER
 
 Unit = Literal["hour", "day", "week", "month"]
 GroupName = Literal[
@@ -29,8 +29,22 @@ OF_FAILURES: Final = frozenset({"failure_reason", "failing_step"})
 
 UNITS: Final[Mapping[GroupName, Unit]] = {"day": "day", "hour": "hour"}
 
-_QUARTER: Final = 900
-_STEPS: Final[Mapping[Unit, int]] = {"hour": _QUARTER, "day": 6 * 3600, "week": 86_400, "month": 86_400}
+COLUMNS: Final[Mapping[GroupName, tuple[str, ...]]] = {
+    "workflow": ("workflow",),
+    "version": ("workflow", "version"),
+    "status": ("status",),
+    "failure_reason": ("status", "reason"),
+    "failing_step": ("status", "workflow", "step"),
+    "file_type": ("file_type",),
+    "batch": ("batch",),
+    "reviewer": ("reviewer",),
+    "metadata": ("is_read", "metadata"),
+    "day": ("quarter_hour",),
+    "hour": ("quarter_hour",),
+}
+"""The facts of runs that each group is made of, by their names in `RunStore.tallies`."""
+
+_STEPS: Final[Mapping[Unit, int]] = {"hour": QUARTER, "day": 6 * 3600, "week": 86_400, "month": 86_400}
 _MOST_BARS: Final[Mapping[Unit, int]] = {"hour": 48, "day": 62, "week": 62, "month": 60}
 _SECONDS: Final[Mapping[Unit, int]] = {"hour": 3600, "day": 86_400, "week": 7 * 86_400, "month": 28 * 86_400}
 UNKNOWN: Final = "unknown"
@@ -77,27 +91,26 @@ class Calendar:
 
         An hour is named with its offset, since one hour a year happens twice in many zones.
         """
-        # No zone begins an hour within a quarter of one.
-        quarter = int(moment // _QUARTER)
+        quarter = int(moment // QUARTER)
         name = self._names.get((unit, quarter))
         if name is None:
-            name = self._names[unit, quarter] = self._name(unit, quarter * _QUARTER)
+            name = self._names[unit, quarter] = self._name(unit, quarter * QUARTER)
         return name
 
-    def course(self, moments: Sequence[tuple[float, bool]]) -> Course | None:
-        """Count moments, and whether a run failed in each, in the smallest spans that few bars can show."""
-        if not moments:
+    def course(self, counts: Sequence[tuple[int, int, int]]) -> Course | None:
+        """Sum up runs and failed ones, given by quarters of an hour, in the smallest spans that few bars can show."""
+        if not counts:
             return None
-        first, last = min(moments)[0], max(moments)[0]
+        first, last = min(counts)[0] * QUARTER, max(counts)[0] * QUARTER
         unit = next((unit for unit, most in _MOST_BARS.items() if (last - first) / _SECONDS[unit] <= most - 2), None)
         if unit is None:
             return None
         runs, failed = Counter[str](), Counter[str]()
-        for moment, has_failed in moments:
-            span = self.span(unit, moment)
-            runs[span] += 1
-            failed[span] += has_failed
-        ticks = [*range(int(first), int(last), _STEPS[unit]), last]
+        for quarter, count, failures in counts:
+            span = self.span(unit, quarter * QUARTER)
+            runs[span] += count
+            failed[span] += failures
+        ticks = [*range(first, last, _STEPS[unit]), last]
         spans = list(dict.fromkeys(self.span(unit, tick) for tick in ticks))
         return Course(unit, spans, [runs[span] for span in spans], [failed[span] for span in spans])
 
@@ -114,49 +127,54 @@ class Calendar:
 
 
 def group_of(
-    by: GroupName, run: RunFacts, calendar: Calendar, metadata: Mapping[str, str | None], shift: timedelta
+    by: GroupName, facts: Mapping[str, Any], names: Mapping[str, str], calendar: Calendar, shift: int
 ) -> Group | None:
-    """Return the group of a run; None if it belongs to none, or a fact that was not read decides that.
+    """Return the group of runs; None if they belong to none, or a fact that was not read decides that.
 
     Args:
         by: what runs are grouped by.
-        run: the run.
+        facts: what the runs have in common, by the names in `COLUMNS`.
+        names: of workflows, by id.
         calendar: names days and hours.
-        metadata: the value of the metadata key, by the id of a run that was read.
-        shift: added to the creation time, so that a run of the window before falls into the span it is compared with.
+        shift: seconds that are added to the creation time, so that a run of the window before falls into the span that
+            it is compared with.
     """
     if by in UNITS:
-        if run.created is None:
-            return Group(UNKNOWN, UNKNOWN)
-        span = calendar.span(UNITS[by], (run.created + shift).timestamp())
+        quarter = facts["quarter_hour"]
+        span = UNKNOWN if quarter is None else calendar.span(UNITS[by], quarter * QUARTER + shift)
         return Group(span, span, is_time=span != UNKNOWN)
-    if by in OF_FAILURES:
-        if run.status != "FAILED" or run.reason is None:
-            return None
-        if by == "failure_reason":
-            return _named(run.reason or "no reason given")
-        return _named(f"{run.workflow_name}: {run.step}" if run.step else "before any step")
     if by == "metadata":
-        return _named(metadata[run.id] or "(not set)") if run.id in metadata else None
-    if by == "workflow":
-        return Group(run.workflow_id, run.workflow_name, run.workflow_id)
-    if by == "version":
-        version = run.version or "?"
-        return Group(f"{run.workflow_id} {version}", f"{run.workflow_name}, version {version}")
+        value = facts["metadata"]
+        return _named("(not set)" if value is None else value[:200]) if facts["is_read"] else None
     if by == "status":
-        return _named(run.status)
+        return _named(facts["status"])
     if by == "file_type":
-        return _named(run.file_type or UNKNOWN)
+        return _named(facts["file_type"] or UNKNOWN)
     if by == "batch":
-        return _named(run.batch_id or "no batch")
-    return _named(run.reviewer or "not reviewed")
+        return _named(facts["batch"] or "no batch")
+    if by == "reviewer":
+        return _named(facts["reviewer"] or "not reviewed")
+    if by == "failure_reason":
+        return _named(facts["reason"] or "no reason given") if _is_known_failure(facts, "reason") else None
+    workflow, name = facts["workflow"], names.get(facts["workflow"], "")
+    if by == "failing_step":
+        step = f"{name}: {facts['step']}" if facts["step"] else "before any step"
+        return _named(step) if _is_known_failure(facts, "step") else None
+    if by == "version":
+        version = facts["version"] or "?"
+        return Group(f"{workflow} {version}", f"{name}, version {version}")
+    return Group(workflow, name, workflow)
 
 
-def needs_reading(by: GroupName, run: RunFacts, metadata: Mapping[str, str | None]) -> bool:
-    """Return whether only reading a run in full shows its group."""
+def is_unread(by: GroupName, facts: Mapping[str, Any]) -> bool:
+    """Return whether only reading runs in full shows their group."""
     if by in OF_FAILURES:
-        return run.status == "FAILED" and run.reason is None
-    return by == "metadata" and run.id not in metadata
+        return facts["status"] == "FAILED" and facts[COLUMNS[by][-1]] is None
+    return by == "metadata" and not facts["is_read"]
+
+
+def _is_known_failure(facts: Mapping[str, Any], fact: str) -> bool:
+    return facts["status"] == "FAILED" and facts[fact] is not None
 
 
 def _named(name: str) -> Group:

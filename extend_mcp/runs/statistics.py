@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from extend_mcp.api.models import RunBase, WorkflowRunSummary
 
 KeyT = TypeVar("KeyT", bound=Hashable)
+
+QUARTER: Final = 900
+"""Seconds. No time zone begins an hour within a quarter of one."""
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
 """Statuses in which a run waits for Extend's queue or for a person."""
@@ -129,6 +132,14 @@ class Tally:
             self.queues.append(run.queue_seconds)
         self.credits += run.credits or 0.0
 
+    def merge(self, other: Tally) -> None:
+        """Count the runs of another tally too."""
+        self.runs += other.runs
+        self.statuses.update(other.statuses)
+        self.durations.extend(other.durations)
+        self.queues.extend(other.queues)
+        self.credits += other.credits
+
     @property
     def failed(self) -> int:
         """The number of failed runs."""
@@ -151,26 +162,70 @@ class Statistics(Generic[KeyT]):
         total: all runs.
         groups: the figures by a key that the caller chose.
         oldest: for each waiting status, the run that was created first.
-        moments: when each run was created, in Unix seconds, and whether it failed.
+        course: how many runs were created, and failed, by quarters of an hour since 1970.
     """
 
     total: Tally = field(default_factory=Tally)
     groups: dict[KeyT, Tally] = field(default_factory=dict)
-    oldest: dict[str, Waiting] = field(default_factory=dict)
-    moments: list[tuple[float, bool]] = field(default_factory=list)
+    oldest: Mapping[str, Waiting] = field(default_factory=dict)
+    course: Sequence[tuple[int, int, int]] = ()
 
-    def add(self, run: RunFacts, group: KeyT | None) -> None:
-        """Count a run; without a group it counts in the total alone."""
-        self.total.add(run)
+    def add(self, tally: Tally, group: KeyT | None) -> None:
+        """Count runs; without a group they count in the total alone."""
+        self.total.merge(tally)
         if group is not None:
-            self.groups.setdefault(group, Tally()).add(run)
-        created = run.created
-        if created is None:
-            return
-        self.moments.append((created.timestamp(), run.status == "FAILED"))
-        before = self.oldest.get(run.status)
-        if run.status in WAITING and (before is None or created < before.created):
-            self.oldest[run.status] = Waiting(run.id, created)
+            self.groups.setdefault(group, Tally()).merge(tally)
+
+
+def tallies(
+    runs: Iterable[RunFacts], by: Sequence[str], metadata: Mapping[str, str | None]
+) -> dict[tuple[Any, ...], Tally]:
+    """Count listed runs by groups, as the kept ones are counted.
+
+    Args:
+        runs: the runs.
+        by: the names of `RunStore.tallies`.
+        metadata: the value of the metadata key, by the id of each run that was read in full.
+    """
+    found: dict[tuple[Any, ...], Tally] = {}
+    for run in runs:
+        found.setdefault(tuple(_column(run, name, metadata) for name in by), Tally()).add(run)
+    return found
+
+
+def course(runs: Iterable[RunFacts]) -> list[tuple[int, int, int]]:
+    """Return how many runs were created, and failed, by quarters of an hour since 1970."""
+    counts: dict[int, list[int]] = {}
+    for run in runs:
+        if (quarter := _quarter(run)) is not None:
+            count = counts.setdefault(quarter, [0, 0])
+            count[0] += 1
+            count[1] += run.status == "FAILED"
+    return [(quarter, runs_then, failed) for quarter, (runs_then, failed) in counts.items()]
+
+
+def oldest(runs: Iterable[RunFacts]) -> dict[str, Waiting]:
+    """Return the run of each status in which runs wait that was created first."""
+    found: dict[str, Waiting] = {}
+    for run in runs:
+        before = found.get(run.status)
+        if run.status in WAITING and run.created and (before is None or run.created < before.created):
+            found[run.status] = Waiting(run.id, run.created)
+    return found
+
+
+def _column(run: RunFacts, name: str, metadata: Mapping[str, str | None]) -> Any:
+    if name == "quarter_hour":
+        return _quarter(run)
+    if name == "metadata":
+        return metadata.get(run.id)
+    if name == "is_read":
+        return run.id in metadata
+    return getattr(run, {"workflow": "workflow_id", "batch": "batch_id"}.get(name, name))
+
+
+def _quarter(run: RunFacts) -> int | None:
+    return int(run.created.timestamp() // QUARTER) if run.created else None
 
 
 def created_at(run: WorkflowRunSummary) -> datetime | None:

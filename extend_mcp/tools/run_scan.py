@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import anyio
 
@@ -134,6 +134,20 @@ class Selected:
     held: KeptRuns | None = None
 
 
+class Reading(TypedDict):
+    """How much may be read to answer from kept runs; see `RunHistory.read`."""
+
+    most_pages: int
+    only_if_held: bool
+
+
+def reading(app: CallerContext, filters: RunFilter, statuses: Collection[str] = ()) -> Reading:
+    """Return how much may be read: a window for the next question too, but no whole account for a narrow question."""
+    narrow = bool(statuses or filters.statuses or filters.workflow_id or filters.batch)
+    pages = -(-app.limits.summary_runs // PAGE_SIZE)
+    return Reading(most_pages=pages, only_if_held=filters.since is None and narrow)
+
+
 async def select_runs(
     app: CallerContext,
     filters: RunFilter,
@@ -155,14 +169,7 @@ async def select_runs(
     # How Extend compares file names is not documented, so only Extend can apply that filter.
     history = None if filters.file_name_contains else await app.history()
     if history is not None:
-        held = await history.read(
-            app.api,
-            filters.selection(),
-            deadline,
-            most_pages=-(-app.limits.summary_runs // PAGE_SIZE),
-            # A window is read for the next question too; what only a narrow filter bounds could be the whole account.
-            only_if_held=filters.since is None and bool(wanted or filters.workflow_id or filters.batch),
-        )
+        held = await history.read(app.api, filters.selection(), deadline, **reading(app, filters, wanted))
         if held is not None:
             runs = [run for run in held.runs if run.status in wanted] if wanted else held.runs
             return Selected(runs, held.missing, held.since, held.begins, held)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.groups import GROUP_NAMES, UNITS, Calendar, GroupName, group_of, needs_reading
-from extend_mcp.runs.statistics import RunFacts, Statistics
+from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, OF_FAILURES, UNITS, Calendar, GroupName, group_of, is_unread
+from extend_mcp.runs.statistics import Statistics, Tally, Waiting, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_facts, select_runs
+from extend_mcp.tools.run_scan import Deadline, read_facts, reading, select_runs
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
 
-_RUNS_A_TURN = 2000
-"""How many runs are counted before other tasks get their turn."""
+_CELLS_A_TURN = 2000
+"""How many parts of groups are added up before other tasks get their turn."""
 
 
 def _known_groups(value: str) -> str:
@@ -84,35 +84,46 @@ async def summarize(
         sort: the order of the groups; by default the largest first, and spans of time as they follow.
     """
     app = caller_context(ctx)
-    deadline = Deadline(ctx, app)
     by = cast("list[GroupName]", group_by.split(","))
-    found = await _read(app, filters, deadline)
-    metadata = await _look_into(app, deadline, found, by, found.read, metadata_key)
+    now = app.clock.now()
+    until = filters.before or now
+    length = until - filters.since if filters.since else timedelta()
+    wide = filters.model_copy(update={"since": filters.since - length}) if filters.since else filters
+    windows = [filters, wide.model_copy(update={"before": filters.since})] if filters.since else [filters]
+    columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
+    found = await _count(app, Deadline(ctx, app), wide, windows, columns, by, metadata_key)
     calendar = Calendar(zone)
-    counted, before = Statistics[Groups](), Statistics[Groups]()
-    length = found.until - found.since if found.since else timedelta()
-    for number, run in enumerate((*found.runs, *found.before)):
-        if number % _RUNS_A_TURN == 0:
-            await anyio.lowlevel.checkpoint()
-        is_before = number >= len(found.runs)
-        shift = length if is_before else timedelta()
-        groups = [group_of(each, run, calendar, metadata, shift) for each in by]
-        whole = tuple(group for group in groups if group is not None)
-        (before if is_before else counted).add(run, whole if len(whole) == len(by) else None)
+    counted = [Statistics[Groups](oldest=each.oldest, course=each.course) for each in found.windows]
+    for number, (window, statistics) in enumerate(zip(found.windows, counted, strict=True)):
+        shift = int(length.total_seconds()) if number else 0
+        for place, (key, tally) in enumerate(window.cells.items()):
+            if place % _CELLS_A_TURN == 0:
+                await anyio.lowlevel.checkpoint()
+            facts = dict(zip(columns, key, strict=True))
+            groups = [group_of(each, facts, found.names, calendar, shift) for each in by]
+            statistics.add(tally, None if None in groups else tuple(each for each in groups if each))
+    unread = [sum(tally.runs for tally in window.unread(columns, by)) for window in found.windows]
+    missing = [found.missing] if found.missing and not found.has_window(filters.since) else []
+    if unread[0]:
+        of = counted[0].total.failed if metadata_key is None else counted[0].total.runs
+        more = "; ask again to read more" if app.histories else "; the others were not read"
+        missing.append(f"the groups hold the newest {of - unread[0]:,} of {of:,} runs{more}")
+    before = None
+    if filters.since:
+        is_whole = found.missing is None and not any(unread)
+        before = Before(filters.since - length, filters.since, counted[1], is_whole, found.begins, _follows(by, length))
     return summary_view(
-        counted,
+        counted[0],
         by=[metadata_key or name if name == "metadata" else name for name in by],
         filters=filters.description(),
-        before=Before(found.since - length, found.since, before, found.compared, found.begins, _follows(by, length))
-        if found.since
-        else None,
-        course=calendar.course(counted.moments),
+        before=before,
+        course=calendar.course(counted[0].course),
         zone=str(zone),
         sort=sort,
         kept=found.kept,
-        missing=found.missing,
+        missing=missing,
         is_window=bool(filters.since or filters.before),
-        now=found.until if filters.before is None else app.clock.now(),
+        now=now,
         limit=app.limits.answer_chars,
     )
 
@@ -123,82 +134,119 @@ def _follows(by: list[GroupName], length: timedelta) -> bool:
     return not any(length % spans[name] for name in by if name in UNITS)
 
 
-@dataclass
+Cells = dict[tuple[Any, ...], Tally]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The figures of a window, by the facts that its groups are made of."""
+
+    cells: Cells
+    oldest: Mapping[str, Waiting]
+    course: Sequence[tuple[int, int, int]]
+
+    def unread(self, columns: list[str], by: list[GroupName]) -> Iterator[Tally]:
+        """Iterate over the figures of runs whose group only their details show."""
+        for key, tally in self.cells.items():
+            facts = dict(zip(columns, key, strict=True))
+            if any(is_unread(each, facts) for each in by):
+                yield tally
+
+
+@dataclass(frozen=True)
 class _Found:
-    """The runs of a window, and of the one before it, newest first.
+    """The figures of the window, and of the one before it.
 
     Attributes:
-        since: where the window begins; None where it has no beginning.
-        until: where it ends.
-        runs: its runs.
-        before: the runs of the window of the same length before it.
-        compared: whether all of that window was read.
+        windows: the window, and the one before it if it has a beginning.
+        names: of the workflows, by id.
+        missing: why older runs are missing; None if none are.
+        reached: how far back in time was read; None if that was to the beginning.
         begins: when the first run was created, if that is known.
-        missing: what was left out, and why.
         kept: how fresh the runs are, where they were kept.
-        read: selects the runs of both windows.
     """
 
-    since: datetime | None
-    until: datetime
-    runs: list[RunFacts] = field(default_factory=list)
-    before: list[RunFacts] = field(default_factory=list)
-    compared: bool = False
-    begins: datetime | None = None
-    missing: list[str] = field(default_factory=list)
+    windows: list[_Window]
+    names: Mapping[str, str]
+    missing: str | None
+    reached: datetime | None
+    begins: datetime | None
     kept: Kept | None = None
-    read: RunFilter = field(default_factory=RunFilter)
+
+    def has_window(self, since: datetime | None) -> bool:
+        """Return whether the window is whole: runs are read backwards, so it may be if that ended early."""
+        return since is not None and self.reached is not None and self.reached < since
 
 
-async def _read(app: CallerContext, filters: RunFilter, deadline: Deadline) -> _Found:
-    """Read the runs of the window, and of the one before it if the window has a length."""
-    found = _Found(filters.since, filters.before or app.clock.now())
-    wide = filters
-    if filters.since:
-        wide = filters.model_copy(update={"since": filters.since - (found.until - filters.since)})
-    found.read = wide
+async def _count(
+    app: CallerContext,
+    deadline: Deadline,
+    wide: RunFilter,
+    windows: list[RunFilter],
+    columns: list[str],
+    by: list[GroupName],
+    key: str | None,
+) -> _Found:
+    """Count kept runs where they are held, else those that the API lists; read what only their details show."""
+    # How Extend compares file names is not documented, so only Extend can apply that filter. Metadata of runs that are
+    # not over can change at any time, so these are never answered from what is kept.
+    history = None if wide.file_name_contains or key else await app.history()
+    fresh = await history.refresh(app.api, wide.selection(), deadline, **reading(app, wide)) if history else None
+    fails = bool(OF_FAILURES.intersection(by))
+    if history and fresh:
+        if fails and (not wide.statuses or "FAILED" in wide.statuses):
+            unread = await history.unread(replace(wide.selection(), status="FAILED"), app.limits.detail_runs)
+            await read_facts(app, deadline, unread, held=True)
+        counted = []
+        for each in windows:
+            chosen = each.selection()
+            cells = await history.tallies(chosen, columns)
+            if cells is None:
+                break
+            counted.append(_Window(cells, await history.oldest(chosen), await history.course(chosen)))
+        else:
+            kept = Kept(fresh.as_of, fresh.pass_at, fresh.since)
+            names = await history.workflow_names()
+            return _Found(counted, names, fresh.missing, fresh.since, fresh.begins, kept)
+    return await _count_listed(app, deadline, wide, windows, columns, key, fails=fails)
+
+
+async def _count_listed(
+    app: CallerContext,
+    deadline: Deadline,
+    wide: RunFilter,
+    windows: list[RunFilter],
+    columns: list[str],
+    key: str | None,
+    *,
+    fails: bool,
+) -> _Found:
+    """Count runs one by one."""
     selected = await select_runs(app, wide, deadline)
-    missing, reached, held = selected.missing, selected.reached, selected.held
-    found.begins, found.kept = selected.begins, Kept(held.as_of, held.pass_at, held.since) if held else None
-    for run in selected.runs:
-        is_before = filters.since and run.created and run.created < filters.since
-        (found.before if is_before else found.runs).append(run)
-    # Runs are read backwards: if that ended early, the window itself may still be complete.
-    if missing and (filters.since is None or reached is None or reached >= filters.since):
-        found.missing.append(missing)
-    found.compared = missing is None
-    return found
-
-
-async def _look_into(
-    app: CallerContext, deadline: Deadline, found: _Found, by: list[GroupName], filters: RunFilter, key: str | None
-) -> dict[str, str | None]:
-    """Read the runs whose groups only their details show, newest first, within the operator's bound.
-
-    Returns:
-        The values of the metadata key, by the ids of the runs that were read.
-    """
-    history = await app.history() if key and found.kept else None
-    metadata = await history.metadata(filters.selection(), key) if history and key else {}
-    details = await read_facts(
-        app, deadline, _unread((*found.runs, *found.before), by, metadata), held=bool(found.kept)
+    runs, held = selected.runs, selected.held
+    history = await app.history() if key and held else None
+    values = await history.metadata(wide.selection(), key) if history and key else {}
+    unread = [
+        run
+        for run in runs
+        if (key and run.id not in values) or (fails and run.status == "FAILED" and run.reason is None)
+    ]
+    if unread:
+        known = (await read_facts(app, deadline, unread, held=held is not None)).found
+        values |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
+        runs = [
+            run._replace(step=known[run.id].step, reason=known[run.id].reason) if run.id in known else run
+            for run in runs
+        ]
+    listed = [[run for run in runs if each.selects(run)] for each in windows]
+    return _Found(
+        [_Window(tallies(each, columns, values), oldest(each), course(each)) for each in listed],
+        {run.workflow_id: run.workflow_name for run in runs},
+        selected.missing,
+        selected.reached,
+        selected.begins,
+        Kept(held.as_of, held.pass_at, held.since) if held else None,
     )
-    known = details.found if details else {}
-    metadata |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
-    for runs in (found.runs, found.before):
-        for place, run in enumerate(runs):
-            if run.id in known:
-                runs[place] = run._replace(step=known[run.id].step, reason=known[run.id].reason)
-    if unread := len(_unread(found.runs, by, metadata)):
-        of = len(found.runs) if key else sum(run.status == "FAILED" for run in found.runs)
-        more = "; ask again to read more" if app.histories else "; the others were not read"
-        found.missing.append(f"the groups hold the newest {of - unread:,} of {of:,} runs{more}")
-    found.compared = found.compared and not unread and not _unread(found.before, by, metadata)
-    return metadata
-
-
-def _unread(runs: Sequence[RunFacts], by: list[GroupName], metadata: Mapping[str, str | None]) -> list[RunFacts]:
-    return [run for run in runs if any(needs_reading(each, run, metadata) for each in by)]
 
 
 def find_zone(name: str) -> tzinfo:

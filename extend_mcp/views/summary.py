@@ -207,11 +207,11 @@ def summary_view(
         oldest_waiting=[
             OldestWaiting(
                 status=status,
-                run_id=each.run_id,
-                created_at=each.created,
+                run_id=counted.oldest[status].run_id,
+                created_at=counted.oldest[status].created,
                 among="this window" if is_window else "these runs" if filters or missing else "all runs",
             )
-            for status, each in counted.oldest.items()
+            for status in by_urgency(counted.oldest)
         ],
         before=_before(before, total),
         over_time=_over_time(course) if course and total.runs >= FEW else None,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
@@ -87,6 +88,71 @@ async def test_figures_equal_the_account_after_500_random_changes(box: Box) -> N
             edge = box.now() - timedelta(hours=int(since[:-1]))
             recent = [run for run in box.state()["runs"] if run["status"] == "FAILED" and when(run) >= edge]
             assert facts["runs"] == len(recent)
+
+
+async def test_every_grouping_equals_an_independent_count_after_500_random_changes(box: Box) -> None:
+    chance = random.Random(11)
+    async with serving(box, person=Person(), toolsets="all") as client:
+        for _ in range(5):
+            for _ in range(100):
+                await change(box, client, chance)
+            runs = [record.run | {"createdAt": record.created_at} for record in box.sandbox.store]
+            failed = [run for run in runs if run["status"] == "FAILED"]
+            zone = ZoneInfo(chance.choice(["UTC", "Asia/Tokyo", "America/St_Johns"]))
+            await grouped(client, "workflow,day", zone, runs, workflow_day)
+            await grouped(client, "hour", zone, runs, hour)
+            await grouped(client, "failure_reason", zone, failed, lambda run, _: (cause(run)[1] or "no reason given",))
+            await grouped(client, "failing_step", zone, failed, lambda run, _: failing_step(run))
+            await grouped(client, "reviewer", zone, runs, lambda run, _: (run["reviewedByUser"] or "not reviewed",))
+            by_customer = ("metadata", {"metadata_key": "customer"})
+            await grouped(
+                client, *by_customer, zone, runs, lambda run, _: (run["metadata"].get("customer", "(not set)"),)
+            )
+            box.forget()
+            facts = facts_of(await client.call_tool("summarize_runs", {"group_by": "failure_reason"}))
+            assert len(box.requests()) == 1
+            assert facts["complete"]
+
+
+async def grouped(client: Client, group_by: str, *given: Any) -> None:
+    """Compare one grouping with a plain count."""
+    *more, zone, runs, key = given
+    arguments = {"group_by": group_by, "time_zone": str(zone), **(more[0] if more else {})}
+    facts = facts_of(await client.call_tool("summarize_runs", arguments))
+    found: Counter[tuple[str, ...]] = Counter()
+    for group in facts["groups"]:
+        names = (group["group"], group["second_group"]) if "second_group" in group else (group["group"],)
+        found[(names[0][:13],) if group_by == "hour" else names] += group["runs"]
+    assert (facts["complete"], facts.get("groups_left_out", 0)) == (True, 0)
+    assert found == Counter(key(run, zone) for run in runs)
+
+
+def hour(run: dict[str, Any], zone: ZoneInfo) -> tuple[str]:
+    return (f"{run['createdAt'].astimezone(zone):%Y-%m-%dT%H}",)
+
+
+def workflow_day(run: dict[str, Any], zone: ZoneInfo) -> tuple[str, str]:
+    return run["workflow"]["name"], f"{run['createdAt'].astimezone(zone):%Y-%m-%d}"
+
+
+def customer(run: dict[str, Any], _: ZoneInfo) -> tuple[str]:
+    return (run["metadata"].get("customer", "(not set)"),)
+
+
+def failing_step(run: dict[str, Any]) -> tuple[str]:
+    step, _ = cause(run)
+    return (f"{run['workflow']['name']}: {step}" if step else "before any step",)
+
+
+def cause(run: dict[str, Any]) -> tuple[str, str]:
+    """The failing step and the reason, from the wire."""
+    for step in run["stepRuns"]:
+        for child in (step["result"] or {}).values():
+            if isinstance(child, dict) and child.get("status") == "FAILED":
+                return step["step"]["name"], child.get("failureReason") or ""
+        if step["status"] == "FAILED":
+            return step["step"]["name"], run.get("failureReason") or ""
+    return "", run.get("failureReason") or ""
 
 
 async def change(box: Box, client: Client, chance: random.Random) -> None:

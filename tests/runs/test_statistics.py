@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.runs.statistics import RunFacts, Statistics, quantile, run_facts
+from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, course, oldest, quantile, run_facts, tallies
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
@@ -49,8 +49,15 @@ RUNS = st.lists(
 @given(RUNS)
 def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> None:
     counted = Statistics[str]()
-    for number, values in enumerate(runs):
-        counted.add(run_facts(WorkflowRunSummary.model_validate(wire_run(number, values))), values["group"])
+    listed = [
+        run_facts(WorkflowRunSummary.model_validate(wire_run(number, values)))._replace(batch_id=values["group"])
+        for number, values in enumerate(runs)
+    ]
+    for (group, _), tally in tallies(listed, ["batch", "quarter_hour"], {}).items():
+        counted.add(tally, group)
+    waiting, quarters = oldest(listed), course(listed)
+    assert sum(count for _, count, _ in quarters) == len(runs)
+    assert sum(failed for _, _, failed in quarters) == counted.total.failed
     assert counted.total.runs == len(runs)
     assert counted.total.statuses == Counter(values["status"] for values in runs)
     assert counted.total.credits == sum(values["credits"] or 0 for values in runs)
@@ -61,8 +68,8 @@ def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> N
     assert sum(tally.runs for tally in counted.groups.values()) == len(runs)
     for status in ("PENDING", "NEEDS_REVIEW"):
         minutes = [values["minute"] for values in runs if values["status"] == status]
-        oldest = counted.oldest.get(status)
-        assert (oldest.created if oldest else None) == (START + timedelta(minutes=min(minutes)) if minutes else None)
+        first = waiting.get(status)
+        assert (first.created if first else None) == (START + timedelta(minutes=min(minutes)) if minutes else None)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0.01, 1))
@@ -86,25 +93,21 @@ def summary(number: int, status: str, minute: int, **fields: Any) -> RunFacts:
 
 
 def test_total_credits_count_where_they_are_told_and_the_others_where_not() -> None:
-    counted = Statistics[str]()
-    counted.add(summary(1, "PROCESSED", 0, usage={"credits": 1, "totalCredits": 10}), None)
-    counted.add(summary(2, "PROCESSED", 0, usage={"credits": 100}), None)
-    counted.add(summary(3, "PROCESSED", 0, usage={"credits": 1000, "totalCredits": 0}), None)
-    assert counted.total.credits == 110
+    tally = Tally()
+    tally.add(summary(1, "PROCESSED", 0, usage={"credits": 1, "totalCredits": 10}))
+    tally.add(summary(2, "PROCESSED", 0, usage={"credits": 100}))
+    tally.add(summary(3, "PROCESSED", 0, usage={"credits": 1000, "totalCredits": 0}))
+    assert tally.credits == 110
 
 
-def test_each_moment_is_kept_with_whether_its_run_failed() -> None:
-    counted = Statistics[str]()
-    counted.add(summary(1, "FAILED", 1), None)
-    counted.add(summary(2, "PROCESSED", 2), None)
-    counted.add(run_facts(WorkflowRunSummary.model_validate({"id": "workflow_run_3", "status": "FAILED"})), None)
-    assert counted.moments == [(START.timestamp() + 60, True), (START.timestamp() + 120, False)]
+def test_each_quarter_of_an_hour_has_its_runs_and_failures() -> None:
+    timeless = run_facts(WorkflowRunSummary.model_validate({"id": "workflow_run_3", "status": "FAILED"}))
+    runs = [summary(1, "FAILED", 1), summary(2, "PROCESSED", 14), summary(4, "PROCESSED", 15), timeless]
+    first = int(START.timestamp()) // 900
+    assert course(runs) == [(first, 2, 1), (first + 1, 1, 0)]
 
 
 def test_the_oldest_that_waits_is_named_and_of_equals_the_first_that_came() -> None:
-    counted = Statistics[str]()
-    for number, minute in ((1, 9), (2, 4), (3, 4), (4, 7)):
-        counted.add(summary(number, "NEEDS_REVIEW", minute), None)
-    counted.add(summary(5, "PROCESSED", 0), None)
-    assert set(counted.oldest) == {"NEEDS_REVIEW"}
-    assert counted.oldest["NEEDS_REVIEW"].run_id == "workflow_run_2"
+    runs = [summary(number, "NEEDS_REVIEW", minute) for number, minute in ((1, 9), (2, 4), (3, 4), (4, 7))]
+    found = oldest([*runs, summary(5, "PROCESSED", 0)])
+    assert {status: each.run_id for status, each in found.items()} == {"NEEDS_REVIEW": "workflow_run_2"}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
-from extend_mcp.runs.groups import GROUP_NAMES, Calendar, GroupName, group_of
-from extend_mcp.runs.statistics import Statistics, run_facts
+from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, Calendar, GroupName, group_of
+from extend_mcp.runs.statistics import Statistics, course, oldest, run_facts, tallies
 from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
 from extend_mcp.views.checks import failed_checks
@@ -41,19 +41,21 @@ def fine(view: Any, limit: int) -> None:
 @given(DOCUMENTS, LIMITS, st.sampled_from(GROUP_NAMES), st.sampled_from(GROUP_NAMES), st.sampled_from(SORTS))
 def test_a_summary(documents: list[dict[str, Any]], limit: int, one: GroupName, other: GroupName, sort: Any) -> None:
     by = list(dict.fromkeys([one, other]))
-    counted, calendar = Statistics[Groups](), Calendar(timezone(timedelta(hours=5, minutes=30)))
-    for document in documents * 10:
-        run = run_facts(WorkflowRunSummary.model_validate(document))._replace(reason="X", step="")
-        groups = [group_of(each, run, calendar, {run.id: None}, timedelta()) for each in by]
-        found = tuple(group for group in groups if group)
-        counted.add(run, found if len(found) == len(by) else None)
+    calendar = Calendar(timezone(timedelta(hours=5, minutes=30)))
+    runs = [run_facts(WorkflowRunSummary.model_validate(each))._replace(reason="X", step="") for each in documents * 10]
+    columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
+    counted = Statistics[Groups](oldest=oldest(runs), course=course(runs))
+    for key, tally in tallies(runs, columns, dict.fromkeys((run.id for run in runs), "x")).items():
+        facts = dict(zip(columns, key, strict=True))
+        groups = [group_of(each, facts, {}, calendar, 0) for each in by]
+        counted.add(tally, None if None in groups else tuple(group for group in groups if group))
     for before in (None, Before(NOW, NOW, counted, complete=True), Before(NOW, NOW, counted, complete=False)):
         view = summary_view(
             counted,
             by=by,
             filters="FAILED",
             before=before,
-            course=calendar.course(counted.moments),
+            course=calendar.course(counted.course),
             zone="Asia/Kolkata",
             sort=sort,
             missing=["half of it"],
