@@ -225,7 +225,7 @@ def section(count: int = RUNS) -> Section:
     result.say(
         f"{count:,} runs in a file of {sizes['ours']:.0f} MB ({BASELINE}: {sizes['plain']:.0f} MB), {_READ_IN_FULL:,} "
         f"of them read in full, written in {filling:.0f} s. Opening takes {opening * 1000:.0f} ms, and all questions "
-        f"together take {memory:.0f} MB above idle. Seconds are those of the processor, the fewest of {_ROUNDS} rounds, "
+        f"together take {memory:.0f} MB above idle. Seconds are processor time, the least of {_ROUNDS} rounds, "
         "each in a process of its own, so that other programs on the machine count little. Each grouping gives runs, "
         f"failures, credits and two percentiles a group; {BASELINE} does so by one GROUP BY, and by sorting in Python."
     )
