@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from mcp.client.client import Client
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.history.details import FailedCheck, Passage, RunDetails, run_details
 from extend_mcp.history.search import Query
-from extend_mcp.history.store import Limits, RunStore
+from extend_mcp.history.store import Limits, RunStore, StoreLostError
 from extend_mcp.runs.statistics import Selection
 from tests.harness import Box, example, example_run, facts_of, serving
 from tests.history.test_store import ANN, BEN, EVERYTHING, fill, run
@@ -193,3 +195,98 @@ def test_a_file_of_the_schema_before_is_emptied(tmp_path: Path) -> None:
     store._database.execute("PRAGMA user_version = 1")
     store.close()
     assert RunStore(str(path)).select(ANN, EVERYTHING) == []
+
+
+WORKER = """
+import sys
+from extend_mcp.history.details import Passage, RunDetails
+from extend_mcp.history.store import RunStore
+from tests.history.test_store import ANN, run
+store = RunStore(sys.argv[1])
+print("ready", flush=True)
+number = int(sys.argv[2])
+while number < int(sys.argv[3]):
+    text = Passage("page 1", f"token{number} " * 50)
+    store.save_details(ANN, [(run(number), RunDetails("PROCESSED", metadata={"by": sys.argv[2]}, texts=(text,)))])
+    number += 1
+print("done", flush=True)
+"""
+
+
+def worker(path: Path, first: int, last: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WORKER, str(path), str(first), str(last)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_write_facts_to_one_file_while_a_third_reads(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    store = RunStore(str(path))
+    fill(store, ANN, [run(number) for number in range(60)])
+    processes = [worker(path, 0, 30), worker(path, 30, 60)]
+    while any(process.poll() is None for process in processes):
+        for hit in store.search(ANN, EVERYTHING, Query("token7")).hits:
+            assert hit.run.id == "workflow_run_7"
+    assert [process.wait() for process in processes] == [0, 0]
+    for process in processes:
+        process.communicate()
+    assert store.read_counts(ANN, EVERYTHING) == (60, 60, 0)
+    found = [number for number in range(60) if store.search(ANN, EVERYTHING, Query(f"token{number}")).hits]
+    assert found == list(range(60))
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_whole_facts(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    store = RunStore(str(path))
+    fill(store, ANN, [run(number) for number in range(5000)])
+    process = worker(path, 0, 5000)
+    while store.read_counts(ANN, EVERYTHING).read < 20:
+        pass
+    process.kill()
+    process.communicate()
+    store.close()
+    store = RunStore(str(path))
+    read = store.read_counts(ANN, EVERYTHING).read
+    assert 20 <= read < 5000
+    found = [n for n in range(read + 1) if store.search(ANN, EVERYTHING, Query(f"token{n}")).hits]
+    assert found == list(range(read))
+    assert store._database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_full_disk_loses_facts_and_nothing_else(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "runs.db"))
+    fill(store, ANN, [run(1), run(2)])
+    store.save_details(ANN, [(run(1), DETAILS)])
+    pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+    store._database.execute(f"PRAGMA max_page_count = {pages}")
+    large = RunDetails("PROCESSED", texts=(Passage("page 1", random.Random(1).randbytes(200_000).hex()),))
+    with pytest.raises(StoreLostError, match="full"):
+        store.save_details(ANN, [(run(2), large)])
+    assert store.read_counts(ANN, EVERYTHING) == (2, 1, 0)
+    assert [hit.run.id for hit in store.search(ANN, EVERYTHING, Query("globex")).hits] == ["workflow_run_1"]
+
+
+def test_a_damaged_index_is_set_aside_with_its_file_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "runs.db"
+    store = RunStore(str(path))
+    fill(store, ANN, [run(1)])
+    store.save_details(ANN, [(run(1), DETAILS)])
+    store._database.execute("UPDATE words_data SET block = x'a5a5a5a5a5a5a5a5'")
+    with pytest.raises(StoreLostError):
+        store.search(ANN, EVERYTHING, Query("globex"))
+    assert store.search(ANN, EVERYTHING, Query("globex")).hits == []
+    assert len(list(tmp_path.glob("runs.db.damaged-*"))) == 1
+    assert "is damaged" in caplog.text
+
+
+def test_clear_leaves_nothing_of_the_facts_on_the_disk(tmp_path: Path) -> None:
+    store = RunStore(str(tmp_path / "runs.db"))
+    fill(store, ANN, [run(1)])
+    store.save_details(ANN, [(run(1), DETAILS)])
+    store.clear()
+    content = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert all(part not in content for part in (b"Acme", b"30627", b"glo", b"obe"))
