@@ -91,4 +91,5 @@ async def test_what_cannot_be_judged_is_said(box: Box) -> None:
     assert facts["runs"] == []
     assert "1 run could not be judged: too few runs of the workflow have ended." in text
     async with serving(box) as client:
-        assert (await client.call_tool("list_runs", {"stuck": True, "status": "FAILED"})).is_error
+        for wrong in ({"status": "FAILED"}, {"failing_step": "parse"}):
+            assert (await client.call_tool("list_runs", {"stuck": True, **wrong})).is_error
