@@ -124,7 +124,7 @@ async def test_the_night_is_understood_in_a_few_short_answers(night: Box, capsys
         assert {run["run_id"] for run in facts["runs"]} == set(story(night, "lost_webhooks"))
         assert facts["complete"] is True
 
-        _, text = await morning.ask("Which endings would nobody hear of again?", ("check_webhooks", {}))
+        _, text = await morning.ask("Which endings is nobody notified of?", ("check_webhooks", {}))
         assert "«Insurance Claims Intake»" in text
         assert "failed, rejected, cancelled, needs_review" in text
 
