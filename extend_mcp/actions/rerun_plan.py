@@ -187,10 +187,8 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
     unread = [run for run in unread if run.status in wanted.statuses]
     details = await read_insights(app, deadline, unread)
     if len(details.found) < len(unread):
-        found.missing.append(
-            f"{len(details.found):,} of {len(unread):,} failed runs were looked into, the newest; "
-            "the others are not in this plan"
-        )
+        more = "make this call again to look into the others" if app.histories else "the others are not in this plan"
+        found.missing.append(f"only the newest {len(details.found):,} of {len(unread):,} runs were looked into; {more}")
     return seen + [each for each in details.found.values() if filters.matches_details(each.cause, each.metadata)]
 
 

@@ -133,6 +133,10 @@ class RunHistory:
             return None
         return KeptRuns(**vars(fresh), runs=runs)
 
+    async def held(self, wanted: Selection) -> list[RunFacts]:
+        """Return the held runs as the last refresh left them; none if the store cannot answer."""
+        return await self._kept(self._store.select, wanted) or []
+
     async def refresh(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
     ) -> Freshness | None:

@@ -43,7 +43,8 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
             if (each := insights.found.get(run.id)) and filters.matches_details(each.cause, each.metadata)
         ]
         if unread:
-            missing.append(f"{len(unread):,} failed runs were not looked into and are not counted")
+            more = "; ask again to look into them" if app.histories else ""
+            missing.append(f"{len(unread):,} failed runs were not looked into and are not counted{more}")
     history = await app.history()
     # Of a good run the mark is known only if another question had to read it.
     kept = await history.metadata(wide.selection(), RERUN_OF) if history else {}

@@ -132,6 +132,8 @@ async def list_runs(
     if stuck:
         if not set(filters.statuses) <= set(MOVING):
             raise CallRefusedError(f"stuck: only {', '.join(MOVING)} runs can be stuck.")
+        if filters.needs_details or filters.reviewer:
+            raise CallRefusedError("stuck: a run that failed or was reviewed does not hang; leave out these filters.")
         found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app))
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     search = _Search(**filters.model_dump(), sort_by=sort_by, sort_dir=sort_dir, page_size=page_size)

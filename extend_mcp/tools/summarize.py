@@ -20,6 +20,7 @@ from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_facts, reading, select_runs
+from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
@@ -121,6 +122,7 @@ async def summarize(
         zone=str(zone),
         sort=sort,
         kept=found.kept,
+        stuck=await kept_stuck(app, filters) if found.kept else (),
         missing=missing,
         is_window=bool(filters.since or filters.before),
         now=now,

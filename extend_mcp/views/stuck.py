@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from extend_mcp.runs.stuck import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, counted
 from extend_mcp.views.tables import RunListView, RunRow
 from extend_mcp.views.untrusted import Id, Label
+
+_MOST = 4
 
 
 def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
@@ -34,6 +37,17 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
     left = len(found.stuck) - len(listed)
     text, _ = Document(head, _groups(listed, found.steps)).fit(limit, lambda gone: f"… {gone} more groups", beyond=0)
     return view.with_text(f"{text}\n… {left:,} more; a larger page_size shows them" if left else text)
+
+
+def stuck_line(stuck: Sequence[Stuck]) -> list[str]:
+    """Return a line with how many runs hang, by workflow and status; none if none does."""
+    counts = Counter(
+        each.run.status if each.run.status == "PENDING" else f"{each.run.status} of {Label(each.run.workflow_name):60}"
+        for each in stuck
+    )
+    said = [f"{count:,} {what}" for what, count in counts.most_common(_MOST)]
+    more = f" and {len(counts) - _MOST} more" if len(counts) > _MOST else ""
+    return [f"Stuck: {', '.join(said)}{more}; list_runs(stuck=true) says why."] if said else []
 
 
 def _moves(count: int) -> str:

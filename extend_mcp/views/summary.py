@@ -11,9 +11,11 @@ from typing import Literal
 from extend_mcp.runs.groups import OF_FAILURES, Course, Group
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import Statistics, Tally, quantile
+from extend_mcp.runs.stuck import Stuck
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, incomplete
 from extend_mcp.views.document import counted as counted_noun
+from extend_mcp.views.stuck import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
 
 Sort = Literal["count", "rate", "change"]
@@ -102,6 +104,7 @@ class SummaryView(View):
     oldest_waiting: list[OldestWaiting]
     before: WindowBefore | None = None
     over_time: OverTime | None = None
+    stuck: int | None = None
     as_of: datetime | None = None
     deletions_seen_until: datetime | None = None
     grouped_by: str
@@ -167,6 +170,7 @@ def summary_view(
     now: datetime,
     limit: int,
     kept: Kept | None = None,
+    stuck: Sequence[Stuck] = (),
 ) -> SummaryView:
     """Write figures of many runs.
 
@@ -183,6 +187,7 @@ def summary_view(
         now: the present.
         limit: characters of the text.
         kept: how fresh the figures are, where they come from kept runs.
+        stuck: the runs that hang, where that is known.
     """
     total = counted.total
     failures = OF_FAILURES.intersection(by)
@@ -215,6 +220,7 @@ def summary_view(
         ],
         before=_before(before, total),
         over_time=_over_time(course) if course and total.runs >= FEW else None,
+        stuck=len(stuck) if kept else None,
         as_of=kept.as_of if kept else None,
         deletions_seen_until=kept.pass_at if kept else None,
         grouped_by=", ".join(by),
@@ -223,7 +229,7 @@ def summary_view(
     )
     compares = earlier is not None
     document = Document(
-        _head(view, course, filters, now) + _freshness(kept),
+        _head(view, course, filters, now) + stuck_line(stuck) + _freshness(kept),
         [_group_line(groups, figures, compares=compares) for groups, figures in ordered],
         columns=_columns(by, zone, of_failures=bool(failures), compares=compares),
     )

@@ -279,10 +279,17 @@ async def test_a_file_that_went_well_since_is_left_out_and_one_that_failed_twice
     assert "workflow_run_FAILEDaaaaaaaaaaaaaaa" in {body["metadata"]["rerunOf"] for body in started(box)}
 
 
-async def test_a_bound_on_looking_into_runs_is_in_the_plan(box: Box) -> None:
-    async with serving(box, detail_runs=2) as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"failure_reason": "OUT_OF_CREDITS"}))
-    assert "INCOMPLETE: 2 of" in facts["message"] + "\n".join(facts.get("plan", []))
+async def test_a_bound_on_looking_into_runs_is_in_the_plan_and_a_second_call_goes_deeper(box: Box) -> None:
+    failed = sum(run["status"] == "FAILED" for run in box.state()["runs"])
+    async with serving(box, detail_runs=failed - 1) as client:
+        plans = []
+        for _ in range(2):
+            facts = facts_of(await client.call_tool("rerun_workflow_runs", {"failure_reason": "OUT_OF_CREDITS"}))
+            plans.append("\n".join(facts["plan"]))
+    assert (
+        f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; make this call again" in plans[0]
+    )
+    assert "INCOMPLETE" not in plans[1]
 
 
 async def test_two_confirmed_plans_for_the_same_runs_start_each_run_once(box: Box) -> None:

@@ -96,7 +96,7 @@ async def test_what_was_not_looked_into_is_said(box: Box) -> None:
     assert "- 3 not read" in text.replace("«", "").replace("»", "")
     facts, text = await ask(box, "list_open_failures", detail_runs=1, failing_step="parse")
     assert (facts["open"], facts["complete"]) == (1, False)
-    assert "INCOMPLETE: 3 failed runs were not looked into and are not counted." in text
+    assert "INCOMPLETE: 3 failed runs were not looked into and are not counted; ask again" in text
     async with serving(box, toolsets=["incidents"]) as client:
         assert (await client.call_tool("list_open_failures", {})).is_error
 

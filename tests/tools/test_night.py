@@ -43,6 +43,19 @@ def broken_for_good(box: Box) -> list[str]:
     return story(box, "bad_version_failed")[incident.RERUN_GOOD + incident.SENT_AGAIN :]
 
 
+def failed_for_good(box: Box) -> set[str]:
+    """The last failed run of each document that failed and is still open."""
+    rerun = set(story(box, "out_of_credits")[: incident.RERUN_FAILED_AGAIN])
+    names = ("out_of_credits", "password_protected", "corrupt")
+    return {*broken_for_good(box), *(run_id for name in names for run_id in story(box, name))} - rerun
+
+
+def customer(box: Box, run_id: str) -> str:
+    """The customer that a run's metadata names."""
+    found: str = box.sandbox.record(run_id).run["metadata"]["customer"]
+    return found
+
+
 class Morning:
     """The person who is on call, at the client."""
 
@@ -51,7 +64,9 @@ class Morning:
         self._box = box
         self.rows: list[str] = []
 
-    async def ask(self, question: str, *calls: tuple[str, dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    async def ask(
+        self, question: str, *calls: tuple[str, dict[str, Any]], most: int = MOST_TOKENS
+    ) -> tuple[dict[str, Any], str]:
         """Ask, and return the facts of the last answer and the text of all."""
         assert len(calls) <= MOST_CALLS
         self._box.forget()
@@ -61,13 +76,13 @@ class Morning:
         self.rows.append(
             f"| {question} | {', '.join(tool for tool, _ in calls)} | {spent} | {len(self._box.requests())} |"
         )
-        assert spent <= MOST_TOKENS, f"{question}: {spent} tokens\n{text}"
+        assert spent <= most, f"{question}: {spent} tokens\n{text}"
         return facts_of(results[-1]), text
 
 
 async def test_the_night_is_understood_in_a_few_short_answers(night: Box, capsys: pytest.CaptureFixture[str]) -> None:
     # The operator lets one call read as many runs as failed; by default the second question would read the rest.
-    async with serving(night, toolsets=["runs", "incidents"], detail_runs=500) as client:
+    async with serving(night, toolsets=["runs", "incidents", "webhooks"], detail_runs=500) as client:
         morning = Morning(client, night)
 
         _, text = await morning.ask(
@@ -97,6 +112,29 @@ async def test_the_night_is_understood_in_a_few_short_answers(night: Box, capsys
         assert facts["credits_again"] == cost
         first, second = night.sandbox.story["batches"]
         assert f"8 of them because batch {first} was run again as {second}." in text
+
+        down = night.sandbox.story["times"]["lost_webhooks"]
+        updated = {"updated_since": down["from"], "updated_before": down["until"]}
+        facts, _ = await morning.ask(
+            "Which results did we miss while our receiver was down?",
+            ("list_runs", {"status": "PROCESSED", "page_size": 50, **updated}),
+            # Forty ids alone are 800 tokens.
+            most=2200,
+        )
+        assert {run["run_id"] for run in facts["runs"]} == set(story(night, "lost_webhooks"))
+        assert facts["complete"] is True
+
+        _, text = await morning.ask("Which endings is nobody notified of?", ("check_webhooks", {}))
+        assert "«Insurance Claims Intake»" in text
+        assert "failed, rejected, cancelled, needs_review" in text
+
+        facts, text = await morning.ask(
+            "Which of tonight's failures were customer 0412's?",
+            ("list_open_failures", {**SINCE, "metadata": {"customer": "cust_0412"}}),
+        )
+        theirs = {run_id for run_id in failed_for_good(night) if customer(night, run_id) == "cust_0412"}
+        assert {run["run_id"] for run in facts["open_runs"]} <= theirs
+        assert facts["open"] == len(theirs)
 
         _, text = await morning.ask(
             "Can what version 4 broke be rerun?",

@@ -91,4 +91,27 @@ async def test_what_cannot_be_judged_is_said(box: Box) -> None:
     assert facts["runs"] == []
     assert "1 run could not be judged: too few runs of the workflow have ended." in text
     async with serving(box) as client:
-        assert (await client.call_tool("list_runs", {"stuck": True, "status": "FAILED"})).is_error
+        for wrong in ({"status": "FAILED"}, {"failing_step": "parse"}):
+            assert (await client.call_tool("list_runs", {"stuck": True, **wrong})).is_error
+
+
+@pytest.mark.parametrize("history", ["memory", "off"])
+async def test_a_summary_of_kept_runs_counts_those_that_hang_without_a_request(box: Box, history: str) -> None:
+    steady(box, "A", "B")
+    for number in range(2):
+        load(box, number, workflow="A", status="PROCESSING", minutes_ago=20)
+    load(box, 0, workflow="B", status="CANCELLING", minutes_ago=20)
+    load(box, 1, workflow="B", status="PROCESSING", minutes_ago=0.5)
+    async with serving(box, history=history) as client:
+        await client.call_tool("summarize_runs", {})
+        box.forget()
+        result = await client.call_tool("summarize_runs", {})
+        nothing = facts_of(await client.call_tool("summarize_runs", {"status": "PROCESSED"}))
+    if history == "off":
+        assert "stuck" not in facts_of(result)
+        return
+    assert len(box.requests()) == 2
+    assert (facts_of(result)["stuck"], nothing["stuck"]) == (3, 0)
+    assert "Stuck: 2 PROCESSING of «A», 1 CANCELLING of «B»; list_runs(stuck=true) says where and why." in text_of(
+        result
+    )
