@@ -66,8 +66,8 @@ class UsualTime:
         sizes: the fewest and the most pages of one of them; None where pages are not known.
         p50: the median.
         p95: the 95th percentile.
-        nearest: if none of these runs was of about the size of the run in question: its pages, and the pages and time of
-            the run whose size is nearest. A small file says little of the pace of a large one.
+        nearest: if none of these runs was of about the size of the run in question: its pages, and the pages and time
+            of the run whose size is nearest. A small file says little of the pace of a large one.
     """
 
     runs: int
