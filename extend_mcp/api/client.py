@@ -130,7 +130,7 @@ class ExtendClient(BaseClient):
         """Iterate over workflow runs."""
         return self.get_pages(WorkflowRunSummary, "/workflow_runs", page_size, query)
 
-    async def list_child_runs(
+    async def get_child_runs(
         self,
         kind: str,
         run_id: str,

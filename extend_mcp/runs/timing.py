@@ -66,15 +66,15 @@ class UsualTime:
         sizes: the fewest and the most pages of one of them; None where pages are not known.
         p50: the median.
         p95: the 95th percentile.
-        scaled: the pages of the run in question and the time that they take at the median pace, if none of these runs
-            was of about its size.
+        nearest: if none of these runs was of about the size of the run in question: its pages, and the pages and time
+            of the run whose size is nearest. A small file says little of the pace of a large one.
     """
 
     runs: int
     sizes: tuple[int, int] | None
     p50: float
     p95: float
-    scaled: tuple[int, float] | None = None
+    nearest: tuple[int, int, float] | None = None
 
     def words(self, so_far: float | None) -> str:
         """Describe it, and how the run in question compares.
@@ -89,9 +89,13 @@ class UsualTime:
         if few:
             said = f"{format_span(self.p50)}, at most {format_span(self.p95)}"
         said += f" ({'only ' if few else ''}{self.runs} processed run{'' if self.runs == 1 else 's'}{of})"
-        if self.scaled:
-            pages, span = self.scaled[0], format_span(self.scaled[1])
-            return f"{said}; none was of about {pages} pages, which take {span} at that pace"
+        if self.nearest:
+            pages, size, took = self.nearest
+            at_that_pace = format_span(took / size * pages)
+            return (
+                f"{said}; none was of about {pages} pages: the nearest, of {size}, took {format_span(took)}, "
+                f"and at its pace this one takes {at_that_pace}"
+            )
         if so_far is None:
             return said
         return f"{said}; this one {'takes longer' if so_far > self.p95 else 'is within that'}"
@@ -115,13 +119,17 @@ def usual_time(run: RunBase, done: Sequence[WorkflowRunSummary]) -> UsualTime | 
     alike = [each for each in timed if pages and each[1] and pages / 2 <= each[1] <= 2 * pages]
     chosen = alike or timed
     took, sizes = [seconds for seconds, _ in chosen], [size for _, size in chosen if size]
-    pace = quantile([seconds / size for seconds, size in timed if size], 0.5)
+    nearest = min(
+        ((pages, size, seconds) for seconds, size in timed if pages and size),
+        key=lambda each: max(each[0] / each[1], each[1] / each[0]),
+        default=None,
+    )
     return UsualTime(
         runs=len(chosen),
         sizes=(min(sizes), max(sizes)) if sizes else None,
         p50=quantile(took, 0.5) or 0.0,
         p95=quantile(took, 0.95) or 0.0,
-        scaled=(pages, pages * pace) if pages and pace and not alike else None,
+        nearest=None if alike else nearest,
     )
 
 

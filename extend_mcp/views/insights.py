@@ -23,7 +23,7 @@ from extend_mcp.runs.timing import Began
 from extend_mcp.views.backlog import Flow, ReviewFlow, ReviewGroup, flow_line, group_line
 from extend_mcp.views.checks import FailedCheck
 from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
-from extend_mcp.views.instructions import CAUTION, SpokenTo
+from extend_mcp.views.instructions import SpokenTo, caution_line
 from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
@@ -555,6 +555,6 @@ def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetim
 def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
     first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
     first += f" · {row.dashboard_url or '-'}" if with_link else ""
-    more = [f"{CAUTION}: {each.line()}" for each in (row.speaks_to_assistant or [])[:1]]
+    more = [caution_line(row.speaks_to_assistant)] if row.speaks_to_assistant else []
     more += [check.line() for check in row.checks] or ["check unknown"]
     return "\n  ".join([first, *more])

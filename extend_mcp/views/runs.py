@@ -16,7 +16,7 @@ from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, counted
-from extend_mcp.views.instructions import CAUTION, SpokenTo, spoken_to
+from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.steps import Detail, Json, step_digest, step_times
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
 
@@ -221,7 +221,7 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
         more = f" and {len(files) - 2} more" if len(files) > 2 else ""
         lines.append(f"File: {', '.join(_file_words(file) for file in files[:2])}{more}")
     if view.speaks_to_assistant:
-        lines.append(f"{CAUTION}: {'; '.join(each.line() for each in view.speaks_to_assistant)}")
+        lines.append(caution_line(view.speaks_to_assistant))
     if view.batch_id:
         lines.append(f"Batch: {view.batch_id}")
     if age := age_line(run, now):

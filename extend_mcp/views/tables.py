@@ -195,8 +195,9 @@ def check_words(step: str, name: str, error: str) -> str:
 
 
 def rejection_words(run: WorkflowRunSummary) -> str:
-    """Say who rejected a run, and why."""
+    """Say who rejected a run, when and why."""
     who = f"by {Label(run.reviewed_by_user):60}" if run.reviewed_by_user else "by a person whom Extend does not name"
+    who += f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else ", at a time that Extend does not give"
     return (
         f"rejected {who}: {Note(run.rejection_note):160}" if run.rejection_note else f"rejected {who}, without a note"
     )

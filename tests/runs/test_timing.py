@@ -78,10 +78,11 @@ def test_usual_is_the_time_of_runs_of_about_the_same_size() -> None:
 
 
 def test_other_sizes_are_scaled_and_few_runs_are_said_to_be_few() -> None:
-    usual = usual_time(moving(40), [done(1, 2), done(2, 4)])
+    usual = usual_time(moving(40), [done(1, 2), done(2, 8)])
     assert usual
     assert usual.words(60) == (
-        "1m, at most 2m (only 2 processed runs of 2-4 pages); none was of about 40 pages, which take 20m at that pace"
+        "1m, at most 2m (only 2 processed runs of 2-8 pages); none was of about 40 pages: the nearest, of 8, took 2m, "
+        "and at its pace this one takes 10m"
     )
     unknown = usual_time(moving(None), [done(1, None)])
     assert unknown
