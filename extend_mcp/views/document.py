@@ -224,7 +224,8 @@ def paginate(lines: Sequence[Line], number: int, limit: int) -> tuple[list[str],
 
     for line in lines:
         if isinstance(line, Quote) and line.label is None:
-            for start, end, length in line.parts(room - 1 if room > limit // 2 else limit - 1, limit - 1):
+            # A rest of a page that is too small for some lines is left free.
+            for start, end, length in line.parts((room if room > min(limit // 4, 300) else limit) - 1, limit - 1):
                 add((line, start, end), length)
         elif isinstance(line, Quote) and len(line) < limit:
             add((line, 0, 0), len(line))
