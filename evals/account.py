@@ -29,6 +29,7 @@ class Run:
     file_id: str
     file_type: str
     created: datetime
+    updated: datetime
     seconds: float | None
     credits: float
     batch: str | None
@@ -130,6 +131,12 @@ class Account:
         ids = {each["name"]: each["id"] for each in self._pages("/workflows")}
         return self._get(f"/workflows/{ids[workflow]}/versions/{version}")
 
+    def events_of(self, workflow: str) -> set[str]:
+        """Return the events of a workflow that an endpoint is subscribed to."""
+        wanted = next(each["id"] for each in self._pages("/workflows") if each["name"] == workflow)
+        subscriptions = [each for each in self._pages("/webhook_subscriptions") if each["resourceId"] == wanted]
+        return {event for each in subscriptions for event in each["enabledEvents"]}
+
     def _get(self, path: str, **query: str | int) -> Json:
         answer = self._http.get(path, params=query)
         answer.raise_for_status()
@@ -162,6 +169,7 @@ def _run(line: Json) -> Run:
         file_id=file.get("id", ""),
         file_type=file.get("type", ""),
         created=instant(line["createdAt"]),
+        updated=instant(line["updatedAt"]),
         seconds=(instant(end) - instant(start)).total_seconds() if start and end else None,
         credits=(line.get("usage") or {}).get("credits", 0),
         batch=line.get("batchId"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import partial
 
 from evals.account import Account, Run, instant, percentile
@@ -69,6 +69,19 @@ def moving_in(account: Account, step: str) -> list[Run]:
             each["step"]["name"] == step and each["status"] == "PROCESSING" for each in account.whole(run)["stepRuns"]
         )
     ]
+
+
+def ended_in_time_of(account: Account, event: str) -> list[Run]:
+    """Return the runs that changed last during an event, in that order."""
+    first, last = (instant(text) for text in account.story["times"][event].values())
+    return sorted(account.runs(where=lambda run: first <= run.updated < last), key=lambda run: run.updated)
+
+
+def worst_hour(runs: list[Run]) -> Fact:
+    """Return the hour in which most of these runs were created, and how many were."""
+    hours = Counter(run.created.replace(minute=0, second=0, microsecond=0) for run in runs)
+    hour, times = hours.most_common(1)[0]
+    return count(times, f"{hour:%H:%M}", f"{hour:%Y-%m-%dT%H:%M}", f"{hour.hour - 12} pm", same_line=True)
 
 
 ERP = "Look up vendor in ERP"
@@ -233,6 +246,47 @@ QUESTIONS = [
             count(len(account.runs("NEEDS_REVIEW", workflow=INVOICES)), "wait", "review", INVOICES),
         ],
         script=[call("review_queue", workflow=INVOICES, limit=3)],
+    ),
+    Incident(
+        "missed-webhooks",
+        "Our webhook receiver was down from 04:30 to 04:50 UTC. Which three runs were the last to end in that time?",
+        facts=lambda account: [named(run) for run in ended_in_time_of(account, "lost_webhooks")[-3:]],
+        script=[
+            then(
+                "list_runs",
+                lambda account, _: {
+                    "updated_since": account.story["times"]["lost_webhooks"]["from"],
+                    "updated_before": account.story["times"]["lost_webhooks"]["until"],
+                    "page_size": 3,
+                },
+            )
+        ],
+    ),
+    Incident(
+        "nobody-notified",
+        "Which workflows notify nobody when a run fails?",
+        facts=lambda account: [
+            said(name)
+            for name in sorted({run.workflow for run in account.runs()})
+            if "workflow_run.failed" not in account.events_of(name)
+        ],
+        script=[call("check_webhooks")],
+    ),
+    Incident(
+        "runs-of-a-customer",
+        "Which runs of the customer cust_0412 wait for review?",
+        facts=lambda account: [
+            named(run)
+            for run in account.runs("NEEDS_REVIEW")
+            if account.whole(run)["metadata"].get("customer") == "cust_0412"
+        ],
+        script=[call("find_runs", metadata={"customer": "cust_0412"}, status="NEEDS_REVIEW")] * 2,
+    ),
+    Incident(
+        "worst-hour",
+        "In which hour of invoice processing with version 4 did most runs fail, and how many?",
+        facts=lambda account: [worst_hour(account.runs("FAILED", where=lambda run: run.version == "4"))],
+        script=[call("summarize_runs", status="FAILED", workflow=INVOICES, workflow_version="4", group_by="hour")],
     ),
     Incident(
         "who-reran",

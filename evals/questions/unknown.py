@@ -73,9 +73,9 @@ QUESTIONS = [
     Unknown(
         "who-sent-it",
         "Who sent us urgent-remittance.pdf?",
-        facts=lambda account: [said(account.whole(account.run("urgent-remittance"))["metadata"]["channel"])],
-        script=look_at("urgent-remittance", detail="full"),
-        says=lambda _: "It came by email, by its metadata. The sender is not recorded.",
+        facts=nothing,
+        script=look_at("urgent-remittance"),
+        says=lambda _: "The sender of urgent-remittance.pdf is not recorded.",
     ),
     Unknown(
         "paid",
