@@ -12,6 +12,7 @@ from extend_mcp.demo import play
 from release.bundle import lay_out
 from release.description import describe
 from release.manifests import render_all
+from release.picture import chat_picture
 from release.recording import FORMATS, Recording
 from release.structure import measure_revision, measure_tree
 
@@ -71,6 +72,19 @@ def record(file: Path) -> None:
     if status == 0:
         recording.write(file)
     sys.exit(status)
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option(
+    "--seen",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT / "build" / "apps",
+    help="Folder that .ci/apps wrote.",
+)
+def picture(file: Path, seen: Path) -> None:
+    """Write FILE (.svg): a chat next to a view, played in 15 seconds from what the browser saw."""
+    file.write_text(chat_picture(seen), encoding="utf-8", newline="\n")
 
 
 @main.command()

@@ -24,7 +24,7 @@ const openRun = (first, back = null) => {
           && button('Cancel run', () => cancel({}), { class: 'danger', id: 'cancel', disabled: busy || !!plan }))),
     plan && confirmation(),
     (run.failures || []).slice(0, 3).map(failure),
-    run.waits_for && el('p', { class: `note ${tone(run.status)}` }, 'Waits for ', unmarked(run.waits_for), run.state_since ? `, ${run.state_since}` : ''),
+    run.waits_for && el('p', { class: `note ${tone(run.status)}` }, 'Waits for ', unmarked(run.waits_for), run.state_since ? `, ${run.state_since.replace(/^since \S+Z \((.+) ago\)$/, 'for $1')}` : ''),
     checks(run.failed_checks), cautions(run.speaks_to_assistant),
     run.rejection_note && el('p.note.warning', 'Reviewer: ', run.rejection_note),
     el('dl.facts',
@@ -35,7 +35,7 @@ const openRun = (first, back = null) => {
         el('div.soft.small', ago(run.created_at))),
       fact(run.ended_at ? 'Took' : 'Running for', span(run.duration_seconds)),
       fact('Steps done', `${number(run.steps_done)} of ${number(run.steps_known)}`),
-      fact('Credits', number(run.credits))),
+      typeof run.credits === 'number' && fact('Credits', number(run.credits))),
     timeline(),
     result(),
     el('footer.mono', run.run_id));

@@ -163,7 +163,7 @@ const canCancel = (status) => ['PENDING', 'PROCESSING'].includes(status);
 // Lines of ours mark what documents and people wrote with «»; here quotation marks do.
 const unmarked = (line) => `${line ?? ''}`.replaceAll('«', '“').replaceAll('»', '”');
 
-const dashboardButton = (url, label = 'Open in dashboard') => {
+const dashboardButton = (url, label = 'Open dashboard') => {
   if (typeof url !== 'string' || !DASHBOARD.test(url)) return null;
   const plain = el('span.mono.soft', url);
   if (!host.can.openLinks) return plain;

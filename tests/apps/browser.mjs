@@ -73,9 +73,10 @@ const settled = async () => { await inner().waitForFunction(() => !document.quer
 const facts = async (tool, args) => (await page.evaluate(([name, given]) => window.callTool(name, given), [tool, args])).structuredContent;
 
 // A flat picture needs few colors: with a palette it takes a quarter of the bytes.
-async function picture(name) {
+async function picture(name, most) {
   await page.waitForTimeout(150);
-  const shot = await page.locator("iframe").screenshot();
+  const { x, y, width: across, height: down } = await page.locator("iframe").boundingBox();
+  const shot = await page.screenshot({ clip: { x, y, width: across, height: Math.min(down, most ?? down) } });
   const { width, height, palette, pixels } = await page.evaluate(async (encoded) => {
     const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${encoded}`)).blob());
     const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
@@ -93,7 +94,7 @@ async function picture(name) {
     const palette = [];
     const distance = (one, other) => [16, 8, 0].reduce((sum, shift) => sum + (((one >> shift) & 255) - ((other >> shift) & 255)) ** 2, 0);
     const chroma = (each) => Math.max(each >> 16, (each >> 8) & 255, each & 255) - Math.min(each >> 16, (each >> 8) & 255, each & 255);
-    for (const [map, most, apart] of [[areas, 24, 12], [counts, 34, 600]]) {
+    for (const [map, most, apart] of [[areas, 24, 12], [counts, 28, 700]]) {
       for (const [each] of [...map].sort((one, other) => other[1] * (chroma(other[0]) > 60 ? 9 : 1) - one[1] * (chroma(one[0]) > 60 ? 9 : 1))) {
         if (palette.length < most && palette.every((known) => distance(known, each) > apart)) palette.push(each);
       }
@@ -157,6 +158,26 @@ for (const [name, view] of Object.entries(VIEWS)) {
     if (name !== "list") await picture(`${name}-${form}`);
   }
   report.sizes[name] = await inner().evaluate(() => [...document.scripts].reduce((sum, each) => sum + each.text.length, 0));
+}
+
+// --- The README's picture: a person asks what hangs, looks at the run, and stops it ---
+
+{
+  const stuck = await facts("list_runs", { stuck: true });
+  const { run_id: run, file, why } = stuck.runs.find((each) => each.status === "PROCESSING");
+  const shoot = async (name) => {
+    await mount({ tool: "get_workflow_run", args: { run_id: run }, width: 340, variables: INTER });
+    await settled();
+    // Large letters: the picture is read at half its size.
+    await inner().evaluate(() => { document.documentElement.style.zoom = 1.25; });
+    await picture(name, 700);
+  };
+  await shoot("side-running");
+  const before = await page.evaluate(() => window.seen.asked.length);
+  const cancelled = await facts("cancel_workflow_run", { run_id: run, reason: "it hangs" });
+  const question = await page.evaluate((count) => window.seen.asked[count], before);
+  await shoot("side-cancelled");
+  writeFileSync(`${pictures}/story.json`, JSON.stringify({ file, why, question, message: cancelled.message }));
 }
 
 // --- 2. From the board to a run, by keyboard; cancel it, with the person's yes in the host ---
