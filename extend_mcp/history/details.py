@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import failures_of
+from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.steps import as_object, extracted_fields, objects
 
@@ -46,7 +47,7 @@ class RunDetails:
         step: the name of the failing step, or empty.
         reason: the code of the failure, or empty.
         message: the text of the failure, or empty.
-        checks: the checks that it did not pass.
+        checks: the checks that it did not pass, those of the last step first.
         metadata: its values as text; those that are not strings as JSON.
         values: the extracted values, by step and path.
         texts: the parsed texts, by page; empty where only the other facts were asked for.
@@ -86,7 +87,7 @@ def run_details(run: WorkflowRun) -> RunDetails:
         step=cause.where if cause else "",
         reason=cause.reason if cause else "",
         message=(cause.message if cause else "")[:_MOST_CHARS],
-        checks=tuple(_failed_checks(run.step_runs)),
+        checks=tuple(FailedCheck(check.step, check.check or "", check.error or "") for check in failed_checks(run, ())),
         metadata={key: unicodedata.normalize("NFC", as_text(value)) for key, value in run.metadata.items()},
         values=values,
         texts=texts,
@@ -124,17 +125,6 @@ def unpack(status: str, metadata: str, facts: str, texts: bytes | None) -> RunDe
         texts=tuple(Passage(*text) for text in json.loads(zlib.decompress(texts))) if texts else (),
         speaks=speaks,
     )
-
-
-def _failed_checks(steps: Iterable[StepRun]) -> Iterator[FailedCheck]:
-    for step in steps:
-        result = as_object(step.result)
-        for check in objects(result.get("rules")) + objects(result.get("blocks")):
-            if check.get("valid") is not True:
-                error = ", ".join(str(check[key]) for key in ("failureReason", "error", "reasoning") if check.get(key))
-                yield FailedCheck(
-                    _name(step)[:_MOST_CHARS], str(check.get("name") or "")[:_MOST_CHARS], error[:_MOST_CHARS]
-                )
 
 
 def _values(steps: Iterable[StepRun]) -> Iterator[Passage]:

@@ -512,8 +512,8 @@ def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
         f"Delete workflow run {Id(run.id)} for good?",
         f"Workflow: {Name(run.workflow.name)}, file: {files or 'none'}{more}",
         f"Status: {Code(run.status):40}",
-        f"Lost for good: the results of {steps_done(run)} finished steps, metadata "
-        f"({len(run.metadata)} keys) and the run's history"
+        f"Lost for good: the results of {counted(steps_done(run), 'finished step')}, metadata "
+        f"({counted(len(run.metadata), 'key')}) and the run's history"
         + (f"; {spent:g} credits were spent on it" if spent is not None else ""),
     ]
     if run.reviewed:

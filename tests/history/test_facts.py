@@ -93,7 +93,7 @@ def test_everything_of_a_run_is_taken() -> None:
     assert Passage("field invoice_number", "INV-001") in details.values
     assert Passage("field total", "120.5") in details.values
     assert [check[1:] for check in details.checks] == [
-        ("lines ok", "RULE_FAILED"),
+        ("lines ok", "RULE_FAILED (items 1)"),
         ("bad formula", "PARSE_ERROR, unexpected token"),
     ]
 
