@@ -12,7 +12,7 @@ from typing import Any, Literal
 from mcp.client.client import Client
 from mcp_types import CallToolResult, TextContent
 
-from extend_mcp.runs.times import format_instant, format_span, parse_moment, parse_span
+from extend_mcp.runs.times import format_instant, format_span, parse_iso, parse_moment, parse_span
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from extend_mcp.views.document import counted
@@ -20,7 +20,8 @@ from extend_mcp.views.untrusted import cut
 
 Format = Literal["text", "markdown", "json"]
 
-_SHOWN_WAITING = 5
+_SHOWN_WAITING = 2
+_STEPS_OF_STUCK = 3
 _MOST_ROWS = 15
 _CELL = 60
 
@@ -74,6 +75,8 @@ _THRESHOLD = re.compile(r"([a-z0-9_]+)\s*([<>])\s*([0-9.]+)\s*(%|[a-z]*)", re.IG
 FIGURES = {
     "runs": ("",),
     "failed": ("", "%"),
+    "open": ("",),
+    "stuck": ("",),
     "waiting": ("", "time"),
     "p95": ("time",),
     "credits": ("",),
@@ -125,6 +128,8 @@ class Report:
         by_workflow: the summary by workflow.
         by_reason: the summary by failure reason.
         queue: the review queue.
+        still_open: the failures that nobody resolved.
+        stuck: the runs that hang.
         incomplete: what was left out.
     """
 
@@ -134,6 +139,8 @@ class Report:
     by_workflow: dict[str, Any]
     by_reason: dict[str, Any]
     queue: dict[str, Any]
+    still_open: dict[str, Any]
+    stuck: dict[str, Any]
     incomplete: list[str]
 
     @property
@@ -148,20 +155,20 @@ class Report:
             "failed %": Figure(100 * failed / runs if runs else None, whole),
             "p95 time": Figure(summary.get("duration_p95"), whole),
             "credits": Figure(summary["credits"], whole),
+            "open": Figure(self.still_open["open"], self.still_open["complete"]),
+            "stuck": Figure(self.stuck["stuck"], not self.stuck.get("missing")),
             "waiting": Figure(queue["total"], queue["complete"]),
             "waiting time": Figure(self.longest_wait, queue["complete"]),
         }
 
     @property
     def longest_wait(self) -> float | None:
-        """The age of the oldest run that waits for review, in seconds."""
+        """The longest that a run has waited for review, in seconds."""
         return max((age for each in self.queue["runs"] if (age := self._age(each)) is not None), default=None)
 
     def _age(self, run: dict[str, Any]) -> float | None:
-        created = run.get("created_at")
-        return (
-            (self.until - datetime.fromisoformat(created.replace("Z", "+00:00"))).total_seconds() if created else None
-        )
+        begin = run.get("waits_since") or run.get("created_at")
+        return (self.until - parse_iso(begin)).total_seconds() if begin else None
 
     def head(self) -> list[str]:
         """Return the first lines: how many runs, how they ended, and the window before."""
@@ -177,7 +184,12 @@ class Report:
         if (before := summary.get("before")) and before["complete"]:
             share = f" ({100 * before['failed'] / before['runs']:.3g}%)" if before["runs"] else ""
             lines.append(f"The window before: {counted(before['runs'], 'run')}, {before['failed']:,} failed{share}.")
-        waits = f", the oldest created {_span(self.longest_wait)} ago" if self.longest_wait is not None else ""
+        if self.still_open["documents"]:
+            fates = [f"{self.still_open[name]:,} {name}" for name in ("resolved", "running", "open")]
+            lines.append(f"Documents that failed: {self.still_open['documents']:,} ({', '.join(fates)}).")
+        note = f" {self.stuck['note']}" if self.stuck.get("note") else ""
+        lines.append(f"Stuck: {counted(self.stuck['stuck'], 'run')}.{note}")
+        waits = f", the longest for {_span(self.longest_wait)}" if self.longest_wait is not None else ""
         lines.append(f"Waiting for review: {self.queue['total']:,}{waits}.")
         return [*lines, *(f"INCOMPLETE: {each}." for each in self.incomplete)]
 
@@ -205,8 +217,16 @@ class Report:
                 [(each["group"], f"{each['runs']:,}") for each in self.by_reason["groups"][:_MOST_ROWS]],
             ),
             Table(
+                "Open failures by cause",
+                ("reason", "step", "documents", "rerun without success"),
+                [
+                    (each["reason"], each.get("step") or "-", f"{each['documents']:,}", f"{each['failed_again']:,}")
+                    for each in self.still_open["causes"][:_MOST_ROWS]
+                ],
+            ),
+            Table(
                 "Waiting for review, oldest first",
-                ("age", "run", "workflow", "file", "dashboard"),
+                ("waits", "run", "workflow", "file", "dashboard"),
                 [
                     (
                         _span(self._age(each)),
@@ -233,7 +253,7 @@ async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
     Raises:
         ReportError: Extend could not be asked, or ``since`` is not a time.
     """
-    chosen = settings.model_copy(update={"toolsets": ("runs",), "read_only": True, "audit": "off"})
+    chosen = settings.model_copy(update={"toolsets": ("runs", "incidents"), "read_only": True, "audit": "off"})
     server, registry = build_server(chosen, own_caller=True, **parts)
     try:
         now = registry.current().clock.now()
@@ -244,16 +264,21 @@ async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
         async with Client(server) as client:
             # The same instant for all: "24h" moves.
             window = {"created_since": format_instant(begin)}
+            # As far back as the summaries read, for the window before: an older run that hangs was reported then.
+            both = {"created_since": format_instant(begin - (now - begin))}
             results = [
                 await client.call_tool("summarize_runs", {**window, "group_by": "workflow"}),
                 await client.call_tool("summarize_runs", {**window, "group_by": "failure_reason"}),
                 await client.call_tool("review_queue", {"limit": _SHOWN_WAITING}),
+                await client.call_tool("list_open_failures", window),
+                await client.call_tool("list_runs", {**both, "stuck": True, "page_size": _STEPS_OF_STUCK}),
             ]
     finally:
         await registry.aclose()
-    by_workflow, by_reason, queue = (_facts(result) for result in results)
-    missing = [each for answer in (by_workflow, by_reason, queue) for each in answer.get("missing") or ()]
-    return Report(settings.label, begin, now, by_workflow, by_reason, queue, list(dict.fromkeys(missing)))
+    answers = [_facts(result) for result in results]
+    missing = dict.fromkeys(each for answer in answers for each in answer.get("missing") or ())
+    by_workflow, by_reason, queue, still_open, stuck = answers
+    return Report(settings.label, begin, now, by_workflow, by_reason, queue, still_open, stuck, list(missing))
 
 
 def _facts(result: CallToolResult) -> dict[str, Any]:

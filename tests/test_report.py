@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from extend_mcp.cli import main
 from extend_mcp.report import Figure, make_report, parse_thresholds
+from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
+from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import Settings
 from tests.harness import KEY, Box, BoxClock, example_run
 
@@ -95,6 +98,24 @@ def test_a_report_that_cannot_be_made_is_not_a_good_one(box: Box) -> None:
 def test_an_incomplete_figure_may_still_grow(text: str, figure: Figure, verdict: str) -> None:
     (threshold,) = parse_thresholds(text)
     assert threshold.judge({"failed": figure}) == verdict
+
+
+@pytest.mark.thorough
+async def test_a_warm_store_makes_it_cheap(tmp_path: Path) -> None:
+    sandbox = Sandbox(SandboxSettings(scenario="incident"), SandboxClock(speed=0, source=lambda: 1_770_717_600.0))
+    with running_app(sandbox.app) as base_url:
+        box = Box(base_url, sandbox)
+        settings = Settings.model_validate(
+            {"api_key": KEY, "base_url": box.base_url, "history": str(tmp_path / "history.db")}
+        )
+        for _ in range(3):
+            box.forget()
+            report = await make_report(settings, "8h", clock=BoxClock(box))
+        asked = len(box.requests())
+    assert asked < 20, asked
+    crossed = {each.text: each.judge(report.figures) for each in parse_thresholds("failed>5,stuck>0,open>0,waiting>9d")}
+    assert crossed == {"failed>5": "crossed", "stuck>0": "crossed", "open>0": "crossed", "waiting>9d": "not crossed"}
+    assert not report.incomplete
 
 
 @pytest.mark.parametrize("form", ["text", "markdown"])

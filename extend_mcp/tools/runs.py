@@ -134,7 +134,7 @@ async def list_runs(
             raise CallRefusedError(f"stuck: only {', '.join(MOVING)} runs can be stuck.")
         if filters.needs_details or filters.reviewer:
             raise CallRefusedError("stuck: a run that failed or was reviewed does not hang; leave out these filters.")
-        found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app))
+        found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app), shown=page_size)
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     search = _Search(**filters.model_dump(), sort_by=sort_by, sort_dir=sort_dir, page_size=page_size)
     place = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)

@@ -23,8 +23,8 @@ _MOST_STEPS = 40
 """Stuck runs that are read for their step."""
 
 
-async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline) -> StuckRuns:
-    """Return the runs that hang among those that a resolved filter selects."""
+async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline, *, shown: int) -> StuckRuns:
+    """Return the runs that hang among those that a resolved filter selects, with the step of those that are shown."""
     listed = await select_runs(app, filters, deadline, filters.statuses or MOVING)
     missing = [listed.missing] if listed.missing else []
     done: list[RunFacts] = []
@@ -36,7 +36,7 @@ async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline)
         else:
             done += (await select_runs(app, query.model_copy(update={"since": None}), deadline, most=_MOST_DONE)).runs
     stuck, unjudged = stuck_runs(listed.runs, usual_times(done), app.clock.now())
-    asked = [each.run.id for each in stuck if each.run.status != "PENDING"][:_MOST_STEPS]
+    asked = [each.run.id for each in stuck if each.run.status != "PENDING"][: min(shown, _MOST_STEPS)]
     details = await read_details(app, deadline, asked, _present_step)
     return StuckRuns(
         stuck=stuck,

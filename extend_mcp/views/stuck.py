@@ -27,6 +27,8 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
         runs=[_row(each, found.steps.get(each.run.id, "")) for each in listed],
         shown=len(listed),
         complete=len(listed) == len(found.stuck) and not found.missing,
+        stuck=len(found.stuck),
+        missing=found.missing or None,
         note=" ".join(_verdicts(found)) or None,
     )
     head = [f"{counted(len(found.stuck), 'stuck run')} of {counted(found.moving, 'run')} that {_moves(found.moving)}."]

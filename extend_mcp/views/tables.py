@@ -38,6 +38,8 @@ class RunListView(ListingView):
     """Some runs, how far the search went, and the token for more."""
 
     runs: list[RunRow]
+    stuck: int | None = None
+    missing: list[str] | None = None
     note: str | None = None
     untrusted: str = "workflow, file, why"
 
