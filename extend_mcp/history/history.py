@@ -171,10 +171,10 @@ class RunHistory:
             self._asking.release()
 
     async def tallies(
-        self, wanted: Selection, by: Sequence[str], metadata_key: str = ""
+        self, wanted: Selection, by: Sequence[str], merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
     ) -> dict[tuple[Any, ...], Tally] | None:
         """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
-        return await self._kept(self._store.tallies, wanted, by, metadata_key)
+        return await self._kept(partial(self._store.tallies, merge=merge or tuple), wanted, by)
 
     async def course(self, wanted: Selection) -> list[tuple[int, int, int]]:
         """Return how many runs were created, and failed, in each quarter of an hour."""
@@ -194,7 +194,7 @@ class RunHistory:
 
     async def read_counts(self, wanted: Selection) -> ReadCounts:
         """Count the held runs, and those that were read in full."""
-        return await self._kept(self._store.read_counts, wanted) or ReadCounts(0, 0, 0)
+        return await self._kept(self._store.read_counts, wanted) or ReadCounts(0, 0, 0, 0)
 
     async def search(self, wanted: Selection, query: Query | None, deadline: Deadline) -> SearchResult:
         """Find runs in what is kept; arguments as of `RunStore.search`."""

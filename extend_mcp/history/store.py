@@ -148,11 +148,19 @@ class Coverage:
 
 
 class ReadCounts(NamedTuple):
-    """The numbers of held runs, of those read in full, and of these, those that hold more text than is kept."""
+    """The numbers of held runs.
+
+    Attributes:
+        held: all of them.
+        read: those whose details are kept.
+        cut: of these, those that hold more text than is kept.
+        open: those that have not ended, whose details are never kept.
+    """
 
     held: int
     read: int
     cut: int
+    open: int
 
 
 class Hit(NamedTuple):
@@ -287,15 +295,15 @@ class RunStore:
     def read_counts(self, account: bytes, wanted: Selection) -> ReadCounts:
         """Count the held runs, and those that were read in full."""
         where, values = self._where(account, wanted)
+        is_open = "status NOT IN (SELECT value FROM json_each(:final))"
         with self._transaction("BEGIN") as database:
-            return ReadCounts(
-                *database.execute(
-                    "SELECT count(*), count(details.number), coalesce(sum(cut), 0) FROM accounts"
-                    " JOIN runs ON account = accounts.number LEFT JOIN details ON details.number = runs.number"
-                    f" WHERE {where}",
-                    values,
-                ).fetchone()
-            )
+            row = database.execute(
+                f"SELECT count(*), count(details.number), coalesce(sum(cut), 0), coalesce(sum({is_open}), 0)"
+                " FROM accounts JOIN runs ON account = accounts.number"
+                f" LEFT JOIN details ON details.number = runs.number WHERE {where}",
+                {**values, "final": json.dumps(FINISHED)},
+            ).fetchone()
+        return ReadCounts(*row)
 
     def save_details(self, account: bytes, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
         """Keep what final runs showed that were read in full, until they change.
@@ -354,7 +362,12 @@ class RunStore:
             )
 
     def tallies(
-        self, account: bytes, wanted: Selection, by: Sequence[str], metadata_key: str = ""
+        self,
+        account: bytes,
+        wanted: Selection,
+        by: Sequence[str],
+        metadata_key: str = "",
+        merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] = lambda group: group,
     ) -> dict[tuple[Any, ...], Tally]:
         """Count the held runs by groups, without a list of them: there may be a million.
 
@@ -365,33 +378,37 @@ class RunStore:
                 an hour since 1970), metadata or is_read. A reason, step or metadata is None while a run was not read in
                 full, and metadata too where the key is not set.
             metadata_key: the key whose values are the groups, with metadata.
+            merge: returns the group that the values of ``by`` belong to, such as the day of a quarter of an hour.
 
         Returns:
-            The figures by the values of ``by``.
+            The figures of each group.
         """
         where, values = self._where(account, wanted)
-        keys = ", ".join(_GROUPS[name] for name in by)
+        keys = "".join(f", {_GROUPS[name]}" for name in by)
         # The index of times leads through the table by chance: without a first day, its own order is faster.
         hint = "" if wanted.since else "NOT INDEXED"
         found: dict[tuple[Any, ...], Tally] = {}
+        merged: dict[tuple[Any, ...], Tally] = {}
         with self._transaction("BEGIN") as database:
-            for status, duration, queue, spent, *key in database.execute(
-                f"SELECT status, duration, queue, credits{f', {keys}' if by else ''} FROM accounts JOIN runs {hint}"
+            for row in database.execute(
+                f"SELECT status, duration, queue, credits{keys} FROM accounts JOIN runs {hint}"
                 f" ON account = accounts.number WHERE {where}",
                 {**values, "metadata_key": metadata_key},
             ):
-                group = tuple(key)
-                tally = found.get(group)
+                key = row[4:]
+                tally = found.get(key)
                 if tally is None:
-                    tally = found[group] = Tally()
+                    tally = found[key] = merged.setdefault(merge(key), Tally())
+                status, duration, queue, spent = row[:4]
                 tally.runs += 1
                 tally.statuses[status] += 1
                 if duration is not None:
                     tally.durations.append(duration)
                 if queue is not None:
                     tally.queues.append(queue)
-                tally.credits += spent or 0.0
-        return found
+                if spent:
+                    tally.credits += spent
+        return merged
 
     def course(self, account: bytes, wanted: Selection) -> list[tuple[int, int, int]]:
         """Return how many runs were created, and failed, by quarters of an hour since 1970."""

@@ -76,8 +76,9 @@ async def find_runs(
         searched=Searched(
             runs=counts.held,
             read=counts.read + len(opened) if needs_details else counts.held,
+            unread_open=counts.open - len(opened) if needs_details else 0,
             cut=counts.cut if query else 0,
-            goes_deeper=app.histories is not None,
+            goes_deeper=app.histories is not None and bool(await history.unread(searched, 1)),
             is_cut=result.is_cut,
             missing=fresh.missing,
         ),
@@ -103,10 +104,11 @@ async def _read_more(
 ) -> list[tuple[RunFacts, RunDetails]]:
     """Read the newest runs that are not kept in full; return those that have not ended, which are never kept."""
     most = app.limits.detail_runs
-    waiting = await history.unread(wanted, most // 3, final=False)
+    unread = await history.unread(wanted, most)
+    # What is read of open runs is no use to the next question, so these get a third unless there is room for more.
+    waiting = await history.unread(wanted, max(most // 3, most - len(unread)), final=False)
     details = await read_details(app, deadline, [run.id for run in waiting], run_details)
-    unread = await history.unread(wanted, most - len(waiting))
-    await read_facts(app, deadline, unread, held=True, history=history)
+    await read_facts(app, deadline, unread[: most - len(waiting)], held=True, history=history)
     return [(run, details.found[run.id]) for run in waiting if run.id in details.found]
 
 

@@ -56,6 +56,7 @@ class Searched:
     Attributes:
         runs: how many runs there are to search.
         read: how many of them were searched in full; of the others, the file name and the reviewer's note.
+        unread_open: how many of the others have not ended; what these hold is never kept.
         cut: how many of them hold more text than was searched.
         goes_deeper: whether the next question searches more.
         is_cut: whether the search ended before all that is kept was looked at.
@@ -64,6 +65,7 @@ class Searched:
 
     runs: int
     read: int
+    unread_open: int
     cut: int
     goes_deeper: bool
     is_cut: bool
@@ -130,9 +132,15 @@ def found_runs_view(
 
 def _missing(searched: Searched) -> list[str]:
     said = [searched.missing] if searched.missing else []
-    if unread := searched.runs - searched.read:
+    names_only = "were searched by file name and reviewer's note alone"
+    if unread := searched.runs - searched.read - searched.unread_open:
         more = "; ask again to go deeper" if searched.goes_deeper else ""
-        said.append(f"of the other {counted(unread, 'run')} only file names and reviewers' notes were searched{more}")
+        said.append(f"{counted(unread, 'run')} {names_only}{more}")
+    if searched.unread_open:
+        said.append(
+            f"{counted(searched.unread_open, 'run')} that have not ended {names_only}; narrow the search by workflow, "
+            "status or time to read them"
+        )
     if searched.cut:
         said.append(f"{counted(searched.cut, 'run')} hold more text than was searched")
     if searched.is_cut:

@@ -30,7 +30,9 @@ from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Valu
 
 _MOST_ALIKE = 10
 _MOST_CAUSES = 12
-_IDS_A_LINE = 3
+_IDS_A_LINE = 2
+_WINDOW_CHARS = 2_400
+"""Most characters of a window's causes, about 700 tokens: the rarest are left out."""
 
 
 # A failure among others
@@ -206,19 +208,25 @@ def failures_view(
         looked_into=len(found),
         causes=shown,
         missing=list(missing) or None,
-        next_step="explain_failure(run_id) looks into one of them; rerun_workflow_runs(failure_reason, failing_step) "
-        "plans a rerun of one cause."
+        next_step="explain_failure(run_id) explains one; list_runs(failure_reason, failing_step) lists all of a cause."
         if causes
         else None,
     )
-    head = [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(causes), 'cause')}.", *incomplete(missing)]
+    advice: dict[str, dict[str, None]] = {}
+    for each in shown:
+        advice.setdefault(each.retry, {})[reason_words(each.reason)] = None
     document = Document(
-        head,
-        [_cause_line(each, len(found)) for each in shown],
-        [f"Next: {view.next_step}"] if view.next_step else [],
-        columns="runs · share · reason · step · workflow · first created - last created · advice · newest ids",
+        [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(causes), 'cause')}.", *incomplete(missing)],
+        [_cause_line(each) for each in shown],
+        [
+            *(f"{', '.join(reasons)}: {said}." for said, reasons in advice.items()),
+            *([f"Next: {view.next_step}"] if view.next_step else []),
+        ],
+        columns="runs · reason · step · workflow · first and last created · newest ids",
     )
-    text, kept = document.fit(limit, lambda gone: f"… {gone} rarer causes more", beyond=len(causes) - len(shown))
+    text, kept = document.fit(
+        min(limit, _WINDOW_CHARS), lambda gone: f"… {gone} rarer causes more", beyond=len(causes) - len(shown)
+    )
     del shown[kept:]
     view.causes, view.causes_left_out = shown, len(causes) - kept or None
     return view.with_text(text)
@@ -240,15 +248,14 @@ def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
     )
 
 
-def _cause_line(cause: FailureCause, total: int) -> str:
+def _cause_line(cause: FailureCause) -> str:
     ids = ", ".join(f"{each}" for each in cause.run_ids[:_IDS_A_LINE])
     more = f" and {cause.runs - _IDS_A_LINE:,} more" if cause.runs > _IDS_A_LINE else ""
-    first, last = (format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
-    step = f"{cause.step:60}" if cause.step else "before or outside a step"
-    message = f" {cause.message:90}" if cause.message else ""
+    moments = dict.fromkeys(format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
+    message = f" {cause.message:60}" if cause.message else ""
     return (
-        f"{cause.runs:,} · {100 * cause.runs / total:.3g}% · {reason_words(cause.reason)}{message} · {step} · "
-        f"{cause.workflow:60} · {first} - {last} · {cause.retry} · {ids}{more}"
+        f"{cause.runs:,} · {reason_words(cause.reason)}{message} · {cause.step or Label('no step'):40} · "
+        f"{cause.workflow:40} · {' - '.join(moments)} · {ids}{more}"
     )
 
 

@@ -119,7 +119,7 @@ def test_another_account_sees_no_facts(tmp_path: Path) -> None:
     assert store.details(BEN, ["workflow_run_1"]) == {}
     assert store.metadata(BEN, EVERYTHING, "customer") == {}
     assert store.search(BEN, EVERYTHING, Query("globex")).hits == []
-    assert store.read_counts(BEN, EVERYTHING) == (2, 0, 0)
+    assert store.read_counts(BEN, EVERYTHING) == (2, 0, 0, 0)
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "gone", "not seen again", "account left"])
@@ -232,7 +232,7 @@ def test_two_processes_write_facts_to_one_file_while_a_third_reads(tmp_path: Pat
     assert [process.wait() for process in processes] == [0, 0]
     for process in processes:
         process.communicate()
-    assert store.read_counts(ANN, EVERYTHING) == (60, 60, 0)
+    assert store.read_counts(ANN, EVERYTHING) == (60, 60, 0, 0)
     found = [number for number in range(60) if store.search(ANN, EVERYTHING, Query(f"token{number}")).hits]
     assert found == list(range(60))
 
@@ -264,7 +264,7 @@ def test_a_full_disk_loses_facts_and_nothing_else(tmp_path: Path) -> None:
     large = RunDetails("PROCESSED", texts=(Passage("page 1", random.Random(1).randbytes(200_000).hex()),))
     with pytest.raises(StoreLostError, match="full"):
         store.save_details(ANN, [(run(2), large)])
-    assert store.read_counts(ANN, EVERYTHING) == (2, 1, 0)
+    assert store.read_counts(ANN, EVERYTHING) == (2, 1, 0, 0)
     assert [hit.run.id for hit in store.search(ANN, EVERYTHING, Query("globex")).hits] == ["workflow_run_1"]
 
 

@@ -130,6 +130,20 @@ async def test_what_was_not_searched_is_said_and_the_next_question_goes_deeper(b
         assert (await find(client, text="globex"))["found"] == 11
 
 
+async def test_runs_that_have_not_ended_are_read_each_time_as_far_as_there_is_room(box: Box) -> None:
+    for number in range(12):
+        plant(box, number, "metadata", "Globex", status="PROCESSED" if number < 6 else "NEEDS_REVIEW")
+    async with serving(box, detail_runs=6) as client:
+        for ended, waiting in ((4, 2), (6, 4), (6, 6)):
+            result = await client.call_tool("find_runs", {"metadata": {"customer": "Globex"}})
+            facts = facts_of(result)
+            statuses = [row["status"] for row in facts["runs"]]
+            assert (statuses.count("PROCESSED"), statuses.count("NEEDS_REVIEW")) == (ended, waiting)
+            assert ("ask again to go deeper" in text_of(result)) is (ended < 6)
+            assert ("have not ended" in text_of(result)) is (waiting < 6)
+            assert facts["complete"] is (waiting == 6)
+
+
 @pytest.mark.parametrize("mode", ERAS)
 async def test_hostile_text_in_an_excerpt_is_marked(box: Box, mode: Mode) -> None:
     items = hostile_texts()

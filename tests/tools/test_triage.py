@@ -277,7 +277,7 @@ async def test_a_window_of_failures_is_grouped_by_cause_with_ids(large: Box) -> 
         assert facts.get("causes_left_out", 0) == len(expected) - len(shown)
         first = facts["causes"][0]
         assert first["runs"] == max(expected.values())
-        assert f"{first['runs'] - 3:,} more" in text_of(result)
+        assert f"{first['runs'] - 2:,} more" in text_of(result)
         key = (first.get("step", ""), first["reason"], first["workflow"])
         newest = [run["id"] for run in reversed(recent) if causes[run["id"]] == key]
         assert first["run_ids"] == newest[:10]
