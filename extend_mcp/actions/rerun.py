@@ -108,7 +108,8 @@ class RerunRuns(BulkAction):
                     file_ids=tuple(line.partition("\t")[0] for line in run.files.split("\n")),
                     priority=wanted.priority,
                     status=run.status,
-                    known=found.recent,
+                    # Only a wanted second rerun may have one that is almost as new as the plan.
+                    known=found.recent if wanted.again else (),
                 ),
             )
             for run, _, _ in found.planned

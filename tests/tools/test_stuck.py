@@ -112,6 +112,4 @@ async def test_a_summary_of_kept_runs_counts_those_that_hang_without_a_request(b
         return
     assert len(box.requests()) == 2
     assert (facts_of(result)["stuck"], nothing["stuck"]) == (3, 0)
-    assert "Stuck: 2 PROCESSING of «A», 1 CANCELLING of «B»; list_runs(stuck=true) says where and why." in text_of(
-        result
-    )
+    assert "Stuck: 2 PROCESSING of «A», 1 CANCELLING of «B»; list_runs(stuck=true) says why." in text_of(result)
