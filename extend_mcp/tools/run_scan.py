@@ -135,7 +135,7 @@ class Selected:
 
 
 class Reading(TypedDict):
-    """How much may be read to answer from kept runs; see `RunHistory.read`."""
+    """Bounds of reading for an answer from kept runs; see `RunHistory.refresh`."""
 
     most_pages: int
     only_if_held: bool
