@@ -128,7 +128,7 @@ def fill(path: Path, plain: Path, count: int) -> float:
 
 
 def ours(path: Path) -> dict[str, Any]:
-    """Ask everything once, in a process of its own."""
+    """Ask everything once, in a separate process."""
     idle = resident_mb(os.getpid())
     opened, store = _timed(lambda: RunStore(str(path), _LIMITS))
     seconds, most = {}, 0.0
@@ -226,7 +226,7 @@ def section(count: int = RUNS) -> Section:
         f"{count:,} runs in a file of {sizes['ours']:.0f} MB ({BASELINE}: {sizes['plain']:.0f} MB), {_READ_IN_FULL:,} "
         f"of them read in full, written in {filling:.0f} s. Opening takes {opening * 1000:.0f} ms, and all questions "
         f"together take {memory:.0f} MB above idle. Seconds are processor time, the least of {_ROUNDS} rounds, "
-        "each in a process of its own, so that other programs on the machine count little. Each grouping gives runs, "
+        "each in a separate process, so that other programs on the machine count little. Each grouping gives runs, "
         f"failures, credits and two percentiles a group; {BASELINE} does so by one GROUP BY, and by sorting in Python."
     )
     return result

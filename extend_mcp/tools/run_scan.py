@@ -135,7 +135,7 @@ class Selected:
 
 
 class Reading(TypedDict):
-    """How much may be read to answer from kept runs; see `RunHistory.read`."""
+    """Bounds on what is read to answer from kept runs; see `RunHistory.read`."""
 
     most_pages: int
     only_if_held: bool
