@@ -30,7 +30,8 @@ def measure(quick: bool, also: Sequence[Server]) -> list[Section]:
     with Extend.start() as extend:
         found += calls.sections(extend, calls.Effort(10, 20, 1) if quick else calls.Effort(), also)
         found += tokens.sections(extend)
-    return [*found, summaries.section(summaries.SIZES[:1] if quick else summaries.SIZES)]
+    kept = summaries.kept_section(("large",), ("workflow",)) if quick else summaries.kept_section()
+    return [*found, summaries.section(summaries.SIZES[:1] if quick else summaries.SIZES), kept]
 
 
 def main() -> int:

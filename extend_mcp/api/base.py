@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
+from functools import cache
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import quote
@@ -162,7 +163,7 @@ class BaseClient:
         document = await self.call("GET", path, query={**cast("Query", query), **paging})
         if not isinstance(document.get("data"), list):
             raise MalformedResponseError("The answer is not a list.")
-        return Page[kind].model_validate(document)  # type: ignore[valid-type]
+        return _page_of(kind).model_validate(document)
 
     def get_pages(self, kind: type[ItemT], path: str, page_size: int, query: ListQuery) -> Pager[ItemT]:
         """Iterate over a list whose items are of ``kind``."""
@@ -274,6 +275,11 @@ class BaseClient:
             pass
         # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
         raise ConnectFailedError("The base URL, or the proxy or certificate settings of this computer, cannot be used.")
+
+
+@cache
+def _page_of(kind: type[ItemT]) -> type[Page[ItemT]]:
+    return Page[kind]  # type: ignore[valid-type]
 
 
 def path_segment(given_id: str) -> str:

@@ -61,6 +61,7 @@ _MOST_CHILDREN = 3
 """How many failed steps are looked up among a run's child runs."""
 
 Place = tuple[str | None, int]
+Places = tuple[Place | None, ...]
 
 
 class _Search(RunFilter):
@@ -153,9 +154,10 @@ async def list_runs(
     if reads and unknown:
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
 
+    arguments = search.model_dump(mode="json", exclude_defaults=True)
+
     def token_after(count: int) -> str | None:
-        place = page.places[count - 1] if 0 < count < len(page.runs) else page.next
-        return place.encode() if place else None
+        return _token(place, arguments, page.places[count - 1] if 0 < count < len(page.runs) else page.next)
 
     return run_list_view(
         page.runs,
@@ -185,21 +187,20 @@ class _Found:
     Attributes:
         runs: the runs.
         places: the place after each run.
-        next: the place after them all; None at the end of the list.
+        next: the place after them all.
         ended_by: what was done when a bound ended the search early.
         causes: what those runs showed that were read for a filter by cause.
     """
 
     runs: list[WorkflowRunSummary] = field(default_factory=list)
-    places: list[PagePosition] = field(default_factory=list)
-    next: PagePosition | None = None
+    places: list[Places] = field(default_factory=list)
+    next: Places = ()
     ended_by: str | None = None
     causes: dict[str, RunDetails] = field(default_factory=dict)
 
 
 async def _find(app: CallerContext, search: _Search, start: PagePosition, deadline: Deadline) -> _Found:
     """Read as many API pages as one page of the answer needs, within the operator's bounds."""
-    arguments = search.model_dump(mode="json", exclude_defaults=True)
     count = len(search.streams)
     budget = _Budget(app.limits.filter_pages + count - 1)
     streams = [
@@ -207,17 +208,9 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
         for status, at in zip(search.streams, start.m or [(start.t, start.s)] * count, strict=True)
     ]
 
-    def place() -> PagePosition | None:
-        positions = [stream.position for stream in streams]
-        if not any(positions):
-            return None
-        if len(positions) > 1 or positions[0] is None:
-            return PagePosition(k=start.k, a=arguments, m=positions)
-        return PagePosition(k=start.k, a=arguments, t=positions[0][0], s=positions[0][1])
-
     found, looked_into = _Found(), 0
     while len(found.runs) < search.page_size and not found.ended_by:
-        taken: list[tuple[WorkflowRunSummary, PagePosition | None]] = []
+        taken: list[tuple[WorkflowRunSummary, Places]] = []
         try:
             while len(taken) < (_CANDIDATES if search.needs_causes else search.page_size - len(found.runs)):
                 heads = [(run, stream) for stream in streams if (run := await stream.head())]
@@ -225,7 +218,7 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
                     break
                 run, stream = max(heads, key=search.key) if search.sort_dir == "desc" else min(heads, key=search.key)
                 stream.skip += 1
-                taken.append((run, place()))
+                taken.append((run, tuple(stream.position for stream in streams)))
         except _BudgetSpentError:
             found.ended_by = f"reading {budget.spent} API pages"
         if not taken:
@@ -240,13 +233,22 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
             if search.needs_causes and not _fits(search, found.causes.get(run.id)):
                 continue
             found.runs.append(run)
-            found.places.append(after or start)
+            found.places.append(after)
             if len(found.runs) == search.page_size:
                 found.next, found.ended_by = after, None
                 return found
-    found.next = place()
-    found.ended_by = found.ended_by if found.next else None
+    found.next = tuple(stream.position for stream in streams)
+    found.ended_by = found.ended_by if any(found.next) else None
     return found
+
+
+def _token(start: PagePosition, arguments: dict[str, Any], places: Places) -> str | None:
+    """Return the page token that continues after these places; None at the end of all lists."""
+    if not any(places):
+        return None
+    if len(places) == 1 and places[0]:
+        return PagePosition(k=start.k, a=arguments, t=places[0][0], s=places[0][1]).encode()
+    return PagePosition(k=start.k, a=arguments, m=list(places)).encode()
 
 
 def _fits(search: _Search, details: RunDetails | None) -> bool:
@@ -288,6 +290,7 @@ class _Stream:
         size = PAGE_SIZE if search.filters_here else search.page_size
         self._read = partial(app.api.list_workflow_runs, max_page_size=size, **query)
         self._search = search
+        self._filters = search.filters_here
         self._budget = budget
         self._page: Page[WorkflowRunSummary] | None = None
         self._ended = at is None
@@ -306,6 +309,8 @@ class _Stream:
                 self._budget.spent += 1
                 self._page = await self._read(next_page_token=self._token)
             for run in self._page.data[self.skip :]:
+                if not self._filters:
+                    return run
                 if self._search.is_past(run):
                     self._ended = True
                     return None
