@@ -63,12 +63,13 @@ class Key:
 
     @classmethod
     def at(cls, question: Question, account: Account, attempt: Attempt) -> Key:
-        """Work out the right answer for the time of an attempt: the one that fits it better, if a run grew too old."""
-        keys = []
+        """Work out the right answer for the beginning of an attempt, or its end if a run became too old meanwhile."""
         for moment in (attempt.began, attempt.ended):
             account.now = datetime.fromtimestamp(moment, timezone.utc)
-            keys.append(cls.of(question, account))
-        return min(keys, key=lambda key: len(grade(question, key, attempt)))
+            key = cls.of(question, account)
+            if not grade(question, key, attempt):
+                break
+        return key
 
     def in_words(self, question: Question) -> str:
         """Return a right answer, one fact a line."""

@@ -274,13 +274,13 @@ QUESTIONS = [
     ),
     Incident(
         "runs-of-a-customer",
-        "Which runs of the customer cust_0412 wait for review?",
+        "Which invoices of the customer cust_0412 wait for review?",
         facts=lambda account: [
             named(run)
-            for run in account.runs("NEEDS_REVIEW")
+            for run in account.runs("NEEDS_REVIEW", workflow=INVOICES)
             if account.whole(run)["metadata"].get("customer") == "cust_0412"
         ],
-        script=[call("find_runs", metadata={"customer": "cust_0412"}, status="NEEDS_REVIEW")] * 2,
+        script=[call("find_runs", metadata={"customer": "cust_0412"}, status="NEEDS_REVIEW", workflow=INVOICES)],
     ),
     Incident(
         "worst-hour",
