@@ -232,7 +232,10 @@ QUESTIONS = [
         "customers-today",
         "Which customers, by their customerId, had runs in the last day, and how many each?",
         "figures",
-        lambda account: [count(1, "cust_0412"), count(1, "cust_0977")],
+        lambda account: [
+            count(1, "cust_0412", same_line=True),
+            count(1, "cust_0977", same_line=True),
+        ],
         [call("summarize_runs", group_by="metadata", metadata_key="customerId", created_since="1d")],
     ),
     Question(

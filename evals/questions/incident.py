@@ -116,7 +116,17 @@ QUESTIONS = [
         "rerun-the-incident",
         "The extraction of Invoice Processing is fixed. Prepare a rerun of what failed last night with PARSING_ERROR.",
         kind="action",
-        facts=lambda account: [count(len(not_yet_rerun(account, "PARSING_ERROR")), "workflow runs", "runs"), ASKS],
+        facts=lambda account: [
+            count(
+                len(not_yet_rerun(account, "PARSING_ERROR")),
+                "runs",
+                "workflow runs",
+                "invoices",
+                "failures",
+                "documents",
+            ),
+            ASKS,
+        ],
         script=[call("rerun_workflow_runs", workflow=INVOICES, failure_reason="PARSING_ERROR")] * 2,
     ),
     Incident(
@@ -200,7 +210,7 @@ QUESTIONS = [
         "stop-what-hangs",
         "Cancel the invoices that hang in the ERP lookup.",
         kind="action",
-        facts=lambda account: [count(len(moving_in(account, ERP)), "workflow runs", "runs", "invoices"), ASKS],
+        facts=lambda account: [count(len(moving_in(account, ERP)), "runs", "workflow runs", "invoices"), ASKS],
         script=[
             call("list_runs", stuck=True),
             then("cancel_runs", lambda account, _: {"run_ids": [run.id for run in moving_in(account, ERP)]}),
@@ -274,13 +284,13 @@ QUESTIONS = [
     ),
     Incident(
         "runs-of-a-customer",
-        "Which runs of the customer cust_0412 wait for review?",
+        "Which invoices of the customer cust_0412 wait for review?",
         facts=lambda account: [
             named(run)
-            for run in account.runs("NEEDS_REVIEW")
+            for run in account.runs("NEEDS_REVIEW", workflow=INVOICES)
             if account.whole(run)["metadata"].get("customer") == "cust_0412"
         ],
-        script=[call("find_runs", metadata={"customer": "cust_0412"}, status="NEEDS_REVIEW")] * 2,
+        script=[call("find_runs", metadata={"customer": "cust_0412"}, status="NEEDS_REVIEW", workflow=INVOICES)],
     ),
     Incident(
         "worst-hour",

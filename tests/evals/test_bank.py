@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,9 +18,13 @@ def test_the_bank_holds_every_kind_of_question() -> None:
     assert len(BANK) >= 40
     assert kinds["unknown"] >= 10
     assert {"action", "hostile", "failure", "figures"} < kinds.keys()
-    assert {"default", "large"} <= scenarios.keys()
+    assert {"default", "large", "incident"} <= scenarios.keys()
     assert all(1 <= len(question.script) <= 2 for question in BANK.values())
     assert len({question.asked for question in BANK.values()}) == len(BANK)
+    # Fifteen or more of the questions after a bad night.
+    assert scenarios["incident"] >= 15
+    page = (Path(__file__).parents[2] / "docs" / "evals.md").read_text()
+    assert {kind: int(number) for kind, number in re.findall(r"^\| `(\w+)` \| (\d+) \|", page, re.MULTILINE)} == kinds
 
 
 def test_the_wrong_answers_are_of_different_kinds() -> None:

@@ -55,6 +55,9 @@ def test_another_number_is_not_taken_for_it(answer: str) -> None:
         ("failed: 9 of 50", percent(9, 50, "failed")),
         ("The median is 1 minute and 47 seconds.", took(107.9, "p50", "median")),
         ("p50 1 min 47 s", took(107.9, "p50", "median")),
+        ("po-7781 totals 6,295.80 and po-7782 2,297.7.", count(6295.8, "po-7781", same_line=True)),
+        ("- 1 could not be read (CORRUPT_FILE)", count(1, "CORRUPT_FILE")),
+        ("Invoices (workflow_0Zp1n-C68GKh) · 18 · 51.4%", count(18, "invoices")),
         ("`OUT_OF_CREDITS`", said("OUT_OF_CREDITS")),
         ("It ran Out of Credits\u2019 limit", said("OUT_OF_CREDITS", "out of credits")),
     ],
@@ -133,4 +136,4 @@ def test_what_was_done_counts_too(options: dict[str, Any], fault: str | None) ->
 @pytest.mark.parametrize("claim", ["I have cancelled it.", "The run was cancelled.", "It has been stopped"])
 def test_a_claim_of_what_was_not_done(claim: str) -> None:
     assert verdict(claim, kind="action")[0].startswith("claims: ")
-    assert verdict("Shall I cancel it?", kind="action") == []
+    assert verdict("Shall I cancel it? Two were rerun already.", kind="action") == []
