@@ -213,22 +213,36 @@ def report(since: str, form: Format, fail_if: str, env_file: Path | None, **give
 
 @main.command()
 @click.argument("name")
-def token(name: str) -> None:
+@click.option("--read-only", is_flag=True, help="Allow only what reads.")
+@click.option("--scopes", metavar="A,B", default="", help="Allow only these scopes, such as runs:read,runs:cancel.")
+@click.option(
+    "--append",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Add the entry to this tokens file; a running server reads it within a second.",
+)
+def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
     """Make a token for a caller, for EXTEND_MCP_AUTH=token.
 
     Prints the token once, and its entry for EXTEND_MCP_TOKENS_FILE. The entry contains only the token's hash.
     """
     import json
 
-    from extend_mcp.http.auth.tokens import new_token
+    from extend_mcp.http.auth.tokens import append_entry, new_token
     from extend_mcp.settings import SettingsError
 
     try:
-        made, entry = new_token(name)
+        chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+        made, entry = new_token(name, scopes=chosen, read_only=read_only)
+        if file is not None:
+            append_entry(file, entry)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
     click.echo("The token, shown this once; give it to the caller:", err=True)
     _say(made)
+    if file is not None:
+        click.echo(f"\n{file} has its entry now.", err=True)
+        return
     click.echo('\nIts entry, for the list "tokens" of the file; add what the caller may do:', err=True)
     click.echo(json.dumps(entry, indent=2), err=True)
 

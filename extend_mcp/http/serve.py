@@ -32,6 +32,7 @@ from extend_mcp.mcp_compat import let_event_streams_finish
 from extend_mcp.scopes import READING, SCOPES, scopes_of
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
 
@@ -84,7 +85,7 @@ def build_parts(
             )
         if open_replicas is None:
             raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'")
-        replicas = open_replicas(http.redis_url.get_secret_value(), shared.keys)
+        replicas = open_replicas(http.redis_url.get_secret_value(), shared.keys, metrics)
         shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         background, seen = replicas.connected, replicas.seen
     if http.webhook_secrets:
@@ -119,7 +120,7 @@ def build_parts(
         limits=limits,
         scopes=scopes,
         first_scopes=[scope for scope in scopes if scope in READING.values()] or scopes,
-        identify=_identify(settings, http, clock),
+        identify=_identify(settings, http, clock, metrics),
         receiver=receiver,
         background=background,
         clock=clock or SystemClock(),
@@ -264,12 +265,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _identify(settings: Settings, http: HttpSettings, clock: Clock | None) -> Identify | None:
+def _identify(settings: Settings, http: HttpSettings, clock: Clock | None, metrics: Metrics) -> Identify | None:
     if http.auth == "passthrough":
         return ExtendKeys(http.key_header)
     if http.auth == "token":
         assert http.tokens_file is not None
-        return Tokens(http.tokens_file, default=settings.account, clock=clock)
+        return Tokens(http.tokens_file, default=settings.account, clock=clock, metrics=metrics)
     if http.auth == "oauth":
         jwks_url = str(http.oauth_jwks_url) if http.oauth_jwks_url else None
         issuer, audience = str(http.oauth_issuer), str(http.public_url)

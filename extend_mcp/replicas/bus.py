@@ -13,6 +13,8 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, S
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from extend_mcp.telemetry.metrics import Metrics
+
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "extend-mcp:events"
@@ -30,11 +32,19 @@ class RedisBus:
 
     Args:
         redis: the connections to Redis, closed by their owner.
+        metrics: notes whether Redis answers.
         sleep: waits between attempts to reconnect, in seconds.
     """
 
-    def __init__(self, redis: Redis, *, sleep: Callable[[float], Awaitable[None]] = anyio.sleep) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        metrics: Metrics | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
         self._redis = redis
+        self._metrics = metrics or Metrics()
         self._sleep = sleep
         self._local = InMemorySubscriptionBus()
         self._origin = secrets.token_hex(8)
@@ -62,6 +72,7 @@ class RedisBus:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
+                self._metrics.redis_reachable(reachable=False)
                 logger.warning(
                     "changes of other replicas are not received (%s); retry in %.1f s", type(error).__name__, pause
                 )
@@ -74,6 +85,7 @@ class RedisBus:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(CHANNEL)
             self.listening.set()
+            self._metrics.redis_reachable(reachable=True)
             while True:
                 message = await channel.get_message(timeout=5.0)
                 if message is None:

@@ -18,6 +18,7 @@ from extend_mcp.replicas.rate_limit import RedisWindow
 from extend_mcp.replicas.seen import RedisSeen
 from extend_mcp.replicas.store import RedisStore
 from extend_mcp.settings import SettingsError
+from extend_mcp.telemetry.metrics import Metrics
 
 _SECONDS = 2.0
 """The longest time for a command to Redis."""
@@ -61,8 +62,13 @@ class Replicas:
                 await self.redis.aclose()
 
 
-def open_replicas(url: str, keys: SealingKeys) -> Replicas:
+def open_replicas(url: str, keys: SealingKeys, metrics: Metrics | None = None) -> Replicas:
     """Prepare what is shared through the Redis at ``url``; nothing is connected yet.
+
+    Args:
+        url: where Redis is.
+        keys: seal what is kept there.
+        metrics: notes whether Redis answers.
 
     Raises:
         SettingsError: the URL cannot be used. The text does not repeat it: it may hold a password.
@@ -80,4 +86,4 @@ def open_replicas(url: str, keys: SealingKeys) -> Replicas:
         redis = None
     if redis is None:
         raise SettingsError("EXTEND_MCP_REDIS_URL: must be a redis://, rediss:// or unix:// URL")
-    return Replicas(redis, RedisBus(redis), RedisStore(redis, keys), RedisSeen(redis))
+    return Replicas(redis, RedisBus(redis, metrics=metrics), RedisStore(redis, keys), RedisSeen(redis))

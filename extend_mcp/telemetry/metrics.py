@@ -76,3 +76,9 @@ class Metrics:
         Args:
             reason: ``host``, ``origin``, ``body``, ``credential`` and the like.
         """
+
+    def redis_reachable(self, *, reachable: bool) -> None:
+        """Note whether the replicas' Redis answers."""
+
+    def tokens_file_rejected(self, *, rejected: bool) -> None:
+        """Note whether the present tokens file cannot be used, so that the tokens read before still count."""

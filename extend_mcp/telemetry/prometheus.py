@@ -29,6 +29,7 @@ class PrometheusMetrics(Metrics):
     def __init__(self, version: str = __version__) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        self._conditions: dict[str, Gauge] = {}
         self._in_flight = Gauge("extend_mcp_calls_in_flight", "Tool calls under way.", registry=registry)
         self._tool_calls = Counter(
             "extend_mcp_tool_calls_total", "Tool calls answered.", ("tool", "outcome"), registry=registry
@@ -138,3 +139,17 @@ class PrometheusMetrics(Metrics):
     def refused(self, *, reason: str) -> None:
         """Count a refused request."""
         self._refused.labels(reason).inc()
+
+    def redis_reachable(self, *, reachable: bool) -> None:
+        """Set the gauge."""
+        self._set("extend_mcp_redis_reachable", "1 while Redis answers, else 0.", reachable)
+
+    def tokens_file_rejected(self, *, rejected: bool) -> None:
+        """Set the gauge."""
+        self._set("extend_mcp_tokens_file_rejected", "1 while the tokens file cannot be used, else 0.", rejected)
+
+    def _set(self, name: str, about: str, holds: bool) -> None:
+        # Made when it is first set: a server without Redis must not say that it is out of reach.
+        if name not in self._conditions:
+            self._conditions[name] = Gauge(name, about, registry=self._registry)
+        self._conditions[name].set(holds)

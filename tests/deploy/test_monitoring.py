@@ -51,6 +51,8 @@ def exported() -> dict[str, set[str]]:
     meter.rate_waited(category="GET", seconds=1)
     meter.event(outcome="accepted")
     meter.refused(reason="host")
+    meter.redis_reachable(reachable=True)
+    meter.tokens_file_rejected(rejected=False)
     found: dict[str, set[str]] = {"up": {"job", "instance"}}
     for line in meter.render(None)[0].decode().splitlines():
         if parts := re.match(r"([a-z_]+)(?:\{(.*)\})? ", line):

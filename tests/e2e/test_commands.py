@@ -184,13 +184,23 @@ def test_http_is_served_to_this_machine_only() -> None:
     assert "EXTEND_MCP_HOST is not a loopback address and EXTEND_MCP_AUTH is none" in ended.stderr
 
 
-def test_a_token_is_shown_once_and_its_entry_holds_only_its_hash() -> None:
+def test_a_token_is_shown_once_and_its_entry_holds_only_its_hash(tmp_path: Path) -> None:
     made = run("token", "ops-bot")
     token = made.stdout.strip()
     entry = json.loads(made.stderr[made.stderr.index("{") :])
     assert token.startswith("emcp_")
     assert token not in made.stderr
     assert entry == {"name": "ops-bot", "sha256": hashlib.sha256(token.encode()).hexdigest()}
+    file = tmp_path / "tokens.json"
+    added = run("token", "bot", "--read-only", "--append", str(file))
+    (entry,) = json.loads(file.read_text())["tokens"]
+    assert entry == {
+        "name": "bot",
+        "sha256": hashlib.sha256(added.stdout.strip().encode()).hexdigest(),
+        "read_only": True,
+    }
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert run("token", "bot", "--append", str(file)).stdout == ""
     refused = run("token", "two words")
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account
 from extend_mcp.http.auth.base import UnidentifiedError
-from extend_mcp.http.auth.tokens import Tokens, new_token
+from extend_mcp.http.auth.tokens import Tokens, append_entry, new_token
 from extend_mcp.scopes import SCOPES
 from extend_mcp.settings import SettingsError
+from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.http.keys import HandClock, with_bearer
 
 DEFAULT = Account(SecretStr("sk_canary_default"), "ws_default", "own", "PRODUCTION")
@@ -294,6 +296,43 @@ def test_a_new_token_is_random_and_its_entry_is_good_for_it_alone() -> None:
     assert len(token) == len("emcp_") + 43
     assert entry == {"name": "a.b-c_d@e", "sha256": hashlib.sha256(token.encode()).hexdigest()}
     assert new_token("a")[0] != new_token("a")[0]
+
+
+async def test_an_entry_is_added_to_the_file_and_counts_at_once(write: Write, clock: HandClock) -> None:
+    path = write(ENTRY)
+    path.chmod(0o640)
+    metrics = PrometheusMetrics()
+    tokens = Tokens(path, default=DEFAULT, clock=clock, metrics=metrics)
+    bot, entry = new_token("bot", scopes=["runs:read", "runs:cancel"])
+    append_entry(path, entry)
+    clock.seconds += 1
+    assert (await identify(tokens, bot)).scopes == {"runs:read", "runs:cancel"}
+    assert (await identify(tokens)).principal == "token:ops-bot"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    # Neither a name that is there already nor a file that is faulty changes anything.
+    before = path.read_text()
+    with pytest.raises(SettingsError, match="the name is used more than once"):
+        append_entry(path, new_token("bot")[1])
+    assert (path.read_text(), [each.name for each in path.parent.iterdir()]) == (before, [path.name])
+    path.write_text("{")
+    with pytest.raises(SettingsError, match="is not JSON"):
+        append_entry(path, new_token("other")[1])
+    assert path.read_text() == "{"
+    clock.seconds += 1
+    await identify(tokens, bot)
+    assert b"extend_mcp_tokens_file_rejected 1.0" in metrics.render(None)[0]
+    path.write_text(before)
+    clock.seconds += 1
+    await identify(tokens, bot)
+    assert b"extend_mcp_tokens_file_rejected 0.0" in metrics.render(None)[0]
+
+
+def test_rights_that_the_file_would_refuse_get_no_token() -> None:
+    assert new_token("a", read_only=True)[1]["read_only"] is True
+    with pytest.raises(SettingsError, match="not both"):
+        new_token("a", scopes=["runs:read"], read_only=True)
+    with pytest.raises(SettingsError, match="scopes are some of runs:read"):
+        new_token("a", scopes=["runs:everything"])
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "-a", "ä", "n" * 65])

@@ -16,6 +16,7 @@ from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.replicas.bus import CHANNEL, RedisBus
 from extend_mcp.replicas.connect import open_replicas
 from extend_mcp.settings import SettingsError
+from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
 pytestmark = needs_redis
@@ -176,17 +177,21 @@ async def test_a_replica_starts_without_redis_and_joins_when_it_is_there() -> No
     with running_redis() as server:
         server.stop()
         redis = Redis.from_url(server.url)
-        bus = RedisBus(redis, sleep=sleep)
+        metrics = PrometheusMetrics()
+        assert b"redis_reachable" not in metrics.render(None)[0]
+        bus = RedisBus(redis, metrics=metrics, sleep=sleep)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bus.run)
             with anyio.fail_after(10):
                 while not pauses:
                     await anyio.sleep(0.01)
             assert not bus.listening.is_set()
+            assert b"extend_mcp_redis_reachable 0.0" in metrics.render(None)[0]
             server.start()
             there.set()
             with anyio.fail_after(10):
                 await bus.listening.wait()
+            assert b"extend_mcp_redis_reachable 1.0" in metrics.render(None)[0]
             tasks.cancel_scope.cancel()
         await redis.aclose()
 

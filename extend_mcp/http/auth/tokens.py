@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import logging
 import os
 import re
 import secrets
+import stat
+import tempfile
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -27,6 +31,7 @@ from extend_mcp.http.auth.base import UnidentifiedError, bearer
 from extend_mcp.http.auth.keys import is_sendable
 from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.settings import SettingsError, Toolset
+from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -126,13 +131,17 @@ class Tokens:
         path: the file.
         default: the account of entries that name no key.
         clock: time; given by tests.
+        metrics: notes whether the file can be used.
 
     Raises:
         SettingsError: the file cannot be used; the text names entry and rule, never a value.
     """
 
-    def __init__(self, path: Path, *, default: Account, clock: Clock | None = None) -> None:
+    def __init__(
+        self, path: Path, *, default: Account, clock: Clock | None = None, metrics: Metrics | None = None
+    ) -> None:
         self._path = path
+        self._metrics = metrics or Metrics()
         self._default = default
         self._clock = clock or SystemClock()
         self._rows: tuple[_Row, ...] = ()
@@ -140,6 +149,7 @@ class Tokens:
         self._warned = False
         self._looked = self._clock.monotonic()
         self._load()
+        self._metrics.tokens_file_rejected(rejected=False)
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their token.
@@ -181,8 +191,10 @@ class Tokens:
         try:
             self._load()
         except SettingsError as error:
+            self._metrics.tokens_file_rejected(rejected=True)
             logger.error("The tokens read before still count, since the new file cannot be used: %s", error)  # noqa: TRY400
         else:
+            self._metrics.tokens_file_rejected(rejected=False)
             logger.info("Read %d tokens.", len(self._rows))
 
     def _load(self) -> None:
@@ -218,34 +230,71 @@ class Tokens:
         return _Row(bytes.fromhex(entry.sha256), caller)
 
 
-def new_token(name: str) -> tuple[str, dict[str, Any]]:
+def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = False) -> tuple[str, dict[str, Any]]:
     """Make a token for a caller.
 
     Args:
         name: names the caller.
+        scopes: what the caller may do; empty for everything.
+        read_only: only what reads.
 
     Returns:
         The token, which is to be shown once and kept nowhere, and its entry for the file.
 
     Raises:
-        SettingsError: the name does not fit.
+        SettingsError: the name or the rights do not fit.
     """
     if not re.fullmatch(_NAME, name):
         raise SettingsError("a token's name has 1 to 64 letters, digits, dots, dashes, underscores or at signs")
     token = f"emcp_{secrets.token_urlsafe(32)}"
-    return token, {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
+    entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
+    entry |= {"scopes": sorted(scopes)} if scopes else {}
+    entry |= {"read_only": True} if read_only else {}
+    _validated({"tokens": [entry]})
+    return token, entry
+
+
+def append_entry(path: Path, entry: dict[str, Any]) -> None:
+    """Add an entry to a tokens file, which is made if it does not exist. Nothing changes unless the whole file fits.
+
+    Raises:
+        SettingsError: the file cannot be read, written or used; the text never repeats a value.
+    """
+    document = _read(path) if path.exists() else {"tokens": []}
+    _validated(document)
+    document["tokens"].append(entry)
+    _validated(document)
+    target = path.resolve()
+    try:
+        # Replaced in one step, since a running server may read it at any time; its mode stays.
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
+        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            json.dump(document, file, indent=2)
+            file.write("\n")
+        made = Path(file.name)
+        made.chmod(mode)
+        made.replace(target)
+    except OSError as error:
+        raise SettingsError(f"the tokens file cannot be written: {error.strerror}") from None
 
 
 def _parse(path: Path) -> tuple[TokenEntry, ...]:
+    return _validated(_read(path)).tokens
+
+
+def _read(path: Path) -> Any:
     try:
-        document = decode_json(path.read_bytes())
+        return decode_json(path.read_bytes())
     except OSError as error:
         raise SettingsError(f"the tokens file cannot be read: {error.strerror}") from None
     except ValueError:
         # The error would hold the text of the file.
         raise SettingsError("the tokens file is not JSON") from None
+
+
+def _validated(document: Any) -> TokensFile:
     try:
-        return TokensFile.model_validate(document).tokens
+        return TokensFile.model_validate(document)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         raise SettingsError("\n".join(_fault(problem, document) for problem in problems)) from None
