@@ -38,6 +38,8 @@ def host() -> Iterator[Host]:
     # What was imported so far stays: without this every collection scans all of it, in each of many small tests.
     gc.collect()
     gc.freeze()
+    # A sandbox is made of 100,000 small objects, and the default threshold looks for garbage after each 700 of them.
+    gc.set_threshold(50_000, 20, 20)
     with hosting() as host:
         yield host
 
