@@ -407,6 +407,8 @@ async def _surroundings(app: CallerContext, run: WorkflowRun) -> Surroundings:
             found[name] = await read
 
     in_review = run.status == "NEEDS_REVIEW"
+    if not in_review and not is_moving(run.status):
+        return Surroundings()
     async with anyio.create_task_group() as group:
         if is_moving(run.status) or in_review:
             group.start_soon(note, "changed_at", _last_change(app, run))
