@@ -86,7 +86,7 @@ _VERBS = (
 )
 ADMITS = re.compile(
     r"\b(?:can ?not|can't|could ?n[o']t|unable to|no way to|impossible to|not possible to|don't know)\b"
-    r"|\b(?:unknown|unclear)\b"
+    rf"|\b(?:unknown|unclear)\b|\bneither [^.]*\b(?:{_VERBS})\b"
     rf"|\b(?:is|are|was|were|does|do|did|has|have)(?:n't| not| never)(?: \w+){{0,2}} (?:{_VERBS})\b"
     r"|\bno (?:such|record|information|data|runs?|field|trace|sign|history|indication|estimate|name|note|matching)\b"
 )
@@ -186,6 +186,7 @@ def _made_up(question: Question, key: Key, attempt: Attempt) -> Iterable[str]:
             answer = answer.replace(text, " ")
     heard = plain(_ID.sub(" ", heard))
     known = {float(number) for number in _NUMBER.findall(heard)} | _derived(key.facts)
+    known |= {100 * number for number in known if number < 1}
     spans = [float(number) * _UNITS[unit] for number, unit in _SPAN.findall(heard)]
     answer = plain(answer)
     for number, unit in dict.fromkeys(re.findall(r"(?<![\w.-])(\d+(?:\.\d+)?)([dhms]\b)?", answer)):

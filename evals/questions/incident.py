@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import timedelta
 from functools import partial
 
 from evals.account import Account, Run, instant, percentile
@@ -75,6 +76,12 @@ def ended_in_time_of(account: Account, event: str) -> list[Run]:
     """Return the runs that changed last during an event, in that order."""
     first, last = (instant(text) for text in account.story["times"][event].values())
     return sorted(account.runs(where=lambda run: first <= run.updated < last), key=lambda run: run.updated)
+
+
+def most_failed_check(account: Account, runs: list[Run]) -> Fact:
+    """Return the check that most of these runs did not pass first, and how many did not."""
+    name, times = Counter(account.failed_checks(run)[0] for run in runs).most_common(1)[0]
+    return count(times, name, same_line=True)
 
 
 def worst_hour(runs: list[Run]) -> Fact:
@@ -247,6 +254,25 @@ QUESTIONS = [
             for name in sorted({run.workflow for run in account.runs("NEEDS_REVIEW")})
         ],
         script=[call("review_queue", limit=1)],
+    ),
+    Incident(
+        "waiting-for-a-day",
+        "How many runs have waited for review for more than 24 hours?",
+        facts=lambda account: [
+            count(
+                sum(run.updated < account.now - timedelta(days=1) for run in account.runs("NEEDS_REVIEW")),
+                "runs",
+                "wait",
+                "review",
+            )
+        ],
+        script=[call("review_queue", older_than="24h", limit=1)],
+    ),
+    Incident(
+        "backlog-by-check",
+        "Which check has sent most of the waiting runs to review, and how many?",
+        facts=lambda account: [most_failed_check(account, account.runs("NEEDS_REVIEW"))],
+        script=[call("review_queue", group_by="check")],
     ),
     Incident(
         "new-layout",
