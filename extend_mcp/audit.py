@@ -33,6 +33,11 @@ class PlannedRun(Protocol):
         """The final outcome; None while it is open."""
         ...
 
+    @property
+    def new_run_id(self) -> str:
+        """The run that was started in its place; empty if none is known."""
+        ...
+
 
 @dataclass
 class WriteRecord:
@@ -99,6 +104,7 @@ class AuditLine:
         label: the operator's name for that account.
         counts: how many runs of an action on many had each outcome.
         runs: their ids, by outcome.
+        new_runs: the ids of the runs that were started in their place.
         reason: why, in the user's words.
         request_ids: Extend's ids of the requests that were sent to change something, or failed, for its support.
         verdict: whether the live state allowed it: ``allowed``, or why not.
@@ -116,6 +122,7 @@ class AuditLine:
     label: str | None = None
     counts: dict[str, int] | None = None
     runs: dict[str, list[str]] | None = None
+    new_runs: list[str] | None = None
     reason: str | None = None
     request_ids: list[str] | None = None
     verdict: str | None = None

@@ -200,3 +200,17 @@ def test_an_audit_is_read_backwards_in_blocks(tmp_path: Path) -> None:
     short = AuditScan(file, most_bytes=100_000)
     assert 100 < len(list(short.lines())) < len(made)
     assert not short.complete
+
+
+async def test_a_rerun_is_found_by_the_run_that_it_started(box: Box, log: Path) -> None:
+    file = box.api("POST", "/files/upload", files={"file": ("a.txt", b"a")})["id"]
+    failed = example_run("workflow_run_auditRerun00000001", "FAILED")
+    failed["files"][0]["id"] = file
+    failed["workflow"]["id"] = box.workflow()
+    box.load(failed)
+    async with serving(box, confirmation="trusted", toolsets=["runs", "incidents"], audit=str(log)) as client:
+        await client.call_tool("rerun_workflow_runs", {"run_ids": [failed["id"]]})
+        (new,) = lines(log)[-1]["new_runs"]
+        (action,) = facts_of(await client.call_tool("list_actions", {"run_id": new}))["actions"]
+    assert (action["tool"], action["run_ids"], action["new_run_ids"]) == ("rerun_workflow_runs", [failed["id"]], [new])
+    assert new in {run["id"] for run in box.state()["runs"]}

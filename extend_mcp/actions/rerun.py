@@ -130,6 +130,7 @@ class RerunRuns(BulkAction):
             found = await self._newer_rerun(run, since=run.sent_at)
             if found:
                 run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
+                run.new_run_id = found
             else:
                 run.outcome = "unknown"
                 run.note = f"sent once; look with list_runs before starting it again: {run.note}"
@@ -191,6 +192,7 @@ class RerunRuns(BulkAction):
             run.note = error_words(error)
             if error.effect != "none" and (found := await self._look(run)):
                 run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
+                run.new_run_id = found
         else:
             run.outcome, run.note = "started", f"as {made.id}, {Code(made.status)}"
             run.new_run_id, run.new_status = made.id, made.status

@@ -90,7 +90,8 @@ async def list_actions(
 
 def _fits(line: dict[str, Any], wanted: dict[str, Any]) -> bool:
     run, caller, before = wanted.get("run_id"), wanted.get("caller"), wanted.get("before")
-    runs = [line.get("target"), *(each for ids in (line.get("runs") or {}).values() for each in ids)]
+    runs = [line.get("target"), *(line.get("new_runs") or ())]
+    runs += [each for ids in (line.get("runs") or {}).values() for each in ids]
     return bool(
         (run is None or run in runs)
         and (caller is None or caller == line["who"])

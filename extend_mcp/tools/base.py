@@ -282,6 +282,7 @@ class ExtendTool(Tool):
                 label=app.caller.account.label,
                 counts={each: len(ids) for each, ids in runs.items()},
                 runs=runs,
+                new_runs=[run.new_run_id for run in record.planned if run.new_run_id],
                 reason=record.reason,
                 request_ids=record.request_ids,
                 verdict=record.verdict,

@@ -32,6 +32,7 @@ class ActionRow(ViewPart):
     reason: Note | None = None
     counts: dict[Code, int] | None = None
     run_ids: list[Id] | None = None
+    new_run_ids: list[Id] | None = None
     request_ids: list[Id] | None = None
 
 
@@ -80,7 +81,10 @@ def action_list_view(
 
 def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
     by_outcome: dict[str, list[str]] = line.get("runs") or {}
-    if run_id is not None and by_outcome:
+    new = line.get("new_runs") or []
+    if run_id is not None and run_id in new:
+        new = [run_id]
+    elif run_id is not None and by_outcome:
         by_outcome = {name: [run_id] for name, ids in by_outcome.items() if run_id in ids}
     run_ids = [each for ids in by_outcome.values() for each in ids]
     return ActionRow(
@@ -93,6 +97,7 @@ def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
         reason=line.get("reason"),
         counts={Code(name): len(ids) for name, ids in by_outcome.items()} or None,
         run_ids=[Id(each) for each in run_ids[:_MOST_IDS]] or None,
+        new_run_ids=[Id(each) for each in new[:_MOST_IDS]] or None,
         request_ids=[Id(each) for each in (line.get("request_ids") or [])[:_MOST_IDS]] or None,
     )
 
@@ -101,6 +106,8 @@ def _line(row: ActionRow) -> str:
     counts = ", ".join(f"{count:,} {name}" for name, count in (row.counts or {}).items())
     on = _ids(row.run_ids, sum((row.counts or {}).values())) if row.run_ids else f"{row.target or '-'}"
     outcome = f"{row.outcome}" + (f" (confirmed by {row.confirmed_by})" if row.confirmed_by else "")
+    if row.new_run_ids and row.counts:
+        on += f", started {_ids(row.new_run_ids, max(row.counts.get(Code('started'), 0), len(row.new_run_ids)))}"
     return " · ".join(
         [
             format_instant(row.at),
