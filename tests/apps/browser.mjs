@@ -185,6 +185,15 @@ for (const [name, view] of Object.entries(VIEWS)) {
 const press = async (selector) => { await inner().focus(selector); await page.keyboard.press("Enter"); };
 await mount(VIEWS.board);
 await settled();
+await press("#by-failure_reason");
+await inner().waitForSelector("#group-0");
+await inner().waitForFunction(() => document.querySelector("#by-failure_reason").getAttribute("aria-pressed") === "true");
+report.cause = await inner().locator("#group-0").innerText();
+await press("#group-0");
+await shows("Status: FAILED");
+report.causeList = await text();
+await press("#back");
+await inner().waitForSelector("#status-PROCESSING");
 await press("#status-PROCESSING");
 await shows("Back").catch(() => {});
 await inner().waitForSelector(`#run-${moving}`);
