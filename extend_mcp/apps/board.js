@@ -41,7 +41,7 @@ const drawSummary = (facts) => {
     el('div.row', Object.entries(facts.statuses).map(([status, count]) => (narrows
       ? button([pill(status), el('span.num', number(count))], () => list({ status }), { class: 'chip', id: `status-${status}` })
       : el('span', pill(status), ` ${number(count)}`))),
-      narrows && button('Find stuck runs', () => list({ status: undefined, stuck: true }), { class: 'plain', id: 'stuck' })),
+      narrows && button(typeof facts.stuck === 'number' ? `${number(facts.stuck)} stuck` : 'Find stuck runs', () => list({ status: undefined, stuck: true }), { class: 'plain', id: 'stuck' })),
     chart(facts.over_time),
     waitingRuns(facts),
     el('h2', 'Grouped by'),
@@ -77,7 +77,11 @@ const groupTable = (facts, narrows) => {
 
 const points = (change) => `${change > 0 ? '▲' : '▼'} ${percent(Math.abs(change), 1)}`;
 
-const narrowing = (grouped, each) => ({ workflow: { workflow: each.id || each.group }, status: { status: each.group } }[grouped]);
+const narrowing = (grouped, each) => {
+  // A failure without a reason is in a group with words of ours.
+  if (grouped === 'failure_reason') return /^[A-Z_]+$/.test(each.group) && { status: 'FAILED', failure_reason: each.group };
+  return { workflow: { workflow: each.id || each.group }, status: { status: each.group } }[grouped];
+};
 
 const chart = (time) => {
   if (!time?.runs?.length) return null;

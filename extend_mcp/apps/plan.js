@@ -21,8 +21,7 @@ const preview = async (given) => {
 
 let done = null;
 
-const LISTED = ['status', 'workflow', 'workflow_version', 'batch', 'file_name_contains', 'created_since', 'created_before'];
-const DETAILS = ['failure_reason', 'failing_step', 'metadata'];
+const LISTED = ['status', 'workflow', 'workflow_version', 'batch', 'file_name_contains', 'created_since', 'created_before', 'failure_reason', 'failing_step'];
 
 const named = async (given) => {
   const ids = given.run_ids;
@@ -32,8 +31,8 @@ const named = async (given) => {
     return [...await Promise.all(read), ...ids.slice(MOST_READ).map((id) => ({ run_id: id }))];
   }
   const filters = Object.fromEntries(LISTED.filter((name) => given[name]).map((name) => [name, given[name]]));
-  // The list cannot select by these, and a longer list than the plan would mislead.
-  if (!Object.keys(filters).length || DETAILS.some((name) => given[name])) return [];
+  // The list cannot select by metadata, and a longer list than the plan would mislead.
+  if (!Object.keys(filters).length || given.metadata) return [];
   const found = await host.call('list_runs', { ...filters, page_size: 50 });
   const acts = title() === NAMES.cancel_runs ? canCancel : (status) => ['FAILED', 'REJECTED', 'CANCELLED'].includes(status);
   const fitting = filters.status || filters.batch ? found.runs : found.runs.filter((run) => run.status === 'FAILED' || acts === canCancel);

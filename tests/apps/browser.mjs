@@ -77,7 +77,15 @@ async function picture(name, most) {
   await page.waitForTimeout(150);
   const { x, y, width: across, height: down } = await page.locator("iframe").boundingBox();
   const shot = await page.screenshot({ clip: { x, y, width: across, height: Math.min(down, most ?? down) } });
-  const { width, height, palette, pixels } = await page.evaluate(async (encoded) => {
+  // The colors that the style sheet names are kept as they are: few pixels of thin letters have them.
+  const own = await inner().evaluate(() => ["text", "soft", "line", "mark", "info", "danger", "success", "warning"].map((name) => {
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.color = `var(--${name})`;
+    const [red, green, blue] = getComputedStyle(probe).color.match(/\d+/g).map(Number);
+    probe.remove();
+    return (red << 16) | (green << 8) | blue;
+  }));
+  const { width, height, palette, pixels } = await page.evaluate(async ([encoded, own]) => {
     const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${encoded}`)).blob());
     const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
     canvas.drawImage(image, 0, 0);
@@ -91,11 +99,10 @@ async function picture(name, most) {
       count(counts, color(at));
       if (at > 8 && color(at) === color(at - 4) && color(at) === color(at - 8)) count(areas, color(at));
     }
-    const palette = [];
+    const palette = own.filter((each) => counts.has(each));
     const distance = (one, other) => [16, 8, 0].reduce((sum, shift) => sum + (((one >> shift) & 255) - ((other >> shift) & 255)) ** 2, 0);
-    const chroma = (each) => Math.max(each >> 16, (each >> 8) & 255, each & 255) - Math.min(each >> 16, (each >> 8) & 255, each & 255);
-    for (const [map, most, apart] of [[areas, 24, 12], [counts, 28, 700]]) {
-      for (const [each] of [...map].sort((one, other) => other[1] * (chroma(other[0]) > 60 ? 9 : 1) - one[1] * (chroma(one[0]) > 60 ? 9 : 1))) {
+    for (const [map, most, apart] of [[areas, 30, 12], [counts, 40, 600]]) {
+      for (const [each] of [...map].sort((one, other) => other[1] - one[1])) {
         if (palette.length < most && palette.every((known) => distance(known, each) > apart)) palette.push(each);
       }
     }
@@ -105,7 +112,7 @@ async function picture(name, most) {
     let binary = "";
     for (let at = 0; at < pixels.length; at += 32768) binary += String.fromCharCode(...pixels.subarray(at, at + 32768));
     return { width: image.width, height: image.height, palette, pixels: btoa(binary) };
-  }, shot.toString("base64"));
+  }, [shot.toString("base64"), own]);
   const indexed = Buffer.from(pixels, "base64");
   const rows = Buffer.concat(Array.from({ length: height }, (_, row) => Buffer.concat([Buffer.from([0]), indexed.subarray(row * width, (row + 1) * width)])));
   const chunk = (type, body) => {
@@ -155,7 +162,8 @@ for (const [name, view] of Object.entries(VIEWS)) {
     await settled();
     await axe(`${name} ${form}`);
     report.overflow[`${name} ${form}`] = await overflow();
-    if (name !== "list") await picture(`${name}-${form}`);
+    // A list goes on below its picture.
+    if (name !== "list") await picture(`${name}-${form}`, name !== "review" ? undefined : form === "narrow" ? 720 : 500);
   }
   report.sizes[name] = await inner().evaluate(() => [...document.scripts].reduce((sum, each) => sum + each.text.length, 0));
 }
@@ -185,6 +193,15 @@ for (const [name, view] of Object.entries(VIEWS)) {
 const press = async (selector) => { await inner().focus(selector); await page.keyboard.press("Enter"); };
 await mount(VIEWS.board);
 await settled();
+await press("#by-failure_reason");
+await inner().waitForSelector("#group-0");
+await inner().waitForFunction(() => document.querySelector("#by-failure_reason").getAttribute("aria-pressed") === "true");
+report.cause = await inner().locator("#group-0").innerText();
+await press("#group-0");
+await shows("Status: FAILED");
+report.causeList = await text();
+await press("#back");
+await inner().waitForSelector("#status-PROCESSING");
 await press("#status-PROCESSING");
 await shows("Back").catch(() => {});
 await inner().waitForSelector(`#run-${moving}`);

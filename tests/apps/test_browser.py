@@ -43,6 +43,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_click_narrows_the_board_a_second_opens_a_run_and_the_cancel_asks_the_person(report: dict[str, Any]) -> None:
+    assert f"Failure reason: {report['cause']}" in report["causeList"]
     assert "Cancel run" in report["before"]
     assert report["asked"][0].startswith("Cancel workflow run")
     assert "Cancelled" in report["cancelled"]
