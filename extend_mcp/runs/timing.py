@@ -103,7 +103,7 @@ class UsualTime:
 
 
 class Timing(NamedTuple):
-    """How many seconds a processed run took, and its pages if they are known."""
+    """The seconds that a processed run took, and its pages if they are known."""
 
     seconds: float
     pages: int | None
