@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _MOST_LIMITERS = 2000
 _MOST_CALLERS = 1000
+_MOST_REMEMBERED = 32
 
 
 @dataclass(eq=False)
@@ -77,6 +80,19 @@ class CallerContext:
     histories: Histories | None = None
     learn_key: Callable[[str], None] | None = None
     _client: ExtendClient | None = field(default=None, init=False, repr=False)
+    _remembered: OrderedDict[str, tuple[float, Any]] = field(default_factory=OrderedDict, init=False, repr=False)
+
+    async def remember(self, name: str, seconds: float, read: Callable[[], Awaitable[T]]) -> T:
+        """Return what was read under this name in the last seconds, or read it. For facts that hardly change."""
+        now = self.clock.monotonic()
+        until, value = self._remembered.get(name, (now, None))
+        if until <= now:
+            value = await read()
+            self._remembered[name] = (now + seconds, value)
+            while len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+        found: T = value
+        return found
 
     @property
     def api(self) -> ExtendClient:

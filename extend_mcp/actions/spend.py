@@ -90,7 +90,7 @@ async def spending(
     if not added:
         raise OverBudgetError(
             f"This start would use about {cost:,.10g} credits. With {total:,.10g} started today (UTC, estimated) that "
-            f"passes the operator's limit of {most:,.10g} a day (EXTEND_MCP_CREDITS_PER_DAY). Nothing was sent."
+            f"passes the operator's limit of {most:,.10g} a day (EXTEND_MCP_CREDITS_PER_DAY)."
         )
     try:
         yield

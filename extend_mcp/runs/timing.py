@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.statistics import quantile
@@ -101,18 +102,28 @@ class UsualTime:
         return f"{said}; this one {'takes longer' if so_far > self.p95 else 'is within that'}"
 
 
-def usual_time(run: RunBase, done: Sequence[WorkflowRunSummary]) -> UsualTime | None:
+class Timing(NamedTuple):
+    """The seconds that a processed run took, and its pages if they are known."""
+
+    seconds: float
+    pages: int | None
+
+
+def timings(done: Sequence[WorkflowRunSummary]) -> list[Timing]:
+    """Return how long runs took that nobody reviewed: a person's time says nothing of a run's speed."""
+    return [Timing(run.duration_seconds or 0.0, pages_of(run)) for run in done if run.end_time and not run.reviewed_at]
+
+
+def usual_time(run: RunBase, timed: Sequence[Timing]) -> UsualTime | None:
     """Return how long runs of about the same size usually take; of any size if no such run is known.
 
     Args:
         run: the run in question.
-        done: processed runs of its workflow.
+        timed: processed runs of its workflow.
 
     Returns:
         The time; None if no run was processed without a review.
     """
-    # A person's time to review says nothing of a run's speed.
-    timed = [(each.duration_seconds or 0.0, pages_of(each)) for each in done if each.end_time and not each.reviewed_at]
     if not timed:
         return None
     pages = pages_of(run)

@@ -23,7 +23,7 @@ from extend_mcp.runs.failures import CHILD_KINDS, Failure, unexplained_steps
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.stuck import MOVING
-from extend_mcp.runs.timing import UsualTime, usual_time
+from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import (
     DetailLevel,
@@ -57,6 +57,8 @@ from extend_mcp.views.tables import (
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
+_USUAL_SECONDS = 60.0
+_VERSION_SECONDS = 3600.0
 _MOST_CHILDREN = 3
 """How many failed steps are looked up among a run's child runs."""
 
@@ -434,20 +436,30 @@ async def _last_change(app: CallerContext, run: WorkflowRun) -> datetime | None:
 
 
 async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
-    page = await app.api.list_workflow_runs(
-        status="PROCESSED",
-        workflow_id=run.workflow.id or None,
-        sort_by="createdAt",
-        sort_dir="desc",
-        max_page_size=PAGE_SIZE,
-    )
-    return usual_time(run, page.data)
+    async def read() -> list[Timing]:
+        page = await app.api.list_workflow_runs(
+            status="PROCESSED",
+            workflow_id=run.workflow.id or None,
+            sort_by="createdAt",
+            sort_dir="desc",
+            max_page_size=PAGE_SIZE,
+        )
+        return timings(page.data)
+
+    return usual_time(run, await app.remember(f"timings of {run.workflow.id}", _USUAL_SECONDS, read))
 
 
 async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]]:
     """Return the steps of the version that a run used."""
     version = run.workflow_version
-    return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
+
+    async def read() -> list[dict[str, Any]]:
+        return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
+
+    # A published version never changes.
+    if version.version == "draft" or not version.id:
+        return await read()
+    return await app.remember(f"steps of {run.workflow.id} {version.id}", _VERSION_SECONDS, read)
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)

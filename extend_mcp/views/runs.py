@@ -384,7 +384,7 @@ def review_lines(run: RunBase) -> list[str]:
         for name, given in (("reviewer", known[0]), ("time", known[1]), ("note", run.rejection_note or not is_rejected))
         if not given
     ]
-    lines = [line + (f" (Extend gives no {' and no '.join(missing)})" if missing else "")]
+    lines = [line + (f" (Extend gives no {', no '.join(missing)})" if missing else "")]
     if isinstance(run, WorkflowRun) and (began := review_began(run)):
         lines.append(f"The review began after {format_instant(began)}; Extend does not say when")
     return lines

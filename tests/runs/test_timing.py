@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.timing import Began, present_state, usual_time
+from extend_mcp.runs.timing import Began, present_state, timings, usual_time
 
 NOW = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
 
@@ -69,7 +69,7 @@ def moving(pages: int | None) -> WorkflowRun:
 
 def test_usual_is_the_time_of_runs_of_about_the_same_size() -> None:
     small, large = [done(n, 2) for n in (1, 2, 3, 4, 5)], [done(50, 100)] * 5
-    usual = usual_time(moving(3), [*small, *large])
+    usual = usual_time(moving(3), timings([*small, *large]))
     assert usual
     assert (usual.runs, usual.p50, usual.p95, usual.sizes) == (5, 180, 300, (2, 2))
     assert usual.words(None) == "3m, 95% within 5m (5 processed runs of 2 pages)"
@@ -78,20 +78,20 @@ def test_usual_is_the_time_of_runs_of_about_the_same_size() -> None:
 
 
 def test_other_sizes_are_scaled_and_few_runs_are_said_to_be_few() -> None:
-    usual = usual_time(moving(40), [done(1, 2), done(2, 8)])
+    usual = usual_time(moving(40), timings([done(1, 2), done(2, 8)]))
     assert usual
     assert usual.words(60) == (
         "1m, at most 2m (only 2 processed runs of 2-8 pages); none was of about 40 pages: the nearest, of 8, took 2m, "
         "and at its pace this one takes 10m"
     )
-    unknown = usual_time(moving(None), [done(1, None)])
+    unknown = usual_time(moving(None), timings([done(1, None)]))
     assert unknown
     assert unknown.words(10) == "1m, at most 1m (only 1 processed run); this one is within that"
 
 
 def test_the_time_of_a_person_does_not_count() -> None:
     reviewed = done(90, 2, reviewedAt=at(10).isoformat())
-    assert usual_time(moving(2), [reviewed]) is None
-    usual = usual_time(moving(2), [reviewed, done(1, 2)])
+    assert usual_time(moving(2), timings([reviewed])) is None
+    usual = usual_time(moving(2), timings([reviewed, done(1, 2)]))
     assert usual
     assert usual.p95 == 60

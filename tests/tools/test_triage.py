@@ -179,6 +179,24 @@ async def test_a_check_that_no_step_names_is_inferred_from_the_graph(box: Box) -
     assert "probably step «Check totals» (inferred" in text_of(await ask(box, "get_workflow_run", run_id=run_id))
 
 
+async def test_facts_that_hardly_change_are_read_once_in_a_while(box: Box) -> None:
+    runs = {run["file"]: run["id"] for run in box.state()["runs"]}
+
+    def asked() -> list[int]:
+        paths = [request["path"] for request in box.requests()]
+        done = [each for each in box.requests() if each["query"].get("status") == "PROCESSED"]
+        return [sum("/versions/" in path for path in paths), len(done)]
+
+    async with serving(box) as client:
+        for file in ("northwind-2202-review.pdf", "northwind-2203-review.pdf", *["kestrel-it-9914.pdf"] * 2):
+            facts_of(await client.call_tool("get_workflow_run", {"run_id": runs[file]}))
+        assert asked() == [1, 1]
+        # Time passes for the server only while it waits.
+        await client.call_tool("wait_for_run", {"run_ids": [runs["fleet-lease-agreement.pdf"]], "seconds": 90})
+        facts_of(await client.call_tool("get_workflow_run", {"run_id": runs["kestrel-it-9914.pdf"]}))
+    assert asked() == [1, 2]
+
+
 async def test_a_run_that_moves_is_compared_with_its_like(box: Box) -> None:
     runs = {run["file"]: run["id"] for run in box.state()["runs"]}
     text = text_of(await ask(box, "get_workflow_run", run_id=runs["kestrel-it-9914.pdf"]))

@@ -47,7 +47,7 @@ def with_fields(**fields: Any) -> dict[str, Any]:
         ({"status": "CANCELLING"}, "Waits for: the cancel to take effect"),
         (
             {"status": "REJECTED", "rejectionNote": "total is wrong"},
-            "Rejected: «total is wrong» (Extend gives no reviewer and no time)",
+            "Rejected: «total is wrong» (Extend gives no reviewer, no time)",
         ),
         (
             {"status": "REJECTED", "reviewedByUser": "ana", "reviewedAt": "2026-02-10T10:04:00Z"},
