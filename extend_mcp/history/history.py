@@ -171,10 +171,10 @@ class RunHistory:
             self._asking.release()
 
     async def tallies(
-        self, wanted: Selection, by: Sequence[str], merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
+        self, wanted: Selection, by: Sequence[str], merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple
     ) -> dict[tuple[Any, ...], Tally] | None:
         """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
-        return await self._kept(partial(self._store.tallies, merge=merge or tuple), wanted, by)
+        return await self._kept(partial(self._store.tallies, merge=merge), wanted, by)
 
     async def course(self, wanted: Selection) -> list[tuple[int, int, int]]:
         """Return how many runs were created, and failed, in each quarter of an hour."""
