@@ -136,7 +136,7 @@ def ours(path: Path) -> dict[str, Any]:
         for name, by in _GROUPINGS.items():
 
             def answer(by: list[str] = by) -> list[tuple[int, float | None, float | None]]:
-                tallies = store.tallies(_ACCOUNT, Selection(), by, "customer")
+                tallies = store.tallies(_ACCOUNT, Selection(), by, "customer", _with_days)
                 return [
                     (each.runs, quantile(each.durations, 0.5), quantile(each.durations, 0.95))
                     for each in tallies.values()

@@ -49,6 +49,7 @@ PASS_SECONDS: Final = 86_400.0
 """How old a pass may be. Only a pass shows that somebody else deleted a run."""
 
 _MOST_CHANGED = 10_000
+_SAVED_AT_ONCE = 8
 _OVERLAP_SECONDS = 60.0
 """How far before the last known change a refresh reads: Extend may list two changes in another order."""
 
@@ -171,10 +172,10 @@ class RunHistory:
             self._asking.release()
 
     async def tallies(
-        self, wanted: Selection, by: Sequence[str], merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None = None
+        self, wanted: Selection, by: Sequence[str], merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple
     ) -> dict[tuple[Any, ...], Tally] | None:
         """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
-        return await self._kept(partial(self._store.tallies, merge=merge or tuple), wanted, by)
+        return await self._kept(partial(self._store.tallies, merge=merge), wanted, by)
 
     async def course(self, wanted: Selection) -> list[tuple[int, int, int]]:
         """Return how many runs were created, and failed, in each quarter of an hour."""
@@ -207,7 +208,9 @@ class RunHistory:
 
     async def save_details(self, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
         """Keep what runs showed that were read in full; each with its list entry from before."""
-        await self._kept(self._store.save_details, found)
+        for begin in range(0, len(found), _SAVED_AT_ONCE):
+            # Long texts take time to index, and other processes must not wait for all of them.
+            await self._kept(self._store.save_details, found[begin : begin + _SAVED_AT_ONCE])
         await self._kept(self._store.trim)
 
     async def metadata(self, wanted: Selection, key: str) -> dict[str, str | None]:

@@ -367,7 +367,7 @@ class RunStore:
         wanted: Selection,
         by: Sequence[str],
         metadata_key: str = "",
-        merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] = lambda group: group,
+        merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple,
     ) -> dict[tuple[Any, ...], Tally]:
         """Count the held runs by groups, without a list of them: there may be a million.
 

@@ -14,7 +14,17 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, OF_FAILURES, UNITS, Calendar, GroupName, group_of, is_unread
+from extend_mcp.runs.groups import (
+    COLUMNS,
+    GROUP_NAMES,
+    OF_FAILURES,
+    UNITS,
+    Calendar,
+    GroupName,
+    Merge,
+    group_of,
+    is_unread,
+)
 from extend_mcp.runs.statistics import Statistics, Tally, Waiting, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.base import READ_ONLY
@@ -92,8 +102,9 @@ async def summarize(
     wide = filters.model_copy(update={"since": filters.since - length}) if filters.since else filters
     windows = [filters, wide.model_copy(update={"before": filters.since})] if filters.since else [filters]
     columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
-    found = await _count(app, Deadline(ctx, app), wide, windows, columns, by, metadata_key)
     calendar = Calendar(zone)
+    merges = [calendar.merge(columns, by, shift) for shift in (0, int(length.total_seconds()))]
+    found = await _count(app, Deadline(ctx, app), wide, windows, columns, by, merges, metadata_key)
     counted = [Statistics[Groups](oldest=each.oldest, course=each.course) for each in found.windows]
     for number, (window, statistics) in enumerate(zip(found.windows, counted, strict=True)):
         shift = int(length.total_seconds()) if number else 0
@@ -187,6 +198,7 @@ async def _count(
     windows: list[RunFilter],
     columns: list[str],
     by: list[GroupName],
+    merges: Sequence[Merge],
     key: str | None,
 ) -> _Found:
     """Count kept runs where they are held, else those that the API lists; read what only their details show."""
@@ -200,9 +212,9 @@ async def _count(
             unread = await history.unread(replace(wide.selection(), status="FAILED"), app.limits.detail_runs)
             await read_facts(app, deadline, unread, held=True)
         counted = []
-        for each in windows:
+        for each, merge in zip(windows, merges, strict=False):
             chosen = each.selection()
-            cells = await history.tallies(chosen, columns)
+            cells = await history.tallies(chosen, columns, merge)
             if cells is None:
                 break
             counted.append(_Window(cells, await history.oldest(chosen), await history.course(chosen)))
