@@ -93,7 +93,7 @@ class RerunRuns(BulkAction):
         lines = rerun_lines(
             [each.run for each in found.planned],
             found.causes,
-            RerunFigures(version, wanted.priority, found.usual_credits, self.app.settings.requests_per_second),
+            RerunFigures(version, wanted.priority, *found.usual_credits, self.app.settings.requests_per_second),
             found.skipped,
             notes,
         )

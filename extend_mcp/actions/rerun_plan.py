@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from extend_mcp.actions.spend import UsualCredits, usual_credits
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.failures import file_is_at_fault, retry_advice
 from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
-from extend_mcp.runs.statistics import RunFacts, quantile
+from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, Insight, insight, read_details, read_insights, select_runs
 from extend_mcp.tools.workflows import read_published, resolve_version
@@ -75,6 +76,7 @@ class Found:
         skipped: how many runs were left out, by reason.
         reruns: the newest rerun of each run that has one.
         missing: what could not be read.
+        usual: the usual credits a file of each workflow; None where no run says so.
         recent: runs so new that one might take them for reruns of the plan.
         later: all runs of the time since the oldest planned run that were read.
     """
@@ -85,6 +87,7 @@ class Found:
     skipped: Counter[str] = field(default_factory=Counter)
     reruns: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    usual: dict[str, UsualCredits | None] = field(default_factory=dict)
     recent: tuple[str, ...] = ()
     later: Sequence[RunFacts] = ()
 
@@ -110,15 +113,10 @@ class Found:
         return sorted(found, key=lambda each: -each.runs)
 
     @property
-    def usual_credits(self) -> float | None:
-        """The credits of the plan by the median good run of each workflow; None if one has none."""
-        spent: dict[str, list[float]] = {}
-        for run in self.later:
-            if run.status == "PROCESSED" and run.credits is not None:
-                spent.setdefault(run.workflow_id, []).append(run.credits)
-        usual = {workflow: quantile(amounts, 0.5) for workflow, amounts in spent.items()}
-        costs = [usual.get(each.run.workflow_id) for each in self.planned]
-        return None if None in costs else sum(each or 0.0 for each in costs)
+    def usual_credits(self) -> tuple[float, int]:
+        """The credits of the plan by the usual credits a file of each workflow, and how many runs these are for."""
+        known = [(cost.a_file, run) for run, _, _ in self.planned if (cost := self.usual.get(run.workflow_id))]
+        return sum(a_file * len(run.file_ids) for a_file, run in known), len(known)
 
     def _good_since(self, runs: Iterable[RunFacts]) -> int:
         """Count the runs of the same workflows that were created after the last of ``runs`` and went well."""
@@ -160,6 +158,8 @@ async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) ->
         found.skipped = +found.skipped
     else:
         found.planned = good
+    for workflow in dict.fromkeys(each.run.workflow_id for each in found.planned):
+        found.usual[workflow] = await usual_credits(app, workflow)
     return found
 
 

@@ -25,6 +25,7 @@ _MOST_NAMES = 6
 _MOST_IDS = 5
 _MOST_HOSTS = 30
 _MOST_CAUSES = 8
+_SEVERAL = 3
 _MOST_OF_AN_OUTCOME = 8
 """Results of one outcome that are listed: what became of hundreds of runs is in the counts."""
 
@@ -596,9 +597,9 @@ class Cause:
         why = self.status if self.status != "FAILED" else self.reason or "FAILED without a reason"
         where = f" in {Name(self.step):60}" if self.step else ""
         version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
-        since = "no later run went well"
-        if self.good_since:
-            since = f"{counted(self.good_since, 'later run')} went well, so it may be over"
+        since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
+        # Other documents say nothing of the one that failed.
+        since += ", so it may be over" if self.good_since and self.runs >= _SEVERAL else ""
         return f"- {self.runs:,} {Code(why):60}{where}{version}: {self.advice}; {since}"
 
 
@@ -609,13 +610,15 @@ class RerunFigures:
     Attributes:
         version: a phrase that names the version.
         priority: the priority; None for Extend's default.
-        credits: what it usually costs; None if unknown.
+        credits: what it usually costs.
+        costed: how many runs these credits are for; the usual credits of the others are unknown.
         requests_per_second: the limit of the account's plan.
     """
 
     version: str
     priority: int | None
-    credits: float | None
+    credits: float
+    costed: int
     requests_per_second: int
 
 
@@ -654,7 +657,9 @@ def rerun_lines(
     files = sum(len(run.file_ids) for run in runs)
     rate = next(rate for least, rate in _FILES_A_MINUTE if figures.requests_per_second >= least)
     duration = format_span(60 * files / rate)
-    cost = "usual credits unknown" if figures.credits is None else f"usually {figures.credits:,.10g} credits"
+    cost = f"usually {figures.credits:,.10g} credits" if figures.costed else "usual credits unknown"
+    if 0 < figures.costed < len(runs):
+        cost += f" for {figures.costed:,} of the runs (unknown for the others)"
     priority = f"{figures.priority}" if figures.priority is not None else "50 (Extend's default)"
     # Few that many do not push out the causes, and all of a few.
     shown = len(runs) if len(runs) <= _MOST_IDS else 2

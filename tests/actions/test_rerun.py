@@ -349,3 +349,13 @@ async def test_a_rerun_takes_a_version_s_number_or_id(box: Box) -> None:
             assert facts_of(await client.call_tool("rerun_workflow_runs", arguments))["outcome"] == "done"
     assert [body["workflow"]["version"] for body in started(box)] == ["1", "1", "draft"]
     assert "with version 1?" in person.asked[0]
+
+
+async def test_usual_credits_are_said_of_the_runs_for_which_they_are_known(box: Box) -> None:
+    [known] = [run_id for run_id in failed_batch(box) if cause(box, run_id)[1] == "OUT_OF_CREDITS"][:1]
+    run = copy.deepcopy(box.sandbox.record(known).run)
+    run |= {"id": "workflow_run_unknown000000000000000", "workflow": run["workflow"] | {"id": "workflow_new"}}
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [known, box.load(run)]}))
+    plan = "\n".join(facts["plan"])
+    assert "credits for 1 of the runs (unknown for the others), about 2s at 80 files a minute" in plan
