@@ -60,13 +60,13 @@ async def test_triage_brings_failures_by_reason(box: Box) -> None:
 async def test_the_shift_report_brings_figures_and_the_queue(box: Box) -> None:
     text = words(await prompt(box, "shift_report", since="3d"))
     assert "workflow · runs" in text
-    assert "runs wait for review" in text
+    assert "waiting for review" in text
     in_order(text, "Two sentences", "What failed", "What waits", "next shift")
 
 
 async def test_the_review_prompt_brings_the_queue_of_one_workflow(box: Box) -> None:
     text = words(await prompt(box, "clear_review_queue", workflow="Loan Packet Review"))
-    assert "1 runs wait for review" in text
+    assert "1 run waiting for review" in text
     assert "Never say that you approved" in text
 
 
@@ -109,7 +109,7 @@ async def test_a_workflow_that_does_not_exist_is_said_in_the_prompt(box: Box) ->
 async def test_a_blank_argument_means_its_default(box: Box, blank: str) -> None:
     given = words(await prompt(box, "triage_failures", since=blank))
     assert "since 24h" in given
-    assert "runs wait for review" in words(await prompt(box, "clear_review_queue", workflow=blank))
+    assert "waiting for review" in words(await prompt(box, "clear_review_queue", workflow=blank))
 
 
 @pytest.mark.parametrize("mode", ERAS)
