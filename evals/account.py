@@ -104,6 +104,10 @@ class Account:
         """Return the first step of a kind, with its result."""
         return next(step for step in self.whole(run)["stepRuns"] if step["stepType"] == kind)
 
+    def step_now(self, run: Run) -> str:
+        """Return the name of the step that a run is in."""
+        return next(str(step["step"]["name"]) for step in self.whole(run)["stepRuns"] if step["status"] == "PROCESSING")
+
     def extracted(self, run: Run, field: str) -> Any:
         """Return a field of a run's extraction."""
         return self.step(run, "EXTRACT")["result"]["extractRun"]["output"]["value"][field]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 from evals.account import Account, Run, percentile
@@ -51,6 +52,12 @@ def added_steps(account: Account, workflow: str, before: str, after: str) -> lis
     """Return the names of the steps that a version added."""
     old = {step["name"] for step in account.version(workflow, before)["steps"]}
     return [step["name"] for step in account.version(workflow, after)["steps"] if step["name"] not in old]
+
+
+def customers(account: Account, since: timedelta) -> Counter[str]:
+    """Count the runs of each customer that is named in the metadata."""
+    named_in = [account.whole(run)["metadata"].get("customerId") for run in account.runs(since=since)]
+    return Counter(name for name in named_in if name)
 
 
 def cancel_of(account: Account, file: str) -> list[str]:
@@ -232,10 +239,7 @@ QUESTIONS = [
         "customers-today",
         "Which customers, by their customerId, had runs in the last day, and how many each?",
         "figures",
-        lambda account: [
-            count(1, "cust_0412", same_line=True),
-            count(1, "cust_0977", same_line=True),
-        ],
+        lambda account: [count(times, name, same_line=True) for name, times in customers(account, DAY).items()],
         [call("summarize_runs", group_by="metadata", metadata_key="customerId", created_since="1d")],
     ),
     Question(
@@ -277,7 +281,12 @@ QUESTIONS = [
         "state",
         lambda account: [
             said(account.run("second-try").status, "queued", "not started", "not yet"),
-            said("belongs to another person", "another person", "someone else"),
+            # The first sentence of the note, or its sense.
+            said(
+                account.whole(account.run("meyer-loan-packet-review"))["rejectionNote"].partition(".")[0],
+                "another person",
+                "someone else",
+            ),
         ],
         [
             call("list_runs", file_name_contains="meyer-loan"),
@@ -289,13 +298,7 @@ QUESTIONS = [
         "Is the Harbor View packet finished? Which step is it at?",
         "state",
         lambda account: [
-            said(
-                next(
-                    step["step"]["name"]
-                    for step in account.whole(account.run("harbor-view"))["stepRuns"]
-                    if step["status"] == "PROCESSING"
-                )
-            ),
+            said(account.step_now(account.run("harbor-view"))),
             said(account.run("harbor-view").status, "running", "not finished", "still"),
         ],
         look_at("harbor-view"),

@@ -78,6 +78,15 @@ def ended_in_time_of(account: Account, event: str) -> list[Run]:
     return sorted(account.runs(where=lambda run: first <= run.updated < last), key=lambda run: run.updated)
 
 
+def bad_version(account: Account) -> list[Fact]:
+    """Return the version of invoice processing with most failures, how many runs it had and how many failed."""
+    failed = Counter(run.version for run in account.runs("FAILED", workflow=INVOICES))
+    version, times = failed.most_common(1)[0]
+    runs = account.runs(workflow=INVOICES, where=lambda run: run.version == version)
+    name = f"version {version}"
+    return [said(name, f"v{version}"), count(len(runs), name, same_line=True), count(times, name, same_line=True)]
+
+
 def most_failed_check(account: Account, runs: list[Run]) -> Fact:
     """Return the check that most of these runs did not pass first, and how many did not."""
     name, times = Counter(account.failed_checks(run)[0] for run in runs).most_common(1)[0]
@@ -106,17 +115,7 @@ QUESTIONS = [
     Incident(
         "bad-version",
         "Which version of Invoice Processing failed most of its runs last night, and how many of how many?",
-        facts=lambda account: [
-            said("version 4", "v4"),
-            count(
-                len(account.runs(workflow=INVOICES, where=lambda run: run.version == "4")), "version 4", same_line=True
-            ),
-            count(
-                len(account.runs("FAILED", workflow=INVOICES, where=lambda run: run.version == "4")),
-                "version 4",
-                same_line=True,
-            ),
-        ],
+        facts=bad_version,
         script=[call("summarize_runs", workflow=INVOICES, group_by="version")],
     ),
     Incident(

@@ -87,7 +87,7 @@ QUESTIONS = [
     Unknown(
         "page-right-now",
         "Which page of fleet-lease-agreement.pdf is being read right now?",
-        facts=lambda _: [said("Parse", "parsing")],
+        facts=lambda account: [said(account.step_now(account.run("fleet-lease")), "parsing")],
         script=look_at("fleet-lease"),
         says=lambda _: "It is in step Parse. Extend does not show progress by page.",
     ),
