@@ -30,7 +30,7 @@ async def list_actions(
     caller: Annotated[str, Field(max_length=300), Example("token:anna")] | None = None,
     since: Moment | None = None,
     before: Moment | None = None,
-    page_size: Annotated[int, Field(ge=1, le=100, description="Actions per page"), Example("20")] = 20,
+    page_size: Annotated[int, Field(ge=1, le=100, description="Actions per page"), Example("20")] = 10,
     page_token: PageToken | None = None,
 ) -> ActionListView:
     """List who did what through this server, newest first: each call that could change something, its outcome,

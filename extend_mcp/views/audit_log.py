@@ -68,9 +68,9 @@ def action_list_view(
     return listing(
         view,
         view.actions,
-        [_line(row) for row in view.actions],
+        [_line(row, with_requests=run_id is not None) for row in view.actions],
         noun="action",
-        columns="time (UTC) · caller · tool · outcome · on · reason · requests",
+        columns="time (UTC) · caller · tool · outcome · on · reason" + (" · requests" if run_id is not None else ""),
         tool="list_actions",
         token_after=token_after,
         limit=limit,
@@ -102,7 +102,9 @@ def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
     )
 
 
-def _line(row: ActionRow) -> str:
+def _line(row: ActionRow, *, with_requests: bool) -> str:
+    # For Extend's support, and a quarter of a line: the fields always hold them.
+    requests = [_ids(row.request_ids or [], len(row.request_ids or [])) or "-"] if with_requests else []
     counts = ", ".join(f"{count:,} {name}" for name, count in (row.counts or {}).items())
     on = _ids(row.run_ids, sum((row.counts or {}).values())) if row.run_ids else f"{row.target or '-'}"
     outcome = f"{row.outcome}" + (f" (confirmed by {row.confirmed_by})" if row.confirmed_by else "")
@@ -116,7 +118,7 @@ def _line(row: ActionRow) -> str:
             f"{outcome}: {counts}" if counts else outcome,
             on,
             f"{row.reason}" if row.reason else "-",
-            _ids(row.request_ids, len(row.request_ids)) if row.request_ids else "-",
+            *requests,
         ]
     )
 
