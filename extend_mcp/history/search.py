@@ -41,7 +41,7 @@ class Query:
     def like(self) -> str:
         """A pattern of SQL's LIKE that every matching text fits."""
         # LIKE ignores the case of ASCII letters alone.
-        return f"%{'%'.join(char if char.isascii() else '_' for char in self.compact)}%"
+        return f"%{'%'.join(char if char.isascii() else '_' for char in _SEPARATORS.sub('', self.text))}%"
 
     @property
     def expression(self) -> str | None:

@@ -29,9 +29,9 @@ from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
 
 _MOST_ALIKE = 10
-_MOST_CAUSES = 12
+_MOST_CAUSES = 8
 _IDS_A_LINE = 2
-_WINDOW_CHARS = 2_400
+_WINDOW_CHARS = 2_100
 """Most characters of a window's causes, about 700 tokens: the rarest are left out."""
 
 

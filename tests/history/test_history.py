@@ -92,6 +92,7 @@ async def test_figures_equal_the_account_after_500_random_changes(box: Box) -> N
             edge = box.now() - timedelta(hours=int(since[:-1]))
             recent = [run for run in box.state()["runs"] if run["status"] == "FAILED" and when(run) >= edge]
             assert facts["runs"] == len(recent)
+            await metadata_is_right(box, client, chance)
 
 
 async def test_every_grouping_equals_an_independent_count_after_500_random_changes(box: Box) -> None:
@@ -157,6 +158,16 @@ def cause(run: dict[str, Any]) -> tuple[str, str]:
         if step["status"] == "FAILED":
             return step["step"]["name"], run.get("failureReason") or ""
     return "", run.get("failureReason") or ""
+
+
+async def metadata_is_right(box: Box, client: Client, chance: random.Random) -> None:
+    metadata = {record.id: record.run["metadata"] for record in box.sandbox.store}
+    wanted = chance.choice([each["customer"] for each in metadata.values() if "customer" in each])
+    facts = facts_of(await client.call_tool("find_runs", {"metadata": {"customer": wanted}, "limit": 100}))
+    assert facts["complete"] is True
+    assert {row["run_id"] for row in facts["runs"]} == {
+        run_id for run_id, each in metadata.items() if each.get("customer") == wanted
+    }
 
 
 async def change(box: Box, client: Client, chance: random.Random) -> None:

@@ -94,6 +94,14 @@ async def test_a_text_matches_as_a_person_means_it(
     assert facts["found"] == found
 
 
+@pytest.mark.parametrize("where", ["name", "page"])
+@pytest.mark.parametrize("word", ["Straße", "straße", "Übergabe", "ÜBERGABE", "Zürich"])
+async def test_letters_beyond_ascii_match_in_any_case(box: Box, where: str, word: str) -> None:
+    plant(box, 1, where, "Straße 5, Zu\u0308rich, Übergabe")
+    async with serving(box) as client:
+        assert (await find(client, text=word))["found"] == 1
+
+
 @pytest.mark.parametrize("history", ["memory", "off"])
 async def test_metadata_and_files_find_runs(box: Box, history: str) -> None:
     one = plant(box, 1, "metadata", "cust_0412")
