@@ -99,8 +99,8 @@ def page(view: str, tools: Collection[str]) -> str:
 
 
 def _read(name: str) -> str:
-    # Indentation and comments are a fifth of a page.
-    return re.sub(r"\n *(?://.*)?", "\n", (_HERE / name).read_text("utf-8"))
+    # Indentation, comments and blank lines are a fifth of a page.
+    return re.sub(r"^\s*(?://.*\n)?", "", (_HERE / name).read_text("utf-8"), flags=re.MULTILINE)
 
 
 def _digest(text: str) -> str:
