@@ -175,7 +175,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
     record.confirmed_by = consent.by
     await app.store.agree(plan)
     # A person takes time; the reading before the question does not count against the acting.
-    return await _carry_out(ctx, action, plan, Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS))
+    return await _carry_out(ctx, action, plan, deadline.extend(CALL_SECONDS - _LAST_SECONDS))
 
 
 async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:

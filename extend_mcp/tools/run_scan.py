@@ -53,6 +53,11 @@ class Deadline:
         """Seconds left; 0 or less when time is up."""
         return self._end - self._clock.monotonic()
 
+    def extend(self, seconds: float) -> Deadline:
+        """Begin again with so many seconds, and continue the progress: a client expects it to grow."""
+        self._end = self._clock.monotonic() + seconds
+        return self
+
     async def report(self, message: str, *, done: int = 1) -> None:
         """Report progress to the client."""
         self._done += done

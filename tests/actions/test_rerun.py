@@ -75,6 +75,21 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     assert len(started(box)) == len(ids) + 1
 
 
+async def test_progress_grows_from_the_reading_to_the_acting_and_names_each_run(box: Box) -> None:
+    ids = failed_batch(box)[:2]
+    seen: list[tuple[float, str]] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, str(message)))
+
+    async with serving(box, person=Person(), mode="legacy") as client:
+        arguments = {"run_ids": ids, "include_hopeless": True}
+        await client.call_tool("rerun_workflow_runs", arguments, progress_callback=on_progress)
+    numbers = [number for number, _ in seen]
+    assert numbers == sorted(set(numbers))
+    assert {f"{run_id} started" for run_id in ids} == {said.partition("; ")[2] for _, said in seen if "done; " in said}
+
+
 async def test_what_could_not_be_checked_for_reruns_is_said_before_anyone_agrees(box: Box) -> None:
     run = failed_batch(box)[0]
     async with serving(box, confirmation="trusted") as client:
