@@ -151,9 +151,8 @@ class Person:
         self.asked.append(params.message)
         if self.meanwhile:
             self.meanwhile()
-        if self.action != "accept":
-            return ElicitResult(action=self.action)
-        return ElicitResult(action="accept", content={} if self.confirm is None else {"confirm": self.confirm})
+        # Some clients send the form's content with every answer, a ticked box included.
+        return ElicitResult(action=self.action, content={} if self.confirm is None else {"confirm": self.confirm})
 
 
 @asynccontextmanager

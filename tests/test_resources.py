@@ -147,7 +147,7 @@ async def test_ids_and_names_complete_from_recent_runs(box: Box, mode: Mode) -> 
 async def test_a_completion_is_clean_and_short_enough_to_show(box: Box) -> None:
     long, odd = (
         box.api("POST", "/workflows", json={"name": name})["id"]
-        for name in ("odd " * 50, "odd\u200b ![x](https://evil.test)")
+        for name in ("odd " * 50 + "name", "odd\u200b ![x](https://evil.test)")
     )
     box.api("POST", "/workflows", json={"name": "odd name"})
     release = PromptReference(type="ref/prompt", name="release_a_workflow_version")

@@ -83,6 +83,7 @@ async def test_a_browser_on_loopback_is_taken_by_default(box: Box, origin: str) 
     for each in (preflight, answer, refused):
         assert each.headers["access-control-allow-origin"] in (origin, "*")
     assert "mcp-session-id" in answer.headers["access-control-expose-headers"].lower()
+    assert "www-authenticate" in refused.headers["access-control-expose-headers"].lower()
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null"])

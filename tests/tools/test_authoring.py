@@ -138,9 +138,11 @@ async def test_an_update_shows_what_changes_step_by_step(box: Box, mode: Mode) -
 async def test_a_deploy_names_the_version_and_changes_what_runs(box: Box) -> None:
     workflow = box.workflow()
     box.api("POST", f"/workflows/{workflow}", json={"steps": GOOD})
-    async with serving(box, person=Person(), toolsets="all") as client:
+    person = Person()
+    async with serving(box, person=person, toolsets="all") as client:
         arguments = {"workflow": "Invoice Processing", "name": "Short"}
         facts = facts_of(await client.call_tool("deploy_workflow_version", arguments))
+        assert "as a new version, named «Short»?" in person.asked[0]
         assert "version 4" in facts["message"]
         shown = facts_of(await client.call_tool("get_workflow_version", {"workflow": workflow}))
         listed = facts_of(await client.call_tool("list_workflow_versions", {"workflow": workflow}))

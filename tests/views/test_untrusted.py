@@ -409,8 +409,9 @@ def test_a_long_field_name_is_marked() -> None:
     assert f"{Id('workflow_run_xKm9pNv3qWsY_jL2tR5Dh_and_more_of_it')}".startswith("workflow_run_")
 
 
-def test_a_right_to_left_name_is_isolated_from_the_count_behind_it() -> None:
-    assert isolate("Workflows: «\u05d0\u05d1» 5, «abc» 7") == "Workflows: \u2066«\u05d0\u05d1»\u2069 5, «abc» 7"
+@pytest.mark.parametrize("name", ["\u05d0\u05d1", "\u0627\u0628", "\u0661\u0662"], ids=["Hebrew", "Arabic", "digits"])
+def test_a_right_to_left_name_is_isolated_from_the_count_behind_it(name: str) -> None:
+    assert isolate(f"Workflows: «{name}» 5, «abc» 7") == f"Workflows: \u2066«{name}»\u2069 5, «abc» 7"
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))

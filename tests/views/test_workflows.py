@@ -150,6 +150,8 @@ def test_an_added_step_shows_its_configuration_and_its_urls_first() -> None:
     assert '+ «Check» config«.failureBehavior»: «"EXIT"»' in lines
     assert "plain secret" not in "\n".join(lines)
     assert "key=1" not in "\n".join(lines)
+    other = {"name": "First", "type": "EXTRACT", "config": {"pages": 1}}
+    assert diff_lines([], [other, step])[2] == lines[0]
 
 
 def test_a_long_configuration_of_an_added_step_is_counted_and_its_urls_stay() -> None:
