@@ -12,6 +12,7 @@ from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import (
     BatchStarted,
     ChildRun,
+    ChildRuns,
     Deleted,
     File,
     FileSummary,
@@ -132,7 +133,7 @@ class ExtendClient(BaseClient):
 
     async def get_child_runs(
         self,
-        kind: str,
+        kind: ChildRuns,
         run_id: str,
         *,
         status: str | None = None,
@@ -141,7 +142,7 @@ class ExtendClient(BaseClient):
         """Read one page of the runs that a workflow run started (`GET /extract_runs` and its like).
 
         Args:
-            kind: "parse_runs", "extract_runs", "classify_runs" or "split_runs".
+            kind: The collection.
             run_id: The workflow run.
             status: Their status.
             max_page_size: Most runs on the page.

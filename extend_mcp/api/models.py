@@ -7,7 +7,7 @@ and enumerations are plain strings.
 
 from collections.abc import Set
 from datetime import datetime, timezone
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -287,6 +287,10 @@ class WorkflowRun(RunBase, Answer):
     def failing_step(self) -> StepRun | None:
         """The first step that failed."""
         return next((step for step in self.step_runs if step.failed), None)
+
+
+ChildRuns = Literal["parse_runs", "extract_runs", "classify_runs", "split_runs"]
+"""The collections of the runs that steps of a workflow run start."""
 
 
 class ChildRun(ApiModel):

@@ -20,6 +20,10 @@ _NAMES: Final = {
     "files": frozenset({"upload"}),
     "webhook_endpoints": frozenset[str](),
     "webhook_subscriptions": frozenset[str](),
+    "parse_runs": frozenset[str](),
+    "extract_runs": frozenset[str](),
+    "classify_runs": frozenset[str](),
+    "split_runs": frozenset[str](),
 }
 """The collections, and the names that take the place of an id."""
 

@@ -6,10 +6,11 @@ running again helps. For some others it follows from what the reason means, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from extend_mcp.api.models import StepRun, WorkflowRun
+from extend_mcp.api.models import ChildRuns, StepRun, WorkflowRun
 
 MAY_HELP = "running it again may help (Extend documents it)"
 WRAPPER: Final = "DOCUMENT_PROCESSOR_ERROR"
@@ -109,7 +110,7 @@ def failures_of(run: WorkflowRun) -> list[Failure]:
     return found
 
 
-CHILD_KINDS: Final = {
+CHILD_KINDS: Final[Mapping[str, tuple[ChildRuns, str]]] = {
     "PARSE": ("parse_runs", "parseRun"),
     "EXTRACT": ("extract_runs", "extractRun"),
     "CONDITIONAL_EXTRACT": ("extract_runs", "extractRun"),

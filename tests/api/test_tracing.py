@@ -23,6 +23,7 @@ from extend_mcp.api.base import path_segment
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.models import ChildRuns
 from extend_mcp.api.tracing import OTHER, TracingTransport, endpoint_of
 from tests.api.server import Answer, answering
 from tests.harness import KEY, Box, example_run
@@ -37,6 +38,7 @@ ENDPOINTS = {
     "POST /workflow_runs/{id}",
     "DELETE /workflow_runs/{id}",
     "POST /workflow_runs/{id}/cancel",
+    "GET /extract_runs",
     "GET /workflows",
     "POST /workflows",
     "GET /workflows/{id}",
@@ -125,7 +127,7 @@ async def call_everything(client: ExtendClient) -> None:
         given: dict[str, Any] = {}
         for parameter in list(inspect.signature(operation).parameters.values())[1:]:
             if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
-                plain: dict[Any, object] = {str: "canary/../x?y", bytes: b"canary"}
+                plain: dict[Any, object] = {str: "canary/../x?y", bytes: b"canary", ChildRuns: "extract_runs"}
                 given[parameter.name] = plain.get(parameter.annotation, body)
         # The empty answer is the right one to none of them.
         with pytest.raises(ExtendError):
@@ -146,7 +148,7 @@ async def test_every_operation_has_its_endpoint(watched: Watched, prefix: str) -
     [
         "",
         "/",
-        "/extract_runs",
+        "/edit_runs",
         "/workflow_runs/",
         "/workflow_runs/a/b",
         "/workflow_runs/a/versions",
