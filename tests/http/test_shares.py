@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from extend_mcp.http.auth.tokens import new_token
 from tests.harness import Box
@@ -97,9 +98,14 @@ async def test_subscriptions_of_one_caller_leave_room_for_another(box: Box, call
         serving_http(box.base_url, http=callers.http, limits=LIMITS) as running,
         AsyncExitStack() as exits,
     ):
-        for caller in (callers.greedy, callers.other):
+        for caller, most in ((callers.greedy, LIMITS["subscriptions"] // 10), (callers.other, 1)):
             client = await exits.enter_async_context(connected(running, headers=caller))
-            await exits.enter_async_context(client.listen(resource_subscriptions=["extend://account"]))
+            for _ in range(most):
+                await exits.enter_async_context(client.listen(resource_subscriptions=["extend://account"]))
+            if caller is callers.greedy:
+                with pytest.raises(MCPError, match="Too many subscriptions"):
+                    async with client.listen(resource_subscriptions=["extend://account"]):
+                        pass
         assert running.parts.lifecycle.calls == 0
 
 

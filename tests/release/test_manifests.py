@@ -105,6 +105,8 @@ def test_all_versions_agree() -> None:
         assert set(found) <= {__version__}
         # Each version in a manifest is the package's.
         assert _unpacked(other[path]) == _unpacked(document).replace(__version__, "9.8.7")
+    shown = [*map(_unpacked, documents(marked).values()), (ROOT / "README.md").read_text()]
+    assert not [text for text in shown if re.search(r'uvx extend-mcp(?!==)|\["extend-mcp"', text)]
 
 
 def test_a_setting_is_described_as_the_settings_describe_it() -> None:

@@ -166,7 +166,8 @@ def test_an_inline_processor_without_other_is_warned_of_and_not_deployed(kind: s
 
 
 @pytest.mark.parametrize(
-    ("language", "faulty", "warned"), [("javascript", False, False), ("python", False, True), ("ruby", True, False)]
+    ("language", "faulty", "warned"),
+    [("javascript", False, False), ("python", False, True), ("typescript", True, False), ("ruby", True, False)],
 )
 def test_only_javascript_runs_and_python_is_warned_of(language: str, faulty: bool, warned: bool) -> None:
     block = {"blockType": "code", "name": "n", "code": {"language": language, "code": "x"}}
