@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from extend_mcp.sandbox.sandbox_server import running_sandbox
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BIN = HERE / "node_modules" / ".bin"
@@ -55,6 +57,7 @@ STORIES: dict[str, list[str]] = {
     "Semantic Kernel, stdio": ["python", "semantic_kernel_story.py", *SANDBOX],
     "Semantic Kernel, HTTP": ["python", "semantic_kernel_story.py", "{mcp}"],
     "LlamaIndex, HTTP": ["python2", "llama_index_story.py", "{mcp}"],
+    "LlamaIndex, stdio": ["python2", "llama_index_story.py", "{sandbox}", *SERVER],
 }
 
 
@@ -101,6 +104,13 @@ def served() -> Iterator[dict[str, str]]:
             process.terminate()
 
 
+@contextmanager
+def sandboxed() -> Iterator[dict[str, str]]:
+    """A sandbox that several servers act on, and its address."""
+    with running_sandbox() as running:
+        yield {"{sandbox}": running.base_url}
+
+
 @pytest.fixture(scope="session")
 def url(_installed: None) -> Iterator[str]:
     """The address of a server on a sandbox."""
@@ -113,8 +123,9 @@ def report_of(story: str) -> dict[str, Any]:
     """Run a session once and return what it saw. Over HTTP it has its own server: each session cancels a run."""
     program, script, *arguments = STORIES[story]
     interpreters = {"python": PYTHON, "python2": PYTHON_2, "node": shutil.which("node"), "node22": BIN / "node"}
-    needs_server = any(part.startswith("{") for part in arguments)
-    with served() if needs_server else nullcontext({}) as urls:
+    makers = {"{mcp}": served, "{sse}": served, "{sandbox}": sandboxed}
+    make = next((makers[part] for part in arguments if part in makers), None)
+    with make() if make else nullcontext({}) as urls:
         told = [urls.get(part, part) for part in arguments]
         printed = output_of([str(interpreters[program]), script, *told])
     report: dict[str, Any] = json.loads(printed.splitlines()[-1])

@@ -102,6 +102,20 @@ report.batch = (await client.workflowRuns.list({ batchId: batch.batchId })).data
 const contents = (await client.files.retrieve(file.id, { rawText: true })).contents;
 report.text = contents.rawText;
 
+// What a split made, and why runs failed.
+const all = (await client.workflowRuns.list({ maxPageSize: 1000 })).data;
+const split = all.find((each) => each.workflow.name === "Loan Packet Review" && each.status === "PROCESSED");
+const parts = (await client.splitRuns.list({ source: "WORKFLOW_RUN", sourceId: split.id })).data;
+report.split = { listed: parts.length, read: (await client.splitRuns.retrieve(parts[0].id)).id === parts[0].id };
+report.reasons = [];
+for (const each of all.filter((run) => run.status === "FAILED")) {
+  const failed = await client.workflowRuns.retrieve(each.id);
+  const inside = failed.stepRuns.flatMap((step) => Object.values(step.result ?? {}).map((child) => child?.failureReason));
+  report.reasons.push(failed.failureReason, ...inside);
+}
+report.reasons = [...new Set(report.reasons.filter(Boolean))];
+report.prefix = await refused(() => client.workflowRuns.retrieve("vr_1234567890"));
+
 // Webhooks: one subscription an endpoint and resource, any supported version, a signed delivery with its version.
 const got = [];
 const receiver = createServer((request, response) => {

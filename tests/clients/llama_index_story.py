@@ -1,12 +1,14 @@
-"""Run the session with LlamaIndex's MCP tools: ``python llama_index_story.py URL``.
+"""Run the session with LlamaIndex's MCP tools: ``python llama_index_story.py URL`` or ``... SANDBOX COMMAND...``.
 
-Over stdio this library starts a process for each call, so there is no run to find again on the sandbox in it.
+Over stdio this library starts a process for each call, so all of them act on one sandbox and share a state folder.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 from typing import Any
 
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
@@ -15,10 +17,18 @@ from story import Report, play, told
 report = Report("llama-index-tools-mcp")
 
 
-async def main() -> None:
-    """Play it."""
+def connect(state: str) -> BasicMCPClient:
+    """Return the client of a URL, or of a command that acts on a sandbox and keeps its plans in ``state``."""
+    address, *command = sys.argv[1:]
     # By default this library gives a call 30 seconds.
-    client = BasicMCPClient(sys.argv[1], timeout=60)
+    if not command:
+        return BasicMCPClient(address, timeout=60)
+    account = {"EXTEND_BASE_URL": address, "EXTEND_API_KEY": "sk_llama", "XDG_STATE_HOME": state}
+    return BasicMCPClient(command[0], args=command[1:], env={**os.environ, **account}, timeout=60)
+
+
+async def main(client: BasicMCPClient) -> None:
+    """Play it."""
     tools = {tool.metadata.name: tool for tool in await McpToolSpec(client).to_tool_list_async()}
     report.facts["tools"] = [*tools]
 
@@ -34,4 +44,5 @@ async def main() -> None:
     report.end()
 
 
-asyncio.run(main())
+with tempfile.TemporaryDirectory() as folder:
+    asyncio.run(main(connect(folder)))

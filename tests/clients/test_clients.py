@@ -17,7 +17,13 @@ from tests.clients.conftest import BIN, PYTHON, PYTHON_2, ROOT, SERVER, STORIES,
 pytestmark = pytest.mark.clients
 
 TOOLS = [tool.name for name in DEFAULT_TOOLSETS for tool in TOOLSETS[name].tools]
-WITHOUT_QUESTIONS = {"OpenAI agents, stdio", "Semantic Kernel, stdio", "Semantic Kernel, HTTP", "LlamaIndex, HTTP"}
+WITHOUT_QUESTIONS = {
+    "OpenAI agents, stdio",
+    "Semantic Kernel, stdio",
+    "Semantic Kernel, HTTP",
+    "LlamaIndex, HTTP",
+    "LlamaIndex, stdio",
+}
 
 
 @pytest.mark.parametrize("story", STORIES)

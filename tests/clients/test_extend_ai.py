@@ -69,6 +69,12 @@ def test_a_run_and_what_is_inside_it(report: dict[str, Any]) -> None:
     assert report["read"] > 40
 
 
+def test_split_runs_and_the_reasons_of_failures(report: dict[str, Any]) -> None:
+    assert report["split"] == {"listed": 1, "read": True}
+    assert {"OUT_OF_CREDITS", "PASSWORD_PROTECTED_FILE", "CORRUPT_FILE", "INTERNAL_ERROR"} <= set(report["reasons"])
+    assert report["prefix"]["error"] in ("BadRequestError", "NotFoundError")
+
+
 def test_webhooks(report: dict[str, Any]) -> None:
     assert report["older"] == "2025-04-21"
     subscription = report["subscription"]
