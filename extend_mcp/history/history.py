@@ -208,6 +208,7 @@ class RunHistory:
 
     async def save_details(self, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
         """Keep what runs showed that were read in full; each with its list entry from before."""
+        found = [each for each in found if each[0].updated]
         for begin in range(0, len(found), _SAVED_AT_ONCE):
             # Long texts take time to index, and other processes must not wait for all of them.
             await self._kept(self._store.save_details, found[begin : begin + _SAVED_AT_ONCE])
