@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from jsonschema import Draft202012Validator
 
 from tests.harness import Box
 from tests.hosting import Host, hosting
@@ -20,6 +22,20 @@ if TYPE_CHECKING:
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+_check_schema = Draft202012Validator.check_schema
+_checked: set[str] = set()
+
+
+def _check_once(schema: Any) -> None:
+    """Check a schema that was not checked before: the client does it for each tool in each session."""
+    text = json.dumps(schema)
+    if text not in _checked:
+        _check_schema(schema)
+        _checked.add(text)
+
+
+Draft202012Validator.check_schema = _check_once  # type: ignore[method-assign, assignment]
 
 # Servers that tests start keep their plans here, not in the state folder of the person who runs the tests.
 _STATE = tempfile.TemporaryDirectory(prefix="extend-mcp-tests-")
