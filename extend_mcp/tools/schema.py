@@ -9,10 +9,11 @@ _VALUES: Final = frozenset({"const", "default", "enum", "examples", "required"})
 
 
 def lean(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema without ``$ref``, boolean ``additionalProperties``, generated titles and null alternatives.
+    """Return a schema without ``$ref``, ``additionalProperties``, generated titles and null alternatives.
 
-    google-genai refuses a boolean ``additionalProperties``. Semantic Kernel sends each property without the ``$defs``
-    that its ``$ref`` names. Unknown arguments are refused in code. None of our models refers to itself.
+    google-genai refuses a boolean ``additionalProperties``, and OpenAI's strict mode every other one. Semantic Kernel
+    sends each property without the ``$defs`` that its ``$ref`` names. Unknown arguments are refused in code. None of
+    our models refers to itself.
     """
     return _lean(schema, schema.get("$defs", {}))
 
@@ -36,7 +37,7 @@ def _is_noise(key: str, value: Any) -> bool:
         key == "$defs"
         or (key == "title" and isinstance(value, str))
         or (key == "default" and value is None)
-        or (key == "additionalProperties" and isinstance(value, bool))
+        or key == "additionalProperties"
     )
 
 

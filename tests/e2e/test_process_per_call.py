@@ -70,11 +70,15 @@ async def test_a_rerun_is_proposed_by_one_process_and_carried_out_once_by_others
     with host.room(speed=20) as running:
         box = Box(running.base_url, running.sandbox)
         ids = failed_batch(box)
-        await carried_out_once(box, Processes(box, tmp_path), "rerun_workflow_runs", ids, "started")
+        await carried_out_once(
+            box, Processes(box, tmp_path), "rerun_workflow_runs", ids, "started", include_hopeless=True
+        )
 
 
-async def carried_out_once(box: Box, processes: Processes, tool: str, ids: list[str], outcome: str) -> None:
-    plan = await processes.call(tool, {"run_ids": ids})
+async def carried_out_once(
+    box: Box, processes: Processes, tool: str, ids: list[str], outcome: str, **more: object
+) -> None:
+    plan = await processes.call(tool, {"run_ids": ids, **more})
     assert plan["outcome"] == "confirmation_required"
     token = {"confirmation_token": plan["confirmation_token"]}
     for _ in range(2):

@@ -268,7 +268,7 @@ async def test_an_interrupted_rerun_goes_on_at_another_replica_and_starts_nothin
     replicas.extend.forget()
     tool = "rerun_workflow_runs"
     async with balancing(replicas.ports) as proxy, connected(proxy.url) as client:
-        plan = facts_of(await client.call_tool(tool, {"run_ids": ids}))
+        plan = facts_of(await client.call_tool(tool, {"run_ids": ids, "include_hopeless": True}))
         again = {"confirmation_token": plan["confirmation_token"]}
         replicas.extend.fault("POST", "/workflow_runs", delaySeconds=0.01, times=3)
         replicas.extend.fault("POST", "/workflow_runs", delaySeconds=30, times=6)
@@ -303,7 +303,7 @@ async def test_a_replica_that_slept_through_its_hold_starts_nothing_more(replica
     tool = "rerun_workflow_runs"
     late: list[CallToolResult] = []
     async with connected(one.url) as client, connected(other.url) as elsewhere, anyio.create_task_group() as tasks:
-        plan = facts_of(await client.call_tool(tool, {"run_ids": ids}))
+        plan = facts_of(await client.call_tool(tool, {"run_ids": ids, "include_hopeless": True}))
         again = {"confirmation_token": plan["confirmation_token"]}
         # The first six are started at once; before they are answered the replica's machine is paused.
         replicas.extend.fault("POST", "/workflow_runs", delaySeconds=1, times=6)
