@@ -124,14 +124,23 @@ async def given_up(client: Client, tool: str, arguments: dict[str, Any], reached
     return not ended
 
 
+async def settled_requests(box: Box) -> list[dict[str, Any]]:
+    """Return the requests of the sandbox once those that were sent at the same time have all arrived."""
+    sent: list[dict[str, Any]] = []
+    while len(now := box.requests()) != len(sent):
+        sent = now
+        await anyio.sleep(0.05)
+    return sent
+
+
 @asynccontextmanager
 async def nothing_left(box: Box, client: Client, proxy: HoldingProxy) -> AsyncIterator[None]:
     """Nothing stays of what is begun and given up in the block."""
     await client.call_tool("list_workflows", {})
     idle = len(asyncio.all_tasks())
     yield
-    sent = box.requests()
     await until(lambda: len(asyncio.all_tasks()) <= idle, "tasks are left")
+    sent = await settled_requests(box)
     # A request that was left behind would go before this one, or with it.
     proxy.again(hold=0)
     assert not (await client.call_tool("list_workflows", {})).is_error
