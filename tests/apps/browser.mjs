@@ -238,6 +238,7 @@ await mount(VIEWS.review);
 await settled();
 const called = await page.evaluate(() => window.seen.tools.length);
 await inner().getByRole("button", { name: "Review in dashboard" }).first().click();
+await page.waitForFunction(() => window.seen.links.length > 0);
 report.links = await page.evaluate(() => window.seen.links);
 report.reviewCalls = (await page.evaluate(() => window.seen.tools.length)) - called;
 
