@@ -32,7 +32,7 @@ LEAST = 0.75
 """The lowest ratio of our throughput to that server's."""
 AT_ONCE = 16
 TRIES = 3
-"""How often a call of a baseline is made when it fails."""
+"""Times a call of a baseline is made when it fails."""
 UPSTREAM = "the call to Extend alone"
 
 Running = StdioServer | HttpServer

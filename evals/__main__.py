@@ -23,7 +23,7 @@ from evals.session import Session
 from evals.wrong import WRONG, caught
 
 MEDIAN_CALLS, ANSWER_TOKENS = 2, 700
-"""What the scripted model keeps to: calls a question, and tokens of any answer of a tool."""
+"""Bounds of the scripted model: calls a question, and tokens of any answer of a tool."""
 
 
 async def run(questions: Sequence[Question], model: Model) -> list[Verdict]:

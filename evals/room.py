@@ -23,7 +23,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult, TextContent, Tool
 
 Person = Literal["yes", "no"]
-"""What the person answers when the server asks."""
+"""The person's answer when the server asks."""
 
 TOOLSETS = {"incident": "runs,workflows,incidents,webhooks"}
 """The toolsets of a scenario's server, where they are not the default ones."""

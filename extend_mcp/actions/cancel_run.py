@@ -20,7 +20,7 @@ from extend_mcp.views.actions import CancelView, Outcome, cancel_plan, cancel_vi
 from extend_mcp.views.errors import error_words
 
 ATTEMPTS: Final = 3
-"""How often a request is sent that Extend refuses for its rate. Such a request was never looked at."""
+"""Times a request is sent that Extend refuses for its rate. Extend never looked at such a request."""
 
 LONGEST_WAIT: Final = 10.0
 """Seconds that a refusal for rate (429) may ask to wait; after a longer one the call reports it."""

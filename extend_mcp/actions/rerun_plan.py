@@ -30,7 +30,7 @@ _ADVICE: Final = {
 }
 
 CLOCK_SKEW: Final = timedelta(seconds=5)
-"""How far this machine's clock and Extend's may be apart."""
+"""Largest difference between this machine's clock and Extend's."""
 
 
 @dataclass(frozen=True)

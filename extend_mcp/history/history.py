@@ -46,12 +46,12 @@ LARGE_PAGE: Final = 1000
 """Runs a request where many are wanted; the largest page that Extend documents."""
 
 PASS_SECONDS: Final = 86_400.0
-"""How old a pass may be. Only a pass shows that somebody else deleted a run."""
+"""Oldest a pass may be. Only a pass shows that somebody else deleted a run."""
 
 _MOST_CHANGED = 10_000
 _SAVED_AT_ONCE = 8
 _OVERLAP_SECONDS = 60.0
-"""How far before the last known change a refresh reads: Extend may list two changes in another order."""
+"""Time that a refresh reads before the last known change: Extend may list two changes in another order."""
 
 
 class Deadline(Protocol):

@@ -23,7 +23,7 @@ _CLOSE_SECONDS, _CLOSE_SHARE = 60.0, 0.05
 
 @dataclass(frozen=True)
 class Began:
-    """When something began: not before `earliest`, not after `latest`; None where that is not known."""
+    """The time something began: not before `earliest`, not after `latest`; None where that is not known."""
 
     earliest: datetime | None
     latest: datetime | None

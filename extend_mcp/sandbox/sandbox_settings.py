@@ -40,7 +40,7 @@ class SandboxSettings:
     """Unknown: the largest file that can be uploaded, in bytes."""
 
     stores_text: bool = True
-    """Whether a parsed file has `contents`. Extend stores none for files parsed with a parser newer than 2.x."""
+    """True if a parsed file has `contents`. Extend stores none for files parsed with a parser newer than 2.x."""
 
     failed_steps_have_results: bool = True
     """Unknown: whether the result of a failed step holds its failed child run. The lists of child runs always do."""

@@ -23,7 +23,7 @@ SHORTEST: Final = 8
 """Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words."""
 
 MOST_SECRETS: Final = 10_000
-"""How many are remembered: where each caller brings a key of their own, those that were not seen for longest go."""
+"""Secrets remembered. Where each caller brings a key, those not seen for longest are forgotten."""
 
 _MOST_LENGTHS: Final = 64
 

@@ -196,7 +196,7 @@ async def review_queue(
 
 
 _LONGEST_REVIEW = timedelta(days=30)
-"""How long before a window a run that was reviewed in it may have been created and still be counted."""
+"""Longest time before a window in which a run reviewed in it may have been created to be counted."""
 
 
 async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, since: str) -> Flow:

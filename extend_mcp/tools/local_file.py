@@ -20,7 +20,7 @@ EXTENSIONS = frozenset({
     "xltm", "xltx", "ods", "docx", "doc", "wpd", "dotx", "odt", "pptx", "ppt", "ppm", "csv", "txt", "html", "xml",
     "rtf", "lis", "md", "eml", "pcx",
 })  # fmt: skip
-"""What Extend reads (Extend documentation, Supported file types)."""
+"""File types that Extend reads (Extend documentation, Supported file types)."""
 
 # The first bytes that a file of this extension must have; a renamed program is found before it is sent.
 _BEGINNINGS: dict[str, tuple[bytes, ...]] = {

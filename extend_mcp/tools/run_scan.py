@@ -35,7 +35,7 @@ CALL_SECONDS = 45.0
 
 _AT_ONCE = 8
 _MOST_REPORTS = 20
-"""How often reading many runs reports its progress."""
+"""Most progress messages of one reading of many runs."""
 _READS_A_SAVE = 48
 
 

@@ -60,7 +60,7 @@ from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 _USUAL_SECONDS = 60.0
 _VERSION_SECONDS = 3600.0
 _MOST_CHILDREN = 3
-"""How many failed steps are looked up among a run's child runs."""
+"""Failed steps of a run that are looked up among its child runs."""
 
 Place = tuple[str | None, int]
 Places = tuple[Place | None, ...]

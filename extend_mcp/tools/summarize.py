@@ -36,7 +36,7 @@ from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, su
 from extend_mcp.views.untrusted import Label
 
 _CELLS_A_TURN = 2000
-"""How many parts of groups are added up before other tasks get their turn."""
+"""Parts of groups added up before other tasks run."""
 
 
 def _known_groups(value: str) -> str:

@@ -20,7 +20,7 @@ from extend_mcp.tools.toolsets import WEBHOOKS
 from extend_mcp.views.webhooks import Coverage, Received, WebhookCheckView, webhook_check_view
 
 _UNDERWAY = timedelta(minutes=2)
-"""How long an event may take to arrive: Extend repeats a delivery that failed."""
+"""Longest an event may take to arrive: Extend repeats a delivery that failed."""
 
 
 @WEBHOOKS.tool(title="Check webhooks", annotations=READ_ONLY)

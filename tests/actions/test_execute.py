@@ -28,7 +28,7 @@ class Ready:
     method: str
     path: str
     told: tuple[str, ...]
-    """What the person must read."""
+    """Texts that the person must read."""
     alter: Callable[[], object]
     """Changes the object so that an earlier consent no longer fits."""
     target_gone: Callable[[], object] | None = None

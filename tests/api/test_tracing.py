@@ -61,7 +61,7 @@ ENDPOINTS = {
     "POST /webhook_subscriptions/{id}",
     "DELETE /webhook_subscriptions/{id}",
 }
-"""What Extend's reference documents and this client calls."""
+"""Endpoints that Extend's reference documents and this client calls."""
 
 TEMPLATES = {each.partition(" ")[2] for each in ENDPOINTS}
 

@@ -44,7 +44,7 @@ exec chroot "$root" setpriv --reuid "$user" --regid "$group" --clear-groups --no
 
 
 def why_not() -> str:
-    """Why an image cannot be built here; empty if it can."""
+    """The reason that no image can be built here; empty if one can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "needs root on Linux, to mount its own file system"
     for tool in ("unshare", "setpriv", "nsenter"):

