@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-KEYS = {
-    "CLASSIFY": "classificationId",
-    "SPLIT": "classificationId",
-    "CONDITIONAL": "conditionId",
-    "RULE_VALIDATION": "result",
-    "VALIDATION": "result",
-    "ROUTER": "branchId",
-}
-"""By step type: the key of a next entry that names the outcome, next to its target."""
 
+class Choices(NamedTuple):
+    """The outcomes between which a type of step chooses.
+
+    Attributes:
+        key: of a next entry, which names the outcome.
+        place: of the outcomes' ids in the config, or empty.
+        others: outcomes that are in no config.
+        is_open: whether others may exist: a saved processor may know classifications that nothing is routed for.
+    """
+
+    key: str
+    place: str = ""
+    others: tuple[str, ...] = ()
+    is_open: bool = False
+
+
+_CHOICES = {
+    "CLASSIFY": Choices("classificationId", "classifierConfig.classifications", is_open=True),
+    "SPLIT": Choices("classificationId", "splitterConfig.splitClassifications", is_open=True),
+    "CONDITIONAL": Choices("conditionId", "conditions"),
+    "RULE_VALIDATION": Choices("result", others=("pass", "fail")),
+    "VALIDATION": Choices("result", others=("pass", "fail")),
+    "ROUTER": Choices("branchId", "branches", others=("otherwise",), is_open=True),
+}
 _OPEN = object()
 
 
@@ -27,11 +42,31 @@ def entries(step: Json) -> list[tuple[int, Json]]:
     return [(place, entry) for place, entry in enumerate(given) if isinstance(entry, dict)]
 
 
+def choices_of(step: Json) -> Choices | None:
+    """Return the outcomes between which a step chooses; None where it does not choose."""
+    kind = step.get("type")
+    return _CHOICES.get(kind) if isinstance(kind, str) else None
+
+
+def at(value: Any, path: str) -> Any:
+    """Return the part of a JSON value at a path of names; None if it has no such part."""
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 def choice(step: Json, entry: Json) -> str | None:
     """Return what chooses this entry: an id, ``pass`` or ``fail``; None where the step does not choose."""
-    key = KEYS.get(step["type"]) if isinstance(step.get("type"), str) else None
-    chosen = entry.get(key) if key else None
+    choices = choices_of(step)
+    chosen = entry.get(choices.key) if choices else None
     return chosen if isinstance(chosen, str) else None
+
+
+def listed_choices(step: Json) -> list[Any] | None:
+    """Return what the config of a step lists as its outcomes; None where it has no such list."""
+    choices = choices_of(step)
+    found = at(step.get("config"), choices.place) if choices and choices.place else None
+    return found if isinstance(found, list) else None
 
 
 def walk(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
@@ -93,30 +128,12 @@ def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:
     return list(ways.values())
 
 
-def _possible(step: Json) -> list[Any]:
-    kind, config = step.get("type"), step.get("config")
-    config = config if isinstance(config, dict) else {}
-    if kind in ("RULE_VALIDATION", "VALIDATION"):
-        return ["pass", "fail"]
-    if kind == "ROUTER":
-        return [*_ids(config.get("branches"), or_open=True), "otherwise"]
-    if kind == "CONDITIONAL":
-        return _ids(config.get("conditions"), or_open=False)
-    if kind in ("CLASSIFY", "SPLIT"):
-        name, items = ("classifierConfig", "classifications") if kind == "CLASSIFY" else _SPLITTER
-        inline = config.get(name)
-        # A saved processor may know classifications that nothing is routed for.
-        return _ids(inline.get(items), or_open=True) if isinstance(inline, dict) else [_OPEN]
-    return [None]
-
-
-_SPLITTER = ("splitterConfig", "splitClassifications")
-
-
-def _ids(items: object, *, or_open: bool) -> list[Any]:
-    given = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    found = [item["id"] for item in given if isinstance(item.get("id"), str)]
-    return found or ([_OPEN] if or_open else [])
+def _possible(step: Json) -> list[object]:
+    choices = choices_of(step)
+    if choices is None:
+        return [None]
+    ids: list[object] = [each for item in listed_choices(step) or () if isinstance(each := at(item, "id"), str)]
+    return [*(ids or ([_OPEN] if choices.is_open else [])), *choices.others]
 
 
 def _by_name(steps: Sequence[Json]) -> dict[str, Json]:

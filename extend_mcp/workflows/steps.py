@@ -1,214 +1,162 @@
-"""The sixteen step types of a workflow definition (Extend API reference, WorkflowStepDefinition)."""
+"""The sixteen step types of a workflow definition, with their parts (Extend API reference, WorkflowStepDefinition)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, conlist, create_model, model_validator
+from pydantic.alias_generators import to_camel
+from typing_extensions import Self
 
-from extend_mcp.workflows.parts import (
-    BranchNext,
-    ClassificationNext,
-    ClassifyConfig,
-    ConditionalConfig,
-    ConditionalExtractConfig,
-    ConditionNext,
-    ConversionConfig,
-    ExternalConfig,
-    ExtractConfig,
-    MergeConfig,
-    Next,
-    ParseConfig,
-    Part,
-    ResultNext,
-    RouterConfig,
-    RuleValidationConfig,
-    SplitConfig,
-    Text,
-    ValidationConfig,
+
+class _Part(BaseModel):
+    """Base of all parts of a definition: camelCase names, no unknown fields, no conversion between types."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="forbid", strict=True, protected_namespaces=(), defer_build=True
+    )
+
+
+class _OneOf(_Part):
+    """A part with exactly one of its fields."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        fields = type(self).model_fields
+        if sum(getattr(self, name) is not None for name in fields) != 1:
+            raise ValueError(f"must have exactly one of {' and '.join(each.alias or '' for each in fields.values())}")
+        return self
+
+
+class _EndsWithTrue(_Part):
+    """A part with rules of which the last one always holds."""
+
+    rules: list[Any]
+
+    @model_validator(mode="after")
+    def _ends_with_true(self) -> Self:
+        if self.rules[-1].formula != "TRUE":
+            raise ValueError('the last rule\'s formula must be "TRUE"')
+        return self
+
+
+class _Inline(_Part):
+    """A processor's configuration inside the definition; what only the processor reads is let through."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _part(base: type[_Part] = _Part, /, **fields: Any) -> Any:
+    """Return a model with these fields. One that may be None may be left out."""
+    given: dict[str, Any] = {
+        name: (kind, None if type(None) in get_args(kind) else ...) for name, kind in fields.items()
+    }
+    return create_model("Part", __base__=base, **given)
+
+
+def _pinned(version: str) -> str:
+    if version != "draft" and not all(part.isascii() and part.isdigit() for part in version.split(".")):
+        raise ValueError('must be "draft" or a version such as "1.2"')
+    return version
+
+
+def _any_version(version: str) -> str:
+    try:
+        return version if version == "latest" else _pinned(version)
+    except ValueError:
+        raise ValueError('must be "latest", "draft" or a version such as "1.2"') from None
+
+
+def _http(url: str) -> str:
+    if not url.startswith(("http://", "https://")) or len(url) < len("http://x"):
+        raise ValueError("must be an http or https address")
+    return url
+
+
+Text = Annotated[str, Field(min_length=1)]
+Code = _part(language=Literal["javascript", "python"], code=str)
+CodeBlock = _part(block_type=Literal["code"], id=str | None, name=Text, code=Code)
+SemanticBlock = _part(block_type=Literal["semantic"], id=str | None, name=Text, semantic=_part(prompt_text=str))
+Block: Any = Annotated[CodeBlock | SemanticBlock, Field(discriminator="block_type")]
+BLOCK_KINDS = ("code", "semantic")
+
+Next = _part(step=Text)
+ClassificationNext = _part(step=Text, classification_id=Text)
+ResultNext = _part(step=Text, result=Literal["pass", "fail"])
+
+# Routing needs the classifications of one version, so never the latest.
+Pinned = _part(id=Text, version=Annotated[str, AfterValidator(_pinned)])
+Extractor = _part(id=Text, version=Annotated[str, AfterValidator(_any_version)])
+Classifications = conlist(_part(_Inline, id=Text, type=str, description=str), min_length=1)
+InlineExtractor = _part(_Inline, schema_=Annotated[dict[str, Any], Field(alias="schema")])
+InlineClassifier = _part(_Inline, classifications=Classifications)
+InlineSplitter = _part(_Inline, split_classifications=Classifications)
+MergeOrder = Literal["confidence", "alphabetic", "first_to_execute", "last_to_execute"]
+Condition = _part(
+    id=Text,
+    type=Literal["IF", "ELSE_IF", "ELSE"],
+    operation=Literal["EQUALS", "GTE", "LTE", "IS_NULL", "CONTAINS", "NO_OP"] | None,
+    left_operand=str | None,
+    right_operand=str | None,
+)
+ExtractRule = _part(name=str | None, formula=Text, extractor=Extractor)
+FormulaRule = _part(name=Text, formula=Text, description=str | None)
+Branch = _part(id=Text, name=str | None, block=Block | None)
+Request = _part(
+    url=Annotated[str, AfterValidator(_http)],
+    method=Literal["GET", "POST", "PUT"],
+    headers=dict[str, str] | None,
+    content_type=Literal["application/json", "text/plain"] | None,
 )
 
+_SHAPES: dict[str, tuple[Any, Any]] = {
+    "TRIGGER": (None, Next),
+    "PARSE": (_part(parse_config=dict[str, Any] | None), Next),
+    "EXTRACT": (_part(_OneOf, extractor=Extractor | None, extractor_config=InlineExtractor | None), Next),
+    "CLASSIFY": (
+        _part(_OneOf, classifier=Pinned | None, classifier_config=InlineClassifier | None),
+        ClassificationNext,
+    ),
+    "SPLIT": (_part(_OneOf, splitter=Pinned | None, splitter_config=InlineSplitter | None), ClassificationNext),
+    "MERGE_EXTRACT": (_part(merge_order=MergeOrder | None), Next),
+    "CONDITIONAL": (_part(conditions=conlist(Condition, min_length=1)), _part(step=Text, condition_id=Text)),
+    "CONDITIONAL_EXTRACT": (_part(_EndsWithTrue, rules=conlist(ExtractRule, min_length=1)), Next),
+    "RULE_VALIDATION": (_part(rules=conlist(FormulaRule, min_length=1)), ResultNext),
+    "VALIDATION": (_part(blocks=conlist(Block, min_length=1)), ResultNext),
+    "ROUTER": (_part(branches=conlist(Branch, min_length=1)), _part(step=Text, branch_id=Text)),
+    "EXTERNAL_DATA_VALIDATION": (
+        _part(request_options=Request, failure_behavior=Literal["CONTINUE", "EXIT"] | None),
+        Next,
+    ),
+    "HUMAN_REVIEW": (None, Next),
+    "COLLECT": (None, Next),
+    "FILE_CONVERSION": (_part(failure_behavior=Literal["EXIT", "CONTINUE"] | None), Next),
+    "WEBHOOK_RESPONSE": (None, Next),
+}
+"""By type: the model of its config, None where it has none, and of its next entries."""
 
-class Step(Part):
-    """The fields of all steps. ``object`` and ``id`` are the API's, kept so that a response can be sent back."""
-
-    object: str | None = None
-    id: str | None = None
-    name: Text
-
-
-Nexts = Annotated[list[Next] | None, Field(default=None)]
-
-
-class TriggerStep(Step):
-    """Starts a run."""
-
-    type: Literal["TRIGGER"]
-    next: Nexts
-
-
-class ParseStep(Step):
-    """Reads the file."""
-
-    type: Literal["PARSE"]
-    config: ParseConfig | None = None
-    next: Nexts
-
-
-class ExtractStep(Step):
-    """Extracts fields."""
-
-    type: Literal["EXTRACT"]
-    config: ExtractConfig | None = None
-    next: Nexts
-
-
-class ClassifyStep(Step):
-    """Finds out what a document is."""
-
-    type: Literal["CLASSIFY"]
-    config: ClassifyConfig | None = None
-    next: list[ClassificationNext] | None = None
-
-
-class SplitStep(Step):
-    """Takes a packet apart."""
-
-    type: Literal["SPLIT"]
-    config: SplitConfig | None = None
-    next: list[ClassificationNext] | None = None
-
-
-class MergeExtractStep(Step):
-    """Makes one extraction of several."""
-
-    type: Literal["MERGE_EXTRACT"]
-    config: MergeConfig | None = None
-    next: Nexts
-
-
-class ConditionalStep(Step):
-    """Chooses a way by comparing values."""
-
-    type: Literal["CONDITIONAL"]
-    config: ConditionalConfig
-    next: list[ConditionNext] | None = None
-
-
-class ConditionalExtractStep(Step):
-    """Chooses an extractor by formulas."""
-
-    type: Literal["CONDITIONAL_EXTRACT"]
-    config: ConditionalExtractConfig | None = None
-    next: Nexts
-
-
-class RuleValidationStep(Step):
-    """Checks formulas over extracted values."""
-
-    type: Literal["RULE_VALIDATION"]
-    config: RuleValidationConfig | None = None
-    next: list[ResultNext] | None = None
-
-
-class ValidationStep(Step):
-    """Checks by programs and prompts."""
-
-    type: Literal["VALIDATION"]
-    config: ValidationConfig | None = None
-    next: list[ResultNext] | None = None
-
-
-class RouterStep(Step):
-    """Chooses a way by programs and prompts."""
-
-    type: Literal["ROUTER"]
-    config: RouterConfig | None = None
-    next: list[BranchNext] | None = None
-
-
-class ExternalDataValidationStep(Step):
-    """Asks the customer's own service."""
-
-    type: Literal["EXTERNAL_DATA_VALIDATION"]
-    config: ExternalConfig | None = None
-    next: Nexts
-
-
-class HumanReviewStep(Step):
-    """Waits for a person."""
-
-    type: Literal["HUMAN_REVIEW"]
-    next: Nexts
-
-
-class CollectStep(Step):
-    """Waits for several ways to arrive."""
-
-    type: Literal["COLLECT"]
-    next: Nexts
-
-
-class FileConversionStep(Step):
-    """Makes another format of the file."""
-
-    type: Literal["FILE_CONVERSION"]
-    config: ConversionConfig | None = None
-    next: Nexts
-
-
-class WebhookResponseStep(Step):
-    """Answers a webhook; nothing follows it."""
-
-    type: Literal["WEBHOOK_RESPONSE"]
-    next: Annotated[list[Next], Field(max_length=0)] | None = None
-
-
-StepDefinition = Annotated[
-    TriggerStep
-    | ParseStep
-    | ExtractStep
-    | ClassifyStep
-    | SplitStep
-    | MergeExtractStep
-    | ConditionalStep
-    | ConditionalExtractStep
-    | RuleValidationStep
-    | ValidationStep
-    | RouterStep
-    | ExternalDataValidationStep
-    | HumanReviewStep
-    | CollectStep
-    | FileConversionStep
-    | WebhookResponseStep,
-    Field(discriminator="type"),
-]
-"""Any step of a workflow definition."""
-
-STEP: TypeAdapter[Any] = TypeAdapter(StepDefinition)
-"""Reads one step."""
-
-STEP_TYPES = (
-    "TRIGGER",
-    "PARSE",
-    "EXTRACT",
-    "CLASSIFY",
-    "SPLIT",
-    "MERGE_EXTRACT",
-    "CONDITIONAL",
-    "CONDITIONAL_EXTRACT",
-    "RULE_VALIDATION",
-    "VALIDATION",
-    "ROUTER",
-    "EXTERNAL_DATA_VALIDATION",
-    "HUMAN_REVIEW",
-    "COLLECT",
-    "FILE_CONVERSION",
-    "WEBHOOK_RESPONSE",
-)
+STEP_TYPES = tuple(_SHAPES)
 """The types there are."""
 
 CONFIGURED_LATER = frozenset(
     {"EXTRACT", "CLASSIFY", "SPLIT", "CONDITIONAL_EXTRACT", "RULE_VALIDATION", "EXTERNAL_DATA_VALIDATION"}
 )
 """Types whose config a draft may leave out; then they lead nowhere yet, and cannot be deployed."""
+
+
+def _step(kind: str) -> Any:
+    """Return the model of a step. ``object`` and ``id`` are the API's, kept so that a response can be sent back."""
+    config, following = _SHAPES[kind]
+    return _part(
+        object=str | None,
+        id=str | None,
+        name=Text,
+        type=Literal[kind],
+        next=conlist(following, max_length=0 if kind == "WEBHOOK_RESPONSE" else None) | None,
+        **({"config": config if kind == "CONDITIONAL" else config | None} if config else {}),
+    )
+
+
+_ANY_STEP: Any = Annotated[Union[tuple(map(_step, STEP_TYPES))], Field(discriminator="type")]  # noqa: UP007
+STEP: TypeAdapter[Any] = TypeAdapter(_ANY_STEP)
+"""Reads one step."""
