@@ -45,7 +45,7 @@ async def list_actions(
         "since": format_instant(window.since) if window.since else None,
         "before": format_instant(window.before) if window.before else None,
     }
-    place = open_token("list_actions", {name: each for name, each in given.items() if each is not None}, page_token)
+    place = open_token("list_actions", given, page_token)
     wanted, account = place.a, app.account_id
 
     def read() -> tuple[list[tuple[int, dict[str, Any]]], str | None]:

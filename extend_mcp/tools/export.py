@@ -99,7 +99,7 @@ async def _open_place(
         "status": status if not page_token else None,
         "fields": fields,
     }
-    place = open_token("export_fields", {name: each for name, each in given.items() if each is not None}, page_token)
+    place = open_token("export_fields", given, page_token)
     if not {"path", "workflow"} <= place.a.keys():
         raise CallRefusedError('Give workflow and path, such as path="invoices.csv".')
     if Path(place.a["path"]).suffix.lower() not in (".csv", ".jsonl"):

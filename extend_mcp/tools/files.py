@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio.to_thread
 from mcp_types import InputRequiredResult
@@ -11,7 +11,6 @@ from pydantic import Field, SecretStr
 
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.files import DeleteFile, UploadFile
-from extend_mcp.api.models import FileSummary, Page
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken, SortDir
@@ -96,21 +95,9 @@ async def list_files(
 ) -> FileListView:
     """List files by name, newest first. For the runs of a file use list_runs(file_name_contains)."""
     app = caller_context(ctx)
-    defaults: dict[str, Any] = {"name_contains": None, "sort_dir": "desc", "page_size": 20}
-    arguments = {"name_contains": name_contains, "sort_dir": sort_dir, "page_size": page_size}
-    given = {name: value for name, value in arguments.items() if value != defaults[name]}
-
-    async def fetch(chosen: dict[str, Any], token: str | None) -> Page[FileSummary]:
-        wanted = defaults | chosen
-        return await app.api.list_files(
-            name_contains=wanted["name_contains"],
-            sort_dir=wanted["sort_dir"],
-            max_page_size=wanted["page_size"],
-            next_page_token=token,
-        )
-
-    found = await read_page("list_files", given, page_token, fetch)
-    return file_list_view(found.items, token_after=found.token_after, limit=app.limits.answer_chars)
+    given = {"name_contains": name_contains, "sort_dir": sort_dir, "page_size": page_size}
+    items, token_after = await read_page(list_files, app.api.list_files, page_token, **given)
+    return file_list_view(items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @FILES.tool(title="Delete a file", annotations=DESTRUCTIVE)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import Self
@@ -74,13 +74,14 @@ def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> Page
 
     Args:
         tool: the tool's name; a token of another tool is refused.
-        given: the arguments of this call that are set, without the token.
+        given: the arguments of this call without the token; those that are None are not set.
         page_token: from the answer before, or None for the first page.
 
     Raises:
         CallRefusedError: the token is invalid, or the arguments differ from those of its search.
     """
     kind = tool.removeprefix("list_")
+    given = {name: value for name, value in given.items() if value is not None}
     if not page_token:
         return PagePosition(k=kind, a=given)
     try:
@@ -97,37 +98,25 @@ def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> Page
     return place
 
 
-@dataclass(frozen=True)
-class Listing(Generic[ItemT]):
-    """A page of items.
-
-    Attributes:
-        items: the items.
-        given: the arguments of the search, as on its first page.
-        token_after: returns the page token that continues after the first so many items; None at the end of the list.
-    """
-
-    items: list[ItemT]
-    given: dict[str, Any]
-    token_after: Callable[[int], str | None]
-
-
 async def read_page(
-    tool: str,
-    given: dict[str, Any],
-    page_token: str | None,
-    fetch: Callable[[dict[str, Any], str | None], Awaitable[Page[ItemT]]],
-) -> Listing[ItemT]:
+    tool: Callable[..., Any], read: Callable[..., Awaitable[Page[ItemT]]], page_token: str | None, /, **given: Any
+) -> tuple[list[ItemT], Callable[[int], str | None]]:
     """Read one page of a list; see `open_token`.
 
     Args:
-        tool: the tool's name.
-        given: the arguments of this call that are set, without the token.
+        tool: the tool; arguments that are its defaults are no part of page tokens.
+        read: reads a page of the API by the search's arguments, ``next_page_token`` and ``max_page_size``.
         page_token: from the answer before, or None for the first page.
-        fetch: reads a page of the API, given the search's arguments and the API's token.
+        given: the arguments of this call that select and order the items, with its ``page_size``.
+
+    Returns:
+        The items, and the page token that continues after the first so many of them; None at the end of the list.
     """
-    start = open_token(tool, given, page_token)
-    page = await fetch(start.a, start.t)
+    known = inspect.signature(tool).parameters
+    chosen = {name: value for name, value in given.items() if name not in known or value != known[name].default}
+    start = open_token(tool.__name__, chosen, page_token)
+    query = {"max_page_size" if name == "page_size" else name: start.a.get(name, given[name]) for name in given}
+    page = await read(next_page_token=start.t, **query)
     items = page.data[start.s :]
 
     def token_after(count: int) -> str | None:
@@ -135,17 +124,16 @@ async def read_page(
             return start.model_copy(update={"s": start.s + count}).encode()
         return start.model_copy(update={"t": page.next_page_token, "s": 0}).encode() if page.next_page_token else None
 
-    return Listing(items, start.a, token_after)
+    return items, token_after
 
 
 async def read_all(pager: Pager[ItemT], *, most_pages: int) -> tuple[list[ItemT], bool]:
     """Read a list up to a number of pages; return the items, and whether they are all."""
     items: list[ItemT] = []
-    read = 0
     async with aclosing(pager.pages()) as pages:
         async for page in pages:
             items += page.data
-            read += 1
-            if read == most_pages:
+            most_pages -= 1
+            if not most_pages:
                 return items, page.next_page_token is None
     return items, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Annotated, Any, Literal
 
 from mcp_types import InputRequiredResult
@@ -17,7 +18,7 @@ from extend_mcp.actions.webhooks import (
     UpdateEndpoint,
     UpdateSubscription,
 )
-from extend_mcp.api.models import Page, WebhookEndpoint, WebhookSubscription
+from extend_mcp.api.models import Page, WebhookSubscription
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Example, PageSize, PageToken
@@ -61,15 +62,9 @@ async def list_webhook_endpoints(
     if endpoint_id:
         found = await app.api.get_webhook_endpoint(endpoint_id)
         return endpoint_list_view([found], token_after=lambda count: None, limit=limit)
-    given = {**({"status": status} if status else {}), **({"page_size": page_size} if page_size != 20 else {})}
-
-    async def fetch(chosen: dict[str, Any], token: str | None) -> Page[WebhookEndpoint]:
-        return await app.api.list_webhook_endpoints(
-            status=chosen.get("status"), max_page_size=chosen.get("page_size", 20), next_page_token=token
-        )
-
-    page = await read_page("list_webhook_endpoints", given, page_token, fetch)
-    return endpoint_list_view(page.items, token_after=page.token_after, limit=limit)
+    given = {"status": status, "page_size": page_size}
+    items, token_after = await read_page(list_webhook_endpoints, app.api.list_webhook_endpoints, page_token, **given)
+    return endpoint_list_view(items, token_after=token_after, limit=limit)
 
 
 @WEBHOOKS.tool(title="Create a webhook endpoint", annotations=PUBLISHES)
@@ -181,23 +176,13 @@ async def list_webhook_subscriptions(
     if subscription_id:
         found = await app.api.get_webhook_subscription(subscription_id)
         return subscription_list_view([found], token_after=lambda count: None, limit=limit)
-    arguments = {
-        "endpoint_id": endpoint_id,
-        "resource_id": resource_id,
-        "page_size": page_size if page_size != 20 else None,
-    }
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = {"endpoint_id": endpoint_id, "resource_id": resource_id, "page_size": page_size}
 
-    async def fetch(chosen: dict[str, Any], token: str | None) -> Page[WebhookSubscription]:
-        return await app.api.list_webhook_subscriptions(
-            webhook_endpoint_id=chosen.get("endpoint_id"),
-            resource_id=chosen.get("resource_id"),
-            max_page_size=chosen.get("page_size", 20),
-            next_page_token=token,
-        )
+    def read(*, endpoint_id: str | None, **query: Any) -> Awaitable[Page[WebhookSubscription]]:
+        return app.api.list_webhook_subscriptions(webhook_endpoint_id=endpoint_id, **query)
 
-    page = await read_page("list_webhook_subscriptions", given, page_token, fetch)
-    return subscription_list_view(page.items, token_after=page.token_after, limit=limit)
+    items, token_after = await read_page(list_webhook_subscriptions, read, page_token, **given)
+    return subscription_list_view(items, token_after=token_after, limit=limit)
 
 
 @WEBHOOKS.tool(title="Create a webhook subscription", annotations=PUBLISHES)

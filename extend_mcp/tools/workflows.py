@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.api.models import Page, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
@@ -42,19 +43,9 @@ async def list_workflows(
 ) -> WorkflowListView:
     """List workflows with ids and names. Not needed before other tools: they take a workflow's name."""
     app = caller_context(ctx)
-    given = _changed({"sort_by": sort_by, "sort_dir": sort_dir, "page_size": page_size}, _WORKFLOW_DEFAULTS)
-
-    async def fetch(arguments: dict[str, Any], token: str | None) -> Page[WorkflowSummary]:
-        chosen = _WORKFLOW_DEFAULTS | arguments
-        return await app.api.list_workflows(
-            sort_by=chosen["sort_by"],
-            sort_dir=chosen["sort_dir"],
-            max_page_size=chosen["page_size"],
-            next_page_token=token,
-        )
-
-    found = await read_page("list_workflows", given, page_token, fetch)
-    return workflow_list_view(found.items, token_after=found.token_after, limit=app.limits.answer_chars)
+    given = {"sort_by": sort_by, "sort_dir": sort_dir, "page_size": page_size}
+    items, token_after = await read_page(list_workflows, app.api.list_workflows, page_token, **given)
+    return workflow_list_view(items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
@@ -76,17 +67,13 @@ async def list_workflow_versions(
     """List a workflow's versions, the draft included, with the time each was made."""
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
-    defaults: dict[str, Any] = {"sort_dir": "desc", "page_size": 50}
-    given = {"workflow": workflow_id, **_changed({"sort_dir": sort_dir, "page_size": page_size}, defaults)}
+    given = {"workflow": workflow_id, "sort_dir": sort_dir, "page_size": page_size}
 
-    async def fetch(arguments: dict[str, Any], token: str | None) -> Page[WorkflowVersionSummary]:
-        chosen = defaults | arguments
-        return await app.api.list_workflow_versions(
-            workflow_id, sort_dir=chosen["sort_dir"], max_page_size=chosen["page_size"], next_page_token=token
-        )
+    def read(*, workflow: str, **query: Any) -> Awaitable[Page[WorkflowVersionSummary]]:
+        return app.api.list_workflow_versions(workflow, **query)
 
-    found = await read_page("list_workflow_versions", given, page_token, fetch)
-    return version_list_view(workflow_id, found.items, token_after=found.token_after, limit=app.limits.answer_chars)
+    items, token_after = await read_page(list_workflow_versions, read, page_token, **given)
+    return version_list_view(workflow_id, items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
@@ -144,10 +131,3 @@ async def _no_version(app: CallerContext, workflow_id: str, wanted: str) -> Call
     versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
     there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
     return CallRefusedError(f"The workflow has no version {Label(wanted):60}. It has: {there}.")
-
-
-_WORKFLOW_DEFAULTS: dict[str, Any] = {"sort_by": "createdAt", "sort_dir": "desc", "page_size": 50}
-
-
-def _changed(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value != defaults[name]}

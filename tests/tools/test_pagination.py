@@ -22,9 +22,21 @@ class Item(ApiModel):
     n: int = 0
 
 
-async def fetch(given_: dict[str, Any], token: str | None) -> Page[Item]:
-    """Ten items in pages of four."""
-    start = int(token or 0)
+async def list_numbers(a: int | None = None, b: int | None = None, page_size: int = 20) -> None:
+    """Lend its name and defaults to page tokens."""
+
+
+async def list_others() -> None:
+    """Lend its name to page tokens."""
+
+
+asked: list[dict[str, Any]] = []
+
+
+async def fetch(*, next_page_token: str | None, **query: Any) -> Page[Item]:
+    """Return ten items in pages of four."""
+    asked.append(query)
+    start = int(next_page_token or 0)
     page = {"data": [{"n": n} for n in range(start, min(start + 4, 10))]}
     return Page[Item].model_validate(page | ({"nextPageToken": str(start + 4)} if start + 4 < 10 else {}))
 
@@ -34,11 +46,10 @@ async def test_however_pages_are_cut_every_item_comes_once(cuts: list[int]) -> N
     seen: list[int] = []
     token: str | None = None
     for count in cuts:
-        page = await read_page("list", {"a": 1} if token is None else {}, token, fetch)
-        shown = page.items[:count]
-        seen += [item.n for item in shown]
-        assert page.given == {"a": 1}
-        token = page.token_after(len(shown))
+        items, token_after = await read_page(list_numbers, fetch, token, a=1 if token is None else None, page_size=20)
+        seen += [item.n for item in items[:count]]
+        assert asked.pop() == {"a": 1, "max_page_size": 20}
+        token = token_after(min(count, len(items)))
         if token is None:
             break
     assert seen == list(range(len(seen)))
@@ -46,15 +57,20 @@ async def test_however_pages_are_cut_every_item_comes_once(cuts: list[int]) -> N
 
 
 async def test_a_token_goes_with_its_tool_and_its_search() -> None:
-    first = await read_page("list", {"a": 1}, None, fetch)
-    token = first.token_after(2)
+    token = (await read_page(list_numbers, fetch, None, a=1))[1](2)
     with pytest.raises(CallRefusedError, match="Start again"):
-        await read_page("other", {}, token, fetch)
+        await read_page(list_others, fetch, token)
     with pytest.raises(CallRefusedError, match="a changed"):
-        await read_page("list", {"a": 2}, token, fetch)
+        await read_page(list_numbers, fetch, token, a=2)
     with pytest.raises(CallRefusedError, match="b changed"):
-        await read_page("list", {"a": 1, "b": 1}, token, fetch)
-    assert [item.n for item in (await read_page("list", {"a": 1}, token, fetch)).items] == [2, 3]
+        await read_page(list_numbers, fetch, token, a=1, b=1)
+    assert [item.n for item in (await read_page(list_numbers, fetch, token, a=1))[0]] == [2, 3]
+
+
+async def test_a_token_holds_only_what_is_not_a_default() -> None:
+    token = (await read_page(list_numbers, fetch, None, a=1, b=None, page_size=20))[1](2)
+    assert token
+    assert PagePosition.decode(token).a == {"a": 1}
 
 
 _ARBITRARY = st.text(max_size=40) | st.recursive(
@@ -68,20 +84,20 @@ _ARBITRARY = st.text(max_size=40) | st.recursive(
 async def test_what_is_no_token_is_refused(token: str) -> None:
     if token:
         with pytest.raises(CallRefusedError):
-            await read_page("list_something", {}, token, fetch)
+            await read_page(list_numbers, fetch, token)
 
 
 async def test_a_list_is_read_up_to_a_number_of_pages() -> None:
-    asked: list[str | None] = []
+    tokens: list[str | None] = []
 
     async def read(token: str | None) -> Page[Item]:
-        asked.append(token)
-        return await fetch({}, token)
+        tokens.append(token)
+        return await fetch(next_page_token=token)
 
     for most, count, complete in ((1, 4, False), (2, 8, False), (3, 10, True), (9, 10, True)):
         items, whole = await read_all(Pager(read), most_pages=most)
         assert ([item.n for item in items], whole) == (list(range(count)), complete)
-    assert asked == [None, None, "4", *[None, "4", "8"] * 2]
+    assert tokens == [None, None, "4", *[None, "4", "8"] * 2]
 
 
 PLAIN = st.text("ABCDEFabcdef0123456789_=+/:~-", min_size=1, max_size=60)
