@@ -11,11 +11,8 @@ from typing import Annotated
 import anyio
 from pydantic import BeforeValidator, Field
 
-from extend_mcp.api.errors import (
-    ExtendError,
-    NotFoundError,
-)
-from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.wake import waking
 from extend_mcp.refusal import CallRefusedError
@@ -65,15 +62,14 @@ async def wait_for_run(
     if (run_ids is None) == (batch is None):
         raise CallRefusedError("Give either run_ids or batch.")
     app = caller_context(ctx)
-    watch = _BatchWatch(app, batch) if batch else _RunsWatch(app, list(dict.fromkeys(run_ids or [])))
-    waited = await _watch(ctx, app, watch, float(seconds))
+    watch = _Watch(app, list(dict.fromkeys(run_ids or [])), batch)
+    waited = await watch.follow(ctx, float(seconds))
     explained = None
-    single = watch.single()
-    if single and is_settled(single.status):
+    if watch.run and is_settled(watch.run.status):
         limit = app.limits.answer_chars - 300
-        explained = run_view(single, now=app.clock.now(), detail="concise", page=1, limit=limit).text
+        explained = run_view(watch.run, now=app.clock.now(), detail="concise", page=1, limit=limit).text
     view = wait_view(
-        watch.rows(),
+        watch.rows,
         waited=waited,
         explained=explained,
         problem=error_words(watch.problem) if watch.problem else None,
@@ -85,82 +81,108 @@ async def wait_for_run(
     return view
 
 
-async def _watch(ctx: Ctx, app: CallerContext, watch: _Watch, seconds: float) -> float:
-    """Poll until every run has ended or needs review, or the window ends; return how long that took."""
-    clock = app.clock
-    begun = clock.monotonic()
-    # The last look needs time too, and the answer must still be in time.
-    last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
-    pause = 0.0
-    # Subscribed before the first look, so that no change between two looks is missed.
-    with waking(app.bus, watch.uris()) as waker:
-        while True:
-            await _look(watch, begun + seconds - clock.monotonic())
-            elapsed = clock.monotonic() - begun
-            # A message for each change: one for each look would be a clock.
-            if message := watch.news():
-                await ctx.report_progress(elapsed, seconds, message)
-            if watch.is_over():
-                return elapsed
-            pause = next_pause(pause, elapsed)
-            left = last - clock.monotonic()
-            if left <= 0:
-                return elapsed
-            # Spread by a quarter, so that many who wait do not look at the same moment.
-            spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
-            await waker.sleep(min(pause * spread, left), clock.sleep)
-
-
-async def _look(watch: _Watch, left: float) -> None:
-    try:
-        with anyio.fail_after(max(left, 1.0)):
-            await watch.look()
-    except TimeoutError:
-        watch.late()
-    if watch.problem and (isinstance(watch.problem, CREDENTIAL_ERRORS) or not watch.rows()):
-        raise watch.problem
-
-
 class _Watch:
-    """The runs to poll, and the last state seen of each."""
+    """The runs to poll, and the last state seen of each.
 
-    def __init__(self, app: CallerContext) -> None:
-        self.app = app
+    Attributes:
+        run: the run, if it is the only one waited for.
+        problem: what went wrong with the last look.
+    """
+
+    def __init__(self, app: CallerContext, run_ids: list[str], batch: str | None) -> None:
+        self.run: WorkflowRun | None = None
         self.problem: ExtendError | None = None
+        self._app = app
+        self._ids = run_ids
+        self._batch = batch
+        self._seen: dict[str, WaitedRun] = {}
         self._said: dict[str, str] = {}
 
-    async def look(self) -> None:
-        """Read every run that can still change on its own."""
-        raise NotImplementedError
-
-    def uris(self) -> list[str]:
-        """Return the resources whose change is a reason to look again."""
-        raise NotImplementedError
-
+    @property
     def rows(self) -> list[WaitedRun]:
-        """Return the last state seen of each run."""
-        raise NotImplementedError
+        """The last state seen of each run."""
+        return [self._seen[run_id] for run_id in self._ids or self._seen if run_id in self._seen]
+
+    async def follow(self, ctx: Ctx, seconds: float) -> float:
+        """Poll until every run has ended or needs review, or the window ends; return how long that took."""
+        clock = self._app.clock
+        begun = clock.monotonic()
+        # The last look needs time too, and the answer must still be in time.
+        last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
+        pause = 0.0
+        uris = [batch_uri(self._batch)] if self._batch else [run_uri(run_id) for run_id in self._ids]
+        # Subscribed before the first look, so that no change between two looks is missed.
+        with waking(self._app.bus, uris) as waker:
+            while True:
+                await self._look(begun + seconds - clock.monotonic())
+                elapsed = clock.monotonic() - begun
+                # A message for each change: one for each look would be a clock.
+                if message := self._news():
+                    await ctx.report_progress(elapsed, seconds, message)
+                if self.rows and not self.problem and all(is_settled(row.status) for row in self.rows):
+                    return elapsed
+                pause = next_pause(pause, elapsed)
+                left = last - clock.monotonic()
+                if left <= 0:
+                    return elapsed
+                # Spread by a quarter, so that many who wait do not look at the same moment.
+                spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
+                await waker.sleep(min(pause * spread, left), clock.sleep)
 
     def go_on(self) -> str:
         """Return the call that continues waiting."""
-        raise NotImplementedError
+        if self._batch:
+            return f'wait_for_run(batch="{self._batch}")'
+        shown = ", ".join(f'"{Id(run_id)}"' for run_id in self._moving())
+        return f"wait_for_run(run_ids=[{shown}])"
 
-    def single(self) -> WorkflowRun | None:
-        """Return the run, if it is the only one waited for."""
-        return None
+    def _moving(self) -> list[str]:
+        return [each for each in self._ids if each not in self._seen or not is_settled(self._seen[each].status)]
 
-    def late(self) -> None:
-        """Note that a look took too long."""
-        self.problem = ExtendError("Extend did not answer in time")
+    async def _look(self, left: float) -> None:
+        """Read every run that can still change on its own."""
+        self.problem = None
+        try:
+            with anyio.fail_after(max(left, 1.0)):
+                await (self._read_batch(self._batch) if self._batch else self._read_runs())
+        except TimeoutError:
+            self.problem = ExtendError("Extend did not answer in time")
+        except ExtendError as error:
+            self.problem = error
+        if self.problem and (isinstance(self.problem, CREDENTIAL_ERRORS) or not self._seen):
+            raise self.problem
 
-    def is_over(self) -> bool:
-        """Return whether every run has ended or needs review."""
-        rows = self.rows()
-        return bool(rows) and self.problem is None and all(is_settled(row.status) for row in rows)
+    async def _read_batch(self, batch: str) -> None:
+        pager = self._app.api.iter_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
+        runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
+        self._seen = {run.id: waited_run(run) for run in runs}
 
-    def news(self) -> str:
+    async def _read_runs(self) -> None:
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+        async with anyio.create_task_group() as group:
+            for run_id in self._moving():
+                group.start_soon(self._read, run_id, limiter)
+
+    async def _read(self, run_id: str, limiter: anyio.CapacityLimiter) -> None:
+        async with limiter:
+            try:
+                run = await self._app.api.get_workflow_run(run_id)
+            except NotFoundError as error:
+                self._seen[run_id] = WaitedRun(run_id=run_id, status="NOT_FOUND")
+                if len(self._ids) == 1:
+                    self.problem, self._seen = error, {}
+            except ExtendError as error:
+                # Of several failures, the one that ends the waiting counts.
+                if not isinstance(self.problem, CREDENTIAL_ERRORS):
+                    self.problem = error
+            else:
+                speaks = is_settled(run.status) and bool(spoken_to(run))
+                self._seen[run_id] = waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=speaks)
+                self.run = run if len(self._ids) == 1 else None
+
+    def _news(self) -> str:
         """Name in one line the runs and steps that changed since the last line; empty if none did."""
-        rows = self.rows()
+        rows = self.rows
         words = {str(row.run_id): waited_words(row) for row in rows}
         changed = [each for run_id, each in words.items() if self._said.get(run_id) != each]
         self._said = words
@@ -169,82 +191,3 @@ class _Watch:
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
         over = sum(is_settled(row.status) for row in rows)
         return f"{over} of {len(rows)} runs ended or need review; {', '.join(changed[:_MOST_NAMED])}{more}"
-
-
-class _RunsWatch(_Watch):
-    def __init__(self, app: CallerContext, run_ids: list[str]) -> None:
-        super().__init__(app)
-        self._ids = run_ids
-        self._seen: dict[str, WorkflowRun] = {}
-        self._gone: set[str] = set()
-        self._marked: set[str] = set()
-
-    def uris(self) -> list[str]:
-        return [run_uri(run_id) for run_id in self._ids]
-
-    async def look(self) -> None:
-        self.problem = None
-        limiter = anyio.CapacityLimiter(_AT_ONCE)
-        async with anyio.create_task_group() as group:
-            for run_id in self._ids:
-                seen = self._seen.get(run_id)
-                if run_id not in self._gone and (seen is None or not is_settled(seen.status)):
-                    group.start_soon(self._read, run_id, limiter)
-
-    async def _read(self, run_id: str, limiter: anyio.CapacityLimiter) -> None:
-        async with limiter:
-            try:
-                run = self._seen[run_id] = await self.app.api.get_workflow_run(run_id)
-                if is_settled(run.status) and spoken_to(run):
-                    self._marked.add(run_id)
-            except NotFoundError as error:
-                if len(self._ids) == 1:
-                    self.problem = error
-                self._gone.add(run_id)
-            except ExtendError as error:
-                # Of several failures, the one that ends the waiting counts.
-                if not isinstance(self.problem, CREDENTIAL_ERRORS):
-                    self.problem = error
-
-    def rows(self) -> list[WaitedRun]:
-        rows = [
-            waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=run_id in self._marked)
-            for run_id in self._ids
-            if run_id not in self._gone and (run := self._seen.get(run_id))
-        ]
-        return rows + [WaitedRun(run_id=run_id, status="NOT_FOUND") for run_id in self._gone if len(self._ids) > 1]
-
-    def go_on(self) -> str:
-        moving = [run_id for run_id in self._ids if run_id not in self._gone and not self._has_settled(run_id)]
-        shown = ", ".join(f'"{Id(run_id)}"' for run_id in moving)
-        return f"wait_for_run(run_ids=[{shown}])"
-
-    def single(self) -> WorkflowRun | None:
-        return self._seen.get(self._ids[0]) if len(self._ids) == 1 else None
-
-    def _has_settled(self, run_id: str) -> bool:
-        return run_id in self._seen and is_settled(self._seen[run_id].status)
-
-
-class _BatchWatch(_Watch):
-    def __init__(self, app: CallerContext, batch: str) -> None:
-        super().__init__(app)
-        self._batch = batch
-        self._seen: list[WorkflowRunSummary] = []
-
-    def uris(self) -> list[str]:
-        return [batch_uri(self._batch)]
-
-    async def look(self) -> None:
-        self.problem = None
-        pager = self.app.api.iter_workflow_runs(batch_id=self._batch, sort_by="createdAt", sort_dir="asc")
-        try:
-            self._seen, _ = await read_all(pager, most_pages=_BATCH_PAGES)
-        except ExtendError as error:
-            self.problem = error
-
-    def rows(self) -> list[WaitedRun]:
-        return [waited_run(run) for run in self._seen]
-
-    def go_on(self) -> str:
-        return f'wait_for_run(batch="{self._batch}")'
