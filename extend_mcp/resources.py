@@ -22,7 +22,7 @@ from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, RunScan, collect
+from extend_mcp.tools.run_scan import Deadline, RunScan
 from extend_mcp.views.account import account_text
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
@@ -71,7 +71,7 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
     scan = RunScan(RunFilter(batch=batch), app.limits.summary_runs)
-    found = await _read(batch_uri(batch_id), collect(scan, app, deadline))
+    found = await _read(batch_uri(batch_id), scan.collect(app, deadline))
     rows = [waited_run(run) for run in found]
     go_on = f'wait_for_run(batch="{batch}")'
     return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text

@@ -15,7 +15,7 @@ from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, collect, read_details
+from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, read_details
 from extend_mcp.views.actions import BulkView, set_lines
 from extend_mcp.views.document import counted
 from extend_mcp.views.errors import error_words
@@ -85,7 +85,7 @@ class CancelRuns(BulkAction):
         missing = []
         for status in wanted:
             scan = RunScan(self.filters.model_copy(update={"status": status}), self.app.limits.summary_runs)
-            found |= {run.id: run for run in await collect(scan, self.app, deadline)}
+            found |= {run.id: run for run in await scan.collect(self.app, deadline)}
             missing += [scan.missing] if scan.missing else []
         return list(found.values()), missing
 

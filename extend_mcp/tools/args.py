@@ -120,24 +120,12 @@ PageToken = Annotated[
 ConfirmationToken = Annotated[str, Field(max_length=4096, description="From confirmation_required")]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small), Example('{"customer": "acme"}')]
 Priority = Annotated[int, Field(ge=1, le=100, description="Lower runs first"), Example("50")]
-VersionRef = Annotated[
-    str,
-    BeforeValidator(_number_as_text),
-    Field(
-        pattern=r"^(draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
-        description='"3", "newest", "draft" or id',
-    ),
-    Example("3"),
-]
+_VERSION = r"draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240}"
+_Number = Annotated[str, BeforeValidator(_number_as_text), Example("3")]
+VersionRef = Annotated[_Number, Field(pattern=f"^({_VERSION})$", description='"3", "newest", "draft" or id')]
 VersionToRerun = Annotated[
-    str,
-    BeforeValidator(_number_as_text),
-    Field(
-        pattern=r"^(same|draft|newest|[0-9]{1,9}|[A-Za-z]+_[A-Za-z0-9_-]{1,240})$",
-        description='"newest", "same" as each had, "3", "draft" or id',
-    ),
-    Example("3"),
+    _Number, Field(pattern=f"^(same|{_VERSION})$", description='"newest", "same" as each had, "3", "draft" or id')
 ]
-VersionNumber = Annotated[str, BeforeValidator(_number_as_text), Field(pattern=r"^(draft|[0-9]{1,9})$"), Example("3")]
+VersionNumber = Annotated[_Number, Field(pattern=r"^(draft|[0-9]{1,9})$")]
 Secrets = Annotated[dict[str, Any], Field(description="For steps that call your services; never shown")]
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("file_xK9mLPqRtN3vS8wF5hB2cQ")]

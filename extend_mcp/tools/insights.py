@@ -21,7 +21,7 @@ from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, RunScan, collect, read_details, read_insights, select_runs
+from extend_mcp.tools.run_scan import Deadline, RunScan, read_details, read_insights, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.views.actions import status_words
@@ -95,7 +95,7 @@ async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView
     filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
     filters.workflow_id = run.workflow.id or None
     scan = RunScan(filters, app.limits.summary_runs)
-    failed = await collect(scan, app, deadline)
+    failed = await scan.collect(app, deadline)
     others = [each for each in failed if each.id != run.id]
     details = await read_insights(app, deadline, [run_facts(each) for each in others], noun="other failed runs read")
     causes = {other: found.cause for other, found in details.found.items() if found.cause}
@@ -158,7 +158,7 @@ async def review_queue(
     filters = await RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since).resolve(app)
     deadline = Deadline(ctx, app)
     scan = RunScan(filters, app.limits.summary_runs)
-    waiting = sorted(await collect(scan, app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
+    waiting = sorted(await scan.collect(app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
     edge = parse_argument(app, "older_than", older_than)
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.

@@ -71,12 +71,7 @@ class RunFilter(BaseModel):
     changed_before: datetime | None = None
 
     async def resolve(self, app: CallerContext) -> Self:
-        """Return a copy with instants for the times and an id for the workflow.
-
-        Raises:
-            CallRefusedError: a time is invalid, the times exclude each other, or the workflow's name is unknown or
-                ambiguous.
-        """
+        """Return a copy with instants for the times and an id for the workflow; refuse those that mean nothing."""
         moments = {name: parse_argument(app, argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
         for first, last, what in (("since", "before", "created"), ("changed_since", "changed_before", "updated")):
             since, before = moments[first], moments[last]
@@ -120,15 +115,13 @@ class RunFilter(BaseModel):
 
     def matches(self, run: RunBase) -> bool:
         """Return whether a run in a list fits the part of the filter that the API cannot apply."""
-        if self.workflow_version and run.workflow_version.version != self.workflow_version:
-            return False
-        if self.statuses and run.status not in self.statuses:
-            return False
-        if self.reviewer and (run.reviewed_by_user or "").casefold() != self.reviewer.casefold():
-            return False
         updated = run.updated_at if isinstance(run, WorkflowRunSummary) else None
-        return _is_within(run.created, self.since, self.before) and _is_within(
-            updated, self.changed_since, self.changed_before
+        return (
+            (not self.workflow_version or run.workflow_version.version == self.workflow_version)
+            and (not self.statuses or run.status in self.statuses)
+            and (not self.reviewer or (run.reviewed_by_user or "").casefold() == self.reviewer.casefold())
+            and _is_within(run.created, self.since, self.before)
+            and _is_within(updated, self.changed_since, self.changed_before)
         )
 
     def selects(self, run: RunFacts) -> bool:
@@ -147,12 +140,7 @@ class RunFilter(BaseModel):
         return any(getattr(self, name) is not None for name in DETAILS)
 
     def matches_details(self, cause: Failure | None, metadata: Mapping[str, Any]) -> bool:
-        """Return whether a run fits the part of the filter that no list shows.
-
-        Args:
-            cause: the first failure of the run; None if nothing failed.
-            metadata: the run's metadata.
-        """
+        """Return whether a run with this first failure, if any, and metadata fits the part that no list shows."""
         if self.failure_reason and (cause is None or cause.reason.upper() != self.failure_reason):
             return False
         if self.failing_step and (cause is None or cause.where.casefold() != self.failing_step.casefold()):
@@ -191,7 +179,6 @@ RESOLVED = ("workflow_id", *_MOMENTS.values())
 DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
 """The filters by facts that no list shows: a tool that does not look into single runs leaves them out."""
 
-
 OF_LISTS: Final = frozenset({"reviewer", "updated_since", "updated_before"})
 """The filters that only a list of runs takes: figures and actions are of runs by their creation."""
 
@@ -199,36 +186,29 @@ OF_LISTS: Final = frozenset({"reviewer", "updated_since", "updated_before"})
 def takes_run_filter(
     *, without: Collection[str] = ()
 ) -> Callable[[Callable[..., Awaitable[ViewT]]], Callable[..., Awaitable[ViewT]]]:
-    """Replace a tool's parameter ``filters`` by one parameter for each argument of `RunFilter`.
-
-    Args:
-        without: the arguments that the tool does not take.
-    """
-    return functools.partial(_with_arguments, without=without)
-
-
-def _with_arguments(
-    function: Callable[..., Awaitable[ViewT]], without: Collection[str]
-) -> Callable[..., Awaitable[ViewT]]:
-    signature = inspect.signature(function, eval_str=True)
+    """Replace a tool's parameter ``filters`` by one for each argument of `RunFilter` but those ``without``."""
     arguments = {
         name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in get_type_hints(RunFilter, include_extras=True).items()
         if name in RunFilter.model_fields and name not in (*RESOLVED, *without)
     }
 
-    @functools.wraps(function)
-    async def tool(**given: Any) -> ViewT:
-        filters = {name: given.pop(name) for name in arguments if name in given}
-        return await function(filters=RunFilter(**filters), **given)
+    def replace(function: Callable[..., Awaitable[ViewT]]) -> Callable[..., Awaitable[ViewT]]:
+        @functools.wraps(function)
+        async def tool(**given: Any) -> ViewT:
+            filters = {name: given.pop(name) for name in arguments if name in given}
+            return await function(filters=RunFilter(**filters), **given)
 
-    parameters = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in signature.parameters.items()
-        for each in (arguments.values() if name == "filters" else (parameter,))
-    ]
-    tool.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return tool
+        signature = inspect.signature(function, eval_str=True)
+        parameters = [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in signature.parameters.items()
+            for each in (arguments.values() if name == "filters" else (parameter,))
+        ]
+        tool.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return tool
+
+    return replace
 
 
 def _is_within(moment: datetime | None, since: datetime | None, before: datetime | None) -> bool:
@@ -238,11 +218,7 @@ def _is_within(moment: datetime | None, since: datetime | None, before: datetime
 
 
 def parse_argument(app: CallerContext, name: str, text: str | None) -> datetime | None:
-    """Turn a tool's argument into an instant; None stays None.
-
-    Raises:
-        CallRefusedError: it is no time; the text names the argument.
-    """
+    """Turn a tool's argument into an instant, or refuse it by its name; None stays None."""
     if text is None:
         return None
     try:

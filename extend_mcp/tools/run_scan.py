@@ -45,8 +45,8 @@ class Deadline:
     def __init__(self, ctx: Ctx, app: CallerContext, seconds: float = CALL_SECONDS) -> None:
         self._ctx = ctx
         self._clock = app.clock
-        self._end = app.clock.monotonic() + seconds
         self._done = 0
+        self.extend(seconds)
 
     @property
     def left(self) -> float:
@@ -91,13 +91,17 @@ class RunScan:
                     self.reached = run.created or self.reached
                     if run.created and self.filter.since and run.created < self.filter.since:
                         return
-                    if not self.filter.matches(run):
-                        continue
-                    self.read += 1
-                    yield run
+                    if self.filter.matches(run):
+                        self.read += 1
+                        yield run
                 await deadline.report(f"{self.read:,} runs read")
                 if page.next_page_token is None:
                     return
+
+    async def collect(self, app: CallerContext, deadline: Deadline) -> list[WorkflowRunSummary]:
+        """Return all runs in a list."""
+        async with aclosing(self.runs(app, deadline)) as runs:
+            return [run async for run in runs]
 
     async def _next(
         self, pages: AsyncGenerator[Page[WorkflowRunSummary], None], deadline: Deadline
@@ -163,12 +167,8 @@ async def select_runs(
 ) -> Selected:
     """Return the runs that a resolved filter selects, from the kept runs where they are or soon will be held.
 
-    Args:
-        app: the server's parts.
-        filters: selects the runs; filters by details are left to the caller.
-        deadline: when to stop.
-        statuses: only runs in one of these; all by default, or what ``filters`` says.
-        most: how many runs of each status are read where none are kept; by default as many as a summary reads.
+    Filters by details are left to the caller. ``statuses`` overrules that of the filter, and ``most`` is how many runs
+    of each status are read where none are kept, by default as many as a summary reads.
     """
     wanted = statuses or filters.statuses
     # How Extend compares file names is not documented, so only Extend can apply that filter.
@@ -184,7 +184,7 @@ async def select_runs(
     # A batch is listed whole: few runs, and one request for all statuses.
     for status in wanted if filters.batch is None and wanted else (filters.status,):
         scan = RunScan(filters.model_copy(update={"status": status}), most or app.limits.summary_runs)
-        found += [run_facts(run) for run in await collect(scan, app, deadline)]
+        found += [run_facts(run) for run in await scan.collect(app, deadline)]
         missing, reached = missing or scan.missing, scan.reached or reached
         is_whole = is_whole and not (scan.reached and filters.since and scan.reached < filters.since)
     found = sorted((run for run in found if not wanted or run.status in wanted), key=created_first, reverse=True)
@@ -193,13 +193,7 @@ async def select_runs(
 
 
 class Insight(NamedTuple):
-    """Facts of a run of which some are in no list.
-
-    Attributes:
-        run: the facts that lists show.
-        cause: the first failure; None if nothing failed.
-        metadata: the run's metadata.
-    """
+    """Facts of a run: those that lists show, its first failure, if it failed, and its metadata."""
 
     run: RunFacts
     cause: Failure | None
@@ -234,14 +228,9 @@ async def read_details(
     *,
     noun: str = "runs looked into",
 ) -> Details[T]:
-    """Read runs by id, several at once, and keep only a part of each.
+    """Read runs by id, several at once, the most important first, and keep only the part of each that ``keep`` returns.
 
-    Args:
-        app: the server's parts.
-        deadline: when to stop.
-        run_ids: the runs, the most important first.
-        keep: returns the part of a run to keep; the run itself is released.
-        noun: names the runs in progress messages.
+    ``noun`` names the runs in progress messages.
     """
     details: Details[T] = Details({}, {}, [])
     waiting = list(reversed(run_ids))
@@ -277,13 +266,8 @@ async def read_facts(
 ) -> Details[RunDetails]:
     """Return what runs show in full: from the kept facts or, for as many as one call may read, from the API.
 
-    Args:
-        app: the server's parts.
-        deadline: when to stop.
-        runs: the runs as their list showed them, the most important first.
-        held: whether they are kept runs that were not read in full.
-        noun: names the runs in progress messages.
-        history: keeps the facts; by default that of the caller's account.
+    ``runs`` are as their list showed them, the most important first. ``held`` says that they are kept runs that were
+    not read in full. ``history`` keeps the facts; by default it is that of the caller's account.
     """
     history = history or await app.history()
     if history is not None and not held:
@@ -337,9 +321,3 @@ async def in_parallel(work: Callable[[], Awaitable[None]], workers: int) -> None
             group.start_soon(guarded)
     if problem is not None:
         raise problem
-
-
-async def collect(scan: RunScan, app: CallerContext, deadline: Deadline) -> list[WorkflowRunSummary]:
-    """Return all runs of a scan in a list."""
-    async with aclosing(scan.runs(app, deadline)) as runs:
-        return [run async for run in runs]
