@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import to_json
 
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
+from extend_mcp.urls import normalize_url
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,14 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
 def joined(value: Any) -> Any:
     """Join a list with commas: models often send several values so."""
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def normalized_url(name: str, url: str, example: str) -> str:
+    """Return a URL in one form, or refuse the argument of this name."""
+    try:
+        return normalize_url(url)
+    except ValueError as error:
+        raise CallRefusedError(f'{name}: {error}. Example: "{example}".') from None
 
 
 def _known_statuses(value: str) -> str:

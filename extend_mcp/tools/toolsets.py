@@ -8,7 +8,7 @@ RUNS = Toolset(
     "runs",
     "List, explain, wait for, start, change, cancel and delete workflow runs",
     (
-        *("runs", "find_runs", "summarize", "insights", "runs_cancel", "runs_rerun", "runs_start", "runs_update"),
+        *("runs", "find_runs", "summarize", "insights", "runs_cancel", "runs_rerun", "runs_write"),
         "runs_wait",
     ),
 )

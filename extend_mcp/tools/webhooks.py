@@ -21,12 +21,11 @@ from extend_mcp.actions.webhooks import (
 from extend_mcp.api.models import Page, WebhookSubscription
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import ConfirmationToken, Example, PageSize, PageToken
+from extend_mcp.tools.args import ConfirmationToken, Example, PageSize, PageToken, normalized_url
 from extend_mcp.tools.base import DESTRUCTIVE, PUBLISHES, READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import WEBHOOKS
-from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import ActionView, action_view
 from extend_mcp.views.untrusted import Id, Label
 from extend_mcp.views.webhooks import (
@@ -44,7 +43,8 @@ EndpointEvents = Annotated[
     Example('["workflow.created"]'),
 ]
 EndpointStatus = Annotated[Literal["enabled", "disabled"], Example("enabled")]
-Url = Annotated[str, Field(max_length=2048), Example("https://hooks.example.com/extend")]
+_URL = "https://hooks.example.com/extend"
+Url = Annotated[str, Field(max_length=2048), Example(_URL)]
 EndpointName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -80,7 +80,7 @@ async def create_webhook_endpoint(
     A person confirms first. The signing secret is shown once, to the person where the client can ask one.
     """
     app = caller_context(ctx)
-    url = _normalized(url)
+    url = normalized_url("url", url, _URL)
     if earlier := already_revealed(ctx, CreateEndpoint.name):
         return _created(app, earlier)
     action = CreateEndpoint(app, url, name, events, status)
@@ -114,7 +114,7 @@ async def update_webhook_endpoint(
     if url is None and name is None and events is None and status is None:
         raise CallRefusedError("Give at least one of url, name, events and status.")
     if url is not None:
-        url = _normalized(url)
+        url = normalized_url("url", url, _URL)
     action = UpdateEndpoint(caller_context(ctx), endpoint_id, url, name, events, status)
     return await execute(ctx, action, confirmation_token)
 
@@ -143,13 +143,6 @@ def _created(app: CallerContext, revealed: Revealed, *, secret: str | None = Non
         next_step=f"create_webhook_subscription({revealed.target}, ...) adds events of workflow runs.",
         limit=app.limits.answer_chars,
     )
-
-
-def _normalized(url: str) -> str:
-    try:
-        return normalize_url(url)
-    except ValueError as error:
-        raise CallRefusedError(f'url: {error}. Example: "https://hooks.example.com/extend".') from None
 
 
 SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whes_xK9mLPqRtN3vS8wF5hB2")]

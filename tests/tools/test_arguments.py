@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from extend_mcp.callers import Ctx
 from extend_mcp.tools.base import HOST_ARGUMENTS, READ_ONLY, Toolset
-from extend_mcp.tools.runs_start import BatchItem, Override
+from extend_mcp.tools.runs_write import BatchItem, Override
 from extend_mcp.views.document import View
 from tests.calls import default_tools, is_read_only, tools
 from tests.harness import ERAS, Box, Mode, serving, text_of

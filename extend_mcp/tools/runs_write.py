@@ -1,4 +1,4 @@
-"""Starting workflow runs: one file, a package, or a batch."""
+"""Tools that start, change and delete workflow runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mcp_types import InputRequiredResult
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from extend_mcp.actions.execute import execute
-from extend_mcp.actions.runs import StartBatch, StartRun
+from extend_mcp.actions.runs import DeleteRun, StartBatch, StartRun, UpdateRun
 from extend_mcp.api.requests import (
     BatchInput,
     CreateWorkflowRun,
@@ -22,26 +22,29 @@ from extend_mcp.api.requests import (
     WorkflowTarget,
 )
 from extend_mcp.api.requests import Secrets as SecretValues
-from extend_mcp.callers import Ctx, caller_context
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
+from extend_mcp.scopes import DELETE
 from extend_mcp.tools.args import (
     ConfirmationToken,
     Example,
     FileId,
     Metadata,
     Priority,
+    RunId,
     Secrets,
     VersionRef,
     WorkflowRef,
+    normalized_url,
 )
-from extend_mcp.tools.base import CREATES
+from extend_mcp.tools.base import CREATES, DESTRUCTIVE, UPDATES
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.toolsets import RUNS
 from extend_mcp.tools.workflows import resolve_version
-from extend_mcp.urls import normalize_url
-from extend_mcp.views.actions import BatchStartedView, RunStartedView
+from extend_mcp.views.actions import ActionView, BatchStartedView, RunStartedView
 
 _ID = TypeAdapter(FileId)
+_FILE_URL = "https://example.com/a.pdf"
 
 FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
 
@@ -103,13 +106,20 @@ async def run_workflow(
         raise CallRefusedError("file_name goes with file_url or text; a file_id already has its name.")
     if outputs and package:
         raise CallRefusedError("outputs cannot be combined with package.")
+    if len(set(package or ())) < len(package or ()):
+        raise CallRefusedError("package: the same file is given twice.")
+    file: FileInput | None = None
     if file_url is not None:
-        file_url = _normalized("file_url", file_url)
-    workflow_id = await resolve_workflow(app, workflow)
+        file = FileFromUrl(url=normalized_url("file_url", file_url, _FILE_URL), name=file_name)
+    elif file_id is not None:
+        file = FileFromId(id=file_id)
+    elif text is not None:
+        file = FileFromText(text=text, name=file_name)
+    files = [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(package or ())]
     body = CreateWorkflowRun(
-        workflow=WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version)),
-        file=None if package else _single_file(file_url, file_id, text, file_name),
-        package=PackageFiles(files=_package(package)) if package else None,
+        workflow=await _target(app, workflow, version),
+        file=file,
+        package=PackageFiles(files=files) if files else None,
         outputs=[OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []] or None,
         metadata=metadata,
         priority=priority,
@@ -135,57 +145,57 @@ async def run_workflow_batch(
     Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
     """
     app = caller_context(ctx)
-    items = [_batch_input(index, item) for index, item in enumerate(inputs)]
-    workflow_id = await resolve_workflow(app, workflow)
-    body = CreateWorkflowRunBatch(
-        workflow=WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version)),
-        inputs=items,
-        priority=priority,
-    )
+    items = [_batch_input(f"inputs[{index}]", item) for index, item in enumerate(inputs)]
+    target = await _target(app, workflow, version)
+    body = CreateWorkflowRunBatch(workflow=target, inputs=items, priority=priority)
     return await execute(ctx, StartBatch(app, body, workflow), confirmation_token)
 
 
-def _single_file(url: str | None, file_id: str | None, text: str | None, name: str | None) -> FileInput:
-    if url is not None:
-        return FileFromUrl(url=url, name=name)
-    if file_id is not None:
-        return FileFromId(id=file_id)
-    assert text is not None
-    return FileFromText(text=text, name=name)
+@RUNS.tool(title="Change a workflow run", annotations=UPDATES)
+async def update_workflow_run(
+    run_id: RunId,
+    ctx: Ctx,
+    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None,
+    metadata: Metadata | None = None,
+) -> ActionView | InputRequiredResult:
+    """Rename a run or merge metadata into it; given keys replace present ones, others stay.
+    Returns the metadata before and after.
+    """
+    if name is None and metadata is None:
+        raise CallRefusedError("Give name, metadata or both.")
+    return await execute(ctx, UpdateRun(caller_context(ctx), run_id, name, metadata))
 
 
-def _package(references: list[str]) -> list[FileFromUrl | FileFromId]:
-    if len(set(references)) < len(references):
-        raise CallRefusedError("package: the same file is given twice.")
-    return [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(references)]
+@RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE, scope=DELETE)
+async def delete_workflow_run(
+    run_id: RunId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
+) -> ActionView | InputRequiredResult:
+    """Delete one run with its results, for good. Use it only when the user asked; to stop work, cancel instead.
+    A person confirms first, seeing what is lost.
+    """
+    return await execute(ctx, DeleteRun(caller_context(ctx), run_id), confirmation_token)
 
 
-def _batch_input(index: int, item: BatchItem) -> BatchInput:
-    where = f"inputs[{index}]"
+async def _target(app: CallerContext, workflow: str, version: str | None) -> WorkflowTarget:
+    workflow_id = await resolve_workflow(app, workflow)
+    return WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version))
+
+
+def _batch_input(where: str, item: BatchItem) -> BatchInput:
     if (item.file is None) == (item.text is None):
         raise CallRefusedError(f"{where}: give either file or text.")
     file: FileInput
-    if item.text is not None:
-        file = FileFromText(text=item.text, name=item.name)
-    else:
-        assert item.file is not None
+    if item.file is not None:
         file = _by_reference(f"{where}.file", item.file, item.name)
+    else:
+        file = FileFromText(text=item.text or "", name=item.name)
     return BatchInput(file=file, metadata=item.metadata, secrets=SecretValues(item.secrets) if item.secrets else None)
 
 
 def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl | FileFromId:
     if "://" in reference:
-        return FileFromUrl(url=_normalized(where, reference), name=name)
+        return FileFromUrl(url=normalized_url(where, reference, _FILE_URL), name=name)
     try:
         return FileFromId(id=_ID.validate_python(reference))
     except ValidationError:
-        raise CallRefusedError(
-            f'{where}: must be an http address or a file id. Example: "https://example.com/a.pdf".'
-        ) from None
-
-
-def _normalized(where: str, url: str) -> str:
-    try:
-        return normalize_url(url)
-    except ValueError as error:
-        raise CallRefusedError(f'{where}: {error}. Example: "https://example.com/a.pdf".') from None
+        raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".') from None
