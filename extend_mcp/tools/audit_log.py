@@ -13,10 +13,9 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import AUDIT_READ
 from extend_mcp.tools.args import Example, Moment, PageToken, RunId
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.pagination import open_token
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.toolsets import INCIDENTS
+from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
 from extend_mcp.views.audit_log import ActionListView, action_list_view
 from extend_mcp.views.untrusted import Id
 

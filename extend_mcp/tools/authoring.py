@@ -12,9 +12,8 @@ from extend_mcp.actions.workflows import CreateWorkflowAction, DeployVersion, Up
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Example, WorkflowRef
-from extend_mcp.tools.base import CREATES, DESTRUCTIVE, PUBLISHES
 from extend_mcp.tools.name_resolution import resolve_workflow
-from extend_mcp.tools.toolsets import AUTHORING
+from extend_mcp.tools.toolsets import AUTHORING, CREATES, DESTRUCTIVE, PUBLISHES
 from extend_mcp.views.actions import ActionView
 from extend_mcp.workflows.check import find_faults
 

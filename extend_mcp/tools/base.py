@@ -53,12 +53,6 @@ HOST_ARGUMENTS = frozenset({"wait_for_previous", "toolCallId", "sessionId", "act
 ACCOUNT_KEY = "extend-mcp/account"
 """The key of a result's ``_meta`` that holds the operator's name for the account."""
 
-READ_ONLY = ToolAnnotations(read_only_hint=True, open_world_hint=True)
-DESTRUCTIVE = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
-PUBLISHES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=True)
-UPDATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-CREATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
-
 
 @dataclass
 class Toolset:

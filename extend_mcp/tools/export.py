@@ -24,12 +24,11 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
 from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, Status, WorkflowRef
-from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.local_file import Folder, locate_folder, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CALL_SECONDS, CREDENTIAL_ERRORS, Deadline, read_details
-from extend_mcp.tools.toolsets import INCIDENTS
+from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.export import ExportView, export_view
 from extend_mcp.views.steps import as_object

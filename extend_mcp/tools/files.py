@@ -14,10 +14,9 @@ from extend_mcp.actions.files import DeleteFile, UploadFile
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken, SortDir
-from extend_mcp.tools.base import CREATES, DESTRUCTIVE, READ_ONLY
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
 from extend_mcp.tools.pagination import read_page
-from extend_mcp.tools.toolsets import FILES
+from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, FILES, READ_ONLY
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.files import FileListView, FileView, file_list_view, file_view
 

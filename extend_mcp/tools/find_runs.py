@@ -14,10 +14,9 @@ from extend_mcp.history.search import Query, list_passages
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.tools.args import Example, FileId, Moment, StatusFilter, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, read_details, read_facts
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.find_runs import FoundRun, FoundRunsView, Searched, found_runs_view
 
 if TYPE_CHECKING:

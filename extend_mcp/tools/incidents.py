@@ -10,10 +10,9 @@ from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.reruns import RERUN_OF, Repeat, chains, fate, same_files
 from extend_mcp.tools.args import Example
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
-from extend_mcp.tools.toolsets import INCIDENTS
+from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
 from extend_mcp.views.incidents import Chain, DoneTwiceView, OpenFailuresView, done_twice_view, open_failures_view
 
 Shown = Annotated[int, Field(ge=1, le=200, description="How many to name"), Example("20")]

@@ -19,11 +19,10 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import Deadline, RunScan, read_details, read_insights, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.backlog import Flow, groups_of_checks, groups_of_workflows
 from extend_mcp.views.checks import failed_checks

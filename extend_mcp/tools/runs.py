@@ -36,13 +36,12 @@ from extend_mcp.tools.args import (
     SortDir,
     StepSelector,
 )
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_facts
 from extend_mcp.tools.stuck import find_stuck
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view

@@ -16,9 +16,8 @@ from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import CANCEL
 from extend_mcp.tools.args import ConfirmationToken, RunId
-from extend_mcp.tools.base import DESTRUCTIVE
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import DESTRUCTIVE, RUNS
 from extend_mcp.views.actions import BulkView, CancelView
 
 Reason = Annotated[str, Field(max_length=500)]

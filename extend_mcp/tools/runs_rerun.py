@@ -14,9 +14,8 @@ from extend_mcp.actions.rerun_plan import CAN_RERUN, Wanted
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Priority, RunId, VersionToRerun
-from extend_mcp.tools.base import CREATES
 from extend_mcp.tools.run_filter import OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import CREATES, RUNS
 from extend_mcp.views.actions import BulkView
 
 

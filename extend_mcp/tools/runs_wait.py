@@ -18,10 +18,9 @@ from extend_mcp.events.wake import waking
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.polling import is_settled, next_pause
 from extend_mcp.tools.args import BatchId, Example, RunId
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run, waited_words

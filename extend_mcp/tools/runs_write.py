@@ -37,9 +37,8 @@ from extend_mcp.tools.args import (
     WorkflowRef,
     normalized_url,
 )
-from extend_mcp.tools.base import CREATES, DESTRUCTIVE, UPDATES
 from extend_mcp.tools.name_resolution import resolve_workflow
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, RUNS, UPDATES
 from extend_mcp.tools.workflows import resolve_version
 from extend_mcp.views.actions import ActionView, BatchStartedView, RunStartedView
 

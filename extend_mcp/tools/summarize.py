@@ -27,11 +27,10 @@ from extend_mcp.runs.groups import (
 )
 from extend_mcp.runs.statistics import Statistics, Tally, Waiting, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_facts, reading, select_runs
 from extend_mcp.tools.stuck import kept_stuck
-from extend_mcp.tools.toolsets import RUNS
+from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
 

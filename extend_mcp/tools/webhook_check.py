@@ -11,12 +11,11 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.args import Moment, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.run_filter import parse_argument
 from extend_mcp.tools.run_scan import Deadline
-from extend_mcp.tools.toolsets import WEBHOOKS
+from extend_mcp.tools.toolsets import READ_ONLY, WEBHOOKS
 from extend_mcp.views.webhooks import Coverage, Received, WebhookCheckView, webhook_check_view
 
 _UNDERWAY = timedelta(minutes=2)

@@ -22,10 +22,9 @@ from extend_mcp.api.models import Page, WebhookSubscription
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Example, PageSize, PageToken, normalized_url
-from extend_mcp.tools.base import DESTRUCTIVE, PUBLISHES, READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
-from extend_mcp.tools.toolsets import WEBHOOKS
+from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views.actions import ActionView, action_view
 from extend_mcp.views.untrusted import Id, Label
 from extend_mcp.views.webhooks import (

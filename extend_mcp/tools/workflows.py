@@ -12,10 +12,9 @@ from extend_mcp.api.models import Page, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
-from extend_mcp.tools.base import READ_ONLY
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
-from extend_mcp.tools.toolsets import WORKFLOWS
+from extend_mcp.tools.toolsets import READ_ONLY, WORKFLOWS
 from extend_mcp.views.untrusted import Label
 from extend_mcp.views.workflows import (
     VersionListView,

@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from extend_mcp.callers import Ctx
-from extend_mcp.tools.base import HOST_ARGUMENTS, READ_ONLY, Toolset
+from extend_mcp.tools.base import HOST_ARGUMENTS, Toolset
 from extend_mcp.tools.runs_write import BatchItem, Override
+from extend_mcp.tools.toolsets import READ_ONLY
 from extend_mcp.views.document import View
 from tests.calls import default_tools, is_read_only, tools
 from tests.harness import ERAS, Box, Mode, serving, text_of
