@@ -24,7 +24,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
 from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, Status, WorkflowRef
-from extend_mcp.tools.local_file import Folder, locate_folder, opened_folder
+from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CALL_SECONDS, CREDENTIAL_ERRORS, Deadline, read_details
@@ -68,7 +68,7 @@ async def export_fields(
         return export_view("refused", f"This server writes no local files: {why}.", limit=limit)
     place = await _open_place(app, page_token, workflow, path, created_since, created_before, status, fields)
     target = Path(place.a["path"])
-    located = locate_folder(str(target.parent), app.settings.file_roots)
+    located = locate(str(target.parent), app.settings.file_roots, Path.is_dir)
     if located is None:
         raise CallRefusedError("path: its folder does not exist under the folders of EXTEND_MCP_FILE_ROOTS.")
     try:

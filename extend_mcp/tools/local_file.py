@@ -7,7 +7,7 @@ import binascii
 import mimetypes
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,28 +25,18 @@ EXTENSIONS = frozenset({
 # The first bytes that a file of this extension must have; a renamed program is found before it is sent.
 _BEGINNINGS: dict[str, tuple[bytes, ...]] = {
     "png": (b"\x89PNG",),
-    "jpg": (b"\xff\xd8\xff",),
-    "jpeg": (b"\xff\xd8\xff",),
     "gif": (b"GIF8",),
-    "tiff": (b"II*\x00", b"MM\x00*"),
-    "tif": (b"II*\x00", b"MM\x00*"),
-    "docx": (b"PK",),
-    "xlsx": (b"PK",),
-    "pptx": (b"PK",),
+    **dict.fromkeys(("jpg", "jpeg"), (b"\xff\xd8\xff",)),
+    **dict.fromkeys(("tiff", "tif"), (b"II*\x00", b"MM\x00*")),
+    **dict.fromkeys(("docx", "xlsx", "pptx"), (b"PK",)),
 }
 _PDF_WITHIN = 1024
 
 
 def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, bytes]:
-    """Read a file from under an allowed folder.
+    """Read a file from under an allowed folder; return its name and its bytes.
 
-    Args:
-        path: as the model gave it; relative ones are looked for in each folder.
-        roots: the allowed folders.
-        most_bytes: the largest file that is read.
-
-    Returns:
-        Its name and its bytes.
+    A relative path is looked for in each folder.
 
     Raises:
         CallRefusedError: path input is off, or the file is elsewhere, missing, no file, or too large.
@@ -55,7 +45,7 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
         raise CallRefusedError(
             "path: reading local files is off. The user can allow folders with EXTEND_MCP_FILE_ROOTS."
         )
-    located = _locate(path, roots)
+    located = locate(path, roots, Path.is_file)
     if located is None:
         # Whether something exists outside the allowed folders is nobody's business here.
         allowed = ", ".join(f"{Label(root):200}" for root in roots[:5])
@@ -88,9 +78,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 class Folder:
     """A folder below an allowed one, held open so that nothing can take its place.
 
-    Attributes:
-        path: where it is.
-        handle: its descriptor; None on Windows, where making a link takes rights that few have.
+    ``handle`` is its descriptor, or None on Windows, where making a link takes rights that few have.
     """
 
     path: Path
@@ -133,17 +121,8 @@ def opened_folder(base: Path, path: Path) -> Iterator[Folder]:
         os.close(current)
 
 
-def _locate(path: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
-    """Return the allowed folder and the file below it, both without links; None if there is no such file."""
-    return next(((base, found) for base, found in _below(path, roots) if found.is_file()), None)
-
-
-def locate_folder(path: str, roots: Sequence[Path]) -> tuple[Path, Path] | None:
-    """Return the allowed folder and the folder ``path`` at or below it, without links; None if it does not exist."""
-    return next(((base, found) for base, found in _below(path, roots) if found.is_dir()), None)
-
-
-def _below(path: str, roots: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+def locate(path: str, roots: Sequence[Path], fits: Callable[[Path], bool]) -> tuple[Path, Path] | None:
+    """Return the allowed folder, and what fits at a path at or below it, both without links; None if nothing does."""
     for root in roots:
         try:
             base = root.resolve(strict=True)
@@ -151,16 +130,13 @@ def _below(path: str, roots: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             found = (base / path).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):
             continue
-        if found.is_relative_to(base):
-            yield base, found
+        if found.is_relative_to(base) and fits(found):
+            return base, found
+    return None
 
 
 def decode_content(text: str, most_bytes: int) -> bytes:
-    """Decode bytes given as base64.
-
-    Raises:
-        CallRefusedError: it is no base64, or too large.
-    """
+    """Decode bytes given as base64, or refuse them."""
     if len(text) * 3 // 4 > most_bytes + 3:
         raise CallRefusedError(f"content_base64: at most {most_bytes:,} bytes are uploaded.")
     try:
@@ -170,14 +146,7 @@ def decode_content(text: str, most_bytes: int) -> bytes:
 
 
 def check_content(name: str, content: bytes, most_bytes: int) -> str:
-    """Check a file's type and size before anything is sent.
-
-    Returns:
-        Its media type.
-
-    Raises:
-        CallRefusedError: Extend could not read it.
-    """
+    """Return a file's media type, or refuse what Extend could not read before anything is sent."""
     extension = name.rpartition(".")[2].lower() if "." in name else ""
     if extension not in EXTENSIONS:
         raise CallRefusedError(

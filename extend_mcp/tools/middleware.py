@@ -28,13 +28,9 @@ TOOLS_PARAMETER = "tools"
 
 @dataclass(frozen=True)
 class DeclaredScopes:
-    """The scopes that parts of the server declared when they were registered.
+    """The scopes that parts of the server declared: tools and prompts by name, completions by argument.
 
-    Attributes:
-        tools: by name.
-        prompts: by name.
-        resources: by URI or URI template; None where none is needed.
-        completions: by argument.
+    Resources are by URI or URI template, with None where no scope is needed.
     """
 
     tools: Mapping[str, str]
@@ -49,11 +45,7 @@ class DeclaredScopes:
 
 
 class ScopeMiddleware:
-    """Hold each request against the scopes of its caller, whatever the operator switched on.
-
-    Args:
-        declared: the scopes that each part of the server needs.
-    """
+    """Hold each request against the scopes of its caller, whatever the operator switched on."""
 
     def __init__(self, declared: DeclaredScopes) -> None:
         self._declared = declared
@@ -91,10 +83,8 @@ class ScopeMiddleware:
         if method in ("resources/read", "resources/subscribe") and isinstance(uri, str):
             return self._declared.of_resource(uri)
         if method == "subscriptions/listen":
-            wanted = (params.get("notifications") or {}).get("resourceSubscriptions")
-            return {
-                scope for each in wanted or () if isinstance(each, str) for scope in self._declared.of_resource(each)
-            }
+            wanted = (params.get("notifications") or {}).get("resourceSubscriptions") or ()
+            return set().union(*(self._declared.of_resource(each) for each in wanted if isinstance(each, str)))
         if method == "completion/complete":
             return _found(self._declared.completions, (params.get("argument") or {}).get("name"))
         return set()

@@ -173,7 +173,7 @@ async def test_nothing_is_written_elsewhere_or_over_anything(
             assert told.is_error, path
         # A link that takes a folder's place after the check leads nowhere.
         (root / "inner").mkdir()
-        locate = export.locate_folder
+        locate = export.locate
 
         def locate_and_swap(*given: Any) -> Any:
             found = locate(*given)
@@ -182,7 +182,7 @@ async def test_nothing_is_written_elsewhere_or_over_anything(
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(export, "locate_folder", locate_and_swap)
+            patch.setattr(export, "locate", locate_and_swap)
             told = await export_to(client, "inner/a.csv")
         assert "cannot be written" in text_of(told)
     assert (list(outside.iterdir()), (root / "kept.csv").read_text()) == ([], "kept")

@@ -212,7 +212,7 @@ def test_a_link_put_in_place_after_the_check_is_not_followed(
         (folder / "inner").mkdir(parents=True)
         (folder / "inner" / "a.pdf").write_bytes(PDF + folder.name.encode())
     assert read_local("inner/a.pdf", [root], 100) == ("a.pdf", PDF + b"in")
-    locate = local_file._locate
+    locate = local_file.locate
 
     def locate_and_swap(*given: Any) -> Any:
         found = locate(*given)
@@ -221,7 +221,7 @@ def test_a_link_put_in_place_after_the_check_is_not_followed(
         target.symlink_to(outside / swapped)
         return found
 
-    monkeypatch.setattr(local_file, "_locate", locate_and_swap)
+    monkeypatch.setattr(local_file, "locate", locate_and_swap)
     with pytest.raises(CallRefusedError, match="cannot be read"):
         read_local("inner/a.pdf", [root], 100)
 
