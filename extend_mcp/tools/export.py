@@ -23,7 +23,7 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
-from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, Status, WorkflowRef
+from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
@@ -41,7 +41,6 @@ _LAST_SECONDS = 8.0
 """Kept at the end of a call for the requests in progress and for writing the table."""
 
 _AT_A_TIME = 20
-_NO_VALUES = "without extracted values"
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*")
 
@@ -66,29 +65,6 @@ async def export_fields(
     if not app.local_files or not app.settings.file_roots:
         why = "it is shared" if not app.local_files else "the user can allow folders with EXTEND_MCP_FILE_ROOTS"
         return export_view("refused", f"This server writes no local files: {why}.", limit=limit)
-    place = await _open_place(app, page_token, workflow, path, created_since, created_before, status, fields)
-    target = Path(place.a["path"])
-    located = locate(str(target.parent), app.settings.file_roots, Path.is_dir)
-    if located is None:
-        raise CallRefusedError("path: its folder does not exist under the folders of EXTEND_MCP_FILE_ROOTS.")
-    try:
-        with opened_folder(*located) as folder:
-            export = _Export(folder, target.name, place, app.limits.answer_chars)
-            return await export.run(app, Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS))
-    except OSError as error:
-        raise CallRefusedError(f"path: the file cannot be written ({error.strerror}).") from None
-
-
-async def _open_place(
-    app: CallerContext,
-    page_token: str | None,
-    workflow: str | None,
-    path: str | None,
-    created_since: str | None,
-    created_before: str | None,
-    status: Status,
-    fields: list[str] | None,
-) -> PagePosition:
     window = await RunFilter(created_since=created_since, created_before=created_before, workflow=workflow).resolve(app)
     given = {
         "path": path,
@@ -103,27 +79,38 @@ async def _open_place(
         raise CallRefusedError('Give workflow and path, such as path="invoices.csv".')
     if Path(place.a["path"]).suffix.lower() not in (".csv", ".jsonl"):
         raise CallRefusedError("path: must end in .csv or .jsonl.")
-    return place
+    target = Path(place.a["path"])
+    located = locate(str(target.parent), app.settings.file_roots, Path.is_dir)
+    if located is None:
+        raise CallRefusedError("path: its folder does not exist under the folders of EXTEND_MCP_FILE_ROOTS.")
+    try:
+        with opened_folder(*located) as folder:
+            deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
+            return await _Export(app, deadline, folder, target.name, place).run()
+    except OSError as error:
+        raise CallRefusedError(f"path: the file cannot be written ({error.strerror}).") from None
 
 
 @dataclass
 class _Export:
     """One export. Rows are kept as JSON lines in ``NAME.partial`` until all are read, so no half table has its name."""
 
+    app: CallerContext
+    deadline: Deadline
     folder: Folder
     name: str
     place: PagePosition
-    limit: int
     written: int = 0
 
-    @property
-    def spool(self) -> str:
-        return f"{self.name}.partial"
+    def __post_init__(self) -> None:
+        self.spool = f"{self.name}.partial"
+        self.limit = self.app.limits.answer_chars
 
-    async def run(self, app: CallerContext, deadline: Deadline) -> ExportView:
+    async def run(self) -> ExportView:
         begins = "size" not in self.place.a
-        if self.folder.holds(self.name) or (begins and self.folder.holds(self.spool)):
-            raise CallRefusedError(f"path: {self.name if self.folder.holds(self.name) else self.spool} exists already.")
+        for name in (self.name, self.spool) if begins else (self.name,):
+            if self.folder.holds(name):
+                raise CallRefusedError(f"path: {name} exists already.")
         flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if begins else os.O_APPEND)
         file = self.folder.open(self.spool, flags)
         done = False
@@ -133,7 +120,7 @@ class _Export:
                 raise CallRefusedError(f"path: {self.spool} is not as the last call left it. Export to a new file.")
             # A call whose answer was lost may have written more.
             os.ftruncate(file, self.place.a.get("size", 0))
-            problem = await self._read(app, deadline, file)
+            problem = await self._read(file)
             size = os.lseek(file, 0, os.SEEK_END)
             done = True
         finally:
@@ -147,13 +134,14 @@ class _Export:
         # Nothing else may run in between: what is kept is read once more and written as a table.
         return await anyio.to_thread.run_sync(self._finish)
 
-    async def _read(self, app: CallerContext, deadline: Deadline, file: int) -> str | None:
+    async def _read(self, file: int) -> str | None:
         """Read runs and keep their values; return why not all were read."""
         wanted = self.place.a
-        filters = await RunFilter(created_since=wanted.get("since"), created_before=wanted.get("before")).resolve(app)
+        filters = RunFilter(created_since=wanted.get("since"), created_before=wanted.get("before"))
+        filters = await filters.resolve(self.app)
         while True:
             try:
-                page = await app.api.list_workflow_runs(
+                page = await self.app.api.list_workflow_runs(
                     workflow_id=wanted["workflow"],
                     status=wanted["status"],
                     sort_by="createdAt",
@@ -167,7 +155,7 @@ class _Export:
                 return error_words(error)
             for start in range(self.place.s, len(page.data), _AT_A_TIME):
                 runs = page.data[start : start + _AT_A_TIME]
-                if not await self._keep([run for run in runs if filters.matches(run)], app, deadline, file):
+                if not await self._keep([run for run in runs if filters.matches(run)], file):
                     return "time was up"
                 self.place = self.place.model_copy(update={"s": min(start + _AT_A_TIME, PAGE_SIZE)})
             self.place = self.place.model_copy(update={"t": page.next_page_token, "s": 0})
@@ -175,22 +163,16 @@ class _Export:
             if page.next_page_token is None or (filters.since and oldest and oldest < filters.since):
                 return None
 
-    async def _keep(
-        self, runs: Sequence[WorkflowRunSummary], app: CallerContext, deadline: Deadline, file: int
-    ) -> bool:
+    async def _keep(self, runs: Sequence[WorkflowRunSummary], file: int) -> bool:
         """Keep the rows of some runs; return False, with none of them kept, if time is up."""
-        details = await read_details(app, deadline, [run.id for run in runs], _row, noun="runs read")
+        details = await read_details(self.app, self.deadline, [run.id for run in runs], _row, noun="runs read")
         if details.skipped:
             return False
-        lines = []
-        for run in runs:
-            row = details.found.get(run.id)
-            if row is None:
-                gone = isinstance(details.failed[run.id], NotFoundError)
-                row = {"left_out": "deleted meanwhile" if gone else error_words(details.failed[run.id])}
-            lines.append(json.dumps(row))
-        self.written += len(lines)
-        data = "".join(f"{line}\n" for line in lines).encode()
+        for run_id, error in details.failed.items():
+            why = "deleted meanwhile" if isinstance(error, NotFoundError) else error_words(error)
+            details.found[run_id] = {"left_out": why}
+        self.written += len(runs)
+        data = "".join(f"{json.dumps(details.found[run.id])}\n" for run in runs).encode()
         while data:
             data = data[os.write(file, data) :]
         return True
@@ -244,12 +226,8 @@ class _Table:
     """Finds the columns of the kept rows, and writes their cells.
 
     A column is a path such as ``vendor.name``. Where a run has a path from two steps, its columns begin with the step.
-
-    Attributes:
-        wanted: the fields that were asked for; None for all.
-        rows: how many rows there are.
-        left_out: how many runs and fields have no row or column, by reason.
-        escaped: how many cells were made harmless.
+    ``left_out`` counts the runs and fields that have no row or column, by reason, and ``escaped`` the cells that were
+    made harmless.
     """
 
     wanted: Sequence[str] | None
@@ -278,7 +256,9 @@ class _Table:
             return list(headings)
         chosen: dict[str, None] = {}
         for name in self.wanted:
-            fitting = [each for each in headings if name in (each, each.rpartition(": ")[2]) or _is_inside(each, name)]
+            fitting = [
+                each for each in headings if each == name or f"{each.rpartition(': ')[2]}.".startswith(f"{name}.")
+            ]
             if not fitting:
                 self.left_out[f"field {FieldPath(name)} (no run has it)"] += 1
             chosen |= dict.fromkeys(fitting)
@@ -290,16 +270,13 @@ class _Table:
         """Iterate over the rows: what is known of the run, and its value for each column."""
         for row in rows:
             if "left_out" not in row:
-                values = {
-                    self._heading(step, path): value
-                    for step, each in row["values"].items()
-                    for path, value in each.items()
-                }
+                found = row["values"].items()
+                values = {self._heading(step, path): value for step, each in found for path, value in each.items()}
                 yield {name: row[name] for name in _ABOUT}, [values.get(column) for column in columns]
 
     def cell(self, value: Any) -> Any:
         """Return a value as a cell: text that a spreadsheet would run begins with an apostrophe."""
-        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        if value is None or type(value) in (int, float):
             return "" if value is None else value
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
@@ -309,10 +286,6 @@ class _Table:
 
     def _heading(self, step: str, path: str) -> str:
         return f"{step}: {path}" if path in self._in_two_steps else path
-
-
-def _is_inside(heading: str, name: str) -> bool:
-    return heading.rpartition(": ")[2].startswith(f"{name}.")
 
 
 def _row(run: WorkflowRun) -> dict[str, Any]:
@@ -326,7 +299,7 @@ def _row(run: WorkflowRun) -> dict[str, Any]:
                 number += 1
             found[key] = values
     if not found:
-        return {"left_out": _NO_VALUES}
+        return {"left_out": "without extracted values"}
     return {
         "run_id": run.id,
         "created_at": format_instant(run.created) if run.created else None,

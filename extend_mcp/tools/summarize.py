@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -83,15 +83,10 @@ async def summarize(
     zone: tzinfo = timezone.utc,
     sort: Sort | None = None,
 ) -> SummaryView:
-    """Count the runs that a resolved filter selects.
+    """Count the runs that a resolved filter selects; with ``since``, those of the window before too.
 
-    Args:
-        ctx: the call.
-        filters: selects the runs; with ``since``, the window before is counted too.
-        group_by: one or two of `GROUP_NAMES`, with a comma.
-        metadata_key: the key whose values are the groups, with ``metadata``.
-        zone: the time zone of days and hours.
-        sort: the order of the groups; by default the largest first, and spans of time as they follow.
+    Groups are one or two of `GROUP_NAMES`, with a comma, and ``metadata_key`` goes with ``metadata``. By default the
+    largest group is the first, and spans of time are as they follow.
     """
     app = caller_context(ctx)
     by = cast("list[GroupName]", group_by.split(","))
@@ -103,18 +98,23 @@ async def summarize(
     columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
     calendar = Calendar(zone)
     merges = [calendar.merge(columns, by, shift) for shift in (0, int(length.total_seconds()))]
-    found = await _count(app, Deadline(ctx, app), wide, windows, columns, by, merges, metadata_key)
+    fails = bool(OF_FAILURES.intersection(by))
+    count = _Count(app, Deadline(ctx, app), wide, windows, columns, metadata_key, fails)
+    found = await count.kept(merges) or await count.listed()
     counted = [Statistics[Groups](oldest=each.oldest, course=each.course) for each in found.windows]
+    unread = [0, 0]
     for number, (window, statistics) in enumerate(zip(found.windows, counted, strict=True)):
         shift = int(length.total_seconds()) if number else 0
         for place, (key, tally) in enumerate(window.cells.items()):
             if place % _CELLS_A_TURN == 0:
                 await anyio.lowlevel.checkpoint()
             facts = dict(zip(columns, key, strict=True))
+            unread[number] += tally.runs if any(is_unread(each, facts) for each in by) else 0
             groups = [group_of(each, facts, found.names, calendar, shift) for each in by]
             statistics.add(tally, None if None in groups else tuple(each for each in groups if each))
-    unread = [sum(tally.runs for tally in window.unread(columns, by)) for window in found.windows]
-    missing = [found.missing] if found.missing and not found.has_window(filters.since) else []
+    # Runs are read backwards, so the window may be whole where that ended early.
+    is_read = filters.since is not None and found.reached is not None and found.reached < filters.since
+    missing = [found.missing] if found.missing and not is_read else []
     if unread[0]:
         of = counted[0].total.failed if metadata_key is None else counted[0].total.runs
         more = "; ask again to read more" if app.histories else "; the others were not read"
@@ -122,7 +122,10 @@ async def summarize(
     before = None
     if filters.since:
         is_whole = found.missing is None and not any(unread)
-        before = Before(filters.since - length, filters.since, counted[1], is_whole, found.begins, _follows(by, length))
+        spans = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
+        # Each group of the window has one of the window before to be compared with.
+        follows = not any(length % spans[name] for name in by if name in UNITS)
+        before = Before(filters.since - length, filters.since, counted[1], is_whole, found.begins, follows)
     return summary_view(
         counted[0],
         by=[metadata_key or name if name == "metadata" else name for name in by],
@@ -140,33 +143,18 @@ async def summarize(
     )
 
 
-def _follows(by: list[GroupName], length: timedelta) -> bool:
-    """Return whether each group of the window has one of the window before to be compared with."""
-    spans = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
-    return not any(length % spans[name] for name in by if name in UNITS)
-
-
 Cells = dict[tuple[Any, ...], Tally]
 
 
-@dataclass(frozen=True)
-class _Window:
+class _Window(NamedTuple):
     """The figures of a window, by the facts that its groups are made of."""
 
     cells: Cells
     oldest: Mapping[str, Waiting]
     course: Sequence[tuple[int, int, int]]
 
-    def unread(self, columns: list[str], by: list[GroupName]) -> Iterator[Tally]:
-        """Iterate over the figures of runs whose group only their details show."""
-        for key, tally in self.cells.items():
-            facts = dict(zip(columns, key, strict=True))
-            if any(is_unread(each, facts) for each in by):
-                yield tally
 
-
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """The figures of the window, and of the one before it.
 
     Attributes:
@@ -185,81 +173,78 @@ class _Found:
     begins: datetime | None
     kept: Kept | None = None
 
-    def has_window(self, since: datetime | None) -> bool:
-        """Return whether the window is whole: runs are read backwards, so it may be if that ended early."""
-        return since is not None and self.reached is not None and self.reached < since
 
+@dataclass(frozen=True)
+class _Count:
+    """Counts runs, by the facts that their groups are made of.
 
-async def _count(
-    app: CallerContext,
-    deadline: Deadline,
-    wide: RunFilter,
-    windows: list[RunFilter],
-    columns: list[str],
-    by: list[GroupName],
-    merges: Sequence[Merge],
-    key: str | None,
-) -> _Found:
-    """Count kept runs where they are held, else those that the API lists; read what only their details show."""
-    # How Extend compares file names is not documented, so only Extend can apply that filter. Metadata of runs that are
-    # not over can change at any time, so these are never answered from what is kept.
-    history = None if wide.file_name_contains or key else await app.history()
-    fresh = await history.refresh(app.api, wide.selection(), deadline, **reading(app, wide)) if history else None
-    fails = bool(OF_FAILURES.intersection(by))
-    if history and fresh:
-        if fails and (not wide.statuses or "FAILED" in wide.statuses):
-            unread = await history.unread(replace(wide.selection(), status="FAILED"), app.limits.detail_runs)
-            await read_facts(app, deadline, unread, held=True)
+    Attributes:
+        wide: selects the runs of all windows.
+        columns: the facts.
+        key: the metadata that is one of them.
+        fails: whether the failure is one of them.
+    """
+
+    app: CallerContext
+    deadline: Deadline
+    wide: RunFilter
+    windows: list[RunFilter]
+    columns: list[str]
+    key: str | None
+    fails: bool
+
+    async def kept(self, merges: Sequence[Merge]) -> _Found | None:
+        """Count the kept runs, and read what only their details show; None if they cannot answer this."""
+        # How Extend compares file names is not documented, so only Extend can apply that filter. Metadata of runs that
+        # are not over can change at any time, so these are never answered from what is kept.
+        history = None if self.wide.file_name_contains or self.key else await self.app.history()
+        if history is None:
+            return None
+        app, wanted = self.app, self.wide.selection()
+        fresh = await history.refresh(app.api, wanted, self.deadline, **reading(app, self.wide))
+        if fresh is None:
+            return None
+        if self.fails and (not self.wide.statuses or "FAILED" in self.wide.statuses):
+            unread = await history.unread(replace(wanted, status="FAILED"), app.limits.detail_runs)
+            await read_facts(app, self.deadline, unread, held=True)
         counted = []
-        for each, merge in zip(windows, merges, strict=False):
+        for each, merge in zip(self.windows, merges, strict=False):
             chosen = each.selection()
-            cells = await history.tallies(chosen, columns, merge)
+            cells = await history.tallies(chosen, self.columns, merge)
             if cells is None:
-                break
+                return None
             counted.append(_Window(cells, await history.oldest(chosen), await history.course(chosen)))
-        else:
-            kept = Kept(fresh.as_of, fresh.pass_at, fresh.since)
-            names = await history.workflow_names()
-            return _Found(counted, names, fresh.missing, fresh.since, fresh.begins, kept)
-    return await _count_listed(app, deadline, wide, windows, columns, key, fails=fails)
+        kept = Kept(fresh.as_of, fresh.pass_at, fresh.since)
+        return _Found(counted, await history.workflow_names(), fresh.missing, fresh.since, fresh.begins, kept)
 
-
-async def _count_listed(
-    app: CallerContext,
-    deadline: Deadline,
-    wide: RunFilter,
-    windows: list[RunFilter],
-    columns: list[str],
-    key: str | None,
-    *,
-    fails: bool,
-) -> _Found:
-    """Count runs one by one."""
-    selected = await select_runs(app, wide, deadline)
-    runs, held = selected.runs, selected.held
-    history = await app.history() if key and held else None
-    values = await history.metadata(wide.selection(), key) if history and key else {}
-    unread = [
-        run
-        for run in runs
-        if (key and run.id not in values) or (fails and run.status == "FAILED" and run.reason is None)
-    ]
-    if unread:
-        known = (await read_facts(app, deadline, unread, held=held is not None)).found
-        values |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
-        runs = [
-            run._replace(step=known[run.id].step, reason=known[run.id].reason) if run.id in known else run
+    async def listed(self) -> _Found:
+        """Count the runs that the API lists, one by one."""
+        app, key = self.app, self.key
+        selected = await select_runs(app, self.wide, self.deadline)
+        runs, held = selected.runs, selected.held
+        history = await app.history() if key and held else None
+        values = await history.metadata(self.wide.selection(), key) if history and key else {}
+        unread = [
+            run
             for run in runs
+            if (key and run.id not in values) or (self.fails and run.status == "FAILED" and run.reason is None)
         ]
-    listed = [[run for run in runs if each.selects(run)] for each in windows]
-    return _Found(
-        [_Window(tallies(each, columns, values), oldest(each), course(each)) for each in listed],
-        {run.workflow_id: run.workflow_name for run in runs},
-        selected.missing,
-        selected.reached,
-        selected.begins,
-        Kept(held.as_of, held.pass_at, held.since) if held else None,
-    )
+        if unread:
+            known = (await read_facts(app, self.deadline, unread, held=held is not None)).found
+            values |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
+            runs = [
+                run._replace(step=known[run.id].step, reason=known[run.id].reason) if run.id in known else run
+                for run in runs
+            ]
+        chosen = [[run for run in runs if each.selects(run)] for each in self.windows]
+        return _Found(
+            [_Window(tallies(each, self.columns, values), oldest(each), course(each)) for each in chosen],
+            {run.workflow_id: run.workflow_name for run in runs},
+            selected.missing,
+            selected.reached,
+            selected.begins,
+            Kept(held.as_of, held.pass_at, held.since) if held else None,
+        )
 
 
 def find_zone(name: str) -> tzinfo:
