@@ -18,14 +18,11 @@ _MOST_CHARS: Final = 620
 
 _RULES: Final = {
     "missing": "is required",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "dict_type": "must be an object",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("dict_type", "model_attributes_type", "model_type"), "must be an object"),
     "int_parsing": "must be a valid integer",
     "int_parsing_size": "must be a smaller integer",
     "list_type": "must be a list",
-    "model_attributes_type": "must be an object",
-    "model_type": "must be an object",
     "string_too_long": "must have at most {max_length} characters",
     "string_too_short": "must have at least {min_length} character(s)",
     "string_unicode": "must be valid Unicode text",
@@ -43,9 +40,7 @@ def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError)
     problems = error.errors(include_url=False, include_input=False)
     properties: dict[str, Any] = metadata.arg_model.model_json_schema()["properties"]
     text = f"{tool}: wrong arguments; nothing was sent."
-    names = ""
-    if any(_is_unknown(problem) for problem in problems):
-        names = f"\nIts arguments: {cut(', '.join(properties), 240)}"
+    names = f"\nIts arguments: {cut(', '.join(properties), 240)}" if any(map(_is_unknown, problems)) else ""
     shown = 0
     for problem in problems[:_MOST_PROBLEMS]:
         line = f"\n- {_explain(metadata, properties, problem)}"
@@ -53,9 +48,8 @@ def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError)
             break
         text += line
         shown += 1
-    if len(problems) > shown:
-        text += f"\nand {len(problems) - shown} more"
-    return text + names
+    more = f"\nand {len(problems) - shown} more" if len(problems) > shown else ""
+    return text + more + names
 
 
 def _is_unknown(problem: ErrorDetails) -> bool:
@@ -63,21 +57,16 @@ def _is_unknown(problem: ErrorDetails) -> bool:
 
 
 def _explain(metadata: FuncMetadata, properties: dict[str, Any], problem: ErrorDetails) -> str:
-    name = str(problem["loc"][0]) if problem["loc"] else "arguments"
-    where = clean(name + "".join(_within(part) for part in problem["loc"][1:]))
+    name, *inner = problem["loc"] or ("arguments",)
+    where = clean(f"{name}{''.join(f'[{part}]' if isinstance(part, int) else f'.{part}' for part in inner)}")
     # A character beyond ASCII may cost a model several tokens.
     where = cut(where, 40 if where.isascii() else 12)
     if _is_unknown(problem):
         return f"{where}: not an argument of this tool"
     rule = f"{where}: {_rule(problem)}"
-    schema = properties.get(name)
-    if schema is None:
+    if name not in properties:
         return rule
-    return f"{rule}. Example: {name}={_example(metadata.arg_model.model_fields[name], schema)}"
-
-
-def _within(part: int | str) -> str:
-    return f"[{part}]" if isinstance(part, int) else f".{part}"
+    return f"{rule}. Example: {name}={_example(metadata.arg_model.model_fields[str(name)], properties[str(name)])}"
 
 
 def _example(known: Any, schema: dict[str, Any]) -> str:
@@ -88,15 +77,11 @@ def _example(known: Any, schema: dict[str, Any]) -> str:
         return json.dumps(_sample(kinds[0], known.annotation))
     if all(each.get("type", "string") == "string" for each in kinds):
         return json.dumps(given)
-    return given if _is_json(given) else json.dumps(given)
-
-
-def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
+        json.loads(given)
     except ValueError:
-        return False
-    return True
+        return json.dumps(given)
+    return given
 
 
 def _sample(schema: dict[str, Any], annotation: Any) -> Any:
@@ -121,8 +106,7 @@ def _parts(annotation: Any, depth: int) -> list[Any]:
 def _rule(problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         return "is not a known field"
-    words = _RULES.get(problem["type"])
-    if words is not None:
+    if words := _RULES.get(problem["type"]):
         return words.format(**problem.get("ctx", {}))
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return cut(message.replace("String should match pattern", "must match"), 240)

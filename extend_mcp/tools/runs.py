@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -46,13 +46,7 @@ from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
 from extend_mcp.views.stuck import stuck_view
-from extend_mcp.views.tables import (
-    RunListView,
-    check_words,
-    failure_words,
-    rejection_words,
-    run_list_view,
-)
+from extend_mcp.views.tables import RunListView, check_words, failure_words, rejection_words, run_list_view
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
@@ -61,8 +55,20 @@ _VERSION_SECONDS = 3600.0
 _MOST_CHILDREN = 3
 """Failed steps of a run that are looked up among its child runs."""
 
+CAUSED = ("FAILED", "NEEDS_REVIEW")
+"""Statuses whose cause no list shows. Why a run was rejected is in the list."""
+
+_CAUSE_SECONDS = 20.0
+"""Time that a list spends on single runs."""
+
+_CANDIDATES = 24
+"""Runs that are looked into at once for a filter by cause."""
+
 Place = tuple[str | None, int]
+"""The token of a page, and how many of its runs were taken before."""
+
 Places = tuple[Place | None, ...]
+"""The place in each list that is read; None at its end."""
 
 
 class _Search(RunFilter):
@@ -158,7 +164,12 @@ async def list_runs(
     arguments = search.model_dump(mode="json", exclude_defaults=True)
 
     def token_after(count: int) -> str | None:
-        return _token(place, arguments, page.places[count - 1] if 0 < count < len(page.runs) else page.next)
+        places = page.places[count - 1] if 0 < count < len(page.runs) else page.next
+        if not any(places):
+            return None
+        if len(places) == 1 and places[0]:
+            return PagePosition(k=place.k, a=arguments, t=places[0][0], s=places[0][1]).encode()
+        return PagePosition(k=place.k, a=arguments, m=list(places)).encode()
 
     return run_list_view(
         page.runs,
@@ -171,26 +182,12 @@ async def list_runs(
     )
 
 
-CAUSED = ("FAILED", "NEEDS_REVIEW")
-"""Statuses whose cause no list shows. Why a run was rejected is in the list."""
-
-_CAUSE_SECONDS = 20.0
-"""Time that a list spends on single runs."""
-
-_CANDIDATES = 24
-"""Runs that are looked into at once for a filter by cause."""
-
-
 @dataclass
 class _Found:
-    """A page of runs.
+    """A page of runs, with the places after each of them and after them all.
 
-    Attributes:
-        runs: the runs.
-        places: the place after each run.
-        next: the place after them all.
-        ended_by: what was done when a bound ended the search early.
-        causes: what those runs showed that were read for a filter by cause.
+    ``ended_by`` says what was done when a bound ended the search early. ``causes`` are what those runs showed that were
+    read for a filter by cause.
     """
 
     runs: list[WorkflowRunSummary] = field(default_factory=list)
@@ -203,12 +200,13 @@ class _Found:
 async def _find(app: CallerContext, search: _Search, start: PagePosition, deadline: Deadline) -> _Found:
     """Read as many API pages as one page of the answer needs, within the operator's bounds."""
     count = len(search.streams)
-    budget = _Budget(app.limits.filter_pages + count - 1)
+    most_pages = app.limits.filter_pages + count - 1
+    budget = iter(range(most_pages))
     streams = [
         _Stream(app, search, status, budget, at)
         for status, at in zip(search.streams, start.m or [(start.t, start.s)] * count, strict=True)
     ]
-
+    first_of = max if search.sort_dir == "desc" else min
     found, looked_into = _Found(), 0
     while len(found.runs) < search.page_size and not found.ended_by:
         taken: list[tuple[WorkflowRunSummary, Places]] = []
@@ -217,11 +215,11 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
                 heads = [(run, stream) for stream in streams if (run := await stream.head())]
                 if not heads:
                     break
-                run, stream = max(heads, key=search.key) if search.sort_dir == "desc" else min(heads, key=search.key)
+                run, stream = first_of(heads, key=search.key)
                 stream.skip += 1
                 taken.append((run, tuple(stream.position for stream in streams)))
         except _BudgetSpentError:
-            found.ended_by = f"reading {budget.spent} API pages"
+            found.ended_by = f"reading {most_pages} API pages"
         if not taken:
             break
         if search.needs_causes:
@@ -231,7 +229,10 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
             if read.skipped or looked_into >= app.limits.detail_runs:
                 found.ended_by = f"looking into {looked_into:,} runs"
         for run, after in taken:
-            if search.needs_causes and not _fits(search, found.causes.get(run.id)):
+            details = found.causes.get(run.id)
+            if search.needs_causes and not (
+                details and search.matches_details(Failure(details.step, details.reason, ""), {})
+            ):
                 continue
             found.runs.append(run)
             found.places.append(after)
@@ -243,47 +244,15 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
     return found
 
 
-def _token(start: PagePosition, arguments: dict[str, Any], places: Places) -> str | None:
-    """Return the page token that continues after these places; None at the end of all lists."""
-    if not any(places):
-        return None
-    if len(places) == 1 and places[0]:
-        return PagePosition(k=start.k, a=arguments, t=places[0][0], s=places[0][1]).encode()
-    return PagePosition(k=start.k, a=arguments, m=list(places)).encode()
-
-
-def _fits(search: _Search, details: RunDetails | None) -> bool:
-    return details is not None and search.matches_details(Failure(details.step, details.reason, ""), {})
-
-
 class _BudgetSpentError(Exception):
     """As many API pages were read as one call may read."""
 
 
-@dataclass
-class _Budget:
-    most: int
-    spent: int = 0
-
-
 class _Stream:
-    """One list of the API, read as far as needed.
-
-    Args:
-        app: the server's parts.
-        search: selects the runs.
-        status: the status that the API filters by; None for none.
-        budget: how many pages may be read.
-        at: the token of a page, and how many of its runs were taken before; None at the end of the list.
-    """
+    """One list of the API, read from a place as far as needed; ``budget`` has an item for each page to read at most."""
 
     def __init__(
-        self,
-        app: CallerContext,
-        search: _Search,
-        status: str | None,
-        budget: _Budget,
-        at: Place | None,
+        self, app: CallerContext, search: _Search, status: str | None, budget: Iterator[int], at: Place | None
     ) -> None:
         query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
         query["status"] = status
@@ -291,31 +260,23 @@ class _Stream:
         size = PAGE_SIZE if search.filters_here else search.page_size
         self._read = partial(app.api.list_workflow_runs, max_page_size=size, **query)
         self._search = search
-        self._filters = search.filters_here
         self._budget = budget
         self._page: Page[WorkflowRunSummary] | None = None
         self._ended = at is None
         self._token, self.skip = at or (None, 0)
 
     async def head(self) -> WorkflowRunSummary | None:
-        """Return the next run that fits, without taking it; None at the end.
-
-        Raises:
-            _BudgetSpentError: it may be on a page that this call may not read.
-        """
+        """Return the next run that fits, without taking it; None at the end."""
         while not self._ended:
             if self._page is None:
-                if self._budget.spent == self._budget.most:
+                if next(self._budget, None) is None:
                     raise _BudgetSpentError
-                self._budget.spent += 1
                 self._page = await self._read(next_page_token=self._token)
             for run in self._page.data[self.skip :]:
-                if not self._filters:
-                    return run
-                if self._search.is_past(run):
+                if self._search.filters_here and self._search.is_past(run):
                     self._ended = True
                     return None
-                if self._search.matches(run):
+                if not self._search.filters_here or self._search.matches(run):
                     return run
                 self.skip += 1
             self._ended = self._page.next_page_token is None
@@ -337,11 +298,7 @@ async def _read_causes(
 ) -> tuple[dict[str, str], int]:
     """Return why runs failed or wait and whether their texts speak to an assistant, and how many causes are not known.
 
-    Args:
-        app: the server's parts.
-        deadline: when to stop reading.
-        page: the runs.
-        read: whether to read what is not kept.
+    What is not kept is read only with ``read``.
     """
     open_runs = [run for run in page.runs if run.status in CAUSED and run.id not in page.causes]
     known = dict(page.causes)
@@ -407,15 +364,12 @@ async def _surroundings(app: CallerContext, run: WorkflowRun) -> Surroundings:
         with suppress(ExtendError):
             found[name] = await read
 
-    in_review = run.status == "NEEDS_REVIEW"
-    if not in_review and not is_moving(run.status):
-        return Surroundings()
     async with anyio.create_task_group() as group:
-        if is_moving(run.status) or in_review:
+        if is_moving(run.status) or run.status == "NEEDS_REVIEW":
             group.start_soon(note, "changed_at", _last_change(app, run))
         if is_moving(run.status):
             group.start_soon(note, "usual", _usual_time(app, run))
-        if in_review and app.caller.has_scope(WORKFLOWS_READ):
+        elif run.status == "NEEDS_REVIEW" and app.caller.has_scope(WORKFLOWS_READ):
             group.start_soon(note, "definition", definition_of(app, run))
     return Surroundings(**found)
 

@@ -15,30 +15,27 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
     sends each property without the ``$defs`` that its ``$ref`` names. Unknown arguments are refused in code. None of
     our models refers to itself.
     """
-    return _lean(schema, schema.get("$defs", {}))
+    kept: dict[str, Any] = _lean(schema, schema.get("$defs", {}))
+    return kept
 
 
-def _lean(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _lean(schema: Any, definitions: dict[str, Any]) -> Any:
+    if not isinstance(schema, dict):
+        return schema
     if "$ref" in schema:
         named = definitions[schema["$ref"].removeprefix("#/$defs/")]
         schema = {**named, **{key: value for key, value in schema.items() if key != "$ref"}}
     kept = {key: _lean_value(key, value, definitions) for key, value in schema.items() if not _is_noise(key, value)}
-    alternatives = kept.get("anyOf")
-    if isinstance(alternatives, list):
-        real = [item for item in alternatives if item != {"type": "null"}]
-        if len(real) == 1 and len(real) < len(alternatives) and "default" not in kept:
-            rest = {key: value for key, value in kept.items() if key != "anyOf"}
-            return {**real[0], **rest}
+    real = [item for item in kept.get("anyOf", ()) if item != {"type": "null"}]
+    if len(real) == 1 < len(kept["anyOf"]) and "default" not in kept:
+        del kept["anyOf"]
+        kept = {**real[0], **kept}
     return kept
 
 
 def _is_noise(key: str, value: Any) -> bool:
-    return (
-        key == "$defs"
-        or (key == "title" and isinstance(value, str))
-        or (key == "default" and value is None)
-        or key == "additionalProperties"
-    )
+    is_title = key == "title" and isinstance(value, str)
+    return is_title or key in ("$defs", "additionalProperties") or (key == "default" and value is None)
 
 
 def _lean_value(key: str, value: Any, definitions: dict[str, Any]) -> Any:
@@ -46,8 +43,4 @@ def _lean_value(key: str, value: Any, definitions: dict[str, Any]) -> Any:
         return value
     if key == "properties":
         return {name: _lean(item, definitions) for name, item in value.items()}
-    if isinstance(value, dict):
-        return _lean(value, definitions)
-    if isinstance(value, list):
-        return [_lean(item, definitions) if isinstance(item, dict) else item for item in value]
-    return value
+    return [_lean(item, definitions) for item in value] if isinstance(value, list) else _lean(value, definitions)
