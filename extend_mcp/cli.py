@@ -382,7 +382,8 @@ def _report_ignored(env_file: Path | None) -> None:
     from extend_mcp.settings import foreign_settings, removed_settings
 
     for name in removed_settings(env_file):
-        click.echo(f"{name} is no longer a setting and is ignored", err=True)
+        instead = ": use EXTEND_MCP_LOG" if name.startswith("EXTEND_MCP_LOG_") else ""
+        click.echo(f"{name} is no longer a setting and is ignored{instead}", err=True)
     for name in foreign_settings(env_file):
         message = "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production"
         click.echo(f"{name} {message}", err=True)
@@ -394,7 +395,7 @@ def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Call
     from extend_mcp.telemetry.redaction import Redactor
 
     redactor = Redactor(secrets)
-    configure_logging(settings.log_level, settings.log_format, redactor)
+    configure_logging(settings.log_level, "json" if settings.log.startswith("json:") else "text", redactor)
     return redactor, configure_tracing(__version__, redact=redactor)
 
 

@@ -22,6 +22,7 @@ from extend_mcp.urls import is_loopback
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "person", "token", "trusted"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks", "incidents"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
@@ -31,6 +32,7 @@ DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
 REMOVED_SETTINGS = (
     "EXTEND_MCP_ANSWER_CHARS",
+    "EXTEND_MCP_ASK_ABOVE_FILES",
     "EXTEND_MCP_BODY_KILOBYTES",
     "EXTEND_MCP_BODY_SECONDS",
     "EXTEND_MCP_BULK_RUNS",
@@ -39,6 +41,8 @@ REMOVED_SETTINGS = (
     "EXTEND_MCP_DETAIL_RUNS",
     "EXTEND_MCP_DRAIN_SECONDS",
     "EXTEND_MCP_FOLLOW_SECONDS",
+    "EXTEND_MCP_LOG_FORMAT",
+    "EXTEND_MCP_LOG_LEVEL",
     "EXTEND_MCP_MAX_SESSIONS",
     "EXTEND_MCP_METRICS",
     "EXTEND_MCP_READ_TIMEOUT",
@@ -135,13 +139,6 @@ class Settings(EnvironmentSettings):
         "token if the client cannot ask; person: a person only, so a client that cannot ask is refused; "
         "token: always by token; trusted: not at all.",
     )
-    ask_above_files: int = Field(
-        20,
-        ge=0,
-        le=1000,
-        validation_alias="EXTEND_MCP_ASK_ABOVE_FILES",
-        description="A batch of more files than this asks a person first, with the usual credits a file.",
-    )
     credits_per_day: float | None = Field(
         None,
         gt=0,
@@ -183,14 +180,12 @@ class Settings(EnvironmentSettings):
         description="Audit log, one JSON line per call that can write or was denied: off, stderr, "
         "or a file to append to.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="Lowest level that is logged to stderr."
-    )
-
-    log_format: Literal["text", "json"] = Field(
-        "text",
-        validation_alias="EXTEND_MCP_LOG_FORMAT",
-        description="Log format: text (human-readable) or json (structured).",
+    log: str = Field(
+        "WARNING",
+        pattern="^(json:)?(DEBUG|INFO|WARNING|ERROR)$",
+        validation_alias="EXTEND_MCP_LOG",
+        description="Lowest level that is logged to stderr: DEBUG, INFO, WARNING or ERROR. "
+        "With json: before it, such as json:INFO, each line is a JSON object.",
     )
 
     @field_validator("api_key", mode="before")
@@ -249,6 +244,12 @@ class Settings(EnvironmentSettings):
     def api_base_url(self) -> str:
         """Return the API address: ``EXTEND_BASE_URL`` if given, else the region's."""
         return str(self.base_url).rstrip("/") if self.base_url else REGION_BASE_URLS[self.region]
+
+    @property
+    def log_level(self) -> LogLevel:
+        """Return the lowest level that is logged."""
+        level: LogLevel = self.log.removeprefix("json:")  # type: ignore[assignment]
+        return level
 
     @property
     def account(self) -> Account:
