@@ -379,14 +379,10 @@ def _settings(env_file: Path | None, **given: Any) -> Settings:
 
 
 def _report_ignored(env_file: Path | None) -> None:
-    from extend_mcp.settings import foreign_settings, removed_settings
+    from extend_mcp.settings import ignored_settings
 
-    for name in removed_settings(env_file):
-        instead = ": use EXTEND_MCP_LOG" if name.startswith("EXTEND_MCP_LOG_") else ""
-        click.echo(f"{name} is no longer a setting and is ignored{instead}", err=True)
-    for name in foreign_settings(env_file):
-        message = "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production"
-        click.echo(f"{name} {message}", err=True)
+    for name, reason in ignored_settings(env_file).items():
+        click.echo(f"{name} {reason}", err=True)
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:
