@@ -379,13 +379,10 @@ def _settings(env_file: Path | None, **given: Any) -> Settings:
 
 
 def _report_ignored(env_file: Path | None) -> None:
-    from extend_mcp.settings import foreign_settings, removed_settings
+    from extend_mcp.settings import ignored_settings
 
-    for name in removed_settings(env_file):
-        click.echo(f"{name} is no longer a setting and is ignored", err=True)
-    for name in foreign_settings(env_file):
-        message = "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production"
-        click.echo(f"{name} {message}", err=True)
+    for name, reason in ignored_settings(env_file).items():
+        click.echo(f"{name} {reason}", err=True)
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:
@@ -394,7 +391,7 @@ def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Call
     from extend_mcp.telemetry.redaction import Redactor
 
     redactor = Redactor(secrets)
-    configure_logging(settings.log_level, settings.log_format, redactor)
+    configure_logging(settings.log_level, "json" if settings.log.startswith("json:") else "text", redactor)
     return redactor, configure_tracing(__version__, redact=redactor)
 
 

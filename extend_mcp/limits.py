@@ -15,6 +15,7 @@ class CallLimits:
         filter_pages: the most API pages that one call reads for a filter or a name that the API cannot look up.
         summary_runs: the most runs that one summary or plan reads, at 100 a request. A summary of kept runs may spend
             as many requests, of 1000 runs each.
+        unasked_files: the most files of a batch that starts without asking a person.
         detail_runs: the most runs that one call reads one by one, where a list lacks a fact.
         bulk_runs: the most runs that one call may cancel or rerun.
         upload_bytes: the largest file that is uploaded.
@@ -24,6 +25,7 @@ class CallLimits:
     confirmation_seconds: float = 300.0
     filter_pages: int = 10
     summary_runs: int = 10_000
+    unasked_files: int = 20
     detail_runs: int = 300
     bulk_runs: int = 1000
     upload_bytes: int = 50_000_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -22,15 +21,16 @@ from extend_mcp.urls import is_loopback
 
 Region = Literal["us", "us2", "eu"]
 Confirmation = Literal["ask", "person", "token", "trusted"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks", "incidents"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
-
 REMOVED_SETTINGS = (
     "EXTEND_MCP_ANSWER_CHARS",
+    "EXTEND_MCP_ASK_ABOVE_FILES",
     "EXTEND_MCP_BODY_KILOBYTES",
     "EXTEND_MCP_BODY_SECONDS",
     "EXTEND_MCP_BULK_RUNS",
@@ -39,6 +39,8 @@ REMOVED_SETTINGS = (
     "EXTEND_MCP_DETAIL_RUNS",
     "EXTEND_MCP_DRAIN_SECONDS",
     "EXTEND_MCP_FOLLOW_SECONDS",
+    "EXTEND_MCP_LOG_FORMAT",
+    "EXTEND_MCP_LOG_LEVEL",
     "EXTEND_MCP_MAX_SESSIONS",
     "EXTEND_MCP_METRICS",
     "EXTEND_MCP_READ_TIMEOUT",
@@ -52,6 +54,12 @@ REMOVED_SETTINGS = (
     "EXTEND_MCP_WALK_PAGES",
 )
 """Variables that earlier versions read. A start with one of them says that it is ignored."""
+
+_IGNORED = {
+    "EXTEND_MCP_LOG_FORMAT": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
+    "EXTEND_MCP_LOG_LEVEL": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
+    "EXTEND_ENVIRONMENT": "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production",
+}
 
 
 class SettingsError(Exception):
@@ -92,105 +100,90 @@ def _is_reference(value: object) -> bool:
 SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
 
 
+def variable(name: str, default: Any, description: str, **rules: Any) -> Any:
+    """Describe a setting by its environment variable."""
+    return Field(default, validation_alias=name, description=description, **rules)
+
+
 class Settings(EnvironmentSettings):
     """Hold the settings of every transport. Serving over HTTP has more: see `http.settings`."""
 
-    api_key: SecretStr | None = Field(
-        None, validation_alias="EXTEND_API_KEY", description="Your Extend API key (create one in the Extend dashboard)."
+    api_key: SecretStr | None = variable(
+        "EXTEND_API_KEY", None, "Your Extend API key (create one in the Extend dashboard)."
     )
-    region: Region = Field("us", validation_alias="EXTEND_REGION", description="Region of your account: us, us2 or eu.")
-    base_url: AnyHttpUrl | None = Field(
-        None, validation_alias="EXTEND_BASE_URL", description="API address, in place of the region's."
+    region: Region = variable("EXTEND_REGION", "us", "Region of your account: us, us2 or eu.")
+    base_url: AnyHttpUrl | None = variable("EXTEND_BASE_URL", None, "API address, in place of the region's.")
+    workspace_id: str | None = variable(
+        "EXTEND_WORKSPACE_ID", None, "Workspace ID (ws_...). Required with an organization-scoped key."
     )
-    workspace_id: str | None = Field(
-        None,
-        validation_alias="EXTEND_WORKSPACE_ID",
-        description="Workspace ID (ws_...). Required with an organization-scoped key.",
-    )
-
-    label: str = Field(
+    label: str = variable(
+        "EXTEND_MCP_LABEL",
         "",
-        pattern=f"{LABEL_PATTERN}|^$",
-        validation_alias="EXTEND_MCP_LABEL",
-        description="Your name for the account, such as PRODUCTION: shown in every question to a person, plan, answer "
+        "Your name for the account, such as PRODUCTION: shown in every question to a person, plan, answer "
         "of a write and audit line.",
+        pattern=f"{LABEL_PATTERN}|^$",
     )
-    sandbox: bool = Field(
-        False, validation_alias="EXTEND_MCP_SANDBOX", description="Use the built-in sandbox instead of Extend."
-    )
-    read_only: bool = Field(
-        False, validation_alias="EXTEND_MCP_READ_ONLY", description="Leave out every tool that writes."
-    )
-    toolsets: Annotated[tuple[Toolset, ...], NoDecode] = Field(
+    sandbox: bool = variable("EXTEND_MCP_SANDBOX", False, "Use the built-in sandbox instead of Extend.")
+    read_only: bool = variable("EXTEND_MCP_READ_ONLY", False, "Leave out every tool that writes.")
+    toolsets: Annotated[tuple[Toolset, ...], NoDecode] = variable(
+        "EXTEND_MCP_TOOLSETS",
         DEFAULT_TOOLSETS,
+        "Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, incidents, or all.",
         min_length=1,
-        validation_alias="EXTEND_MCP_TOOLSETS",
-        description="Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, "
-        "incidents, or all.",
     )
-    confirmation: Confirmation = Field(
+    confirmation: Confirmation = variable(
+        "EXTEND_MCP_CONFIRMATION",
         "ask",
-        validation_alias="EXTEND_MCP_CONFIRMATION",
-        description="How a destructive action is confirmed. ask: the server asks a person, or issues a confirmation "
+        "How a destructive action is confirmed. ask: the server asks a person, or issues a confirmation "
         "token if the client cannot ask; person: a person only, so a client that cannot ask is refused; "
         "token: always by token; trusted: not at all.",
     )
-    ask_above_files: int = Field(
-        20,
-        ge=0,
-        le=1000,
-        validation_alias="EXTEND_MCP_ASK_ABOVE_FILES",
-        description="A batch of more files than this asks a person first, with the usual credits a file.",
-    )
-    credits_per_day: float | None = Field(
+    credits_per_day: float | None = variable(
+        "EXTEND_MCP_CREDITS_PER_DAY",
         None,
-        gt=0,
-        validation_alias="EXTEND_MCP_CREDITS_PER_DAY",
-        description="Most credits that one caller may start work for in a day (UTC), estimated by the usual credits a "
+        "Most credits that one caller may start work for in a day (UTC), estimated by the usual credits a "
         "file; replicas share the sum through Redis. Default: no limit.",
+        gt=0,
     )
-    state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = variable(
+        "EXTEND_MCP_STATE_KEYS",
         (),
-        validation_alias="EXTEND_MCP_STATE_KEYS",
-        description="Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
+        "Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
         "Give all replicas the same ones. Default over stdio: derived from the API key; over HTTP: random.",
     )
-    file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+    file_roots: Annotated[tuple[Path, ...], NoDecode] = variable(
+        "EXTEND_MCP_FILE_ROOTS",
         (),
-        validation_alias="EXTEND_MCP_FILE_ROOTS",
-        description="Folders that upload_file may read from and export_fields may write to, separated as in PATH. "
+        "Folders that upload_file may read from and export_fields may write to, separated as in PATH. "
         "Only for stdio. Default: none.",
     )
-    requests_per_second: int = Field(
+    requests_per_second: int = variable(
+        "EXTEND_MCP_REQUESTS_PER_SECOND",
         10,
+        "Most API requests per second, counted separately for reads, starts and other writes. "
+        "10 is the limit of Extend's smallest plan.",
         ge=1,
         le=1000,
-        validation_alias="EXTEND_MCP_REQUESTS_PER_SECOND",
-        description="Most API requests per second, counted separately for reads, starts and other writes. "
-        "10 is the limit of Extend's smallest plan.",
     )
-    history: str = Field(
+    history: str = variable(
+        "EXTEND_MCP_HISTORY",
         "memory",
-        min_length=1,
-        validation_alias="EXTEND_MCP_HISTORY",
-        description="Where the runs that summaries read are kept, so that the next question reads only what changed: "
+        "Where the runs that summaries read are kept, so that the next question reads only what changed: "
         "memory, off, or a file.",
-    )
-    audit: str = Field(
-        "off",
         min_length=1,
-        validation_alias="EXTEND_MCP_AUDIT",
-        description="Audit log, one JSON line per call that can write or was denied: off, stderr, "
-        "or a file to append to.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", validation_alias="EXTEND_MCP_LOG_LEVEL", description="Lowest level that is logged to stderr."
+    audit: str = variable(
+        "EXTEND_MCP_AUDIT",
+        "off",
+        "Audit log, one JSON line per call that can write or was denied: off, stderr, or a file to append to.",
+        min_length=1,
     )
-
-    log_format: Literal["text", "json"] = Field(
-        "text",
-        validation_alias="EXTEND_MCP_LOG_FORMAT",
-        description="Log format: text (human-readable) or json (structured).",
+    log: str = variable(
+        "EXTEND_MCP_LOG",
+        "WARNING",
+        "Lowest level that is logged to stderr: DEBUG, INFO, WARNING or ERROR. "
+        "With json: before it, such as json:INFO, each line is a JSON object.",
+        pattern="^(json:)?(DEBUG|INFO|WARNING|ERROR)$",
     )
 
     @field_validator("api_key", mode="before")
@@ -251,6 +244,12 @@ class Settings(EnvironmentSettings):
         return str(self.base_url).rstrip("/") if self.base_url else REGION_BASE_URLS[self.region]
 
     @property
+    def log_level(self) -> LogLevel:
+        """Return the lowest level that is logged."""
+        level: LogLevel = self.log.removeprefix("json:")  # type: ignore[assignment]
+        return level
+
+    @property
     def account(self) -> Account:
         """Return the account that the operator configured."""
         key = SecretStr("sandbox") if self.sandbox and not self.api_key else self.api_key
@@ -298,7 +297,7 @@ def load(kind: type[SettingsT], *, env_file: Path | None = None, **given: Any) -
     try:
         return kind(_env_file=env_file, **chosen)
     except ValidationError as error:
-        lines = [f"{_variable(kind, problem['loc'])}{_rule(problem['msg'])}" for problem in error.errors()]
+        lines = [_line(kind, problem["loc"], problem["msg"]) for problem in error.errors()]
         raise SettingsError("\n".join(lines)) from None
 
 
@@ -313,29 +312,18 @@ def _check_encoding(env_file: Path) -> None:
         raise SettingsError(f"--env-file: {env_file} cannot be read: it is not UTF-8 text; save it as UTF-8")
 
 
-def foreign_settings(env_file: Path | None = None) -> list[str]:
-    """Return the variables of Extend's own MCP server that the environment or ``env_file`` sets."""
-    return _set_variables(("EXTEND_ENVIRONMENT",), env_file)
-
-
-def removed_settings(env_file: Path | None = None) -> list[str]:
-    """Return the removed variables that the environment or ``env_file`` still sets."""
-    return _set_variables(REMOVED_SETTINGS, env_file)
-
-
-def _set_variables(names: Sequence[str], env_file: Path | None) -> list[str]:
+def ignored_settings(env_file: Path | None = None) -> dict[str, str]:
+    """Return the variables that the environment or ``env_file`` sets to no effect, each with the reason."""
     text = env_file.read_text(encoding="utf-8", errors="replace") if env_file else ""
-    in_file = set(re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE))
-    return [name for name in names if name in os.environ or name in in_file]
+    given = {*os.environ, *re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE)}
+    reasons = dict.fromkeys(REMOVED_SETTINGS, "is no longer a setting and is ignored") | _IGNORED
+    return {name: reason for name, reason in reasons.items() if name in given}
 
 
-def _variable(kind: type[EnvironmentSettings], location: tuple[int | str, ...]) -> str:
+def _line(kind: type[EnvironmentSettings], location: tuple[int | str, ...], message: str) -> str:
+    rule = message.removeprefix("Value error, ").removeprefix("Input ")
     # A rule about several settings names them itself.
     if not location:
-        return ""
+        return rule
     field = kind.model_fields.get(str(location[0]))
-    return f"{field.validation_alias if field else location[0]}: "
-
-
-def _rule(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input ")
+    return f"{field.validation_alias if field else location[0]}: {rule}"

@@ -73,9 +73,9 @@ class Description:
         return published(self.version)
 
     @property
-    def secrets(self) -> tuple[Secret, ...]:
-        """Return the secret settings, as client configurations refer to them."""
-        return tuple(Secret(each.name, each.help) for each in self.variables if each.secret)
+    def key(self) -> Secret:
+        """Return the API key, the one secret, as client configurations refer to it."""
+        return next(Secret(each.name, each.help) for each in self.variables if each.secret)
 
     def variable(self, name: str) -> Variable:
         """Return the setting with this name.

@@ -51,7 +51,7 @@ def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
         goes,
         client.fill,
         checked,
-        lambda about: client.document(about.launch, about.secrets),
+        lambda about: client.document(about.launch, about.key),
     )
 
 

@@ -99,7 +99,7 @@ def codex_plugin(description: Description) -> dict[str, Any]:
 
 def codex_plugin_servers(description: Description) -> dict[str, Any]:
     """Return its .mcp.json: the entry of Codex's config.toml, which passes the key on from the environment."""
-    return {"mcpServers": {SERVER: CLIENTS["codex"].entry(description.launch, description.secrets)}}
+    return {"mcpServers": {SERVER: CLIENTS["codex"].entry(description.launch, description.key)}}
 
 
 def agent_plugin(description: Description) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def agent_plugin_servers(description: Description) -> dict[str, Any]:
 
 def cursor_link(description: Description) -> str:
     """Return Cursor's install link: the entry as base64."""
-    entry = CLIENTS["cursor"].entry(description.launch, description.secrets)
+    entry = CLIENTS["cursor"].entry(description.launch, description.key)
     packed = base64.b64encode(_minified(entry).encode()).decode()
     return f"cursor://anysphere.cursor-deeplink/mcp/install?name={SERVER}&config={quote(packed, safe='')}"
 
@@ -133,8 +133,8 @@ def vscode_link(description: Description) -> str:
     client = CLIENTS["vscode"]
     entry = {
         "name": SERVER,
-        **client.entry(description.launch, description.secrets),
-        **client.needed(description.secrets),
+        **client.entry(description.launch, description.key),
+        "inputs": client.inputs(description.key),
     }
     return f"vscode:mcp/install?{quote(_minified(entry), safe='')}"
 

@@ -13,10 +13,9 @@ from extend_mcp.settings import (
     EnvironmentSettings,
     Settings,
     SettingsError,
-    foreign_settings,
+    ignored_settings,
     load,
     load_settings,
-    removed_settings,
 )
 from tests.docs.configuration import settings_table
 
@@ -145,11 +144,16 @@ def test_only_variables_of_this_server_are_settings(monkeypatch: pytest.MonkeyPa
 def test_a_removed_variable_is_reported_wherever_it_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = {str(field.validation_alias) for kind in (Settings, HttpSettings) for field in kind.model_fields.values()}
     assert not known & set(REMOVED_SETTINGS)
-    assert removed_settings() == []
+    assert ignored_settings() == {}
     file = tmp_path / "settings.env"
     file.write_text("# EXTEND_MCP_MAX_SESSIONS=1\nexport EXTEND_MCP_SUBSCRIPTIONS = 5\nEXTEND_MCP_HOST=::1\n")
     monkeypatch.setenv("EXTEND_MCP_BODY_SECONDS", "5")
-    assert removed_settings(file) == ["EXTEND_MCP_BODY_SECONDS", "EXTEND_MCP_SUBSCRIPTIONS"]
+    monkeypatch.setenv("EXTEND_MCP_LOG_LEVEL", "INFO")
+    assert ignored_settings(file) == {
+        "EXTEND_MCP_BODY_SECONDS": "is no longer a setting and is ignored",
+        "EXTEND_MCP_LOG_LEVEL": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
+        "EXTEND_MCP_SUBSCRIPTIONS": "is no longer a setting and is ignored",
+    }
 
 
 def test_code_sets_a_field_by_its_name() -> None:
@@ -178,10 +182,10 @@ def test_an_env_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 
 def test_a_variable_of_extend_s_own_server_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert foreign_settings() == []
+    assert ignored_settings() == {}
     file = tmp_path / "settings.env"
     file.write_text("EXTEND_ENVIRONMENT=production\n")
-    assert foreign_settings(file) == ["EXTEND_ENVIRONMENT"]
+    assert list(ignored_settings(file)) == ["EXTEND_ENVIRONMENT"]
     monkeypatch.setenv("EXTEND_ENVIRONMENT", "production")
     for command in (["--sandbox"], ["doctor", "--sandbox"]):
         done = subprocess.run(

@@ -147,7 +147,7 @@ class StartRun(Action[RunStartedView]):
 
 @dataclass
 class StartBatch(Action[BatchStartedView]):
-    """Start a workflow on many files. Above the operator's number of files a person is asked. It is sent once."""
+    """Start a workflow on many files. Above a number of files a person is asked. It is sent once."""
 
     body: CreateWorkflowRunBatch
     workflow_name: str = ""
@@ -160,7 +160,7 @@ class StartBatch(Action[BatchStartedView]):
     async def inspect(self) -> Inspection[BatchStartedView] | None:
         """Describe a batch of many files, with its usual credits; None for a small one."""
         files = len(self.body.inputs)
-        if files <= self.app.settings.ask_above_files:
+        if files <= self.app.limits.unasked_files:
             return None
         usual = await usual_credits(self.app, self.body.workflow.id)
         cost = usual.words(files) if usual else "unknown, since no processed run of this workflow shows them"

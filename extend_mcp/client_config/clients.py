@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import tomlkit
 
@@ -18,20 +18,22 @@ from extend_mcp.settings import Settings
 Json = dict[str, Any]
 Syntax = Literal["json", "toml", "yaml"]
 
-SERVER = "extend"
-TITLE = "Extend workflows"
-EXAMPLE_URL = "https://extend-mcp.example.com/mcp"
+SERVER: Final = "extend"
+TITLE: Final = "Extend workflows"
+EXAMPLE_URL: Final = "https://extend-mcp.example.com/mcp"
 
 
-@dataclass(frozen=True)
-class Secret:
+class Secret(NamedTuple):
     """A setting that must not be written into the file."""
 
     name: str
     help: str
 
 
-SECRETS = (Secret("EXTEND_API_KEY", Settings.model_fields["api_key"].description or ""),)
+KEY: Final = Secret("EXTEND_API_KEY", Settings.model_fields["api_key"].description or "")
+
+MakeEntry: TypeAlias = Callable[[Launch, "Secret | None"], Json]
+"""Makes the server's entry from how it is started and the key; without one for the sandbox, which needs none."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,22 @@ class Machine:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @property
-    def settings(self) -> Path:
-        """Return the platform's folder for a user's settings."""
+    def folders(self) -> dict[str, Path]:
+        """The folders that files of clients are in, by the name that `Client.path` has for them."""
+        home, environment = self.home, self.environment
+        settings = dotted = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
         if self.platform == "win32":
-            return Path(self.environment.get("APPDATA") or self.home / "AppData" / "Roaming")
-        if self.platform == "darwin":
-            return self.home / "Library" / "Application Support"
-        return Path(self.environment.get("XDG_CONFIG_HOME") or self.home / ".config")
-
-    @property
-    def dotted(self) -> Path:
-        """Return the same folder for programs that use ``~/.config`` on a Mac too."""
-        return self.home / ".config" if self.platform == "darwin" else self.settings
+            settings = dotted = Path(environment.get("APPDATA") or home / "AppData" / "Roaming")
+        elif self.platform == "darwin":
+            settings, dotted = home / "Library" / "Application Support", home / ".config"
+        return {
+            "home": home,
+            "project": self.project,
+            "settings": settings,
+            "dotted": dotted,
+            "zed": dotted / ("Zed" if self.platform == "win32" else "zed"),
+            "codex": Path(environment.get("CODEX_HOME") or home / ".codex"),
+        }
 
 
 @dataclass(frozen=True)
@@ -63,82 +69,41 @@ class Client:
     """A client.
 
     Attributes:
-        file: where its configuration file is.
+        path: its configuration file, after one of `Machine.folders`.
         fill: what the user has to fill in.
-        syntax: of that file.
+        entry: makes the server's entry.
         table: the key that holds the servers.
-        reference: how the file refers to a secret.
-        extra: what an entry has in addition to command, arguments and environment.
-        names_key: the entry's key that lists the names of secrets, for a client that takes names only.
         prompts: whether the file declares a prompt for each secret.
     """
 
     name: str
     title: str
-    file: Callable[[Machine], Path]
+    path: str
     fill: str
-    syntax: Syntax = "json"
+    entry: MakeEntry
     table: str = "mcpServers"
-    reference: Callable[[Secret], str] = lambda secret: f"${{{secret.name}}}"
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    names_key: str | None = None
     prompts: bool = False
 
-    def entry(self, launch: Launch, secrets: Sequence[Secret] = SECRETS) -> Json:
-        """Return the server's entry; without ``secrets`` for the sandbox, which needs no key."""
-        entry = {**self.extra, "command": launch.command, "args": list(launch.args)}
-        env = dict(launch.env)
-        if self.names_key and secrets:
-            entry[self.names_key] = [each.name for each in secrets]
-        else:
-            env |= {each.name: self.reference(each) for each in secrets}
-        return entry | ({"env": env} if env else {})
+    @property
+    def syntax(self) -> Syntax:
+        """The syntax of its file."""
+        return {"json": "json", "toml": "toml", "yaml": "yaml"}[self.path.rpartition(".")[2]]  # type: ignore[return-value]
 
-    def needed(self, secrets: Sequence[Secret] = SECRETS) -> dict[str, list[Json]]:
-        """Return what the file needs next to the servers: lists of objects with an id, by top-level key."""
-        if not self.prompts or not secrets:
-            return {}
-        return {
-            "inputs": [
-                {"type": "promptString", "id": input_id(each), "description": each.help, "password": True}
-                for each in secrets
-            ]
-        }
+    def file(self, machine: Machine) -> Path:
+        """Return where its configuration file is."""
+        folder, _, name = self.path.partition("/")
+        return machine.folders[folder] / name
 
-    def document(self, launch: Launch, secrets: Sequence[Secret] = SECRETS) -> Json:
+    def inputs(self, key: Secret | None = KEY) -> list[Json]:
+        """Return the prompts for secrets that the file needs next to the servers."""
+        if not self.prompts or not key:
+            return []
+        return [{"type": "promptString", "id": input_id(key), "description": key.help, "password": True}]
+
+    def document(self, launch: Launch, key: Secret | None = KEY) -> Json:
         """Return a configuration file with this server only."""
-        return {**self.needed(secrets), self.table: {SERVER: self.entry(launch, secrets)}}
-
-
-class Goose(Client):
-    """Goose, which asks for keys itself and keeps them in the system keyring."""
-
-    def entry(self, launch: Launch, secrets: Sequence[Secret] = SECRETS) -> Json:
-        """Return the entry in Goose's own keys."""
-        return {
-            "name": TITLE,
-            "type": "stdio",
-            "enabled": True,
-            "cmd": launch.command,
-            "args": list(launch.args),
-            "envs": dict(launch.env),
-            "env_keys": [each.name for each in secrets],
-            "timeout": 300,
-        }
-
-
-class LibreChat(Client):
-    """LibreChat, which sends each user's own key to one shared server at a URL."""
-
-    def entry(self, launch: Launch, secrets: Sequence[Secret] = SECRETS) -> Json:
-        """Return an entry for a server at a URL."""
-        key = (*secrets, *SECRETS)[0]
-        return {
-            "type": "streamable-http",
-            "url": EXAMPLE_URL,
-            "headers": {"Authorization": f"Bearer {{{{{key.name}}}}}"},
-            "customUserVars": {key.name: {"title": "Extend API key", "description": key.help}},
-        }
+        inputs = self.inputs(key)
+        return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
 
 
 def input_id(secret: Secret) -> str:
@@ -171,77 +136,78 @@ def _yaml(value: Json, indent: str) -> list[str]:
     return lines
 
 
+def _entry(reference: str, *, names_key: str = "", **extra: Any) -> MakeEntry:
+    """Describe an entry with a command.
+
+    Args:
+        reference: how the file refers to a secret, by its name or by the id of its prompt.
+        names_key: the key that lists the names of secrets, for a client that takes names only.
+        extra: what the entry has in addition to command, arguments and environment.
+    """
+
+    def make(launch: Launch, key: Secret | None) -> Json:
+        entry = {**extra, "command": launch.command, "args": list(launch.args)}
+        env = dict(launch.env)
+        if key and names_key:
+            entry[names_key] = [key.name]
+        elif key:
+            env[key.name] = reference % {"name": key.name, "id": input_id(key)}
+        return entry | ({"env": env} if env else {})
+
+    return make
+
+
+def _goose(launch: Launch, key: Secret | None) -> Json:
+    """Name the key, which Goose asks for and keeps in the system keyring."""
+    return {
+        "name": TITLE,
+        "type": "stdio",
+        "enabled": True,
+        "cmd": launch.command,
+        "args": list(launch.args),
+        "envs": dict(launch.env),
+        "env_keys": [key.name] if key else [],
+        "timeout": 300,
+    }
+
+
+def _librechat(_: Launch, key: Secret | None) -> Json:
+    """Name a shared server at a URL, to which LibreChat sends each user's own key."""
+    name, text = key or KEY
+    return {
+        "type": "streamable-http",
+        "url": EXAMPLE_URL,
+        "headers": {"Authorization": f"Bearer {{{{{name}}}}}"},
+        "customUserVars": {name: {"title": "Extend API key", "description": text}},
+    }
+
+
+_PLAIN = "${%(name)s}"
+_ENV = "${env:%(name)s}"
+_INPUT = "${input:%(id)s}"
+
 _EXPORT = "Set EXTEND_API_KEY in the environment that the client starts in."
-_KEY_IN_FILE = "Replace the reference with your key. The file then holds it in plain text."
-_STDIO = {"type": "stdio"}
+_IN_FILE = "Replace the reference with your key. The file then holds it in plain text."
+_BUNDLE = f"{_IN_FILE} The bundle stores it in the system keychain instead."
+_ASKED = "No key to enter here: VS Code prompts for it the first time the server starts, and stores it."
+_GOOSE = "Nothing in the file: `goose configure` asks for the key."
+_URL = "The URL of your server. Each user is asked for their own key."
 
+# The first start with uvx downloads the package, and Codex's default is 10 seconds.
+_CODEX = _entry(_PLAIN, names_key="env_vars", startup_timeout_sec=60)
+_VSCODE = _entry(_INPUT, type="stdio")
+_ZED = _entry(_PLAIN, source="custom")
 
-def _env(secret: Secret) -> str:
-    return f"${{env:{secret.name}}}"
-
-
-CLIENTS: dict[str, Client] = {
-    client.name: client
-    for client in (
-        Client(
-            "claude-desktop",
-            "Claude Desktop",
-            lambda machine: machine.settings / "Claude" / "claude_desktop_config.json",
-            f"{_KEY_IN_FILE} The bundle stores it in the system keychain instead.",
-        ),
-        Client("claude-code", "Claude Code", lambda machine: machine.project / ".mcp.json", _EXPORT, extra=_STDIO),
-        Client("cursor", "Cursor", lambda machine: machine.home / ".cursor" / "mcp.json", _EXPORT, reference=_env),
-        Client(
-            "vscode",
-            "VS Code",
-            lambda machine: machine.settings / "Code" / "User" / "mcp.json",
-            "No key to enter here: VS Code prompts for it the first time the server starts, and stores it.",
-            table="servers",
-            reference=lambda secret: f"${{input:{input_id(secret)}}}",
-            extra=_STDIO,
-            prompts=True,
-        ),
-        Client(
-            "windsurf",
-            "Windsurf",
-            lambda machine: machine.home / ".codeium" / "windsurf" / "mcp_config.json",
-            _EXPORT,
-            reference=_env,
-        ),
-        Client(
-            "zed",
-            "Zed",
-            lambda machine: machine.dotted / ("Zed" if machine.platform == "win32" else "zed") / "settings.json",
-            _KEY_IN_FILE,
-            table="context_servers",
-            extra={"source": "custom"},
-        ),
-        Client("gemini", "Gemini CLI", lambda machine: machine.home / ".gemini" / "settings.json", _EXPORT),
-        Client(
-            "codex",
-            "Codex",
-            lambda machine: Path(machine.environment.get("CODEX_HOME") or machine.home / ".codex") / "config.toml",
-            _EXPORT,
-            syntax="toml",
-            table="mcp_servers",
-            # The first start with uvx downloads the package, and Codex's default is 10 seconds.
-            extra={"startup_timeout_sec": 60},
-            names_key="env_vars",
-        ),
-        Goose(
-            "goose",
-            "Goose",
-            lambda machine: machine.dotted / "goose" / "config.yaml",
-            "Nothing in the file: `goose configure` asks for the key.",
-            syntax="yaml",
-            table="extensions",
-        ),
-        LibreChat(
-            "librechat",
-            "LibreChat",
-            lambda machine: machine.project / "librechat.yaml",
-            "The URL of your server. Each user is asked for their own key.",
-            syntax="yaml",
-        ),
-    )
-}
+_CLIENTS = (
+    Client("claude-desktop", "Claude Desktop", "settings/Claude/claude_desktop_config.json", _BUNDLE, _entry(_PLAIN)),
+    Client("claude-code", "Claude Code", "project/.mcp.json", _EXPORT, _entry(_PLAIN, type="stdio")),
+    Client("cursor", "Cursor", "home/.cursor/mcp.json", _EXPORT, _entry(_ENV)),
+    Client("vscode", "VS Code", "settings/Code/User/mcp.json", _ASKED, _VSCODE, table="servers", prompts=True),
+    Client("windsurf", "Windsurf", "home/.codeium/windsurf/mcp_config.json", _EXPORT, _entry(_ENV)),
+    Client("zed", "Zed", "zed/settings.json", _IN_FILE, _ZED, table="context_servers"),
+    Client("gemini", "Gemini CLI", "home/.gemini/settings.json", _EXPORT, _entry(_PLAIN)),
+    Client("codex", "Codex", "codex/config.toml", _EXPORT, _CODEX, table="mcp_servers"),
+    Client("goose", "Goose", "dotted/goose/config.yaml", _GOOSE, _goose, table="extensions"),
+    Client("librechat", "LibreChat", "project/librechat.yaml", _URL, _librechat),
+)
+CLIENTS: Final = {client.name: client for client in _CLIENTS}

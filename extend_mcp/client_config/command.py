@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import click
 
-from extend_mcp.client_config.clients import CLIENTS, SECRETS, SERVER, Client, Machine, Secret, to_text
+from extend_mcp.client_config.clients import CLIENTS, KEY, SERVER, Client, Machine, Secret, to_text
 from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
 from extend_mcp.client_config.write import WriteError, write
 from extend_mcp.settings import Region, Toolset
@@ -52,21 +52,24 @@ def install(client: str, writing: bool, file: Path | None, yes: bool, published:
     if client == "librechat" and flags["region"]:
         raise click.UsageError("LibreChat connects to a server at a URL. Set EXTEND_REGION where that server runs.")
     launch = (PUBLISHED if published else this_machine()).with_flags(**flags)
-    secrets = () if flags["sandbox"] else SECRETS
-    machine = Machine()
-    if writing and file is None and chosen.file(machine).parent == _REPOSITORY:
+    key = None if flags["sandbox"] else KEY
+    own = chosen.file(Machine())
+    if writing and file is None and own.parent == _REPOSITORY:
         raise click.ClickException(
             f"Nothing was changed: this folder is the clone of extend-mcp. Run the command in your own project "
             f"({shlex.quote(this_machine().command)} install {client} --write), or choose a file with --file."
         )
-    file = file or chosen.file(machine)
+    file = file or own
     if writing:
-        _write(chosen, file, chosen.entry(launch, secrets), secrets, yes)
+        _write(chosen, file, launch, key, yes)
         return
-    click.echo(to_text(chosen.document(launch, secrets), chosen.syntax), nl=False)
-    click.echo(f"\nFor {file}. {chosen.fill if secrets else ''}".rstrip(), err=True)
+    click.echo(to_text(chosen.document(launch, key), chosen.syntax), nl=False)
+    click.echo(f"\nFor {file}. {chosen.fill if key else ''}".rstrip(), err=True)
     if client == "claude-code":
-        click.echo(f"Or run: {_claude_mcp_add(launch, secrets)}", err=True)
+        env = [f"--env {name}={value}" for name, value in launch.env.items()]
+        env += [f'--env {key.name}="${key.name}"'] if key else []
+        start = shlex.join([launch.command, *launch.args])
+        click.echo(" ".join(["Or run: claude mcp add extend", *env, "--", start]), err=True)
 
 
 @click.command(hidden=True, params=install.params)
@@ -76,40 +79,28 @@ def manifests(**given: Any) -> None:
     click.get_current_context().invoke(install, **given)
 
 
-def _claude_mcp_add(launch: Launch, secrets: tuple[Secret, ...]) -> str:
-    """Return Claude Code's own command for the same entry."""
-    env = [f"--env {name}={value}" for name, value in launch.env.items()]
-    env += [f'--env {each.name}="${each.name}"' for each in secrets]
-    return " ".join(["claude mcp add extend", *env, "--", shlex.join([launch.command, *launch.args])])
-
-
-def _write(client: Client, file: Path, entry: dict[str, Any], secrets: tuple[Secret, ...], yes: bool) -> None:
+def _write(client: Client, file: Path, launch: Launch, key: Secret | None, yes: bool) -> None:
     if client.syntax == "yaml":
         raise click.ClickException(
             f"{file} was not changed: YAML cannot be edited without losing comments. "
             f"Paste what `extend-mcp install {client.name}` prints."
         )
 
-    def agree(difference: list[str]) -> bool:
-        click.echo("\n".join([f"{file} already has an entry for the server:", *difference]), err=True)
-        if not yes and not sys.stdin.isatty():
-            raise click.ClickException("Nothing was changed. Run the command again with --yes to update the entry.")
-        return yes or click.confirm("Update it?", err=True)
+    def agree(difference: list[str], ours: bool) -> bool:
+        old = "already has an entry for the" if ours else f"has an entry named {SERVER} that starts another"
+        click.echo("\n".join([f"{file} {old} server:", *difference]), err=True)
+        # Another server, perhaps Extend's own, is not lost even with --yes.
+        if yes and ours:
+            return True
+        if sys.stdin.isatty():
+            return click.confirm("Update it?" if ours else "Replace it?", err=True)
+        keep = "Rename that entry to keep both servers, or run this in a terminal to replace it."
+        advice = "Run the command again with --yes to update the entry." if ours else keep
+        raise click.ClickException(f"Nothing was changed. {advice}")
 
-    def take_over(difference: list[str]) -> bool:
-        click.echo(
-            "\n".join([f"{file} has an entry named {SERVER} that starts another server:", *difference]), err=True
-        )
-        # Not even with --yes: that server, perhaps Extend's own, would be lost.
-        if not sys.stdin.isatty():
-            raise click.ClickException(
-                "Nothing was changed. Rename that entry to keep both servers, or run this in a terminal to replace it."
-            )
-        return click.confirm("Replace it?", err=True)
-
-    needed, now = client.needed(secrets), datetime.now(timezone.utc)
+    now = datetime.now(timezone.utc)
     try:
-        done = write(client, file, entry, needed, agree=agree, take_over=take_over, now=now)
+        done = write(client, file, client.entry(launch, key), client.inputs(key), agree=agree, now=now)
     except WriteError as error:
         raise click.ClickException(str(error)) from None
     if done.outcome in ("unchanged", "declined"):
@@ -119,5 +110,5 @@ def _write(client: Client, file: Path, entry: dict[str, Any], secrets: tuple[Sec
     backup = f" (backup: {done.backup.name})" if done.backup else ""
     verb = "Created" if done.outcome == "created" else "Updated"
     click.echo(f"{verb} {done.file}{backup}. Restart {client.title} to load it.")
-    if secrets:
+    if key:
         click.echo(client.fill, err=True)

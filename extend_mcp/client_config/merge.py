@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
 from tomlkit.items import Table
 
-from extend_mcp.client_config import jsonc
 from extend_mcp.client_config.clients import SERVER, Client, Json
+from extend_mcp.client_config.jsonc import Document, EditError
 
 _REMOTE_ONLY = frozenset({"type", "url", "serverUrl", "httpUrl", "headers"})
-
-
-class MergeError(Exception):
-    """The text cannot be changed; the message names the problem and its place."""
 
 
 def current_entry(client: Client, text: str) -> Json | None:
     """Return the server's entry in the text, or None.
 
     Raises:
-        MergeError: the text is invalid, or its servers are not a table.
+        EditError: the text is invalid, or its servers are not a table.
     """
     if client.syntax == "toml":
         document = _toml(text).unwrap()
     else:
-        try:
-            root = jsonc.parse(text)
-        except jsonc.JsoncError as error:
-            raise MergeError(f"it is not valid JSON ({error})") from None
+        root = Document(text).root
         document = root.value if root else {}
     if not isinstance(document, dict):
-        raise MergeError("the document is not an object")
+        raise EditError("the document is not an object")
     servers = document.get(client.table, {})
     if not isinstance(servers, dict):
-        raise MergeError(f"{client.table} is not a table of servers")
+        raise EditError(f"{client.table} is not a table of servers")
     entry = servers.get(SERVER)
     if entry is None or isinstance(entry, dict):
         return entry
-    raise MergeError(f"{client.table}.{SERVER} is not a table")
+    raise EditError(f"{client.table}.{SERVER} is not a table")
 
 
 def is_ours(entry: Json) -> bool:
@@ -72,37 +66,31 @@ def updated(old: Json | None, new: Json) -> Json:
     return made
 
 
-def merged(client: Client, text: str, entry: Json, needed: dict[str, list[Json]]) -> str:
+def merged(client: Client, text: str, entry: Json, inputs: list[Json]) -> str:
     """Return the text with the entry in it, in place of an old one.
 
     Args:
         client: the client whose file it is; JSON or TOML.
         text: the file's text, which `current_entry` could read.
         entry: the server's entry.
-        needed: objects to add to top-level lists, by key. An object whose id is already there is left alone.
+        inputs: prompts for secrets to add at the top level. One whose id is already there is left alone.
 
     Raises:
-        MergeError: the layout does not allow the change.
+        EditError: the layout does not allow the change.
     """
     if client.syntax == "toml":
         return _merged_toml(client, text, entry)
-    try:
-        for key, items in needed.items():
-            root = jsonc.parse(text)
-            present = root.value.get(key, []) if root else []
-            known = [each.get("id") for each in present if isinstance(each, dict)] if isinstance(present, list) else []
-            for item in items:
-                text = text if item["id"] in known else jsonc.with_item(text, key, item)
-        return jsonc.with_value(text, [client.table, SERVER], entry)
-    except jsonc.JsoncError as error:
-        raise MergeError(str(error)) from None
+    root = Document(text).root
+    present = root.value.get("inputs", []) if root else []
+    known = [each.get("id") for each in present if isinstance(each, dict)] if isinstance(present, list) else []
+    for item in inputs:
+        text = text if item["id"] in known else Document(text).with_item("inputs", item)
+    return Document(text).with_value([client.table, SERVER], entry)
 
 
 def _merged_toml(client: Client, text: str, entry: Json) -> str:
     document, before = _toml(text), _toml(text).unwrap()
-    if client.table not in document:
-        document[client.table] = tomlkit.table(is_super_table=True)
-    servers = document[client.table]
+    servers = document.setdefault(client.table, tomlkit.table(is_super_table=True))
     if isinstance(servers, Table) and isinstance(servers.get(SERVER), Table):
         # Updated key by key, so that comments between the keys stay.
         old = servers[SERVER]
@@ -112,24 +100,21 @@ def _merged_toml(client: Client, text: str, entry: Json) -> str:
     else:
         table = tomlkit.table()
         table.update(entry)
-        try:
+        with suppress(ValueError):  # an inline table cannot be extended
             servers[SERVER] = table
-        except ValueError:
-            raise MergeError(f"{client.table} is an inline table, which cannot be extended") from None
     made = tomlkit.dumps(document)
     # TOML has many layouts, and not each accepts another table.
     if _toml(made).unwrap() != {**before, client.table: {**before.get(client.table, {}), SERVER: entry}}:
-        raise MergeError(f"the layout of {client.table} does not allow the change")
+        raise EditError(f"the layout of {client.table} does not allow the change")
     return made
 
 
 def _toml(text: str) -> Any:
     try:
         return tomlkit.parse(text)
-    except ParseError as error:
-        raise MergeError(f"it is not valid TOML (line {error.line}, column {error.col})") from None
     except TOMLKitError as error:
-        raise MergeError(f"it is not valid TOML ({error})") from None
+        place = f"line {error.line}, column {error.col}" if isinstance(error, ParseError) else error
+        raise EditError(f"it is not valid TOML ({place})") from None
 
 
 def difference(old: Json, new: Json) -> list[str]:
@@ -137,8 +122,7 @@ def difference(old: Json, new: Json) -> list[str]:
     lines = []
     for key in dict.fromkeys((*old, *new)):
         if old.get(key) != new.get(key):
-            lines += [f"- {key}: {_shown(key, old[key])}"] if key in old else []
-            lines += [f"+ {key}: {_shown(key, new[key])}"] if key in new else []
+            lines += [f"{sign} {key}: {_shown(key, of[key])}" for sign, of in (("-", old), ("+", new)) if key in of]
     return lines
 
 

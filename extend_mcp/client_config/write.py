@@ -6,12 +6,15 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from extend_mcp.client_config.clients import Client, Json
-from extend_mcp.client_config.merge import MergeError, current_entry, difference, is_ours, merged, updated
+from extend_mcp.client_config.jsonc import EditError
+from extend_mcp.client_config.merge import current_entry, difference, is_ours, merged, updated
 
 _BOM = "\ufeff"
 _MAX_BYTES = 10 * 2**20
@@ -40,10 +43,9 @@ def write(
     client: Client,
     file: Path,
     entry: Json,
-    needed: dict[str, list[Json]],
+    inputs: list[Json],
     *,
-    agree: Callable[[list[str]], bool],
-    take_over: Callable[[list[str]], bool],
+    agree: Callable[[list[str], bool], bool],
     now: datetime,
 ) -> Written:
     """Put the server's entry into a configuration file.
@@ -52,9 +54,9 @@ def write(
         client: the client whose file it is.
         file: the file; links are followed.
         entry: the server's entry; what a user added to an old one is kept.
-        needed: what the client needs next to it.
-        agree: called with the difference before an old entry is updated.
-        take_over: called in its place where the old entry starts another server, such as Extend's own.
+        inputs: prompts that the client needs next to it.
+        agree: called with the difference before an old entry is changed, and with whether that entry starts this
+            server; another may be Extend's own.
         now: the time, for the backup's name.
 
     Raises:
@@ -68,17 +70,18 @@ def write(
         text = text.removeprefix(_BOM)
         old = current_entry(client, text)
         entry = updated(old, entry)
-        made = merged(client, text, entry, needed)
-    except (MergeError, UnicodeDecodeError) as error:
-        why = error if isinstance(error, MergeError) else "it is not UTF-8 text"
+        made = merged(client, text, entry, inputs)
+    except (EditError, UnicodeDecodeError) as error:
+        why = error if isinstance(error, EditError) else "it is not UTF-8 text"
         raise WriteError(f"{target} was not changed: {why}. Fix the file and run the command again.") from None
     if old == entry and made == text:
         return Written("unchanged", target)
-    if old is not None and old != entry:
-        ask = agree if is_ours(old) else take_over
-        if not ask(difference(old, entry)):
-            return Written("declined", target)
-    backup = _replace(target, before, (bom + made).encode(), now)
+    if old is not None and old != entry and not agree(difference(old, entry), is_ours(old)):
+        return Written("declined", target)
+    try:
+        backup = _replace(target, before, (bom + made).encode(), now)
+    except OSError as error:
+        raise WriteError(f"{target} was not changed: it cannot be written ({error.strerror}).") from None
     return Written("created" if before is None else "updated" if old is not None else "added", target, backup)
 
 
@@ -94,51 +97,35 @@ def _read(target: Path) -> bytes | None:
 
 
 def _replace(target: Path, before: bytes | None, after: bytes, now: datetime) -> Path | None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A new file may come to hold a key, so only its owner may read it.
-        mode = stat.S_IMODE(target.stat().st_mode) if before is not None else 0o600
-        if before is not None and not (mode & stat.S_IWUSR and os.access(target, os.W_OK)):
-            # Renaming over a file needs no write permission, but its owner removed that on purpose.
-            raise WriteError(f"{target} was not changed: it is read-only. Make it writable, or paste the block.")
-        made = _new_file(target, after, mode)
-        try:
-            backup = _back_up(target, before, mode, now) if before is not None else None
-            if _read(target) != before:
-                raise WriteError(f"{target} was not changed: another program changed it meanwhile. Try again.")
-            made.replace(target)
-        finally:
-            made.unlink(missing_ok=True)
-    except OSError as error:
-        raise WriteError(f"{target} was not changed: it cannot be written ({error.strerror}).") from None
-    return backup
-
-
-def _new_file(target: Path, content: bytes, mode: int) -> Path:
-    """Write a file in the same folder, which can then replace the target in one step."""
+    """Write a file in the same folder, which then replaces the target in one step; return the backup."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A new file may come to hold a key, so only its owner may read it.
+    mode = stat.S_IMODE(target.stat().st_mode) if before is not None else 0o600
+    if before is not None and not (mode & stat.S_IWUSR and os.access(target, os.W_OK)):
+        # Renaming over a file needs no write permission, but its owner removed that on purpose.
+        raise WriteError(f"{target} was not changed: it is read-only. Make it writable, or paste the block.")
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     made = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.write(after)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)
         made.chmod(mode)
-    except BaseException:
+        backup = _back_up(target, before, mode, now) if before is not None else None
+        if _read(target) != before:
+            raise WriteError(f"{target} was not changed: another program changed it meanwhile. Try again.")
+        made.replace(target)
+    finally:
         made.unlink(missing_ok=True)
-        raise
-    return made
+    return backup
 
 
 def _back_up(target: Path, before: bytes, mode: int, now: datetime) -> Path:
-    for number in range(1000):
-        more = f"-{number}" if number else ""
-        backup = target.with_name(f"{target.name}.bak-{now:%Y%m%d-%H%M%S}{more}")
-        try:
-            handle = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        except FileExistsError:
-            continue
-        with os.fdopen(handle, "wb") as file:
+    number = 0
+    while True:
+        backup = target.with_name(f"{target.name}.bak-{now:%Y%m%d-%H%M%S}{f'-{number}' if number else ''}")
+        with suppress(FileExistsError), open(backup, "xb", opener=partial(os.open, mode=mode)) as file:
             file.write(before)
-        return backup
-    raise WriteError(f"{target} was not changed: it has too many backups of this second.")
+            return backup
+        number += 1

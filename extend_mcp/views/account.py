@@ -32,7 +32,7 @@ def account_text(settings: Settings, limits: CallLimits, caller: Caller) -> str:
         f"Scopes: {'all' if caller.scopes is None else ', '.join(sorted(caller.scopes)) or 'none'}",
         f"Confirmation of what destroys or publishes: {_CONFIRMATION[settings.confirmation]}",
         f"Requests a second, by category: at most {settings.requests_per_second}",
-        f"Batches that ask a person: of more than {settings.ask_above_files:,} files",
+        f"Batches that ask a person: of more than {limits.unasked_files:,} files",
         f"Credits a day that a caller may start work for: {settings.credits_per_day or 'no limit'}",
         f"Runs in one summary: at most {limits.summary_runs:,}",
         f"Runs looked into one by one in a call: at most {limits.detail_runs:,}",

@@ -104,7 +104,7 @@ def test_the_docs_name_the_file_on_each_system(client: Client) -> None:
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 def test_a_block_for_the_sandbox_needs_no_key(client: Any) -> None:
-    made = to_text(client.document(PUBLISHED.with_flags(sandbox=True), ()), client.syntax)
+    made = to_text(client.document(PUBLISHED.with_flags(sandbox=True), None), client.syntax)
     if client.name != "librechat":
         assert "EXTEND_API_KEY" not in made
         assert "--sandbox" in made

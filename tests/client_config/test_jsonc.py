@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extend_mcp.client_config.jsonc import JsoncError, parse, with_item, with_value
+from extend_mcp.client_config.jsonc import Document, EditError
 
 ENTRY = {"command": "uvx", "args": ["extend-mcp"]}
 PATH = ("mcpServers", "extend")
@@ -66,7 +66,7 @@ def comments(text: str) -> list[str]:
 @given(laid_out(VALUES))
 def test_what_is_written_is_read(document: tuple[str, Any]) -> None:
     text, value = document
-    node = parse(text)
+    node = Document(text).root
     assert node
     assert node.value == value
 
@@ -77,11 +77,11 @@ def test_a_member_is_added_and_nothing_else_changes(document: tuple[str, Any]) -
     text, value = document
     servers = value.get("mcpServers", {})
     if not isinstance(servers, dict):
-        with pytest.raises(JsoncError, match="mcpServers is not an object"):
-            with_value(text, PATH, ENTRY)
+        with pytest.raises(EditError, match="mcpServers is not an object"):
+            Document(text).with_value(PATH, ENTRY)
         return
-    changed = with_value(text, PATH, ENTRY)
-    node = parse(changed)
+    changed = Document(text).with_value(PATH, ENTRY)
+    node = Document(changed).root
     assert node
     assert node.value == {**value, "mcpServers": {**servers, "extend": ENTRY}}
     assert list(node.value) == [*value, *({"mcpServers"} - value.keys())]
@@ -102,19 +102,19 @@ def is_made_by_inserting(old: str, new: str) -> bool:
 def test_adding_twice_is_adding_once(document: tuple[str, Any]) -> None:
     text, value = document
     if isinstance(value.get("mcpServers", {}), dict):
-        once = with_value(text, PATH, ENTRY)
-        assert with_value(once, PATH, ENTRY) == once
+        once = Document(text).with_value(PATH, ENTRY)
+        assert Document(once).with_value(PATH, ENTRY) == once
 
 
 @given(st.text(alphabet='{}[],:"\\/*\n 1at', max_size=30))
 def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
     try:
-        parse(text)
-    except JsoncError as error:
+        Document(text)
+    except EditError as error:
         said = str(error)
     else:
         return
-    assert re.match(r"line \d+, column \d+: ", said)
+    assert re.match(r"it is not valid JSON \(line \d+, column \d+: ", said)
 
 
 @pytest.mark.parametrize(
@@ -133,26 +133,26 @@ def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
-    with pytest.raises(JsoncError) as problem:
-        parse(text)
+    with pytest.raises(EditError) as problem:
+        Document(text)
     assert said in str(problem.value)
 
 
 def test_the_layout_of_the_file_is_kept() -> None:
     text = '{\r\n\t"mcpServers": {\r\n\t\t"other": {"command": "x"}, // mine\r\n\t},\r\n}\r\n'
-    assert with_value(text, PATH, {"command": "uvx"}) == (
+    assert Document(text).with_value(PATH, {"command": "uvx"}) == (
         '{\r\n\t"mcpServers": {\r\n\t\t"other": {"command": "x"}, // mine\r\n'
         '\t\t"extend": {\r\n\t\t\t"command": "uvx"\r\n\t\t},\r\n\t},\r\n}\r\n'
     )
 
 
 def test_an_item_goes_to_the_end_of_a_list_that_is_made_where_it_is_missing() -> None:
-    assert with_item('{"inputs": []}', "inputs", {"id": "b"}) == '{"inputs": [\n  {\n    "id": "b"\n  }\n]}'
+    assert Document('{"inputs": []}').with_item("inputs", {"id": "b"}) == '{"inputs": [\n  {\n    "id": "b"\n  }\n]}'
     text = '{\n  "inputs": [\n    {"id": "a"} // first\n  ]\n}\n'
     added = '{\n  "inputs": [\n    {"id": "a"}, // first\n    {\n      "id": "b"\n    }\n  ]\n}\n'
-    assert with_item(text, "inputs", {"id": "b"}) == added
-    made = parse(with_item("{}", "inputs", 1))
+    assert Document(text).with_item("inputs", {"id": "b"}) == added
+    made = Document(Document("{}").with_item("inputs", 1)).root
     assert made
     assert made.value == {"inputs": [1]}
-    with pytest.raises(JsoncError, match="inputs is not a list"):
-        with_item('{"inputs": 3}', "inputs", 1)
+    with pytest.raises(EditError, match="inputs is not a list"):
+        Document('{"inputs": 3}').with_item("inputs", 1)

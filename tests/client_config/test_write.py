@@ -12,14 +12,14 @@ import pytest
 import tomlkit
 
 from extend_mcp.client_config import write as writing
-from extend_mcp.client_config.clients import CLIENTS, Client
+from extend_mcp.client_config.clients import CLIENTS, KEY, Client
 from extend_mcp.client_config.launch import Launch
 from extend_mcp.client_config.write import WriteError, Written, write
 
 NOW = datetime(2026, 11, 25, 6, 0, 0, tzinfo=timezone.utc)
 LAUNCH = Launch("/opt/bin/extend-mcp")
 CURSOR, VSCODE, CODEX = (CLIENTS[name] for name in ("cursor", "vscode", "codex"))
-ENTRY = CURSOR.entry(LAUNCH)
+ENTRY = CURSOR.entry(LAUNCH, KEY)
 
 COMMENTED = """\
 // My servers.
@@ -69,8 +69,7 @@ def never(_: list[str]) -> bool:
 
 
 def put(file: Path, client: Client = CURSOR, *, agree: Any = never) -> Written:
-    entry, needed = client.entry(LAUNCH), client.needed()
-    return write(client, file, entry, needed, agree=agree, take_over=agree, now=NOW)
+    return write(client, file, client.entry(LAUNCH, KEY), client.inputs(), agree=lambda lines, _: agree(lines), now=NOW)
 
 
 def backups(file: Path) -> list[Path]:
@@ -146,7 +145,7 @@ def test_toml_keeps_its_comments_and_tables(tmp_path: Path) -> None:
     assert put(file, CODEX).outcome == "added"
     assert_kept(CODEX_COMMENTED, file)
     document = tomlkit.parse(file.read_text()).unwrap()
-    assert document["mcp_servers"]["extend"] == CODEX.entry(LAUNCH)
+    assert document["mcp_servers"]["extend"] == CODEX.entry(LAUNCH, KEY)
     assert document["profiles"] == {"fast": {"model": "small"}}
 
 
@@ -182,7 +181,7 @@ def test_an_old_entry_of_toml_is_updated_with_all_its_tables(tmp_path: Path) -> 
     assert put(file, CODEX, agree=lambda _: True).outcome == "updated"
     document = tomlkit.parse(file.read_text()).unwrap()
     mine = {"cwd": "/tmp", "env": {"EXTEND_API_KEY": "sk_canary"}}
-    assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH) | mine, "other": {"command": "x"}}
+    assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH, KEY) | mine, "other": {"command": "x"}}
     assert "# mine" in file.read_text()
 
 
@@ -207,7 +206,7 @@ def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: P
         assert file.read_text() == before
         return
     old = said["mcp_servers"].get("extend", {})
-    entry = {**old, **CODEX.entry(LAUNCH)}
+    entry = {**old, **CODEX.entry(LAUNCH, KEY)}
     assert tomlkit.parse(file.read_text()).unwrap() == {**said, "mcp_servers": {**said["mcp_servers"], "extend": entry}}
 
 

@@ -114,7 +114,7 @@ def test_what_the_files_set_is_accepted_by_the_settings(
         with monkeypatch.context() as environment:
             for name, value in {**inside, **chosen}.items():
                 environment.setenv(name, value)
-            assert Settings().log_format == "json"
+            assert Settings().log == "json:WARNING"
             http = HttpSettings()
             assert (http.host, http.port, http.auth) == ("0.0.0.0", 8000, "token")
 

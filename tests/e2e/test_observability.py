@@ -72,8 +72,7 @@ async def test_logs_spans_and_audit_name_a_call_by_the_same_id(box: Box, tmp_pat
             "EXTEND_BASE_URL": box.base_url,
             "EXTEND_MCP_AUTH": "passthrough",
             "EXTEND_MCP_AUDIT": str(audit),
-            "EXTEND_MCP_LOG_FORMAT": "json",
-            "EXTEND_MCP_LOG_LEVEL": "INFO",
+            "EXTEND_MCP_LOG": "json:INFO",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
         }
         command = [sys.executable, "-m", "extend_mcp", "serve", "--transport", "http", "--port", "0"]

@@ -241,8 +241,7 @@ def environment_of(box: Box, folder: Path, collector: str) -> dict[str, str]:
         "EXTEND_MCP_STATE_KEYS": STATE_KEY,
         "EXTEND_MCP_TOOLSETS": "all",
         "EXTEND_MCP_AUDIT": str(folder / "audit.jsonl"),
-        "EXTEND_MCP_LOG_FORMAT": "json",
-        "EXTEND_MCP_LOG_LEVEL": "DEBUG",
+        "EXTEND_MCP_LOG": "json:DEBUG",
         "EXTEND_MCP_REQUESTS_PER_SECOND": "1000",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector,
     }

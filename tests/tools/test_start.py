@@ -74,7 +74,7 @@ async def test_a_batch_is_followed_by_its_id(box: Box) -> None:
 
 
 async def test_a_batch_of_a_thousand_goes_and_one_more_does_not(box: Box) -> None:
-    async with serving(box, ask_above_files=1000) as client:
+    async with serving(box, unasked_files=1000) as client:
         call = {"workflow": "Invoice Processing", "inputs": [{"text": str(number)} for number in range(1000)]}
         facts = facts_of(await client.call_tool("run_workflow_batch", call))
         call["inputs"] = [*call["inputs"], {"text": "x"}]  # type: ignore[misc]
@@ -156,7 +156,7 @@ async def test_secrets_are_in_no_answer_and_no_log(
         if fault:
             path = "/workflow_runs/batch" if tool.endswith("batch") else "/workflow_runs"
             box.fault(method="POST", path=path, **fault)
-        async with serving(box, log_level="DEBUG") as client:
+        async with serving(box, log="DEBUG") as client:
             result = await client.call_tool(tool, {"workflow": box.workflow(), **more})
             texts.append(text_of(result) + str(result.structured_content))
             listed = await client.call_tool("list_runs", {})
