@@ -249,7 +249,8 @@ class RerunRuns(BulkAction):
             newer = self._newer[workflow_id] = _Newer(since, since)
         begun, floor = self.app.clock.now(), max(newer.until - CLOCK_SKEW, newer.since)
         query = RunFilter(workflow_id=workflow_id).api_query()
-        async with aclosing(self.app.api.iter_workflow_runs(**query, page_size=_FEW).pages()) as pages:
+        query["max_page_size"] = _FEW
+        async with aclosing(self.app.api.list_workflow_runs(**query).pages()) as pages:
             for _ in range(_MOST_PAGES):
                 page = await anext(pages, None)
                 for found in page.data if page else ():

@@ -1,5 +1,6 @@
 """Send one call to Extend, and turn the response into an object or an error."""
 
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
@@ -29,7 +30,8 @@ from extend_mcp.api.errors import (
 )
 from extend_mcp.api.models import Answer, ApiModel, Page
 from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
-from extend_mcp.api.tracing import REQUEST_ID, Observer
+from extend_mcp.api.requests import PAGE_SIZE, ListQuery
+from extend_mcp.api.tracing import ENDPOINT, Observer, request_id_of
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     DeadlineExceededError,
@@ -45,8 +47,7 @@ API_VERSION: Final = "2026-02-09"
 Query = Mapping[str, str | int | bool | None]
 """Query parameters by their Python name; those that are None are left out."""
 
-ListQuery = Mapping[str, object]
-"""One of the typed queries of lists in `requests`."""
+_PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
@@ -65,14 +66,26 @@ class BearerAuth(httpx.Auth):
 
 
 class Pager(Generic[ItemT]):
-    """Iterates over a list of the API, and reads each page when it is needed.
+    """A list of the API. Await it for one page, or iterate over it, which reads each page when it is needed.
 
     Args:
-        read_page: Reads the page that a token names, or the first one without a token.
+        read_page: Reads the page that a token names, or the first one without a token, of so many items.
+        token: Names the page to begin with.
+        size: Most items on a page; by default Extend's for one page, and `PAGE_SIZE` for iterating.
     """
 
-    def __init__(self, read_page: Callable[[str | None], Awaitable[Page[ItemT]]]) -> None:
+    def __init__(
+        self,
+        read_page: Callable[[str | None, int | None], Awaitable[Page[ItemT]]],
+        token: str | None = None,
+        size: int | None = None,
+    ) -> None:
         self._read_page = read_page
+        self._token = token
+        self._size = size
+
+    def __await__(self) -> Generator[Any, None, Page[ItemT]]:
+        return self._read_page(self._token, self._size).__await__()
 
     async def __aiter__(self) -> AsyncGenerator[ItemT, None]:
         async with aclosing(self.pages()) as pages:
@@ -80,10 +93,11 @@ class Pager(Generic[ItemT]):
                 for item in page.data:
                     yield item
 
-    async def pages(self, token: str | None = None) -> AsyncGenerator[Page[ItemT], None]:
-        """Iterate over whole pages, from the one that ``token`` names."""
+    async def pages(self) -> AsyncGenerator[Page[ItemT], None]:
+        """Iterate over whole pages."""
+        token = self._token
         while True:
-            page = await self._read_page(token)
+            page = await self._read_page(token, self._size or PAGE_SIZE)
             yield page
             token = page.next_page_token
             if token is None:
@@ -150,37 +164,31 @@ class BaseClient:
     ) -> None:
         await self.aclose()
 
-    async def get_page(
-        self,
-        kind: type[ItemT],
-        path: str,
-        next_page_token: str | None,
-        max_page_size: int | None,
-        query: ListQuery,
-    ) -> Page[ItemT]:
-        """Read one page of a list whose items are of ``kind``."""
-        paging: Query = {"next_page_token": next_page_token, "max_page_size": max_page_size}
-        document = await self.call("GET", path, query={**cast("Query", query), **paging})
-        if not isinstance(document.get("data"), list):
-            raise MalformedResponseError("The answer is not a list.")
-        return _page_of(kind).model_validate(document)
+    def list_of(self, kind: type[ItemT], path: str, *ids: str, query: ListQuery) -> Pager[ItemT]:
+        """Return a list whose items are of ``kind``; path and ids as for `call`."""
+        first, wanted = query.get("next_page_token"), query.get("max_page_size")
 
-    def get_pages(self, kind: type[ItemT], path: str, page_size: int, query: ListQuery) -> Pager[ItemT]:
-        """Iterate over a list whose items are of ``kind``."""
-        return Pager(lambda token: self.get_page(kind, path, token, page_size, query))
+        async def read_page(token: str | None, size: int | None) -> Page[ItemT]:
+            paging: Query = {"next_page_token": token, "max_page_size": size}
+            document = await self.call("GET", path, *ids, query={**cast("Query", query), **paging})
+            if not isinstance(document.get("data"), list):
+                raise MalformedResponseError("The answer is not a list.")
+            return _page_of(kind).model_validate(document)
+
+        return Pager(read_page, first, wanted)
 
     async def send(
         self,
         kind: type[ModelT],
         method: str,
         path: str,
-        *,
+        *ids: str,
         query: Query | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
         headers: dict[str, str] | None = None,
     ) -> ModelT:
         """Make a call and read the response as one object of ``kind``; arguments as for `call`."""
-        found = kind.model_validate(await self.call(method, path, query=query, content=content, headers=headers))
+        found = kind.model_validate(await self.call(method, path, *ids, query=query, content=content, headers=headers))
         if not found.key:
             raise MalformedResponseError(f"The answer is not {kind.called}.", effect=write_effect(method))
         return found
@@ -189,7 +197,7 @@ class BaseClient:
         self,
         method: str,
         path: str,
-        *,
+        *ids: str,
         query: Query | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
         headers: dict[str, str] | None = None,
@@ -198,35 +206,31 @@ class BaseClient:
 
         Args:
             method: The HTTP method.
-            path: The path, its ids quoted by `path_segment`.
+            path: The template of the path, such as ``/workflow_runs/{id}``.
+            ids: What goes into the template, in order.
             query: Query parameters.
             content: The body; bytes are JSON unless ``headers`` say otherwise.
             headers: Headers that describe the body.
         """
+        given = iter(ids)
+        filled = _PLACEHOLDER.sub(lambda _: path_segment(next(given)), path)
         http, key = self._open()
         try:
             response = await http.request(
                 method,
-                path,
+                filled,
                 params={to_camel(name): value for name, value in (query or {}).items() if value is not None},
                 content=content,
                 headers=headers or ({"Content-Type": "application/json"} if content is not None else None),
+                extensions={ENDPOINT: path},
             )
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = _error_from_exception(method, exc)
         else:
-            request_id = response.headers.get("x-extend-request-id", "")
-            learn = self.on_key_accepted
-            if learn and response.is_success:
-                self.on_key_accepted = None
+            if self.on_key_accepted and response.is_success:
+                learn, self.on_key_accepted = self.on_key_accepted, None
                 learn(key)
-            # A server may echo anything here, even the key.
-            if (
-                self.on_write_answered
-                and method != "GET"
-                and REQUEST_ID.fullmatch(request_id)
-                and key not in request_id
-            ):
+            if self.on_write_answered and method != "GET" and (request_id := request_id_of(response, key)):
                 self.on_write_answered(request_id)
             return _json_object(method, response, key)
         # Raised out here, so that it is not chained to an exception whose request carries the key.

@@ -7,7 +7,7 @@ import httpx
 from pydantic import SecretStr
 from typing_extensions import Unpack
 
-from extend_mcp.api.base import API_VERSION, BaseClient, Pager, Query, path_segment
+from extend_mcp.api.base import API_VERSION, BaseClient, Pager, Query
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import (
     BatchStarted,
@@ -27,7 +27,7 @@ from extend_mcp.api.models import (
     WorkflowVersionSummary,
 )
 from extend_mcp.api.requests import (
-    PAGE_SIZE,
+    ChildRunQuery,
     CreateWebhookEndpoint,
     CreateWebhookSubscription,
     CreateWorkflow,
@@ -35,6 +35,7 @@ from extend_mcp.api.requests import (
     CreateWorkflowRunBatch,
     DeployWorkflowVersion,
     FileQuery,
+    ListQuery,
     UpdateWebhookEndpoint,
     UpdateWebhookSubscription,
     UpdateWorkflow,
@@ -43,7 +44,6 @@ from extend_mcp.api.requests import (
     WebhookSubscriptionQuery,
     WorkflowQuery,
     WorkflowRunQuery,
-    WorkflowVersionQuery,
 )
 
 __all__ = ["API_VERSION", "ExtendClient", "UploadProgress"]
@@ -60,7 +60,7 @@ class ExtendClient(BaseClient):
     Every method raises an `ExtendError` (see `errors` for the kinds) and no error of httpx. A read is repeated after a
     transient failure. A write is sent exactly once: after an error with effect "unknown", check what happened before
     repeating it. An id that cannot be part of a path is an InvalidRequestError, and nothing is sent.
-    A `list_` method reads one page; the `iter_` method of the same name iterates over the whole list.
+    A `list_` method returns a `Pager`: await it for one page, or iterate over the whole list.
     Construction: see `BaseClient`.
     """
 
@@ -84,7 +84,7 @@ class ExtendClient(BaseClient):
     async def get_workflow_run(self, run_id: str) -> WorkflowRun:
         """Read one run in full (`GET /workflow_runs/{id}`)."""
         try:
-            return await self.send(WorkflowRun, "GET", f"/workflow_runs/{path_segment(run_id)}")
+            return await self.send(WorkflowRun, "GET", "/workflow_runs/{id}", run_id)
         except NotFoundError:
             if self.on_run_gone:
                 await self.on_run_gone(run_id, False)
@@ -92,7 +92,7 @@ class ExtendClient(BaseClient):
 
     async def update_workflow_run(self, run_id: str, body: UpdateWorkflowRun) -> WorkflowRun:
         """Rename a run, or merge metadata into its own (`POST /workflow_runs/{id}`); the new keys win."""
-        return await self.send(WorkflowRun, "POST", f"/workflow_runs/{path_segment(run_id)}", content=body.to_json())
+        return await self.send(WorkflowRun, "POST", "/workflow_runs/{id}", run_id, content=body.to_json())
 
     async def cancel_workflow_run(self, run_id: str) -> WorkflowRun:
         """Ask Extend to cancel a run (`POST /workflow_runs/{id}/cancel`, no body), and return the run.
@@ -100,55 +100,30 @@ class ExtendClient(BaseClient):
         Extend allows it only in PENDING or PROCESSING, so read the run first. The returned run may still be
         CANCELLING, and may still end as PROCESSED or FAILED.
         """
-        return await self.send(WorkflowRun, "POST", f"/workflow_runs/{path_segment(run_id)}/cancel")
+        return await self.send(WorkflowRun, "POST", "/workflow_runs/{id}/cancel", run_id)
 
     async def delete_workflow_run(self, run_id: str) -> Deleted:
         """Delete a run and all its data permanently (`DELETE /workflow_runs/{id}`)."""
-        deleted = await self.send(Deleted, "DELETE", f"/workflow_runs/{path_segment(run_id)}")
+        deleted = await self.send(Deleted, "DELETE", "/workflow_runs/{id}", run_id)
         if self.on_run_gone:
             await self.on_run_gone(run_id, True)
         return deleted
 
-    async def list_workflow_runs(
-        self,
-        *,
-        next_page_token: str | None = None,
-        max_page_size: int | None = None,
-        **query: Unpack[WorkflowRunQuery],
-    ) -> Page[WorkflowRunSummary]:
-        """Read one page of workflow runs (`GET /workflow_runs`).
-
-        Args:
-            next_page_token: From the page before; the query must be the same as for that page.
-            max_page_size: Most runs on the page, 1 to 1000; 10 by default.
-            query: Filters and order.
-        """
-        return await self.get_page(WorkflowRunSummary, "/workflow_runs", next_page_token, max_page_size, query)
-
-    def iter_workflow_runs(
-        self, *, page_size: int = PAGE_SIZE, **query: Unpack[WorkflowRunQuery]
-    ) -> Pager[WorkflowRunSummary]:
-        """Iterate over workflow runs."""
-        return self.get_pages(WorkflowRunSummary, "/workflow_runs", page_size, query)
+    def list_workflow_runs(self, **query: Unpack[WorkflowRunQuery]) -> Pager[WorkflowRunSummary]:
+        """List workflow runs (`GET /workflow_runs`)."""
+        return self.list_of(WorkflowRunSummary, "/workflow_runs", query=query)
 
     async def get_child_runs(
-        self,
-        kind: ChildRuns,
-        run_id: str,
-        *,
-        status: str | None = None,
-        max_page_size: int | None = None,
+        self, kind: ChildRuns, run_id: str, *, status: str | None = None, max_page_size: int | None = None
     ) -> Page[ChildRun]:
-        """Read one page of the runs that a workflow run started (`GET /extract_runs` and its like).
-
-        Args:
-            kind: The collection.
-            run_id: The workflow run.
-            status: Their status.
-            max_page_size: Most runs on the page.
-        """
-        query: Query = {"status": status, "source": "WORKFLOW_RUN", "source_id": run_id}
-        return await self.get_page(ChildRun, f"/{kind}", None, max_page_size, query)
+        """Read one page of the runs that a workflow run started (`GET /extract_runs` and its like)."""
+        query: ChildRunQuery = {
+            "status": status,
+            "source": "WORKFLOW_RUN",
+            "source_id": run_id,
+            "max_page_size": max_page_size,
+        }
+        return await self.list_of(ChildRun, f"/{kind}", query=query)
 
     # Workflows
 
@@ -158,32 +133,21 @@ class ExtendClient(BaseClient):
 
     async def get_workflow(self, workflow_id: str) -> Workflow:
         """Read a workflow with the steps of its draft (`GET /workflows/{id}`)."""
-        return await self.send(Workflow, "GET", f"/workflows/{path_segment(workflow_id)}")
+        return await self.send(Workflow, "GET", "/workflows/{id}", workflow_id)
 
     async def update_workflow(self, workflow_id: str, body: UpdateWorkflow) -> Workflow:
         """Rename a workflow, or replace all steps of its draft (`POST /workflows/{id}`)."""
-        return await self.send(Workflow, "POST", f"/workflows/{path_segment(workflow_id)}", content=body.to_json())
+        return await self.send(Workflow, "POST", "/workflows/{id}", workflow_id, content=body.to_json())
 
-    async def list_workflows(
-        self,
-        *,
-        next_page_token: str | None = None,
-        max_page_size: int | None = None,
-        **query: Unpack[WorkflowQuery],
-    ) -> Page[WorkflowSummary]:
-        """Read one page of workflows (`GET /workflows`)."""
-        return await self.get_page(WorkflowSummary, "/workflows", next_page_token, max_page_size, query)
-
-    def iter_workflows(self, *, page_size: int = PAGE_SIZE, **query: Unpack[WorkflowQuery]) -> Pager[WorkflowSummary]:
-        """Iterate over workflows."""
-        return self.get_pages(WorkflowSummary, "/workflows", page_size, query)
+    def list_workflows(self, **query: Unpack[WorkflowQuery]) -> Pager[WorkflowSummary]:
+        """List workflows (`GET /workflows`)."""
+        return self.list_of(WorkflowSummary, "/workflows", query=query)
 
     # Workflow versions
 
     async def deploy_workflow_version(self, workflow_id: str, body: DeployWorkflowVersion) -> WorkflowVersion:
         """Publish the draft, or the given steps, as a new version (`POST /workflows/{id}/versions`)."""
-        path = f"/workflows/{path_segment(workflow_id)}/versions"
-        return await self.send(WorkflowVersion, "POST", path, content=body.to_json())
+        return await self.send(WorkflowVersion, "POST", "/workflows/{id}/versions", workflow_id, content=body.to_json())
 
     async def get_workflow_version(self, workflow_id: str, version_id: str) -> WorkflowVersion:
         """Read one version with its steps (`GET /workflows/{id}/versions/{versionId}`).
@@ -192,27 +156,11 @@ class ExtendClient(BaseClient):
             workflow_id: The workflow's id.
             version_id: "draft", "latest" (the newest published, or the draft if none is), a number or an id.
         """
-        path = f"/workflows/{path_segment(workflow_id)}/versions/{path_segment(version_id)}"
-        return await self.send(WorkflowVersion, "GET", path)
+        return await self.send(WorkflowVersion, "GET", "/workflows/{id}/versions/{version_id}", workflow_id, version_id)
 
-    async def list_workflow_versions(
-        self,
-        workflow_id: str,
-        *,
-        next_page_token: str | None = None,
-        max_page_size: int | None = None,
-        **query: Unpack[WorkflowVersionQuery],
-    ) -> Page[WorkflowVersionSummary]:
-        """Read one page of a workflow's versions, which include the draft (`GET /workflows/{id}/versions`)."""
-        path = f"/workflows/{path_segment(workflow_id)}/versions"
-        return await self.get_page(WorkflowVersionSummary, path, next_page_token, max_page_size, query)
-
-    def iter_workflow_versions(
-        self, workflow_id: str, *, page_size: int = PAGE_SIZE, **query: Unpack[WorkflowVersionQuery]
-    ) -> Pager[WorkflowVersionSummary]:
-        """Iterate over a workflow's versions."""
-        path = f"/workflows/{path_segment(workflow_id)}/versions"
-        return self.get_pages(WorkflowVersionSummary, path, page_size, query)
+    def list_workflow_versions(self, workflow_id: str, **query: Unpack[ListQuery]) -> Pager[WorkflowVersionSummary]:
+        """List a workflow's versions, which include the draft (`GET /workflows/{id}/versions`)."""
+        return self.list_of(WorkflowVersionSummary, "/workflows/{id}/versions", workflow_id, query=query)
 
     # Files
 
@@ -270,25 +218,15 @@ class ExtendClient(BaseClient):
             markdown: Whether to include the parsed contents as markdown.
         """
         query: Query = {"raw_text": raw_text, "markdown": markdown}
-        return await self.send(File, "GET", f"/files/{path_segment(file_id)}", query=query)
+        return await self.send(File, "GET", "/files/{id}", file_id, query=query)
 
-    async def list_files(
-        self,
-        *,
-        next_page_token: str | None = None,
-        max_page_size: int | None = None,
-        **query: Unpack[FileQuery],
-    ) -> Page[FileSummary]:
-        """Read one page of files (`GET /files`)."""
-        return await self.get_page(FileSummary, "/files", next_page_token, max_page_size, query)
-
-    def iter_files(self, *, page_size: int = PAGE_SIZE, **query: Unpack[FileQuery]) -> Pager[FileSummary]:
-        """Iterate over files."""
-        return self.get_pages(FileSummary, "/files", page_size, query)
+    def list_files(self, **query: Unpack[FileQuery]) -> Pager[FileSummary]:
+        """List files (`GET /files`)."""
+        return self.list_of(FileSummary, "/files", query=query)
 
     async def delete_file(self, file_id: str) -> Deleted:
         """Delete a file permanently (`DELETE /files/{id}`)."""
-        return await self.send(Deleted, "DELETE", f"/files/{path_segment(file_id)}")
+        return await self.send(Deleted, "DELETE", "/files/{id}", file_id)
 
     # Webhook endpoints
 
@@ -298,32 +236,19 @@ class ExtendClient(BaseClient):
 
     async def get_webhook_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
         """Read one endpoint (`GET /webhook_endpoints/{id}`)."""
-        return await self.send(WebhookEndpoint, "GET", f"/webhook_endpoints/{path_segment(endpoint_id)}")
+        return await self.send(WebhookEndpoint, "GET", "/webhook_endpoints/{id}", endpoint_id)
 
     async def update_webhook_endpoint(self, endpoint_id: str, body: UpdateWebhookEndpoint) -> WebhookEndpoint:
         """Change an endpoint (`POST /webhook_endpoints/{id}`)."""
-        path = f"/webhook_endpoints/{path_segment(endpoint_id)}"
-        return await self.send(WebhookEndpoint, "POST", path, content=body.to_json())
+        return await self.send(WebhookEndpoint, "POST", "/webhook_endpoints/{id}", endpoint_id, content=body.to_json())
 
     async def delete_webhook_endpoint(self, endpoint_id: str) -> Deleted:
         """Delete an endpoint (`DELETE /webhook_endpoints/{id}`)."""
-        return await self.send(Deleted, "DELETE", f"/webhook_endpoints/{path_segment(endpoint_id)}")
+        return await self.send(Deleted, "DELETE", "/webhook_endpoints/{id}", endpoint_id)
 
-    async def list_webhook_endpoints(
-        self,
-        *,
-        next_page_token: str | None = None,
-        max_page_size: int | None = None,
-        **query: Unpack[WebhookEndpointQuery],
-    ) -> Page[WebhookEndpoint]:
-        """Read one page of endpoints (`GET /webhook_endpoints`)."""
-        return await self.get_page(WebhookEndpoint, "/webhook_endpoints", next_page_token, max_page_size, query)
-
-    def iter_webhook_endpoints(
-        self, *, page_size: int = PAGE_SIZE, **query: Unpack[WebhookEndpointQuery]
-    ) -> Pager[WebhookEndpoint]:
-        """Iterate over webhook endpoints."""
-        return self.get_pages(WebhookEndpoint, "/webhook_endpoints", page_size, query)
+    def list_webhook_endpoints(self, **query: Unpack[WebhookEndpointQuery]) -> Pager[WebhookEndpoint]:
+        """List endpoints (`GET /webhook_endpoints`)."""
+        return self.list_of(WebhookEndpoint, "/webhook_endpoints", query=query)
 
     # Webhook subscriptions
 
@@ -333,32 +258,19 @@ class ExtendClient(BaseClient):
 
     async def get_webhook_subscription(self, subscription_id: str) -> WebhookSubscription:
         """Read one subscription (`GET /webhook_subscriptions/{id}`)."""
-        path = f"/webhook_subscriptions/{path_segment(subscription_id)}"
-        return await self.send(WebhookSubscription, "GET", path)
+        return await self.send(WebhookSubscription, "GET", "/webhook_subscriptions/{id}", subscription_id)
 
     async def update_webhook_subscription(
         self, subscription_id: str, body: UpdateWebhookSubscription
     ) -> WebhookSubscription:
         """Change which events a subscription sends (`POST /webhook_subscriptions/{id}`)."""
-        path = f"/webhook_subscriptions/{path_segment(subscription_id)}"
-        return await self.send(WebhookSubscription, "POST", path, content=body.to_json())
+        path, content = "/webhook_subscriptions/{id}", body.to_json()
+        return await self.send(WebhookSubscription, "POST", path, subscription_id, content=content)
 
     async def delete_webhook_subscription(self, subscription_id: str) -> Deleted:
         """Delete a subscription (`DELETE /webhook_subscriptions/{id}`)."""
-        return await self.send(Deleted, "DELETE", f"/webhook_subscriptions/{path_segment(subscription_id)}")
+        return await self.send(Deleted, "DELETE", "/webhook_subscriptions/{id}", subscription_id)
 
-    async def list_webhook_subscriptions(
-        self,
-        *,
-        next_page_token: str | None = None,
-        max_page_size: int | None = None,
-        **query: Unpack[WebhookSubscriptionQuery],
-    ) -> Page[WebhookSubscription]:
-        """Read one page of subscriptions (`GET /webhook_subscriptions`)."""
-        return await self.get_page(WebhookSubscription, "/webhook_subscriptions", next_page_token, max_page_size, query)
-
-    def iter_webhook_subscriptions(
-        self, *, page_size: int = PAGE_SIZE, **query: Unpack[WebhookSubscriptionQuery]
-    ) -> Pager[WebhookSubscription]:
-        """Iterate over webhook subscriptions."""
-        return self.get_pages(WebhookSubscription, "/webhook_subscriptions", page_size, query)
+    def list_webhook_subscriptions(self, **query: Unpack[WebhookSubscriptionQuery]) -> Pager[WebhookSubscription]:
+        """List subscriptions (`GET /webhook_subscriptions`)."""
+        return self.list_of(WebhookSubscription, "/webhook_subscriptions", query=query)

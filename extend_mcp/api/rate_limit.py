@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import anyio
 import httpx
 
-from extend_mcp.api.tracing import Observer
+from extend_mcp.api.tracing import Observer, WrappingTransport
 from extend_mcp.api.wire import parse_retry_after
 
 Category = Literal["GET", "WRITE", "RUN"]
@@ -60,7 +60,6 @@ class LocalWindow(RequestWindow):
         self._monotonic = monotonic
 
     async def take(self, category: Category) -> float:
-        """Count one request, or return the seconds to wait; see `RequestWindow`."""
         now, sent = self._monotonic(), self._sent[category]
         free_at = self._paused_until.get(category, now)
         if len(sent) == sent.maxlen:
@@ -71,7 +70,6 @@ class LocalWindow(RequestWindow):
         return 0.0
 
     async def pause(self, category: Category, seconds: float) -> None:
-        """Allow no request of the category for so many seconds; see `RequestWindow`."""
         until = self._monotonic() + seconds
         self._paused_until[category] = max(until, self._paused_until.get(category, until))
 
@@ -113,21 +111,16 @@ class RateLimiter:
         return waited if waited >= SHORTEST_WAIT else 0.0
 
     async def pause(self, category: Category, retry_after: float | None) -> None:
-        """Send nothing of the category for a while, after Extend returned 429.
-
-        Args:
-            category: What the refused request counted as.
-            retry_after: Seconds that Extend asks to wait; None if it did not say.
-        """
+        """Send nothing of the category for a while, after Extend returned 429; ``retry_after`` is in seconds."""
         seconds = DEFAULT_PAUSE if retry_after is None else min(max(retry_after, 0.0), LONGEST_PAUSE)
         await self._window.pause(category, seconds)
 
 
-class RateLimitTransport(httpx.AsyncBaseTransport):
+class RateLimitTransport(WrappingTransport):
     """Delays requests that would exceed the rate limit, and pauses after a 429.
 
     Args:
-        inner: The transport that does the work.
+        inner: The transport that does the work and reads bodies: no response needs to be closed here.
         limiter: The rate limit, shared by everything that counts against it.
         caller: Names the caller of the requests.
         observer: Receives every wait.
@@ -141,13 +134,12 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         caller: str = "",
         observer: Observer | None = None,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._limiter = limiter
         self._caller = caller
         self._observer = observer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request as soon as the limit allows it."""
         category = category_of(request.method, request.url.path)
         # A later attempt of the same request finds false here, and leaves it.
         request.extensions.setdefault(NEVER_SENT, True)
@@ -157,24 +149,12 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
             self._observer.rate_waited(category=category, seconds=seconds)
         response = await self._inner.handle_async_request(request)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            try:
-                await self._limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
-            except BaseException:
-                # The call was cancelled, and its caller will never see a response to close.
-                await response.aclose()
-                raise
+            await self._limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
         return response
-
-    async def aclose(self) -> None:
-        """Close the wrapped transport."""
-        await self._inner.aclose()
-
-
-_RUNS: Final = ("/workflow_runs", "/workflow_runs/batch")
 
 
 def category_of(method: str, path: str) -> Category:
     """Return the category that a request counts in. Extend does not document cancels and deletes: taken as writes."""
     if method == "GET":
         return "GET"
-    return "RUN" if method == "POST" and path.endswith(_RUNS) else "WRITE"
+    return "RUN" if method == "POST" and path.endswith(("/workflow_runs", "/workflow_runs/batch")) else "WRITE"

@@ -202,56 +202,57 @@ class UpdateWebhookSubscription(RequestModel):
     enabled_events: list[str]
 
 
-class WorkflowRunQuery(TypedDict, total=False):
-    """Filters and order of a list of workflow runs.
+class ListQuery(TypedDict, total=False):
+    """The page and order of a list; what is left out is Extend's default.
 
     Attributes:
-        status: Only runs in this one status.
-        workflow_id: Only runs of this workflow.
-        batch_id: Only runs of this batch.
-        file_name_contains: Only runs with this text in a file name.
-        sort_by: "updatedAt" (Extend's default) or "createdAt".
+        next_page_token: from the page before; the query must be the same as for that page.
+        max_page_size: most items on a page, 1 to 1000.
         sort_dir: "asc" (earliest first) or "desc".
     """
+
+    next_page_token: str | None
+    max_page_size: int | None
+    sort_dir: str | None
+
+
+class WorkflowQuery(ListQuery, total=False):
+    """Adds what to sort by: "updatedAt" (Extend's default) or "createdAt"."""
+
+    sort_by: str | None
+
+
+class WorkflowRunQuery(WorkflowQuery, total=False):
+    """Adds filters: only runs in this one status, of this workflow or batch, with this text in a file name."""
 
     status: str | None
     workflow_id: str | None
     batch_id: str | None
     file_name_contains: str | None
-    sort_by: str | None
-    sort_dir: str | None
 
 
-class WorkflowQuery(TypedDict, total=False):
-    """The order of a list of workflows, as for workflow runs."""
-
-    sort_by: str | None
-    sort_dir: str | None
-
-
-class WorkflowVersionQuery(TypedDict, total=False):
-    """The order of a list of workflow versions, as for workflow runs."""
-
-    sort_dir: str | None
-
-
-class FileQuery(TypedDict, total=False):
-    """The filter and order of a list of files."""
-
-    name_contains: str | None
-    sort_dir: str | None
-
-
-class WebhookEndpointQuery(TypedDict, total=False):
-    """The filter and order of a list of webhook endpoints; `status` is "enabled" or "disabled"."""
+class ChildRunQuery(ListQuery, total=False):
+    """Adds the status of child runs, and the run that started them."""
 
     status: str | None
-    sort_dir: str | None
+    source: str
+    source_id: str
 
 
-class WebhookSubscriptionQuery(TypedDict, total=False):
-    """Filters and order of a list of webhook subscriptions."""
+class FileQuery(ListQuery, total=False):
+    """Adds a text that the name contains."""
+
+    name_contains: str | None
+
+
+class WebhookEndpointQuery(ListQuery, total=False):
+    """Adds the status: "enabled" or "disabled"."""
+
+    status: str | None
+
+
+class WebhookSubscriptionQuery(ListQuery, total=False):
+    """Adds the endpoint and the resource."""
 
     webhook_endpoint_id: str | None
     resource_id: str | None
-    sort_dir: str | None

@@ -4,9 +4,9 @@ Each class is an httpx transport that wraps another one and does one job. `build
 
     DeadlineTransport    ends the whole call, retries and waits included
     RetryTransport       sends a GET again after a transient failure
-    BufferTransport      reads the body, so that the retries see a truncated one
     RateLimitTransport   delays each attempt until the rate limit allows it; pauses after a 429
     TracingTransport     counts each attempt, and opens a span around it
+    BufferTransport      reads the body, so that the others see a truncated one
     inner                the network
 """
 
@@ -17,17 +17,16 @@ import ssl
 import urllib.request
 import zlib
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
-from tenacity import AsyncRetrying, RetryCallState
 
 from extend_mcp.api.errors import RETRYABLE_STATUSES, ConnectFailedError
 from extend_mcp.api.rate_limit import NEVER_SENT, RateLimiter, RateLimitTransport
-from extend_mcp.api.tracing import Observer, TracingTransport, endpoint_of
+from extend_mcp.api.tracing import Observer, TracingTransport, WrappingTransport, endpoint_of
 from extend_mcp.api.wire import parse_retry_after
 
 logger = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ class BodyTooLargeError(httpx.DecodingError):
     """The body of a 2xx response is larger than allowed."""
 
 
-class BufferTransport(httpx.AsyncBaseTransport):
+class BufferTransport(WrappingTransport):
     """Reads and decompresses the whole body before it returns the response.
 
     The body of a 2xx response is complete, or an error is raised. Any other response is judged by its status, so a
@@ -68,7 +67,7 @@ class BufferTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, *, max_bytes: int = MAX_BODY_BYTES) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._max_bytes = max_bytes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -95,10 +94,6 @@ class BufferTransport(httpx.AsyncBaseTransport):
             response.status_code, headers=headers, content=bytes(body), extensions=response.extensions
         )
 
-    async def aclose(self) -> None:
-        """Close the wrapped transport."""
-        await self._inner.aclose()
-
     async def _read(self, response: httpx.Response, body: bytearray) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
@@ -117,7 +112,7 @@ class BufferTransport(httpx.AsyncBaseTransport):
             raise httpx.DecodingError("the gzip body ends early")
 
 
-class RetryTransport(httpx.AsyncBaseTransport):
+class RetryTransport(WrappingTransport):
     """Sends a GET again after a transient failure; never sends any other request twice.
 
     Transient failures are the statuses in `RETRYABLE_STATUSES` and broken connections. Creates are not idempotent and
@@ -150,7 +145,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         uniform: Callable[[float, float], float] = random.uniform,
         observer: Observer | None = None,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._max_attempts = max_attempts
         self._base = base
         self._cap = cap
@@ -160,56 +155,36 @@ class RetryTransport(httpx.AsyncBaseTransport):
         self._observer = observer
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request, a GET as often as needed and allowed; return or raise the last outcome."""
         if request.method != "GET":
             return await self._inner.handle_async_request(request)
-        # One per request: tenacity keeps the state of a running call on this object.
-        retrying = AsyncRetrying(
-            sleep=self._sleep,
-            retry=self._should_retry,
-            wait=self._wait,
-            stop=self._should_stop,
-            before_sleep=partial(self._report, request),
-            retry_error_callback=_last_outcome,
-        )
-        return await retrying(self._inner.handle_async_request, request)
-
-    async def aclose(self) -> None:
-        """Close the wrapped transport."""
-        await self._inner.aclose()
-
-    def _should_retry(self, state: RetryCallState) -> bool:
-        assert state.outcome is not None
-        if state.outcome.failed:
-            return isinstance(state.outcome.exception(), _BROKEN_CONNECTION)
-        response = _response(state)
-        return (
-            response.status_code in RETRYABLE_STATUSES and (_retry_after(response) or 0.0) <= self._retry_after_ceiling
-        )
-
-    def _wait(self, state: RetryCallState) -> float:
-        assert state.outcome is not None
-        asked = None if state.outcome.failed else _retry_after(_response(state))
-        if asked is not None:
-            return asked
-        return self._uniform(0.0, min(self._cap, self._base * 2 ** (state.attempt_number - 1)))
-
-    def _report(self, request: httpx.Request, state: RetryCallState) -> None:
-        assert state.outcome is not None
-        exc = state.outcome.exception()
-        reason = type(exc).__name__ if exc else str(_response(state).status_code)
-        logger.info("GET attempt %d met %s; next in %.1f s", state.attempt_number, reason, state.upcoming_sleep)
-        if self._observer is not None:
-            path = request.url.raw_path.partition(b"?")[0].decode("ascii")
-            self._observer.api_retry(method=request.method, endpoint=endpoint_of(path), reason=reason)
-
-    def _should_stop(self, state: RetryCallState) -> bool:
-        # A response says more than the timeout that another wait would end in.
-        time_left = anyio.current_effective_deadline() - anyio.current_time()
-        return state.attempt_number >= self._max_attempts or state.upcoming_sleep >= time_left
+        attempt = 1
+        while True:
+            failure, retry_after = None, None
+            try:
+                response = await self._inner.handle_async_request(request)
+                if response.status_code not in RETRYABLE_STATUSES:
+                    return response
+                reason, retry_after = str(response.status_code), parse_retry_after(response.headers.get("retry-after"))
+            except _BROKEN_CONNECTION as error:
+                failure, reason = error, type(error).__name__
+            wait = retry_after
+            if wait is None:
+                wait = self._uniform(0.0, min(self._cap, self._base * 2 ** (attempt - 1)))
+            # A response says more than the timeout that a longer wait would end in.
+            time_left = anyio.current_effective_deadline() - anyio.current_time()
+            too_long = (retry_after or 0.0) > self._retry_after_ceiling or wait >= time_left
+            if attempt >= self._max_attempts or too_long:
+                if failure is not None:
+                    raise failure
+                return response
+            logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
+            if self._observer is not None:
+                self._observer.api_retry(method=request.method, endpoint=endpoint_of(request), reason=reason)
+            await self._sleep(wait)
+            attempt += 1
 
 
-class DeadlineTransport(httpx.AsyncBaseTransport):
+class DeadlineTransport(WrappingTransport):
     """Ends a call that takes too long in total.
 
     Args:
@@ -218,7 +193,7 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport, *, seconds: float) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._seconds = seconds
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -234,10 +209,6 @@ class DeadlineTransport(httpx.AsyncBaseTransport):
             raise NeverSentError(f"held back by the rate limit for {self._seconds:g} seconds")
         raise DeadlineExceededError(f"no complete answer within {self._seconds:g} seconds")
 
-    async def aclose(self) -> None:
-        """Close the wrapped transport."""
-        await self._inner.aclose()
-
 
 def build_transport(
     inner: httpx.AsyncBaseTransport,
@@ -249,38 +220,24 @@ def build_transport(
     observer: Observer | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> httpx.AsyncBaseTransport:
-    """Wrap a network transport in the whole stack.
-
-    Args:
-        inner: The transport that talks to the network.
-        total_timeout: Seconds one call may take in all.
-        max_attempts: Most times that a GET is sent.
-        limiter: The rate limit that each attempt counts against; None for no limit.
-        caller: Names the caller; callers who share a limiter alternate.
-        observer: Receives every attempt, every retry, and every wait for the rate limit.
-        sleep: Waits between attempts.
-    """
+    """Wrap a network transport in the whole stack; arguments as for `BaseClient`."""
+    inner = BufferTransport(inner)
     if observer is not None:
         inner = TracingTransport(inner, observer)
     if limiter is not None:
         inner = RateLimitTransport(inner, limiter, caller=caller, observer=observer)
-    retrying = RetryTransport(BufferTransport(inner), max_attempts=max_attempts, sleep=sleep, observer=observer)
+    retrying = RetryTransport(inner, max_attempts=max_attempts, sleep=sleep, observer=observer)
     return DeadlineTransport(retrying, seconds=total_timeout)
 
 
-class SharedTransport(httpx.AsyncBaseTransport):
-    """A transport that several clients use: closing one of them leaves it open.
-
-    Args:
-        inner: The transport that does the work.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
+class SharedTransport(WrappingTransport):
+    """A transport that several clients use: closing one of them leaves it open."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the request on."""
         return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        pass
 
 
 _LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
@@ -326,18 +283,3 @@ def certificates() -> ssl.SSLContext:
 @cache
 def _read_certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
-
-
-def _response(state: RetryCallState) -> httpx.Response:
-    assert state.outcome is not None
-    response: httpx.Response = state.outcome.result()
-    return response
-
-
-def _last_outcome(state: RetryCallState) -> httpx.Response:
-    """Return the last response, or raise the last exception, in place of tenacity's RetryError."""
-    return _response(state)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    return parse_retry_after(response.headers.get("retry-after"))

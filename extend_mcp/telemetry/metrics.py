@@ -41,7 +41,7 @@ class Metrics:
 
         Args:
             method: the HTTP method.
-            endpoint: a template of `extend_mcp.api.tracing.endpoint_of`.
+            endpoint: the template of the path, such as ``/workflow_runs/{id}``.
             status: the HTTP status such as ``200``, or the class name of the error that came instead of an answer.
             seconds: from sending the request to the end of the answer's body.
         """

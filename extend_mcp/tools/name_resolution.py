@@ -28,7 +28,7 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     # Both scopes show names of workflows; the scope to write alone must not, not even by an error.
     if not app.caller.has_scope(RUNS_READ, WORKFLOWS_READ):
         raise CallRefusedError("workflow: give its id. This caller has no scope to read the names of workflows.")
-    workflows, complete = await read_all(app.api.iter_workflows(), most_pages=app.limits.filter_pages)
+    workflows, complete = await read_all(app.api.list_workflows(), most_pages=app.limits.filter_pages)
     same = _named(workflows, given)
     if len(same) == 1:
         return same[0].id

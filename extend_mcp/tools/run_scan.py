@@ -84,7 +84,7 @@ class RunScan:
 
     async def runs(self, app: CallerContext, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
         """Iterate over the runs; pages are read when they are needed."""
-        pager = app.api.iter_workflow_runs(**self.filter.api_query())
+        pager = app.api.list_workflow_runs(**self.filter.api_query())
         async with aclosing(pager.pages()) as pages:
             while page := await self._next(pages, deadline):
                 for run in page.data:

@@ -257,8 +257,8 @@ class _Stream:
         query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
         query["status"] = status
         # Without filters of our own an API page is exactly an answer's page.
-        size = PAGE_SIZE if search.filters_here else search.page_size
-        self._read = partial(app.api.list_workflow_runs, max_page_size=size, **query)
+        query["max_page_size"] = PAGE_SIZE if search.filters_here else search.page_size
+        self._read = partial(app.api.list_workflow_runs, **query)
         self._search = search
         self._budget = budget
         self._page: Page[WorkflowRunSummary] | None = None

@@ -152,7 +152,7 @@ class _Watch:
             raise self.problem
 
     async def _read_batch(self, batch: str) -> None:
-        pager = self._app.api.iter_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
+        pager = self._app.api.list_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
         runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
         self._seen = {run.id: waited_run(run) for run in runs}
 

@@ -33,16 +33,16 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
     chosen = await resolve_workflow(app, workflow) if workflow else None
     missing = []
     subscriptions, complete = await read_all(
-        app.api.iter_webhook_subscriptions(resource_id=chosen) if chosen else app.api.iter_webhook_subscriptions(),
+        app.api.list_webhook_subscriptions(resource_id=chosen) if chosen else app.api.list_webhook_subscriptions(),
         most_pages=most,
     )
-    endpoints, all_endpoints = await read_all(app.api.iter_webhook_endpoints(), most_pages=most)
+    endpoints, all_endpoints = await read_all(app.api.list_webhook_endpoints(), most_pages=most)
     if not (complete and all_endpoints):
         missing.append("not all subscriptions and endpoints were read")
     enabled = {each.id for each in endpoints if each.status == "enabled"}
     names = dict.fromkeys([chosen] if chosen else [each.resource_id for each in subscriptions if _is_of_runs(each)], "")
     if app.caller.has_scope(RUNS_READ, WORKFLOWS_READ):
-        workflows, complete = await read_all(app.api.iter_workflows(), most_pages=most)
+        workflows, complete = await read_all(app.api.list_workflows(), most_pages=most)
         names |= {each.id: each.name for each in workflows if chosen in (None, each.id)}
         missing += [] if complete else ["not all workflows were read"]
     else:
@@ -85,7 +85,7 @@ async def _received(
     begin, end = window
     ended: dict[str, WorkflowRunSummary] = {}
     missing = None
-    pager = app.api.iter_workflow_runs(workflow_id=workflow_id, sort_by="updatedAt", sort_dir="desc")
+    pager = app.api.list_workflow_runs(workflow_id=workflow_id, sort_by="updatedAt", sort_dir="desc")
     async with aclosing(pager.pages()) as pages:
         for _ in range(app.limits.summary_runs):
             page = await anext(pages, None)

@@ -118,46 +118,48 @@ async def test_a_create_says_exactly_what_was_given(file: Any, wire: dict[str, s
     }
 
 
-ITERATORS: dict[str, Callable[[ExtendClient], Pager[Any]]] = {
-    "/workflow_runs?batchId=b&": lambda api: api.iter_workflow_runs(batch_id="b", page_size=2),
-    "/workflows?sortBy=createdAt&sortDir=asc&": lambda api: api.iter_workflows(
-        sort_by="createdAt", sort_dir="asc", page_size=2
+LISTS: dict[str, Callable[..., Pager[Any]]] = {
+    "/workflow_runs?batchId=b&": lambda api, **page: api.list_workflow_runs(batch_id="b", **page),
+    "/workflows?sortBy=createdAt&sortDir=asc&": lambda api, **page: api.list_workflows(
+        sort_by="createdAt", sort_dir="asc", **page
     ),
-    "/workflows/w/versions?sortDir=desc&": lambda api: api.iter_workflow_versions("w", sort_dir="desc", page_size=2),
-    "/files?nameContains=a&sortDir=asc&": lambda api: api.iter_files(name_contains="a", sort_dir="asc", page_size=2),
-    "/webhook_endpoints?status=enabled&sortDir=asc&": lambda api: api.iter_webhook_endpoints(
-        status="enabled", sort_dir="asc", page_size=2
+    "/workflows/w/versions?sortDir=desc&": lambda api, **page: api.list_workflow_versions("w", sort_dir="desc", **page),
+    "/files?nameContains=a&sortDir=asc&": lambda api, **page: api.list_files(name_contains="a", sort_dir="asc", **page),
+    "/webhook_endpoints?status=enabled&sortDir=asc&": lambda api, **page: api.list_webhook_endpoints(
+        status="enabled", sort_dir="asc", **page
     ),
-    "/webhook_subscriptions?webhookEndpointId=e&resourceId=r&sortDir=asc&": lambda api: api.iter_webhook_subscriptions(
-        webhook_endpoint_id="e", resource_id="r", sort_dir="asc", page_size=2
+    "/webhook_subscriptions?webhookEndpointId=e&resourceId=r&sortDir=asc&": lambda api, **page: (
+        api.list_webhook_subscriptions(webhook_endpoint_id="e", resource_id="r", sort_dir="asc", **page)
     ),
 }
 
 
-def test_every_list_has_an_iterator() -> None:
-    names = {name.partition("_")[2] for name in dir(ExtendClient) if name.startswith("list_")}
-    assert {name.partition("_")[2] for name in dir(ExtendClient) if name.startswith("iter_")} == names
-    assert len(ITERATORS) == len(names)
+def test_every_list_is_tried() -> None:
+    assert len(LISTS) == sum(name.startswith("list_") and name != "list_of" for name in dir(ExtendClient))
 
 
-@pytest.mark.parametrize("path", ITERATORS)
-async def test_an_iterator_reads_page_by_page_and_only_as_far_as_its_reader(path: str) -> None:
+@pytest.mark.parametrize("path", LISTS)
+async def test_a_list_reads_page_by_page_and_only_as_far_as_its_reader(path: str) -> None:
     pages = [
         Answer(body=json.dumps({"data": [{"id": each} for each in ids], "nextPageToken": token}).encode())
         for ids, token in (("ab", "t1"), ("", "t2"), ("c", None))
     ]
     async with answering(*pages) as server, client_of(server) as client:
-        assert [item.id async for item in ITERATORS[path](client)] == ["a", "b", "c"]
-    queries = [f"{seen.path}&".replace("maxPageSize=2&", "") for seen in server.seen]
+        assert [item.id async for item in LISTS[path](client)] == ["a", "b", "c"]
+    queries = [f"{seen.path}&".replace("maxPageSize=100&", "") for seen in server.seen]
     assert queries == [path, f"{path}nextPageToken=t1&", f"{path}nextPageToken=t2&"]
     async with answering(*pages) as server, client_of(server) as client:
-        async with aclosing(aiter(ITERATORS[path](client))) as items:
+        async with aclosing(aiter(LISTS[path](client))) as items:
             assert (await anext(items)).id == "a"
         assert len(server.seen) == 1
     async with answering(*pages[1:]) as server, client_of(server) as client:
-        later = [page async for page in ITERATORS[path](client).pages("t1")]
+        later = [page async for page in LISTS[path](client, next_page_token="t1", max_page_size=2).pages()]
         assert [len(page.data) for page in later] == [0, 1]
+        assert ["maxPageSize=2" in seen.path for seen in server.seen] == [True, True]
         assert "nextPageToken=t1" in server.seen[0].path
+    async with answering(*pages) as server, client_of(server) as client:
+        assert [item.id for item in (await LISTS[path](client)).data] == ["a", "b"]
+        assert "maxPageSize" not in server.seen[0].path
 
 
 async def test_list_filters_go_by_their_wire_names_and_absent_ones_not_at_all() -> None:

@@ -101,9 +101,8 @@ async def test_an_answer_is_closed_when_the_call_ends_while_its_429_is_being_pas
             await anyio.sleep_forever()
 
     stream = Stream()
-    transport = RateLimitTransport(
-        httpx.MockTransport(lambda request: httpx.Response(429, stream=stream)), RateLimiter(Slow(1))
-    )
+    inner = httpx.MockTransport(lambda request: httpx.Response(429, stream=stream))
+    transport = build_transport(inner, total_timeout=60, max_attempts=1, limiter=RateLimiter(Slow(1)))
     with anyio.CancelScope() as scope:
         await transport.handle_async_request(httpx.Request("GET", "http://x"))
     assert scope.cancelled_caught

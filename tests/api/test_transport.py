@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from extend_mcp.api.rate_limit import NEVER_SENT, LocalWindow, RateLimiter
-from extend_mcp.api.tracing import Observer
+from extend_mcp.api.tracing import ENDPOINT, Observer
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     BufferTransport,
@@ -104,7 +104,7 @@ class Waits:
 
 
 def get(method: str = "GET") -> httpx.Request:
-    return httpx.Request(method, URL)
+    return httpx.Request(method, URL, extensions={ENDPOINT: "/workflow_runs/{id}"})
 
 
 def answer(status: int = 200, **headers: str) -> httpx.Response:
@@ -340,11 +340,11 @@ async def test_who_watches_is_told_of_every_repetition_and_so_is_the_log(caplog:
     assert second == "GET attempt 2 met ReadError; next in 1.0 s"
 
 
-async def test_what_was_searched_for_is_told_to_nobody() -> None:
+async def test_a_path_that_has_no_template_is_told_to_nobody() -> None:
     told = Told()
     request = httpx.Request("GET", "http://x/workflow_runs?fileNameContains=secret?plan")
     await retrying(Network(answer(503), answer()), Waits(), observer=told).handle_async_request(request)
-    assert told.retries == [("GET", "/workflow_runs", "503")]
+    assert told.retries == [("GET", "other", "503")]
 
 
 # The end of a call

@@ -83,7 +83,7 @@ CALLS: Mapping[str, Callable[[ExtendClient], Awaitable[Any]]] = {
 
 def methods() -> set[str]:
     """The client's operations: its public methods apart from what they all share."""
-    found = inspect.getmembers(ExtendClient, inspect.iscoroutinefunction)
+    found = inspect.getmembers(ExtendClient, inspect.isfunction)
     return {name for name, _ in found if not name.startswith("_") and not hasattr(BaseClient, name)}
 
 

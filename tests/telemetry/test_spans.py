@@ -144,13 +144,13 @@ from extend_mcp.cli import configure_tracing
 shut_down = configure_tracing("1.2.3", redact=Redactor(["canary-secret"]))
 
 import anyio, httpx
-from extend_mcp.api.tracing import TracingTransport
+from extend_mcp.api.tracing import ENDPOINT, TracingTransport
 from extend_mcp.telemetry.metrics import Metrics
 
 async def main():
     inner = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
     async with httpx.AsyncClient(transport=TracingTransport(inner, Metrics())) as http:
-        await http.get("https://canary-secret.test/files/file_1")
+        await http.get("https://canary-secret.test/files/file_1", extensions={ENDPOINT: "/files/{id}"})
 
 anyio.run(main)
 second = configure_tracing("4.5.6")

@@ -90,7 +90,7 @@ async def test_what_is_no_token_is_refused(token: str) -> None:
 async def test_a_list_is_read_up_to_a_number_of_pages() -> None:
     tokens: list[str | None] = []
 
-    async def read(token: str | None) -> Page[Item]:
+    async def read(token: str | None, _: int | None) -> Page[Item]:
         tokens.append(token)
         return await fetch(next_page_token=token)
 
