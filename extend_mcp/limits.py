@@ -1,8 +1,11 @@
-"""Limits of one call that no operator tunes. Tests give others."""
+"""Limits that no operator tunes: of one call, and what one caller may hold. Tests give others."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -29,3 +32,34 @@ class CallLimits:
     detail_runs: int = 300
     bulk_runs: int = 1000
     upload_bytes: int = 50_000_000
+
+
+@dataclass
+class Shares:
+    """What callers hold of something that is limited, such as requests in progress.
+
+    Attributes:
+        most: the most of all together.
+        of_one_caller: the most of one caller; not for a caller without a name.
+        held: how many are held, by caller.
+    """
+
+    most: float = inf
+    of_one_caller: float = inf
+    held: Counter[str] = field(default_factory=Counter)
+
+    def refuses(self, caller: str) -> Literal["", "share", "full"]:
+        """Return why a caller gets no more; empty if they do."""
+        if caller and self.held[caller] >= self.of_one_caller:
+            return "share"
+        return "full" if self.held.total() >= self.most else ""
+
+    def take(self, caller: str) -> None:
+        """Count one more."""
+        self.held[caller] += 1
+
+    def give_back(self, caller: str) -> None:
+        """Count one less, and forget a caller who holds none."""
+        self.held[caller] -= 1
+        if not self.held[caller]:
+            del self.held[caller]

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from extend_mcp.accounts import Caller
 from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock
 from extend_mcp.events.access import MOST_URIS, check_readable
+from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import connection_of
 
 logger = logging.getLogger(__name__)
@@ -45,52 +46,43 @@ _STATE: Final = "extend_mcp.subscriptions"
 _Context = ServerRequestContext[CallerRegistry, Any]
 
 
+@dataclass
 class Subscriptions:
     """Serves the subscriptions of all clients of this process.
 
-    Args:
+    Attributes:
         bus: reports changes.
         registry: knows the current caller.
         clock: time, for credentials that expire.
-        most: how many may be open at once; one caller may hold a tenth of them.
+        shares: how many are open, and may be.
         still_valid: checks the credential of a caller before each notification; None without authentication.
+        tasks: checks callers and sends notifications while the server runs.
     """
 
-    def __init__(
-        self,
-        bus: SubscriptionBus,
-        registry: CallerRegistry,
-        clock: Clock,
-        *,
-        most: int,
-        still_valid: Callable[[Caller], Awaitable[bool]] | None = None,
-    ) -> None:
-        self._bus = bus
-        self._registry = registry
-        self._clock = clock
-        self._most = most
-        self._still_valid = still_valid
-        self._open: Counter[str] = Counter()
-        self._listening: set[ListenHandler] = set()
-        self.tasks: TaskGroup | None = None
-        """Checks callers and sends notifications while the server runs."""
+    bus: SubscriptionBus
+    registry: CallerRegistry
+    clock: Clock
+    shares: Shares
+    still_valid: Callable[[Caller], Awaitable[bool]] | None = None
+    tasks: TaskGroup | None = None
+    _listening: set[ListenHandler] = field(default_factory=set)
 
     async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
-        caller = self._registry.caller()
+        caller = self.registry.caller()
         self._admit(caller)
         try:
             uris = list(params.notifications.resource_subscriptions or ())
-            await check_readable(self._registry.current(), uris)
+            await check_readable(self.registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
-            bus = _WithSteps(self._bus, uris)
+            bus = _WithSteps(self.bus, uris)
             handler = ListenHandler(bus)
             bus.deliver = self._checked(caller, handler.close)
             self._listening.add(handler)
             try:
                 async with anyio.create_task_group() as tasks:
                     if caller.expires_at is not None:
-                        left = caller.expires_at - self._clock.now().timestamp()
+                        left = caller.expires_at - self.clock.now().timestamp()
                         tasks.start_soon(self._end_after, handler, left)
                     result = await handler(ctx, params)
                     tasks.cancel_scope.cancel()
@@ -98,7 +90,7 @@ class Subscriptions:
             finally:
                 self._listening.discard(handler)
         finally:
-            self._leave(caller)
+            self.shares.give_back(caller.principal)
 
     async def subscribe(self, ctx: _Context, params: SubscribeRequestParams) -> EmptyResult:
         """Serve ``resources/subscribe`` of a client of 2025-11-25 and before."""
@@ -108,14 +100,14 @@ class Subscriptions:
             return EmptyResult()
         if len(held) >= MOST_URIS:
             raise MCPError(INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
-        caller = self._registry.caller()
+        caller = self.registry.caller()
         self._admit(caller)
         try:
-            await check_readable(self._registry.current(), [uri])
+            await check_readable(self.registry.current(), [uri])
         except BaseException:
-            self._leave(caller)
+            self.shares.give_back(caller.principal)
             raise
-        bus = _WithSteps(self._bus, [uri])
+        bus = _WithSteps(self.bus, [uri])
 
         def on_event(event: ServerEvent) -> None:
             if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None:
@@ -126,7 +118,7 @@ class Subscriptions:
         def end() -> None:
             if held.pop(uri, None) is not None:
                 unsubscribe()
-                self._leave(caller)
+                self.shares.give_back(caller.principal)
 
         bus.deliver = self._checked(caller, end)
 
@@ -146,20 +138,10 @@ class Subscriptions:
         for handler in list(self._listening):
             handler.close()
 
-    @property
-    def count(self) -> int:
-        """Return how many are open."""
-        return self._open.total()
-
     def _admit(self, caller: Caller) -> None:
-        if self.count >= self._most or self._open[caller.principal] >= max(self._most // 10, 1):
+        if self.shares.refuses(caller.principal):
             raise MCPError(INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
-        self._open[caller.principal] += 1
-
-    def _leave(self, caller: Caller) -> None:
-        self._open[caller.principal] -= 1
-        if not self._open[caller.principal]:
-            del self._open[caller.principal]
+        self.shares.take(caller.principal)
 
     def _checked(self, caller: Caller, end: Callable[[], None]) -> Callable[[Callable[[], None]], None]:
         """Return what notifies a caller whose credential still counts, and ends the subscription of another."""
@@ -180,12 +162,12 @@ class Subscriptions:
         return deliver
 
     async def _is_valid(self, caller: Caller) -> bool:
-        if caller.expires_at is not None and caller.expires_at <= self._clock.now().timestamp():
+        if caller.expires_at is not None and caller.expires_at <= self.clock.now().timestamp():
             return False
-        return self._still_valid is None or await self._still_valid(caller)
+        return self.still_valid is None or await self.still_valid(caller)
 
     async def _end_after(self, handler: ListenHandler, seconds: float) -> None:
-        await self._clock.sleep(max(seconds, 0.0))
+        await self.clock.sleep(max(seconds, 0.0))
         handler.close()
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -41,11 +42,11 @@ from extend_mcp.http.middleware import (
     RequestIdMiddleware,
     ScopeChallengeMiddleware,
     ShutdownMiddleware,
-    Slots,
     StreamShutdownMiddleware,
     TrustedHostMiddleware,
 )
 from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import FairSessions
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 
@@ -95,13 +96,7 @@ class HttpParts:
 
 
 def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
-    """Build the application.
-
-    Args:
-        parts: what it serves.
-        http: what the operator chose.
-        sse: whether /sse is served too, for older clients.
-    """
+    """Build the application that serves ``parts``; with ``sse`` also /sse, for older clients."""
     manager = FairSessions(
         parts.server,
         most=parts.limits.sessions,
@@ -120,8 +115,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
         # Both are the endpoint: a redirect would lead to http where TLS ends at a proxy.
         *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
         Route("/mcp/server-card", _card(parts, http, sse=sse), middleware=_for("card", stack)),
-        *_probe_routes(parts),
-        Route("/metrics", _metrics(parts), middleware=_for("metrics", stack)),
+        *_probe_routes(parts, stack),
         *metadata_routes,
     ]
     if parts.receiver is not None:
@@ -151,55 +145,39 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
     return app
 
 
-_ALL: Final = frozenset({"all"})
-_MCP: Final = frozenset({"mcp"})
-_METRICS: Final = frozenset({"metrics"})
-_CARD: Final = frozenset({"card"})
-_WEBHOOK: Final = frozenset({"webhook"})
-_NOWHERE: Final = frozenset[str]()
-
-
-def _middleware(
-    parts: HttpParts, http: HttpSettings, metadata_url: str | None
-) -> list[tuple[frozenset[str], Middleware]]:
+def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) -> list[tuple[str, Middleware]]:
     """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
     limits, challenge = parts.limits, Challenge(metadata_url, parts.first_scopes)
-    authenticated = _MCP if parts.identify else _NOWHERE
+    trusted = partial(Middleware, TrustedHostMiddleware, allowed=_allowed(http))
+    authentication: list[tuple[str, Middleware]] = []
+    if parts.identify is not None:
+        backend = IdentityBackend(parts.identify)
+        authentication = [
+            ("mcp", Middleware(AuthenticationMiddleware, backend=backend, on_error=challenge.unidentified)),
+            ("mcp", Middleware(AuthContextMiddleware)),
+        ]
     return [
-        (_ALL, Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
-        (_ALL, Middleware(RequestIdMiddleware, metrics=parts.metrics)),
-        (_MCP, Middleware(CORSMiddleware, **_origins(http), **_CORS)),
-        (_MCP, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
-        (_METRICS, Middleware(TrustedHostMiddleware, allowed=_allowed(http), addresses=True)),
-        (_CARD, Middleware(TrustedHostMiddleware, allowed=_allowed(http))),
+        ("all", Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
+        ("all", Middleware(RequestIdMiddleware, metrics=parts.metrics)),
+        ("mcp", Middleware(CORSMiddleware, **_origins(http), **_CORS)),
+        ("mcp", trusted()),
+        ("metrics", trusted(addresses=True)),
+        ("card", trusted()),
+        *authentication,
+        ("mcp", Middleware(ConcurrencyLimitMiddleware, Shares(limits.requests, limits.requests_of_one_caller))),
+        ("mcp", Middleware(ScopeChallengeMiddleware, challenge=challenge)),
+        ("mcp", Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        ("mcp", Middleware(BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
         (
-            authenticated,
-            Middleware(
-                AuthenticationMiddleware,
-                backend=IdentityBackend(parts.identify),
-                on_error=challenge.unidentified,
-            ),
+            "webhook",
+            Middleware(BodyLimitMiddleware, limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes),
         ),
-        (authenticated, Middleware(AuthContextMiddleware)),
-        (_MCP, Middleware(ConcurrencyLimitMiddleware, slots=Slots(limits.requests, limits.requests_of_one_caller))),
-        (authenticated, Middleware(ScopeChallengeMiddleware, challenge=challenge)),
-        (_MCP, Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
-        (_MCP, Middleware(BodyLimitMiddleware, max_bytes=limits.body_bytes, seconds=limits.body_seconds)),
-        (
-            _WEBHOOK,
-            Middleware(
-                BodyLimitMiddleware,
-                max_bytes=limits.delivery_bytes,
-                seconds=limits.delivery_seconds,
-                total_bytes=limits.deliveries_bytes,
-            ),
-        ),
-        (_MCP, Middleware(InvalidMessageMiddleware)),
+        ("mcp", Middleware(InvalidMessageMiddleware)),
     ]
 
 
-def _for(route: str, stack: list[tuple[frozenset[str], Middleware]]) -> list[Middleware]:
-    return [middleware for routes, middleware in stack if route in routes]
+def _for(route: str, stack: list[tuple[str, Middleware]]) -> list[Middleware]:
+    return [middleware for routes, middleware in stack if routes == route]
 
 
 def _allowed(http: HttpSettings) -> TransportSecuritySettings:
@@ -223,8 +201,8 @@ def _origins(http: HttpSettings) -> dict[str, Any]:
     return {"allow_origin_regex": f"http://({names})(:[0-9]+)?"}
 
 
-def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
-    """Serve /healthz and /readyz. They say nothing about callers, need no credential and have no limit."""
+def _probe_routes(parts: HttpParts, stack: list[tuple[str, Middleware]]) -> list[BaseRoute]:
+    """Serve /healthz, /readyz and /metrics. They say nothing about callers, need no credential and have no limit."""
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -233,15 +211,12 @@ def _probe_routes(parts: HttpParts) -> list[BaseRoute]:
         ready = not parts.lifecycle.draining
         return JSONResponse({"ready": ready, "calls": parts.lifecycle.calls}, status_code=200 if ready else 503)
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz)]
-
-
-def _metrics(parts: HttpParts) -> Callable[[Request], Awaitable[Response]]:
     async def metrics(request: Request) -> Response:
         body, content_type = parts.metrics.render(request.headers.get("accept"))
         return Response(body, headers={"Content-Type": content_type})
 
-    return metrics
+    measured = Route("/metrics", metrics, middleware=_for("metrics", stack))
+    return [Route("/healthz", healthz), Route("/readyz", readyz), measured]
 
 
 def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Request], Awaitable[Response]]:
@@ -252,14 +227,8 @@ def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Reque
     async def card(request: Request) -> Response:
         url = str(http.public_url or f"{request.base_url}mcp")
         secrets = {} if http.auth == "none" else {"headers": [{**key, "isSecret": True}]}
-        remotes = [
-            {
-                "type": "streamable-http",
-                "url": url,
-                "supportedProtocolVersions": [*KNOWN_PROTOCOL_VERSIONS],
-                **secrets,
-            }
-        ]
+        versions = {"supportedProtocolVersions": [*KNOWN_PROTOCOL_VERSIONS]}
+        remotes = [{"type": "streamable-http", "url": url, **versions, **secrets}]
         if sse:
             remotes.append({"type": "sse", "url": f"{url.removesuffix('/mcp')}/sse", **secrets})
         document = {
@@ -295,7 +264,7 @@ def _serve_subscriptions(parts: HttpParts, http: HttpSettings) -> Subscriptions:
         parts.bus,
         parts.registry,
         parts.clock,
-        most=parts.limits.subscriptions,
+        Shares(parts.limits.subscriptions, max(parts.limits.subscriptions // 10, 1)),
         still_valid=parts.identify.still_valid if parts.identify else None,
     )
     server = parts.server.session_manager.app

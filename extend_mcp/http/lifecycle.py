@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 from starlette.requests import Request
 
+from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import FAILED_INITIALIZE
 
 _POLL_SECONDS: Final = 0.1
@@ -25,18 +25,16 @@ class Lifecycle:
     """The calls in progress in this process, and whether it is about to end.
 
     Attributes:
-        calls_of_one_caller: the most MCP requests that one caller may have in progress; None where there is one caller.
+        shares: the MCP requests in progress, by caller, subscriptions left out.
         draining: whether the process is about to end; /readyz reports it.
-        calls: how many MCP requests are in progress, subscriptions left out.
         on_end: called when open streams are to end, after the calls in flight.
+        streams: for each open stream that would stay open forever, the event that asks it to end.
     """
 
-    calls_of_one_caller: int | None = None
+    shares: Shares = field(default_factory=Shares)
     draining: bool = False
-    calls: int = 0
     on_end: list[Callable[[], None]] = field(default_factory=list)
-    _streams: set[anyio.Event] = field(default_factory=set)
-    _of_caller: Counter[str] = field(default_factory=Counter)
+    streams: set[anyio.Event] = field(default_factory=set)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Count a request while it is in progress (MCP middleware), and refuse more than a caller's share.
@@ -47,11 +45,10 @@ class Lifecycle:
         if ctx.request_id is None or ctx.method in _STREAMS:
             return await call_next(ctx)
         principal = ctx.lifespan_context.caller().principal
-        most = self.calls_of_one_caller
-        if most is not None and self._of_caller[principal] >= most:
+        if self.shares.refuses(principal):
+            most = self.shares.of_one_caller
             raise MCPError(INTERNAL_ERROR, f"{most} of your calls are in progress. Nothing was sent: try again later.")
-        self.calls += 1
-        self._of_caller[principal] += 1
+        self.shares.take(principal)
         try:
             return await call_next(ctx)
         except Exception:
@@ -59,25 +56,22 @@ class Lifecycle:
                 ctx.request.scope[FAILED_INITIALIZE] = True
             raise
         finally:
-            self.calls -= 1
-            self._of_caller[principal] -= 1
-            if not self._of_caller[principal]:
-                del self._of_caller[principal]
+            self.shares.give_back(principal)
+
+    @property
+    def calls(self) -> int:
+        """Return how many MCP requests are in progress."""
+        return self.shares.held.total()
 
     @contextmanager
     def open_stream(self) -> Iterator[anyio.Event]:
         """Register a stream that would stay open forever; yields the event that asks it to end."""
         end = anyio.Event()
-        self._streams.add(end)
+        self.streams.add(end)
         try:
             yield end
         finally:
-            self._streams.discard(end)
-
-    @property
-    def streams(self) -> int:
-        """Return how many streams are open."""
-        return len(self._streams)
+            self.streams.discard(end)
 
     async def end_streams(self) -> None:
         """Ask all open streams to end as soon as no call is in progress.
@@ -90,5 +84,5 @@ class Lifecycle:
             quiet = quiet + 1 if self.calls == 0 else 0
         for end in self.on_end:
             end()
-        for stream in list(self._streams):
+        for stream in list(self.streams):
             stream.set()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 import anyio
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from extend_mcp.callers import CallerUser
 from extend_mcp.http.auth.base import Challenge
 from extend_mcp.http.lifecycle import Lifecycle
+from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.metrics import Metrics
@@ -40,6 +41,9 @@ _REASONS: Final = {
     503: "full",
 }
 
+_TOO_LARGE: Final = 413, "The request is too large."
+_TOO_SLOW: Final = 408, "The request did not come in time."
+
 _INTERRUPTED: Final = (
     "The server ended before the call did. It is unclear whether the call took effect: look before you repeat anything."
 )
@@ -49,17 +53,12 @@ _INVALID_MESSAGE: Final = (
 )
 
 
+@dataclass
 class ShutdownMiddleware:
-    """Answer a call that the end of the process breaks off.
+    """Answer a call that the end of the process breaks off."""
 
-    Args:
-        app: the application.
-        lifecycle: says whether the process is about to end.
-    """
-
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
-        self._app = app
-        self._lifecycle = lifecycle
+    app: ASGIApp
+    lifecycle: Lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -70,33 +69,27 @@ class ShutdownMiddleware:
             await send(message)
 
         try:
-            await self._app(scope, receive, watched_send)
+            await self.app(scope, receive, watched_send)
         except asyncio.CancelledError:
-            if scope["type"] != "http" or not self._lifecycle.draining:
+            if scope["type"] != "http" or not self.lifecycle.draining:
                 raise
             if started:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": 503, "headers": headers})
-            await send({"type": "http.response.body", "body": _rpc_error(-32000, _INTERRUPTED)})
+            body, headers = _rpc_error(-32000, _INTERRUPTED), {"connection": "close"}
+            await Response(body, 503, headers, "application/json")(scope, receive, send)
 
 
+@dataclass
 class RequestIdMiddleware:
-    """Give each request an id for its logs, spans, audit lines and response, and count refusals.
+    """Give each request an id for its logs, spans, audit lines and response, and count refusals before MCP."""
 
-    Args:
-        app: the application.
-        metrics: counts the requests that were refused before MCP saw them.
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
+    app: ASGIApp
+    metrics: Metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         accepted = accept_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
 
@@ -106,112 +99,82 @@ class RequestIdMiddleware:
                 reason = _REASONS.get(message["status"])
                 # A probe that says "not ready" refuses nobody.
                 if reason and scope["path"] != "/readyz":
-                    self._metrics.refused(reason=reason)
+                    self.metrics.refused(reason=reason)
             await send(message)
 
         before = request_id.set(accepted)
         try:
-            await self._app(scope, receive, send_with_id)
+            await self.app(scope, receive, send_with_id)
         finally:
             request_id.reset(before)
 
 
 @dataclass
-class Slots:
-    """The MCP requests in progress, on all routes together.
-
-    Attributes:
-        most: the most at once, open streams included.
-        of_one_caller: the most of one caller.
-        taken: how many are in progress, by caller; None for requests of nobody in particular.
-    """
-
-    most: int
-    of_one_caller: int
-    taken: Counter[str | None] = field(default_factory=Counter)
-
-    def refusal(self, caller: str | None) -> Response | None:
-        """Return the response to a caller for whom there is no slot."""
-        headers = {"Retry-After": "1", "Connection": "close"}
-        if caller is not None and self.taken[caller] >= self.of_one_caller:
-            text = f"{self.of_one_caller} of your requests are being answered, open streams included."
-            return PlainTextResponse(text, 429, headers)
-        if self.taken.total() >= self.most:
-            return PlainTextResponse("Too many requests are being answered.", 503, headers)
-        return None
-
-
 class ConcurrencyLimitMiddleware:
     """Answer 503 when too many requests are in progress, and 429 when too many of one caller are.
 
     It comes after authentication, which reads no body, so nobody holds a slot without a credential.
 
-    Args:
+    Attributes:
         app: the application.
-        slots: the requests in progress.
+        shares: the MCP requests in progress, on all routes together, open streams included.
     """
 
-    def __init__(self, app: ASGIApp, slots: Slots) -> None:
-        self._app = app
-        self._slots = slots
+    app: ASGIApp
+    shares: Shares
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         user = scope.get("user")
-        caller = user.caller.principal if isinstance(user, CallerUser) else None
-        if refusal := self._slots.refusal(caller):
+        caller = user.caller.principal if isinstance(user, CallerUser) else ""
+        if reason := self.shares.refuses(caller):
+            share = f"{self.shares.of_one_caller} of your requests are being answered, open streams included."
+            text, status = (share, 429) if reason == "share" else ("Too many requests are being answered.", 503)
+            refusal = PlainTextResponse(text, status, {"Retry-After": "1", "Connection": "close"})
             await refusal(scope, receive, send)
             return
-        self._slots.taken[caller] += 1
+        self.shares.take(caller)
         try:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         finally:
-            self._slots.taken[caller] -= 1
-            if not self._slots.taken[caller]:
-                del self._slots.taken[caller]
+            self.shares.give_back(caller)
 
 
+@dataclass
 class TrustedHostMiddleware:
     """Check Host and Origin (MCP specification, Transports), by the SDK's own rules.
 
-    Args:
+    Attributes:
         app: the application.
         allowed: the hosts and origins to accept.
         addresses: whether to accept any IP address as the host, as scrapers send it. A web page that had its own name
             resolve to this server would send the name.
     """
 
-    def __init__(self, app: ASGIApp, allowed: TransportSecuritySettings, *, addresses: bool = False) -> None:
-        self._app = app
-        self._security = TransportSecurityMiddleware(allowed)
-        self._addresses = addresses
+    app: ASGIApp
+    allowed: TransportSecuritySettings
+    addresses: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        if self._addresses and "origin" not in headers and _is_address(headers.get("host", "")):
-            await self._app(scope, receive, send)
-            return
-        refusal = await self._security.validate_request(Request(scope))
-        await (refusal or self._app)(scope, receive, send)
+        headers, refusal = Headers(scope=scope), None
+        if not (self.addresses and "origin" not in headers and _is_address(headers.get("host", ""))):
+            refusal = await TransportSecurityMiddleware(self.allowed).validate_request(Request(scope))
+        await (refusal or self.app)(scope, receive, send)
 
 
+@dataclass
 class ScopeChallengeMiddleware:
     """Answer 403 and name the scope when `ScopeMiddleware` refused a tool call for lack of one.
 
     A client of 2026-07-28 names the method in a header, so it gets the challenge that lets it ask its user for more
     (MCP specification, Authorization: scope challenge). All others get the JSON-RPC error unchanged.
-
-    Args:
-        app: the application.
-        challenge: makes the response.
     """
 
-    def __init__(self, app: ASGIApp, challenge: Challenge) -> None:
-        self._app = app
-        self._challenge = challenge
+    app: ASGIApp
+    challenge: Challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if Headers(scope=scope).get("mcp-method") != "tools/call":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         challenged = False
 
@@ -219,28 +182,23 @@ class ScopeChallengeMiddleware:
             nonlocal challenged
             if message["type"] == "http.response.start" and MISSING_SCOPE in scope:
                 challenged = True
-                await self._challenge.insufficient(scope[MISSING_SCOPE])(scope, receive, send)
+                await self.challenge.insufficient(scope[MISSING_SCOPE])(scope, receive, send)
             if not challenged:
                 await send(message)
 
-        await self._app(scope, receive, challenging_send)
+        await self.app(scope, receive, challenging_send)
 
 
+@dataclass
 class StreamShutdownMiddleware:
-    """End a GET of an event stream when the process ends, as if its client had left.
+    """End a GET of an event stream when the process ends, as if its client had left."""
 
-    Args:
-        app: the application.
-        lifecycle: says when.
-    """
-
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
-        self._app = app
-        self._lifecycle = lifecycle
+    app: ASGIApp
+    lifecycle: Lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         # There is nothing to replay, and the SDK would send no response (500) to a client that asks for it.
         scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"last-event-id"]}
@@ -256,7 +214,7 @@ class StreamShutdownMiddleware:
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
-        with self._lifecycle.open_stream() as end:
+        with self.lifecycle.open_stream() as end:
 
             async def receive_or_end() -> Message:
                 message: Message = {"type": "http.disconnect"}
@@ -272,79 +230,73 @@ class StreamShutdownMiddleware:
                     tasks.cancel_scope.cancel()
                 return message
 
-            await self._app(scope, receive_or_end, watched_send)
+            await self.app(scope, receive_or_end, watched_send)
         if started and not ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+@dataclass
 class BodyLimitMiddleware:
     """Read the whole body before the application sees the request, within a size and a time.
 
-    Args:
+    Attributes:
         app: the application.
         max_bytes: the largest body; a larger one gets 413.
         seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
-        total_bytes: the most bytes of all bodies in progress; a request beyond gets 503. None for no such limit.
+        total_bytes: the most bytes of all bodies in progress; a request beyond gets 503.
+        held: the bytes of all bodies in progress.
     """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float, total_bytes: int | None = None) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-        self._seconds = seconds
-        self._total_bytes = total_bytes
-        self._held = 0
+    app: ASGIApp
+    max_bytes: int
+    seconds: float
+    total_bytes: float = inf
+    held: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
-        if length.isdigit() and int(length) > self._max_bytes:
-            await _refuse(413, "The request is too large.", receive, send)
-            return
-        body, refusal = bytearray(), (408, "The request did not come in time.")
+        body = bytearray()
+        refusal: tuple[int, str] | None = _TOO_LARGE
         try:
-            with anyio.move_on_after(self._seconds) as reading:
-                await self._read(receive, body)
-            if not reading.cancelled_caught:
-                await self._app(scope, _replay(bytes(body), receive), send)
-                return
-        except _TooLargeError:
-            refusal = 413, "The request is too large."
-        except _TooManyError:
-            refusal = 503, "Too many requests are being received."
+            if not (length.isdigit() and int(length) > self.max_bytes):
+                refusal = _TOO_SLOW
+                with anyio.move_on_after(self.seconds):
+                    refusal = await self._read(receive, body)
+            if refusal is None:
+                await self.app(scope, _replay(bytes(body), receive), send)
         except ClientDisconnect:
             return
         finally:
-            self._held -= len(body)
+            self.held -= len(body)
             body.clear()
-        await _refuse(*refusal, receive, send)
+        if refusal is not None:
+            await _refuse(*refusal, receive, send)
 
-    async def _read(self, receive: Receive, body: bytearray) -> None:
+    async def _read(self, receive: Receive, body: bytearray) -> tuple[int, str] | None:
+        """Read the body; return the refusal of one that is too large."""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             part = message.get("body", b"")
             body += part
-            self._held += len(part)
-            if len(body) > self._max_bytes:
-                raise _TooLargeError
-            if self._total_bytes is not None and self._held > self._total_bytes:
-                raise _TooManyError
+            self.held += len(part)
+            if len(body) > self.max_bytes:
+                return _TOO_LARGE
+            if self.held > self.total_bytes:
+                return 503, "Too many requests are being received."
             if not message.get("more_body", False):
-                return
+                return None
 
 
+@dataclass
 class InvalidMessageMiddleware:
-    """Refuse a body that is no JSON-RPC message in one line: the SDK's report would repeat what was in the body.
+    """Refuse a body that is no JSON-RPC message in one line: the SDK's report would repeat what was in the body."""
 
-    Args:
-        app: the SDK's application.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held: Message | None = None
@@ -367,15 +319,7 @@ class InvalidMessageMiddleware:
             await send(held)
             await send({"type": "http.response.body", "body": body})
 
-        await self._app(scope, receive, checked_send)
-
-
-class _TooLargeError(Exception):
-    """The body is larger than allowed."""
-
-
-class _TooManyError(Exception):
-    """The bodies in progress are larger than allowed, together."""
+        await self.app(scope, receive, checked_send)
 
 
 def _is_address(host: str) -> bool:

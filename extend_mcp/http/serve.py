@@ -27,7 +27,7 @@ from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.connections import Connections
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
-from extend_mcp.limits import CallLimits
+from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import let_event_streams_finish
 from extend_mcp.scopes import READING, SCOPES, scopes_of
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
@@ -74,7 +74,7 @@ def build_parts(
     """
     limits = limits or http.limits
     # Without authentication all requests are of one caller, to whom everything belongs.
-    lifecycle = Lifecycle(None if http.auth == "none" else limits.requests_of_one_caller)
+    lifecycle = Lifecycle() if http.auth == "none" else Lifecycle(Shares(of_one_caller=limits.requests_of_one_caller))
     metrics = PrometheusMetrics()
     shared, background = Shared(sealing_keys(settings), metrics=metrics, learn_key=redactor.add), None
     seen: Seen | None = None

@@ -332,7 +332,7 @@ def open_subscriptions(running: Running) -> int:
     """Return how many the server holds."""
     held = running.parts.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
     assert isinstance(held, Subscriptions)
-    return held.count
+    return held.shares.held.total()
 
 
 def unfinished_delivery(size: int) -> bytes:

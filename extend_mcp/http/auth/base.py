@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError
@@ -21,12 +22,7 @@ _NOT_IN_A_CHALLENGE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
 class UnidentifiedError(AuthenticationError):
-    """The request carries no valid credential. The text, for log and response, never contains the credential.
-
-    Args:
-        text: what is wrong.
-        missing: whether there is no credential.
-    """
+    """The request carries no valid credential, or is ``missing`` one. The text, for log and response, never has it."""
 
     def __init__(self, text: str, *, missing: bool = False) -> None:
         super().__init__(text)
@@ -46,7 +42,7 @@ class Identify(Protocol):
 
     async def still_valid(self, caller: Caller) -> bool:
         """Return whether the credential that a caller came with counts still; its expiry is checked elsewhere."""
-        ...
+        return True
 
 
 def bearer(headers: Headers) -> str:
@@ -95,26 +91,16 @@ class Challenge:
         return JSONResponse(named or {"message": description}, status, {"WWW-Authenticate": challenge})
 
 
+@dataclass
 class IdentityBackend(AuthenticationBackend):
-    """Starlette's authentication by an `Identify`.
+    """Starlette's authentication by an `Identify`."""
 
-    Args:
-        identify: identifies the caller; None for nobody.
-    """
-
-    def __init__(self, identify: Identify | None) -> None:
-        self._identify = identify
+    identify: Identify
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser] | None:
-        """Identify the caller of a request.
-
-        Raises:
-            UnidentifiedError: no valid credential; `Challenge` responds.
-        """
-        if self._identify is None:
-            return None
+        """Identify the caller of a request. `Challenge` responds to an `UnidentifiedError`."""
         try:
-            caller = await self._identify(conn.headers)
+            caller = await self.identify(conn.headers)
         except UnidentifiedError as error:
             # OAuth clients begin without a token, to learn where to get one.
             logger.log(logging.INFO if error.missing else logging.WARNING, "a request was refused: %s", error)
