@@ -54,6 +54,10 @@ class BodyTooLargeError(httpx.DecodingError):
     """The body of a 2xx response is larger than allowed."""
 
 
+class RefusedAnswerError(Exception):
+    """An answer of another server cannot be used. The text, for the log, names no URL: that may be a credential."""
+
+
 class BufferTransport(WrappingTransport):
     """Reads and decompresses the whole body before it returns the response.
 
@@ -283,3 +287,22 @@ def certificates() -> ssl.SSLContext:
 @cache
 def _read_certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
+
+
+async def download(client: httpx.AsyncClient, url: str, *, max_bytes: int) -> bytes:
+    """Get a body from another server than Extend, and close the client, which must follow no redirects.
+
+    Raises:
+        RefusedAnswerError: the answer is not 200, or too large.
+        httpx.HTTPError: there is no answer.
+    """
+    async with client, client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response:
+        if response.status_code != httpx.codes.OK:
+            raise RefusedAnswerError(f"an answer is {response.status_code}")
+        body = bytearray()
+        # Raw, since unpacking could make much of little.
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > max_bytes:
+                raise RefusedAnswerError(f"an answer is larger than {max_bytes} bytes")
+    return bytes(body)

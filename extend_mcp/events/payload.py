@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,7 +9,9 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from extend_mcp.api.transport import RefusedAnswerError, download
 from extend_mcp.api.wire import decode_json
+from extend_mcp.urls import is_loopback
 
 _SECONDS: Final = 10.0
 _MOST_BYTES: Final = 16 * 1024 * 1024
@@ -39,9 +40,12 @@ class PayloadFetcher:
             PayloadRefusedError: the host is not allowed, or no JSON object came from it in time.
         """
         self._check(url)
+        client = httpx.AsyncClient(transport=self._transport, timeout=_SECONDS, trust_env=False)
         try:
             with anyio.fail_after(_SECONDS):
-                document = decode_json(await self._read(url))
+                document = decode_json(await download(client, url, max_bytes=_MOST_BYTES))
+        except RefusedAnswerError as error:
+            problem = str(error)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
             problem = type(error).__name__
         else:
@@ -51,40 +55,16 @@ class PayloadFetcher:
         # Raised out here, so that it is not chained to an exception that quotes the URL.
         raise PayloadRefusedError(f"the payload could not be read: {problem}")
 
-    async def _read(self, url: str) -> bytes:
-        async with (
-            httpx.AsyncClient(
-                transport=self._transport, timeout=_SECONDS, follow_redirects=False, trust_env=False
-            ) as client,
-            client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
-        ):
-            if response.status_code != httpx.codes.OK:
-                raise PayloadRefusedError(f"the payload's host answered {response.status_code}")
-            body = bytearray()
-            # Raw, since unpacking could make much of little.
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > _MOST_BYTES:
-                    raise PayloadRefusedError("the payload is too large")
-            return bytes(body)
-
     def _check(self, url: str) -> None:
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower(), parts.port
         except ValueError:
             raise PayloadRefusedError("the payload's URL is malformed") from None
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
             raise PayloadRefusedError("the payload's URL is not https")
         if parts.username or parts.password:
             raise PayloadRefusedError("the payload's URL carries credentials")
         named = f"{host}:{port}" if port else host
         if named not in self._hosts and not (port in (None, 443) and host in self._hosts):
             raise PayloadRefusedError("the payload's host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

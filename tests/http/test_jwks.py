@@ -9,8 +9,9 @@ import pytest
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from extend_mcp.accounts import Caller
+from extend_mcp.api.transport import RefusedAnswerError
 from extend_mcp.clock import SystemClock
-from extend_mcp.http.auth.jwks import KeySet, KeysUnavailableError, download, metadata_urls, read_key
+from extend_mcp.http.auth.jwks import KeySet, download_keys, metadata_urls, read_key
 from extend_mcp.http.auth.oauth import OAuth
 from tests.http.keys import (
     ACCOUNT,
@@ -212,8 +213,8 @@ async def test_metadata_that_does_not_fit_is_not_followed(
 
 async def test_a_redirect_is_not_followed(issuer: Issuer) -> None:
     issuer.answer("/away", {}, 302, location=issuer.jwks_url)
-    with pytest.raises(KeysUnavailableError, match="302"):
-        await download(issuer.url.rsplit("/", 1)[0] + "/away")
+    with pytest.raises(RefusedAnswerError, match="302"):
+        await download_keys(issuer.url.rsplit("/", 1)[0] + "/away")
     assert issuer.times() == 0
 
 
@@ -221,9 +222,9 @@ async def test_a_body_may_be_of_the_limit_and_no_larger(issuer: Issuer) -> None:
     issuer.answer("/full", b" " * 1_000_000)
     issuer.answer("/over", b" " * 1_000_001)
     root = issuer.url.rsplit("/", 1)[0]
-    assert len(await download(f"{root}/full")) == 1_000_000
-    with pytest.raises(KeysUnavailableError, match="larger than"):
-        await download(f"{root}/over")
+    assert len(await download_keys(f"{root}/full")) == 1_000_000
+    with pytest.raises(RefusedAnswerError, match="larger than"):
+        await download_keys(f"{root}/over")
 
 
 class Gate:

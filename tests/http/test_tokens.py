@@ -285,7 +285,7 @@ async def test_keys_in_the_file_itself_are_warned_about_once(
 async def test_no_secret_is_in_a_repr(write: Write) -> None:
     tokens = Tokens(write({**ENTRY, "api_key": "sk_canary_1"}), default=DEFAULT)
     caller = await identify(tokens)
-    seen = repr(tokens) + repr(caller) + repr(caller.account) + repr(tokens._rows)
+    seen = repr(tokens) + repr(caller) + repr(caller.account) + repr(tokens._callers)
     assert "canary" not in seen
     assert TOKEN not in seen
 

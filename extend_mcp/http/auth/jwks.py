@@ -14,7 +14,7 @@ import httpx
 from jwt import PyJWK
 from jwt.algorithms import AllowedPublicKeys
 
-from extend_mcp.api.transport import certificates
+from extend_mcp.api.transport import RefusedAnswerError, certificates, download
 from extend_mcp.api.wire import decode_json, is_header_safe
 from extend_mcp.clock import Clock
 from extend_mcp.urls import is_loopback
@@ -53,10 +53,6 @@ ALGORITHMS: Final = frozenset[str]().union(*_FITTING.values())
 """The signatures that are accepted: asymmetric ones only, since the keys are public."""
 
 
-class KeysUnavailableError(Exception):
-    """The issuer's keys could not be had; the text, for the log, says why."""
-
-
 @dataclass(frozen=True)
 class Key:
     """A public key of the issuer, its id, and the algorithms it may be used with."""
@@ -73,7 +69,7 @@ class KeySet:
         issuer: the issuer's identifier, a URL as :func:`is_secure` wants it.
         jwks_url: where the keys are; None to look it up in the issuer's metadata each time.
         clock: time.
-        fetch: gets a body; by default :func:`download`.
+        fetch: gets a body; by default :func:`download_keys`.
         seconds: longest time that one fetch, metadata included, may take.
     """
 
@@ -89,7 +85,7 @@ class KeySet:
         self._issuer = issuer
         self._jwks_url = jwks_url
         self._clock = clock
-        self._fetch = fetch or download
+        self._fetch = fetch or download_keys
         self._seconds = seconds
         self._keys: tuple[Key, ...] = ()
         self._fetched: float | None = None
@@ -132,7 +128,7 @@ class KeySet:
                 with anyio.CancelScope(shield=True), anyio.fail_after(self._seconds):
                     self._keys = await self._load()
             except Exception as error:  # whatever the network or the response holds, calls continue with the old keys
-                reason = str(error) if isinstance(error, KeysUnavailableError) else type(error).__name__
+                reason = str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__
                 logger.warning("The keys of the OAuth issuer could not be read: %s", reason)
             else:
                 self._fetched = self._clock.monotonic()
@@ -141,7 +137,7 @@ class KeySet:
         document = await self._document(self._jwks_url or await self._discover())
         entries = document.get("keys")
         if not isinstance(entries, list):
-            raise KeysUnavailableError("the key set has no keys")
+            raise RefusedAnswerError("the key set has no keys")
         return tuple(key for entry in entries if (key := read_key(entry)))
 
     async def _discover(self) -> str:
@@ -150,7 +146,7 @@ class KeySet:
             try:
                 document = await self._document(url)
             except Exception as error:  # there may be metadata at the next address
-                reasons.append(str(error) if isinstance(error, KeysUnavailableError) else type(error).__name__)
+                reasons.append(str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__)
                 continue
             # RFC 8414, section 3.3: otherwise one issuer could speak for another.
             if document.get("issuer") != self._issuer:
@@ -159,40 +155,22 @@ class KeySet:
                 return where
             else:
                 reasons.append("the metadata names no keys")
-        raise KeysUnavailableError("; ".join(reasons))
+        raise RefusedAnswerError("; ".join(reasons))
 
     async def _document(self, url: str) -> dict[str, Any]:
         if not is_secure(url):
-            raise KeysUnavailableError("an address is not https")
+            raise RefusedAnswerError("an address is not https")
         document = decode_json(await self._fetch(url))
         if not isinstance(document, dict):
-            raise KeysUnavailableError("an answer is no JSON object")
+            raise RefusedAnswerError("an answer is no JSON object")
         return document
 
 
-async def download(url: str) -> bytes:
-    """Get a body of at most :data:`MAX_BYTES` without following redirects.
-
-    Raises:
-        KeysUnavailableError: the answer is not 200, or too large.
-        httpx.HTTPError: there is no answer.
-    """
+async def download_keys(url: str) -> bytes:
+    """Get a body of at most :data:`MAX_BYTES`; errors as for `extend_mcp.api.transport.download`."""
     # Loading certificates takes long enough to hold up other calls.
-    client = await anyio.to_thread.run_sync(_client)
-    async with client, client.stream("GET", url, headers={"accept-encoding": "identity"}) as response:
-        if response.status_code != 200:
-            raise KeysUnavailableError(f"an answer is {response.status_code}")
-        body = bytearray()
-        # Raw, since unpacking could make much of little.
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise KeysUnavailableError(f"an answer is larger than {MAX_BYTES} bytes")
-    return bytes(body)
-
-
-def _client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(verify=certificates(), timeout=FETCH_SECONDS, follow_redirects=False)
+    client = await anyio.to_thread.run_sync(lambda: httpx.AsyncClient(verify=certificates(), timeout=FETCH_SECONDS))
+    return await download(client, url, max_bytes=MAX_BYTES)
 
 
 def metadata_urls(issuer: str) -> list[str]:

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.api.wire import is_header_safe
-from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"
 """Names the workspace, as in Extend's own API; organization-scoped keys need it."""
@@ -18,8 +18,8 @@ MAX_CHARS: Final = 500
 """The longest key or workspace id that is sent on."""
 
 
-class ExtendKeys:
-    """Identifies callers by the Extend key they send. Extend decides whether the key is valid.
+class ExtendKeys(Identify):
+    """Identifies callers by the Extend key they send. Extend decides whether the key is valid, and valid still.
 
     Args:
         key_header: the header that carries the key. ``Authorization`` carries it as a bearer token; any other carries
@@ -30,11 +30,7 @@ class ExtendKeys:
         self._key_header = key_header.lower()
 
     async def __call__(self, headers: Headers) -> Caller:
-        """Identify the caller by their key and workspace.
-
-        Raises:
-            UnidentifiedError: no key, or a key or workspace that cannot be one.
-        """
+        """Identify the caller by their key and workspace."""
         # Of two values a proxy may have checked one and this server taken the other.
         for name in (self._key_header, WORKSPACE_HEADER):
             if len(headers.getlist(name)) > 1:
@@ -47,10 +43,6 @@ class ExtendKeys:
             raise UnidentifiedError("the workspace id is too long or holds characters that no header can")
         principal = f"key:{fingerprint(key)}" + (f":{workspace}" if workspace else "")
         return Caller(principal, Account(SecretStr(key), workspace or None), client_id=principal)
-
-    async def still_valid(self, caller: Caller) -> bool:
-        """Return True: Extend decides, when the caller reads what changed."""
-        return True
 
     def _key(self, headers: Headers) -> str:
         if self._key_header == "authorization":

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 from extend_mcp.http.auth.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
 from extend_mcp.settings import SettingsError
 
@@ -31,8 +31,8 @@ _LATEST: Final = 253_402_300_799
 """The last second of the year 9999; Python has no later time."""
 
 
-class OAuth:
-    """Identifies callers by their access token. All act on one account, within their scopes.
+class OAuth(Identify):
+    """Identifies callers by their access token, until it expires. All act on one account, within their scopes.
 
     Args:
         issuer: the authorization server's identifier, letter for letter as in its tokens; https, or loopback.
@@ -69,11 +69,7 @@ class OAuth:
         self._keys = KeySet(issuer, jwks_url, clock=self._clock, fetch=fetch)
 
     async def __call__(self, headers: Headers) -> Caller:
-        """Identify the caller by their access token.
-
-        Raises:
-            UnidentifiedError: no token, or one that is not valid here and now.
-        """
+        """Identify the caller by their access token."""
         token = bearer(headers)
         algorithm, kid = _header(token)
         keys = await self._keys.find(kid, algorithm)
@@ -94,10 +90,6 @@ class OAuth:
             issuer=self._issuer,
             subject=subject,
         )
-
-    async def still_valid(self, caller: Caller) -> bool:
-        """Return True: an access token counts until it expires."""
-        return True
 
     def _claims(self, token: str, algorithm: str, keys: Sequence[Key]) -> dict[str, Any]:
         """Return the token's claims once signature, issuer and audience are verified."""

@@ -16,7 +16,7 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
@@ -27,7 +27,7 @@ from starlette.datastructures import Headers
 from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
 from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock, SystemClock
-from extend_mcp.http.auth.base import UnidentifiedError, bearer
+from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 from extend_mcp.http.auth.keys import is_sendable
 from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.settings import SettingsError, Toolset
@@ -118,13 +118,7 @@ class TokensFile(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class _Row:
-    digest: bytes
-    caller: Caller
-
-
-class Tokens:
+class Tokens(Identify):
     """Identifies callers by the tokens of a file, which is read again when it, or a key's file, has changed.
 
     Args:
@@ -144,7 +138,7 @@ class Tokens:
         self._metrics = metrics or Metrics()
         self._default = default
         self._clock = clock or SystemClock()
-        self._rows: tuple[_Row, ...] = ()
+        self._callers: tuple[Caller, ...] = ()
         self._seen: dict[Path, tuple[int, ...] | None] = {}
         self._warned = False
         self._looked = self._clock.monotonic()
@@ -152,19 +146,15 @@ class Tokens:
         self._metrics.tokens_file_rejected(rejected=False)
 
     async def __call__(self, headers: Headers) -> Caller:
-        """Identify the caller by their token.
-
-        Raises:
-            UnidentifiedError: no valid token.
-        """
+        """Identify the caller by their token."""
         token = bearer(headers)
         if len(token) < MIN_CHARS or not is_sendable(token):
             raise UnidentifiedError("what was sent is too short, too long or not plain enough for a token")
         await self._look()
         # Slow hashes protect what can be guessed, as passwords can; a random token of 256 bits needs a fast one only.
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = hashlib.sha256(token.encode()).hexdigest()
         # All are compared, so that the time taken does not reveal which one matched.
-        met = [row.caller for row in self._rows if hmac.compare_digest(row.digest, digest)]
+        met = [caller for caller in self._callers if hmac.compare_digest(caller.credential, digest)]
         if not met:
             raise UnidentifiedError("no such token")
         caller = met[0]
@@ -175,7 +165,7 @@ class Tokens:
     async def still_valid(self, caller: Caller) -> bool:
         """Return whether the file still has the caller's token, with the same rights."""
         await self._look()
-        return any(row.caller.credential == caller.credential and row.caller == caller for row in self._rows)
+        return any(each.credential == caller.credential and each == caller for each in self._callers)
 
     async def _look(self) -> None:
         now = self._clock.monotonic()
@@ -195,19 +185,19 @@ class Tokens:
             logger.error("The tokens read before still count, since the new file cannot be used: %s", error)  # noqa: TRY400
         else:
             self._metrics.tokens_file_rejected(rejected=False)
-            logger.info("Read %d tokens.", len(self._rows))
+            logger.info("Read %d tokens.", len(self._callers))
 
     def _load(self) -> None:
         # Stamps come before contents: a change in between is then seen the next time.
         self._seen = seen = {self._path: _stamp(self._path)}
-        entries = _parse(self._path)
+        entries = _validated(_read(self._path)).tokens
         seen.update({entry.api_key_file: _stamp(entry.api_key_file) for entry in entries if entry.api_key_file})
-        self._rows = tuple(self._row(place, entry) for place, entry in enumerate(entries))
+        self._callers = tuple(self._caller(place, entry) for place, entry in enumerate(entries))
         if not self._warned and any(entry.api_key for entry in entries):
             self._warned = True
             logger.warning("The tokens file holds Extend keys in clear; api_key_env or api_key_file keep them out.")
 
-    def _row(self, place: int, entry: TokenEntry) -> _Row:
+    def _caller(self, place: int, entry: TokenEntry) -> Caller:
         key, fault = _key(entry)
         if fault:
             raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}")
@@ -219,7 +209,7 @@ class Tokens:
                 organization=entry.organization or self._default.organization,
                 label=entry.label or self._default.label,
             )
-        caller = Caller(
+        return Caller(
             f"token:{entry.name}",
             account,
             scopes=entry.rights,
@@ -227,7 +217,6 @@ class Tokens:
             client_id=entry.name,
             credential=entry.sha256.lower(),
         )
-        return _Row(bytes.fromhex(entry.sha256), caller)
 
 
 def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = False) -> tuple[str, dict[str, Any]]:
@@ -276,10 +265,6 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
         made.replace(target)
     except OSError as error:
         raise SettingsError(f"the tokens file cannot be written: {error.strerror}") from None
-
-
-def _parse(path: Path) -> tuple[TokenEntry, ...]:
-    return _validated(_read(path)).tokens
 
 
 def _read(path: Path) -> Any:
