@@ -36,7 +36,7 @@ class CallLimits:
 
 @dataclass
 class Shares:
-    """What callers hold of something that is limited, such as requests in progress.
+    """Counts of something limited that callers hold, such as requests in progress.
 
     Attributes:
         most: the most of all together.
