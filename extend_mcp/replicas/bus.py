@@ -13,6 +13,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, S
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from extend_mcp.replicas import outage_logged
 from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -52,17 +53,13 @@ class RedisBus:
         """Set once this replica receives the others' changes."""
 
     async def publish(self, event: ServerEvent) -> None:
-        """Notify the subscribers of all replicas."""
         await self._local.publish(event)
         if not isinstance(event, ResourceUpdated):
             return
-        try:
+        with outage_logged("a change could not be sent to other replicas"):
             await self._redis.publish(CHANNEL, json.dumps({"from": self._origin, "uri": event.uri}))
-        except (RedisError, OSError) as error:
-            logger.warning("a change could not be sent to other replicas: %s", type(error).__name__)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        """Register a listener of this replica."""
         return self._local.subscribe(listener)
 
     async def run(self) -> None:

@@ -28,14 +28,7 @@ _FIRST_CONTACT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Replicas:
-    """State that this replica shares with the others.
-
-    Attributes:
-        redis: the connections.
-        bus: publishes and receives changes of runs.
-        store: keeps what writes need between two calls.
-        seen: remembers events.
-    """
+    """State that this replica shares with the others, and the connections to it."""
 
     redis: Redis
     bus: RedisBus
@@ -63,12 +56,7 @@ class Replicas:
 
 
 def open_replicas(url: str, keys: SealingKeys, metrics: Metrics | None = None) -> Replicas:
-    """Prepare what is shared through the Redis at ``url``; nothing is connected yet.
-
-    Args:
-        url: where Redis is.
-        keys: seal what is kept there.
-        metrics: notes whether Redis answers.
+    """Prepare what is shared through the Redis at ``url``, and sealed with ``keys``; nothing is connected yet.
 
     Raises:
         SettingsError: the URL cannot be used. The text does not repeat it: it may hold a password.

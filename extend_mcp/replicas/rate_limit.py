@@ -81,7 +81,6 @@ class RedisWindow(RequestWindow):
         self._down_until: float | None = None
 
     async def take(self, category: Category) -> float:
-        """Count one request, or return the seconds to wait; see `RequestWindow`."""
         seconds = await self._run_script(category)
         if seconds is None:
             return await self._fallback.take(category)
@@ -91,7 +90,6 @@ class RedisWindow(RequestWindow):
         return 0.0
 
     async def pause(self, category: Category, seconds: float) -> None:
-        """Allow no request of the category for so many seconds, on any replica; see `RequestWindow`."""
         await self._fallback.pause(category, seconds)
         if seconds > 0:
             await self._run_script(category, pause=seconds)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Sequence
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from extend_mcp.events.seen import REMEMBERED_SECONDS, LocalSeen
-
-logger = logging.getLogger(__name__)
+from extend_mcp.replicas import outage_logged
 
 _PREFIX: Final = "extend-mcp:event:"
 _SINCE: Final = "extend-mcp:events-since"
 
 
-class RedisSeen:
+class RedisSeen(LocalSeen):
     """Remembers in Redis; while it fails, in this process, since an event acted on twice does no harm.
 
     Args:
@@ -27,47 +24,35 @@ class RedisSeen:
     """
 
     def __init__(self, redis: Redis) -> None:
+        super().__init__()
         self._redis = redis
-        self._local = LocalSeen()
 
     async def first(self, event_id: str) -> bool:
-        """Note an event; False where any replica noted it before."""
-        if not await self._local.first(event_id):
+        if not await super().first(event_id):
             return False
-        try:
+        with outage_logged("whether an event came before is not known of other replicas"):
             return bool(await self._redis.set(_key(event_id), 1, nx=True, ex=REMEMBERED_SECONDS))
-        except (RedisError, OSError) as error:
-            logger.warning("whether an event came before is not known of other replicas: %s", type(error).__name__)
-            return True
+        return True
 
     async def forget(self, event_id: str) -> None:
-        """Take a note back."""
-        await self._local.forget(event_id)
-        try:
+        await super().forget(event_id)
+        with outage_logged("an event's id could not be taken back"):
             await self._redis.delete(_key(event_id))
-        except (RedisError, OSError) as error:
-            logger.warning("an event's id could not be taken back: %s", type(error).__name__)
 
     async def known(self, event_ids: Sequence[str]) -> set[str]:
-        """Return which of these any replica noted."""
-        found = await self._local.known(event_ids)
-        try:
+        found = await super().known(event_ids)
+        with outage_logged("which events other replicas received is not known"):
             values = await self._redis.mget([_key(each) for each in event_ids]) if event_ids else []
-        except (RedisError, OSError) as error:
-            logger.warning("which events other replicas received is not known: %s", type(error).__name__)
-            return found
-        return found | {each for each, value in zip(event_ids, values, strict=True) if value is not None}
+            found |= {each for each, value in zip(event_ids, values, strict=True) if value is not None}
+        return found
 
     async def since(self) -> float:
-        """Return the Unix seconds since which the replicas keep every note."""
-        local = await self._local.since()
-        try:
+        local = await super().since()
+        with outage_logged("since when other replicas receive events is not known"):
             await self._redis.set(_SINCE, local, nx=True)
             kept = await self._redis.get(_SINCE)
             return max(float(kept or local), time.time() - REMEMBERED_SECONDS)
-        except (RedisError, OSError, ValueError) as error:
-            logger.warning("since when other replicas receive events is not known: %s", type(error).__name__)
-            return local
+        return local
 
 
 def _key(event_id: str) -> str:

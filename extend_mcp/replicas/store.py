@@ -28,6 +28,7 @@ from extend_mcp.actions.store import (
     StoreUnavailableError,
     renewing,
 )
+from extend_mcp.replicas import outage_logged
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,6 @@ _USED_PREFIX: Final = "extend-mcp:used:"
 _SUM_PREFIX: Final = "extend-mcp:sum:"
 _LEASE_SECONDS: Final = LEASE_SECONDS
 
-_RELEASE: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
-_RENEW: Final = (
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
-)
 _SAVE: Final = (
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) return 1"
 )
@@ -66,15 +63,12 @@ class RedisStore:
     def __init__(self, redis: Redis, keys: SealingKeys) -> None:
         self._redis = redis
         self._sealer = PlanSealer(keys)
-        self._release = redis.register_script(_RELEASE)
-        self._renew = redis.register_script(_RENEW)
         self._save = redis.register_script(_SAVE)
         self._add_up = redis.register_script(_ADD_UP)
         self._held: dict[str, str] = {}
 
     async def put(self, plan: Plan) -> None:
-        """Keep a new plan. The caller's oldest makes room, unless a call carries it out."""
-        key, owned = _key(plan.principal, plan.id), _PLANS_PREFIX + _owner(plan.principal)
+        key, owned = _key(plan.principal, plan.id), _PLANS_PREFIX + _digest(plan.principal)[:16]
         fields: dict[Any, Any] = {**self._sealer.fields(key, plan)}
         with _reaching():
             async with self._redis.pipeline(transaction=True) as both:
@@ -93,7 +87,6 @@ class RedisStore:
                     await self._redis.zrem(owned, each)
 
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
-        """Return a plan of this action and caller that is not too old."""
         key = _key(principal, plan_id)
         with _reaching():
             found = await self._redis.hgetall(key)
@@ -101,18 +94,12 @@ class RedisStore:
         return self._sealer.plan(key, fields, action=action, principal=principal, now=now)
 
     async def agree(self, plan: Plan) -> None:
-        """Record that a person said yes to the plan."""
         key = _key(plan.principal, plan.id)
         with _reaching():
             await self._redis.hset(key, *self._sealer.agreed(key))
         plan.agreed = True
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
-        """Record what is known of one run, as long as this store holds the plan.
-
-        Raises:
-            StoreUnavailableError: Redis cannot be reached, or the plan is not held any more.
-        """
         key = _key(plan.principal, plan.id)
         lease = _plan_lease(key)
         name, sealed = self._sealer.run(key, run)
@@ -124,26 +111,23 @@ class RedisStore:
             raise StoreUnavailableError
 
     def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
-        """Hold the plan while a call carries it out; yields False if another replica's call holds it."""
         return self._lease(_plan_lease(_key(plan.principal, plan.id)))
 
     def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
-        """Hold a name while a request about it is sent; yields False if another replica's call holds it."""
-        return self._lease(_LEASE_PREFIX + hashlib.sha256(name.encode()).hexdigest()[:32])
+        return self._lease(_LEASE_PREFIX + _digest(name))
 
     async def use(self, proposal_id: str) -> bool:
-        """Mark a proposal's yes as used; return False if it was used before."""
         with _reaching():
-            return bool(await self._redis.set(_used(proposal_id), "1", nx=True, ex=round(KEPT_SECONDS)))
+            return bool(
+                await self._redis.set(_USED_PREFIX + _digest(proposal_id), "1", nx=True, ex=round(KEPT_SECONDS))
+            )
 
     async def unuse(self, proposal_id: str) -> None:
-        """Make a yes valid again, because nothing was sent."""
         with _reaching():
-            await self._redis.delete(_used(proposal_id))
+            await self._redis.delete(_USED_PREFIX + _digest(proposal_id))
 
     async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
-        """Add to a sum that all replicas share, unless it would exceed ``most``."""
-        key = _SUM_PREFIX + hashlib.sha256(name.encode()).hexdigest()[:32]
+        key = _SUM_PREFIX + _digest(name)
         with _reaching():
             added, total = await self._add_up([key], [repr(amount), repr(most), round(seconds)])
         return bool(added), float(_text(total))
@@ -151,19 +135,18 @@ class RedisStore:
     @asynccontextmanager
     async def _lease(self, key: str) -> AsyncIterator[bool]:
         mine = secrets.token_hex(8)
+        lock = self._redis.lock(key, timeout=_LEASE_SECONDS, blocking=False, thread_local=False)
         with _reaching():
-            ours = bool(await self._redis.set(key, mine, nx=True, px=round(_LEASE_SECONDS * 1000)))
+            ours = await lock.acquire(token=mine)
         if not ours:
             yield False
             return
         self._held[key] = mine
 
         async def renew() -> None:
-            try:
-                await self._renew([key], [mine, round(_LEASE_SECONDS * 1000)])
-            except (RedisError, OSError):
-                # What follows needs Redis as well and will report it.
-                logger.warning("a lease could not be renewed")
+            # What follows needs Redis as well and will report it.
+            with outage_logged("a lease could not be renewed"):
+                await lock.reacquire()
 
         try:
             async with renewing(renew, _LEASE_SECONDS / 4):
@@ -171,28 +154,25 @@ class RedisStore:
         finally:
             if self._held.get(key) == mine:
                 del self._held[key]
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-                try:
-                    await self._release([key], [mine])
-                except (RedisError, OSError):
-                    logger.warning("a lease could not be released; it will expire")
+            with (
+                anyio.CancelScope(shield=True),
+                anyio.move_on_after(2),
+                outage_logged("a lease could not be released; it will expire"),
+            ):
+                await lock.release()
 
 
 def _key(principal: str, plan_id: str) -> str:
     # A cluster places a key by the text between braces: a plan and its lease stay together.
-    return f"{_PREFIX}{{{_owner(principal)}:{hashlib.sha256(plan_id.encode()).hexdigest()[:32]}}}"
+    return f"{_PREFIX}{{{_digest(principal)[:16]}:{_digest(plan_id)}}}"
 
 
-def _owner(principal: str) -> str:
-    return hashlib.sha256(principal.encode()).hexdigest()[:16]
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _plan_lease(key: str) -> str:
     return f"{key}:lease"
-
-
-def _used(proposal_id: str) -> str:
-    return _USED_PREFIX + hashlib.sha256(proposal_id.encode()).hexdigest()[:32]
 
 
 def _text(value: bytes | str) -> str:
