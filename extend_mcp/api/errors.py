@@ -5,6 +5,7 @@ later (`retryable`), what is known about a failed write (`effect`), and what a l
 """
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Literal
 
@@ -24,46 +25,36 @@ _CHECK_BEFORE_REPEATING: Final = (
 )
 
 
+@dataclass(eq=False, repr=False)
 class ExtendError(Exception):
     """A call to Extend failed. Base of all errors of this package; never raised itself.
 
-    Args:
+    Attributes:
+        advice: The next step when it is certain that nothing was changed.
         message: What went wrong, free of secrets. A text from Extend is outside data, already shortened to
             300 visible characters.
         status: HTTP status of the response, or None if there was no complete response.
         code: Extend's machine-readable code, such as "NOT_FOUND".
         request_id: Extend's id of the request, for their support.
         retryable: Whether the same request may succeed later. For a write look at `effect` first.
-        doc_url: Help page named by Extend.
         effect: What is known about the failed write. Always "none" for a read.
+        retry_after: Seconds that a 429 asks to wait, 0 or more; None if it did not say.
     """
 
     advice: ClassVar[str] = "Report the error to the user."
-    """The next step when it is certain that nothing was changed."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        code: str | None = None,
-        request_id: str | None = None,
-        retryable: bool = False,
-        doc_url: str | None = None,
-        effect: Effect = "none",
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retryable = retryable
-        self.doc_url = doc_url
-        self.effect: Effect = effect
+    message: str
+    _: KW_ONLY
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retryable: bool = False
+    effect: Effect = "none"
+    retry_after: float | None = None
 
     @property
     def next_step(self) -> str:
-        """The next step for a language model, in one or two sentences."""
+        """Return the next step for a language model, in one or two sentences."""
         return self.advice if self.effect == "none" else _CHECK_BEFORE_REPEATING
 
     def __str__(self) -> str:
@@ -73,13 +64,12 @@ class ExtendError(Exception):
         return f"{line} (request {self.request_id})" if self.request_id else line
 
 
+@dataclass(eq=False, repr=False)
 class MissingApiKeyError(ExtendError):
     """No usable API key is configured. Nothing was sent."""
 
     advice = "Ask the user to set EXTEND_API_KEY for this server and to restart it; no call can succeed before."
-
-    def __init__(self, message: str = "No Extend API key is configured: EXTEND_API_KEY is not set.") -> None:
-        super().__init__(message)
+    message: str = "No Extend API key is configured: EXTEND_API_KEY is not set."
 
 
 class AuthenticationError(ExtendError):
@@ -118,20 +108,11 @@ class InvalidRequestError(ExtendError):
 
 
 class RateLimitedError(ExtendError):
-    """429: too many requests of this organization, even after the retries allowed for a read.
-
-    Args:
-        message: See `ExtendError`, as for the other arguments.
-        retry_after: Seconds Extend asks to wait, 0 or more; None if it did not say.
-    """
-
-    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.retry_after = retry_after
+    """429: too many requests of this organization, even after the retries allowed for a read."""
 
     @property
     def next_step(self) -> str:
-        """The time to wait before the call may be made again."""
+        """Return the time to wait before the call may be made again."""
         wait = "a minute" if self.retry_after is None else f"{self.retry_after:.0f} seconds"
         return f"Wait {wait}, then make the same call again; a refused call changed nothing."
 
@@ -192,34 +173,29 @@ def write_effect(method: str) -> Effect:
 def error_from_response(method: str, status: int, headers: Mapping[str, str], body: bytes) -> ExtendError:
     """Turn a non-2xx response into an error (Extend API reference, Errors).
 
+    A 4xx other than 408 is a refusal, so its effect is "none" for writes too.
+
     Args:
         method: HTTP method of the request; decides `effect`.
         status: HTTP status of the response, outside 200-299.
         headers: Headers of the response, names in any case.
         body: The body: `{code, message, ...}`, the same wrapped in `{"error": ...}`, `{"error": "text"}`, or
             not JSON.
-
-    Returns:
-        The error, not raised. A 4xx other than 408 is a refusal, so its effect is "none" for writes too.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     fields = _error_fields(body)
     refused = 400 <= status < 500 and status != 408
     retryable = fields.get("retryable")
-    details: dict[str, Any] = {
-        "status": status,
-        "code": _short_text(fields.get("code"), 100),
-        "request_id": _short_text(fields.get("requestId") or lower.get("x-extend-request-id"), 100),
-        "retryable": retryable if isinstance(retryable, bool) else status in RETRYABLE_STATUSES,
-        "doc_url": _short_text(fields.get("docUrl"), 300),
-        "effect": "none" if refused else write_effect(method),
-    }
-    message = _short_text(fields.get("message"), 300) or _reason_phrase(status)
-    if status == 429:
-        retry_after = parse_retry_after(lower.get("retry-after"))
-        return RateLimitedError(message, retry_after=retry_after, **details)
     kind = ServerError if status >= 500 else _BY_STATUS.get(status, UnexpectedStatusError)
-    return kind(message, **details)
+    return kind(
+        _short_text(fields.get("message"), 300) or _reason_phrase(status),
+        status=status,
+        code=_short_text(fields.get("code"), 100),
+        request_id=_short_text(fields.get("requestId") or lower.get("x-extend-request-id"), 100),
+        retryable=retryable if isinstance(retryable, bool) else status in RETRYABLE_STATUSES,
+        effect="none" if refused else write_effect(method),
+        retry_after=parse_retry_after(lower.get("retry-after")) if status == 429 else None,
+    )
 
 
 def _error_fields(body: bytes) -> dict[str, Any]:

@@ -36,9 +36,6 @@ def _objects_only(value: object) -> object:
     return [item for item in value if isinstance(item, (dict, BaseModel))] if isinstance(value, list) else value
 
 
-ItemT = TypeVar("ItemT", bound="ApiModel")
-
-
 class _Utc:
     """Reads times that end in Z without a call into Python, which the times of a list would otherwise cost most."""
 
@@ -47,12 +44,13 @@ class _Utc:
         return core_schema.union_schema([core_schema.datetime_schema(tz_constraint=0), other], mode="left_to_right")
 
 
+ItemT = TypeVar("ItemT", bound="ApiModel")
+
 UtcDatetime = Annotated[datetime, _Utc()]
 """An aware time in UTC; a time without a zone counts as UTC."""
 
 Items = Annotated[list[ItemT], BeforeValidator(_objects_only)]
 """A list of objects; elements that are not objects are dropped, the others kept."""
-
 
 JsonObjects = Annotated[list[dict[str, Any]], BeforeValidator(_objects_only)]
 """A list of JSON objects, unchanged; elements of another kind are dropped."""
@@ -191,7 +189,6 @@ class StepRun(ApiModel):
     """
 
     id: str = ""
-    workflow_run_id: str = ""
     step_type: str = ""
     status: str = ""
     files: Items[FileSummary] = Field(default_factory=list)
@@ -369,7 +366,6 @@ class WebhookEndpoint(Answer):
     name: str = ""
     status: str = ""
     enabled_events: list[str] = Field(default_factory=list)
-    api_version: str = ""
     advanced_options: dict[str, Any] | None = Field(default=None, repr=False)
     signing_secret: SecretStr | None = None
     created_at: UtcDatetime | None = None
