@@ -271,7 +271,6 @@ class Settings(EnvironmentSettings):
             api_key=chosen.api_key,
             base_url="http://sandbox.invalid" if self.sandbox else self.api_base_url,
             workspace_id=chosen.workspace_id,
-            requests_per_second=None if self.sandbox else self.requests_per_second,
         )
 
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from extend_mcp.accounts import Caller
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.api.fault_injection import read_fault
@@ -171,12 +172,14 @@ async def serving(
     clock = BoxClock(box, on_sleep, sleep)
     limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
+    limiter = None
+    if requests_per_second is not None:
+        window = LocalWindow(requests_per_second, monotonic=clock.monotonic)
+        limiter = RateLimiter(window, sleep=clock.sleep, monotonic=clock.monotonic)
 
     def connect(_: Caller) -> ExtendClient:
-        config = ClientConfig(
-            api_key=SecretStr(key) if key else None, base_url=box.base_url, requests_per_second=requests_per_second
-        )
-        return ExtendClient(config, sleep=clock.sleep, monotonic=clock.monotonic)
+        config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
+        return ExtendClient(config, limiter=limiter, sleep=clock.sleep)
 
     server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits)
     try:

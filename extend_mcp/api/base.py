@@ -1,9 +1,9 @@
 """Send one call to Extend, and turn the response into an object or an error."""
 
 import re
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
@@ -29,7 +29,7 @@ from extend_mcp.api.errors import (
     write_effect,
 )
 from extend_mcp.api.models import Answer, ApiModel, Page
-from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+from extend_mcp.api.rate_limit import RateLimiter
 from extend_mcp.api.requests import PAGE_SIZE, ListQuery
 from extend_mcp.api.tracing import ENDPOINT, Observer, request_id_of
 from extend_mcp.api.transport import (
@@ -53,39 +53,34 @@ ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
 
 
+@dataclass(repr=False)
 class BearerAuth(httpx.Auth):
     """Adds the API key to each request. The client's headers do not contain it, so that no repr shows it."""
 
-    def __init__(self, key: SecretStr) -> None:
-        self._key = key
+    key: SecretStr
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Set the Authorization header."""
-        request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        request.headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
         yield request
 
 
+@dataclass
 class Pager(Generic[ItemT]):
     """A list of the API. Await it for one page, or iterate over it, which reads each page when it is needed.
 
-    Args:
+    Attributes:
         read_page: Reads the page that a token names, or the first one without a token, of so many items.
         token: Names the page to begin with.
         size: Most items on a page; by default Extend's for one page, and `PAGE_SIZE` for iterating.
     """
 
-    def __init__(
-        self,
-        read_page: Callable[[str | None, int | None], Awaitable[Page[ItemT]]],
-        token: str | None = None,
-        size: int | None = None,
-    ) -> None:
-        self._read_page = read_page
-        self._token = token
-        self._size = size
+    read_page: Callable[[str | None, int | None], Awaitable[Page[ItemT]]]
+    token: str | None = None
+    size: int | None = None
 
     def __await__(self) -> Generator[Any, None, Page[ItemT]]:
-        return self._read_page(self._token, self._size).__await__()
+        return self.read_page(self.token, self.size).__await__()
 
     async def __aiter__(self) -> AsyncGenerator[ItemT, None]:
         async with aclosing(self.pages()) as pages:
@@ -95,9 +90,9 @@ class Pager(Generic[ItemT]):
 
     async def pages(self) -> AsyncGenerator[Page[ItemT], None]:
         """Iterate over whole pages."""
-        token = self._token
+        token = self.token
         while True:
-            page = await self._read_page(token, self._size or PAGE_SIZE)
+            page = await self.read_page(token, self.size or PAGE_SIZE)
             yield page
             token = page.next_page_token
             if token is None:
@@ -113,12 +108,10 @@ class BaseClient:
         config: Address, credentials and limits.
         transport: The transport that talks to the network; retries, deadline and size limit are put around it.
             By default the network, through the proxy that the environment names.
-        limiter: The rate limit, when other clients share it. By default this client has its own, if the
-            configuration has a limit.
+        limiter: The rate limit, which other clients may share; None for no limit.
         caller: Names the caller; callers who share a limiter alternate.
         observer: Receives every attempt.
         sleep: Waits between attempts, in seconds.
-        monotonic: Returns the time in seconds.
     """
 
     def __init__(
@@ -130,14 +123,9 @@ class BaseClient:
         caller: str = "",
         observer: Observer | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._transport = transport
-        if limiter is None and config.requests_per_second is not None:
-            # Made here and not with the connections: it must remember requests of the last second.
-            window = LocalWindow(config.requests_per_second, monotonic=monotonic)
-            limiter = RateLimiter(window, sleep=sleep, monotonic=monotonic)
         self._limiter = limiter
         self._caller = caller
         self._observer = observer
@@ -313,32 +301,30 @@ def _json_object(method: str, response: httpx.Response, key: str) -> dict[str, A
     )
 
 
+_FAILURES: Final[tuple[tuple[Any, type[ExtendError], str], ...]] = (
+    (httpx.InvalidURL, InvalidRequestError, "The arguments do not fit into a URL."),
+    (
+        NeverSentError,
+        ConnectFailedError,
+        "The call waited for the rate limit until its time was over; nothing was sent.",
+    ),
+    ((httpx.ConnectTimeout, httpx.PoolTimeout), ConnectFailedError, "Extend could not be reached in time."),
+    (
+        (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol),
+        ConnectFailedError,
+        "Extend could not be reached.",
+    ),
+    (DeadlineExceededError, ResponseLostError, "Extend did not answer within the total time allowed."),
+    (httpx.TimeoutException, ResponseLostError, "Extend did not answer in time."),
+    (BodyTooLargeError, AnswerTooLargeError, "The answer is too large."),
+    (httpx.DecodingError, MalformedResponseError, "The answer cannot be decompressed."),
+    (httpx.HTTPError, ResponseLostError, "The connection broke before the answer was complete."),
+)
+"""The meaning of each error of httpx, the first that fits. Its own text is not used: it may quote headers."""
+
+
 def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) -> ExtendError:
-    """Translate an exception of httpx. Its text is not used: it may quote headers."""
-    effect = write_effect(method)
-    match exc:
-        case httpx.InvalidURL():
-            return InvalidRequestError("The arguments do not fit into a URL.")
-        case NeverSentError():
-            return ConnectFailedError(
-                "The call waited for the rate limit until its time was over; nothing was sent.",
-                retryable=True,
-            )
-        case httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return ConnectFailedError("Extend could not be reached in time.", retryable=True)
-        case httpx.ConnectError() | httpx.ProxyError() | httpx.UnsupportedProtocol():
-            return ConnectFailedError("Extend could not be reached.", retryable=True)
-        case DeadlineExceededError():
-            return ResponseLostError(
-                "Extend did not answer within the total time allowed.", retryable=True, effect=effect
-            )
-        case httpx.TimeoutException():
-            return ResponseLostError("Extend did not answer in time.", retryable=True, effect=effect)
-        case BodyTooLargeError():
-            return AnswerTooLargeError("The answer is too large.", effect=effect)
-        case httpx.DecodingError():
-            return MalformedResponseError("The answer cannot be decompressed.", effect=effect)
-        case _:
-            return ResponseLostError(
-                "The connection broke before the answer was complete.", retryable=True, effect=effect
-            )
+    kind, message = next((kind, message) for errors, kind, message in _FAILURES if isinstance(exc, errors))
+    sent = kind not in (InvalidRequestError, ConnectFailedError)
+    retryable = kind in (ConnectFailedError, ResponseLostError)
+    return kind(message, retryable=retryable, effect=write_effect(method) if sent else "none")

@@ -30,8 +30,6 @@ class ClientConfig:
         read_timeout: Seconds to wait for the next bytes of a response, above 0.
         total_timeout: Seconds one call may take in all, retries and waits included, above 0.
         max_attempts: Most times that a GET is sent, 1 or more. Other methods are sent once.
-        requests_per_second: Most requests a second in each of Extend's categories (GET, WRITE, RUN), 1 or more;
-            None for no limit.
 
     Raises:
         ValueError: A value is out of its range. The message does not repeat it.
@@ -44,7 +42,6 @@ class ClientConfig:
     read_timeout: float = 30.0
     total_timeout: float = 60.0
     max_attempts: int = 4
-    requests_per_second: int | None = None
 
     def __post_init__(self) -> None:
         url = _split(self.base_url)
@@ -59,8 +56,6 @@ class ClientConfig:
             raise ValueError("timeouts must be above 0 seconds")
         if self.max_attempts < 1:
             raise ValueError("max_attempts must be 1 or more")
-        if self.requests_per_second is not None and self.requests_per_second < 1:
-            raise ValueError("requests_per_second must be 1 or more")
 
 
 def _split(address: str) -> SplitResult | None:

@@ -7,6 +7,7 @@ Extend counts reads (GET), starts of work (RUN) and other changes (WRITE) apart,
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, Literal, Protocol
 from weakref import WeakValueDictionary
 
@@ -74,82 +75,61 @@ class LocalWindow(RequestWindow):
         self._paused_until[category] = max(until, self._paused_until.get(category, until))
 
 
+@dataclass(eq=False)
 class RateLimiter:
-    """Delays requests until their category is within its limit.
+    """Delays requests until their category is within its limit, which a window counts.
 
     Everything that counts against the same limit shares one limiter, in one event loop. Each caller's requests keep
     their order, and callers alternate: a long queue of one delays a request of another by about one.
-
-    Args:
-        window: Counts the requests.
-        sleep: Waits so many seconds.
-        monotonic: Returns the time in seconds.
     """
 
-    def __init__(
-        self,
-        window: RequestWindow,
-        *,
-        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._window = window
-        self._sleep = sleep
-        self._monotonic = monotonic
-        self._queues: dict[Category, anyio.Lock] = defaultdict(anyio.Lock)
-        self._caller_queues: WeakValueDictionary[tuple[Category, str], anyio.Lock] = WeakValueDictionary()
+    window: RequestWindow
+    _: KW_ONLY
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    _queues: dict[Category, anyio.Lock] = field(default_factory=lambda: defaultdict(anyio.Lock))
+    _caller_queues: WeakValueDictionary[tuple[Category, str], anyio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def acquire(self, category: Category, caller: str = "") -> float:
         """Wait until one more request may be sent, and return the seconds waited: 0.0 if it could be sent at once."""
-        start = self._monotonic()
+        start = self.monotonic()
         caller_queue = self._caller_queues.setdefault((category, caller), anyio.Lock())
         # Locks are granted in order, and only the first request of each caller waits for the second one.
         async with caller_queue, self._queues[category]:
-            while (seconds := await self._window.take(category)) > 0:
-                await self._sleep(seconds)
-        waited = self._monotonic() - start
+            while (seconds := await self.window.take(category)) > 0:
+                await self.sleep(seconds)
+        waited = self.monotonic() - start
         return waited if waited >= SHORTEST_WAIT else 0.0
 
     async def pause(self, category: Category, retry_after: float | None) -> None:
         """Send nothing of the category for a while, after Extend returned 429; ``retry_after`` is in seconds."""
         seconds = DEFAULT_PAUSE if retry_after is None else min(max(retry_after, 0.0), LONGEST_PAUSE)
-        await self._window.pause(category, seconds)
+        await self.window.pause(category, seconds)
 
 
+@dataclass(eq=False)
 class RateLimitTransport(WrappingTransport):
-    """Delays requests that would exceed the rate limit, and pauses after a 429.
+    """Delays a caller's requests that would exceed the rate limit, and pauses after a 429.
 
-    Args:
-        inner: The transport that does the work and reads bodies: no response needs to be closed here.
-        limiter: The rate limit, shared by everything that counts against it.
-        caller: Names the caller of the requests.
-        observer: Receives every wait.
+    The transport below reads bodies: a response need not be closed here.
     """
 
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport,
-        limiter: RateLimiter,
-        *,
-        caller: str = "",
-        observer: Observer | None = None,
-    ) -> None:
-        super().__init__(inner)
-        self._limiter = limiter
-        self._caller = caller
-        self._observer = observer
+    limiter: RateLimiter
+    _: KW_ONLY
+    caller: str = ""
+    observer: Observer | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         category = category_of(request.method, request.url.path)
         # A later attempt of the same request finds false here, and leaves it.
         request.extensions.setdefault(NEVER_SENT, True)
-        seconds = await self._limiter.acquire(category, self._caller)
+        seconds = await self.limiter.acquire(category, self.caller)
         request.extensions[NEVER_SENT] = False
-        if seconds and self._observer is not None:
-            self._observer.rate_waited(category=category, seconds=seconds)
-        response = await self._inner.handle_async_request(request)
+        if seconds and self.observer is not None:
+            self.observer.rate_waited(category=category, seconds=seconds)
+        response = await self.inner.handle_async_request(request)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            await self._limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
+            await self.limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
         return response
 
 

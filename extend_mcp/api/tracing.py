@@ -6,6 +6,7 @@ Neither contains anything that a caller or Extend chose, except Extend's request
 import re
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, Protocol
 
 import httpx
@@ -48,51 +49,34 @@ def request_id_of(response: httpx.Response, key: str) -> str:
     return request_id if _REQUEST_ID.fullmatch(request_id) and not (key and key in request_id) else ""
 
 
+@dataclass(eq=False)
 class WrappingTransport(httpx.AsyncBaseTransport):
-    """A transport that does one job around another one, and closes it.
+    """A transport that does one job around an inner one, and closes it."""
 
-    Args:
-        inner: The transport that does the work.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
+    inner: httpx.AsyncBaseTransport
 
     async def aclose(self) -> None:
-        await self._inner.aclose()
+        await self.inner.aclose()
 
 
+@dataclass(eq=False)
 class TracingTransport(WrappingTransport):
     """Reports how each attempt ended, and opens an OpenTelemetry span around it.
 
     An attempt ends with the body of its response, so this transport belongs directly around the one that reads it. The
     span has method, endpoint, host, status and Extend's request id. It has no full URL, header or body, and no text of
-    an exception, which may quote them.
-
-    Args:
-        inner: The transport that does the work.
-        observer: Receives each attempt.
-        tracer: Makes the spans; by default that of the process, which does nothing unless tracing is configured.
-        monotonic: Returns the time in seconds.
+    an exception, which may quote them. The process's tracer does nothing unless tracing is configured.
     """
 
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport,
-        observer: Observer,
-        *,
-        tracer: trace.Tracer | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(inner)
-        self._observer = observer
-        self._tracer = tracer or trace.get_tracer("extend-mcp")
-        self._monotonic = monotonic
+    observer: Observer
+    _: KW_ONLY
+    tracer: trace.Tracer = field(default_factory=lambda: trace.get_tracer("extend-mcp"))
+    monotonic: Callable[[], float] = time.monotonic
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        method, endpoint, began, status = request.method, endpoint_of(request), self._monotonic(), ""
+        method, endpoint, began, status = request.method, endpoint_of(request), self.monotonic(), ""
         attributes = {"http.request.method": method, "url.template": endpoint, "server.address": request.url.host}
-        with self._tracer.start_as_current_span(
+        with self.tracer.start_as_current_span(
             f"{method} {endpoint}",
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
@@ -100,7 +84,7 @@ class TracingTransport(WrappingTransport):
             set_status_on_exception=False,
         ) as span:
             try:
-                response = await self._inner.handle_async_request(request)
+                response = await self.inner.handle_async_request(request)
                 status = str(response.status_code)
                 span.set_attribute("http.response.status_code", response.status_code)
                 key = request.headers.get("authorization", "").rpartition(" ")[2]
@@ -114,6 +98,6 @@ class TracingTransport(WrappingTransport):
                 if not status.startswith(("1", "2", "3")):
                     span.set_attribute("error.type", status)
                     span.set_status(trace.StatusCode.ERROR)
-                seconds = self._monotonic() - began
-                self._observer.api_request(method=method, endpoint=endpoint, status=status, seconds=seconds)
+                seconds = self.monotonic() - began
+                self.observer.api_request(method=method, endpoint=endpoint, status=status, seconds=seconds)
         return response

@@ -17,6 +17,7 @@ import ssl
 import urllib.request
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -58,21 +59,17 @@ class RefusedAnswerError(Exception):
     """An answer of another server cannot be used. The text, for the log, names no URL: that may be a credential."""
 
 
+@dataclass(eq=False)
 class BufferTransport(WrappingTransport):
     """Reads and decompresses the whole body before it returns the response.
 
     The body of a 2xx response is complete, or an error is raised. Any other response is judged by its status, so a
-    part of its body that cannot be read is left out.
-
-    Args:
-        inner: The transport that does the work.
-        max_bytes: Largest body, after decompression; checked while reading, so that a small body that
-            unpacks to gigabytes is stopped at once.
+    part of its body that cannot be read is left out. The size is counted after decompression and checked while
+    reading, so that a small body that unpacks to gigabytes is stopped at once.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, *, max_bytes: int = MAX_BODY_BYTES) -> None:
-        super().__init__(inner)
-        self._max_bytes = max_bytes
+    _: KW_ONLY
+    max_bytes: int = MAX_BODY_BYTES
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return its response with the body in memory.
@@ -81,7 +78,7 @@ class BufferTransport(WrappingTransport):
             httpx.DecodingError: The body of a 2xx response cannot be decompressed (`BodyTooLargeError`: is too large).
             httpx.TransportError: The connection broke before the body of a 2xx response was complete.
         """
-        response = await self._inner.handle_async_request(request)
+        response = await self.inner.handle_async_request(request)
         body = bytearray()
         try:
             await self._read(response, body)
@@ -105,17 +102,18 @@ class BufferTransport(WrappingTransport):
             raise httpx.DecodingError("the body has a content encoding that was not asked for")
         unpack = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         async for chunk in response.stream:
-            room = self._max_bytes - len(body) + 1
+            room = self.max_bytes - len(body) + 1
             try:
                 body += unpack.decompress(chunk, room) if unpack else chunk[:room]
             except zlib.error:
                 raise httpx.DecodingError("the body is not valid gzip") from None
-            if len(body) > self._max_bytes:
-                raise BodyTooLargeError(f"the body is larger than {self._max_bytes} bytes")
+            if len(body) > self.max_bytes:
+                raise BodyTooLargeError(f"the body is larger than {self.max_bytes} bytes")
         if unpack and not unpack.eof:
             raise httpx.DecodingError("the gzip body ends early")
 
 
+@dataclass(eq=False)
 class RetryTransport(WrappingTransport):
     """Sends a GET again after a transient failure; never sends any other request twice.
 
@@ -126,8 +124,7 @@ class RetryTransport(WrappingTransport):
     value of Retry-After. If Retry-After is above `retry_after_ceiling`, or the wait would outlast the deadline of the
     call, the last response is returned at once.
 
-    Args:
-        inner: The transport that does the work.
+    Attributes:
         max_attempts: Most times that a request is sent, 1 or more.
         base: Seconds, upper bound of the first wait.
         cap: Seconds, upper bound of all waits without Retry-After.
@@ -137,35 +134,23 @@ class RetryTransport(WrappingTransport):
         observer: Receives every retry.
     """
 
-    def __init__(
-        self,
-        inner: httpx.AsyncBaseTransport,
-        *,
-        max_attempts: int = 4,
-        base: float = 0.5,
-        cap: float = 8.0,
-        retry_after_ceiling: float = 30.0,
-        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-        uniform: Callable[[float, float], float] = random.uniform,
-        observer: Observer | None = None,
-    ) -> None:
-        super().__init__(inner)
-        self._max_attempts = max_attempts
-        self._base = base
-        self._cap = cap
-        self._retry_after_ceiling = retry_after_ceiling
-        self._sleep = sleep
-        self._uniform = uniform
-        self._observer = observer
+    _: KW_ONLY
+    max_attempts: int = 4
+    base: float = 0.5
+    cap: float = 8.0
+    retry_after_ceiling: float = 30.0
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+    observer: Observer | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "GET":
-            return await self._inner.handle_async_request(request)
+            return await self.inner.handle_async_request(request)
         attempt = 1
         while True:
             failure, retry_after = None, None
             try:
-                response = await self._inner.handle_async_request(request)
+                response = await self.inner.handle_async_request(request)
                 if response.status_code not in RETRYABLE_STATUSES:
                     return response
                 reason, retry_after = str(response.status_code), parse_retry_after(response.headers.get("retry-after"))
@@ -173,45 +158,34 @@ class RetryTransport(WrappingTransport):
                 failure, reason = error, type(error).__name__
             wait = retry_after
             if wait is None:
-                wait = self._uniform(0.0, min(self._cap, self._base * 2 ** (attempt - 1)))
+                wait = self.uniform(0.0, min(self.cap, self.base * 2 ** (attempt - 1)))
             # A response says more than the timeout that a longer wait would end in.
             time_left = anyio.current_effective_deadline() - anyio.current_time()
-            too_long = (retry_after or 0.0) > self._retry_after_ceiling or wait >= time_left
-            if attempt >= self._max_attempts or too_long:
+            too_long = (retry_after or 0.0) > self.retry_after_ceiling or wait >= time_left
+            if attempt >= self.max_attempts or too_long:
                 if failure is not None:
                     raise failure
                 return response
             logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
-            if self._observer is not None:
-                self._observer.api_retry(method=request.method, endpoint=endpoint_of(request), reason=reason)
-            await self._sleep(wait)
+            if self.observer is not None:
+                self.observer.api_retry(method=request.method, endpoint=endpoint_of(request), reason=reason)
+            await self.sleep(wait)
             attempt += 1
 
 
+@dataclass(eq=False)
 class DeadlineTransport(WrappingTransport):
-    """Ends a call that takes too long in total.
+    """Ends a call that takes more than so many seconds in total."""
 
-    Args:
-        inner: The transport that does the work.
-        seconds: The longest time one call may take, above 0.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, *, seconds: float) -> None:
-        super().__init__(inner)
-        self._seconds = seconds
+    _: KW_ONLY
+    seconds: float
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request.
-
-        Raises:
-            DeadlineExceededError: There was no complete response in time.
-            NeverSentError: The request was not even sent in time.
-        """
-        with anyio.move_on_after(self._seconds):
-            return await self._inner.handle_async_request(request)
+        with anyio.move_on_after(self.seconds):
+            return await self.inner.handle_async_request(request)
         if request.extensions.get(NEVER_SENT):
-            raise NeverSentError(f"held back by the rate limit for {self._seconds:g} seconds")
-        raise DeadlineExceededError(f"no complete answer within {self._seconds:g} seconds")
+            raise NeverSentError(f"held back by the rate limit for {self.seconds:g} seconds")
+        raise DeadlineExceededError(f"no complete answer within {self.seconds:g} seconds")
 
 
 def build_transport(
@@ -238,7 +212,7 @@ class SharedTransport(WrappingTransport):
     """A transport that several clients use: closing one of them leaves it open."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._inner.handle_async_request(request)
+        return await self.inner.handle_async_request(request)
 
     async def aclose(self) -> None:
         pass

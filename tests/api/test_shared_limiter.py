@@ -23,26 +23,25 @@ def clients(clock: Clock, config: ClientConfig, *limiters: RateLimiter | None) -
             limiter=limiter,
             caller=str(number),
             sleep=clock.sleep,
-            monotonic=clock.monotonic,
         )
         for number, limiter in enumerate(limiters)
     ]
 
 
-Limiters = Callable[[Clock], list[RateLimiter | None]]
+Limiters = Callable[[Clock], list[RateLimiter]]
 
 
 @pytest.mark.parametrize(
     ("limiters", "seconds"),
     [
-        (lambda clock: [None, None], 0),
+        (lambda clock: [clock.limiter(2), clock.limiter(2)], 0),
         (lambda clock: [clock.limiter(2)] * 2, 1),
     ],
     ids=["each its own", "one for both"],
 )
 async def test_clients_share_the_limiter_that_they_are_given(limiters: Limiters, seconds: float) -> None:
     clock = Clock()
-    config = ClientConfig(SecretStr("sk_1"), "http://x", requests_per_second=2)
+    config = ClientConfig(SecretStr("sk_1"), "http://x")
     both = clients(clock, config, *limiters(clock))
     for client in both:
         for _ in range(2):

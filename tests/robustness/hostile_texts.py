@@ -79,10 +79,10 @@ async def rewriting(
 ) -> AsyncIterator[Client]:
     """Our server on ``box``, all of whose answers pass ``rewrite`` first, and a client connected to it."""
     clock = BoxClock(box)
-    config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, requests_per_second=None)
+    config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url)
 
     def connect(_: Any) -> ExtendClient:
-        return ExtendClient(config, transport=Rewritten(rewrite), sleep=clock.sleep, monotonic=clock.monotonic)
+        return ExtendClient(config, transport=Rewritten(rewrite), sleep=clock.sleep)
 
     limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": KEY, "base_url": box.base_url, "toolsets": "all", **settings})
