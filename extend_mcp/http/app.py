@@ -33,6 +33,7 @@ from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
+from extend_mcp.http.auth.keys import KEY_HEADER
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.middleware import (
     REQUEST_ID_HEADER,
@@ -222,7 +223,7 @@ def _probe_routes(parts: HttpParts, stack: list[tuple[str, Middleware]]) -> list
 def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Request], Awaitable[Response]]:
     """Serve what a client needs to connect (SEP-2127). It names no tool and needs no credential."""
     server = parts.server
-    key = {"name": http.key_header if http.auth == "passthrough" else "Authorization", "isRequired": True}
+    key = {"name": KEY_HEADER if http.auth == "passthrough-header" else "Authorization", "isRequired": True}
 
     async def card(request: Request) -> Response:
         url = str(http.public_url or f"{request.base_url}mcp")

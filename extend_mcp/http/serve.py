@@ -21,7 +21,7 @@ from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.seen import LocalSeen, Seen
 from extend_mcp.http.app import HttpParts, build_app
 from extend_mcp.http.auth.base import Identify
-from extend_mcp.http.auth.keys import ExtendKeys
+from extend_mcp.http.auth.keys import KEY_HEADER, ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.connections import Connections
@@ -266,13 +266,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _identify(settings: Settings, http: HttpSettings, clock: Clock | None, metrics: Metrics) -> Identify | None:
-    if http.auth == "passthrough":
-        return ExtendKeys(http.key_header)
+    if http.auth in ("passthrough", "passthrough-header"):
+        return ExtendKeys("Authorization" if http.auth == "passthrough" else KEY_HEADER)
     if http.auth == "token":
         assert http.tokens_file is not None
         return Tokens(http.tokens_file, default=settings.account, clock=clock, metrics=metrics)
     if http.auth == "oauth":
-        jwks_url = str(http.oauth_jwks_url) if http.oauth_jwks_url else None
-        issuer, audience = str(http.oauth_issuer), str(http.public_url)
-        return OAuth(issuer, audience, jwks_url=jwks_url, default=settings.account, clock=clock)
+        return OAuth(str(http.oauth_issuer), str(http.public_url), default=settings.account, clock=clock)
     return None

@@ -12,7 +12,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from extend_mcp.settings import EnvironmentSettings
 from extend_mcp.urls import is_loopback
 
-Auth = Literal["none", "passthrough", "token", "oauth"]
+Auth = Literal["none", "passthrough", "passthrough-header", "token", "oauth"]
 
 DRAIN_SECONDS: Final = 5.0
 """The time for which a server on a public address takes requests after SIGTERM, while /readyz says 503."""
@@ -79,18 +79,13 @@ class HttpSettings(EnvironmentSettings):
         "none",
         validation_alias="EXTEND_MCP_AUTH",
         description="How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
+        "passthrough-header: with it in X-Extend-Api-Key, where a proxy uses Authorization; "
         "token: with a token from EXTEND_MCP_TOKENS_FILE; oauth: with an access token of your authorization server.",
     )
     without_authentication: bool = Field(
         False,
         validation_alias="EXTEND_MCP_WITHOUT_AUTHENTICATION",
         description="Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
-    )
-    key_header: str = Field(
-        "Authorization",
-        pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$",
-        validation_alias="EXTEND_MCP_KEY_HEADER",
-        description="For passthrough: the header that carries the caller's Extend key.",
     )
     tokens_file: Path | None = Field(
         None, validation_alias="EXTEND_MCP_TOKENS_FILE", description="For token: the JSON file of hashed tokens."
@@ -104,11 +99,6 @@ class HttpSettings(EnvironmentSettings):
         None,
         validation_alias="EXTEND_MCP_OAUTH_ISSUER",
         description="For oauth: the authorization server's issuer URL.",
-    )
-    oauth_jwks_url: AnyHttpUrl | None = Field(
-        None,
-        validation_alias="EXTEND_MCP_OAUTH_JWKS_URL",
-        description="For oauth: the URL of the issuer's keys. Default: taken from its metadata.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

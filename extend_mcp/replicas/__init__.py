@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def outage_logged(consequence: str) -> Iterator[None]:
-    """Run a command of Redis; where that fails, log the consequence and go on after the block."""
+    """Run a command of Redis; where that fails, log the consequence and continue after the block."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -81,6 +81,11 @@ class Issuer:
         return sum(path.endswith(ending) for path in self.asked)
 
 
+def metadata_and_keys(issuer: str) -> bytes:
+    """One answer to both questions: where the keys are, and what they are."""
+    return json.dumps({"issuer": issuer, "jwks_uri": f"{issuer}/jwks", "keys": KEYS}).encode()
+
+
 class Issuers:
     """Serves the issuer of the current test."""
 

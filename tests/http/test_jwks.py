@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ from tests.http.keys import (
     HandClock,
     Issuer,
     claims,
+    metadata_and_keys,
     public,
     refused,
     sign,
@@ -176,12 +176,6 @@ async def test_metadata_in_the_way_of_openid_is_good(issuer: Issuer, clock: Hand
     assert await oauth(with_bearer(sign(claims(issuer.url))))
 
 
-async def test_a_given_address_of_keys_needs_no_metadata(issuer: Issuer, clock: HandClock) -> None:
-    oauth = OAuth("https://id.test", AUDIENCE, jwks_url=issuer.jwks_url, default=ACCOUNT, clock=clock)
-    assert await oauth(with_bearer(sign(claims("https://id.test"))))
-    assert len(issuer.asked) == 1
-
-
 @pytest.mark.parametrize(
     ("metadata", "told"),
     [
@@ -237,11 +231,11 @@ class Gate:
     async def __call__(self, url: str) -> bytes:
         self.calls += 1
         await self.opened.wait()
-        return json.dumps({"keys": KEYS}).encode()
+        return metadata_and_keys("https://id.test")
 
 
 def gated(gate: Callable[[str], Awaitable[bytes]], clock: HandClock) -> OAuth:
-    return OAuth("https://id.test", AUDIENCE, jwks_url="https://id.test/k", default=ACCOUNT, fetch=gate, clock=clock)
+    return OAuth("https://id.test", AUDIENCE, default=ACCOUNT, fetch=gate, clock=clock)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -263,7 +257,7 @@ async def test_callers_at_the_same_time_share_one_fetch(clock: HandClock) -> Non
             group.start_soon(call)
         await until(lambda: gate.calls > 0)
         gate.opened.set()
-    assert (len(callers), gate.calls) == (20, 1)
+    assert (len(callers), gate.calls) == (20, 2), "the metadata and the keys"
 
 
 async def test_one_who_hangs_up_does_not_cost_the_others_the_answer(clock: HandClock) -> None:
@@ -282,7 +276,7 @@ async def test_one_who_hangs_up_does_not_cost_the_others_the_answer(clock: HandC
         group.start_soon(call, second)
         first.cancel()
         gate.opened.set()
-    assert gate.calls == 1
+    assert gate.calls == 2
     assert len(callers) >= 1
     assert not second.cancelled_caught
 
@@ -297,7 +291,7 @@ async def test_known_keys_serve_while_they_are_fetched_again(clock: HandClock) -
     clock.seconds = 600
     async with anyio.create_task_group() as group:
         group.start_soon(oauth, with_bearer(token))
-        await until(lambda: gate.calls == 2)
+        await until(lambda: gate.calls == 3)
         with anyio.fail_after(5):
             assert await oauth(with_bearer(token))
         gate.opened.set()
@@ -305,7 +299,7 @@ async def test_known_keys_serve_while_they_are_fetched_again(clock: HandClock) -
 
 async def test_a_fetch_that_takes_too_long_ends(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
-    keys = KeySet("https://id.test", "https://id.test/k", clock=SystemClock(), fetch=gate, seconds=0)
+    keys = KeySet("https://id.test", clock=SystemClock(), fetch=gate, seconds=0)
     with anyio.fail_after(5):
         assert await keys.find("k1", "RS256") == ()
     assert "TimeoutError" in caplog.text

@@ -42,6 +42,16 @@ async def test_a_bad_header_is_refused_and_nothing_is_acted_on(box: Box, headers
     assert ("extend_mcp_refused_requests_total{" in counted) == (status != 400)
 
 
+async def test_a_key_has_a_header_to_itself_where_a_proxy_uses_authorization(box: Box) -> None:
+    async with serving_http(box.base_url, http={"auth": "passthrough-header"}) as running:
+        sent = {**HEADERS, "Authorization": "Bearer of-the-proxy"}
+        taken = await running.post(CALL, {**sent, "X-Extend-Api-Key": KEY})
+        refused = await running.post(CALL, {**HEADERS, "Authorization": f"Bearer {KEY}"})
+        card = await running.get("/mcp/server-card")
+    assert (taken.status_code, refused.status_code) == (200, 401)
+    assert [each["name"] for each in card.json()["remotes"][0]["headers"]] == ["X-Extend-Api-Key"]
+
+
 async def test_a_public_name_and_a_browser_are_taken_where_the_operator_named_them(box: Box) -> None:
     http = {
         "auth": "passthrough",

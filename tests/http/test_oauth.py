@@ -29,6 +29,7 @@ from tests.http.keys import (
     Issuer,
     Issuers,
     claims,
+    metadata_and_keys,
     public,
     refused,
     sign,
@@ -241,12 +242,10 @@ async def test_signed_content_that_is_no_claims_is_refused(oauth: OAuth, content
 
 
 async def shown_here(url: str) -> bytes:
-    return json.dumps({"keys": KEYS}).encode()
+    return metadata_and_keys("https://id.test")
 
 
-FIXED = OAuth(
-    "https://id.test", AUDIENCE, jwks_url="https://id.test/k", default=ACCOUNT, fetch=shown_here, clock=HandClock()
-)
+FIXED = OAuth("https://id.test", AUDIENCE, default=ACCOUNT, fetch=shown_here, clock=HandClock())
 GOOD = sign(claims("https://id.test"))
 GOOD_EC = sign(claims("https://id.test"), P256, "ES256", kid="p256")
 CHARS = st.characters(min_codepoint=33, max_codepoint=255)
@@ -272,7 +271,7 @@ async def test_a_token_with_any_character_altered_is_refused(token: str, place: 
 )
 def test_addresses_that_are_secure(url: str) -> None:
     assert is_secure(url)
-    assert OAuth(url, AUDIENCE, jwks_url=url, default=ACCOUNT)
+    assert OAuth(url, AUDIENCE, default=ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -294,10 +293,9 @@ def test_addresses_that_are_secure(url: str) -> None:
 )
 def test_addresses_that_are_not_are_refused_at_start_and_not_quoted(url: str) -> None:
     assert not is_secure(url)
-    for given_issuer, given_keys in ((url, None), ("https://id.test", url)):
-        with pytest.raises(SettingsError) as problem:
-            OAuth(given_issuer, AUDIENCE, jwks_url=given_keys, default=ACCOUNT)
-        assert "canary" not in str(problem.value)
+    with pytest.raises(SettingsError) as problem:
+        OAuth(url, AUDIENCE, default=ACCOUNT)
+    assert "canary" not in str(problem.value)
 
 
 def test_an_issuer_with_a_query_and_a_missing_audience_are_refused() -> None:

@@ -63,27 +63,19 @@ class Key:
 
 
 class KeySet:
-    """The keys of one issuer.
+    """The keys of one issuer, as its metadata names them.
 
     Args:
         issuer: the issuer's identifier, a URL as :func:`is_secure` wants it.
-        jwks_url: where the keys are; None to look it up in the issuer's metadata each time.
         clock: time.
         fetch: gets a body; by default :func:`download_keys`.
         seconds: longest time that one fetch, metadata included, may take.
     """
 
     def __init__(
-        self,
-        issuer: str,
-        jwks_url: str | None,
-        *,
-        clock: Clock,
-        fetch: Fetch | None = None,
-        seconds: float = FETCH_SECONDS,
+        self, issuer: str, *, clock: Clock, fetch: Fetch | None = None, seconds: float = FETCH_SECONDS
     ) -> None:
         self._issuer = issuer
-        self._jwks_url = jwks_url
         self._clock = clock
         self._fetch = fetch or download_keys
         self._seconds = seconds
@@ -134,7 +126,7 @@ class KeySet:
                 self._fetched = self._clock.monotonic()
 
     async def _load(self) -> tuple[Key, ...]:
-        document = await self._document(self._jwks_url or await self._discover())
+        document = await self._document(await self._discover())
         entries = document.get("keys")
         if not isinstance(entries, list):
             raise RefusedAnswerError("the key set has no keys")

@@ -11,6 +11,9 @@ from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.api.wire import is_header_safe
 from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 
+KEY_HEADER: Final = "X-Extend-Api-Key"
+"""Carries the key where a proxy uses ``Authorization`` itself."""
+
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"
 """Names the workspace, as in Extend's own API; organization-scoped keys need it."""
 

@@ -37,7 +37,6 @@ class OAuth(Identify):
     Args:
         issuer: the authorization server's identifier, letter for letter as in its tokens; https, or loopback.
         audience: this server's public MCP URL, as clients name it when they ask for a token.
-        jwks_url: where the issuer's keys are; by default as its metadata says.
         default: the account they act on.
         fetch: gets a body; by default over the network.
         clock: time; given by tests.
@@ -51,22 +50,19 @@ class OAuth(Identify):
         issuer: str,
         audience: str,
         *,
-        jwks_url: str | None = None,
         default: Account,
         fetch: Fetch | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not is_secure(issuer) or urlsplit(issuer).query:
             raise SettingsError("the OAuth issuer must be an https URL without credentials, query or fragment")
-        if jwks_url is not None and not is_secure(jwks_url):
-            raise SettingsError("the address of the OAuth issuer's keys must be an https URL without credentials")
         if not audience.strip("/"):
             raise SettingsError("OAuth needs this server's public URL, which its tokens are made out for")
         self._issuer = issuer
         self._audience = [audience.rstrip("/"), audience.rstrip("/") + "/"]
         self._default = default
         self._clock = clock or SystemClock()
-        self._keys = KeySet(issuer, jwks_url, clock=self._clock, fetch=fetch)
+        self._keys = KeySet(issuer, clock=self._clock, fetch=fetch)
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their access token."""
