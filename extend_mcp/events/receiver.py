@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import anyio
 from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
@@ -15,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from extend_mcp.events.event import NotAnEventError, WebhookEvent, end_of, needs_payload, read_event, resources_of
 from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
 from extend_mcp.events.seen import Seen
-from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
+from extend_mcp.events.signature import BadSignatureError, verify
 from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,11 @@ logger = logging.getLogger(__name__)
 _MOST_WAITING = 1000
 
 
+@dataclass
 class Receiver:
     """Takes deliveries and turns them into changes on the bus.
 
-    Args:
+    Attributes:
         secrets: signing secrets that count.
         seen: remembers events, so that one delivered twice is acted on once.
         bus: takes the changes.
@@ -35,36 +37,21 @@ class Receiver:
         wall: time in Unix seconds.
     """
 
-    def __init__(
-        self,
-        secrets: Sequence[SecretStr],
-        *,
-        seen: Seen,
-        bus: SubscriptionBus,
-        fetcher: PayloadFetcher,
-        metrics: Metrics,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._secrets = secrets
-        self._seen = seen
-        self._bus = bus
-        self._fetcher = fetcher
-        self._metrics = metrics
-        self._wall = wall
+    secrets: Sequence[SecretStr]
+    seen: Seen
+    bus: SubscriptionBus
+    fetcher: PayloadFetcher
+    metrics: Metrics
+    wall: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
         self._put, self._take = anyio.create_memory_object_stream[WebhookEvent](_MOST_WAITING)
 
     async def receive(self, request: Request) -> Response:
         """Respond to one delivery: 200 (also for one that came before), 400, 401, or 503 for "send it again"."""
         body = await request.body()
-        headers = request.headers
         try:
-            verify(
-                body,
-                timestamp=headers.get(TIMESTAMP_HEADER),
-                signature=headers.get(SIGNATURE_HEADER),
-                secrets=self._secrets,
-                now=self._wall(),
-            )
+            verify(body, request.headers, self.secrets, now=self.wall())
         except BadSignatureError as error:
             logger.warning("a webhook delivery was refused: %s", error)
             return self._answer("bad_signature", 401)
@@ -73,13 +60,13 @@ class Receiver:
         except NotAnEventError as error:
             logger.warning("a signed webhook delivery is no event: %s", error)
             return self._answer("not_an_event", 400)
-        if not await self._seen.first(event.id):
+        if not await self.seen.first(event.id):
             # Extend sends an event again until it gets a 200.
             return self._answer("duplicate", 200)
         try:
             self._put.send_nowait(event)
         except anyio.WouldBlock:
-            await self._seen.forget(event.id)
+            await self.seen.forget(event.id)
             return self._answer("full", 503)
         return self._answer("accepted", 200)
 
@@ -96,7 +83,7 @@ class Receiver:
         """Publish what changed with an event."""
         if needs_payload(event):
             try:
-                payload = await self._fetcher.fetch(str(event.payload_url))
+                payload = await self.fetcher.fetch(str(event.payload_url))
             except PayloadRefusedError as error:
                 # The event's own content must do: for a run that is its id.
                 logger.warning("the payload of a %s event was not fetched: %s", event.type, error)
@@ -105,9 +92,9 @@ class Receiver:
                 known = {"id": event.payload["id"]} if event.payload.get("id") else {}
                 event = WebhookEvent(event.id, event.type, {**payload, **known})
         if end := end_of(event):
-            await self._seen.first(end)
+            await self.seen.first(end)
         for uri in resources_of(event):
-            await self._bus.publish(ResourceUpdated(uri))
+            await self.bus.publish(ResourceUpdated(uri))
 
     def close(self) -> None:
         """Release what waits; for when the server has ended."""
@@ -115,5 +102,5 @@ class Receiver:
         self._take.close()
 
     def _answer(self, outcome: str, status: int) -> Response:
-        self._metrics.event(outcome=outcome)
+        self.metrics.event(outcome=outcome)
         return JSONResponse({"status": outcome}, status_code=status)

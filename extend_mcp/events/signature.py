@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pydantic import SecretStr
@@ -23,21 +23,19 @@ class BadSignatureError(Exception):
     """A delivery that does not prove where and when it comes from. The text is for the log and holds no secret."""
 
 
-def verify(
-    body: bytes, *, timestamp: str | None, signature: str | None, secrets: Sequence[SecretStr], now: float
-) -> None:
-    """Check the signature of a delivery.
+def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[SecretStr], *, now: float) -> None:
+    """Check the signature of a delivery: the lower-case hex HMAC-SHA256 of ``v0:{timestamp}:{body}``.
 
     Args:
         body: the body exactly as it came.
-        timestamp: the value of `TIMESTAMP_HEADER`, Unix seconds.
-        signature: the value of `SIGNATURE_HEADER`: the lower-case hex HMAC-SHA256 of ``v0:{timestamp}:{body}``.
+        headers: `TIMESTAMP_HEADER` has Unix seconds, `SIGNATURE_HEADER` the signature.
         secrets: signing secrets that count: one for each endpoint, or the old and the new one while they change.
         now: the present, Unix seconds.
 
     Raises:
         BadSignatureError: it is absent, malformed, of another secret, or too old or new.
     """
+    timestamp, signature = headers.get(TIMESTAMP_HEADER), headers.get(SIGNATURE_HEADER)
     if not timestamp or not signature:
         raise BadSignatureError("no signature")
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):

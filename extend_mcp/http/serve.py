@@ -58,16 +58,16 @@ def build_parts(
     connect: Connect | None = None,
     clock: Clock | None = None,
 ) -> HttpParts:
-    """Build what is to be served.
+    """Build what is to be served; tests give the last four arguments.
 
     Args:
         settings: what the operator chose.
         http: what they chose for HTTP.
         redactor: learns the keys that callers bring, once Extend accepted them.
-        limits: the limits to serve with; given by tests.
-        call_limits: limits of each call; tests give others.
-        connect: makes a caller's API client; given by tests.
-        clock: time; given by tests.
+        limits: the limits to serve with.
+        call_limits: the limits of each call.
+        connect: makes a caller's API client.
+        clock: time.
 
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
@@ -102,13 +102,8 @@ def build_parts(
     )
     receiver = None
     if seen is not None and http.webhook_secrets:
-        receiver = Receiver(
-            http.webhook_secrets,
-            seen=seen,
-            bus=shared.bus,
-            fetcher=PayloadFetcher(http.webhook_payload_hosts),
-            metrics=metrics,
-        )
+        fetcher = PayloadFetcher(http.webhook_payload_hosts)
+        receiver = Receiver(http.webhook_secrets, seen, shared.bus, fetcher, metrics)
     offered = scopes_of(settings.toolsets, read_only=settings.read_only)
     scopes = [scope for scope in SCOPES if scope in offered]
     return HttpParts(
@@ -135,14 +130,9 @@ async def serve_http(
     redactor: Redactor,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; arguments as for `build_parts` and `build_app`.
 
-    Args:
-        settings: what the operator chose.
-        http: what they chose for HTTP.
-        sse: whether /sse is served too.
-        redactor: learns the keys that callers bring, once Extend accepted them.
-        on_ready: called with the address of the MCP endpoint once requests are taken.
+    ``on_ready`` is called with the address of the MCP endpoint once requests are taken.
 
     Raises:
         SettingsError: the settings do not fit together.
@@ -183,7 +173,7 @@ async def serving(
             http=Connections(most=limits.connections, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
-        yield GracefulServer(config, lifecycle, tasks, drain_seconds=limits.drain_seconds, on_ready=on_ready)
+        yield GracefulServer(config, lifecycle, tasks, limits.drain_seconds, on_ready)
         tasks.cancel_scope.cancel()
 
 
@@ -203,15 +193,11 @@ class GracefulServer(uvicorn.Server):
         config: uvicorn.Config,
         lifecycle: Lifecycle,
         tasks: TaskGroup,
-        *,
         drain_seconds: float,
         on_ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._lifecycle = lifecycle
-        self._tasks = tasks
-        self._drain_seconds = drain_seconds
-        self._on_ready = on_ready
+        self._lifecycle, self._tasks, self._drain_seconds, self._on_ready = lifecycle, tasks, drain_seconds, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and report it."""
@@ -253,11 +239,7 @@ class GracefulServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        OSError: the address cannot be listened on.
-    """
+    """Return a listening socket, or raise an OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     # Head and body go out in two writes; without this the second one waits for the client's acknowledgement.

@@ -17,13 +17,7 @@ SECRETS = [SecretStr("wss_old"), SecretStr(SECRET)]
 def check(
     body: bytes = BODY, headers: dict[str, str] = HEADERS, now: float = NOW, secrets: list[SecretStr] = SECRETS
 ) -> None:
-    verify(
-        body,
-        timestamp=headers.get(TIMESTAMP_HEADER),
-        signature=headers.get(SIGNATURE_HEADER),
-        secrets=secrets,
-        now=now,
-    )
+    verify(body, headers, secrets, now=now)
 
 
 def test_any_of_the_secrets_will_do() -> None:

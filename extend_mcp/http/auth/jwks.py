@@ -85,12 +85,7 @@ class KeySet:
         self._fetching = anyio.Lock()
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        """Return the keys that a token may be signed with; none where the issuer has none or is out of reach.
-
-        Args:
-            kid: the key id that the token names.
-            algorithm: the algorithm that it names.
-        """
+        """Return the keys that a token may be signed with; none where the issuer has none or is out of reach."""
         # While one caller asks the issuer, the others continue with the previous keys.
         if self._age() >= FRESH_SECONDS and not (self._age() < STALE_SECONDS and self._fetching.locked()):
             await self._refresh()
@@ -120,8 +115,7 @@ class KeySet:
                 with anyio.CancelScope(shield=True), anyio.fail_after(self._seconds):
                     self._keys = await self._load()
             except Exception as error:  # whatever the network or the response holds, calls continue with the old keys
-                reason = str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__
-                logger.warning("The keys of the OAuth issuer could not be read: %s", reason)
+                logger.warning("The keys of the OAuth issuer could not be read: %s", _reason(error))
             else:
                 self._fetched = self._clock.monotonic()
 
@@ -138,7 +132,7 @@ class KeySet:
             try:
                 document = await self._document(url)
             except Exception as error:  # there may be metadata at the next address
-                reasons.append(str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__)
+                reasons.append(_reason(error))
                 continue
             # RFC 8414, section 3.3: otherwise one issuer could speak for another.
             if document.get("issuer") != self._issuer:
@@ -165,6 +159,10 @@ async def download_keys(url: str) -> bytes:
     return await download(client, url, max_bytes=MAX_BYTES)
 
 
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__
+
+
 def metadata_urls(issuer: str) -> list[str]:
     """Return where an issuer's metadata may be, in the order of MCP's authorization specification.
 
@@ -172,12 +170,8 @@ def metadata_urls(issuer: str) -> list[str]:
     """
     parts = urlsplit(issuer)
     root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    addresses = (
-        f"{root}/.well-known/oauth-authorization-server{path}",
-        f"{root}/.well-known/openid-configuration{path}",
-        f"{root}{path}/.well-known/openid-configuration",
-    )
-    return list(dict.fromkeys(addresses))
+    before = [f"{root}/.well-known/{kind}{path}" for kind in ("oauth-authorization-server", "openid-configuration")]
+    return list(dict.fromkeys([*before, f"{root}{path}/.well-known/openid-configuration"]))
 
 
 def is_secure(url: str) -> bool:
@@ -198,7 +192,8 @@ def read_key(entry: object) -> Key | None:
     # With a secret or private key published, anybody could sign.
     if "d" in entry or "k" in entry:
         return None
-    kty, crv, named, kid = (_text(entry.get(name)) for name in ("kty", "crv", "alg", "kid"))
+    given = (entry.get(name) for name in ("kty", "crv", "alg", "kid"))
+    kty, crv, named, kid = (value if isinstance(value, str) else None for value in given)
     algorithms = _FITTING.get((kty, crv), frozenset())
     if "alg" in entry:
         algorithms &= {named}
@@ -211,7 +206,3 @@ def read_key(entry: object) -> Key | None:
     if kty == "RSA" and public.key_size < MIN_RSA_BITS:
         return None
     return Key(kid, algorithms, public)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,13 @@ LEEWAY_SECONDS: Final = 30.0
 MAX_CHARS: Final = 16_384
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt", "jwt"})
+_REASONS: Final[dict[type[Exception], str]] = {
+    jwt.InvalidIssuerError: "the token is of another issuer",
+    jwt.InvalidAudienceError: "the token is for another audience",
+}
+_OPTIONS: Final[jwt.types.Options] = {"require": ["exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+"""PyJWT goes by the system's clock; `_in_time` by the one given."""
+
 _LATEST: Final = 253_402_300_799
 """The last second of the year 9999; Python has no later time."""
 
@@ -38,8 +46,7 @@ class OAuth(Identify):
         issuer: the authorization server's identifier, letter for letter as in its tokens; https, or loopback.
         audience: this server's public MCP URL, as clients name it when they ask for a token.
         default: the account they act on.
-        fetch: gets a body; by default over the network.
-        clock: time; given by tests.
+        fetch: gets a body; given by tests, as the clock.
 
     Raises:
         SettingsError: an address cannot be used.
@@ -89,33 +96,21 @@ class OAuth(Identify):
 
     def _claims(self, token: str, algorithm: str, keys: Sequence[Key]) -> dict[str, Any]:
         """Return the token's claims once signature, issuer and audience are verified."""
-        reason = ""
         for key in keys:
             try:
+                # Each key fits the algorithm by its type, not by what the token says.
                 return jwt.decode(
-                    token,
-                    key.public,
-                    # Each key fits the algorithm by its type, not by what the token says.
-                    algorithms=[algorithm],
-                    issuer=self._issuer,
-                    audience=self._audience,
-                    # PyJWT goes by the system's clock; `_in_time` by the one given.
-                    options={"require": ["exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False},
+                    token, key.public, [algorithm], _OPTIONS, issuer=self._issuer, audience=self._audience
                 )
-            # Reasons are our own: PyJWT's texts may quote the token.
             except jwt.InvalidSignatureError:
-                reason = "the token's signature is wrong"
                 continue
-            except jwt.InvalidIssuerError:
-                reason = "the token is of another issuer"
-            except jwt.InvalidAudienceError:
-                reason = "the token is for another audience"
+            # Reasons are our own: PyJWT's texts may quote the token.
             except jwt.MissingRequiredClaimError as error:
                 reason = f"the token lacks the claim {error.claim}"
-            except (jwt.PyJWTError, ValueError, RecursionError):
-                reason = "the token's content is malformed"
-            break
-        raise UnidentifiedError(reason)
+            except (jwt.PyJWTError, ValueError, RecursionError) as error:
+                reason = _REASONS.get(type(error), "the token's content is malformed")
+            raise UnidentifiedError(reason)
+        raise UnidentifiedError("the token's signature is wrong")
 
     def _in_time(self, claims: dict[str, Any]) -> int:
         """Return the token's end in Unix seconds, if it is valid now."""
@@ -133,10 +128,8 @@ def _header(token: str) -> tuple[str, str | None]:
     """Return the algorithm and key id that a token names, which are not verified yet."""
     header: dict[str, Any] | None = None
     if len(token) <= MAX_CHARS and _FORM.fullmatch(token):
-        try:
+        with suppress(jwt.PyJWTError, ValueError, RecursionError):
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            header = None
     if header is None:
         raise UnidentifiedError("the token is no signed JWT")
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")

@@ -121,11 +121,7 @@ class TokensFile(BaseModel):
 class Tokens(Identify):
     """Identifies callers by the tokens of a file, which is read again when it, or a key's file, has changed.
 
-    Args:
-        path: the file.
-        default: the account of entries that name no key.
-        clock: time; given by tests.
-        metrics: notes whether the file can be used.
+    Entries that name no key act on the ``default`` account.
 
     Raises:
         SettingsError: the file cannot be used; the text names entry and rule, never a value.
@@ -143,7 +139,6 @@ class Tokens(Identify):
         self._warned = False
         self._looked = self._clock.monotonic()
         self._load()
-        self._metrics.tokens_file_rejected(rejected=False)
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their token."""
@@ -184,7 +179,6 @@ class Tokens(Identify):
             self._metrics.tokens_file_rejected(rejected=True)
             logger.error("The tokens read before still count, since the new file cannot be used: %s", error)  # noqa: TRY400
         else:
-            self._metrics.tokens_file_rejected(rejected=False)
             logger.info("Read %d tokens.", len(self._callers))
 
     def _load(self) -> None:
@@ -196,6 +190,7 @@ class Tokens(Identify):
         if not self._warned and any(entry.api_key for entry in entries):
             self._warned = True
             logger.warning("The tokens file holds Extend keys in clear; api_key_env or api_key_file keep them out.")
+        self._metrics.tokens_file_rejected(rejected=False)
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
         key, fault = _key(entry)
@@ -220,12 +215,7 @@ class Tokens(Identify):
 
 
 def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = False) -> tuple[str, dict[str, Any]]:
-    """Make a token for a caller.
-
-    Args:
-        name: names the caller.
-        scopes: what the caller may do; empty for everything.
-        read_only: only what reads.
+    """Make a token for a caller, who may do what the scopes allow, by default everything.
 
     Returns:
         The token, which is to be shown once and kept nowhere, and its entry for the file.
