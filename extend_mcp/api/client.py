@@ -152,9 +152,7 @@ class ExtendClient(BaseClient):
     async def get_workflow_version(self, workflow_id: str, version_id: str) -> WorkflowVersion:
         """Read one version with its steps (`GET /workflows/{id}/versions/{versionId}`).
 
-        Args:
-            workflow_id: The workflow's id.
-            version_id: "draft", "latest" (the newest published, or the draft if none is), a number or an id.
+        Its id may also be "draft", "latest" (the newest published, or the draft if none is), or a number.
         """
         return await self.send(WorkflowVersion, "GET", "/workflows/{id}/versions/{version_id}", workflow_id, version_id)
 
@@ -174,16 +172,7 @@ class ExtendClient(BaseClient):
         password: SecretStr | None = None,
         on_progress: UploadProgress | None = None,
     ) -> File:
-        """Upload a file (`POST /files/upload`, multipart).
-
-        Args:
-            name: Its name; Extend reads the type from the extension.
-            content: Its bytes.
-            content_type: Its media type.
-            convert_to_pdf: Whether Extend should convert it to PDF.
-            password: Opens it, if it is protected.
-            on_progress: Awaited after each piece that was sent.
-        """
+        """Upload a file (`POST /files/upload`, multipart). Extend reads its type from the extension of the name."""
         # httpx can write a multipart body; sending its pieces ourselves makes progress visible.
         form = httpx.Request(
             "POST",
@@ -210,13 +199,7 @@ class ExtendClient(BaseClient):
         )
 
     async def get_file(self, file_id: str, *, raw_text: bool | None = None, markdown: bool | None = None) -> File:
-        """Read a file (`GET /files/{id}`), with a URL to download it that works for 15 minutes.
-
-        Args:
-            file_id: The file.
-            raw_text: Whether to include the parsed contents as plain text.
-            markdown: Whether to include the parsed contents as markdown.
-        """
+        """Read a file (`GET /files/{id}`), with its parsed text on request and a download URL for 15 minutes."""
         query: Query = {"raw_text": raw_text, "markdown": markdown}
         return await self.send(File, "GET", "/files/{id}", file_id, query=query)
 

@@ -101,16 +101,10 @@ class OutputOverride(RequestModel):
 
 
 class CreateWorkflowRun(RequestModel):
-    """The body of a request to run a workflow once.
+    """The body of a request to run a workflow once, on a file or a package.
 
-    Args:
-        workflow: The workflow and its version.
-        file: One file, by URL, by id, or as text. Give this or a package.
-        package: Several files that become one run.
-        outputs: Outputs to use instead of running their processors; not with a package.
-        priority: 1 to 100; lower runs first.
-        metadata: Kept with the run and returned with it; at most 10 KB of JSON.
-        secrets: For steps that call the customer's own services; never returned, never in a repr.
+    Outputs replace running their processors, not with a package. Of two runs the lower priority runs first.
+    Metadata has at most 10 KB of JSON. Secrets are for steps that call the customer's own services.
     """
 
     workflow: WorkflowTarget
@@ -159,11 +153,8 @@ class UpdateWorkflow(RequestModel):
     steps: list[dict[str, Any]] | None = None
 
 
-class DeployWorkflowVersion(RequestModel):
+class DeployWorkflowVersion(UpdateWorkflow):
     """A name for the new version, and its steps if they are not the draft's."""
-
-    name: str | None = None
-    steps: list[dict[str, Any]] | None = None
 
 
 class CreateWebhookEndpoint(RequestModel):

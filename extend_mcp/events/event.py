@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,13 +30,7 @@ class NotAnEventError(ValueError):
 
 @dataclass(frozen=True)
 class WebhookEvent:
-    """One event, as far as it matters here.
-
-    Attributes:
-        id: names it among all events.
-        type: such as ``workflow_run.completed``.
-        payload: the object it is about, or where that can be had.
-    """
+    """One event, such as ``workflow_run.completed``, and the object it is about, or where that can be had."""
 
     id: str
     type: str
@@ -49,11 +44,7 @@ class WebhookEvent:
 
 
 def read_event(body: bytes) -> WebhookEvent:
-    """Read the body of a delivery.
-
-    Raises:
-        NotAnEventError: the body is no event.
-    """
+    """Read the body of a delivery, or raise a NotAnEventError."""
     try:
         document = decode_json(body)
     except ValueError:
@@ -73,16 +64,16 @@ def needs_payload(event: WebhookEvent) -> bool:
 
 def resources_of(event: WebhookEvent) -> list[str]:
     """Return the URIs of the resources that changed with an event; empty where none of our resources did."""
-    payload = event.payload
+
+    def named(field: str, uri: Callable[[str], str]) -> list[str]:
+        found = event.payload.get(field)
+        return [uri(str(found))] if _is_id(found) else []
+
     if event.type == "workflow_run.step_run.processed":
-        return [run_uri(payload["workflowRunId"])] if _is_id(payload.get("workflowRunId")) else []
+        return named("workflowRunId", run_uri)
     if event.type.startswith("workflow_run."):
-        batch = payload.get("batchId")
-        runs = [run_uri(payload["id"])] if _is_id(payload.get("id")) else []
-        return runs + ([batch_uri(str(batch))] if _is_id(batch) else [])
-    if event.type.startswith("workflow."):
-        return [workflow_uri(payload["id"])] if _is_id(payload.get("id")) else []
-    return []
+        return named("id", run_uri) + named("batchId", batch_uri)
+    return named("id", workflow_uri) if event.type.startswith("workflow.") else []
 
 
 def end_of(event: WebhookEvent) -> str | None:

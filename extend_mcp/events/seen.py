@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 REMEMBERED_SECONDS: Final = 24 * 3600
 """The time for which an event's id is kept: far longer than a signature is valid."""
@@ -13,28 +13,8 @@ REMEMBERED_SECONDS: Final = 24 * 3600
 _MOST = 100_000
 
 
-class Seen(Protocol):
-    """Remembers the ids of events, and which runs' ends were received."""
-
-    async def first(self, event_id: str) -> bool:
-        """Note an event; False where it was noted before."""
-        ...
-
-    async def forget(self, event_id: str) -> None:
-        """Take a note back, so that the event may come again."""
-        ...
-
-    async def known(self, event_ids: Sequence[str]) -> set[str]:
-        """Return which of these were noted."""
-        ...
-
-    async def since(self) -> float:
-        """Return the Unix seconds since which every note is kept."""
-        ...
-
-
-class LocalSeen:
-    """Remembers in this process.
+class Seen:
+    """Remembers the ids of events, and which runs' ends were received, in this process.
 
     Args:
         monotonic: time in seconds.
@@ -59,7 +39,7 @@ class LocalSeen:
         return True
 
     async def forget(self, event_id: str) -> None:
-        """Take a note back."""
+        """Take a note back, so that the event may come again."""
         self._until.pop(event_id, None)
 
     async def known(self, event_ids: Sequence[str]) -> set[str]:

@@ -61,11 +61,6 @@ class Connection(H11Protocol):
     """A connection that is closed when the headers of its next request do not arrive in time.
 
     uvicorn has a timeout between two requests, which the first byte of the second one ends, and none before the first.
-
-    Args:
-        connections: all connections of the server.
-        args: uvicorn's.
-        options: uvicorn's.
     """
 
     def __init__(self, connections: Connections, *args: Any, **options: Any) -> None:
@@ -104,9 +99,8 @@ class Connection(H11Protocol):
             # A client that does not read its last response would keep a closing connection forever.
             self.loop.call_later(self._all.header_seconds, self.transport.abort)
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection when no further request comes."""
-        self.end()
+    # uvicorn calls it when no further request comes.
+    timeout_keep_alive_handler = end
 
     def _look(self, *, between_requests: bool = False) -> None:
         idle = self.cycle is None or self.cycle.response_complete

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from extend_mcp.clock import Clock, SystemClock
 from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.seen import LocalSeen, Seen
+from extend_mcp.events.seen import Seen
 from extend_mcp.http.app import HttpParts, build_app
 from extend_mcp.http.auth.base import Identify
 from extend_mcp.http.auth.keys import KEY_HEADER, ExtendKeys
@@ -89,7 +89,7 @@ def build_parts(
         shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         background, seen = replicas.connected, replicas.seen
     if http.webhook_secrets:
-        shared.events = seen = seen or LocalSeen()
+        shared.events = seen = seen or Seen()
     server, registry = build_server(
         settings,
         connect=connect,

@@ -9,14 +9,14 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from extend_mcp.events.seen import REMEMBERED_SECONDS, LocalSeen
+from extend_mcp.events.seen import REMEMBERED_SECONDS, Seen
 from extend_mcp.replicas import outage_logged
 
 _PREFIX: Final = "extend-mcp:event:"
 _SINCE: Final = "extend-mcp:events-since"
 
 
-class RedisSeen(LocalSeen):
+class RedisSeen(Seen):
     """Remembers in Redis; while it fails, in this process, since an event acted on twice does no harm.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry import trace
@@ -20,16 +21,13 @@ _LAST_SECONDS: Final = 2.0
 def send_spans(
     service_version: str, *, redact: Callable[[str], str] = str, environ: Mapping[str, str] = os.environ
 ) -> Callable[[], None]:
-    """Send spans, unless the program has set a tracer provider already.
+    """Send spans, unless the program has set a tracer provider already; return what sends the rest and ends tracing.
 
     Args:
         service_version: sent with each span; the service is ``extend-mcp`` unless ``OTEL_SERVICE_NAME`` says otherwise.
         redact: removes secrets from every text of a span before it leaves: the MCP SDK puts the texts of unforeseen
             exceptions there.
         environ: given by tests.
-
-    Returns:
-        Sends what is left and ends tracing.
     """
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return lambda: None
@@ -47,29 +45,24 @@ def _end(shutdown: Callable[[], None]) -> None:
     ending.join(_LAST_SECONDS)
 
 
+@dataclass
 class RedactingExporter(SpanExporter):
-    """Removes secrets from names, attributes, events and statuses, and passes the spans on.
+    """Removes secrets from names, attributes, events and statuses, and passes the spans on."""
 
-    Args:
-        exporter: sends the spans.
-        redact: removes the secrets from a text.
-    """
-
-    def __init__(self, exporter: SpanExporter, redact: Callable[[str], str]) -> None:
-        self._exporter = exporter
-        self._redact = redact
+    exporter: SpanExporter
+    redact: Callable[[str], str]
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans without secrets."""
-        return self._exporter.export([_redacted(span, self._redact) for span in spans])
+        return self.exporter.export([_redacted(span, self.redact) for span in spans])
 
     def shutdown(self) -> None:
         """Shut the exporter down."""
-        self._exporter.shutdown()
+        self.exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Flush the exporter."""
-        return self._exporter.force_flush(timeout_millis)
+        return self.exporter.force_flush(timeout_millis)
 
 
 def _redacted(span: ReadableSpan, redact: Callable[[str], str]) -> ReadableSpan:

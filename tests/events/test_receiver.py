@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.seen import LocalSeen
+from extend_mcp.events.seen import Seen
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri
@@ -105,7 +105,7 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
         def event(self, *, outcome: str) -> None:
             outcomes.append(outcome)
 
-    seen = LocalSeen()
+    seen = Seen()
     receiver = Receiver(
         [SecretStr(SECRET)],
         seen=seen,
@@ -148,7 +148,7 @@ async def test_one_event_that_goes_wrong_does_not_end_the_reception(box: Box) ->
             heard.append(change)
 
         assert running.parts.receiver is not None
-        running.parts.receiver._bus.publish = publish  # type: ignore[method-assign]
+        running.parts.receiver.bus.publish = publish  # type: ignore[method-assign]
         for body in (first, second):
             await running.post(body, signed(body, time.time()), PATH)
         await settle(heard, 1)

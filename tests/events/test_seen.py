@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from extend_mcp.events import seen as module
-from extend_mcp.events.seen import REMEMBERED_SECONDS, LocalSeen
+from extend_mcp.events.seen import REMEMBERED_SECONDS, Seen
 
 
 async def test_an_event_is_new_once_until_it_is_forgotten_or_a_day_has_passed() -> None:
     now = 0.0
-    seen = LocalSeen(lambda: now)
+    seen = Seen(lambda: now)
     assert await seen.first("a")
     assert not await seen.first("a")
     assert await seen.first("b")
@@ -22,7 +22,7 @@ async def test_an_event_is_new_once_until_it_is_forgotten_or_a_day_has_passed() 
 
 async def test_it_says_since_when_every_note_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    seen = LocalSeen(lambda: now, wall=lambda: now + 5000)
+    seen = Seen(lambda: now, wall=lambda: now + 5000)
     assert await seen.since() == 5100
     for event in "abc":
         await seen.first(event)
@@ -38,7 +38,7 @@ async def test_it_says_since_when_every_note_is_kept(monkeypatch: pytest.MonkeyP
 
 
 async def test_it_does_not_grow_without_bound(monkeypatch: object) -> None:
-    seen = LocalSeen(lambda: 0.0)
+    seen = Seen(lambda: 0.0)
     most = module._MOST
     for number in range(most + 50):
         await seen.first(str(number))
