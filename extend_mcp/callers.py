@@ -19,7 +19,7 @@ from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit, write_record
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import auth_context_var
 from extend_mcp.settings import Settings
@@ -85,7 +85,7 @@ class CallerContext:
     connect: Callable[[], ExtendClient]
     tokens: ConfirmationTokens
     limits: CallLimits = field(default_factory=CallLimits)
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=Clock)
     local_files: bool = True
     store: ActionStore = field(default_factory=MemoryStore)
     audit: Audit = field(default_factory=Audit)
