@@ -1,8 +1,7 @@
-"""Define the command line: serve (the default), demo, sandbox, doctor, report, token, history,
-install.
+"""Define the command line.
 
-Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
-belongs to the protocol.
+Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout belongs to the
+protocol.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,10 +132,7 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
-    async def run() -> None:
-        await serve_sandbox(box, host=host, port=port, on_ready=_say)
-
-    _run(run)
+    _run(partial(serve_sandbox, box, host=host, port=port, on_ready=_say))
 
 
 @main.command()
@@ -180,12 +177,7 @@ def doctor(env_file: Path | None, **given: Any) -> None:
     show_default=True,
     help="For a person, a wiki or a program.",
 )
-@click.option(
-    "--fail-if",
-    metavar="A,B",
-    default="",
-    help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.",
-)
+@click.option("--fail-if", metavar="A,B", default="", help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.")
 @click.option("--sandbox", is_flag=True, default=None, help="Report on the built-in sandbox instead of Extend.")
 @_env_file
 def report(since: str, form: Format, fail_if: str, env_file: Path | None, **given: Any) -> None:
@@ -266,9 +258,7 @@ def clear(env_file: Path | None) -> None:
         _say(f"EXTEND_MCP_HISTORY is {path}: no file holds runs.")
         return
     file = Path(path)
-    if not file.exists():
-        _say(f"{path} does not exist: no runs are kept.")
-    else:
+    if file.exists():
         try:
             store = RunStore(path)
             runs, accounts = store.clear()
@@ -276,6 +266,8 @@ def clear(env_file: Path | None) -> None:
         except StoreLostError as error:
             raise click.ClickException(f"nothing was removed: {error}") from None
         _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
+    else:
+        _say(f"{path} does not exist: no runs are kept.")
     for damaged in file.parent.glob(f"{file.name}.damaged-*"):
         damaged.unlink()
         _say(f"Removed {damaged}.")
@@ -334,21 +326,21 @@ def _shared_over_stdio(settings: Settings) -> Shared:
 def _serve_http(settings: Settings, env_file: Path | None, host: str | None, port: int | None, *, sse: bool) -> None:
     from extend_mcp.http.serve import serve_http
     from extend_mcp.http.settings import HttpSettings
-    from extend_mcp.settings import SettingsError, load
+    from extend_mcp.settings import load
 
-    try:
+    def say_ready(url: str) -> None:
+        # The caller that started the process waits for this line, so it does not depend on the log level.
+        click.echo(f"extend-mcp serves {url}", err=True)
+
+    with _usable():
         http = load(HttpSettings, env_file=env_file, host=host, port=port)
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
-    redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
-    try:
-        _run(lambda: serve_http(settings, http, sse=sse, redactor=redactor, on_ready=_say_ready))
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
-    finally:
-        stop_tracing()
+        redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
+        try:
+            _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
+        except OSError as error:
+            raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
+        finally:
+            stop_tracing()
 
 
 @contextmanager
@@ -363,19 +355,22 @@ def _loading() -> Iterator[None]:
         gc.enable()
 
 
-def _say_ready(url: str) -> None:
-    # The caller that started the process waits for this line, so it does not depend on the log level.
-    click.echo(f"extend-mcp serves {url}", err=True)
+@contextmanager
+def _usable() -> Iterator[None]:
+    from extend_mcp.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.settings import load_settings
 
     _report_ignored(env_file)
-    try:
+    with _usable():
         return load_settings(env_file=env_file, **given)
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
 
 
 def _report_ignored(env_file: Path | None) -> None:
