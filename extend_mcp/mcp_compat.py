@@ -68,15 +68,7 @@ FAILED_INITIALIZE: Final = "extend_mcp.failed_initialize"
 
 
 class FairSessions(StreamableHTTPSessionManager):
-    """Sessions of which one caller may hold a part only, and a refused ``initialize`` none.
-
-    Args:
-        server: the MCP server.
-        most: the most sessions.
-        of_one_caller: the most sessions of one caller.
-        idle_seconds: the time after which an unused session ends.
-        stateless: whether to keep no sessions.
-    """
+    """Sessions of which one caller may hold a part only, and a refused ``initialize`` none."""
 
     def __init__(
         self, server: MCPServer[Any], *, most: int, of_one_caller: int, idle_seconds: float, stateless: bool
@@ -131,11 +123,6 @@ def lowlevel_server(server: MCPServer[Any]) -> Server[Any]:
 
 async def ask(ctx: Context[Any, Any], params: ElicitRequestFormParams, *, seconds: float) -> ElicitResult:
     """Ask the client's user during a call, as before 2026-07-28. Unlike the SDK, stop when the client hangs up.
-
-    Args:
-        ctx: the call.
-        params: the question.
-        seconds: how long to wait for the answer.
 
     Raises:
         MCPError: the client failed to ask, hung up, or took too long.

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension, MethodBinding, ResourceBinding
@@ -33,15 +32,8 @@ _GUARDS: Final = """\
 """
 
 
-@dataclass(frozen=True)
-class Skill:
-    """A skill.
-
-    Attributes:
-        name: its name, and that of its folder.
-        description: what it does and when to use it; a host shows this before it loads the rest.
-        steps: the instructions, in Markdown.
-    """
+class Skill(NamedTuple):
+    """A skill: its name, what it does and when to use it, and the instructions in Markdown."""
 
     name: str
     description: str
