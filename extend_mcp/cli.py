@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_UNUSABLE = "these settings cannot be used:\n{}"
+
 
 class _Commands(click.Group):
     """Read ``extend-mcp --sandbox`` as ``extend-mcp serve --sandbox``: clients start the bare command."""
@@ -127,11 +129,8 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
     from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
     from extend_mcp.sandbox.sandbox_server import serve as serve_sandbox
 
-    try:
+    with _explaining(ValueError, raising=click.UsageError):
         box = Sandbox(SandboxSettings(scenario=scenario, seed=seed), SandboxClock(speed=speed))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
     _run(partial(serve_sandbox, box, host=host, port=port, on_ready=_say))
 
 
@@ -189,15 +188,11 @@ def report(since: str, form: Format, fail_if: str, env_file: Path | None, **give
     from extend_mcp.report import ReportError, make_report, parse_thresholds, render
 
     settings = _settings(env_file, **given)
-    try:
+    with _explaining(ValueError, "--fail-if: {}.", raising=click.UsageError):
         thresholds = parse_thresholds(fail_if)
-    except ValueError as error:
-        raise click.UsageError(f"--fail-if: {error}.") from None
     _observe(settings, settings.secrets)
-    try:
+    with _explaining(ReportError):
         made = anyio.run(make_report, settings, since)
-    except ReportError as error:
-        raise click.ClickException(str(error)) from None
     _say(render(made, thresholds, form))
     verdicts = [each.judge(made.figures) for each in thresholds]
     sys.exit(3 if "crossed" in verdicts else 1 if "unknown" in verdicts else 0)
@@ -223,20 +218,16 @@ def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
     from extend_mcp.http.auth.tokens import append_entry, new_token
     from extend_mcp.settings import SettingsError
 
-    try:
+    with _explaining(SettingsError):
         chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
         made, entry = new_token(name, scopes=chosen, read_only=read_only)
         if file is not None:
             append_entry(file, entry)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+    added = f"{file} has its entry now."
+    shown = f'Its entry, for the list "tokens" of the file; add what the caller may do:\n{json.dumps(entry, indent=2)}'
     click.echo("The token, shown this once; give it to the caller:", err=True)
     _say(made)
-    if file is not None:
-        click.echo(f"\n{file} has its entry now.", err=True)
-        return
-    click.echo('\nIts entry, for the list "tokens" of the file; add what the caller may do:', err=True)
-    click.echo(json.dumps(entry, indent=2), err=True)
+    click.echo(f"\n{shown if file is None else added}", err=True)
 
 
 @main.group()
@@ -259,12 +250,10 @@ def clear(env_file: Path | None) -> None:
         return
     file = Path(path)
     if file.exists():
-        try:
+        with _explaining(StoreLostError, "nothing was removed: {}"):
             store = RunStore(path)
             runs, accounts = store.clear()
             store.close()
-        except StoreLostError as error:
-            raise click.ClickException(f"nothing was removed: {error}") from None
         _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
     else:
         _say(f"{path} does not exist: no runs are kept.")
@@ -326,13 +315,13 @@ def _shared_over_stdio(settings: Settings) -> Shared:
 def _serve_http(settings: Settings, env_file: Path | None, host: str | None, port: int | None, *, sse: bool) -> None:
     from extend_mcp.http.serve import serve_http
     from extend_mcp.http.settings import HttpSettings
-    from extend_mcp.settings import load
+    from extend_mcp.settings import SettingsError, load
 
     def say_ready(url: str) -> None:
         # The caller that started the process waits for this line, so it does not depend on the log level.
         click.echo(f"extend-mcp serves {url}", err=True)
 
-    with _usable():
+    with _explaining(SettingsError, _UNUSABLE):
         http = load(HttpSettings, env_file=env_file, host=host, port=port)
         redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
         try:
@@ -356,20 +345,21 @@ def _loading() -> Iterator[None]:
 
 
 @contextmanager
-def _usable() -> Iterator[None]:
-    from extend_mcp.settings import SettingsError
-
+def _explaining(
+    kind: type[Exception], text: str = "{}", raising: type[click.ClickException] = click.ClickException
+) -> Iterator[None]:
+    """End the command with an error's text."""
     try:
         yield
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
+    except kind as error:
+        raise raising(text.format(error)) from None
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import load_settings
+    from extend_mcp.settings import SettingsError, load_settings
 
     _report_ignored(env_file)
-    with _usable():
+    with _explaining(SettingsError, _UNUSABLE):
         return load_settings(env_file=env_file, **given)
 
 

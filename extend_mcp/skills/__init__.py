@@ -47,7 +47,6 @@ class Skill:
 SKILLS: Final = tuple(map(Skill, ("operate-runs", "triage-a-bad-night", "release-a-version")))
 
 
-
 class SkillsExtension(Extension):
     """Serve `SKILLS`."""
 
