@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -141,10 +142,7 @@ class Audit:
             sys.stderr.write(line)
             return
         try:
-            path = Path(self._to)
-            if not path.exists():
-                path.touch(mode=0o600)
-            with path.open("a", encoding="utf-8") as file:
+            with open(self._to, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
                 file.write(line)
         except OSError as error:
             logger.error("the audit line of %s could not be written: %s", entry.tool, error.strerror)  # noqa: TRY400

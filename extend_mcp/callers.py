@@ -6,6 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import anyio
@@ -116,7 +117,7 @@ class CallerContext:
             self._client.on_write_answered = lambda request_id: write_record().note_request(request_id)
             self._client.on_key_accepted = self.learn_key
             if self.histories is not None:
-                self._client.on_run_gone = self._forget_run
+                self._client.on_run_gone = partial(self.histories.forget, self.caller.account)
         return self._client
 
     @property
@@ -134,10 +135,6 @@ class CallerContext:
         from extend_mcp.history.store import RunStore
 
         return RunHistory(RunStore(), anyio.CapacityLimiter(1), b"", self.clock)
-
-    async def _forget_run(self, run_id: str, deleted: bool) -> None:
-        if self.histories is not None:
-            await self.histories.forget(self.caller.account, run_id, deleted=deleted)
 
     async def aclose(self) -> None:
         """Close the client."""
@@ -263,7 +260,7 @@ class Histories:
             for history in self._accounts.all():
                 history.note_change(named.id)
 
-    async def forget(self, account: Account, run_id: str, *, deleted: bool) -> None:
+    async def forget(self, account: Account, run_id: str, deleted: bool) -> None:
         """Remove a run that the API no longer has. A store in memory that no question opened holds none."""
         if self._store is None and self._settings.history == "memory":
             return

@@ -39,7 +39,7 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class Threshold:
-    """A limit such as ``failed>5``, ``failed>5%``, ``waiting>24h`` or ``runs<1``, which a figure below crosses."""
+    """A limit such as ``failed>5``, ``waiting>24h`` or ``runs<1``. With ``below``, a smaller figure crosses it."""
 
     text: str
     figure: str
@@ -52,9 +52,9 @@ class Threshold:
         if figure.value is None:
             return "not crossed" if figure.complete else "unknown"
         crossed = figure.value < self.limit if self.below else figure.value > self.limit
-        if crossed:
-            return "crossed" if figure.complete or not self.below else "unknown"
-        return "not crossed" if figure.complete or self.below else "unknown"
+        if not figure.complete and crossed == self.below:
+            return "unknown"
+        return "crossed" if crossed else "not crossed"
 
 
 _THRESHOLD = re.compile(r"([a-z0-9_]+)\s*([<>])\s*([0-9.]+)\s*(%|[a-z]*)", re.IGNORECASE)
