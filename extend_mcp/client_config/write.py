@@ -41,15 +41,7 @@ class Written:
     backup: Path | None = None
 
 
-def write(
-    client: Client,
-    file: Path,
-    entry: Json,
-    inputs: list[Json],
-    *,
-    agree: Callable[[list[str], bool], bool],
-    now: datetime,
-) -> Written:
+def write(client: Client, file: Path, entry: Json, inputs: list[Json], *, agree: Agree, now: datetime) -> Written:
     """Put the server's entry into a configuration file, and what the client needs next to it.
 
     Args:
