@@ -25,7 +25,7 @@ class Account:
         workspace_id: needed with organization-scoped keys.
         organization: names the organization whose rate limit counts, where the operator knows it; keys of one
             organization then share a budget. Empty: each key is assumed to have its own limit.
-        label: the operator's name for the account, such as PRODUCTION; empty where they chose none.
+        label: the operator's name for the account, such as PRODUCTION.
     """
 
     api_key: SecretStr | None

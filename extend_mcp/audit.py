@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,30 +27,21 @@ class PlannedRun(Protocol):
     @property
     def run_id(self) -> str:
         """The run."""
-        ...
 
     @property
     def outcome(self) -> str | None:
         """The final outcome; None while it is open."""
-        ...
 
     @property
     def new_run_id(self) -> str:
         """The run that was started in its place; empty if none is known."""
-        ...
 
 
 @dataclass
 class WriteRecord:
     """The decisions and requests of the write engine in one call. They outlive a call that fails or is interrupted.
 
-    Attributes:
-        target: the id of the object; empty where it does not exist yet.
-        verdict: ``allowed``, or why the live state forbids the action; None where nothing was judged.
-        confirmed_by: who said yes; None where nobody was asked or nobody said yes.
-        reason: why, in the user's words.
-        planned: the runs of an action on many.
-        request_ids: Extend's ids of the requests that can change something, for its support.
+    The fields are those of `AuditLine`, where ``planned`` becomes its runs by outcome.
     """
 
     target: str = ""
@@ -107,7 +99,7 @@ class AuditLine:
         new_runs: the ids of the runs that were started in their place.
         reason: why, in the user's words.
         request_ids: Extend's ids of the requests that were sent to change something, or failed, for its support.
-        verdict: whether the live state allowed it: ``allowed``, or why not.
+        verdict: ``allowed``, or why the live state forbids it; None where nothing was judged.
         call_id: this server's id of the HTTP request that made the call, as its logs and spans have it.
     """
 
@@ -130,11 +122,7 @@ class AuditLine:
 
 
 class Audit:
-    """Writes audit lines.
-
-    Args:
-        to: ``off``, ``stderr``, or the path of a file that lines are added to.
-    """
+    """Writes audit lines to a file or ``stderr``, or nowhere where this is ``off``."""
 
     def __init__(self, to: str = "off") -> None:
         self._to = to
@@ -154,10 +142,7 @@ class Audit:
             sys.stderr.write(line)
             return
         try:
-            path = Path(self._to)
-            if not path.exists():
-                path.touch(mode=0o600)
-            with path.open("a", encoding="utf-8") as file:
+            with open(self._to, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
                 file.write(line)
         except OSError as error:
             logger.error("the audit line of %s could not be written: %s", entry.tool, error.strerror)  # noqa: TRY400
@@ -165,14 +150,7 @@ class Audit:
 
 @dataclass
 class AuditScan:
-    """Reads an audit file backwards.
-
-    Attributes:
-        file: the file.
-        end: where in the file to begin; None for its end.
-        most_bytes: how much is read at most.
-        complete: whether everything down to the beginning of the file was read.
-    """
+    """Reads an audit file backwards from ``end``, at most ``most_bytes``; ``complete`` once it reached the start."""
 
     file: Path
     end: int | None = None

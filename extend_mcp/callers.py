@@ -6,7 +6,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -19,7 +20,7 @@ from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit, write_record
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.limits import CallLimits
 from extend_mcp.mcp_compat import auth_context_var
 from extend_mcp.settings import Settings
@@ -38,10 +39,32 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 _MOST_LIMITERS = 2000
 _MOST_CALLERS = 1000
 _MOST_REMEMBERED = 32
+
+
+class Kept(Generic[K, T]):
+    """The most recently used values by key, at most ``most``; all that an evicted one holds can be read again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, T] = OrderedDict()
+
+    def of(self, key: K, make: Callable[[], T]) -> T:
+        """Return the value of a key, made on first use."""
+        if key not in self._values:
+            self._values[key] = make()
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def all(self) -> list[T]:
+        """Return the values, the least recently used first."""
+        return list(self._values.values())
 
 
 @dataclass(eq=False)
@@ -49,16 +72,9 @@ class CallerContext:
     """The context of one caller's tool calls.
 
     Attributes:
-        caller: who calls.
-        settings: what the operator chose.
         connect: makes the caller's API client; called on first use, so that starting costs nothing.
-        tokens: issues and verifies the caller's confirmation tokens.
-        limits: limits of each call.
-        clock: time, replaceable in tests.
         local_files: whether the machine's files are the caller's own, as over stdio.
         store: keeps what writes need between two calls.
-        audit: writes a line for each call that can write.
-        metrics: counts calls.
         bus: reports changes of runs.
         events: remembers which events were received; None where this server receives none.
         histories: keeps runs between calls; None to keep none.
@@ -70,7 +86,7 @@ class CallerContext:
     connect: Callable[[], ExtendClient]
     tokens: ConfirmationTokens
     limits: CallLimits = field(default_factory=CallLimits)
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=Clock)
     local_files: bool = True
     store: ActionStore = field(default_factory=MemoryStore)
     audit: Audit = field(default_factory=Audit)
@@ -91,18 +107,17 @@ class CallerContext:
             self._remembered[name] = (now + seconds, value)
             while len(self._remembered) > _MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
-        found: T = value
-        return found
+        return value  # type: ignore[no-any-return]
 
     @property
     def api(self) -> ExtendClient:
         """Return the API client, made on first use."""
         if self._client is None:
             self._client = self.connect()
-            self._client.on_write_answered = _note_request
+            self._client.on_write_answered = lambda request_id: write_record().note_request(request_id)
             self._client.on_key_accepted = self.learn_key
             if self.histories is not None:
-                self._client.on_run_gone = self._forget_run
+                self._client.on_run_gone = partial(self.histories.forget, self.caller.account)
         return self._client
 
     @property
@@ -121,19 +136,11 @@ class CallerContext:
 
         return RunHistory(RunStore(), anyio.CapacityLimiter(1), b"", self.clock)
 
-    async def _forget_run(self, run_id: str, deleted: bool) -> None:
-        if self.histories is not None:
-            await self.histories.forget(self.caller.account, run_id, deleted=deleted)
-
     async def aclose(self) -> None:
         """Close the client."""
         if self._client is not None:
             await self._client.aclose()
             self._client = None
-
-
-def _note_request(request_id: str) -> None:
-    write_record().note_request(request_id)
 
 
 Ctx: TypeAlias = Context["CallerRegistry", Any]
@@ -176,7 +183,7 @@ class CallerRegistry:
         make: makes the context of one caller.
         local: the caller of a transport that authenticates nobody; None where every call must bring its own.
         close: closes the connections that all callers share.
-        most: how many contexts are kept. The least recently used is evicted; all that it holds can be read again.
+        most: how many contexts are kept.
     """
 
     def __init__(
@@ -190,8 +197,7 @@ class CallerRegistry:
         self._make = make
         self._local = local
         self._close = close
-        self._most = most
-        self._contexts: OrderedDict[Caller, CallerContext] = OrderedDict()
+        self._contexts: Kept[Caller, CallerContext] = Kept(most)
 
     def caller(self) -> Caller:
         """Return the caller of the current request.
@@ -212,29 +218,17 @@ class CallerRegistry:
 
     def context_of(self, caller: Caller) -> CallerContext:
         """Return the context of one caller."""
-        context = self._contexts.get(caller)
-        if context is None:
-            context = self._contexts[caller] = self._make(caller)
-            while len(self._contexts) > self._most:
-                self._contexts.popitem(last=False)
-        else:
-            self._contexts.move_to_end(caller)
-        return context
+        return self._contexts.of(caller, lambda: self._make(caller))
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""
-        for context in self._contexts.values():
+        for context in self._contexts.all():
             await context.aclose()
         await self._close()
 
 
 class Histories:
-    """The kept runs of every account: one store for all callers, opened by the first question.
-
-    Args:
-        settings: where runs are kept, and at which address of Extend they were read.
-        clock: time.
-    """
+    """The kept runs of every account: one store for all callers, opened by the first question."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
@@ -242,7 +236,7 @@ class Histories:
         self._opening = anyio.Lock()
         self._store: RunStore | None = None
         self._thread = anyio.CapacityLimiter(1)
-        self._accounts: OrderedDict[bytes, RunHistory] = OrderedDict()
+        self._accounts: Kept[bytes, RunHistory] = Kept(_MOST_CALLERS)
 
     @property
     def is_open(self) -> bool:
@@ -256,24 +250,17 @@ class Histories:
 
         if account.api_key is None:
             return None
-        name = partition(account, self._settings.api_base_url)
-        history = self._accounts.get(name)
-        if history is None:
-            store = await self._opened()
-            history = self._accounts.setdefault(name, RunHistory(store, self._thread, name, self._clock))
-            while len(self._accounts) > _MOST_CALLERS:
-                self._accounts.popitem(last=False)
-        self._accounts.move_to_end(name)
-        return history
+        name, store = partition(account, self._settings.api_base_url), await self._opened()
+        return self._accounts.of(name, lambda: RunHistory(store, self._thread, name, self._clock))
 
     def note_change(self, event: ServerEvent) -> None:
         """Note on the bus of events that a run changed, of any account."""
         named = named_by(event.uri) if isinstance(event, ResourceUpdated) else None
         if named is not None and named.kind == "run":
-            for history in self._accounts.values():
+            for history in self._accounts.all():
                 history.note_change(named.id)
 
-    async def forget(self, account: Account, run_id: str, *, deleted: bool) -> None:
+    async def forget(self, account: Account, run_id: str, deleted: bool) -> None:
         """Remove a run that the API no longer has. A store in memory that no question opened holds none."""
         if self._store is None and self._settings.history == "memory":
             return
@@ -284,7 +271,7 @@ class Histories:
     async def aclose(self) -> None:
         """Close the store. A call after this opens it again."""
         store, self._store = self._store, None
-        self._accounts.clear()
+        self._accounts = Kept(_MOST_CALLERS)
         if store is not None:
             await anyio.to_thread.run_sync(store.close, limiter=self._thread)
 
@@ -312,8 +299,7 @@ class ApiClients:
     Args:
         settings: where Extend is, and how fast it may be asked.
         metrics: counts requests.
-        windows: makes the window that counts an account's requests, by `Account.budget` and limit; by default each
-            process counts alone.
+        windows: makes the window that counts an account's requests; by default each process counts alone.
     """
 
     def __init__(
@@ -322,7 +308,7 @@ class ApiClients:
         self._settings = settings
         self._metrics = metrics
         self._windows = windows
-        self._limiters: OrderedDict[str, RateLimiter] = OrderedDict()
+        self._limiters: Kept[str, RateLimiter] = Kept(_MOST_LIMITERS)
         self._transport: httpx.AsyncBaseTransport | None = None
 
     def client(self, caller: Caller) -> ExtendClient:
@@ -345,27 +331,22 @@ class ApiClients:
         from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
 
         name, per_second = account.budget, self._settings.requests_per_second
-        limiter = self._limiters.get(name)
-        if limiter is None:
-            window = self._windows(name, per_second) if self._windows else LocalWindow(per_second)
-            limiter = self._limiters[name] = RateLimiter(window)
-            while len(self._limiters) > _MOST_LIMITERS:
-                self._limiters.popitem(last=False)
-        self._limiters.move_to_end(name)
-        return limiter
+
+        def make() -> RateLimiter:
+            return RateLimiter(self._windows(name, per_second) if self._windows else LocalWindow(per_second))
+
+        return self._limiters.of(name, make)
 
     def _shared(self) -> httpx.AsyncBaseTransport:
         from extend_mcp.api.transport import SharedTransport, network_transport
 
         if self._transport is None:
-            self._transport = _sandbox() if self._settings.sandbox else network_transport(self._settings.api_base_url)
+            if self._settings.sandbox:
+                import httpx
+
+                from extend_mcp.sandbox import Sandbox
+
+                self._transport = httpx.ASGITransport(Sandbox().app)
+            else:
+                self._transport = network_transport(self._settings.api_base_url)
         return SharedTransport(self._transport)
-
-
-def _sandbox() -> httpx.AsyncBaseTransport:
-    """Return a sandbox inside this process: no socket, no account."""
-    import httpx
-
-    from extend_mcp.sandbox import Sandbox
-
-    return httpx.ASGITransport(Sandbox().app)

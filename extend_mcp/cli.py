@@ -1,8 +1,7 @@
-"""Define the command line: serve (the default), demo, sandbox, doctor, report, token, history,
-install.
+"""Define the command line.
 
-Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout
-belongs to the protocol.
+Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout belongs to the
+protocol.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+_UNUSABLE = "these settings cannot be used:\n{}"
 
 
 class _Commands(click.Group):
@@ -127,15 +129,9 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
     from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
     from extend_mcp.sandbox.sandbox_server import serve as serve_sandbox
 
-    try:
+    with _explaining(ValueError, raising=click.UsageError):
         box = Sandbox(SandboxSettings(scenario=scenario, seed=seed), SandboxClock(speed=speed))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-    async def run() -> None:
-        await serve_sandbox(box, host=host, port=port, on_ready=_say)
-
-    _run(run)
+    _run(partial(serve_sandbox, box, host=host, port=port, on_ready=_say))
 
 
 @main.command()
@@ -180,12 +176,7 @@ def doctor(env_file: Path | None, **given: Any) -> None:
     show_default=True,
     help="For a person, a wiki or a program.",
 )
-@click.option(
-    "--fail-if",
-    metavar="A,B",
-    default="",
-    help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.",
-)
+@click.option("--fail-if", metavar="A,B", default="", help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.")
 @click.option("--sandbox", is_flag=True, default=None, help="Report on the built-in sandbox instead of Extend.")
 @_env_file
 def report(since: str, form: Format, fail_if: str, env_file: Path | None, **given: Any) -> None:
@@ -197,15 +188,11 @@ def report(since: str, form: Format, fail_if: str, env_file: Path | None, **give
     from extend_mcp.report import ReportError, make_report, parse_thresholds, render
 
     settings = _settings(env_file, **given)
-    try:
+    with _explaining(ValueError, "--fail-if: {}.", raising=click.UsageError):
         thresholds = parse_thresholds(fail_if)
-    except ValueError as error:
-        raise click.UsageError(f"--fail-if: {error}.") from None
     _observe(settings, settings.secrets)
-    try:
+    with _explaining(ReportError):
         made = anyio.run(make_report, settings, since)
-    except ReportError as error:
-        raise click.ClickException(str(error)) from None
     _say(render(made, thresholds, form))
     verdicts = [each.judge(made.figures) for each in thresholds]
     sys.exit(3 if "crossed" in verdicts else 1 if "unknown" in verdicts else 0)
@@ -231,20 +218,16 @@ def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
     from extend_mcp.http.auth.tokens import append_entry, new_token
     from extend_mcp.settings import SettingsError
 
-    try:
+    with _explaining(SettingsError):
         chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
         made, entry = new_token(name, scopes=chosen, read_only=read_only)
         if file is not None:
             append_entry(file, entry)
-    except SettingsError as error:
-        raise click.ClickException(str(error)) from None
+    added = f"{file} has its entry now."
+    shown = f'Its entry, for the list "tokens" of the file; add what the caller may do:\n{json.dumps(entry, indent=2)}'
     click.echo("The token, shown this once; give it to the caller:", err=True)
     _say(made)
-    if file is not None:
-        click.echo(f"\n{file} has its entry now.", err=True)
-        return
-    click.echo('\nIts entry, for the list "tokens" of the file; add what the caller may do:', err=True)
-    click.echo(json.dumps(entry, indent=2), err=True)
+    click.echo(f"\n{shown if file is None else added}", err=True)
 
 
 @main.group()
@@ -266,16 +249,14 @@ def clear(env_file: Path | None) -> None:
         _say(f"EXTEND_MCP_HISTORY is {path}: no file holds runs.")
         return
     file = Path(path)
-    if not file.exists():
-        _say(f"{path} does not exist: no runs are kept.")
-    else:
-        try:
+    if file.exists():
+        with _explaining(StoreLostError, "nothing was removed: {}"):
             store = RunStore(path)
             runs, accounts = store.clear()
             store.close()
-        except StoreLostError as error:
-            raise click.ClickException(f"nothing was removed: {error}") from None
         _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
+    else:
+        _say(f"{path} does not exist: no runs are kept.")
     for damaged in file.parent.glob(f"{file.name}.damaged-*"):
         damaged.unlink()
         _say(f"Removed {damaged}.")
@@ -336,19 +317,19 @@ def _serve_http(settings: Settings, env_file: Path | None, host: str | None, por
     from extend_mcp.http.settings import HttpSettings
     from extend_mcp.settings import SettingsError, load
 
-    try:
+    def say_ready(url: str) -> None:
+        # The caller that started the process waits for this line, so it does not depend on the log level.
+        click.echo(f"extend-mcp serves {url}", err=True)
+
+    with _explaining(SettingsError, _UNUSABLE):
         http = load(HttpSettings, env_file=env_file, host=host, port=port)
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
-    redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
-    try:
-        _run(lambda: serve_http(settings, http, sse=sse, redactor=redactor, on_ready=_say_ready))
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
-    finally:
-        stop_tracing()
+        redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
+        try:
+            _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
+        except OSError as error:
+            raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
+        finally:
+            stop_tracing()
 
 
 @contextmanager
@@ -363,19 +344,23 @@ def _loading() -> Iterator[None]:
         gc.enable()
 
 
-def _say_ready(url: str) -> None:
-    # The caller that started the process waits for this line, so it does not depend on the log level.
-    click.echo(f"extend-mcp serves {url}", err=True)
+@contextmanager
+def _explaining(
+    kind: type[Exception], text: str = "{}", raising: type[click.ClickException] = click.ClickException
+) -> Iterator[None]:
+    """End the command with an error's text."""
+    try:
+        yield
+    except kind as error:
+        raise raising(text.format(error)) from None
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
     from extend_mcp.settings import SettingsError, load_settings
 
     _report_ignored(env_file)
-    try:
+    with _explaining(SettingsError, _UNUSABLE):
         return load_settings(env_file=env_file, **given)
-    except SettingsError as error:
-        raise click.ClickException(f"these settings cannot be used:\n{error}") from None
 
 
 def _report_ignored(env_file: Path | None) -> None:

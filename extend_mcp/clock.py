@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Protocol
 
 import anyio
 
 
-class Clock(Protocol):
-    """The three uses of time here."""
-
-    def now(self) -> datetime:
-        """Return the current time in UTC."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that only increase, for deadlines."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait ``seconds``."""
-        ...
-
-
-class SystemClock:
-    """The machine's own time."""
+class Clock:
+    """The machine's own time, in the three uses that it has here."""
 
     def now(self) -> datetime:
         """Return the current time in UTC."""
         return datetime.now(timezone.utc)
 
     def monotonic(self) -> float:
-        """Return seconds of the monotonic clock."""
+        """Return seconds that only increase, for deadlines."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import anyio
 from mcp.server.mcpserver import MCPServer
-from mcp_types import (
-    Completion,
-    CompletionArgument,
-    CompletionContext,
-    PromptReference,
-    ResourceTemplateReference,
-)
+from mcp_types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
@@ -41,19 +37,15 @@ class Recent:
 
     async def refresh(self) -> None:
         """Read them where that is due; what could not be read stays as it was."""
+        api = self.app.api
         async with self._reading:
             now = self.app.clock.monotonic()
             if self.read_at is not None and now - self.read_at < _FRESH_SECONDS:
                 return
             # A person types: better no completion than a late one.
-            with anyio.move_on_after(_SECONDS):
-                try:
-                    runs = await self.app.api.list_workflow_runs(
-                        sort_by="createdAt", sort_dir="desc", max_page_size=100
-                    )
-                    workflows = await self.app.api.list_workflows(max_page_size=100)
-                except ExtendError:
-                    return
+            with anyio.move_on_after(_SECONDS), suppress(ExtendError):
+                runs = await api.list_workflow_runs(sort_by="createdAt", sort_dir="desc", max_page_size=100)
+                workflows = await api.list_workflows(max_page_size=100)
                 self.runs, self.workflows, self.read_at = runs.data, workflows.data, now
 
 
@@ -91,9 +83,8 @@ def _batches(recent: Recent, typed: str) -> Iterable[str]:
 
 
 def _workflow_ids(recent: Recent, typed: str) -> Iterable[str]:
-    return (
-        each.id for each in recent.workflows if each.id.casefold().startswith(typed) or typed in each.name.casefold()
-    )
+    found = recent.workflows
+    return (each.id for each in found if each.id.casefold().startswith(typed) or typed in each.name.casefold())
 
 
 def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
@@ -105,14 +96,8 @@ def _workflow_names(recent: Recent, typed: str) -> Iterable[str]:
     )
 
 
-@dataclass(frozen=True)
-class CompletionSpec:
-    """The completion of one argument.
-
-    Attributes:
-        find: returns the values that fit what was typed.
-        scope: what a caller needs to see them.
-    """
+class CompletionSpec(NamedTuple):
+    """The completion of one argument: what fits the typed text, and the scope that a caller needs to see it."""
 
     find: Callable[[Recent, str], Iterable[str]]
     scope: str

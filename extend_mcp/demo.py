@@ -17,7 +17,7 @@ from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
+from mcp_types import ElicitRequestParams, ElicitResult, TextContent
 
 Say = Callable[[str], None]
 
@@ -53,28 +53,19 @@ class Storyteller:
         self._say(textwrap.indent("\n".join(lines[:_SHOWN_LINES]), "  "))
         if len(lines) > _SHOWN_LINES:
             self._say(f"  ({len(lines) - _SHOWN_LINES} more lines)")
-        return _facts(tool, result)
+        if result.is_error or result.structured_content is None:
+            raise StoryError(f"{tool} answered with an error")
+        return dict(result.structured_content)
 
 
 def expect(claim: str, *, seen: object, wanted: object) -> None:
-    """Check one claim of the demo.
-
-    Raises:
-        StoryError: it does not hold.
-    """
+    """Check one claim of the demo; raise a StoryError if it does not hold."""
     if seen != wanted:
         raise StoryError(f"{claim}: expected {wanted!r}, saw {seen!r}")
 
 
 async def play(say: Say) -> int:
-    """Run the demo.
-
-    Args:
-        say: takes each piece of output.
-
-    Returns:
-        0 when every step behaved as expected, else 1.
-    """
+    """Run the demo; return 0 when every step behaved as expected, else 1."""
     # Pass on the server's settings, not the account's, so that no real run can be touched.
     chosen = {name: value for name, value in os.environ.items() if name.startswith("EXTEND_MCP_")}
     server = StdioServerParameters(command=sys.executable, args=["-m", "extend_mcp", "serve", "--sandbox"], env=chosen)
@@ -124,10 +115,3 @@ async def _story(teller: Storyteller) -> None:
     teller.tell("Read it again.")
     seen = await teller.call("get_workflow_run", run_id=target)
     expect("a fresh read shows it", seen=seen["status"], wanted="CANCELLED")
-
-
-def _facts(tool: str, result: CallToolResult) -> dict[str, Any]:
-    if result.is_error or result.structured_content is None:
-        raise StoryError(f"{tool} answered with an error")
-    facts: dict[str, Any] = result.structured_content
-    return facts

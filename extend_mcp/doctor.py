@@ -6,9 +6,9 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
@@ -43,8 +43,7 @@ _SET_URL = "Correct EXTEND_BASE_URL, or unset it to use EXTEND_REGION."
 _SET_WORKSPACE = "Set EXTEND_WORKSPACE_ID (ws_...) to a workspace of the key. An organization-scoped key needs it."
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """A failed check: its row, its cause and the next step."""
 
     row: str
@@ -53,27 +52,15 @@ class Fault:
 
 
 async def examine(settings: Settings, say: Say) -> int:
-    """Check ``settings`` part by part, then make one harmless request.
-
-    Args:
-        settings: what to check.
-        say: takes each line of the report.
-
-    Returns:
-        0 when a list of runs could be read, else 1.
-    """
+    """Check ``settings`` part by part, then make one harmless request; return 0 when it could be made, else 1."""
     rows = _configured(settings)
-    fault = _key_fault(settings) or (None if settings.sandbox else _machine_fault(settings.api_base_url))
-    if fault is None and not settings.sandbox:
-        fault = await _connection_fault(settings)
+    fault = None
+    if not settings.sandbox:
+        fault = _key_fault(settings) or _machine_fault(settings.api_base_url) or await _connection_fault(settings)
     if fault is None:
         answer = await _ask(settings)
-        if isinstance(answer, Fault):
-            fault = answer
-            if fault.row != "reachability":
-                rows["reachability"] = f"{settings.api_base_url} answered"
-        else:
-            rows["reachability"] = answer
+        fault = answer if isinstance(answer, Fault) else None
+        rows["reachability"] = f"{settings.api_base_url} answered" if isinstance(answer, Fault) else answer
     if fault:
         rows[fault.row] = fault.cause
     for name, text in rows.items():
@@ -112,30 +99,19 @@ def _configured(settings: Settings) -> dict[str, str]:
 
 
 def _key_fault(settings: Settings) -> Fault | None:
-    if settings.sandbox:
-        return None
     if settings.api_key is None:
-        return Fault(
-            "key",
-            "EXTEND_API_KEY is not set",
-            "Create an API key in the Extend dashboard and set EXTEND_API_KEY, or try --sandbox.",
-        )
+        advice = "Create an API key in the Extend dashboard and set EXTEND_API_KEY, or try --sandbox."
+        return Fault("key", "EXTEND_API_KEY is not set", advice)
     key = settings.api_key.get_secret_value()
-    if key[0] in _QUOTES or key[-1] in _QUOTES:
-        return Fault("key", "EXTEND_API_KEY has quotes around it", "Remove the quotes from the value.")
-    if key.lower().startswith("bearer "):
-        return Fault("key", 'EXTEND_API_KEY begins with "Bearer "', "Set it to the key alone.")
-    if "\n" in key or "\r" in key:
-        return Fault("key", "EXTEND_API_KEY contains a line break", "Set it to the key alone, on one line.")
-    if any(char.isspace() for char in key):
-        return Fault("key", "EXTEND_API_KEY contains a space", "Copy the key again, without spaces.")
-    if not (key.isascii() and key.isprintable()):
-        return Fault(
-            "key",
-            "EXTEND_API_KEY contains a character that no key has",
-            "Copy the key from the Extend dashboard again.",
-        )
-    return None
+    odd = not (key.isascii() and key.isprintable())
+    faults = (
+        (key[0] in _QUOTES or key[-1] in _QUOTES, "has quotes around it", "Remove the quotes from the value."),
+        (key.lower().startswith("bearer "), 'begins with "Bearer "', "Set it to the key alone."),
+        ("\n" in key or "\r" in key, "contains a line break", "Set it to the key alone, on one line."),
+        (any(char.isspace() for char in key), "contains a space", "Copy the key again, without spaces."),
+        (odd, "contains a character that no key has", "Copy the key from the Extend dashboard again."),
+    )
+    return next((Fault("key", f"EXTEND_API_KEY {cause}", advice) for found, cause, advice in faults if found), None)
 
 
 def _machine_fault(base_url: str) -> Fault | None:
@@ -148,20 +124,15 @@ def _machine_fault(base_url: str) -> Fault | None:
         certificates()
     except OSError as error:
         name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
-        return Fault(
-            "certificates", f"{name} cannot be used: {error.strerror or error}", f"Correct {name}, or unset it."
-        )
-    proxy = proxy_for(base_url)
-    if proxy is None:
+        cause = f"{name} cannot be used: {error.strerror or error}"
+        return Fault("certificates", cause, f"Correct {name}, or unset it.")
+    if proxy_for(base_url) is None:
         return None
-    name, readable = _proxy_variable(base_url), _readable_proxy(base_url)
-    scheme = (readable or "").partition("://")[0]
+    name, scheme = _proxy_variable(base_url), (_readable_proxy(base_url) or "").partition("://")[0]
     if scheme in ("socks5", "socks5h") and find_spec("socksio") is None:
-        return Fault(
-            "proxy",
-            f"{name} names a SOCKS proxy, and the package socksio is not installed",
-            f"Install it next to extend-mcp (pip install socksio), or set {name} to an http:// proxy.",
-        )
+        cause = f"{name} names a SOCKS proxy, and the package socksio is not installed"
+        advice = f"Install it next to extend-mcp (pip install socksio), or set {name} to an http:// proxy."
+        return Fault("proxy", cause, advice)
     if scheme not in ("http", "https", "socks5", "socks5h"):
         return Fault("proxy", f"{name} is not the URL of a proxy", f"Set {name} to http://HOST:PORT, or unset it.")
     return None

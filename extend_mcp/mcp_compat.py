@@ -10,25 +10,27 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 # Our own authentication puts the caller here; the SDK exports only `get_access_token`, which has no caller.
-from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.auth_context import auth_context_var as auth_context_var
 
 # Sessions are shared out among callers, which `max_sessions` cannot do: see `FairSessions`.
 from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 
 # Prompts are built without a pydantic model each, which a client would wait for: that needs `PromptArgument`.
-from mcp.server.mcpserver.prompts.base import PromptArgument
+from mcp.server.mcpserver.prompts.base import PromptArgument as PromptArgument
 
 # Tools declare their context by type, as in the SDK; its `Tool.from_function` would build each model twice.
-from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
+from mcp.server.mcpserver.utilities.context_injection import find_context_parameter as find_context_parameter
 
 # Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK has no option for.
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase as ArgModelBase
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata as FuncMetadata
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
 # The types of the streams that the SDK's message loop reads and writes.
-from mcp.shared._stream_protocols import ReadStream, WriteStream
+from mcp.shared._stream_protocols import ReadStream as ReadStream
+from mcp.shared._stream_protocols import WriteStream as WriteStream
 from mcp.shared.exceptions import MCPError
 from mcp_types import REQUEST_TIMEOUT, ElicitRequestFormParams, ElicitResult
 
@@ -43,23 +45,6 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from mcp.server.mcpserver import Context, MCPServer
 
-__all__ = [
-    "FAILED_INITIALIZE",
-    "ArgModelBase",
-    "FairSessions",
-    "FuncMetadata",
-    "PromptArgument",
-    "ReadStream",
-    "WriteStream",
-    "ask",
-    "auth_context_var",
-    "connection_of",
-    "find_context_parameter",
-    "is_validation_text",
-    "let_event_streams_finish",
-    "lowlevel_server",
-]
-
 _VALIDATION_MARK: Final = b"errors.pydantic.dev"
 _LOOK_SECONDS: Final = 0.5
 
@@ -68,15 +53,7 @@ FAILED_INITIALIZE: Final = "extend_mcp.failed_initialize"
 
 
 class FairSessions(StreamableHTTPSessionManager):
-    """Sessions of which one caller may hold a part only, and a refused ``initialize`` none.
-
-    Args:
-        server: the MCP server.
-        most: the most sessions.
-        of_one_caller: the most sessions of one caller.
-        idle_seconds: the time after which an unused session ends.
-        stateless: whether to keep no sessions.
-    """
+    """Sessions of which one caller may hold a part only, and a refused ``initialize`` none."""
 
     def __init__(
         self, server: MCPServer[Any], *, most: int, of_one_caller: int, idle_seconds: float, stateless: bool
@@ -131,11 +108,6 @@ def lowlevel_server(server: MCPServer[Any]) -> Server[Any]:
 
 async def ask(ctx: Context[Any, Any], params: ElicitRequestFormParams, *, seconds: float) -> ElicitResult:
     """Ask the client's user during a call, as before 2026-07-28. Unlike the SDK, stop when the client hangs up.
-
-    Args:
-        ctx: the call.
-        params: the question.
-        seconds: how long to wait for the answer.
 
     Raises:
         MCPError: the client failed to ask, hung up, or took too long.

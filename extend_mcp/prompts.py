@@ -29,6 +29,7 @@ from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.summarize import summarize
 from extend_mcp.tools.workflows import read_published
+from extend_mcp.views.document import View
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
 from extend_mcp.views.workflows import diff_lines
@@ -64,7 +65,6 @@ async def cancel_run_safely(
         "   On confirmation_required show the plan, wait for a clear yes, then repeat with the confirmation_token.",
         "4. Report the outcome as given. On cancelling or unknown look again with get_workflow_run.",
         "   Say cancelled only when a read shows CANCELLED.",
-        _DATA,
     ]
     return await _with_run(ctx, run_id, steps)
 
@@ -79,14 +79,13 @@ async def investigate_run(run_id: RunRef, ctx: Ctx) -> Sequence[Message]:
         "4. Answer in a few sentences: what happened, since when, how much is affected, what to do next.",
         "   Say what you did not look at.",
         "Change nothing: rerun_workflow_runs, cancel_workflow_run and the like only when the user asks.",
-        _DATA,
     ]
     return await _with_run(ctx, run_id, steps)
 
 
 async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
     """Group recent failures by cause and recommend which to rerun, fix or ignore."""
-    facts = await _facts(lambda: _summary(ctx, since, "failure_reason"))
+    facts = await _facts(_summary(ctx, since, "failure_reason"))
     steps = [
         f"Triage the failed Extend workflow runs since {Label(since)!s}. The figures above were read just now.",
         "1. Start with the largest group, or the one that grew against the window before.",
@@ -95,31 +94,29 @@ async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
         '3. summarize_runs(group_by="failing_step") or "version" shows whether one step or one version is to blame.',
         "4. Report a table: cause, how many, since when, what to do (rerun, fix file or workflow, wait).",
         "5. Offer rerun_workflow_runs only for causes that a rerun can help; it shows a plan that a person confirms.",
-        _DATA,
     ]
-    return [UserMessage(facts), UserMessage("\n".join(steps))]
+    return _messages(facts, steps=steps)
 
 
 async def shift_report(ctx: Ctx, since: Since = "12h") -> Sequence[Message]:
     """Write the handover report for the next shift."""
-    figures = await _facts(lambda: _summary(ctx, since, "workflow"))
-    waiting = await _facts(lambda: _queue(ctx, None))
+    figures = await _facts(_summary(ctx, since, "workflow"))
+    waiting = await _facts(review_queue(ctx, None))
     steps = [
         f"Write a shift report on the Extend workflow runs since {Label(since)!s}, from the facts above.",
         "1. Two sentences: how much ran, what went wrong, whether it is better or worse than the window before.",
         "2. What failed and why, largest first: explain_failure on one run of each group where the cause is unclear.",
         "3. What waits: the review queue with the oldest run, and anything PENDING for long.",
         "4. What the next shift must do, with run ids and dashboard links. If something above is INCOMPLETE, say so.",
-        _DATA,
     ]
-    return [UserMessage(figures), UserMessage(waiting), UserMessage("\n".join(steps))]
+    return _messages(figures, waiting, steps=steps)
 
 
 async def clear_review_queue(
     ctx: Ctx, workflow: Annotated[str, Field(description="Only this workflow: id or exact name")] = ""
 ) -> Sequence[Message]:
     """Prepare the waiting reviews so that a person can decide each in a minute."""
-    waiting = await _facts(lambda: _queue(ctx, workflow.strip() or None))
+    waiting = await _facts(review_queue(ctx, workflow.strip() or None))
     steps = [
         "Prepare these reviews for a person. The API cannot approve or reject: the person does it in the dashboard.",
         "1. Go through the runs from the oldest. get_step_result(run, step) of the check that did not pass, and of the",
@@ -127,14 +124,13 @@ async def clear_review_queue(
         "2. For each: what the check wanted, what the document says, what you would look at first, the dashboard link.",
         "3. Group runs that wait for the same reason: one wrong rule may hold them all.",
         "4. Never say that you approved or rejected anything.",
-        _DATA,
     ]
-    return [UserMessage(waiting), UserMessage("\n".join(steps))]
+    return _messages(waiting, steps=steps)
 
 
 async def stop_a_bad_batch(batch_id: BatchRef, ctx: Ctx) -> Sequence[Message]:
     """Stop what still runs of a batch, with a person's yes to an exact plan."""
-    facts = await _facts(lambda: _of_batch(ctx, batch_id))
+    facts = await _facts(summarize(ctx, RunFilter(batch=batch_id), "status"))
     steps = [
         f"Stop the batch {batch_id}. The figures above were read just now.",
         "1. Tell the user how many of its runs are PENDING or PROCESSING, and that the others cannot be cancelled.",
@@ -143,14 +139,13 @@ async def stop_a_bad_batch(batch_id: BatchRef, ctx: Ctx) -> Sequence[Message]:
         "3. On partial call again with its token until it is done. Report every run that did not end as cancelled.",
         f'4. wait_for_run(batch="{batch_id}") shows the end. Say cancelled only of runs that a read shows CANCELLED.',
         "5. Only if the user wants: rerun_workflow_runs later runs cancelled ones again.",
-        _DATA,
     ]
-    return [UserMessage(facts), UserMessage("\n".join(steps))]
+    return _messages(facts, steps=steps)
 
 
 async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[Message]:
     """Compare a workflow's draft with what runs now, try it, and publish it with a person's yes."""
-    facts = await _facts(lambda: _release(ctx, workflow))
+    facts = await _facts(_release(ctx, workflow))
     steps = [
         f"Release the draft of the Extend workflow {Label(workflow)}. The changes are above.",
         "1. Explain the difference to the user. If a fault is listed, stop: the draft must be fixed first.",
@@ -159,9 +154,8 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
         "3. If the user still wants it, deploy_workflow_version(workflow). A person sees the difference and confirms.",
         '4. Afterwards watch: summarize_runs(workflow, group_by="version", created_since="1h").',
         "There is no roll-back operation: deploying the former steps again is how to go back.",
-        _DATA,
     ]
-    return [UserMessage(facts), UserMessage("\n".join(steps))]
+    return _messages(facts, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -169,7 +163,6 @@ class Offered:
     """A prompt of this server. Its name and description come from the function that makes it.
 
     Attributes:
-        title: what a person picks.
         make: makes its messages.
         scope: what a caller needs for the facts that it brings.
         writes: whether it leads to a write.
@@ -192,15 +185,15 @@ class Offered:
 
     def prompt(self) -> Prompt:
         """Build the SDK's prompt. The SDK's own builder would make models for every prompt while a client waits."""
-        parameters = inspect.signature(self.make, eval_str=True).parameters
-        types = {name: each.annotation for name, each in parameters.items() if name != _CONTEXT}
+        parameters = dict(inspect.signature(self.make, eval_str=True).parameters)
+        del parameters["ctx"]
         arguments = [
             PromptArgument(
                 name=name,
-                description=annotation.__metadata__[0].description,
-                required=parameters[name].default is inspect.Parameter.empty,
+                description=each.annotation.__metadata__[0].description,
+                required=each.default is inspect.Parameter.empty,
             )
-            for name, annotation in types.items()
+            for name, each in parameters.items()
         ]
         return CheckedPrompt(
             name=self.name,
@@ -208,17 +201,13 @@ class Offered:
             description=self.description,
             arguments=arguments,
             fn=self.make,
-            context_kwarg=_CONTEXT,
-            types=types,
+            context_kwarg="ctx",
+            types={name: each.annotation for name, each in parameters.items()},
         )
 
 
 class CheckedPrompt(Prompt):
-    """A prompt whose wrong arguments are the caller's error, and whose own failure is logged and reported as such.
-
-    Attributes:
-        types: the annotation of each argument.
-    """
+    """A prompt whose wrong arguments are the caller's error, and whose own failure is logged and reported as such."""
 
     types: dict[str, Any] = Field(exclude=True)
 
@@ -249,21 +238,14 @@ class CheckedPrompt(Prompt):
             # Clients that show a form send a blank for each field that was left empty.
             given = str(arguments.get(argument.name) or "").strip()
             if given:
-                values[argument.name] = _fit(argument.name, self.types[argument.name], given)
+                try:
+                    values[argument.name] = TypeAdapter(self.types[argument.name]).validate_python(given)
+                except ValidationError as error:
+                    rule = error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
+                    raise MCPError(INVALID_PARAMS, f"{argument.name}: {Note(rule)!s}") from None
             elif argument.required:
                 raise MCPError(INVALID_PARAMS, f"{argument.name}: is required. {argument.description}.")
         return values
-
-
-_CONTEXT = "ctx"
-
-
-def _fit(name: str, annotation: Any, given: str) -> Any:
-    try:
-        return TypeAdapter(annotation).validate_python(given)
-    except ValidationError as error:
-        rule = error.errors(include_url=False, include_input=False)[0]["msg"].removeprefix("Value error, ")
-        raise MCPError(INVALID_PARAMS, f"{name}: {Note(rule)!s}") from None
 
 
 PROMPTS = (
@@ -284,6 +266,10 @@ def add_prompts(server: MCPServer[CallerRegistry], *, read_only: bool) -> None:
             server.add_prompt(prompt.prompt())
 
 
+def _messages(*facts: str | TextContent, steps: list[str]) -> list[Message]:
+    return [*map(UserMessage, facts), UserMessage("\n".join([*steps, _DATA]))]
+
+
 async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message]:
     """Return the steps, behind the run's text where it can be read.
 
@@ -292,14 +278,15 @@ async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message
     try:
         text = await run_resource(run_id, ctx)
     except ResourceError as error:
-        return [UserMessage("\n".join([*steps, _unread("run", str(error))]))]
-    attached = TextContent(type="text", text=text, annotations=Annotations(audience=["assistant"], priority=1.0))
-    return [UserMessage(attached), UserMessage("\n".join(steps))]
+        return [UserMessage("\n".join([*steps, _DATA, _unread("run", str(error))]))]
+    annotations = Annotations(audience=["assistant"], priority=1.0)
+    return _messages(TextContent(type="text", text=text, annotations=annotations), steps=steps)
 
 
-async def _facts(read: Callable[[], Awaitable[str]]) -> str:
+async def _facts(reading: Awaitable[View | str]) -> str:
     try:
-        return await read()
+        found = await reading
+        return found if isinstance(found, str) else found.text
     except ExtendError as error:
         return _unread("facts", f"{error_words(error)}. {error.next_step}")
     except CallRefusedError as refusal:
@@ -315,14 +302,6 @@ async def _summary(ctx: Ctx, since: str, group_by: str) -> str:
     # Not validated: the prompt contains what `resolve` says of an invalid time.
     filters = RunFilter.model_construct(created_since=since)
     return (await summarize(ctx, await filters.resolve(caller_context(ctx)), group_by)).text
-
-
-async def _of_batch(ctx: Ctx, batch: str) -> str:
-    return (await summarize(ctx, RunFilter(batch=batch), "status")).text
-
-
-async def _queue(ctx: Ctx, workflow: str | None) -> str:
-    return (await review_queue(ctx, workflow)).text
 
 
 async def _release(ctx: Ctx, workflow: str) -> str:

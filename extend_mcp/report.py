@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mcp.client.client import Client
-from mcp_types import CallToolResult, TextContent
+from mcp_types import TextContent
 
 from extend_mcp.runs.times import format_instant, format_span, parse_iso, parse_moment, parse_span
 from extend_mcp.server import build_server
@@ -30,14 +30,8 @@ class ReportError(Exception):
     """The report could not be made; the text says why."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure that a threshold can be set for.
-
-    Attributes:
-        value: what was counted; None if nothing is known.
-        complete: False if there may be more.
-    """
+class Figure(NamedTuple):
+    """A figure that a threshold can be set for: None if nothing is known, incomplete if there may be more."""
 
     value: float | None
     complete: bool
@@ -45,14 +39,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A limit such as ``failed>5``, ``failed>5%``, ``waiting>24h`` or ``runs<1``.
-
-    Attributes:
-        text: as it was given.
-        figure: the name of the figure.
-        below: whether it is crossed by a figure below the limit.
-        limit: the limit.
-    """
+    """A limit such as ``failed>5``, ``waiting>24h`` or ``runs<1``. With ``below``, a smaller figure crosses it."""
 
     text: str
     figure: str
@@ -65,9 +52,9 @@ class Threshold:
         if figure.value is None:
             return "not crossed" if figure.complete else "unknown"
         crossed = figure.value < self.limit if self.below else figure.value > self.limit
-        if crossed:
-            return "crossed" if figure.complete or not self.below else "unknown"
-        return "not crossed" if figure.complete or self.below else "unknown"
+        if not figure.complete and crossed == self.below:
+            return "unknown"
+        return "crossed" if crossed else "not crossed"
 
 
 _THRESHOLD = re.compile(r"([a-z0-9_]+)\s*([<>])\s*([0-9.]+)\s*(%|[a-z]*)", re.IGNORECASE)
@@ -108,8 +95,7 @@ def parse_thresholds(text: str) -> list[Threshold]:
     return found
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows under a heading."""
 
     title: str
@@ -119,19 +105,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """The answers of the tools for one window.
-
-    Attributes:
-        account: the operator's name for the account; empty where they chose none.
-        since: the begin of the window.
-        until: its end.
-        by_workflow: the summary by workflow.
-        by_reason: the summary by failure reason.
-        queue: the review queue.
-        still_open: the failures that nobody resolved.
-        stuck: the runs that hang.
-        incomplete: what was left out.
-    """
+    """The answers of the tools for one window, and what was left out of them."""
 
     account: str
     since: datetime
@@ -230,10 +204,7 @@ class Report:
                 [
                     (
                         _span(self._age(each)),
-                        each["run_id"],
-                        each["workflow"],
-                        each.get("file") or "-",
-                        each.get("dashboard_url") or "-",
+                        *(each.get(name) or "-" for name in ("run_id", "workflow", "file", "dashboard_url")),
                     )
                     for each in self.queue["runs"][:_SHOWN_WAITING]
                 ],
@@ -243,12 +214,7 @@ class Report:
 
 
 async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
-    """Ask the tools of a server in this process.
-
-    Args:
-        settings: what the operator chose.
-        since: the begin of the window, as tools take it.
-        parts: other parts of the server; tests give them.
+    """Ask the tools of a server in this process; tests give it other ``parts``.
 
     Raises:
         ReportError: Extend could not be asked, or ``since`` is not a time.
@@ -275,27 +241,18 @@ async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
             ]
     finally:
         await registry.aclose()
-    answers = [_facts(result) for result in results]
+    answers: list[dict[str, Any]] = []
+    for result in results:
+        if result.is_error or result.structured_content is None:
+            raise ReportError(" ".join(block.text for block in result.content if isinstance(block, TextContent)))
+        answers.append(result.structured_content)
     missing = dict.fromkeys(each for answer in answers for each in answer.get("missing") or ())
     by_workflow, by_reason, queue, still_open, stuck = answers
     return Report(settings.label, begin, now, by_workflow, by_reason, queue, still_open, stuck, list(missing))
 
 
-def _facts(result: CallToolResult) -> dict[str, Any]:
-    if result.is_error or result.structured_content is None:
-        raise ReportError(" ".join(block.text for block in result.content if isinstance(block, TextContent)))
-    facts: dict[str, Any] = result.structured_content
-    return facts
-
-
 def render(report: Report, thresholds: Sequence[Threshold], form: Format) -> str:
-    """Write the report.
-
-    Args:
-        report: what happened.
-        thresholds: the limits to compare with.
-        form: as text, Markdown or JSON.
-    """
+    """Write the report, with what became of each threshold."""
     judged = [(each.text, each.judge(report.figures)) for each in thresholds]
     if form == "json":
         fields = {

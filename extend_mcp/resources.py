@@ -6,9 +6,8 @@ Each resource is the view that the tool of the same object gives, without its pa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -83,17 +82,13 @@ def account_resource(registry: CallerRegistry) -> str:
     return account_text(context.settings, context.limits, context.caller)
 
 
-@dataclass(frozen=True)
-class ResourceSpec:
+class ResourceSpec(NamedTuple):
     """A resource of this server. Its description is the docstring of the function that reads it.
 
     Attributes:
         uri: its URI, or URI template.
         name: its name for programs.
-        title: the name that clients show.
-        read: returns its text.
         scope: what a caller needs to read it; None where nothing is needed.
-        annotations: who it is for, and how useful it is.
     """
 
     uri: str

@@ -40,14 +40,8 @@ SCOPES: Final = (*_THAT_READ, *WRITING.values(), CANCEL, DELETE)
 MISSING_SCOPE: Final = "extend_mcp.missing_scope"
 """The key of an ASGI scope under which a refused request keeps the scope that its caller lacks."""
 
-_OF_TOOLSET: Final = {
-    "runs": ("runs:read", "runs:write", CANCEL, DELETE),
-    "workflows": ("workflows:read",),
-    "workflow-authoring": ("workflows:write",),
-    "files": ("files:read", "files:write"),
-    "webhooks": ("webhooks:read", "webhooks:write"),
-    "incidents": (RUNS_READ, AUDIT_READ),
-}
+_OF_TOOLS: Final = {"runs": (CANCEL, DELETE), "incidents": (AUDIT_READ,)}
+"""The scopes that tools of a toolset declare of their own."""
 
 
 def scope_of_tool(toolset: str, *, read_only: bool) -> str:
@@ -57,5 +51,5 @@ def scope_of_tool(toolset: str, *, read_only: bool) -> str:
 
 def scopes_of(toolsets: Iterable[str], *, read_only: bool) -> frozenset[str]:
     """Return the scopes of some toolsets, or of their reading half."""
-    every = {scope for toolset in toolsets for scope in _OF_TOOLSET[toolset]}
-    return frozenset(scope for scope in every if not read_only or scope in _THAT_READ)
+    every = {scope for name in toolsets for scope in (READING.get(name), WRITING.get(name), *_OF_TOOLS.get(name, ()))}
+    return frozenset(scope for scope in every if scope and (not read_only or scope in _THAT_READ))

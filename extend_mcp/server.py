@@ -21,7 +21,7 @@ from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.apps import apps_of, view_uris
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.completions import COMPLETIONS, add_completions
 from extend_mcp.limits import CallLimits
 from extend_mcp.prompts import PROMPTS, add_prompts
@@ -162,7 +162,7 @@ def build_server(
     """
     bounds = limits or CallLimits()
     common = shared or Shared(sealing_keys(settings))
-    time = clock or SystemClock()
+    time = clock or Clock()
     audit = Audit(settings.audit)
     clients = ApiClients(settings, common.metrics, common.windows)
     make_client = connect or clients.client

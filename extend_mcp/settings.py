@@ -263,11 +263,7 @@ class Settings(EnvironmentSettings):
         return [secret.get_secret_value() for secret in (self.api_key, *self.state_keys) if secret is not None]
 
     def client_config(self, account: Account | None = None) -> ClientConfig:
-        """Return the configuration of an account's API client.
-
-        Args:
-            account: whose client; by default the configured account's.
-        """
+        """Return the configuration of an account's API client, by default of the configured account's."""
         chosen = account or self.account
         return ClientConfig(
             api_key=chosen.api_key,

@@ -42,17 +42,10 @@ async def run_stdio(server: MCPServer[Any]) -> None:
 
 
 class StdioWire:
-    """Both directions of one stdio connection, as the SDK's loop reads and writes them.
+    """Both directions of one stdio connection, as the SDK's loop reads and writes them; ``open`` until the client ends.
 
     The SDK's loop serves the protocol of the first request for good. Where that was a probe, the loop ends at
     ``initialize`` as if the client had left, and the next loop begins with that message.
-
-    Args:
-        incoming: messages from the client, or the errors of invalid lines.
-        outgoing: messages to the client.
-
-    Attributes:
-        open: whether messages may still come.
     """
 
     def __init__(self, incoming: ReadStream[SessionMessage | Exception], outgoing: WriteStream[SessionMessage]) -> None:
@@ -115,8 +108,7 @@ class StdioWire:
             raise StopAsyncIteration from None
         if isinstance(item, SessionMessage):
             return item
-        error = no_message(item)
-        if error is not None:
+        if (error := no_message(item)) is not None:
             await self._outgoing.send(SessionMessage(error))
         return None
 

@@ -20,13 +20,7 @@ def is_loopback(host: str) -> bool:
 
 
 def normalize_url(text: str) -> str:
-    """Return the normalized form of an http or https URL: its host in ASCII, its path percent-encoded.
-
-    Args:
-        text: the URL as it was given.
-
-    Returns:
-        The URL to show and to send.
+    """Return the normalized form of an http or https URL, to show and to send: host in ASCII, path percent-encoded.
 
     Raises:
         ValueError: it is no http or https URL, or holds a character that programs read in different ways.

@@ -6,34 +6,29 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from extend_mcp import __version__
 
 PACKAGE = "extend-mcp"
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """A command, its arguments and its environment variables, secrets excepted."""
 
     command: str
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
 
     def with_flags(
-        self,
-        *,
-        sandbox: bool = False,
-        read_only: bool = False,
-        toolsets: str | None = None,
-        region: str | None = None,
+        self, *, sandbox: bool = False, read_only: bool = False, toolsets: str | None = None, region: str | None = None
     ) -> Launch:
         """Add flags of ``extend-mcp serve``, and the region as a variable."""
         flags = ["--sandbox"] * sandbox + ["--read-only"] * read_only + (["--toolsets", toolsets] if toolsets else [])
         env = {"EXTEND_REGION": region} if region else {}
-        return replace(self, args=(*self.args, *flags), env={**self.env, **env})
+        return Launch(self.command, (*self.args, *flags), {**self.env, **env})
 
 
 def published(version: str) -> Launch:

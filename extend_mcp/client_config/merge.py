@@ -67,13 +67,7 @@ def updated(old: Json | None, new: Json) -> Json:
 
 
 def merged(client: Client, text: str, entry: Json, inputs: list[Json]) -> str:
-    """Return the text with the entry in it, in place of an old one.
-
-    Args:
-        client: the client whose file it is; JSON or TOML.
-        text: the file's text, which `current_entry` could read.
-        entry: the server's entry.
-        inputs: prompts for secrets to add at the top level. One whose id is already there is left alone.
+    """Return the text with the entry in it, in place of an old one, and with the prompts whose id is not there yet.
 
     Raises:
         EditError: the layout does not allow the change.

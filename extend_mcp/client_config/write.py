@@ -19,6 +19,8 @@ from extend_mcp.client_config.merge import current_entry, difference, is_ours, m
 _BOM = "\ufeff"
 _MAX_BYTES = 10 * 2**20
 
+Agree = Callable[[list[str], bool], bool]
+
 
 class WriteError(Exception):
     """The file was not changed; the message says why, and what to do."""
@@ -39,22 +41,14 @@ class Written:
     backup: Path | None = None
 
 
-def write(
-    client: Client,
-    file: Path,
-    entry: Json,
-    inputs: list[Json],
-    *,
-    agree: Callable[[list[str], bool], bool],
-    now: datetime,
-) -> Written:
-    """Put the server's entry into a configuration file.
+def write(client: Client, file: Path, entry: Json, inputs: list[Json], *, agree: Agree, now: datetime) -> Written:
+    """Put the server's entry into a configuration file, and what the client needs next to it.
 
     Args:
         client: the client whose file it is.
         file: the file; links are followed.
         entry: the server's entry; what a user added to an old one is kept.
-        inputs: prompts that the client needs next to it.
+        inputs: prompts for secrets.
         agree: called with the difference before an old entry is changed, and with whether that entry starts this
             server; another may be Extend's own.
         now: the time, for the backup's name.

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp
 
 from extend_mcp import REGISTRY_NAME
 from extend_mcp.callers import CallerRegistry
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
@@ -93,7 +93,7 @@ class HttpParts:
     identify: Identify | None = None
     receiver: Receiver | None = None
     background: Callable[[], AbstractAsyncContextManager[object]] | None = None
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=Clock)
 
 
 def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:

@@ -15,7 +15,7 @@ import uvicorn
 from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.events.payload import PayloadFetcher
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.seen import Seen
@@ -118,7 +118,7 @@ def build_parts(
         identify=_identify(settings, http, clock, metrics),
         receiver=receiver,
         background=background,
-        clock=clock or SystemClock(),
+        clock=clock or Clock(),
     )
 
 

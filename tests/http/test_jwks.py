@@ -9,7 +9,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from extend_mcp.accounts import Caller
 from extend_mcp.api.transport import RefusedAnswerError
-from extend_mcp.clock import SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.http.auth.jwks import KeySet, download_keys, metadata_urls, read_key
 from extend_mcp.http.auth.oauth import OAuth
 from tests.http.keys import (
@@ -299,7 +299,7 @@ async def test_known_keys_serve_while_they_are_fetched_again(clock: HandClock) -
 
 async def test_a_fetch_that_takes_too_long_ends(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
-    keys = KeySet("https://id.test", clock=SystemClock(), fetch=gate, seconds=0)
+    keys = KeySet("https://id.test", clock=Clock(), fetch=gate, seconds=0)
     with anyio.fail_after(5):
         assert await keys.find("k1", "RS256") == ()
     assert "TimeoutError" in caplog.text

@@ -17,7 +17,7 @@ import jwt
 from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account, Caller, fingerprint
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 from extend_mcp.http.auth.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
 from extend_mcp.settings import SettingsError
@@ -68,7 +68,7 @@ class OAuth(Identify):
         self._issuer = issuer
         self._audience = [audience.rstrip("/"), audience.rstrip("/") + "/"]
         self._default = default
-        self._clock = clock or SystemClock()
+        self._clock = clock or Clock()
         self._keys = KeySet(issuer, clock=self._clock, fetch=fetch)
 
     async def __call__(self, headers: Headers) -> Caller:

@@ -26,7 +26,7 @@ from starlette.datastructures import Headers
 
 from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
 from extend_mcp.api.wire import decode_json
-from extend_mcp.clock import Clock, SystemClock
+from extend_mcp.clock import Clock
 from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 from extend_mcp.http.auth.keys import is_sendable
 from extend_mcp.scopes import SCOPES, scopes_of
@@ -133,7 +133,7 @@ class Tokens(Identify):
         self._path = path
         self._metrics = metrics or Metrics()
         self._default = default
-        self._clock = clock or SystemClock()
+        self._clock = clock or Clock()
         self._callers: tuple[Caller, ...] = ()
         self._seen: dict[Path, tuple[int, ...] | None] = {}
         self._warned = False
