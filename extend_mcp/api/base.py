@@ -1,7 +1,7 @@
 """Send one call to Extend, and turn the response into an object or an error."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import cache
 from types import TracebackType
@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import anyio
 import httpx
-from pydantic import SecretStr
 from pydantic.alias_generators import to_camel
 from typing_extensions import Self
 
@@ -50,18 +49,6 @@ ListQuery = Mapping[str, object]
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
-
-
-class BearerAuth(httpx.Auth):
-    """Adds the API key to each request. The client's headers do not contain it, so that no repr shows it."""
-
-    def __init__(self, key: SecretStr) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Set the Authorization header."""
-        request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
-        yield request
 
 
 class Pager(Generic[ItemT]):
@@ -128,7 +115,17 @@ class BaseClient:
         self._caller = caller
         self._observer = observer
         self._sleep = sleep
-        self._http: httpx.AsyncClient | None = None
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"extend-mcp/{__version__}",
+            "x-extend-api-version": API_VERSION,
+            **({"x-extend-workspace-id": config.workspace_id} if config.workspace_id else {}),
+        }
+        self._timeout = httpx.Timeout(
+            config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout
+        ).as_dict()
+        self._stack: httpx.AsyncBaseTransport | None = None
         self.on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
         """Awaited with a run's id after it was deleted through this client (True), or a read answered 404 (False)."""
         self.on_write_answered: Callable[[str], None] | None = None
@@ -138,9 +135,9 @@ class BaseClient:
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -203,15 +200,20 @@ class BaseClient:
             content: The body; bytes are JSON unless ``headers`` say otherwise.
             headers: Headers that describe the body.
         """
-        http, key = self._open()
+        stack, key = self._open()
+        given = {to_camel(name): value for name, value in (query or {}).items() if value is not None}
+        if content is not None and headers is None:
+            headers = {"Content-Type": "application/json"}
         try:
-            response = await http.request(
+            # Not by httpx's client: cookies and redirects, which would carry the key elsewhere, are not wanted.
+            request = httpx.Request(
                 method,
-                path,
-                params={to_camel(name): value for name, value in (query or {}).items() if value is not None},
+                self._config.base_url.rstrip("/") + path + (f"?{httpx.QueryParams(given)}" if given else ""),
+                headers={**self._headers, "Authorization": f"Bearer {key}", **(headers or {})},
                 content=content,
-                headers=headers or ({"Content-Type": "application/json"} if content is not None else None),
+                extensions={"timeout": self._timeout},
             )
+            response = await stack.handle_async_request(request)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = _error_from_exception(method, exc)
         else:
@@ -232,44 +234,28 @@ class BaseClient:
         # Raised out here, so that it is not chained to an exception whose request carries the key.
         raise failure
 
-    def _open(self) -> tuple[httpx.AsyncClient, str]:
+    def _open(self) -> tuple[httpx.AsyncBaseTransport, str]:
         key = self._config.api_key
         secret = key.get_secret_value().strip() if key else ""
         if not secret:
             raise MissingApiKeyError
         if not is_header_safe(secret):
             raise MissingApiKeyError("EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII.")
-        if self._http is None:
-            self._http = self._build_http(SecretStr(secret))
-        return self._http, secret
+        if self._stack is None:
+            self._stack = self._build_stack()
+        return self._stack, secret
 
-    def _build_http(self, key: SecretStr) -> httpx.AsyncClient:
-        config = self._config
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "User-Agent": f"extend-mcp/{__version__}",
-            "x-extend-api-version": API_VERSION,
-        }
-        if config.workspace_id:
-            headers["x-extend-workspace-id"] = config.workspace_id
+    def _build_stack(self) -> httpx.AsyncBaseTransport:
         try:
-            return httpx.AsyncClient(
-                auth=BearerAuth(key),
-                base_url=config.base_url,
-                headers=headers,
-                # A redirect would carry the key to wherever it points.
-                follow_redirects=False,
-                timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout),
-                transport=build_transport(
-                    self._transport or network_transport(config.base_url),
-                    total_timeout=config.total_timeout,
-                    max_attempts=config.max_attempts,
-                    limiter=self._limiter,
-                    caller=self._caller,
-                    observer=self._observer,
-                    sleep=self._sleep,
-                ),
+            httpx.URL(self._config.base_url)
+            return build_transport(
+                self._transport or network_transport(self._config.base_url),
+                total_timeout=self._config.total_timeout,
+                max_attempts=self._config.max_attempts,
+                limiter=self._limiter,
+                caller=self._caller,
+                observer=self._observer,
+                sleep=self._sleep,
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL):
             pass
