@@ -14,16 +14,17 @@ import logging
 import os
 import random
 import ssl
+import time
 import urllib.request
 import zlib
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache, partial
 from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
-from tenacity import AsyncRetrying, RetryCallState
 
 from extend_mcp.api.errors import RETRYABLE_STATUSES, ConnectFailedError
 from extend_mcp.api.rate_limit import NEVER_SENT, RateLimiter, RateLimitTransport
@@ -161,52 +162,45 @@ class RetryTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, a GET as often as needed and allowed; return or raise the last outcome."""
-        if request.method != "GET":
-            return await self._inner.handle_async_request(request)
-        # One per request: tenacity keeps the state of a running call on this object.
-        retrying = AsyncRetrying(
-            sleep=self._sleep,
-            retry=self._should_retry,
-            wait=self._wait,
-            stop=self._should_stop,
-            before_sleep=partial(self._report, request),
-            retry_error_callback=_last_outcome,
-        )
-        return await retrying(self._inner.handle_async_request, request)
+        attempt = 1
+        while True:
+            try:
+                outcome: httpx.Response | Exception = await self._inner.handle_async_request(request)
+            except _BROKEN_CONNECTION as error:
+                outcome = error
+            wait = self._wait(outcome, attempt) if request.method == "GET" else None
+            if wait is None:
+                if isinstance(outcome, httpx.Response):
+                    return outcome
+                raise outcome
+            self._report(request, outcome, attempt, wait)
+            await self._sleep(wait)
+            attempt += 1
 
     async def aclose(self) -> None:
         """Close the wrapped transport."""
         await self._inner.aclose()
 
-    def _should_retry(self, state: RetryCallState) -> bool:
-        assert state.outcome is not None
-        if state.outcome.failed:
-            return isinstance(state.outcome.exception(), _BROKEN_CONNECTION)
-        response = _response(state)
-        return (
-            response.status_code in RETRYABLE_STATUSES and (_retry_after(response) or 0.0) <= self._retry_after_ceiling
-        )
+    def _wait(self, outcome: httpx.Response | Exception, attempt: int) -> float | None:
+        """Return the seconds to wait before the next attempt; None if this outcome is the last."""
+        asked = None
+        if isinstance(outcome, httpx.Response):
+            if outcome.status_code not in RETRYABLE_STATUSES:
+                return None
+            asked = parse_retry_after(outcome.headers.get("retry-after"))
+            if asked is not None and asked > self._retry_after_ceiling:
+                return None
+        wait = self._uniform(0.0, min(self._cap, self._base * 2 ** (attempt - 1))) if asked is None else asked
+        # A response says more than the timeout that another wait would end in.
+        time_left = anyio.current_effective_deadline() - anyio.current_time()
+        return wait if attempt < self._max_attempts and wait < time_left else None
 
-    def _wait(self, state: RetryCallState) -> float:
-        assert state.outcome is not None
-        asked = None if state.outcome.failed else _retry_after(_response(state))
-        if asked is not None:
-            return asked
-        return self._uniform(0.0, min(self._cap, self._base * 2 ** (state.attempt_number - 1)))
-
-    def _report(self, request: httpx.Request, state: RetryCallState) -> None:
-        assert state.outcome is not None
-        exc = state.outcome.exception()
-        reason = type(exc).__name__ if exc else str(_response(state).status_code)
-        logger.info("GET attempt %d met %s; next in %.1f s", state.attempt_number, reason, state.upcoming_sleep)
+    def _report(self, request: httpx.Request, outcome: httpx.Response | Exception, attempt: int, wait: float) -> None:
+        reason = str(outcome.status_code) if isinstance(outcome, httpx.Response) else type(outcome).__name__
+        logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
         if self._observer is not None:
             path = request.url.raw_path.partition(b"?")[0].decode("ascii")
             self._observer.api_retry(method=request.method, endpoint=endpoint_of(path), reason=reason)
-
-    def _should_stop(self, state: RetryCallState) -> bool:
-        # A response says more than the timeout that another wait would end in.
-        time_left = anyio.current_effective_deadline() - anyio.current_time()
-        return state.attempt_number >= self._max_attempts or state.upcoming_sleep >= time_left
 
 
 class DeadlineTransport(httpx.AsyncBaseTransport):
@@ -283,18 +277,84 @@ class SharedTransport(httpx.AsyncBaseTransport):
         return await self._inner.handle_async_request(request)
 
 
-_LIMITS: Final = httpx.Limits(max_connections=500, max_keepalive_connections=100)
-"""More than the default of httpx: with many callers the rate limit should hold requests back, not the pool."""
+class ConnectionsTransport(httpx.AsyncBaseTransport):
+    """Sends a request over the free connection that was used last, or over a new one.
+
+    The pool of httpx looks at each of its connections before and after every request. With 16 of them that takes longer
+    than the rest of a call.
+
+    Args:
+        connect: Makes a transport that is used for one request at a time, and keeps its connection.
+        most: Most requests at once. With many callers the rate limit should hold requests back, not this.
+        idle_seconds: Longest time that an unused connection is kept.
+    """
+
+    def __init__(
+        self, connect: Callable[[], httpx.AsyncBaseTransport], *, most: int = 500, idle_seconds: float = 5.0
+    ) -> None:
+        self._connect = connect
+        self._most = most
+        self._idle_seconds = idle_seconds
+        self._lent: set[httpx.AsyncBaseTransport] = set()
+        # The first one is made now, to find settings that cannot work.
+        self._free = deque([(time.monotonic(), connect())])
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; its connection is free again when the response is closed."""
+        if len(self._lent) >= self._most:
+            raise httpx.PoolTimeout("too many connections are in use", request=request)
+        connection = self._free.pop()[1] if self._free else self._connect()
+        self._lent.add(connection)
+        try:
+            while self._free and self._free[0][0] < time.monotonic() - self._idle_seconds:
+                await self._free.popleft()[1].aclose()
+            response = await connection.handle_async_request(request)
+        except BaseException:
+            self._release(connection)
+            raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        response.stream = _LentStream(response.stream, partial(self._release, connection))
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        free = [connection for _, connection in self._free]
+        self._free.clear()
+        for connection in (*free, *self._lent):
+            await connection.aclose()
+
+    def _release(self, connection: httpx.AsyncBaseTransport) -> None:
+        self._lent.discard(connection)
+        self._free.append((time.monotonic(), connection))
 
 
-def network_transport(base_url: str) -> httpx.AsyncHTTPTransport:
+class _LentStream(httpx.AsyncByteStream):
+    """Passes a body on, and releases its connection when it is closed."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
+        self._inner = inner
+        self._release: Callable[[], None] | None = release
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._inner.__aiter__()
+
+    async def aclose(self) -> None:
+        release, self._release = self._release, None
+        try:
+            await self._inner.aclose()
+        finally:
+            if release is not None:
+                release()
+
+
+def network_transport(base_url: str) -> ConnectionsTransport:
     """Open the network as httpx does by default; it reads no proxy settings when it is given a transport.
 
     Raises:
         ConnectFailedError: the proxy or certificate settings of the environment cannot be used.
     """
     try:
-        return httpx.AsyncHTTPTransport(verify=certificates(), proxy=proxy_for(base_url), limits=_LIMITS)
+        return ConnectionsTransport(partial(httpx.AsyncHTTPTransport, verify=certificates(), proxy=proxy_for(base_url)))
     except (ImportError, OSError, ValueError, httpx.InvalidURL):
         pass
     # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
@@ -326,18 +386,3 @@ def certificates() -> ssl.SSLContext:
 @cache
 def _read_certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
-
-
-def _response(state: RetryCallState) -> httpx.Response:
-    assert state.outcome is not None
-    response: httpx.Response = state.outcome.result()
-    return response
-
-
-def _last_outcome(state: RetryCallState) -> httpx.Response:
-    """Return the last response, or raise the last exception, in place of tenacity's RetryError."""
-    return _response(state)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    return parse_retry_after(response.headers.get("retry-after"))
