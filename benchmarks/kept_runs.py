@@ -136,7 +136,7 @@ def ours(path: Path) -> dict[str, Any]:
         for name, by in _GROUPINGS.items():
 
             def answer(by: list[str] = by) -> list[tuple[int, float | None, float | None]]:
-                tallies = store.tallies(_ACCOUNT, Selection(), by, "customer", _with_days)
+                tallies = store.tallies(_ACCOUNT, Selection(), by, "customer", _day)
                 return [
                     (each.runs, quantile(each.durations, 0.5), quantile(each.durations, 0.95))
                     for each in tallies.values()
@@ -173,9 +173,9 @@ def plain(path: Path) -> dict[str, Any]:
     return {"opening": opened, "seconds": seconds}
 
 
-def _with_days(group: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a group with its quarter of an hour replaced by the day in UTC."""
-    return tuple(part // 96 if isinstance(part, int) else part for part in group)
+def _day(quarter: int) -> int:
+    """Return the day in UTC of a quarter of an hour."""
+    return quarter // 96
 
 
 class _Peak:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import anyio
 import httpx
-from pydantic import SecretStr
 from pydantic.alias_generators import to_camel
 from typing_extensions import Self
 
@@ -51,18 +50,6 @@ _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
-
-
-@dataclass(repr=False)
-class BearerAuth(httpx.Auth):
-    """Adds the API key to each request. The client's headers do not contain it, so that no repr shows it."""
-
-    key: SecretStr
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Set the Authorization header."""
-        request.headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        yield request
 
 
 @dataclass
@@ -130,7 +117,17 @@ class BaseClient:
         self._caller = caller
         self._observer = observer
         self._sleep = sleep
-        self._http: httpx.AsyncClient | None = None
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "User-Agent": f"extend-mcp/{__version__}",
+            "x-extend-api-version": API_VERSION,
+            **({"x-extend-workspace-id": config.workspace_id} if config.workspace_id else {}),
+        }
+        self._timeout = httpx.Timeout(
+            config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout
+        ).as_dict()
+        self._stack: httpx.AsyncBaseTransport | None = None
         self.on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
         """Awaited with a run's id after it was deleted through this client (True), or a read answered 404 (False)."""
         self.on_write_answered: Callable[[str], None] | None = None
@@ -140,9 +137,9 @@ class BaseClient:
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            await stack.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,16 +199,20 @@ class BaseClient:
         """
         given = iter(ids)
         filled = _PLACEHOLDER.sub(lambda _: path_segment(next(given)), path)
-        http, key = self._open()
+        chosen = {to_camel(name): value for name, value in (query or {}).items() if value is not None}
+        if content is not None and headers is None:
+            headers = {"Content-Type": "application/json"}
+        stack, key = self._open()
         try:
-            response = await http.request(
+            # Not by httpx's client: cookies and redirects, which would carry the key elsewhere, are not wanted.
+            request = httpx.Request(
                 method,
-                filled,
-                params={to_camel(name): value for name, value in (query or {}).items() if value is not None},
+                self._config.base_url.rstrip("/") + filled + (f"?{httpx.QueryParams(chosen)}" if chosen else ""),
+                headers={**self._headers, "Authorization": f"Bearer {key}", **(headers or {})},
                 content=content,
-                headers=headers or ({"Content-Type": "application/json"} if content is not None else None),
-                extensions={ENDPOINT: path},
+                extensions={"timeout": self._timeout, ENDPOINT: path},
             )
+            response = await stack.handle_async_request(request)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = _error_from_exception(method, exc)
         else:
@@ -224,44 +225,28 @@ class BaseClient:
         # Raised out here, so that it is not chained to an exception whose request carries the key.
         raise failure
 
-    def _open(self) -> tuple[httpx.AsyncClient, str]:
+    def _open(self) -> tuple[httpx.AsyncBaseTransport, str]:
         key = self._config.api_key
         secret = key.get_secret_value().strip() if key else ""
         if not secret:
             raise MissingApiKeyError
         if not is_header_safe(secret):
             raise MissingApiKeyError("EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII.")
-        if self._http is None:
-            self._http = self._build_http(SecretStr(secret))
-        return self._http, secret
+        if self._stack is None:
+            self._stack = self._build_stack()
+        return self._stack, secret
 
-    def _build_http(self, key: SecretStr) -> httpx.AsyncClient:
-        config = self._config
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-            "User-Agent": f"extend-mcp/{__version__}",
-            "x-extend-api-version": API_VERSION,
-        }
-        if config.workspace_id:
-            headers["x-extend-workspace-id"] = config.workspace_id
+    def _build_stack(self) -> httpx.AsyncBaseTransport:
         try:
-            return httpx.AsyncClient(
-                auth=BearerAuth(key),
-                base_url=config.base_url,
-                headers=headers,
-                # A redirect would carry the key to wherever it points.
-                follow_redirects=False,
-                timeout=httpx.Timeout(config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout),
-                transport=build_transport(
-                    self._transport or network_transport(config.base_url),
-                    total_timeout=config.total_timeout,
-                    max_attempts=config.max_attempts,
-                    limiter=self._limiter,
-                    caller=self._caller,
-                    observer=self._observer,
-                    sleep=self._sleep,
-                ),
+            httpx.URL(self._config.base_url)
+            return build_transport(
+                self._transport or network_transport(self._config.base_url),
+                total_timeout=self._config.total_timeout,
+                max_attempts=self._config.max_attempts,
+                limiter=self._limiter,
+                caller=self._caller,
+                observer=self._observer,
+                sleep=self._sleep,
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL):
             pass

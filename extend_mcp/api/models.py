@@ -70,10 +70,15 @@ class ApiModel(BaseModel):
         defer_build=True,
     )
 
-    @model_validator(mode="wrap")
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # Nearly every response fits, and is read without a call into Python.
+        fitting = handler(source)
+        other = core_schema.no_info_wrap_validator_function(cls._default_on_misfit, fitting)
+        return core_schema.union_schema([fitting, other], mode="left_to_right")
+
     @classmethod
     def _default_on_misfit(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # Around the object and not around each field: nearly every response fits, and a call per field is slow.
         try:
             return handler(value)
         except ValidationError as error:

@@ -172,10 +172,10 @@ class RunHistory:
             self._asking.release()
 
     async def tallies(
-        self, wanted: Selection, by: Sequence[str], merge: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple
+        self, wanted: Selection, by: Sequence[str], metadata_key: str | None, span: Callable[[int], int]
     ) -> dict[tuple[Any, ...], Tally] | None:
         """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
-        return await self._kept(partial(self._store.tallies, merge=merge), wanted, by)
+        return await self._kept(self._store.tallies, wanted, by, metadata_key, span)
 
     async def course(self, wanted: Selection) -> list[tuple[int, int, int]]:
         """Return how many runs were created, and failed, in each quarter of an hour."""

@@ -50,10 +50,6 @@ _SECONDS: Final[Mapping[Unit, int]] = {"hour": 3600, "day": 86_400, "week": 7 * 
 UNKNOWN: Final = "unknown"
 
 
-Merge = Callable[[tuple[Any, ...]], tuple[Any, ...]]
-"""Returns the key under which runs of a key are counted."""
-
-
 class Group(NamedTuple):
     """A group of runs.
 
@@ -101,28 +97,16 @@ class Calendar:
             name = self._names[unit, quarter] = self._name(unit, quarter * QUARTER)
         return name
 
-    def merge(self, columns: Sequence[str], by: Sequence[GroupName], shift: int) -> Merge:
-        """Return a function that gives all quarters of an hour of one span the same key, since there may be many.
+    def firsts(self, by: Sequence[GroupName], shift: int) -> Callable[[int], int]:
+        """Return a function that gives all quarters of an hour of one span the same one, since there may be many.
 
         Args:
-            columns: the names of a key's values.
             by: what runs are grouped by; the shortest of its spans counts.
             shift: seconds that are added to a moment before its span is named.
         """
-        units = [UNITS[each] for each in by if each in UNITS]
-        if not units:
-            return tuple
-        unit, place = "hour" if "hour" in units else units[0], list(columns).index("quarter_hour")
-        firsts: dict[str, int] = {}
-
-        def merged(key: tuple[Any, ...]) -> tuple[Any, ...]:
-            quarter = key[place]
-            if quarter is None:
-                return key
-            span = self.span(unit, quarter * QUARTER + shift)
-            return (*key[:place], firsts.setdefault(span, quarter), *key[place + 1 :])
-
-        return merged
+        unit: Unit = "hour" if "hour" in by else "day"
+        found: dict[str, int] = {}
+        return lambda quarter: found.setdefault(self.span(unit, quarter * QUARTER + shift), quarter)
 
     def course(self, counts: Sequence[tuple[int, int, int]]) -> Course | None:
         """Sum up runs and failed ones, given by quarters of an hour, in the smallest spans that few bars can show."""

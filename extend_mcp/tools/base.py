@@ -237,7 +237,7 @@ class ExtendTool(Tool):
             return "asked", result
         assert isinstance(result, View)
         written = result if isinstance(result, WriteView) else None
-        outcome = written.outcome if written else str(getattr(result, "outcome", "done"))
+        outcome = written.outcome if written else str(vars(result).get("outcome", "done"))
         self._audit(app, record, outcome=outcome, written=written)
         label = app.caller.account.label
         if written and label:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Annotated, Any, NamedTuple, cast
@@ -21,7 +21,6 @@ from extend_mcp.runs.groups import (
     UNITS,
     Calendar,
     GroupName,
-    Merge,
     group_of,
     is_unread,
 )
@@ -97,10 +96,10 @@ async def summarize(
     windows = [filters, wide.model_copy(update={"before": filters.since})] if filters.since else [filters]
     columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
     calendar = Calendar(zone)
-    merges = [calendar.merge(columns, by, shift) for shift in (0, int(length.total_seconds()))]
+    firsts = [calendar.firsts(by, shift) for shift in (0, int(length.total_seconds()))]
     fails = bool(OF_FAILURES.intersection(by))
     count = _Count(app, Deadline(ctx, app), wide, windows, columns, metadata_key, fails)
-    found = await count.kept(merges) or await count.listed()
+    found = await count.kept(firsts) or await count.listed()
     counted = [Statistics[Groups](oldest=each.oldest, course=each.course) for each in found.windows]
     unread = [0, 0]
     for number, (window, statistics) in enumerate(zip(found.windows, counted, strict=True)):
@@ -193,24 +192,28 @@ class _Count:
     key: str | None
     fails: bool
 
-    async def kept(self, merges: Sequence[Merge]) -> _Found | None:
+    async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Found | None:
         """Count the kept runs, and read what only their details show; None if they cannot answer this."""
-        # How Extend compares file names is not documented, so only Extend can apply that filter. Metadata of runs that
-        # are not over can change at any time, so these are never answered from what is kept.
-        history = None if self.wide.file_name_contains or self.key else await self.app.history()
+        # How Extend compares file names is not documented, so only Extend can apply that filter.
+        history = None if self.wide.file_name_contains else await self.app.history()
         if history is None:
             return None
         app, wanted = self.app, self.wide.selection()
         fresh = await history.refresh(app.api, wanted, self.deadline, **reading(app, self.wide))
         if fresh is None:
             return None
+        if self.key is not None:
+            counts = await history.read_counts(wanted)
+            # Metadata of runs that are not over can change at any time, so it is never kept.
+            if counts.read < counts.held:
+                return None
         if self.fails and (not self.wide.statuses or "FAILED" in self.wide.statuses):
             unread = await history.unread(replace(wanted, status="FAILED"), app.limits.detail_runs)
             await read_facts(app, self.deadline, unread, held=True)
         counted = []
-        for each, merge in zip(self.windows, merges, strict=False):
+        for each, first in zip(self.windows, firsts, strict=False):
             chosen = each.selection()
-            cells = await history.tallies(chosen, self.columns, merge)
+            cells = await history.tallies(chosen, self.columns, self.key, first)
             if cells is None:
                 return None
             counted.append(_Window(cells, await history.oldest(chosen), await history.course(chosen)))

@@ -20,6 +20,7 @@ from extend_mcp.api.tracing import ENDPOINT, Observer
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     BufferTransport,
+    ConnectionsTransport,
     DeadlineExceededError,
     DeadlineTransport,
     NeverSentError,
@@ -367,6 +368,37 @@ async def test_a_call_that_takes_too_long_ends_and_says_whether_it_was_sent() ->
 async def test_an_answer_in_time_is_handed_on_as_it_is() -> None:
     sent = answer(404)
     assert await DeadlineTransport(Network(sent), seconds=5).handle_async_request(get()) is sent
+
+
+# Connections
+
+
+async def test_connections_are_used_again_and_idle_ones_closed() -> None:
+    made: list[Network] = []
+
+    def connect() -> Network:
+        made.append(Network(coded(Body([b"{}"])), coded(Body([b"{}"])), httpx.ReadError("reset"), coded(Body([]))))
+        return made[-1]
+
+    transport = ConnectionsTransport(connect, most=3, idle_seconds=0.0)
+    one, two, three = [await transport.handle_async_request(get()) for _ in range(3)]
+    assert [len(each.sent) for each in made] == [1, 1, 1]
+    with pytest.raises(httpx.PoolTimeout):
+        await transport.handle_async_request(get())
+    await three.aclose()
+    await one.aclose()
+    await one.aclose()
+    # The last one released is used; the other is idle too long.
+    await (await transport.handle_async_request(get())).aclose()
+    assert [len(each.sent) for each in made] == [2, 1, 1]
+    assert [each.closed for each in made] == [False, False, True]
+    with pytest.raises(httpx.ReadError):
+        await transport.handle_async_request(get())
+    await (await transport.handle_async_request(get())).aclose()
+    assert [len(each.sent) for each in made] == [4, 1, 1]
+    await transport.aclose()
+    assert [each.closed for each in made] == [True, True, True]
+    await two.aclose()
 
 
 # The whole stack

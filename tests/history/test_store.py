@@ -268,5 +268,9 @@ def test_figures_by_groups_equal_those_of_the_runs() -> None:
     assert {key: tally.runs for key, tally in quarters.items()} == Counter(
         (int(each.created.timestamp() // 900), None) for each in runs if each.created
     )
+    days = store.tallies(ANN, EVERYTHING, ["quarter_hour", "workflow"], span=lambda quarter: quarter // 96)
+    assert {key: tally.runs for key, tally in days.items()} == Counter(
+        (int(each.created.timestamp() // 86_400), "workflow_1") for each in runs if each.created
+    )
     assert store.oldest(ANN, EVERYTHING) == {"PENDING": Waiting("workflow_run_29", runs[29].created)}
     assert store.workflow_names(ANN) == {"workflow_1": "Invoices"}
