@@ -244,44 +244,35 @@ class ExtendTool(Tool):
             written.name_account(label)
         if written and written.changed_run:
             await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
-        return outcome, _answer(result, links=_takes_links(context), label=label)
+        # ``resource_link`` came with 2025-06-18.
+        takes_links = (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
+        return outcome, _answer(result, links=takes_links, label=label)
 
     @property
     def _reads_only(self) -> bool:
         return bool(self.annotations and self.annotations.read_only_hint)
 
     def _audit(
-        self,
-        app: CallerContext,
-        record: WriteRecord,
-        *,
-        outcome: str,
-        written: WriteView | None = None,
+        self, app: CallerContext, record: WriteRecord, *, outcome: str, written: WriteView | None = None
     ) -> None:
         if record.verdict not in (None, "allowed"):
             app.metrics.guard_refused(tool=self.name, verdict=record.verdict)
         if self._reads_only:
             return
         runs = record.runs_by_outcome()
-        app.audit.write(
-            AuditLine(
-                at=format_instant(app.clock.now()),
-                who=app.caller.principal,
-                tool=self.name,
-                target=(written.target if written else None) or record.target or None,
-                outcome=outcome,
-                sent=written.request_sent if written else None,
-                confirmed=record.confirmed_by,
-                account=app.account_id,
-                label=app.caller.account.label,
-                counts={each: len(ids) for each, ids in runs.items()},
-                runs=runs,
-                new_runs=[run.new_run_id for run in record.planned if run.new_run_id],
-                reason=record.reason,
-                request_ids=record.request_ids,
-                verdict=record.verdict,
-                call_id=call_id.get(),
-            )
+        write_audit_line(
+            app,
+            self.name,
+            outcome,
+            target=(written.target if written else None) or record.target or None,
+            sent=written.request_sent if written else None,
+            confirmed=record.confirmed_by,
+            counts={each: len(ids) for each, ids in runs.items()},
+            runs=runs,
+            new_runs=[run.new_run_id for run in record.planned if run.new_run_id],
+            reason=record.reason,
+            request_ids=record.request_ids,
+            verdict=record.verdict,
         )
 
     def _failure(self, cause: Exception) -> str:
@@ -298,9 +289,21 @@ class ExtendTool(Tool):
         return f"{self.name} failed inside extend-mcp; its log (stderr) has the details.{effect}"
 
 
-def _takes_links(context: Context[Any, Any]) -> bool:
-    """Return whether the caller's protocol version knows ``resource_link``, which came with 2025-06-18."""
-    return (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
+def write_audit_line(app: CallerContext, tool: str, outcome: str, **facts: Any) -> None:
+    """Write who called a tool, when and for which account, with how it ended and more facts of an `AuditLine`."""
+    line = {"target": None, "sent": False, "confirmed": None, **facts}
+    app.audit.write(
+        AuditLine(
+            at=format_instant(app.clock.now()),
+            who=app.caller.principal,
+            tool=tool,
+            outcome=outcome,
+            account=app.account_id,
+            label=app.caller.account.label,
+            call_id=call_id.get(),
+            **line,
+        )
+    )
 
 
 def _answer(view: View, *, links: bool, label: str) -> CallToolResult:

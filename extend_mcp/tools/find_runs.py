@@ -57,7 +57,7 @@ async def find_runs(
     found = [FoundRun(hit.run, hit.passage) for hit in result.hits]
     known = {each.run.id for each in found}
     for run, details in opened:
-        if run.id not in known and _fits(details, metadata or {}):
+        if run.id not in known and (metadata or {}).items() <= (details.metadata or {}).items():
             passage = query.first([*list_passages(run), *details.passages()]) if query else None
             if passage or not query:
                 found.append(FoundRun(run, passage))
@@ -109,7 +109,3 @@ async def _read_more(
     details = await read_details(app, deadline, [run.id for run in waiting], run_details)
     await read_facts(app, deadline, unread[: most - len(waiting)], held=True, history=history)
     return [(run, details.found[run.id]) for run in waiting if run.id in details.found]
-
-
-def _fits(details: RunDetails, metadata: dict[str, str]) -> bool:
-    return all((details.metadata or {}).get(key) == value for key, value in metadata.items())

@@ -42,10 +42,7 @@ from extend_mcp.views.runs import review_lines
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
 async def explain_failure(
-    ctx: Ctx,
-    run_id: RunId | None = None,
-    created_since: Moment = "7d",
-    workflow: WorkflowRef | None = None,
+    ctx: Ctx, run_id: RunId | None = None, created_since: Moment = "7d", workflow: WorkflowRef | None = None
 ) -> FailureView:
     """Explain why one run failed: the step, its error, whether running it again can help, how many runs of the
     workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
@@ -128,16 +125,13 @@ async def _later_good(app: CallerContext, run: WorkflowRun, cause: Failure) -> W
         status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
     )
     failed_at = run.end_time or run.initial_run_at
-    found = [each for each in page.data if each.start_time and failed_at and each.start_time > failed_at]
-    return found[0] if found else None
+    return next((each for each in page.data if each.start_time and failed_at and each.start_time > failed_at), None)
 
 
 async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
     filters = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
     async with aclosing(RunScan(filters, 1).runs(app, deadline)) as runs:
-        async for found in runs:
-            return found
-    return None
+        return await anext(runs, None)
 
 
 @RUNS.tool(title="Show the review queue", annotations=READ_ONLY, view="review")

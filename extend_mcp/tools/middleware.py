@@ -14,13 +14,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from extend_mcp.apps import VIEWS
-from extend_mcp.audit import AuditLine
 from extend_mcp.callers import CallerContext
-from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.skills import SCHEME
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.telemetry.spans import annotate_span
+from extend_mcp.tools.base import write_audit_line
 from extend_mcp.views.untrusted import Label, Note
 
 TOOLS_PARAMETER = "tools"
@@ -94,11 +93,8 @@ class ToolFilterMiddleware:
     """Hide the tools that a request's URL does not name.
 
     ``?tools=runs,get_file`` names toolsets and tools. It never adds to what the operator switched on: it is for
-    clients with few tool slots, and grants no rights.
-
-    Args:
-        toolsets: the names of the tools of every toolset that is switched on.
-        why_withheld: returns why the operator withholds a tool of this name; None if there is no such tool.
+    clients with few tool slots, and grants no rights. ``toolsets`` are those that are on, with the names of their
+    tools, and ``why_withheld`` returns why the operator withholds a tool; None if no such tool exists.
     """
 
     def __init__(
@@ -173,20 +169,7 @@ def _record_denied(ctx: ServerRequestContext[Any, Any]) -> None:
     app: CallerContext = ctx.lifespan_context.current()
     tool = str((ctx.params or {})["name"])
     app.metrics.tool_call(tool=tool, outcome="denied", seconds=0.0, characters=0)
-    app.audit.write(
-        AuditLine(
-            at=format_instant(app.clock.now()),
-            who=app.caller.principal,
-            tool=tool,
-            target=None,
-            outcome="denied",
-            sent=False,
-            confirmed=None,
-            account=app.account_id,
-            label=app.caller.account.label,
-            call_id=request_id.get(),
-        )
-    )
+    write_audit_line(app, tool, "denied")
 
 
 def _found(declared: Mapping[str, str], name: object) -> set[str]:

@@ -18,10 +18,7 @@ _MOST_CANDIDATES = 8
 async def resolve_workflow(app: CallerContext, given: str) -> str:
     """Return the id of a workflow given by id or by its name, in full or as our answers show it.
 
-    Case is ignored if that is unambiguous.
-
-    Raises:
-        CallRefusedError: no workflow, or several, have this name; the text lists candidates.
+    Case is ignored if that is unambiguous. A name that no workflow has, or several have, is refused with candidates.
     """
     if is_workflow_id(given):
         return given
@@ -65,16 +62,12 @@ def _names(workflows: list[WorkflowSummary]) -> str:
 
 
 def select_step(steps: list[StepRun], wanted: str) -> StepRun:
-    """Return the step run with a number (from 1), a name, or an id.
-
-    Raises:
-        CallRefusedError: no step, or several, fit; the text lists them.
-    """
-    by_id = [step for step in steps if step.id == wanted]
-    named = [step for step in steps if step.step.name == wanted] or [
-        step for step in steps if wanted.casefold() in (step.step.name.casefold(), step.step_type.casefold())
-    ]
-    found = by_id or named
+    """Return the step run with a number (from 1), a name, or an id, or refuse with a list of those that fit."""
+    found = (
+        [step for step in steps if step.id == wanted]
+        or [step for step in steps if step.step.name == wanted]
+        or [step for step in steps if wanted.casefold() in (step.step.name.casefold(), step.step_type.casefold())]
+    )
     if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(steps):
         found = [steps[int(wanted) - 1]]
     if len(found) == 1:

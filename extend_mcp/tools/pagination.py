@@ -53,11 +53,7 @@ class PagePosition(BaseModel):
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read a token made by `encode`.
-
-        Raises:
-            ValueError: it is not such a token.
-        """
+        """Read a token made by `encode`, or raise a ValueError."""
         encoded, dot, plain = text.strip().partition(".")
         raw = encoded.encode("ascii")
         document = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
@@ -72,13 +68,7 @@ class PagePosition(BaseModel):
 def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> PagePosition:
     """Return the place where a call continues: that of its page token, or the first page of a new search.
 
-    Args:
-        tool: the tool's name; a token of another tool is refused.
-        given: the arguments of this call without the token; those that are None are not set.
-        page_token: from the answer before, or None for the first page.
-
-    Raises:
-        CallRefusedError: the token is invalid, or the arguments differ from those of its search.
+    Of ``given``, the arguments that are None are not set. A token of another tool or of another search is refused.
     """
     kind = tool.removeprefix("list_")
     given = {name: value for name, value in given.items() if value is not None}
@@ -101,16 +91,13 @@ def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> Page
 async def read_page(
     tool: Callable[..., Any], read: Callable[..., Awaitable[Page[ItemT]]], page_token: str | None, /, **given: Any
 ) -> tuple[list[ItemT], Callable[[int], str | None]]:
-    """Read one page of a list; see `open_token`.
+    """Read one page of a list; return the items, and the token that continues after the first so many of them, if any.
 
     Args:
         tool: the tool; arguments that are its defaults are no part of page tokens.
         read: reads a page of the API by the search's arguments, ``next_page_token`` and ``max_page_size``.
         page_token: from the answer before, or None for the first page.
         given: the arguments of this call that select and order the items, with its ``page_size``.
-
-    Returns:
-        The items, and the page token that continues after the first so many of them; None at the end of the list.
     """
     known = inspect.signature(tool).parameters
     chosen = {name: value for name, value in given.items() if name not in known or value != known[name].default}

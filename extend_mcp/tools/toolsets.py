@@ -24,7 +24,7 @@ WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions",
 INCIDENTS = Toolset(
     "incidents",
     "Look into incidents: what is still open, what was done twice, who did what; values in a file",
-    ("incidents", "audit_log", "export"),
+    ("incidents", "export"),
 )
 
 TOOLSETS: dict[str, Toolset] = {each.name: each for each in (RUNS, WORKFLOWS, AUTHORING, FILES, WEBHOOKS, INCIDENTS)}

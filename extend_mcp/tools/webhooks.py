@@ -27,19 +27,12 @@ from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views.actions import ActionView, action_view
 from extend_mcp.views.untrusted import Id, Label
-from extend_mcp.views.webhooks import (
-    EndpointListView,
-    SubscriptionListView,
-    endpoint_list_view,
-    subscription_list_view,
-)
+from extend_mcp.views.webhooks import EndpointListView, SubscriptionListView, endpoint_list_view, subscription_list_view
 
 EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("wh_xK9mLPqRtN3vS8wF5hB2cQ")]
 Event = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+){1,3}$", max_length=100)]
 EndpointEvents = Annotated[
-    list[Event],
-    Field(max_length=60, description="Account-wide ones; may be empty"),
-    Example('["workflow.created"]'),
+    list[Event], Field(max_length=60, description="Account-wide ones; may be empty"), Example('["workflow.created"]')
 ]
 EndpointStatus = Annotated[Literal["enabled", "disabled"], Example("enabled")]
 _URL = "https://hooks.example.com/extend"
@@ -88,15 +81,17 @@ async def create_webhook_endpoint(
         return answer
     made_id, secret = Id(action.made.id), action.made.signing_secret
     if secret is None:
-        return _created(app, Revealed(made_id, shown=False), note="Extend returned no signing secret.")
+        return _created(app, Revealed(made_id, shown=False), "Extend returned no signing secret.")
+    plain = secret.get_secret_value()
     message = (
-        f"Signing secret of webhook endpoint {Label(name)}: {secret.get_secret_value()}\n"
+        f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
         "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
     )
     revealed = await reveal_secret(ctx, CreateEndpoint.name, made_id, message)
     if isinstance(revealed, InputRequiredResult):
         return revealed
-    return _created(app, revealed, secret=None if revealed.shown else secret.get_secret_value())
+    unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
+    return _created(app, revealed, "" if revealed.shown else unseen)
 
 
 @WEBHOOKS.tool(title="Change a webhook endpoint", annotations=DESTRUCTIVE)
@@ -128,17 +123,13 @@ async def delete_webhook_endpoint(
     return await execute(ctx, DeleteEndpoint(caller_context(ctx), endpoint_id), confirmation_token)
 
 
-def _created(app: CallerContext, revealed: Revealed, *, secret: str | None = None, note: str = "") -> ActionView:
-    if secret is not None:
-        details = [f"signing_secret (shown this once only; give it to the user, do not repeat it): {secret}"]
-    else:
-        details = [note or "The signing secret was shown to the user; it is not part of this answer."]
+def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> ActionView:
     return action_view(
         "done",
         f"Created webhook endpoint {revealed.target}.",
         target=revealed.target,
         sent=True,
-        details=details,
+        details=[detail or "The signing secret was shown to the user; it is not part of this answer."],
         next_step=f"create_webhook_subscription({revealed.target}, ...) adds events of workflow runs.",
         limit=app.limits.answer_chars,
     )
@@ -146,9 +137,7 @@ def _created(app: CallerContext, revealed: Revealed, *, secret: str | None = Non
 
 SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whes_xK9mLPqRtN3vS8wF5hB2")]
 Events = Annotated[
-    list[Event],
-    Field(min_length=1, max_length=60),
-    Example('["workflow_run.completed", "workflow_run.failed"]'),
+    list[Event], Field(min_length=1, max_length=60), Example('["workflow_run.completed", "workflow_run.failed"]')
 ]
 ResourceType = Annotated[Literal["workflow", "extractor", "classifier", "splitter"], Example("workflow")]
 

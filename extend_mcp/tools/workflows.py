@@ -77,11 +77,7 @@ async def list_workflow_versions(
 
 @WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
 async def get_workflow_version(
-    workflow: WorkflowRef,
-    ctx: Ctx,
-    version: VersionRef = "newest",
-    form: Form = "graph",
-    page: PageNumber = 1,
+    workflow: WorkflowRef, ctx: Ctx, version: VersionRef = "newest", form: Form = "graph", page: PageNumber = 1
 ) -> WorkflowView:
     """Show one version of a workflow, by default the newest published: what runs without a version use."""
     app = caller_context(ctx)
@@ -91,17 +87,10 @@ async def get_workflow_version(
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:
-    """Return a version with its steps, by number, ``draft``, ``newest`` or id.
-
-    Raises:
-        CallRefusedError: there is no such version; the text lists what there is.
-    """
-    if not wanted.isdecimal() and wanted not in ("draft", "newest"):
-        return await app.api.get_workflow_version(workflow_id, wanted)
-    try:
-        return await app.api.get_workflow_version(workflow_id, "latest" if wanted == "newest" else wanted)
-    except NotFoundError:
-        raise await _no_version(app, workflow_id, wanted) from None
+    """Return a version with its steps by number, ``draft``, ``newest`` or id. Refuse one that does not exist."""
+    if wanted.isdecimal() or wanted in ("draft", "newest"):
+        return await _existing(app, workflow_id, wanted, "latest" if wanted == "newest" else wanted)
+    return await app.api.get_workflow_version(workflow_id, wanted)
 
 
 async def read_published(app: CallerContext, workflow_id: str) -> WorkflowVersion | None:
@@ -111,22 +100,19 @@ async def read_published(app: CallerContext, workflow_id: str) -> WorkflowVersio
 
 
 async def resolve_version(app: CallerContext, workflow_id: str, wanted: str | None) -> str | None:
-    """Return a version as a new run names it: a number or ``draft``; None for the newest published one.
-
-    Raises:
-        CallRefusedError: an id names no version of this workflow; the text lists what there is.
-    """
+    """Return a version as a new run names it: a number or ``draft``; None for the newest published one."""
     if wanted is None or wanted == "newest":
         return None
     if wanted == "draft" or wanted.isdecimal():
         return wanted
+    return (await _existing(app, workflow_id, wanted, wanted)).version
+
+
+async def _existing(app: CallerContext, workflow_id: str, wanted: str, version: str) -> WorkflowVersion:
+    """Read a version, or refuse it with a list of those that exist."""
     try:
-        return (await app.api.get_workflow_version(workflow_id, wanted)).version
+        return await app.api.get_workflow_version(workflow_id, version)
     except NotFoundError:
-        raise await _no_version(app, workflow_id, wanted) from None
-
-
-async def _no_version(app: CallerContext, workflow_id: str, wanted: str) -> CallRefusedError:
-    versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
+        versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
     there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
-    return CallRefusedError(f"The workflow has no version {Label(wanted):60}. It has: {there}.")
+    raise CallRefusedError(f"The workflow has no version {Label(wanted):60}. It has: {there}.")

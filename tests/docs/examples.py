@@ -1,6 +1,6 @@
-"""docs/examples.md, every tool called on the sandbox at a fixed time; the table of docs/tools.md; docs/report.md.
+"""docs/examples.md, every tool called on the sandbox at a fixed time, with a table of them; docs/report.md.
 
-python -m tests.docs.examples        writes all three
+python -m tests.docs.examples        writes both
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from tests.calls import ExampleCall, Needs, first_calls
 from tests.harness import Box, BoxClock, Person, facts_of, serving, text_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "examples.md"
-TOOLS_PAGE = PAGE.with_name("tools.md")
 REPORT_PAGE = PAGE.with_name("report.md")
 
 _NOW = 1_770_717_600.0  # 2026-02-10T10:00:00Z
@@ -122,6 +121,8 @@ def page(answers: dict[str, list[str]]) -> str:
         "",
         "Regenerate this page with `.venv/bin/python -m tests.docs.examples`.",
         "",
+        *tools_table(),
+        "",
     ]
     for toolset in TOOLSETS.values():
         default = " (default)" if toolset.name in DEFAULT_TOOLSETS else ""
@@ -158,16 +159,6 @@ def tools_table() -> list[str]:
     return rows
 
 
-def with_tools_table(page: str) -> str:
-    """Return docs/tools.md with its table as the tools are now."""
-    rows = "\n".join(tools_table())
-    head = re.escape(rows.splitlines()[0])
-    written, found = re.subn(rf"^{head}\n(?:\|.*\n)*", lambda _: f"{rows}\n", page, count=1, flags=re.MULTILINE)
-    assert found, "docs/tools.md has no table of tools"
-    return written
-
-
 if __name__ == "__main__":
     PAGE.write_text(page(anyio.run(examples)), encoding="utf-8")
-    TOOLS_PAGE.write_text(with_tools_table(TOOLS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     REPORT_PAGE.write_text(anyio.run(with_report, REPORT_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

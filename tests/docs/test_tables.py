@@ -6,16 +6,18 @@ import re
 from pathlib import Path
 
 from extend_mcp.server import INSTRUCTIONS
+from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.tools.toolsets import TOOLSETS
-from tests.docs import examples
 from tests.harness import Box, serving
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_table_of_tools_is_the_tools() -> None:
-    page = examples.TOOLS_PAGE.read_text()
-    assert page == examples.with_tools_table(page), "python -m tests.docs.examples"
+def test_the_table_of_toolsets_is_the_toolsets() -> None:
+    page = (ROOT / "docs" / "tools.md").read_text()
+    for toolset in TOOLSETS.values():
+        name = f"`{toolset.name}`" + (" (default)" if toolset.name in DEFAULT_TOOLSETS else "")
+        assert f"| {name} | {toolset.about} |" in page
 
 
 def test_a_description_has_at_most_three_sentences() -> None:
