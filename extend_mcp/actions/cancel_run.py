@@ -175,11 +175,6 @@ class CancelRun(Action[CancelView]):
         return self.run_id
 
     @property
-    def arguments(self) -> Any:
-        """The reason, which the person sees."""
-        return self.reason
-
-    @property
     def shown_reason(self) -> str:
         """The reason, which the person sees."""
         return self.reason or ""

@@ -42,7 +42,7 @@ def _cancel(box: Box) -> Ready:
 
 
 def _cancel_many(box: Box) -> Ready:
-    ids = batch_of(box, 3)
+    ids = batch_of(box, 1)
     return Ready(
         "cancel_runs",
         {"batch": _BATCH, "reason": "wrong folder"},
@@ -88,11 +88,9 @@ async def answers(host: Host, tool: str) -> str:
             )
             questions.append(question)
         # The sandbox may drop a connection before it has noted the body.
-        lines.extend(
-            f"> {each['method']} {each['path']} {json.dumps(each['body']) if each['status'] == 200 else ''}".rstrip()
-            for each in box.requests()
-            if each["method"] != "GET"
-        )
+        for each in box.requests():
+            body = json.dumps(each["body"]) if each["status"] == 200 else ""
+            lines.extend([f"> {each['method']} {each['path']} {body}".rstrip()] if each["method"] != "GET" else [])
         box.forget()
         facts = result.structured_content or {}
         lines.extend(text_of(result).splitlines())
