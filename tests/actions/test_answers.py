@@ -15,9 +15,10 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp_types import ErrorData
 
 from tests.actions.test_cancel_runs import batch_of
-from tests.actions.test_execute import CREATES, SETUPS, Ready
+from tests.actions.test_execute import CREATES, SETUPS, STEPS, Ready
 from tests.harness import Box, Person, example_run, serving, text_of
 from tests.hosting import Host, hosting
 
@@ -55,7 +56,7 @@ def _cancel_many(box: Box) -> Ready:
 
 def _create(tool: str) -> Callable[[Box], Ready]:
     arguments, path = CREATES[tool]
-    return lambda box: Ready(tool, arguments, "POST", f"*{path}", (), lambda: None)
+    return lambda box: Ready(tool, arguments, "POST", f"*{path}", (), _nothing)
 
 
 WRITES: dict[str, Callable[[Box], Ready]] = {
@@ -64,6 +65,39 @@ WRITES: dict[str, Callable[[Box], Ready]] = {
     "cancel_workflow_run": _cancel,
     "cancel_runs": _cancel_many,
 }
+
+
+def _change_run(box: Box) -> Ready:
+    box.load(example_run(_CANCELLED, "PROCESSED"))
+    arguments = {"run_id": _CANCELLED, "name": "Bills", "metadata": {"team": "blue"}}
+    return Ready("update_workflow_run", arguments, "POST", f"/workflow_runs/{_CANCELLED}", (), _nothing)
+
+
+UNASKED: dict[str, Callable[[Box], Ready]] = {
+    "update_workflow_run": _change_run,
+    "create_workflow": lambda _: Ready(
+        "create_workflow", {"name": "Bills", "steps": STEPS}, "POST", "/workflows", (), _nothing
+    ),
+    "upload_file": lambda _: Ready(
+        "upload_file",
+        {"file_name": "a.txt", "content": "total 5", "convert_to_pdf": True},
+        "POST",
+        "/files/upload",
+        (),
+        _nothing,
+    ),
+    "run_workflow": lambda _: Ready(
+        "run_workflow",
+        {"workflow": "Invoice Processing", "file_url": "https://files.example/a%20b.pdf"},
+        "POST",
+        "/workflow_runs",
+        (),
+        _nothing,
+    ),
+}
+"""Writes about which nobody is asked."""
+
+STATUSES = ("PENDING", "NEEDS_REVIEW", "CANCELLING", "PROCESSED", "FAILED", "REJECTED", "CANCELLED", "PAUSED_TOMORROW")
 
 
 async def answers(host: Host, tool: str) -> str:
@@ -76,7 +110,7 @@ async def answers(host: Host, tool: str) -> str:
         with host.room("empty", source=lambda: _NOW) as running:
             running.sandbox.links.base_url = "http://sandbox.example"
             box = Box(running.base_url, running.sandbox)
-            ready = WRITES[tool](box)
+            ready = {**WRITES, **UNASKED}[tool](box)
             box.forget()
             lines.append(f"## {tool}: {title}")
             yield box, ready
@@ -106,12 +140,32 @@ async def answers(host: Host, tool: str) -> str:
                 note(box, await client.call_tool(ready.tool, ready.arguments), person)
 
     await asked("a person says yes", Person())
-    await asked("a person says no", Person("decline"))
-    await asked("a person closes the question", Person("cancel"))
-    await asked("a person does not tick the form", Person(confirm=False))
     for title, fault in FAULTS.items():
         await asked(title, Person(), partial(_arm, fault))
     await asked("what was to be read is gone", Person(), lambda box, _: box.fault(method="GET", status=404, times=9))
+    if tool == "cancel_workflow_run":
+        for status in STATUSES:
+            await asked(status, Person(), lambda box, _, status=status: box.load(example_run(_CANCELLED, status)))
+        for status in ("PROCESSED", "FAILED"):
+            await asked(
+                f"{status} before the cancel arrives",
+                Person(),
+                lambda box, _, status=status: box.finish(_CANCELLED, status, before_cancel=True),
+            )
+    if tool in UNASKED:
+        return "\n".join(_steady(line) for line in lines)
+    await asked("a person says no", Person("decline"))
+    await asked("a person closes the question", Person("cancel"))
+    await asked("a person does not tick the form", Person(confirm=False))
+    for title, person in {
+        "yes, and is asked during the call": Person(),
+        "nothing, since the client fails": Absent(),
+    }.items():
+        async with (
+            scene(f"a person says {title}") as (box, ready),
+            serving(box, mode="legacy", person=person, toolsets="all", label="Ops") as client,
+        ):
+            note(box, await client.call_tool(ready.tool, ready.arguments), person)
     async with scene("it changes while a person thinks") as (box, ready):
         person = Person(meanwhile=lambda: (ready.alter(), box.forget()))
         async with serving(box, mode="legacy", person=person, toolsets="all") as client:
@@ -158,11 +212,23 @@ def _steady(line: str) -> str:
     return re.sub(r"\breq_[\w-]+", "(a request id)", line)
 
 
+class Absent(Person):
+    """A person whom the client fails to ask."""
+
+    async def answer(self, context: Any, params: Any) -> Any:
+        self.asked.append(params.message)
+        return ErrorData(code=-32603, message="nobody at the screen")
+
+
+def _nothing() -> None:
+    return None
+
+
 def _arm(fault: dict[str, Any], box: Box, ready: Ready) -> None:
     box.fault(method=ready.method, path=ready.path, **fault)
 
 
-@pytest.mark.parametrize("tool", WRITES)
+@pytest.mark.parametrize("tool", [*WRITES, *UNASKED])
 async def test_the_answers_are_the_approved_ones(host: Host, tool: str) -> None:
     approved = APPROVED.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
     assert await answers(host, tool) == next((each for each in approved if each.startswith(f"## {tool}:")), "")
@@ -170,5 +236,5 @@ async def test_the_answers_are_the_approved_ones(host: Host, tool: str) -> None:
 
 if __name__ == "__main__":
     with hosting() as served:
-        approved_now = "\n\n".join(anyio.run(answers, served, each) for each in WRITES)
+        approved_now = "\n\n".join(anyio.run(answers, served, each) for each in [*WRITES, *UNASKED])
     APPROVED.write_text(f"{approved_now}\n", encoding="utf-8")
