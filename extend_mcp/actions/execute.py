@@ -172,29 +172,10 @@ class ObjectAction(Action[ActionView]):
 
     kind: ClassVar[type[ActionView]] = ActionView
 
-    def answer(
-        self,
-        outcome: Outcome,
-        message: str,
-        *,
-        target: str = "",
-        sent: bool = False,
-        details: Sequence[str] = (),
-        token: str | None = None,
-        next_step: str | None = None,
-    ) -> ActionView:
+    def answer(self, outcome: Outcome, message: str, *, target: str = "", **known: Any) -> ActionView:
         """Build the answer of this action; ``target`` names a new object."""
-        return action_view(
-            outcome,
-            message,
-            target=target or self.target or None,
-            sent=sent,
-            details=details,
-            token=token,
-            next_step=next_step,
-            limit=self.app.limits.answer_chars,
-            kind=self.kind,
-        )
+        limit, target = self.app.limits.answer_chars, target or self.target
+        return action_view(outcome, message, target=target, limit=limit, kind=self.kind, **known)
 
 
 @dataclass
