@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
@@ -34,9 +35,11 @@ class Host:
         await app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send)
 
     @contextmanager
-    def room(self, scenario: str = "default", *, speed: float = 0) -> Iterator[RunningSandbox]:
+    def room(
+        self, scenario: str = "default", *, speed: float = 0, source: Callable[[], float] = time.time
+    ) -> Iterator[RunningSandbox]:
         """Serve a new sandbox whose clock runs at ``speed`` times real time; at 0 only a test advances it."""
-        sandbox = Sandbox(SandboxSettings(scenario=scenario), SandboxClock(speed=speed))
+        sandbox = Sandbox(SandboxSettings(scenario=scenario), SandboxClock(speed=speed, source=source))
         name = f"box{next(self._numbers)}"
         self._rooms[name] = sandbox.app
         sandbox.links.base_url = f"{self.base_url}/{name}"

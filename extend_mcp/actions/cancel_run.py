@@ -175,11 +175,6 @@ class CancelRun(Action[CancelView]):
         return self.run_id
 
     @property
-    def arguments(self) -> Any:
-        """The reason, which the person sees."""
-        return self.reason
-
-    @property
     def shown_reason(self) -> str:
         """The reason, which the person sees."""
         return self.reason or ""
@@ -286,19 +281,9 @@ class CancelRun(Action[CancelView]):
             next_step="Find the run with list_runs.",
         )
 
-    def answer(
-        self,
-        outcome: Outcome,
-        message: str,
-        *,
-        sent: bool = False,
-        details: Sequence[str] = (),
-        token: str | None = None,
-        next_step: str | None = None,
-    ) -> CancelView:
+    def answer(self, outcome: Outcome, message: str, *, details: Sequence[str] = (), **known: Any) -> CancelView:
         """Build an answer of this action."""
-        message = " ".join([message, *details])
-        return self._view(outcome, message, sent=sent, confirmation_token=token, next_step=next_step)
+        return self._view(outcome, " ".join([message, *details]), **known)
 
     def _refused(self, status: str, *, before: str | None = None, raced: bool = False) -> CancelView:
         verdict = may_cancel(status)

@@ -88,7 +88,10 @@ def digest(*facts: Any) -> str:
 
 def earlier_proposal(ctx: Ctx, action: str, token: str | None) -> Proposal | None:
     """Return what an earlier round or call proposed for ``action``; None on a first call."""
-    claims = _round_state(ctx) or (_token_claims(ctx, token) if token else None)
+    claims = _round_state(ctx)
+    if not claims and token:
+        app = caller_context(ctx)
+        claims = app.tokens.verify(token, principal=principal_of(ctx), now=app.clock.now())
     if not claims or claims.get("action") != action or "digest" not in claims:
         return None
     try:
@@ -238,11 +241,6 @@ def _consent(answer: ElicitResult, *, waited: bool = False, proposal_id: str | N
     notes = {"accept": "The form came back without a yes.", "decline": "The person said no."}
     note = notes.get(answer.action, "The person closed the question without an answer.")
     return Consent("no", waited=waited, note=note)
-
-
-def _token_claims(ctx: Ctx, token: str) -> dict[str, Any] | None:
-    app = caller_context(ctx)
-    return app.tokens.verify(token, principal=principal_of(ctx), now=app.clock.now())
 
 
 def _round_state(ctx: Ctx) -> dict[str, Any] | None:

@@ -6,15 +6,16 @@ A single action goes through :func:`execute`. `bulk` runs the same steps over a 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mcp_types import InputRequiredResult
 
 from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earlier_proposal
 from extend_mcp.actions.store import StoreUnavailableError
+from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
@@ -70,8 +71,8 @@ class Action(ABC, Generic[ViewT]):
 
     @property
     def arguments(self) -> Any:
-        """The arguments, as JSON values, that a yes is bound to in addition to the target."""
-        return None
+        """Everything that the call gives, so that a yes is bound to all of it."""
+        return [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
 
     @property
     def shown_reason(self) -> str:
@@ -171,29 +172,57 @@ class ObjectAction(Action[ActionView]):
 
     kind: ClassVar[type[ActionView]] = ActionView
 
-    def answer(
-        self,
-        outcome: Outcome,
-        message: str,
-        *,
-        target: str = "",
-        sent: bool = False,
-        details: Sequence[str] = (),
-        token: str | None = None,
-        next_step: str | None = None,
-    ) -> ActionView:
+    def answer(self, outcome: Outcome, message: str, *, target: str = "", **known: Any) -> ActionView:
         """Build the answer of this action; ``target`` names a new object."""
-        return action_view(
-            outcome,
-            message,
-            target=target or self.target or None,
-            sent=sent,
-            details=details,
-            token=token,
-            next_step=next_step,
-            limit=self.app.limits.answer_chars,
-            kind=self.kind,
-        )
+        limit, target = self.app.limits.answer_chars, target or self.target
+        return action_view(outcome, message, target=target, limit=limit, kind=self.kind, **known)
+
+
+@dataclass
+class OnObject(ObjectAction):
+    """A write on an object that exists."""
+
+    object_id: str
+
+    @property
+    def target(self) -> str:
+        """The id of the object."""
+        return self.object_id
+
+
+@dataclass
+class DeleteObject(OnObject):
+    """Delete an object for good.
+
+    Attributes:
+        read: the call that reads the object.
+        delete: the call that deletes it.
+        deleted: the message of success.
+        then: what to do after it.
+    """
+
+    read: ClassVar[Callable[[ExtendClient, str], Coroutine[Any, Any, Any]]]
+    delete: ClassVar[Callable[[ExtendClient, str], Coroutine[Any, Any, Any]]]
+    deleted: ClassVar[str]
+    then: ClassVar[str | None] = None
+
+    async def send(self) -> ActionView:
+        """Delete the object."""
+        await type(self).delete(self.app.api, self.object_id)
+        return self.answer("done", self.deleted, sent=True, next_step=self.then)
+
+    async def look(self) -> str:
+        """Say whether the object still exists."""
+        try:
+            found = await type(self).read(self.app.api, self.object_id)
+        except NotFoundError:
+            return "A second look does not find it: it is deleted."
+        return f"A second look still {self.found(found)}."
+
+    def found(self, found: Any) -> str:
+        """Say in what state a second look finds the object."""
+        del found
+        return "finds it"
 
 
 async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> ViewT | InputRequiredResult:

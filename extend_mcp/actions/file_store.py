@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from extend_mcp.actions.store import (
     KEPT_SECONDS,
     LEASE_SECONDS,
     MOST_PLANS_OF_A_CALLER,
+    ActionStore,
     Plan,
     PlannedRun,
     PlanSealer,
@@ -67,7 +68,7 @@ def state_folder(
     return (given if given.is_absolute() else home / ".local" / "state") / "extend-mcp"
 
 
-class FileStore:
+class FileStore(ActionStore):
     """Keeps everything in one SQLite file.
 
     Args:
@@ -137,10 +138,6 @@ class FileStore:
         if not saved:
             logger.warning("a plan is not held any more: this process leaves it to another")
             raise StoreUnavailableError
-
-    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
-        """Hold the plan while a call carries it out; yields False if another call holds it."""
-        return self.lease(f"plan {plan.id}")
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[bool]:

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from pydantic import SecretStr
 
-from extend_mcp.actions.execute import Inspection, ObjectAction
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.errors import ExtendError
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.files import file_lines
@@ -57,33 +58,16 @@ class UploadFile(ObjectAction):
 
 
 @dataclass
-class DeleteFile(ObjectAction):
+class DeleteFile(DeleteObject):
     """Delete a file."""
 
-    file_id: str
-
     name: ClassVar[str] = "delete_file"
-
-    @property
-    def target(self) -> str:
-        """The id of the file."""
-        return self.file_id
+    read = ExtendClient.get_file
+    delete = ExtendClient.delete_file
+    deleted: ClassVar[str] = "The file is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the file."""
-        file = await self.app.api.get_file(self.file_id)
+        file = await self.app.api.get_file(self.object_id)
         lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
         return Inspection(lines)
-
-    async def send(self) -> ActionView:
-        """Delete the file."""
-        await self.app.api.delete_file(self.file_id)
-        return self.answer("done", "The file is deleted for good.", sent=True)
-
-    async def look(self) -> str:
-        """Say whether the file still exists."""
-        try:
-            await self.app.api.get_file(self.file_id)
-        except NotFoundError:
-            return "A second look does not find it: it is deleted."
-        return "A second look still finds it."

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from extend_mcp.actions.execute import Action, Inspection, ObjectAction
+from extend_mcp.actions.execute import Action, DeleteObject, Inspection, OnObject
 from extend_mcp.actions.spend import spending, usual_credits
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import (
     CreateWorkflowRun,
@@ -40,61 +41,51 @@ from extend_mcp.views.untrusted import Code, Label
 
 
 @dataclass
-class _RunAction(ObjectAction):
-    run_id: str
-
-    kind: ClassVar[type[ActionView]] = RunActionView
-
-    @property
-    def target(self) -> str:
-        """The id of the run."""
-        return self.run_id
-
-
-@dataclass
-class UpdateRun(_RunAction):
+class UpdateRun(OnObject):
     """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
     new_name: str | None
     metadata: dict[str, Any] | None
 
     name: ClassVar[str] = "update_workflow_run"
+    kind: ClassVar[type[ActionView]] = RunActionView
     _before: WorkflowRun | None = None
 
     async def inspect(self) -> None:
         """Read the metadata before the change."""
-        self._before = await self.app.api.get_workflow_run(self.run_id)
+        self._before = await self.app.api.get_workflow_run(self.object_id)
 
     async def send(self) -> ActionView:
         """Change the run."""
         assert self._before is not None
         body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
-        after = await self.app.api.update_workflow_run(self.run_id, body)
-        said = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
+        after = await self.app.api.update_workflow_run(self.object_id, body)
+        details = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
         if self.app.caller.has_scope(RUNS_READ):
-            said += metadata_lines(self._before.metadata, after.metadata)
-        details = said
+            details += metadata_lines(self._before.metadata, after.metadata)
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
     async def verify(self, error: ExtendError) -> ActionView:
         """Say that the change may have been made."""
-        return self.answer(
-            "unknown",
-            f"No clear answer came ({error_words(error)}); the change may have been made.",
-            sent=True,
-            next_step=f'Look with get_workflow_run({self.run_id}, detail="full"). Repeating the change does no harm.',
-        )
+        message = f"No clear answer came ({error_words(error)}); the change may have been made."
+        look = f'Look with get_workflow_run({self.object_id}, detail="full").'
+        return self.answer("unknown", message, sent=True, next_step=f"{look} Repeating the change does no harm.")
 
 
 @dataclass
-class DeleteRun(_RunAction):
+class DeleteRun(DeleteObject):
     """Delete a run with its results."""
 
     name: ClassVar[str] = "delete_workflow_run"
+    kind: ClassVar[type[ActionView]] = RunActionView
+    read = ExtendClient.get_workflow_run
+    delete = ExtendClient.delete_workflow_run
+    deleted: ClassVar[str] = "The run and its results are deleted for good."
+    then: ClassVar[str | None] = "run_workflow starts its file again."
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read what would be lost; refuse a run that is still moving."""
-        run = await self.app.api.get_workflow_run(self.run_id)
+        run = await self.app.api.get_workflow_run(self.object_id)
         if is_moving(run.status):
             # Extend documents deleting for runs that have ended; deleting running work would hide what it costs.
             message = (
@@ -105,19 +96,9 @@ class DeleteRun(_RunAction):
         facts, age = loss_lines(run, self.app.clock.now())
         return Inspection(facts, age, bound=[run.metadata, [file.id for file in run.files]], status=run.status)
 
-    async def send(self) -> ActionView:
-        """Delete the run."""
-        await self.app.api.delete_workflow_run(self.run_id)
-        message, step = "The run and its results are deleted for good.", "run_workflow starts its file again."
-        return self.answer("done", message, sent=True, next_step=step)
-
-    async def look(self) -> str:
-        """Say whether the run still exists."""
-        try:
-            run = await self.app.api.get_workflow_run(self.run_id)
-        except NotFoundError:
-            return "A second look does not find it: it is deleted."
-        return f"A second look still sees it, {Code(run.status)}."
+    def found(self, found: WorkflowRun) -> str:
+        """Say in what status the run is."""
+        return f"sees it, {Code(found.status)}"
 
 
 @dataclass

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import secrets
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import anyio
 from mcp.server.mcpserver import InvalidRequestState
@@ -179,48 +180,48 @@ class StoreUnavailableError(Exception):
     """Raised when the store cannot be reached at the moment."""
 
 
-class ActionStore(Protocol):
+class ActionStore(ABC):
     """Keeps what a write needs between two calls. Every method may raise :class:`StoreUnavailableError`."""
 
+    @abstractmethod
     async def put(self, plan: Plan) -> None:
         """Keep a new plan."""
-        ...
 
+    @abstractmethod
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
         """Return a plan of this action and caller that is not too old."""
-        ...
 
+    @abstractmethod
     async def agree(self, plan: Plan) -> None:
         """Record that a person said yes to the plan."""
-        ...
 
+    @abstractmethod
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
         """Record what is known of one run of a plan that this call holds."""
-        ...
 
     def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
         """Hold the plan while a call carries it out; yields False if another call holds it."""
-        ...
+        return self.lease(f"plan {plan.id}")
 
+    @abstractmethod
     def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
         """Hold a name, such as one run, while a request about it is sent; yields False if another call holds it."""
-        ...
 
+    @abstractmethod
     async def use(self, proposal_id: str) -> bool:
         """Mark a proposal's yes as used; return False if it was used before."""
-        ...
 
+    @abstractmethod
     async def unuse(self, proposal_id: str) -> None:
         """Make a yes valid again, because nothing was sent."""
-        ...
 
+    @abstractmethod
     async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
         """Add to a sum that is kept for so many seconds, unless the sum would exceed ``most``.
 
         Returns:
             Whether it was added, and the sum afterwards. A negative amount is always added.
         """
-        ...
 
 
 @asynccontextmanager
@@ -245,7 +246,7 @@ async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> Asyn
         raise problem
 
 
-class MemoryStore:
+class MemoryStore(ActionStore):
     """Keeps everything in this process."""
 
     def __init__(self) -> None:
@@ -276,10 +277,6 @@ class MemoryStore:
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
         """Do nothing: the run is part of the kept plan already."""
-
-    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
-        """Hold the plan while a call carries it out."""
-        return self.lease(f"plan {plan.id}")
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[bool]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from extend_mcp.actions.execute import Inspection, ObjectAction
-from extend_mcp.api.errors import NotFoundError
+from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction, OnObject
+from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.api.requests import (
     CreateWebhookEndpoint,
@@ -17,9 +17,6 @@ from extend_mcp.api.requests import (
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.untrusted import Code, Id, Name, Url
 from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_lines
-
-_GONE = "A second look does not find it: it is deleted."
-_THERE = "A second look still finds it."
 
 
 @dataclass
@@ -37,12 +34,7 @@ class CreateEndpoint(ObjectAction):
 
     name: ClassVar[str] = "create_webhook_endpoint"
     repeatable: ClassVar[bool] = False
-    made: WebhookEndpoint | None = None
-
-    @property
-    def arguments(self) -> Any:
-        """Everything that is sent."""
-        return [self.url, self.endpoint_name, self.events, self.status]
+    made: WebhookEndpoint | None = field(default=None, init=False)
 
     async def inspect(self) -> Inspection[ActionView]:
         """Show where data would go; nothing exists yet that could be read."""
@@ -70,17 +62,7 @@ class CreateEndpoint(ObjectAction):
 
 
 @dataclass
-class _EndpointAction(ObjectAction):
-    endpoint_id: str
-
-    @property
-    def target(self) -> str:
-        """The id of the endpoint."""
-        return self.endpoint_id
-
-
-@dataclass
-class UpdateEndpoint(_EndpointAction):
+class UpdateEndpoint(OnObject):
     """Change a webhook endpoint; None leaves a field unchanged."""
 
     url: str | None
@@ -90,15 +72,10 @@ class UpdateEndpoint(_EndpointAction):
 
     name: ClassVar[str] = "update_webhook_endpoint"
 
-    @property
-    def arguments(self) -> Any:
-        """Everything that is sent."""
-        return [self.url, self.new_name, self.events, self.status]
-
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show before and after."""
-        present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.endpoint_id)})?"]
+        present = await self.app.api.get_webhook_endpoint(self.object_id)
+        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.object_id)})?"]
         if self.url is not None:
             lines.append(f"URL: {Url(present.url)} -> {Url(self.url)}")
         if self.new_name is not None:
@@ -112,46 +89,36 @@ class UpdateEndpoint(_EndpointAction):
     async def send(self) -> ActionView:
         """Change the endpoint."""
         body = UpdateWebhookEndpoint(url=self.url, name=self.new_name, enabled_events=self.events, status=self.status)
-        changed = await self.app.api.update_webhook_endpoint(self.endpoint_id, body)
+        changed = await self.app.api.update_webhook_endpoint(self.object_id, body)
         return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
     async def look(self) -> str:
         """Say what the endpoint is now."""
-        present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        present = await self.app.api.get_webhook_endpoint(self.object_id)
         return f"A second look shows: {'; '.join(endpoint_lines(present))}."
 
 
 @dataclass
-class DeleteEndpoint(_EndpointAction):
+class DeleteEndpoint(DeleteObject):
     """Delete a webhook endpoint and end its deliveries."""
 
     name: ClassVar[str] = "delete_webhook_endpoint"
+    read = ExtendClient.get_webhook_endpoint
+    delete = ExtendClient.delete_webhook_endpoint
+    deleted: ClassVar[str] = "The endpoint is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and count its subscriptions."""
-        present = await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.endpoint_id, max_page_size=100)
+        present = await self.app.api.get_webhook_endpoint(self.object_id)
+        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.object_id, max_page_size=100)
         more = "or more " if page.next_page_token else ""
         lines = ["Delete this webhook endpoint for good?", *endpoint_lines(present)]
         lines.append(f"Subscriptions that end with it: {len(page.data)} {more}".rstrip())
         return Inspection([*lines, "Its signing secret is lost."], bound=[present.url, present.enabled_events])
 
-    async def send(self) -> ActionView:
-        """Delete the endpoint."""
-        await self.app.api.delete_webhook_endpoint(self.endpoint_id)
-        return self.answer("done", "The endpoint is deleted for good.", sent=True)
-
-    async def look(self) -> str:
-        """Say whether the endpoint still exists."""
-        try:
-            await self.app.api.get_webhook_endpoint(self.endpoint_id)
-        except NotFoundError:
-            return _GONE
-        return _THERE
-
 
 @dataclass
-class CreateSubscription(_EndpointAction):
+class CreateSubscription(OnObject):
     """Send one resource's events to an endpoint."""
 
     resource_type: str
@@ -160,16 +127,11 @@ class CreateSubscription(_EndpointAction):
 
     name: ClassVar[str] = "create_webhook_subscription"
     repeatable: ClassVar[bool] = False
-    present_id: str | None = None
-
-    @property
-    def arguments(self) -> Any:
-        """Everything that is sent."""
-        return [self.resource_type, self.resource_id, self.events]
+    present_id: str | None = field(default=None, init=False)
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show where data would go."""
-        endpoint = await self.app.api.get_webhook_endpoint(self.endpoint_id)
+        endpoint = await self.app.api.get_webhook_endpoint(self.object_id)
         present = await self._present()
         subject = f"{self.resource_type} {Name(self.resource_id):120}"
         lines = [
@@ -188,7 +150,7 @@ class CreateSubscription(_EndpointAction):
         """Create the subscription."""
         made = await self.app.api.create_webhook_subscription(
             CreateWebhookSubscription(
-                webhook_endpoint_id=self.endpoint_id,
+                webhook_endpoint_id=self.object_id,
                 resource_type=self.resource_type,
                 resource_id=self.resource_id,
                 enabled_events=self.events,
@@ -208,7 +170,7 @@ class CreateSubscription(_EndpointAction):
     async def _present(self) -> WebhookSubscription | None:
         """Return the subscription of this endpoint and resource, which Extend changes instead of adding another."""
         page = await self.app.api.list_webhook_subscriptions(
-            webhook_endpoint_id=self.endpoint_id, resource_id=self.resource_id, max_page_size=20
+            webhook_endpoint_id=self.object_id, resource_id=self.resource_id, max_page_size=20
         )
         found = next((each for each in page.data if each.resource_type == self.resource_type), None)
         self.present_id = found.id if found else None
@@ -216,31 +178,16 @@ class CreateSubscription(_EndpointAction):
 
 
 @dataclass
-class _SubscriptionAction(ObjectAction):
-    subscription_id: str
-
-    @property
-    def target(self) -> str:
-        """The id of the subscription."""
-        return self.subscription_id
-
-
-@dataclass
-class UpdateSubscription(_SubscriptionAction):
+class UpdateSubscription(OnObject):
     """Replace a subscription's events."""
 
     events: list[str]
 
     name: ClassVar[str] = "update_webhook_subscription"
 
-    @property
-    def arguments(self) -> Any:
-        """Everything that is sent."""
-        return self.events
-
     async def inspect(self) -> Inspection[ActionView]:
         """Read the subscription and show before and after."""
-        present = await self.app.api.get_webhook_subscription(self.subscription_id)
+        present = await self.app.api.get_webhook_subscription(self.object_id)
         lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
         lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
         return Inspection(lines, bound=present.enabled_events)
@@ -248,36 +195,26 @@ class UpdateSubscription(_SubscriptionAction):
     async def send(self) -> ActionView:
         """Change the subscription."""
         body = UpdateWebhookSubscription(enabled_events=self.events)
-        changed = await self.app.api.update_webhook_subscription(self.subscription_id, body)
+        changed = await self.app.api.update_webhook_subscription(self.object_id, body)
         return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
     async def look(self) -> str:
         """Say which events the subscription has now."""
-        present = await self.app.api.get_webhook_subscription(self.subscription_id)
+        present = await self.app.api.get_webhook_subscription(self.object_id)
         return f"A second look shows the events {event_words(present.enabled_events)}."
 
 
 @dataclass
-class DeleteSubscription(_SubscriptionAction):
+class DeleteSubscription(DeleteObject):
     """Delete a subscription: its events are no longer sent."""
 
     name: ClassVar[str] = "delete_webhook_subscription"
+    read = ExtendClient.get_webhook_subscription
+    delete = ExtendClient.delete_webhook_subscription
+    deleted: ClassVar[str] = "The subscription is deleted."
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the subscription."""
-        present = await self.app.api.get_webhook_subscription(self.subscription_id)
+        present = await self.app.api.get_webhook_subscription(self.object_id)
         lines = ["Delete this webhook subscription?", *subscription_lines(present)]
         return Inspection(lines, bound=present.enabled_events)
-
-    async def send(self) -> ActionView:
-        """Delete the subscription."""
-        await self.app.api.delete_webhook_subscription(self.subscription_id)
-        return self.answer("done", "The subscription is deleted.", sent=True)
-
-    async def look(self) -> str:
-        """Say whether the subscription still exists."""
-        try:
-            await self.app.api.get_webhook_subscription(self.subscription_id)
-        except NotFoundError:
-            return _GONE
-        return _THERE

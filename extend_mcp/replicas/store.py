@@ -22,6 +22,7 @@ from extend_mcp.actions.store import (
     KEPT_SECONDS,
     LEASE_SECONDS,
     MOST_PLANS_OF_A_CALLER,
+    ActionStore,
     Plan,
     PlannedRun,
     PlanSealer,
@@ -49,7 +50,7 @@ _ADD_UP: Final = (
 )
 
 
-class RedisStore:
+class RedisStore(ActionStore):
     """Keeps plans in Redis, one field for each run's state, so that every outcome is saved once it is known.
 
     It fails closed: without Redis no plan is made, found or resumed, because a local copy may not know what another

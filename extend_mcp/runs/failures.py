@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from extend_mcp.api.models import ChildRuns, StepRun, WorkflowRun
 
@@ -34,16 +34,6 @@ _CANNOT_HELP = {
     "INVALID_CONFIG_OPTIONS": "the step's options are faulty: fix them first",
     "OUT_OF_CREDITS": "the account is out of credits: top it up first",
 }
-_FILE_FAULTS = frozenset(
-    {
-        "FAILED_TO_PROCESS_FILE",
-        "UNABLE_TO_DOWNLOAD_FILE",
-        "FILE_TYPE_NOT_SUPPORTED",
-        "FILE_SIZE_TOO_LARGE",
-        "CORRUPT_FILE",
-        "PASSWORD_PROTECTED_FILE",
-    }
-)
 _MEANINGS = {
     "CHUNKING_ERROR": "the document could not be divided into chunks",
     "PARSING_ERROR": "the extraction's output could not be parsed",
@@ -95,7 +85,7 @@ def rerun_words(reason: str) -> str:
 
 def file_is_at_fault(reason: str) -> bool:
     """Return whether the file itself caused ``reason``, so that the same file fails again."""
-    return reason in _FILE_FAULTS
+    return reason in _CANNOT_HELP and "FILE" in reason
 
 
 def failures_of(run: WorkflowRun) -> list[Failure]:
@@ -132,8 +122,3 @@ def step_failure(step: StepRun) -> Failure | None:
         return None
     reason, message = step.child_run.get("failureReason"), step.child_run.get("failureMessage")
     return Failure(step.step.name or step.step_type, str(reason or ""), str(message or ""))
-
-
-def child_run(step: StepRun) -> dict[str, Any]:
-    """Return the parse, extract, classify or split run inside a step's result, or an empty dict."""
-    return step.child_run

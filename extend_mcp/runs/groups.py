@@ -48,7 +48,13 @@ _STEPS: Final[Mapping[Unit, int]] = {"hour": QUARTER, "day": 6 * 3600, "week": 8
 _MOST_BARS: Final[Mapping[Unit, int]] = {"hour": 48, "day": 62, "week": 62, "month": 60}
 _SECONDS: Final[Mapping[Unit, int]] = {"hour": 3600, "day": 86_400, "week": 7 * 86_400, "month": 28 * 86_400}
 UNKNOWN: Final = "unknown"
-
+_WITHOUT: Final[Mapping[GroupName, str]] = {
+    "status": "",
+    "file_type": UNKNOWN,
+    "batch": "no batch",
+    "reviewer": "not reviewed",
+}
+"""What a group is called whose runs have no such fact."""
 
 class Group(NamedTuple):
     """A group of runs.
@@ -157,14 +163,8 @@ def group_of(
     if by == "metadata":
         value = facts["metadata"]
         return _named("(not set)" if value is None else value[:200]) if facts["is_read"] else None
-    if by == "status":
-        return _named(facts["status"])
-    if by == "file_type":
-        return _named(facts["file_type"] or UNKNOWN)
-    if by == "batch":
-        return _named(facts["batch"] or "no batch")
-    if by == "reviewer":
-        return _named(facts["reviewer"] or "not reviewed")
+    if by in _WITHOUT:
+        return _named(facts[by] or _WITHOUT[by])
     if by == "failure_reason":
         return _named(facts["reason"] or "no reason given") if _is_known_failure(facts, "reason") else None
     workflow, name = facts["workflow"], names.get(facts["workflow"], "")

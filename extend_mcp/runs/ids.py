@@ -13,12 +13,11 @@ _OPAQUE = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _UNKNOWN_PREFIX = re.compile(r"[a-z]{2,24}_[A-Za-z0-9_-]{16,}")
 
 # Longest first: "workflow_" also begins the ids of runs, versions and step runs.
-_KINDS: tuple[tuple[str, str], ...] = (
+_KINDS = (
     ("workflow_step_run_", "a step run; give its run's id as run_id and this one as step"),
     ("workflow_version_", "a workflow version; find its runs with list_runs(workflow=...)"),
     ("workflow_run_", "a workflow run"),
-    ("workflow_", "a workflow; find its runs with list_runs(workflow=...)"),
-    ("wf_", "a workflow; find its runs with list_runs(workflow=...)"),
+    ("workflow_ wf_", "a workflow; find its runs with list_runs(workflow=...)"),
     ("step_", "a workflow step; give the run's id as run_id and the step's name as step"),
     ("batch_", "a batch; find its runs with list_runs(batch=...)"),
     ("bpar_", "a parse batch, not a workflow's"),
@@ -37,25 +36,17 @@ _KINDS: tuple[tuple[str, str], ...] = (
     ("dp_", "a processor of an earlier API version"),
     ("esr_", "an evaluation set run"),
     ("evi_", "an evaluation item"),
-    ("ev_", "an evaluation set"),
-    ("evs_", "an evaluation set"),
-    ("exv_", "an extractor version"),
-    ("extv_", "an extractor version"),
-    ("clv_", "a classifier version"),
-    ("clsv_", "a classifier version"),
-    ("spv_", "a splitter version"),
-    ("splv_", "a splitter version"),
+    ("ev_ evs_", "an evaluation set"),
+    ("exv_ extv_", "an extractor version"),
+    ("clv_ clsv_", "a classifier version"),
+    ("spv_ splv_", "a splitter version"),
     ("ex_", "an extractor"),
-    ("cl_", "a classifier"),
-    ("cls_", "a classifier"),
-    ("sp_", "a splitter"),
-    ("spl_", "a splitter"),
-    ("whes_", "a webhook subscription; see list_webhook_subscriptions(subscription_id=...)"),
-    ("whs_", "a webhook subscription; see list_webhook_subscriptions(subscription_id=...)"),
+    ("cl_ cls_", "a classifier"),
+    ("sp_ spl_", "a splitter"),
+    ("whes_ whs_", "a webhook subscription; see list_webhook_subscriptions(subscription_id=...)"),
     ("wh_", "a webhook endpoint; see list_webhook_endpoints(endpoint_id=...)"),
     ("wss_", "a webhook's signing secret: do not pass it on"),
-    ("event_", "a webhook event"),
-    ("evt_", "a webhook event"),
+    ("event_ evt_", "a webhook event"),
     ("ws_", "a workspace"),
     ("req_", "a request id, for support"),
 )
@@ -109,7 +100,7 @@ def is_workflow_id(text: str) -> bool:
 
 
 def _kind(candidate: str) -> str | None:
-    return next((kind for prefix, kind in _KINDS if candidate.startswith(prefix)), None)
+    return next((kind for prefixes, kind in _KINDS if candidate.startswith(tuple(prefixes.split()))), None)
 
 
 def _tidy(text: str) -> str:

@@ -228,11 +228,6 @@ def _quarter(run: RunFacts) -> int | None:
     return int(run.created.timestamp() // QUARTER) if run.created else None
 
 
-def created_at(run: WorkflowRunSummary) -> datetime | None:
-    """Return the creation time of a run, if the API sends one."""
-    return run.created
-
-
 def quantile(values: Sequence[float], share: float) -> float | None:
     """Return the smallest value that at least this share of the values does not exceed; None without values.
 

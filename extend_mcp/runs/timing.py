@@ -86,9 +86,7 @@ class UsualTime:
         few = self.runs < _FEWEST
         low, high = self.sizes or (0, 0)
         of = f" of {low}{f'-{high}' if high > low else ''} page{'' if high == 1 else 's'}" if self.sizes else ""
-        said = f"{format_span(self.p50)}, 95% within {format_span(self.p95)}"
-        if few:
-            said = f"{format_span(self.p50)}, at most {format_span(self.p95)}"
+        said = f"{format_span(self.p50)}, {'at most' if few else '95% within'} {format_span(self.p95)}"
         said += f" ({'only ' if few else ''}{self.runs} processed run{'' if self.runs == 1 else 's'}{of})"
         if self.nearest:
             pages, size, took = self.nearest

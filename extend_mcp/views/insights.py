@@ -12,12 +12,11 @@ from extend_mcp.runs.failures import (
     ACCOUNT_REASONS,
     WRAPPER,
     Failure,
-    child_run,
     failures_of,
     retry_advice,
     step_failure,
 )
-from extend_mcp.runs.statistics import RunFacts, created_at
+from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.backlog import Flow, ReviewFlow, ReviewGroup, flow_line, group_line
@@ -134,7 +133,7 @@ def failure_view(
         alike=len(alike),
         alike_in_same_step=same_step,
         alike_run_ids=ids,
-        first_alike_at=min((moment for each in alike if (moment := created_at(each))), default=None),
+        first_alike_at=min((moment for each in alike if (moment := each.created)), default=None),
         last_good_run_id=good.id if good else None,
         later_good_run_id=later.id if later else None,
         differences=differences,
@@ -151,13 +150,13 @@ def failure_view(
     ]
     where = " of any workflow" if of_account else " of this workflow"
     if later:
-        age = _age(created_at(later), now)
+        age = _age(later.created, now)
         lines.append(f"Since then runs{where} were processed, the newest {Id(later.id)}, created {age} ago.")
     else:
         lines.append(f"Since then no run{where} was processed.")
     if good:
         said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in differences)
-        age = _age(created_at(good), now)
+        age = _age(good.created, now)
         lines.append(
             f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
             f"{f'then -> now: {said}' if said else 'same version and file type'}."
@@ -381,7 +380,7 @@ def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
 def _step_facts(run: WorkflowRun) -> Facts:
     facts: Facts = {}
     for name, step in _named_steps(run).items():
-        result, output = as_object(step.result), as_object(child_run(step).get("output"))
+        result, output = as_object(step.result), as_object(step.child_run.get("output"))
         failure = step_failure(step)
         branch = as_object(result.get("matchedBranch"))
         verdict = result.get("allPassed", result.get("valid"))
@@ -401,7 +400,7 @@ def _step_facts(run: WorkflowRun) -> Facts:
 def _field_facts(run: WorkflowRun) -> Facts:
     facts: Facts = {}
     for name, step in _named_steps(run).items():
-        output = as_object(child_run(step).get("output"))
+        output = as_object(step.child_run.get("output"))
         for path, value, known in extracted_fields(output.get("value"), output.get("metadata")):
             if value is not None:
                 facts[Note(f"{name}.{path}")] = (Value(value), confidence(known))
@@ -544,7 +543,7 @@ def review_queue_view(
 
 def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
     known = known or ReviewFacts([], Began(None, run.updated_at))
-    created, began = created_at(run), known.began
+    created, began = run.created, known.began
     return ReviewRow(
         run_id=run.id,
         workflow=run.workflow.name,

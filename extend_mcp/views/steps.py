@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from extend_mcp.api.models import StepRun, WorkflowRun
-from extend_mcp.runs.failures import child_run, step_failure
+from extend_mcp.runs.failures import step_failure
 from extend_mcp.runs.times import read_instant
 from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
@@ -136,7 +136,7 @@ def _lines(step: StepRun, detail: Detail) -> list[Line]:
         return tree_lines(step.result)
     _, render = _KINDS[step.step_type]
     digest = step_digest(step)
-    return [*([digest] if digest else []), *render(step.result, child_run(step))]
+    return [*([digest] if digest else []), *render(step.result, step.child_run)]
 
 
 def step_digest(step: StepRun) -> str:
@@ -150,7 +150,7 @@ def step_digest(step: StepRun) -> str:
     if step.step_type not in _KINDS:
         return f"a step type new to this version; its result holds {Label(', '.join(map(str, step.result))):70}"
     digest, _ = _KINDS[step.step_type]
-    return digest(step.result, child_run(step))
+    return digest(step.result, step.child_run)
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
         NoSuchPartError: there is no such part.
     """
     parts = [int(index) if index else name for index, name in _PART.findall(path)]
-    output = as_object(child_run(step).get("output"))
-    roots = [output.get("value"), output, child_run(step), step.result]
+    output = as_object(step.child_run.get("output"))
+    roots = [output.get("value"), output, step.child_run, step.result]
     found = [value for root in roots if (value := _follow(root, parts)) is not _MISSING]
     if not parts or not found:
         names = [str(name) for root in roots for name in as_object(root)]
@@ -231,7 +231,7 @@ def _around(line: str, wanted: str) -> str:
 
 def field_facts(step: StepRun) -> list[FieldFacts]:
     """Return the first extracted fields of a step."""
-    output = as_object(child_run(step).get("output"))
+    output = as_object(step.child_run.get("output"))
     found = extracted_fields(output.get("value"), output.get("metadata"))
     return [
         FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
@@ -241,7 +241,7 @@ def field_facts(step: StepRun) -> list[FieldFacts]:
 
 def step_times(step: StepRun) -> tuple[datetime | None, datetime | None]:
     """Return when the step's child run began and ended; the API reports no times of the step itself."""
-    run = child_run(step)
+    run = step.child_run
     # A review changes the child run later.
     ended = None if run.get("reviewed") is True else run.get("updatedAt")
     return read_instant(run.get("createdAt")), read_instant(ended)

@@ -1,0 +1,240 @@
+"""Every answer and question of each guarded write, as approved in tests/data/write_answers.txt.
+
+python -m tests.actions.test_answers        writes the file; read its difference before committing it
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp_types import ErrorData
+
+from tests.actions.test_cancel_runs import batch_of
+from tests.actions.test_execute import CREATES, SETUPS, STEPS, Ready
+from tests.harness import Box, Person, example_run, serving, text_of
+from tests.hosting import Host, hosting
+
+APPROVED = Path(__file__).parents[1] / "data" / "write_answers.txt"
+
+_NOW = 1_770_717_600.0  # 2026-02-10T10:00:00Z
+_CANCELLED = "workflow_run_cancelMe0000000001"
+_BATCH = "batch_bulk001"
+
+
+def _cancel(box: Box) -> Ready:
+    box.load(example_run(_CANCELLED, "PROCESSING"))
+    path = f"/workflow_runs/{_CANCELLED}"
+    return Ready(
+        "cancel_workflow_run",
+        {"run_id": _CANCELLED, "reason": "wrong file"},
+        "POST",
+        f"{path}/cancel",
+        (),
+        lambda: box.finish(_CANCELLED, "PROCESSED", before_cancel=False),
+    )
+
+
+def _cancel_many(box: Box) -> Ready:
+    ids = batch_of(box, 1)
+    return Ready(
+        "cancel_runs",
+        {"batch": _BATCH, "reason": "wrong folder"},
+        "POST",
+        "/workflow_runs/*/cancel",
+        (),
+        lambda: box.finish(ids[0], "FAILED", before_cancel=False),
+    )
+
+
+def _create(tool: str) -> Callable[[Box], Ready]:
+    arguments, path = CREATES[tool]
+    return lambda box: Ready(tool, arguments, "POST", f"*{path}", (), _nothing)
+
+
+WRITES: dict[str, Callable[[Box], Ready]] = {
+    **SETUPS,
+    "create_webhook_endpoint": _create("create_webhook_endpoint"),
+    "cancel_workflow_run": _cancel,
+    "cancel_runs": _cancel_many,
+}
+
+
+def _change_run(box: Box) -> Ready:
+    box.load(example_run(_CANCELLED, "PROCESSED"))
+    arguments = {"run_id": _CANCELLED, "name": "Bills", "metadata": {"team": "blue"}}
+    return Ready("update_workflow_run", arguments, "POST", f"/workflow_runs/{_CANCELLED}", (), _nothing)
+
+
+UNASKED: dict[str, Callable[[Box], Ready]] = {
+    "update_workflow_run": _change_run,
+    "create_workflow": lambda _: Ready(
+        "create_workflow", {"name": "Bills", "steps": STEPS}, "POST", "/workflows", (), _nothing
+    ),
+    "upload_file": lambda _: Ready(
+        "upload_file",
+        {"file_name": "a.txt", "content": "total 5", "convert_to_pdf": True},
+        "POST",
+        "/files/upload",
+        (),
+        _nothing,
+    ),
+    "run_workflow": lambda _: Ready(
+        "run_workflow",
+        {"workflow": "Invoice Processing", "file_url": "https://files.example/a%20b.pdf"},
+        "POST",
+        "/workflow_runs",
+        (),
+        _nothing,
+    ),
+}
+"""Writes about which nobody is asked."""
+
+STATUSES = ("PENDING", "NEEDS_REVIEW", "CANCELLING", "PROCESSED", "FAILED", "REJECTED", "CANCELLED", "PAUSED_TOMORROW")
+
+
+async def answers(host: Host, tool: str) -> str:
+    """Return what a person and a model read, and what Extend receives, in every situation of a write."""
+    lines: list[str] = []
+    questions: list[str] = []
+
+    @asynccontextmanager
+    async def scene(title: str) -> AsyncIterator[tuple[Box, Ready]]:
+        with host.room("empty", source=lambda: _NOW) as running:
+            running.sandbox.links.base_url = "http://sandbox.example"
+            box = Box(running.base_url, running.sandbox)
+            ready = {**WRITES, **UNASKED}[tool](box)
+            box.forget()
+            lines.append(f"## {tool}: {title}")
+            yield box, ready
+
+    def note(box: Box, result: Any, person: Person | None = None) -> str:
+        for question in person.asked if person else []:
+            lines.extend(
+                ["? (the same question)"] if question in questions else [f"? {line}" for line in question.splitlines()]
+            )
+            questions.append(question)
+        # The sandbox may drop a connection before it has noted the body.
+        for each in box.requests():
+            body = json.dumps(each["body"]) if each["status"] == 200 else ""
+            lines.extend([f"> {each['method']} {each['path']} {body}".rstrip()] if each["method"] != "GET" else [])
+        box.forget()
+        facts = result.structured_content or {}
+        lines.extend(text_of(result).splitlines())
+        short = {key: each for key, each in facts.items() if isinstance(each, (bool, int)) or key.startswith("status")}
+        lines.append(f"= {json.dumps(short, sort_keys=True)}")
+        return str(facts.get("confirmation_token", ""))
+
+    async def asked(title: str, person: Person, before: Callable[[Box, Ready], object] = lambda *_: None) -> None:
+        async with scene(title) as (box, ready):
+            before(box, ready)
+            box.forget()
+            async with serving(box, person=person, toolsets="all", label="Ops") as client:
+                note(box, await client.call_tool(ready.tool, ready.arguments), person)
+
+    await asked("a person says yes", Person())
+    for title, fault in FAULTS.items():
+        await asked(title, Person(), partial(_arm, fault))
+    await asked("what was to be read is gone", Person(), lambda box, _: box.fault(method="GET", status=404, times=9))
+    if tool == "cancel_workflow_run":
+        for status in STATUSES:
+            await asked(status, Person(), lambda box, _, status=status: box.load(example_run(_CANCELLED, status)))
+        for status in ("PROCESSED", "FAILED"):
+            await asked(
+                f"{status} before the cancel arrives",
+                Person(),
+                lambda box, _, status=status: box.finish(_CANCELLED, status, before_cancel=True),
+            )
+    if tool in UNASKED:
+        return "\n".join(_steady(line) for line in lines)
+    await asked("a person says no", Person("decline"))
+    await asked("a person closes the question", Person("cancel"))
+    await asked("a person does not tick the form", Person(confirm=False))
+    for title, person in {
+        "yes, and is asked during the call": Person(),
+        "nothing, since the client fails": Absent(),
+    }.items():
+        async with (
+            scene(f"a person says {title}") as (box, ready),
+            serving(box, mode="legacy", person=person, toolsets="all", label="Ops") as client,
+        ):
+            note(box, await client.call_tool(ready.tool, ready.arguments), person)
+    async with scene("it changes while a person thinks") as (box, ready):
+        person = Person(meanwhile=lambda: (ready.alter(), box.forget()))
+        async with serving(box, mode="legacy", person=person, toolsets="all") as client:
+            note(box, await client.call_tool(ready.tool, ready.arguments), person)
+    async with scene("it disappears while a person thinks") as (box, ready):
+        person = Person(meanwhile=lambda: box.fault(method="GET", status=404, times=9))
+        async with serving(box, mode="legacy", person=person, toolsets="all") as client:
+            note(box, await client.call_tool(ready.tool, ready.arguments), person)
+    async with (
+        scene("nobody can be asked, and only a person may say yes") as (box, ready),
+        serving(box, toolsets="all", confirmation="person") as client,
+    ):
+        note(box, await client.call_tool(ready.tool, ready.arguments))
+    async with (
+        scene("by token: a wrong one, the right one, and that again") as (box, ready),
+        serving(box, toolsets="all") as client,
+    ):
+        token = note(box, await client.call_tool(ready.tool, ready.arguments))
+        for given in ("nonsense", token, token):
+            note(box, await client.call_tool(ready.tool, {**ready.arguments, "confirmation_token": given}))
+    async with scene("by token: it changed since") as (box, ready), serving(box, toolsets="all") as client:
+        token = note(box, await client.call_tool(ready.tool, ready.arguments))
+        ready.alter()
+        box.forget()
+        note(box, await client.call_tool(ready.tool, {**ready.arguments, "confirmation_token": token}))
+        box.advance(4000)
+        note(box, await client.call_tool(ready.tool, {**ready.arguments, "confirmation_token": token}))
+    return "\n".join(_steady(line) for line in lines)
+
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "the answer is lost": {"drop": True, "after": True},
+    "the request is lost": {"drop": True},
+    "Extend refuses": {"status": 403},
+    "Extend finds the request invalid": {"status": 400},
+    "the target is gone by then": {"status": 404},
+}
+
+
+def _steady(line: str) -> str:
+    """Leave out what differs between runs: what is sealed, secrets, and the ids of requests."""
+    line = re.sub(r"\bv1\.[\w-]{40,}", "(sealed)", line)
+    line = re.sub(r"\bwss_[\w-]+", "(a secret)", line)
+    return re.sub(r"\breq_[\w-]+", "(a request id)", line)
+
+
+class Absent(Person):
+    """A person whom the client fails to ask."""
+
+    async def answer(self, context: Any, params: Any) -> Any:
+        self.asked.append(params.message)
+        return ErrorData(code=-32603, message="nobody at the screen")
+
+
+def _nothing() -> None:
+    return None
+
+
+def _arm(fault: dict[str, Any], box: Box, ready: Ready) -> None:
+    box.fault(method=ready.method, path=ready.path, **fault)
+
+
+@pytest.mark.parametrize("tool", [*WRITES, *UNASKED])
+async def test_the_answers_are_the_approved_ones(host: Host, tool: str) -> None:
+    approved = APPROVED.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
+    assert await answers(host, tool) == next((each for each in approved if each.startswith(f"## {tool}:")), "")
+
+
+if __name__ == "__main__":
+    with hosting() as served:
+        approved_now = "\n\n".join(anyio.run(answers, served, each) for each in [*WRITES, *UNASKED])
+    APPROVED.write_text(f"{approved_now}\n", encoding="utf-8")
