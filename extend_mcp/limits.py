@@ -33,6 +33,11 @@ class CallLimits:
     bulk_runs: int = 1000
     upload_bytes: int = 50_000_000
 
+    @classmethod
+    def at(cls, requests_per_second: int) -> CallLimits:
+        """Return limits by which half a minute of requests may read runs one by one, and at least the usual number."""
+        return cls(detail_runs=max(cls.detail_runs, 30 * requests_per_second))
+
 
 @dataclass
 class Shares:

@@ -160,7 +160,7 @@ def build_server(
     Returns:
         The server, ready to run on any transport, and its callers; close the registry when the server has ended.
     """
-    bounds = limits or CallLimits()
+    bounds = limits or CallLimits.at(settings.requests_per_second)
     common = shared or Shared(sealing_keys(settings))
     time = clock or Clock()
     audit = Audit(settings.audit)

@@ -303,12 +303,12 @@ def fleet(folder: Path, count: int, *, stateless: bool) -> Iterator[Fleet]:
             r"(http://127\.0\.0\.1:\d+)\n",
             {},
         )
-        stack.callback(_end_for_sure, extend)
+        stack.callback(end_for_sure, extend)
         extend.start()
         extend.await_ready()
         made = Fleet(folder, redis, extend, count, stateless=stateless)
         for replica in made.replicas:
-            stack.callback(_end_for_sure, replica)
+            stack.callback(end_for_sure, replica)
         made.refresh()
         yield made
         made.end()
@@ -317,10 +317,15 @@ def fleet(folder: Path, count: int, *, stateless: bool) -> Iterator[Fleet]:
 
 @asynccontextmanager
 async def connected(
-    url: str, *, mode: Mode = "auto", person: Person | None = None, on_message: MessageHandlerFnT | None = None
+    url: str,
+    *,
+    bearer: str = TOKEN,
+    mode: Mode = "auto",
+    person: Person | None = None,
+    on_message: MessageHandlerFnT | None = None,
 ) -> AsyncIterator[Client]:
-    """The SDK's client, as the caller whom the tokens file names."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+    """The SDK's client, as the caller whom the tokens file names or with another credential."""
+    headers = {"Authorization": f"Bearer {bearer}"}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False, verify=False) as http,
         Client(
@@ -346,6 +351,7 @@ def _plain() -> httpx.AsyncClient:
     return httpx.AsyncClient(trust_env=False, verify=False, timeout=20)
 
 
-def _end_for_sure(child: Child) -> None:
+def end_for_sure(child: Child) -> None:
+    """Kill a process that still runs."""
     if child.alive:
         child.kill()

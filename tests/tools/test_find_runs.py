@@ -9,7 +9,9 @@ import pytest
 from mcp.client.client import Client
 
 from extend_mcp.history import store
-from tests.harness import ERAS, Box, Mode, example, facts_of, serving, text_of
+from extend_mcp.server import build_server
+from extend_mcp.settings import Settings
+from tests.harness import ERAS, KEY, Box, Mode, example, facts_of, serving, text_of
 from tests.robustness.hostile_texts import CANARY, hostile_texts
 
 SCENARIO = "empty"
@@ -183,3 +185,9 @@ async def test_a_search_for_nothing_is_refused(box: Box, arguments: dict[str, st
     async with serving(box) as client:
         assert (await client.call_tool("find_runs", arguments)).is_error
     assert box.requests() == []
+
+
+@pytest.mark.parametrize(("per_second", "most"), [(1, 300), (10, 300), (100, 3000)])
+def test_an_account_with_a_higher_rate_limit_is_searched_in_fewer_calls(per_second: int, most: int) -> None:
+    _, registry = build_server(Settings.model_validate({"api_key": KEY, "requests_per_second": per_second}))
+    assert registry.current().limits.detail_runs == most
