@@ -48,7 +48,7 @@ def test_every_run_of_the_scenario_passes_and_all_statuses_and_step_types_are_th
     assert types == STEP_TYPES
 
 
-@pytest.mark.parametrize("scenario", ["large", "incident"])
+@pytest.mark.parametrize("scenario", [pytest.param("large", marks=pytest.mark.thorough), "incident"])
 def test_runs_that_are_made_when_they_are_read_pass_too(host: Host, scenario: str) -> None:
     with host.room(scenario) as running:
         judge = Judge(running)

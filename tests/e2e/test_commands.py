@@ -80,6 +80,7 @@ def test_the_demo_tells_its_story_and_ends_well() -> None:
     assert ended.stderr == ""
 
 
+@pytest.mark.thorough
 def test_the_demo_fails_where_a_step_goes_otherwise() -> None:
     ended = run("demo", EXTEND_MCP_READ_ONLY="true")
     assert ended.returncode == 1
@@ -124,7 +125,9 @@ def closed_port() -> str:
     [
         ({}, "EXTEND_API_KEY is not set"),
         ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{closed}"}, "connection refused"),
-        ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{sandbox}/wrong"}, "Next"),
+        pytest.param(
+            {"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{sandbox}/wrong"}, "Next", marks=pytest.mark.thorough
+        ),
     ],
 )
 def test_the_doctor_says_what_to_do(environment: dict[str, str], said: str) -> None:
@@ -184,6 +187,7 @@ def test_http_is_served_to_this_machine_only() -> None:
     assert "EXTEND_MCP_HOST is not a loopback address and EXTEND_MCP_AUTH is none" in ended.stderr
 
 
+@pytest.mark.thorough
 def test_a_token_is_shown_once_and_its_entry_holds_only_its_hash(tmp_path: Path) -> None:
     made = run("token", "ops-bot")
     token = made.stdout.strip()

@@ -73,6 +73,7 @@ async def test_a_cancel_through_a_real_process(box: Box, mode: Mode, person: Per
         assert (facts["outcome"], sent) == ("cancelled", [200])
 
 
+@pytest.mark.thorough
 async def test_replicas_that_share_keys_take_each_other_s_tokens_and_others_do_not(box: Box) -> None:
     box.load(example_run(RUN, "PROCESSING"))
     shared = {"EXTEND_MCP_STATE_KEYS": "a" * 40}

@@ -26,6 +26,7 @@ def kilobytes(pid: int, name: str) -> int:
     return int(found[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not STATUS.exists(), reason="the peak of another process is read from /proc")
 async def test_ten_thousand_runs_are_summarized_in_bounded_memory(large: Box) -> None:
     with socket.socket() as free:

@@ -35,7 +35,13 @@ async def groups(client: Client, **arguments: Any) -> tuple[dict[str, int], bool
     return {group["group"]: group["runs"] for group in facts["groups"]}, facts["complete"]
 
 
-@pytest.mark.parametrize("filters", [{}, {"status": "FAILED"}], ids=["all", "a narrow question"])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        pytest.param({}, id="all", marks=pytest.mark.thorough),
+        pytest.param({"status": "FAILED"}, id="a narrow question"),
+    ],
+)
 async def test_each_failed_run_is_read_once_and_questions_go_deeper(large: Box, filters: dict[str, str]) -> None:
     runs = [run for run in large.state()["runs"] if run["status"] == "FAILED"]
     causes = {run["id"]: cause(large, run["id"]) for run in runs}

@@ -97,6 +97,7 @@ async def test_figures_equal_the_account_after_500_random_changes(box: Box) -> N
             await metadata_is_right(box, client, chance)
 
 
+@pytest.mark.thorough
 async def test_every_grouping_equals_an_independent_count_after_500_random_changes(box: Box) -> None:
     chance = random.Random(11)
     async with serving(box, person=Person(), toolsets="all") as client:

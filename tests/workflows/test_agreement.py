@@ -50,20 +50,20 @@ def agree(steps: Any, *, deploying: bool) -> bool:
     return not faults
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(graphs(), st.booleans())
 def test_they_agree_about_graphs(steps: Any, deploying: bool) -> None:
     target(-len(find_faults(steps, deploying=deploying)), label="few faults")
     agree(steps, deploying=deploying)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(changed_graphs(), st.booleans())
 def test_they_agree_about_changed_graphs(steps: Any, deploying: bool) -> None:
     agree(steps, deploying=deploying)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(_ARBITRARY, st.booleans())
 def test_they_agree_about_anything_at_all(steps: Any, deploying: bool) -> None:
     agree(steps, deploying=deploying)

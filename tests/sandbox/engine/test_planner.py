@@ -241,7 +241,7 @@ async def test_a_bad_file_fails_in_the_parse_step(sandbox: Sandbox, api: httpx.A
     assert [name for name, _ in taken][:1] == ["Parse"]
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(graphs(), st.sampled_from(["x.pdf", "y-review.pdf", "otherwise.pdf", "a.pdf"]))
 def test_every_valid_draft_can_be_planned(steps: Any, name: str) -> None:
     assume(not find_faults(steps))
