@@ -56,6 +56,7 @@ _WITHOUT: Final[Mapping[GroupName, str]] = {
 }
 """What a group is called whose runs have no such fact."""
 
+
 class Group(NamedTuple):
     """A group of runs.
 
