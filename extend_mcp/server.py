@@ -98,14 +98,10 @@ Connect = Callable[[Caller], "ExtendClient"]
 
 @dataclass
 class Shared:
-    """Parts that all callers have in common; with Redis, all replicas too.
+    """Parts that all callers have in common; with Redis, all replicas too. `CallerContext` says what most are for.
 
     Attributes:
         keys: encrypt confirmation tokens and plans.
-        bus: reports changes of runs to subscribers.
-        events: remembers which events were received; None where this server receives none.
-        store: keeps what writes need between two calls.
-        metrics: counts calls and requests.
         windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
         learn_key: called with a caller's key once Extend accepted it, to keep it out of logs.
     """
@@ -197,6 +193,7 @@ def build_server(
 
     registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=close)
     offered = offered_tools(settings)
+    tools = [tool for each in offered.values() for tool in each]
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[CallerRegistry]) -> AsyncIterator[CallerRegistry]:
@@ -213,13 +210,9 @@ def build_server(
         NAME,
         title="Extend workflows" + (f" ({settings.label})" if named else ""),
         description="Operate Extend document workflows: list, explain, start and safely cancel runs.",
-        instructions="".join(
-            [
-                INSTRUCTIONS,
-                "" if "incidents" in settings.toolsets else INCIDENTS_OFF,
-                ACCOUNT_NAMED.format(settings.label) if named else "",
-            ]
-        ),
+        instructions=INSTRUCTIONS
+        + ("" if "incidents" in settings.toolsets else INCIDENTS_OFF)
+        + (ACCOUNT_NAMED.format(settings.label) if named else ""),
         version=__version__,
         icons=[ICON],
         cache_hints=dict.fromkeys(_LISTS, _LISTS_STAY),
@@ -229,8 +222,8 @@ def build_server(
             codec=common.keys.codec("request state"), ttl=bounds.confirmation_seconds, bind_principal=bound_to
         ),
         subscriptions=common.bus,
-        tools=[tool for each in offered.values() for tool in each],
-        extensions=[apps_of(tool for each in offered.values() for tool in each), SkillsExtension()],
+        tools=[*tools],
+        extensions=[apps_of(tools), SkillsExtension()],
         # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
             *([count_calls] if count_calls else []),
