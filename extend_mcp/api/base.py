@@ -93,11 +93,11 @@ class BaseClient:
 
     Args:
         config: Address, credentials and limits.
-        transport: The transport that talks to the network; retries, deadline and size limit are put around it.
-            By default the network, through the proxy that the environment names.
+        transport: Talks to the network; retries, deadline and size limit are put around it. By default the network
+            through the proxy that the environment names.
         limiter: The rate limit, which other clients may share; None for no limit.
         caller: Names the caller; callers who share a limiter alternate.
-        observer: Receives every attempt.
+        observer: Receives every attempt, retry and wait.
         sleep: Waits between attempts, in seconds.
     """
 
@@ -260,11 +260,7 @@ def _page_of(kind: type[ItemT]) -> type[Page[ItemT]]:
 
 
 def path_segment(given_id: str) -> str:
-    """Quote an id so that it is one segment of a path, whatever it contains.
-
-    Raises:
-        InvalidRequestError: The id is empty, or would lead to another path. A response can contain such an id.
-    """
+    """Quote an id so that it is one segment of a path, or refuse it. A response can contain any id."""
     if given_id in {"", ".", ".."}:
         raise InvalidRequestError("An id must not be empty or consist of dots; nothing was sent.")
     return quote(given_id, safe="")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -75,9 +75,9 @@ class Subscriptions:
             uris = list(params.notifications.resource_subscriptions or ())
             await check_readable(self.registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
-            bus = _WithSteps(self.bus, uris)
+            bus = _CallerBus(self, caller, uris)
             handler = ListenHandler(bus)
-            bus.deliver = self._checked(caller, handler.close)
+            bus.end = handler.close
             self._listening.add(handler)
             try:
                 async with anyio.create_task_group() as tasks:
@@ -107,10 +107,10 @@ class Subscriptions:
         except BaseException:
             self.shares.give_back(caller.principal)
             raise
-        bus = _WithSteps(self.bus, [uri])
+        bus = _CallerBus(self, caller, [uri])
 
         def on_event(event: ServerEvent) -> None:
-            if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None:
+            if isinstance(event, ResourceUpdated) and self.tasks is not None:
                 self.tasks.start_soon(_notify, connection, uri)
 
         unsubscribe = bus.subscribe(on_event)
@@ -120,9 +120,7 @@ class Subscriptions:
                 unsubscribe()
                 self.shares.give_back(caller.principal)
 
-        bus.deliver = self._checked(caller, end)
-
-        held[uri] = end
+        bus.end = held[uri] = end
         connection.exit_stack.callback(end)
         return EmptyResult()
 
@@ -143,25 +141,8 @@ class Subscriptions:
             raise MCPError(INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
         self.shares.take(caller.principal)
 
-    def _checked(self, caller: Caller, end: Callable[[], None]) -> Callable[[Callable[[], None]], None]:
-        """Return what notifies a caller whose credential still counts, and ends the subscription of another."""
-
-        async def check(notify: Callable[[], None]) -> None:
-            try:
-                valid = await self._is_valid(caller)
-            except Exception:
-                # A failed check must neither notify the caller nor end the subscriptions of all others.
-                logger.exception("the caller %s could not be checked", caller.principal)
-                return
-            (notify if valid else end)()
-
-        def deliver(notify: Callable[[], None]) -> None:
-            if self.tasks is not None:
-                self.tasks.start_soon(check, notify)
-
-        return deliver
-
-    async def _is_valid(self, caller: Caller) -> bool:
+    async def is_valid(self, caller: Caller) -> bool:
+        """Return whether a caller's credential counts still."""
         if caller.expires_at is not None and caller.expires_at <= self.clock.now().timestamp():
             return False
         return self.still_valid is None or await self.still_valid(caller)
@@ -171,40 +152,54 @@ class Subscriptions:
         handler.close()
 
 
-class _WithSteps:
-    """A bus of the resources that a subscriber named, on which a change of a run is also one of its steps.
+@dataclass
+class _CallerBus:
+    """A bus of the resources that a subscriber named. Each notification follows a check of the caller's credential.
 
-    Events name runs. Only the reader knows which step a URI means: there are several ways to write one.
+    Events name runs, and a change of a run is also one of its steps. Only the reader knows which step a URI means:
+    there are several ways to write one.
 
-    Args:
-        bus: reports changes.
+    Attributes:
+        of: the subscriptions.
+        caller: the subscriber.
         uris: the resources.
+        end: ends the subscription, when the credential no longer counts.
     """
 
-    def __init__(self, bus: SubscriptionBus, uris: Iterable[str]) -> None:
-        self._bus = bus
-        self._changed_with: dict[str, list[str]] = {}
-        self.deliver: Callable[[Callable[[], None]], None] = lambda notify: notify()
-        """Calls what notifies the subscriber, or does not."""
-        for uri in dict.fromkeys(uris):
-            for changed in {uri, uri.partition("/steps/")[0]}:
-                self._changed_with.setdefault(changed, []).append(uri)
+    of: Subscriptions
+    caller: Caller
+    uris: Sequence[str]
+    end: Callable[[], None] | None = None
 
     async def publish(self, event: ServerEvent) -> None:
         """Pass an event on."""
-        await self._bus.publish(event)
+        await self.of.bus.publish(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Register a listener."""
+        changed_with: dict[str, list[ServerEvent]] = {}
+        for uri in dict.fromkeys(self.uris):
+            for changed in {uri, uri.partition("/steps/")[0]}:
+                changed_with.setdefault(changed, []).append(ResourceUpdated(uri))
 
         def on_event(event: ServerEvent) -> None:
-            if not isinstance(event, ResourceUpdated):
-                self.deliver(partial(listener, event))
-                return
-            for uri in self._changed_with.get(event.uri, ()):
-                self.deliver(partial(listener, ResourceUpdated(uri)))
+            for each in changed_with.get(event.uri, ()) if isinstance(event, ResourceUpdated) else [event]:
+                if self.of.tasks is not None:
+                    self.of.tasks.start_soon(self._deliver, partial(listener, each))
 
-        return self._bus.subscribe(on_event)
+        return self.of.bus.subscribe(on_event)
+
+    async def _deliver(self, notify: Callable[[], None]) -> None:
+        try:
+            valid = await self.of.is_valid(self.caller)
+        except Exception:
+            # A failed check must neither notify the caller nor end the subscriptions of all others.
+            logger.exception("the caller %s could not be checked", self.caller.principal)
+            return
+        if valid:
+            notify()
+        elif self.end is not None:
+            self.end()
 
 
 async def _notify(connection: Connection, uri: str) -> None:

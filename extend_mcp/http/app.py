@@ -68,18 +68,12 @@ class HttpParts:
     """The parts that the application serves.
 
     Attributes:
-        server: the MCP server.
-        registry: its callers.
-        bus: reports changes of runs.
-        metrics: counts calls and requests.
         lifecycle: what is in progress; must be among the server's middleware.
-        limits: the limits to serve with.
         scopes: the scopes of what the operator switched on.
         first_scopes: those of them that a client should ask for first: it asks for more when a call needs it.
         identify: identifies callers; None without authentication.
         receiver: takes webhook deliveries; None where none are expected.
         background: runs as long as the application does.
-        clock: time.
     """
 
     server: MCPServer[CallerRegistry]
@@ -251,10 +245,7 @@ def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None
     if http.auth != "oauth" or http.public_url is None or http.oauth_issuer is None:
         return None, []
     routes = create_protected_resource_routes(
-        resource_url=http.public_url,
-        authorization_servers=[http.oauth_issuer],
-        scopes_supported=[*parts.scopes],
-        resource_name="Extend workflows",
+        http.public_url, [http.oauth_issuer], [*parts.scopes], resource_name="Extend workflows"
     )
     return str(build_resource_metadata_url(http.public_url)), routes
 

@@ -234,10 +234,9 @@ def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = Fals
 
 
 def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Add an entry to a tokens file, which is made if it does not exist. Nothing changes unless the whole file fits.
+    """Add an entry to a tokens file, which is made if it does not exist, or raise a SettingsError that has no value.
 
-    Raises:
-        SettingsError: the file cannot be read, written or used; the text never repeats a value.
+    Nothing changes unless the whole file fits.
     """
     document = _read(path) if path.exists() else {"tokens": []}
     _validated(document)
