@@ -13,21 +13,12 @@ from functools import partial
 from typing import Any, Final
 
 import anyio
+import mcp_types as types
 from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent, SubscriptionBus
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    INTERNAL_ERROR,
-    EmptyResult,
-    ResourceUpdatedNotification,
-    ResourceUpdatedNotificationParams,
-    SubscribeRequestParams,
-    SubscriptionsListenRequestParams,
-    SubscriptionsListenResult,
-    UnsubscribeRequestParams,
-)
 
 from extend_mcp.accounts import Caller
 from extend_mcp.callers import CallerRegistry
@@ -67,7 +58,9 @@ class Subscriptions:
     tasks: TaskGroup | None = None
     _listening: set[ListenHandler] = field(default_factory=set)
 
-    async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+    async def listen(
+        self, ctx: _Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
         caller = self.registry.caller()
         self._admit(caller)
@@ -92,14 +85,14 @@ class Subscriptions:
         finally:
             self.shares.give_back(caller.principal)
 
-    async def subscribe(self, ctx: _Context, params: SubscribeRequestParams) -> EmptyResult:
+    async def subscribe(self, ctx: _Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Serve ``resources/subscribe`` of a client of 2025-11-25 and before."""
         connection, uri = connection_of(ctx), str(params.uri)
         held: dict[str, Callable[[], None]] = connection.state.setdefault(_STATE, {})
         if uri in held:
-            return EmptyResult()
+            return types.EmptyResult()
         if len(held) >= MOST_URIS:
-            raise MCPError(INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
+            raise MCPError(types.INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
         caller = self.registry.caller()
         self._admit(caller)
         try:
@@ -122,14 +115,14 @@ class Subscriptions:
 
         bus.end = held[uri] = end
         connection.exit_stack.callback(end)
-        return EmptyResult()
+        return types.EmptyResult()
 
-    async def unsubscribe(self, ctx: _Context, params: UnsubscribeRequestParams) -> EmptyResult:
+    async def unsubscribe(self, ctx: _Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
         """Serve ``resources/unsubscribe``; an unknown subscription is no error."""
         end = connection_of(ctx).state.get(_STATE, {}).get(str(params.uri))
         if end is not None:
             end()
-        return EmptyResult()
+        return types.EmptyResult()
 
     def close(self) -> None:
         """End every listening stream; each still sends what it has buffered."""
@@ -138,7 +131,7 @@ class Subscriptions:
 
     def _admit(self, caller: Caller) -> None:
         if self.shares.refuses(caller.principal):
-            raise MCPError(INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
+            raise MCPError(types.INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
         self.shares.take(caller.principal)
 
     async def is_valid(self, caller: Caller) -> bool:
@@ -203,7 +196,7 @@ class _CallerBus:
 
 
 async def _notify(connection: Connection, uri: str) -> None:
-    notification = ResourceUpdatedNotification(params=ResourceUpdatedNotificationParams(uri=uri))
+    notification = types.ResourceUpdatedNotification(params=types.ResourceUpdatedNotificationParams(uri=uri))
     data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
     with anyio.move_on_after(_SEND_SECONDS):
         await connection.outbound.notify(data["method"], data.get("params"))

@@ -38,12 +38,19 @@ class Metrics:
         self._add("guard_refusals_total", 1, tool, verdict)
 
     def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        """Count one attempt of a request to Extend; see `extend_mcp.api.tracing.Observer`, as for the next two."""
+        """Count one attempt of a request to Extend.
+
+        Args:
+            method: the HTTP method.
+            endpoint: the template of the path, such as ``/workflow_runs/{id}``.
+            status: the HTTP status such as ``200``, or the class name of the error if there was no response.
+            seconds: from sending the request to the end of the response's body.
+        """
         self._add("api_requests_total", 1, method, endpoint, status)
         self._observe("api_request_seconds", seconds, method, endpoint)
 
     def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """Count a request to Extend that will be sent again."""
+        """Count a request to Extend that will be sent again; ``reason`` is as the status of an attempt."""
         self._add("api_retries_total", 1, method, endpoint, reason)
 
     def rate_waited(self, *, category: str, seconds: float) -> None:
