@@ -185,8 +185,8 @@ class BaseClient:
             path: The template of the path, such as ``/workflow_runs/{id}``.
             ids: What goes into the template, in order.
             query: Query parameters.
-            content: The body; bytes are JSON unless ``headers`` say otherwise.
-            headers: Headers that describe the body.
+            content: The body; bytes are JSON unless ``headers`` describe it.
+            headers: See there.
         """
         given = iter(ids)
         filled = _PLACEHOLDER.sub(lambda _: path_segment(next(given)), path)

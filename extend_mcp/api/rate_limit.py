@@ -49,12 +49,7 @@ class RequestWindow(Protocol):
 
 
 class LocalWindow(RequestWindow):
-    """Counts in this process: at most ``per_second`` requests of a category in any one second.
-
-    Args:
-        per_second: The limit, 1 or more.
-        monotonic: Returns the time in seconds.
-    """
+    """Counts in this process: at most ``per_second`` requests of a category in any one second."""
 
     def __init__(self, per_second: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._sent: dict[Category, deque[float]] = defaultdict(lambda: deque(maxlen=per_second))

@@ -75,12 +75,7 @@ class BufferTransport(WrappingTransport):
     max_bytes: int = MAX_BODY_BYTES
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return its response with the body in memory.
-
-        Raises:
-            httpx.DecodingError: The body of a 2xx response cannot be decompressed (`BodyTooLargeError`: is too large).
-            httpx.TransportError: The connection broke before the body of a 2xx response was complete.
-        """
+        """Send the request and return its response with the body in memory."""
         response = await self.inner.handle_async_request(request)
         body = bytearray()
         try:

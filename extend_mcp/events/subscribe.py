@@ -42,9 +42,6 @@ class Subscriptions:
     """Serves the subscriptions of all clients of this process.
 
     Attributes:
-        bus: reports changes.
-        registry: knows the current caller.
-        clock: time, for credentials that expire.
         shares: how many are open, and may be.
         still_valid: checks the credential of a caller before each notification; None without authentication.
         tasks: checks callers and sends notifications while the server runs.
@@ -150,13 +147,7 @@ class _CallerBus:
     """A bus of the resources that a subscriber named. Each notification follows a check of the caller's credential.
 
     Events name runs, and a change of a run is also one of its steps. Only the reader knows which step a URI means:
-    there are several ways to write one.
-
-    Attributes:
-        of: the subscriptions.
-        caller: the subscriber.
-        uris: the resources.
-        end: ends the subscription, when the credential no longer counts.
+    there are several ways to write one. A subscription whose credential no longer counts is ended.
     """
 
     of: Subscriptions

@@ -19,7 +19,7 @@ class Metrics:
         self._add("calls_in_flight", -1)
 
     def tool_call(self, *, tool: str, outcome: str, seconds: float, characters: int) -> None:
-        """Count a tool call that was answered.
+        """Count a tool call that was answered, and the length of its text, which is what a model reads.
 
         Args:
             tool: the name of a tool that exists; a call of an unknown one goes under ``unknown``.
@@ -27,7 +27,7 @@ class Metrics:
                 person is being asked, ``denied`` where the caller may not use the tool,
                 ``wrong_arguments``, ``interrupted``, or the class name of an error.
             seconds: how long it took.
-            characters: length of the answer's text, which is what a model reads.
+            characters: the length.
         """
         self._add("tool_calls_total", 1, tool, outcome)
         self._observe("tool_call_seconds", seconds, tool)

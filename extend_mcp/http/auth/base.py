@@ -57,9 +57,7 @@ def bearer(headers: Headers) -> str:
 class Challenge:
     """Responds to a request without a valid credential, and to one that lacks a scope (RFC 6750, section 3).
 
-    Args:
-        metadata_url: where the protected resource's metadata is, if there is any.
-        scopes: what a client should ask for first; more when a call needs it.
+    Where the protected resource has metadata, it names them and the scopes that a client should ask for first.
     """
 
     def __init__(self, metadata_url: str | None, scopes: Sequence[str]) -> None:
