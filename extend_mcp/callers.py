@@ -318,7 +318,7 @@ class ApiClients:
         config = self._settings.client_config(caller.account)
         limiter = None if self._settings.sandbox else self._limiter(caller.account)
         return ExtendClient(
-            config, transport=self._shared(), limiter=limiter, caller=caller.principal, observer=self._metrics
+            config, transport=self._shared(), limiter=limiter, caller=caller.principal, metrics=self._metrics
         )
 
     async def aclose(self) -> None:

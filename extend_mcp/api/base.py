@@ -15,22 +15,12 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import Self
 
 from extend_mcp import __version__
+from extend_mcp.api import errors
 from extend_mcp.api.config import ClientConfig
-from extend_mcp.api.errors import (
-    AnswerTooLargeError,
-    ConnectFailedError,
-    ExtendError,
-    InvalidRequestError,
-    MalformedResponseError,
-    MissingApiKeyError,
-    ResponseLostError,
-    error_from_response,
-    write_effect,
-)
 from extend_mcp.api.models import Answer, ApiModel, Page
 from extend_mcp.api.rate_limit import RateLimiter
 from extend_mcp.api.requests import PAGE_SIZE, ListQuery
-from extend_mcp.api.tracing import ENDPOINT, Observer, request_id_of
+from extend_mcp.api.tracing import ENDPOINT, request_id_of
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     DeadlineExceededError,
@@ -39,6 +29,7 @@ from extend_mcp.api.transport import (
     network_transport,
 )
 from extend_mcp.api.wire import decode_json, is_header_safe
+from extend_mcp.telemetry.metrics import Metrics
 
 API_VERSION: Final = "2026-02-09"
 """Sent with every request: fixes the shapes of Extend's responses (Extend API reference, Versioning)."""
@@ -93,11 +84,11 @@ class BaseClient:
 
     Args:
         config: Address, credentials and limits.
-        transport: The transport that talks to the network; retries, deadline and size limit are put around it.
-            By default the network, through the proxy that the environment names.
+        transport: Talks to the network; retries, deadline and size limit are put around it. By default the network
+            through the proxy that the environment names.
         limiter: The rate limit, which other clients may share; None for no limit.
         caller: Names the caller; callers who share a limiter alternate.
-        observer: Receives every attempt.
+        metrics: Counts every attempt, retry and wait.
         sleep: Waits between attempts, in seconds.
     """
 
@@ -108,14 +99,14 @@ class BaseClient:
         transport: httpx.AsyncBaseTransport | None = None,
         limiter: RateLimiter | None = None,
         caller: str = "",
-        observer: Observer | None = None,
+        metrics: Metrics | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._config = config
         self._transport = transport
         self._limiter = limiter
         self._caller = caller
-        self._observer = observer
+        self._metrics = metrics
         self._sleep = sleep
         self._headers = {
             "Accept": "application/json",
@@ -157,7 +148,7 @@ class BaseClient:
             paging: Query = {"next_page_token": token, "max_page_size": size}
             document = await self.call("GET", path, *ids, query={**cast("Query", query), **paging})
             if not isinstance(document.get("data"), list):
-                raise MalformedResponseError("The answer is not a list.")
+                raise errors.MalformedResponseError("The answer is not a list.")
             return _page_of(kind).model_validate(document)
 
         return Pager(read_page, first, wanted)
@@ -175,7 +166,7 @@ class BaseClient:
         """Make a call and read the response as one object of ``kind``; arguments as for `call`."""
         found = kind.model_validate(await self.call(method, path, *ids, query=query, content=content, headers=headers))
         if not found.key:
-            raise MalformedResponseError(f"The answer is not {kind.called}.", effect=write_effect(method))
+            raise errors.MalformedResponseError(f"The answer is not {kind.called}.", effect=errors.write_effect(method))
         return found
 
     async def call(
@@ -194,8 +185,8 @@ class BaseClient:
             path: The template of the path, such as ``/workflow_runs/{id}``.
             ids: What goes into the template, in order.
             query: Query parameters.
-            content: The body; bytes are JSON unless ``headers`` say otherwise.
-            headers: Headers that describe the body.
+            content: The body; bytes are JSON unless ``headers`` describe it.
+            headers: See there.
         """
         given = iter(ids)
         filled = _PLACEHOLDER.sub(lambda _: path_segment(next(given)), path)
@@ -229,9 +220,11 @@ class BaseClient:
         key = self._config.api_key
         secret = key.get_secret_value().strip() if key else ""
         if not secret:
-            raise MissingApiKeyError
+            raise errors.MissingApiKeyError
         if not is_header_safe(secret):
-            raise MissingApiKeyError("EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII.")
+            raise errors.MissingApiKeyError(
+                "EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII."
+            )
         if self._stack is None:
             self._stack = self._build_stack()
         return self._stack, secret
@@ -245,13 +238,15 @@ class BaseClient:
                 max_attempts=self._config.max_attempts,
                 limiter=self._limiter,
                 caller=self._caller,
-                observer=self._observer,
+                metrics=self._metrics,
                 sleep=self._sleep,
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL):
             pass
         # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
-        raise ConnectFailedError("The base URL, or the proxy or certificate settings of this computer, cannot be used.")
+        raise errors.ConnectFailedError(
+            "The base URL, or the proxy or certificate settings of this computer, cannot be used."
+        )
 
 
 @cache
@@ -260,13 +255,9 @@ def _page_of(kind: type[ItemT]) -> type[Page[ItemT]]:
 
 
 def path_segment(given_id: str) -> str:
-    """Quote an id so that it is one segment of a path, whatever it contains.
-
-    Raises:
-        InvalidRequestError: The id is empty, or would lead to another path. A response can contain such an id.
-    """
+    """Quote an id so that it is one segment of a path, or refuse it. A response can contain any id."""
     if given_id in {"", ".", ".."}:
-        raise InvalidRequestError("An id must not be empty or consist of dots; nothing was sent.")
+        raise errors.InvalidRequestError("An id must not be empty or consist of dots; nothing was sent.")
     return quote(given_id, safe="")
 
 
@@ -274,42 +265,42 @@ def _json_object(method: str, response: httpx.Response, key: str) -> dict[str, A
     if not response.is_success:
         # An error page may echo the request; the key must not come back that way.
         body = response.content.replace(key.encode(), b"[key]")
-        raise error_from_response(method, response.status_code, response.headers, body)
+        raise errors.error_from_response(method, response.status_code, response.headers, body)
     try:
         document = decode_json(response.content)
     except ValueError:
         document = None
     if isinstance(document, dict):
         return document
-    raise MalformedResponseError(
-        "The answer is not a JSON object.", status=response.status_code, effect=write_effect(method)
+    raise errors.MalformedResponseError(
+        "The answer is not a JSON object.", status=response.status_code, effect=errors.write_effect(method)
     )
 
 
-_FAILURES: Final[tuple[tuple[Any, type[ExtendError], str], ...]] = (
-    (httpx.InvalidURL, InvalidRequestError, "The arguments do not fit into a URL."),
+_FAILURES: Final[tuple[tuple[Any, type[errors.ExtendError], str], ...]] = (
+    (httpx.InvalidURL, errors.InvalidRequestError, "The arguments do not fit into a URL."),
     (
         NeverSentError,
-        ConnectFailedError,
+        errors.ConnectFailedError,
         "The call waited for the rate limit until its time was over; nothing was sent.",
     ),
-    ((httpx.ConnectTimeout, httpx.PoolTimeout), ConnectFailedError, "Extend could not be reached in time."),
+    ((httpx.ConnectTimeout, httpx.PoolTimeout), errors.ConnectFailedError, "Extend could not be reached in time."),
     (
         (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol),
-        ConnectFailedError,
+        errors.ConnectFailedError,
         "Extend could not be reached.",
     ),
-    (DeadlineExceededError, ResponseLostError, "Extend did not answer within the total time allowed."),
-    (httpx.TimeoutException, ResponseLostError, "Extend did not answer in time."),
-    (BodyTooLargeError, AnswerTooLargeError, "The answer is too large."),
-    (httpx.DecodingError, MalformedResponseError, "The answer cannot be decompressed."),
-    (httpx.HTTPError, ResponseLostError, "The connection broke before the answer was complete."),
+    (DeadlineExceededError, errors.ResponseLostError, "Extend did not answer within the total time allowed."),
+    (httpx.TimeoutException, errors.ResponseLostError, "Extend did not answer in time."),
+    (BodyTooLargeError, errors.AnswerTooLargeError, "The answer is too large."),
+    (httpx.DecodingError, errors.MalformedResponseError, "The answer cannot be decompressed."),
+    (httpx.HTTPError, errors.ResponseLostError, "The connection broke before the answer was complete."),
 )
 """The meaning of each error of httpx, the first that fits. Its own text is not used: it may quote headers."""
 
 
-def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) -> ExtendError:
-    kind, message = next((kind, message) for errors, kind, message in _FAILURES if isinstance(exc, errors))
-    sent = kind not in (InvalidRequestError, ConnectFailedError)
-    retryable = kind in (ConnectFailedError, ResponseLostError)
-    return kind(message, retryable=retryable, effect=write_effect(method) if sent else "none")
+def _error_from_exception(method: str, exc: httpx.HTTPError | httpx.InvalidURL) -> errors.ExtendError:
+    kind, message = next((kind, message) for causes, kind, message in _FAILURES if isinstance(exc, causes))
+    sent = kind not in (errors.InvalidRequestError, errors.ConnectFailedError)
+    retryable = kind in (errors.ConnectFailedError, errors.ResponseLostError)
+    return kind(message, retryable=retryable, effect=errors.write_effect(method) if sent else "none")

@@ -18,21 +18,16 @@ REGION_BASE_URLS: Final[dict[str, str]] = {
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """Hold the address, credentials and limits of one API client. Its repr does not show the key.
+    """Hold the address, credentials and limits of one API client. No ValueError or repr shows the key.
 
     Args:
-        api_key: Extend API key, or None. A client without a key can be built; each call then raises
-            `MissingApiKeyError`.
+        api_key: Without a key each call raises `MissingApiKeyError`.
         base_url: Address of the API, such as a value of `REGION_BASE_URLS`; `http` or `https`.
-        workspace_id: Sent as `x-extend-workspace-id`. Organization-scoped keys need it, workspace keys do
-            not (Extend API reference, Authentication).
-        connect_timeout: Seconds to wait for a connection, above 0.
-        read_timeout: Seconds to wait for the next bytes of a response, above 0.
-        total_timeout: Seconds one call may take in all, retries and waits included, above 0.
+        workspace_id: Organization-scoped keys need it, workspace keys do not (Extend API reference, Authentication).
+        connect_timeout: Seconds to wait for a connection.
+        read_timeout: Seconds to wait for the next bytes of a response.
+        total_timeout: Seconds one call may take in all, retries and waits included.
         max_attempts: Most times that a GET is sent, 1 or more. Other methods are sent once.
-
-    Raises:
-        ValueError: A value is out of its range. The message does not repeat it.
     """
 
     api_key: SecretStr | None

@@ -173,14 +173,8 @@ def write_effect(method: str) -> Effect:
 def error_from_response(method: str, status: int, headers: Mapping[str, str], body: bytes) -> ExtendError:
     """Turn a non-2xx response into an error (Extend API reference, Errors).
 
-    A 4xx other than 408 is a refusal, so its effect is "none" for writes too.
-
-    Args:
-        method: HTTP method of the request; decides `effect`.
-        status: HTTP status of the response, outside 200-299.
-        headers: Headers of the response, names in any case.
-        body: The body: `{code, message, ...}`, the same wrapped in `{"error": ...}`, `{"error": "text"}`, or
-            not JSON.
+    A 4xx other than 408 is a refusal, so its effect is "none" for writes too. The body is `{code, message, ...}`, the
+    same wrapped in `{"error": ...}`, `{"error": "text"}`, or not JSON.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     fields = _error_fields(body)

@@ -37,7 +37,7 @@ def _objects_only(value: object) -> object:
 
 
 class _Utc:
-    """Reads times that end in Z without a call into Python, which the times of a list would otherwise cost most."""
+    """Reads times that end in Z without a call into Python, which would be most of the cost of a list."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         other = core_schema.no_info_after_validator_function(_to_utc, handler(source))
@@ -187,11 +187,7 @@ class StepRef(ApiModel):
 
 
 class StepRun(ApiModel):
-    """One step of a run.
-
-    `result` is the API's own object, unchanged: its shape depends on `step_type`. It is None until the step
-    is done. `step_type` comes from `step.type` where the API omits it.
-    """
+    """One step of a run. `result` is the API's own object, by `step_type`; it is None until the step is done."""
 
     id: str = ""
     step_type: str = ""
@@ -202,17 +198,15 @@ class StepRun(ApiModel):
 
     @model_validator(mode="after")
     def _fill_step_type(self) -> Self:
+        # The API may omit it.
         self.step_type = self.step_type or self.step.type
         return self
 
     @property
     def child_run(self) -> dict[str, Any]:
         """The parse, extract, classify or split run inside the result, or an empty dict."""
-        for key in ("parseRun", "extractRun", "classifyRun", "splitRun"):
-            child = (self.result or {}).get(key)
-            if isinstance(child, dict):
-                return child
-        return {}
+        given = map((self.result or {}).get, ("parseRun", "extractRun", "classifyRun", "splitRun"))
+        return next((child for child in given if isinstance(child, dict)), {})
 
     @property
     def failed(self) -> bool:
@@ -221,10 +215,7 @@ class StepRun(ApiModel):
 
 
 class RunBase(ApiModel):
-    """The fields that a workflow run and its summary share.
-
-    `initial_run_at` is the time of creation, `start_time` the time when the run began to execute.
-    """
+    """The fields that a workflow run and its summary share; it was created at `initial_run_at`."""
 
     id: str = ""
     status: str = ""
@@ -344,7 +335,7 @@ class Workflow(WorkflowSummary, Answer):
 
 
 class File(FileSummary, Answer):
-    """A file in full. `presigned_url` works for 15 minutes and is a secret: anyone who has it can read the file.
+    """A file in full. Anyone who has its `presigned_url` can read it, for 15 minutes.
 
     `contents` is deprecated, and absent for files that were parsed with a parser newer than 2.x.
     """

@@ -14,8 +14,9 @@ from weakref import WeakValueDictionary
 import anyio
 import httpx
 
-from extend_mcp.api.tracing import Observer, WrappingTransport
+from extend_mcp.api.tracing import WrappingTransport
 from extend_mcp.api.wire import parse_retry_after
+from extend_mcp.telemetry.metrics import Metrics
 
 Category = Literal["GET", "WRITE", "RUN"]
 
@@ -48,12 +49,7 @@ class RequestWindow(Protocol):
 
 
 class LocalWindow(RequestWindow):
-    """Counts in this process: at most ``per_second`` requests of a category in any one second.
-
-    Args:
-        per_second: The limit, 1 or more.
-        monotonic: Returns the time in seconds.
-    """
+    """Counts in this process: at most ``per_second`` requests of a category in any one second."""
 
     def __init__(self, per_second: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._sent: dict[Category, deque[float]] = defaultdict(lambda: deque(maxlen=per_second))
@@ -117,7 +113,7 @@ class RateLimitTransport(WrappingTransport):
     limiter: RateLimiter
     _: KW_ONLY
     caller: str = ""
-    observer: Observer | None = None
+    metrics: Metrics | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         category = category_of(request.method, request.url.path)
@@ -125,8 +121,8 @@ class RateLimitTransport(WrappingTransport):
         request.extensions.setdefault(NEVER_SENT, True)
         seconds = await self.limiter.acquire(category, self.caller)
         request.extensions[NEVER_SENT] = False
-        if seconds and self.observer is not None:
-            self.observer.rate_waited(category=category, seconds=seconds)
+        if seconds and self.metrics is not None:
+            self.metrics.rate_waited(category=category, seconds=seconds)
         response = await self.inner.handle_async_request(request)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             await self.limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))

@@ -1,4 +1,4 @@
-"""Trace each attempt of a request to Extend: report it to an observer, and open an OpenTelemetry span around it.
+"""Trace each attempt of a request to Extend: count it, and open an OpenTelemetry span around it.
 
 Neither contains anything that a caller or Extend chose, except Extend's request id on the span.
 """
@@ -7,35 +7,17 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import httpx
 from opentelemetry import trace
+
+from extend_mcp.telemetry.metrics import Metrics
 
 ENDPOINT: Final = "extend_mcp.endpoint"
 """Extension of an httpx request: the template of its path, such as ``/workflow_runs/{id}``."""
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-
-class Observer(Protocol):
-    """Receives what happens to requests."""
-
-    def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        """Record the end of one attempt.
-
-        Args:
-            method: the HTTP method.
-            endpoint: the template of the path.
-            status: the HTTP status such as ``200``, or the class name of the error if there was no response.
-            seconds: from sending the request to the end of the response's body.
-        """
-
-    def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """Record that a request will be sent again; ``reason`` is as ``status`` above."""
-
-    def rate_waited(self, *, category: str, seconds: float) -> None:
-        """Record that a request waited so many seconds for the rate limit."""
 
 
 def endpoint_of(request: httpx.Request) -> str:
@@ -68,7 +50,7 @@ class TracingTransport(WrappingTransport):
     an exception, which may quote them. The process's tracer does nothing unless tracing is configured.
     """
 
-    observer: Observer
+    metrics: Metrics
     _: KW_ONLY
     tracer: trace.Tracer = field(default_factory=lambda: trace.get_tracer("extend-mcp"))
     monotonic: Callable[[], float] = time.monotonic
@@ -99,5 +81,5 @@ class TracingTransport(WrappingTransport):
                     span.set_attribute("error.type", status)
                     span.set_status(trace.StatusCode.ERROR)
                 seconds = self.monotonic() - began
-                self.observer.api_request(method=method, endpoint=endpoint, status=status, seconds=seconds)
+                self.metrics.api_request(method=method, endpoint=endpoint, status=status, seconds=seconds)
         return response

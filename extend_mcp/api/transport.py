@@ -29,8 +29,9 @@ import httpx
 
 from extend_mcp.api.errors import RETRYABLE_STATUSES, ConnectFailedError
 from extend_mcp.api.rate_limit import NEVER_SENT, RateLimiter, RateLimitTransport
-from extend_mcp.api.tracing import Observer, TracingTransport, WrappingTransport, endpoint_of
+from extend_mcp.api.tracing import TracingTransport, WrappingTransport, endpoint_of
 from extend_mcp.api.wire import parse_retry_after
+from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +75,7 @@ class BufferTransport(WrappingTransport):
     max_bytes: int = MAX_BODY_BYTES
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return its response with the body in memory.
-
-        Raises:
-            httpx.DecodingError: The body of a 2xx response cannot be decompressed (`BodyTooLargeError`: is too large).
-            httpx.TransportError: The connection broke before the body of a 2xx response was complete.
-        """
+        """Send the request and return its response with the body in memory."""
         response = await self.inner.handle_async_request(request)
         body = bytearray()
         try:
@@ -133,7 +129,7 @@ class RetryTransport(WrappingTransport):
         retry_after_ceiling: Seconds, the longest Retry-After that is waited for.
         sleep: Waits so many seconds.
         uniform: Returns a random number between its two arguments.
-        observer: Receives every retry.
+        metrics: Counts every retry.
     """
 
     _: KW_ONLY
@@ -143,7 +139,7 @@ class RetryTransport(WrappingTransport):
     retry_after_ceiling: float = 30.0
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     uniform: Callable[[float, float], float] = random.uniform
-    observer: Observer | None = None
+    metrics: Metrics | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "GET":
@@ -169,8 +165,8 @@ class RetryTransport(WrappingTransport):
                     raise failure
                 return response
             logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
-            if self.observer is not None:
-                self.observer.api_retry(method=request.method, endpoint=endpoint_of(request), reason=reason)
+            if self.metrics is not None:
+                self.metrics.api_retry(method=request.method, endpoint=endpoint_of(request), reason=reason)
             await self.sleep(wait)
             attempt += 1
 
@@ -197,16 +193,16 @@ def build_transport(
     max_attempts: int,
     limiter: RateLimiter | None = None,
     caller: str = "",
-    observer: Observer | None = None,
+    metrics: Metrics | None = None,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> httpx.AsyncBaseTransport:
     """Wrap a network transport in the whole stack; arguments as for `BaseClient`."""
     inner = BufferTransport(inner)
-    if observer is not None:
-        inner = TracingTransport(inner, observer)
+    if metrics is not None:
+        inner = TracingTransport(inner, metrics)
     if limiter is not None:
-        inner = RateLimitTransport(inner, limiter, caller=caller, observer=observer)
-    retrying = RetryTransport(inner, max_attempts=max_attempts, sleep=sleep, observer=observer)
+        inner = RateLimitTransport(inner, limiter, caller=caller, metrics=metrics)
+    retrying = RetryTransport(inner, max_attempts=max_attempts, sleep=sleep, metrics=metrics)
     return DeadlineTransport(retrying, seconds=total_timeout)
 
 

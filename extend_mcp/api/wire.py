@@ -63,14 +63,9 @@ def text_from_html(page: str) -> str:
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Read a Retry-After header: seconds or an HTTP date (RFC 9110, section 10.2.3).
+    """Return the seconds of a Retry-After header, which may be an HTTP date (RFC 9110, section 10.2.3).
 
-    Args:
-        value: The header, or None if it is missing.
-        now: Aware time to compare a date with; the current time by default.
-
-    Returns:
-        Seconds to wait, 0 or more; None if the header is missing or unreadable.
+    They are 0 or more; None if the header is missing or unreadable.
     """
     if value is None:
         return None

@@ -24,9 +24,7 @@ class PayloadRefusedError(Exception):
 class PayloadFetcher:
     """Fetches payloads from hosts that the operator named. No redirect is followed and no credential is sent.
 
-    Args:
-        hosts: host names, or ``name:port``; https only, except on loopback addresses.
-        transport: the network; given by tests.
+    A host is a name or ``name:port``; https only, except on loopback addresses.
     """
 
     def __init__(self, hosts: Sequence[str], transport: httpx.AsyncBaseTransport | None = None) -> None:

@@ -26,15 +26,9 @@ _MOST_WAITING = 1000
 
 @dataclass
 class Receiver:
-    """Takes deliveries and turns them into changes on the bus.
+    """Takes deliveries, signed with one of the secrets, and turns them into changes on the bus.
 
-    Attributes:
-        secrets: signing secrets that count.
-        seen: remembers events, so that one delivered twice is acted on once.
-        bus: takes the changes.
-        fetcher: fetches payloads that were too large to be sent along.
-        metrics: counts deliveries.
-        wall: time in Unix seconds.
+    It remembers events, so that one delivered twice is acted on once.
     """
 
     secrets: Sequence[SecretStr]

@@ -14,12 +14,7 @@ _MOST = 100_000
 
 
 class Seen:
-    """Remembers the ids of events, and which runs' ends were received, in this process.
-
-    Args:
-        monotonic: time in seconds.
-        wall: time in Unix seconds.
-    """
+    """Remembers the ids of events, and which runs' ends were received, in this process."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._monotonic = monotonic

@@ -26,11 +26,7 @@ class BadSignatureError(Exception):
 def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[SecretStr], *, now: float) -> None:
     """Check the signature of a delivery: the lower-case hex HMAC-SHA256 of ``v0:{timestamp}:{body}``.
 
-    Args:
-        body: the body exactly as it came.
-        headers: `TIMESTAMP_HEADER` has Unix seconds, `SIGNATURE_HEADER` the signature.
-        secrets: signing secrets that count: one for each endpoint, or the old and the new one while they change.
-        now: the present, Unix seconds.
+    Several secrets may count: one for each endpoint, or the old and the new one while they change.
 
     Raises:
         BadSignatureError: it is absent, malformed, of another secret, or too old or new.

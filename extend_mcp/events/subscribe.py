@@ -7,27 +7,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import anyio
+import mcp_types as types
 from anyio.abc import TaskGroup
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent, SubscriptionBus
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    INTERNAL_ERROR,
-    EmptyResult,
-    ResourceUpdatedNotification,
-    ResourceUpdatedNotificationParams,
-    SubscribeRequestParams,
-    SubscriptionsListenRequestParams,
-    SubscriptionsListenResult,
-    UnsubscribeRequestParams,
-)
 
 from extend_mcp.accounts import Caller
 from extend_mcp.callers import CallerRegistry
@@ -51,9 +42,6 @@ class Subscriptions:
     """Serves the subscriptions of all clients of this process.
 
     Attributes:
-        bus: reports changes.
-        registry: knows the current caller.
-        clock: time, for credentials that expire.
         shares: how many are open, and may be.
         still_valid: checks the credential of a caller before each notification; None without authentication.
         tasks: checks callers and sends notifications while the server runs.
@@ -67,7 +55,9 @@ class Subscriptions:
     tasks: TaskGroup | None = None
     _listening: set[ListenHandler] = field(default_factory=set)
 
-    async def listen(self, ctx: _Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+    async def listen(
+        self, ctx: _Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
         caller = self.registry.caller()
         self._admit(caller)
@@ -75,9 +65,9 @@ class Subscriptions:
             uris = list(params.notifications.resource_subscriptions or ())
             await check_readable(self.registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
-            bus = _WithSteps(self.bus, uris)
+            bus = _CallerBus(self, caller, uris)
             handler = ListenHandler(bus)
-            bus.deliver = self._checked(caller, handler.close)
+            bus.end = handler.close
             self._listening.add(handler)
             try:
                 async with anyio.create_task_group() as tasks:
@@ -92,14 +82,14 @@ class Subscriptions:
         finally:
             self.shares.give_back(caller.principal)
 
-    async def subscribe(self, ctx: _Context, params: SubscribeRequestParams) -> EmptyResult:
+    async def subscribe(self, ctx: _Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Serve ``resources/subscribe`` of a client of 2025-11-25 and before."""
         connection, uri = connection_of(ctx), str(params.uri)
         held: dict[str, Callable[[], None]] = connection.state.setdefault(_STATE, {})
         if uri in held:
-            return EmptyResult()
+            return types.EmptyResult()
         if len(held) >= MOST_URIS:
-            raise MCPError(INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
+            raise MCPError(types.INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
         caller = self.registry.caller()
         self._admit(caller)
         try:
@@ -107,10 +97,10 @@ class Subscriptions:
         except BaseException:
             self.shares.give_back(caller.principal)
             raise
-        bus = _WithSteps(self.bus, [uri])
+        bus = _CallerBus(self, caller, [uri])
 
         def on_event(event: ServerEvent) -> None:
-            if isinstance(event, ResourceUpdated) and event.uri == uri and self.tasks is not None:
+            if isinstance(event, ResourceUpdated) and self.tasks is not None:
                 self.tasks.start_soon(_notify, connection, uri)
 
         unsubscribe = bus.subscribe(on_event)
@@ -120,18 +110,16 @@ class Subscriptions:
                 unsubscribe()
                 self.shares.give_back(caller.principal)
 
-        bus.deliver = self._checked(caller, end)
-
-        held[uri] = end
+        bus.end = held[uri] = end
         connection.exit_stack.callback(end)
-        return EmptyResult()
+        return types.EmptyResult()
 
-    async def unsubscribe(self, ctx: _Context, params: UnsubscribeRequestParams) -> EmptyResult:
+    async def unsubscribe(self, ctx: _Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
         """Serve ``resources/unsubscribe``; an unknown subscription is no error."""
         end = connection_of(ctx).state.get(_STATE, {}).get(str(params.uri))
         if end is not None:
             end()
-        return EmptyResult()
+        return types.EmptyResult()
 
     def close(self) -> None:
         """End every listening stream; each still sends what it has buffered."""
@@ -140,28 +128,11 @@ class Subscriptions:
 
     def _admit(self, caller: Caller) -> None:
         if self.shares.refuses(caller.principal):
-            raise MCPError(INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
+            raise MCPError(types.INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
         self.shares.take(caller.principal)
 
-    def _checked(self, caller: Caller, end: Callable[[], None]) -> Callable[[Callable[[], None]], None]:
-        """Return what notifies a caller whose credential still counts, and ends the subscription of another."""
-
-        async def check(notify: Callable[[], None]) -> None:
-            try:
-                valid = await self._is_valid(caller)
-            except Exception:
-                # A failed check must neither notify the caller nor end the subscriptions of all others.
-                logger.exception("the caller %s could not be checked", caller.principal)
-                return
-            (notify if valid else end)()
-
-        def deliver(notify: Callable[[], None]) -> None:
-            if self.tasks is not None:
-                self.tasks.start_soon(check, notify)
-
-        return deliver
-
-    async def _is_valid(self, caller: Caller) -> bool:
+    async def is_valid(self, caller: Caller) -> bool:
+        """Return whether a caller's credential counts still."""
         if caller.expires_at is not None and caller.expires_at <= self.clock.now().timestamp():
             return False
         return self.still_valid is None or await self.still_valid(caller)
@@ -171,44 +142,52 @@ class Subscriptions:
         handler.close()
 
 
-class _WithSteps:
-    """A bus of the resources that a subscriber named, on which a change of a run is also one of its steps.
+@dataclass
+class _CallerBus:
+    """A bus of the resources that a subscriber named. Each notification follows a check of the caller's credential.
 
-    Events name runs. Only the reader knows which step a URI means: there are several ways to write one.
-
-    Args:
-        bus: reports changes.
-        uris: the resources.
+    Events name runs, and a change of a run is also one of its steps. Only the reader knows which step a URI means:
+    there are several ways to write one. A subscription whose credential no longer counts is ended.
     """
 
-    def __init__(self, bus: SubscriptionBus, uris: Iterable[str]) -> None:
-        self._bus = bus
-        self._changed_with: dict[str, list[str]] = {}
-        self.deliver: Callable[[Callable[[], None]], None] = lambda notify: notify()
-        """Calls what notifies the subscriber, or does not."""
-        for uri in dict.fromkeys(uris):
-            for changed in {uri, uri.partition("/steps/")[0]}:
-                self._changed_with.setdefault(changed, []).append(uri)
+    of: Subscriptions
+    caller: Caller
+    uris: Sequence[str]
+    end: Callable[[], None] | None = None
 
     async def publish(self, event: ServerEvent) -> None:
         """Pass an event on."""
-        await self._bus.publish(event)
+        await self.of.bus.publish(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Register a listener."""
+        changed_with: dict[str, list[ServerEvent]] = {}
+        for uri in dict.fromkeys(self.uris):
+            for changed in {uri, uri.partition("/steps/")[0]}:
+                changed_with.setdefault(changed, []).append(ResourceUpdated(uri))
 
         def on_event(event: ServerEvent) -> None:
-            if not isinstance(event, ResourceUpdated):
-                self.deliver(partial(listener, event))
-                return
-            for uri in self._changed_with.get(event.uri, ()):
-                self.deliver(partial(listener, ResourceUpdated(uri)))
+            for each in changed_with.get(event.uri, ()) if isinstance(event, ResourceUpdated) else [event]:
+                if self.of.tasks is not None:
+                    self.of.tasks.start_soon(self._deliver, partial(listener, each))
 
-        return self._bus.subscribe(on_event)
+        return self.of.bus.subscribe(on_event)
+
+    async def _deliver(self, notify: Callable[[], None]) -> None:
+        try:
+            valid = await self.of.is_valid(self.caller)
+        except Exception:
+            # A failed check must neither notify the caller nor end the subscriptions of all others.
+            logger.exception("the caller %s could not be checked", self.caller.principal)
+            return
+        if valid:
+            notify()
+        elif self.end is not None:
+            self.end()
 
 
 async def _notify(connection: Connection, uri: str) -> None:
-    notification = ResourceUpdatedNotification(params=ResourceUpdatedNotificationParams(uri=uri))
+    notification = types.ResourceUpdatedNotification(params=types.ResourceUpdatedNotificationParams(uri=uri))
     data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
     with anyio.move_on_after(_SEND_SECONDS):
         await connection.outbound.notify(data["method"], data.get("params"))

@@ -32,20 +32,10 @@ from extend_mcp.callers import CallerRegistry
 from extend_mcp.clock import Clock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
+from extend_mcp.http import middleware as asgi
 from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
 from extend_mcp.http.auth.keys import KEY_HEADER
 from extend_mcp.http.lifecycle import Lifecycle
-from extend_mcp.http.middleware import (
-    REQUEST_ID_HEADER,
-    BodyLimitMiddleware,
-    ConcurrencyLimitMiddleware,
-    InvalidMessageMiddleware,
-    RequestIdMiddleware,
-    ScopeChallengeMiddleware,
-    ShutdownMiddleware,
-    StreamShutdownMiddleware,
-    TrustedHostMiddleware,
-)
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import FairSessions
@@ -58,7 +48,7 @@ _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 _CORS: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "POST", "DELETE"],
     "allow_headers": ["*"],
-    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", "Retry-After", REQUEST_ID_HEADER],
+    "expose_headers": ["Mcp-Session-Id", "WWW-Authenticate", "Retry-After", asgi.REQUEST_ID_HEADER],
 }
 _CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
@@ -68,18 +58,12 @@ class HttpParts:
     """The parts that the application serves.
 
     Attributes:
-        server: the MCP server.
-        registry: its callers.
-        bus: reports changes of runs.
-        metrics: counts calls and requests.
         lifecycle: what is in progress; must be among the server's middleware.
-        limits: the limits to serve with.
         scopes: the scopes of what the operator switched on.
         first_scopes: those of them that a client should ask for first: it asks for more when a call needs it.
         identify: identifies callers; None without authentication.
         receiver: takes webhook deliveries; None where none are expected.
         background: runs as long as the application does.
-        clock: time.
     """
 
     server: MCPServer[CallerRegistry]
@@ -149,7 +133,7 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
 def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) -> list[tuple[str, Middleware]]:
     """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
     limits, challenge = parts.limits, Challenge(metadata_url, parts.first_scopes)
-    trusted = partial(Middleware, TrustedHostMiddleware, allowed=_allowed(http))
+    trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(http))
     authentication: list[tuple[str, Middleware]] = []
     if parts.identify is not None:
         backend = IdentityBackend(parts.identify)
@@ -158,22 +142,24 @@ def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) 
             ("mcp", Middleware(AuthContextMiddleware)),
         ]
     return [
-        ("all", Middleware(ShutdownMiddleware, lifecycle=parts.lifecycle)),
-        ("all", Middleware(RequestIdMiddleware, metrics=parts.metrics)),
+        ("all", Middleware(asgi.ShutdownMiddleware, lifecycle=parts.lifecycle)),
+        ("all", Middleware(asgi.RequestIdMiddleware, metrics=parts.metrics)),
         ("mcp", Middleware(CORSMiddleware, **_origins(http), **_CORS)),
         ("mcp", trusted()),
         ("metrics", trusted(addresses=True)),
         ("card", trusted()),
         *authentication,
-        ("mcp", Middleware(ConcurrencyLimitMiddleware, Shares(limits.requests, limits.requests_of_one_caller))),
-        ("mcp", Middleware(ScopeChallengeMiddleware, challenge=challenge)),
-        ("mcp", Middleware(StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
-        ("mcp", Middleware(BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
+        ("mcp", Middleware(asgi.ConcurrencyLimitMiddleware, Shares(limits.requests, limits.requests_of_one_caller))),
+        ("mcp", Middleware(asgi.ScopeChallengeMiddleware, challenge=challenge)),
+        ("mcp", Middleware(asgi.StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        ("mcp", Middleware(asgi.BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
         (
             "webhook",
-            Middleware(BodyLimitMiddleware, limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes),
+            Middleware(
+                asgi.BodyLimitMiddleware, limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes
+            ),
         ),
-        ("mcp", Middleware(InvalidMessageMiddleware)),
+        ("mcp", Middleware(asgi.InvalidMessageMiddleware)),
     ]
 
 
@@ -251,10 +237,7 @@ def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None
     if http.auth != "oauth" or http.public_url is None or http.oauth_issuer is None:
         return None, []
     routes = create_protected_resource_routes(
-        resource_url=http.public_url,
-        authorization_servers=[http.oauth_issuer],
-        scopes_supported=[*parts.scopes],
-        resource_name="Extend workflows",
+        http.public_url, [http.oauth_issuer], [*parts.scopes], resource_name="Extend workflows"
     )
     return str(build_resource_metadata_url(http.public_url)), routes
 

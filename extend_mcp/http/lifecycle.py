@@ -28,7 +28,7 @@ class Lifecycle:
         shares: the MCP requests in progress, by caller, subscriptions left out.
         draining: whether the process is about to end; /readyz reports it.
         on_end: called when open streams are to end, after the calls in flight.
-        streams: for each open stream that would stay open forever, the event that asks it to end.
+        streams: the event that asks each open stream to end.
     """
 
     shares: Shares = field(default_factory=Shares)

@@ -111,13 +111,9 @@ class RequestIdMiddleware:
 
 @dataclass
 class ConcurrencyLimitMiddleware:
-    """Answer 503 when too many requests are in progress, and 429 when too many of one caller are.
+    """Answer 503 when too many requests are in progress, and 429 when too many of one caller are; streams count.
 
     It comes after authentication, which reads no body, so nobody holds a slot without a credential.
-
-    Attributes:
-        app: the application.
-        shares: the MCP requests in progress, on all routes together, open streams included.
     """
 
     app: ASGIApp
@@ -143,11 +139,8 @@ class ConcurrencyLimitMiddleware:
 class TrustedHostMiddleware:
     """Check Host and Origin (MCP specification, Transports), by the SDK's own rules.
 
-    Attributes:
-        app: the application.
-        allowed: the hosts and origins to accept.
-        addresses: whether to accept any IP address as the host, as scrapers send it. A web page that had its own name
-            resolve to this server would send the name.
+    With ``addresses`` it accepts any IP address as the host, as scrapers send it. A web page that had its own name
+    resolve to this server would send the name.
     """
 
     app: ASGIApp
@@ -240,11 +233,9 @@ class BodyLimitMiddleware:
     """Read the whole body before the application sees the request, within a size and a time.
 
     Attributes:
-        app: the application.
         max_bytes: the largest body; a larger one gets 413.
         seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
         total_bytes: the most bytes of all bodies in progress; a request beyond gets 503.
-        held: the bytes of all bodies in progress.
     """
 
     app: ASGIApp

@@ -60,14 +60,7 @@ def build_parts(
 ) -> HttpParts:
     """Build what is to be served; tests give the last four arguments.
 
-    Args:
-        settings: what the operator chose.
-        http: what they chose for HTTP.
-        redactor: learns the keys that callers bring, once Extend accepted them.
-        limits: the limits to serve with.
-        call_limits: the limits of each call.
-        connect: makes a caller's API client.
-        clock: time.
+    The redactor learns the keys that callers bring, once Extend accepted them.
 
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
@@ -178,15 +171,7 @@ async def serving(
 
 
 class GracefulServer(uvicorn.Server):
-    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls finish.
-
-    Args:
-        config: uvicorn's.
-        lifecycle: what is in progress.
-        tasks: where the end is prepared.
-        drain_seconds: how long requests are still taken after the first signal.
-        on_ready: called once requests are taken.
-    """
+    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls end."""
 
     def __init__(
         self,

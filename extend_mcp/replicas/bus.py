@@ -30,11 +30,6 @@ class RedisBus:
 
     A change that is published while Redis is out of reach stays in this replica: an event is a hint to look again,
     and a waiting call also looks without one.
-
-    Args:
-        redis: the connections to Redis, closed by their owner.
-        metrics: notes whether Redis answers.
-        sleep: waits between attempts to reconnect, in seconds.
     """
 
     def __init__(

@@ -47,16 +47,8 @@ class RedisWindow(RequestWindow):
     """Counts in Redis, by the rules of `LocalWindow`; while Redis fails, in this process.
 
     During an outage each replica keeps ``fallback``'s limit alone, so all together may send that many times as much.
-    A failed Redis is not asked for ``again`` seconds, so that an outage does not delay each request by ``timeout``.
-
-    Args:
-        redis: The connections to Redis. Its own retries must end within ``timeout``.
-        name: Names the rate limit: an account's ``budget``.
-        per_second: The limit of all replicas together, 1 or more.
-        fallback: Counts while Redis fails. It also counts before, so that it knows the requests of the last second.
-        timeout: Seconds to wait for Redis, above 0.
-        again: Seconds after which a failed Redis is asked again.
-        monotonic: Returns the time in seconds, for ``again`` only.
+    It also counts before, so that it knows the requests of the last second. A failed Redis is not asked for ``again``
+    seconds, so that an outage does not delay each request by ``timeout``, within which the retries of Redis must end.
     """
 
     def __init__(

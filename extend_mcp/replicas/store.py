@@ -55,10 +55,6 @@ class RedisStore(ActionStore):
 
     It fails closed: without Redis no plan is made, found or resumed, because a local copy may not know what another
     replica did. A holder whose lease ended while it was paused can save and send nothing more.
-
-    Args:
-        redis: the connections to Redis; the caller closes them.
-        keys: the keys that seal plans; the same for all replicas.
     """
 
     def __init__(self, redis: Redis, keys: SealingKeys) -> None:

@@ -19,7 +19,7 @@ class Metrics:
         self._add("calls_in_flight", -1)
 
     def tool_call(self, *, tool: str, outcome: str, seconds: float, characters: int) -> None:
-        """Count a tool call that was answered.
+        """Count a tool call that was answered, and the length of its text, which is what a model reads.
 
         Args:
             tool: the name of a tool that exists; a call of an unknown one goes under ``unknown``.
@@ -27,7 +27,7 @@ class Metrics:
                 person is being asked, ``denied`` where the caller may not use the tool,
                 ``wrong_arguments``, ``interrupted``, or the class name of an error.
             seconds: how long it took.
-            characters: length of the answer's text, which is what a model reads.
+            characters: the length.
         """
         self._add("tool_calls_total", 1, tool, outcome)
         self._observe("tool_call_seconds", seconds, tool)
@@ -38,12 +38,19 @@ class Metrics:
         self._add("guard_refusals_total", 1, tool, verdict)
 
     def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        """Count one attempt of a request to Extend; see `extend_mcp.api.tracing.Observer`, as for the next two."""
+        """Count one attempt of a request to Extend.
+
+        Args:
+            method: the HTTP method.
+            endpoint: the template of the path, such as ``/workflow_runs/{id}``.
+            status: the HTTP status such as ``200``, or the class name of the error if there was no response.
+            seconds: from sending the request to the end of the response's body.
+        """
         self._add("api_requests_total", 1, method, endpoint, status)
         self._observe("api_request_seconds", seconds, method, endpoint)
 
     def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """Count a request to Extend that will be sent again."""
+        """Count a request to Extend that will be sent again; ``reason`` is as the status of an attempt."""
         self._add("api_retries_total", 1, method, endpoint, reason)
 
     def rate_waited(self, *, category: str, seconds: float) -> None:

@@ -23,11 +23,8 @@ def send_spans(
 ) -> Callable[[], None]:
     """Send spans, unless the program has set a tracer provider already; return what sends the rest and ends tracing.
 
-    Args:
-        service_version: sent with each span; the service is ``extend-mcp`` unless ``OTEL_SERVICE_NAME`` says otherwise.
-        redact: removes secrets from every text of a span before it leaves: the MCP SDK puts the texts of unforeseen
-            exceptions there.
-        environ: given by tests.
+    The service is ``extend-mcp`` unless ``OTEL_SERVICE_NAME`` says otherwise. ``redact`` removes secrets from the texts
+    of a span before it leaves: the MCP SDK puts the texts of unforeseen exceptions there.
     """
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return lambda: None

@@ -12,7 +12,6 @@ import json
 import re
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -47,6 +46,12 @@ _QUOTED: Final = "|".join(
 )
 
 _QUERY_NAME: Final = r"(?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|key)"
+
+
+# Compiled when first used, not at start-up; `re` keeps what it compiled.
+_SECRET_NAME: Final = rf"(?i){_NAME}['\"]?\Z"
+_SECRET_OBJECT: Final = rf"(?i){_NAME}(?:\\?[\"'])?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?=[\[{{])"
+_BRACKET_OR_QUOTE: Final = r"\\+[\"']?|[\"'()\[\]{}]"
 
 
 class Redactor:
@@ -93,10 +98,10 @@ class Redactor:
         if any(hint in lower for hint in _NAME_HINTS):
             text = _without_objects(text)
             lower = text.lower()
-        for pattern in _patterns():
+        for hints, looks, stays in _patterns():
             # Most lines have nothing of the kind, and looking for a word is much faster than matching.
-            if any(hint in lower for hint in pattern.hints):
-                text = pattern.looks.sub(pattern.stays, text)
+            if any(hint in lower for hint in hints):
+                text = looks.sub(stays, text)
         return text
 
     def _count(self, form: str, change: int) -> None:
@@ -132,7 +137,7 @@ class Redactor:
 
 def is_secret_name(name: str) -> bool:
     """Return whether a value under this name is taken for a secret."""
-    return bool(_secret_name().search(name))
+    return bool(re.search(_SECRET_NAME, name))
 
 
 def _known_length(text: str, at: int, lengths: tuple[int, ...], forms: Counter[str]) -> int:
@@ -155,7 +160,7 @@ def _without_objects(text: str) -> str:
     """Replace each object or list under a secret name, up to its closing bracket or the end of the text."""
     kept: list[str] = []
     done = 0
-    for match in _secret_object().finditer(text):
+    for match in re.finditer(_SECRET_OBJECT, text):
         # What is within an object that went already, and what an earlier pass wrote.
         if match.start() < done or text.startswith(REDACTED, match.end()):
             continue
@@ -167,7 +172,7 @@ def _without_objects(text: str) -> str:
 def _closing(text: str, at: int) -> int:
     """Return where the bracket at ``at`` is closed, quoted brackets aside; the end of the text if it is not."""
     depth, quote = 0, ""
-    for found in _bracket_or_quote().finditer(text, at):
+    for found in re.compile(_BRACKET_OR_QUOTE).finditer(text, at):
         mark = found[0]
         if mark[-1] in "\"'":
             # A string that is itself quoted has escaped quotes: those of one string are escaped alike.
@@ -182,32 +187,11 @@ def _closing(text: str, at: int) -> int:
 
 
 @functools.cache
-def _secret_object() -> re.Pattern[str]:
-    return re.compile(rf"{_NAME}(?:\\?[\"'])?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?=[\[{{])", re.IGNORECASE)
+def _patterns() -> tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]:
+    """Return patterns of secrets: lower-case hints of which each match has one, and what stays of a match.
 
-
-@functools.cache
-def _bracket_or_quote() -> re.Pattern[str]:
-    return re.compile(r"\\+[\"']?|[\"'()\[\]{}]")
-
-
-@functools.cache
-def _secret_name() -> re.Pattern[str]:
-    return re.compile(_NAME + r"['\"]?\Z", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _Pattern:
-    """A pattern of secrets, and what stays of a match. ``hints`` are in lower case; each match has one."""
-
-    hints: tuple[str, ...]
-    looks: re.Pattern[str]
-    stays: str
-
-
-@functools.cache
-def _patterns() -> tuple[_Pattern, ...]:
-    """Compile the patterns when the first line is written, not at start-up."""
+    They are compiled when the first line is written, not at start-up.
+    """
     # What is between a name and its value: a colon or the like, and where needed [ or SecretStr( .
     between = r"(?:\\?[\"'])?[ \t]{0,4}(?:[:=]|%3D)[ \t]{0,4}(?:[a-z_.]{0,40}(?!\[red)[\[{(])?"
     pair = rf"({_NAME}{between})(?:{_QUOTED}|(?:(?:bearer|basic|digest)[ ]{{1,4}})?[^\s\"'\\&]+)"
@@ -216,11 +200,11 @@ def _patterns() -> tuple[_Pattern, ...]:
     key = rf"{_START}((?:sk|xt|wss|emcp)_)[A-Za-z0-9_-]{{6,}}"
     jwt = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"
     return (
-        _Pattern(("://",), re.compile(r"(?<=://)[^\s/?#\"'<>\\]*@"), f"{REDACTED}@"),
-        _Pattern(("bearer",), re.compile(bearer, re.IGNORECASE), rf"\1{REDACTED}"),
-        _Pattern(("=", "%3d"), re.compile(query, re.IGNORECASE), rf"\1{REDACTED}"),
-        _Pattern(("sk_", "xt_", "wss_", "emcp_"), re.compile(key), rf"\1{REDACTED}"),
-        _Pattern(("eyj",), re.compile(jwt), REDACTED),
+        (("://",), re.compile(r"(?<=://)[^\s/?#\"'<>\\]*@"), f"{REDACTED}@"),
+        (("bearer",), re.compile(bearer, re.IGNORECASE), rf"\1{REDACTED}"),
+        (("=", "%3d"), re.compile(query, re.IGNORECASE), rf"\1{REDACTED}"),
+        (("sk_", "xt_", "wss_", "emcp_"), re.compile(key), rf"\1{REDACTED}"),
+        (("eyj",), re.compile(jwt), REDACTED),
         # Last: what it takes for a value may be the word before the secret.
-        _Pattern(_NAME_HINTS, re.compile(pair, re.IGNORECASE), rf"\1\2\3\4\5{REDACTED}"),
+        (_NAME_HINTS, re.compile(pair, re.IGNORECASE), rf"\1\2\3\4\5{REDACTED}"),
     )

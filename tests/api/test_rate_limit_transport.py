@@ -14,13 +14,13 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ConnectFailedError
 from extend_mcp.api.rate_limit import Category, LocalWindow, RateLimiter, RateLimitTransport
-from extend_mcp.api.tracing import Observer
 from extend_mcp.api.transport import DeadlineExceededError, NeverSentError, build_transport
+from extend_mcp.telemetry.metrics import Metrics
 from tests.api.simulated_time import Clock, answer_with
 
 
-class Told(Observer):
-    """An observer that remembers the waits."""
+class Told(Metrics):
+    """Metrics that remember the waits."""
 
     def __init__(self) -> None:
         self.waits: list[tuple[str, float]] = []
@@ -38,7 +38,7 @@ class Told(Observer):
 async def test_categories_do_not_wait_for_each_other_and_waits_are_told() -> None:
     clock = Clock()
     told = Told()
-    transport = RateLimitTransport(answer_with(200), clock.limiter(2), observer=told)
+    transport = RateLimitTransport(answer_with(200), clock.limiter(2), metrics=told)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         for _ in range(2):
             await client.get("/workflow_runs")

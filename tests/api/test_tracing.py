@@ -66,7 +66,7 @@ ENDPOINTS = {
 
 @dataclass
 class Told:
-    """An observer that records each report."""
+    """Metrics that record each report."""
 
     requests: list[tuple[str, str, str, float]] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class Told:
 
 @dataclass
 class Watched:
-    """Observer, spans and a client whose attempts they see."""
+    """Metrics, spans and a client whose attempts they see."""
 
     told: Told
     exporter: InMemorySpanExporter
@@ -163,7 +163,7 @@ async def test_no_id_shows_whatever_it_is(found: str, prefix: str) -> None:
         return httpx.Response(200, json={"id": "x"})
 
     config = ClientConfig(api_key=SecretStr(KEY), base_url=f"https://api.test{prefix}")
-    async with ExtendClient(config, transport=httpx.MockTransport(answer), observer=told) as client:
+    async with ExtendClient(config, transport=httpx.MockTransport(answer), metrics=told) as client:
         await client.get_workflow_version(found, found)
         await client.cancel_workflow_run(found)
     endpoints = ["/workflows/{id}/versions/{version_id}", "/workflow_runs/{id}/cancel"]

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from extend_mcp.api.rate_limit import NEVER_SENT, LocalWindow, RateLimiter
-from extend_mcp.api.tracing import ENDPOINT, Observer
+from extend_mcp.api.tracing import ENDPOINT
 from extend_mcp.api.transport import (
     BodyTooLargeError,
     BufferTransport,
@@ -27,6 +27,7 @@ from extend_mcp.api.transport import (
     RetryTransport,
     build_transport,
 )
+from extend_mcp.telemetry.metrics import Metrics
 from tests.api.server import Answer, answering
 
 URL = "http://x/workflow_runs/workflow_run_xKm9pNv3qWsY_jL2tR5Dh?q=1"
@@ -72,8 +73,8 @@ class Network(httpx.AsyncBaseTransport):
 
 
 @dataclass
-class Told(Observer):
-    """An observer that remembers everything."""
+class Told(Metrics):
+    """Metrics that remember everything."""
 
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     retries: list[tuple[str, str, str]] = field(default_factory=list)
@@ -333,7 +334,7 @@ async def test_who_watches_is_told_of_every_repetition_and_so_is_the_log(caplog:
     told, waits = Told(), Waits()
     network = Network(answer(503), httpx.ReadError("reset"), answer())
     with caplog.at_level(logging.INFO, logger="extend_mcp.api.transport"):
-        await retrying(network, waits, observer=told).handle_async_request(get())
+        await retrying(network, waits, metrics=told).handle_async_request(get())
     endpoint = "/workflow_runs/{id}"
     assert told.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
     first, second = (record.getMessage() for record in caplog.records)
@@ -344,7 +345,7 @@ async def test_who_watches_is_told_of_every_repetition_and_so_is_the_log(caplog:
 async def test_a_path_that_has_no_template_is_told_to_nobody() -> None:
     told = Told()
     request = httpx.Request("GET", "http://x/workflow_runs?fileNameContains=secret?plan")
-    await retrying(Network(answer(503), answer()), Waits(), observer=told).handle_async_request(request)
+    await retrying(Network(answer(503), answer()), Waits(), metrics=told).handle_async_request(request)
     assert told.retries == [("GET", "other", "503")]
 
 
@@ -411,9 +412,9 @@ async def test_connections_are_used_again_and_idle_ones_closed() -> None:
         RetryTransport,
         lambda inner: DeadlineTransport(inner, seconds=1),
         lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, limiter=RateLimiter(LocalWindow(1))),
-        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, observer=Told()),
+        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, metrics=Told()),
     ],
-    ids=["buffer", "retry", "deadline", "stack with a limit", "stack with an observer"],
+    ids=["buffer", "retry", "deadline", "stack with a limit", "stack with metrics"],
 )
 async def test_closing_closes_the_network(wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport]) -> None:
     network = Network(answer())
@@ -432,7 +433,7 @@ async def test_every_attempt_every_repetition_and_every_wait_is_reported() -> No
         total_timeout=60,
         max_attempts=3,
         limiter=limiter,
-        observer=told,
+        metrics=told,
         sleep=waits.sleep,
     )
     assert (await transport.handle_async_request(get())).status_code == 200

@@ -69,7 +69,7 @@ class Bench:
         self.attempts.clear()
         config = ClientConfig(api_key=SecretStr(KEY), base_url=self.urls[wire.where])
         loop = asyncio.get_running_loop()
-        async with ExtendClient(config, transport=SharedTransport(self.transport), observer=self) as client:
+        async with ExtendClient(config, transport=SharedTransport(self.transport), metrics=self) as client:
             begun = loop.time()
             try:
                 await CALLS[method](client)

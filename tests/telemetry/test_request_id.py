@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.telemetry.request_id import accept_request_id, new_request_id
+from extend_mcp.telemetry.request_id import accept_request_id
 
 
 @pytest.mark.parametrize("given_id", ["a", "A-1_b.c", "0" * 64])
@@ -28,4 +28,4 @@ def test_what_is_accepted_is_short_and_plain(text: str) -> None:
 
 
 def test_new_ids_differ() -> None:
-    assert len({new_request_id() for _ in range(1000)}) == 1000
+    assert len({accept_request_id(None) for _ in range(1000)}) == 1000

@@ -33,11 +33,7 @@ class Identify(Protocol):
     """Identifies the caller of a request by its headers."""
 
     async def __call__(self, headers: Headers) -> Caller:
-        """Identify the caller.
-
-        Raises:
-            UnidentifiedError: no valid credential.
-        """
+        """Identify the caller, or raise an UnidentifiedError."""
         ...
 
     async def still_valid(self, caller: Caller) -> bool:
@@ -46,13 +42,10 @@ class Identify(Protocol):
 
 
 def bearer(headers: Headers) -> str:
-    """Return the token of the Authorization header (RFC 6750, section 2.1).
-
-    Raises:
-        UnidentifiedError: no token, or more than one header: a proxy may have checked the other one.
-    """
+    """Return the token of the Authorization header (RFC 6750, section 2.1), or raise an UnidentifiedError."""
     given = headers.getlist("authorization")
     if len(given) > 1:
+        # A proxy may have checked the other one.
         raise UnidentifiedError("more than one Authorization header")
     # A header without a token, such as "Bearer", is malformed rather than missing.
     scheme, _, token = (given[0] if given else "").partition(" ")
@@ -64,9 +57,7 @@ def bearer(headers: Headers) -> str:
 class Challenge:
     """Responds to a request without a valid credential, and to one that lacks a scope (RFC 6750, section 3).
 
-    Args:
-        metadata_url: where the protected resource's metadata is, if there is any.
-        scopes: what a client should ask for first; more when a call needs it.
+    Where the protected resource has metadata, it names them and the scopes that a client should ask for first.
     """
 
     def __init__(self, metadata_url: str | None, scopes: Sequence[str]) -> None:

@@ -63,14 +63,7 @@ class Key:
 
 
 class KeySet:
-    """The keys of one issuer, as its metadata names them.
-
-    Args:
-        issuer: the issuer's identifier, a URL as :func:`is_secure` wants it.
-        clock: time.
-        fetch: gets a body; by default :func:`download_keys`.
-        seconds: longest time that one fetch, metadata included, may take.
-    """
+    """The keys of one issuer, as its metadata names them; one fetch may take so many seconds, metadata included."""
 
     def __init__(
         self, issuer: str, *, clock: Clock, fetch: Fetch | None = None, seconds: float = FETCH_SECONDS

@@ -24,9 +24,7 @@ MAX_CHARS: Final = 500
 class ExtendKeys(Identify):
     """Identifies callers by the Extend key they send. Extend decides whether the key is valid, and valid still.
 
-    Args:
-        key_header: the header that carries the key. ``Authorization`` carries it as a bearer token; any other carries
-            it bare, or after ``Bearer``.
+    ``Authorization`` carries the key as a bearer token; any other header carries it bare, or after ``Bearer``.
     """
 
     def __init__(self, key_header: str = "Authorization") -> None:

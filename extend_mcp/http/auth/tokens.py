@@ -48,17 +48,11 @@ class TokenEntry(BaseModel):
 
     Attributes:
         name: names the caller in logs and audit lines; unique.
-        sha256: the token's SHA-256 in hex.
-        api_key: the Extend key itself, which is better kept outside the file.
-        api_key_env: the environment variable that holds the key.
-        api_key_file: the file that holds the key.
         workspace_id: needed with organization-scoped keys.
-        organization: see :class:`~extend_mcp.accounts.Account`.
-        label: see there, too.
+        organization: see :class:`~extend_mcp.accounts.Account`, as for the label.
         scopes: what the caller may do. Neither these nor the next two: everything.
         toolsets: another way to say it: everything of these.
         read_only: only what reads.
-        expires: after this the token no longer counts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -234,10 +228,9 @@ def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = Fals
 
 
 def append_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Add an entry to a tokens file, which is made if it does not exist. Nothing changes unless the whole file fits.
+    """Add an entry to a tokens file, which is made if it does not exist, or raise a SettingsError that has no value.
 
-    Raises:
-        SettingsError: the file cannot be read, written or used; the text never repeats a value.
+    Nothing changes unless the whole file fits.
     """
     document = _read(path) if path.exists() else {"tokens": []}
     _validated(document)
