@@ -57,10 +57,6 @@ async def cancel_run(app: CallerContext, run: WorkflowRun) -> Cancelled:
     The request is sent once. Only a refusal for rate, which Extend documents as not looked at, is followed by
     another try, after the wait that it asks for and another read. An unclear answer is looked up, never repeated.
 
-    Args:
-        app: the caller's parts of the server.
-        run: the run, just read.
-
     Raises:
         ExtendError: Extend refused the request for a reason that is not the run's state; nothing changed.
     """
@@ -124,13 +120,7 @@ async def _after_unclear(app: CallerContext, run: WorkflowRun, error: ExtendErro
 async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float | None = None) -> dict[str, str]:
     """Read runs whose cancel Extend accepted until each has ended, or the time is up.
 
-    Args:
-        app: the caller's parts of the server.
-        run_ids: the runs.
-        seconds: the longest wait, 0 or more; :data:`FOLLOW_SECONDS` if not given.
-
-    Returns:
-        The status last seen of each run that could be read.
+    Returns the status last seen of each run that could be read.
     """
     seen: dict[str, str] = {}
     limiter = anyio.CapacityLimiter(_READS_AT_ONCE)

@@ -228,13 +228,7 @@ class DeleteObject(OnObject):
 async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> ViewT | InputRequiredResult:
     """Carry out ``action`` if its live state allows it and, where it needs one, a person agrees.
 
-    Args:
-        ctx: the call.
-        action: the write.
-        token: the confirmation token that the model brought.
-
-    Returns:
-        The outcome; or the result that makes the client ask its user first.
+    Returns the outcome; or the result that makes the client ask its user first.
 
     Raises:
         ExtendError: the state could not be read, or Extend refused the request.

@@ -132,7 +132,7 @@ class FileStore(ActionStore):
         """
         place = _plan(plan.principal, plan.id)
         name, value = self._sealer.run(place, run)
-        lease = _lease(f"plan {plan.id}")
+        lease = _place("lease", f"plan {plan.id}")
         with self._changing() as file:
             saved = file.execute(_SAVE, (place, name, value, place, lease, self._held.get(lease, ""))).rowcount
         if not saved:
@@ -142,7 +142,7 @@ class FileStore(ActionStore):
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[bool]:
         """Hold a name while a request about it is sent; yields False if another call holds it."""
-        place, mine = _lease(name), secrets.token_hex(8)
+        place, mine = _place("lease", name), secrets.token_hex(8)
         with self._changing() as file:
             until = self._now() + LEASE_SECONDS
             ours = file.execute(_TAKE, (place, "lease", mine, until, self._now())).rowcount == 1
@@ -172,7 +172,7 @@ class FileStore(ActionStore):
 
     async def use(self, proposal_id: str) -> bool:
         """Mark a proposal's yes as used; return False if it was used before."""
-        row = (_used(proposal_id), "used", "", self._now() + KEPT_SECONDS)
+        row = (_place("used", proposal_id), "used", "", self._now() + KEPT_SECONDS)
         with self._changing() as file:
             return (
                 file.execute(
@@ -184,11 +184,11 @@ class FileStore(ActionStore):
     async def unuse(self, proposal_id: str) -> None:
         """Make a yes valid again, because nothing was sent."""
         with self._changing() as file:
-            file.execute("DELETE FROM kept WHERE place = ?", (_used(proposal_id),))
+            file.execute("DELETE FROM kept WHERE place = ?", (_place("used", proposal_id),))
 
     async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
         """Add to a sum that all processes share, unless it would exceed ``most``."""
-        place = f"sum:{_digest(name)}"
+        place = _place("sum", name)
         with self._changing() as file:
             # Locks the file before the sum is read: another process may add in this moment.
             row = (place, "sum", "0", self._now() + seconds)
@@ -209,19 +209,11 @@ class FileStore(ActionStore):
 
 
 def _plan(principal: str, plan_id: str) -> str:
-    return f"plan:{_digest(f'{principal} {plan_id}')}"
+    return _place("plan", f"{principal} {plan_id}")
 
 
-def _lease(name: str) -> str:
-    return f"lease:{_digest(name)}"
-
-
-def _used(proposal_id: str) -> str:
-    return f"used:{_digest(proposal_id)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _place(kind: str, name: str) -> str:
+    return f"{kind}:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 @contextmanager

@@ -83,11 +83,7 @@ class Course(NamedTuple):
 
 
 class Calendar:
-    """The hours, days, weeks and months of a time zone.
-
-    Args:
-        zone: the time zone.
-    """
+    """The hours, days, weeks and months of a time zone."""
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone

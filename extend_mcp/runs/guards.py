@@ -42,14 +42,7 @@ _INSTEAD_OF_CANCEL = {
 
 
 def may_cancel(status: str) -> Verdict:
-    """Decide whether a run that was just read in ``status`` may be cancelled.
-
-    Args:
-        status: the run's status, read a moment ago; any string.
-
-    Returns:
-        The verdict; a refused one must not lead to any request.
-    """
+    """Decide whether a run that was just read in ``status`` may be cancelled; if refused, send no request."""
     info = describe(status)
     if info.cancellable:
         return Verdict()

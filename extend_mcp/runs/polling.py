@@ -15,12 +15,7 @@ _GROWTH, _SLOWEST = 1.15, 30.0
 
 
 def next_pause(pause: float, elapsed: float) -> float:
-    """Return the seconds until the next read.
-
-    Args:
-        pause: the pause before this read; 0 before the first.
-        elapsed: seconds since waiting began.
-    """
+    """Return the seconds until the next read, by the pause before this one, 0 before the first, and those so far."""
     return 1.0 if elapsed < _FAST_SECONDS or pause == 0 else min(pause * _GROWTH, _SLOWEST)
 
 

@@ -89,13 +89,7 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def stuck_runs(runs: Iterable[RunFacts], usual: dict[str, Usual], now: datetime) -> tuple[list[Stuck], int]:
-    """Return the runs that hang, the longest first, and how many moving runs could not be judged.
-
-    Args:
-        runs: runs in any status.
-        usual: the usual times of their workflows.
-        now: the present.
-    """
+    """Return the runs that hang, the longest first, and how many moving runs could not be judged."""
     found: list[Stuck] = []
     unjudged = 0
     for run in runs:

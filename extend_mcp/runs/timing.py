@@ -43,9 +43,7 @@ class Began:
 def present_state(run: WorkflowRun, changed_at: datetime | None) -> Began:
     """Return when the present step, or the wait for a person or for a cancel, began.
 
-    Args:
-        run: a run that moves or waits.
-        changed_at: the last change of the run, from its summary.
+    Only the run's summary says when it ``changed_at`` last.
     """
     earliest = max([*_ended(run), *([run.start_time] if run.start_time else [])], default=run.initial_run_at)
     if changed_at and earliest and changed_at < earliest:
@@ -78,11 +76,7 @@ class UsualTime:
     nearest: tuple[int, int, float] | None = None
 
     def words(self, so_far: float | None) -> str:
-        """Describe it, and how the run in question compares.
-
-        Args:
-            so_far: how many seconds that run has taken; None before its start.
-        """
+        """Describe it, and how a run compares that has taken so many seconds so far; None before its start."""
         few = self.runs < _FEWEST
         low, high = self.sizes or (0, 0)
         of = f" of {low}{f'-{high}' if high > low else ''} page{'' if high == 1 else 's'}" if self.sizes else ""
@@ -113,15 +107,7 @@ def timings(done: Sequence[WorkflowRunSummary]) -> list[Timing]:
 
 
 def usual_time(run: RunBase, timed: Sequence[Timing]) -> UsualTime | None:
-    """Return how long runs of about the same size usually take; of any size if no such run is known.
-
-    Args:
-        run: the run in question.
-        timed: processed runs of its workflow.
-
-    Returns:
-        The time; None if no run was processed without a review.
-    """
+    """Return how long processed runs of about the size of ``run`` took; of any size if no such run is known."""
     if not timed:
         return None
     pages = pages_of(run)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from mcp_types import CallToolResult, ElicitResult, InputRequiredResult
 
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
@@ -411,3 +412,26 @@ async def test_a_client_that_cannot_ask_is_refused_where_only_a_person_may_confi
     asked = await call(box, ready, person=Person("decline"))
     assert asked["outcome"] == "declined"
     assert writes(box) == []
+
+
+async def test_a_request_state_creates_once(box: Box) -> None:
+    """A yes that comes back with its request state counts for one send, however often both are sent."""
+    arguments, path = CREATES["create_webhook_endpoint"]
+    async with serving(box, person=Person(), toolsets="all") as client:
+        asked = await client.session.call_tool("create_webhook_endpoint", arguments, allow_input_required=True)
+        assert isinstance(asked, InputRequiredResult)
+        answers = {"confirm": ElicitResult(action="accept", content={"confirm": True})}
+        outcomes: list[Any] = []
+        for _ in range(2):
+            result = await client.session.call_tool(
+                "create_webhook_endpoint",
+                arguments,
+                input_responses=answers,
+                request_state=asked.request_state,
+                allow_input_required=True,
+            )
+            outcomes.append(facts_of(result)["outcome"] if isinstance(result, CallToolResult) else result)
+    # The first answer shows the secret to the person.
+    assert isinstance(outcomes[0], InputRequiredResult)
+    assert outcomes[1] == "refused"
+    assert [sent for sent in writes(box) if sent == ("POST", path)] == [("POST", path)]

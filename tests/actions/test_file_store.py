@@ -120,10 +120,27 @@ async def test_processes_share_a_sum_that_none_passes(folder: Folder) -> None:
         assert await one.add_up("credits", 60.5, most=100, seconds=60) == (True, 60.5)
         assert await other.add_up("credits", 40, most=100, seconds=60) == (False, 60.5)
         assert await other.add_up("credits", 39.5, most=100, seconds=60) == (True, 100)
+        assert await one.add_up("credits", 0.5, most=100, seconds=60) == (False, 100)
         assert await one.add_up("credits", -100, most=50, seconds=60) == (True, 0)
         assert await other.add_up("others", 7, most=100, seconds=60) == (True, 7)
     folder.now += 61
     assert await folder.store().add_up("others", 9, most=9, seconds=60) == (True, 9)
+
+
+async def test_memory_forgets_the_oldest_yes_and_sum_and_no_newer_one() -> None:
+    store = MemoryStore()
+    for number in range(10_000):
+        assert await store.use(f"{number}")
+        await store.add_up(f"{number}", 1, most=1, seconds=60)
+    assert not await store.use("0")
+    assert (await store.add_up("1", 1, most=1, seconds=60))[0] is False
+    assert await store.use("one more")
+    assert await store.use("0")
+    await store.add_up("one more", 1, most=1, seconds=60)
+    assert (await store.add_up("0", 1, most=1, seconds=60))[0] is True
+    assert (await store.add_up("1", 1, most=1, seconds=60))[0] is False
+    await store.unuse("one more")
+    assert await store.use("one more")
 
 
 async def test_a_lease_has_one_holder_and_ends_with_a_dead_one(folder: Folder) -> None:
