@@ -38,6 +38,8 @@ STATUSES: dict[str, StatusInfo] = {
     "CANCELLED": StatusInfo("cancelled", "finished"),
 }
 
+_UNKNOWN = StatusInfo("a status that this version of extend-mcp does not know", "unknown")
+
 FINISHED = tuple(status for status, info in STATUSES.items() if info.phase == "finished")
 """The statuses in which a run has ended."""
 
@@ -47,7 +49,7 @@ STEP_OVER = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
 
 def describe(status: str) -> StatusInfo:
     """Return the meaning of ``status``; a status added to the API later is ``unknown`` and not cancellable."""
-    return STATUSES.get(status, StatusInfo("a status that this version of extend-mcp does not know", "unknown"))
+    return STATUSES.get(status, _UNKNOWN)
 
 
 def is_finished(status: str) -> bool:

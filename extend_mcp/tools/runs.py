@@ -257,7 +257,8 @@ class _Stream:
         query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
         query["status"] = status
         # Without filters of our own an API page is exactly an answer's page.
-        query["max_page_size"] = PAGE_SIZE if search.filters_here else search.page_size
+        self._filters = search.filters_here
+        query["max_page_size"] = PAGE_SIZE if self._filters else search.page_size
         self._read = partial(app.api.list_workflow_runs, **query)
         self._search = search
         self._budget = budget
@@ -273,10 +274,10 @@ class _Stream:
                     raise _BudgetSpentError
                 self._page = await self._read(next_page_token=self._token)
             for run in self._page.data[self.skip :]:
-                if self._search.filters_here and self._search.is_past(run):
+                if self._filters and self._search.is_past(run):
                     self._ended = True
                     return None
-                if not self._search.filters_here or self._search.matches(run):
+                if not self._filters or self._search.matches(run):
                     return run
                 self.skip += 1
             self._ended = self._page.next_page_token is None
