@@ -78,9 +78,6 @@ def _refuse_faults(steps: list[dict[str, Any]] | None, *, deploying: bool = Fals
     if not faults:
         return
     lines = [f"- {fault_line(fault)}" for fault in faults[:_MOST_FAULTS]]
-    if len(faults) > _MOST_FAULTS:
-        lines.append(f"- and {len(faults) - _MOST_FAULTS} more")
-    noun = "fault" if len(faults) == 1 else "faults"
-    raise CallRefusedError(
-        "\n".join([f"The steps have {len(faults)} {noun}; nothing was sent.", *lines, "Correct them all."])
-    )
+    lines += [f"- and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
+    head = f"The steps have {len(faults)} {'fault' if len(faults) == 1 else 'faults'}; nothing was sent."
+    raise CallRefusedError("\n".join([head, *lines, "Correct them all."]))

@@ -48,16 +48,12 @@ async def explain_failure(
     workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
     last good run. Without run_id it groups all failures since then by cause, with ids.
     """
-    if run_id is None:
-        return await _explain_window(ctx, workflow, created_since)
-    if workflow is not None:
-        raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
-    return await _explain_one(ctx, run_id, created_since)
-
-
-async def _explain_window(ctx: Ctx, workflow: str | None, created_since: str) -> FailureView:
     app = caller_context(ctx)
     deadline = Deadline(ctx, app)
+    if run_id is not None:
+        if workflow is not None:
+            raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
+        return await _explain_one(app, deadline, run_id, created_since)
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
     selected = await select_runs(app, filters, deadline)
     details = await read_insights(app, deadline, selected.runs, noun="failed runs read")
@@ -76,8 +72,7 @@ async def _explain_window(ctx: Ctx, workflow: str | None, created_since: str) ->
     )
 
 
-async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView:
-    app = caller_context(ctx)
+async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, created_since: str) -> FailureView:
     run = await read_run(app, run_id)
     failures = failures_of(run)
     if not failures:
@@ -87,7 +82,6 @@ async def _explain_one(ctx: Ctx, run_id: str, created_since: str) -> FailureView
             f"get_workflow_run({run_id}) shows it.".replace("  ", " ")
         )
     cause = failures[0]
-    deadline = Deadline(ctx, app)
     filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
     filters.workflow_id = run.workflow.id or None
     scan = RunScan(filters, app.limits.summary_runs)
@@ -170,10 +164,8 @@ async def review_queue(
     missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
-    groups = None
-    if group_by == "workflow":
-        groups = groups_of_workflows(waiting, flow)
-    elif group_by == "check":
+    groups = groups_of_workflows(waiting, flow) if group_by == "workflow" else None
+    if group_by == "check":
         groups = groups_of_checks(waiting, {run_id: each.checks for run_id, each in details.found.items()})
     return review_queue_view(
         waiting,

@@ -64,6 +64,11 @@ _CAUSE_SECONDS = 20.0
 _CANDIDATES = 24
 """Runs that are looked into at once for a filter by cause."""
 
+ResultPath = Annotated[
+    str, Field(min_length=1, max_length=500, description="Only this path"), Example("line_items[0].amount")
+]
+LineText = Annotated[str, Field(min_length=1, max_length=200, description="Only lines with this text")]
+
 Place = tuple[str | None, int]
 """The token of a page, and how many of its runs were taken before."""
 
@@ -323,12 +328,7 @@ async def _read_causes(
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")
-async def get_workflow_run(
-    run_id: RunId,
-    ctx: Ctx,
-    detail: DetailLevel = "concise",
-    page: PageNumber = 1,
-) -> RunView:
+async def get_workflow_run(run_id: RunId, ctx: Ctx, detail: DetailLevel = "concise", page: PageNumber = 1) -> RunView:
     """Explain one run: status, progress, what failed and why, what it waits for, credits.
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
@@ -406,14 +406,11 @@ async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
 async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]]:
     """Return the steps of the version that a run used."""
     version = run.workflow_version
-
-    async def read() -> list[dict[str, Any]]:
-        return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
-
+    read = partial(app.api.get_workflow_version, run.workflow.id, version.id or version.version)
     # A published version never changes.
     if version.version == "draft" or not version.id:
-        return await read()
-    return await app.remember(f"steps of {run.workflow.id} {version.id}", _VERSION_SECONDS, read)
+        return (await read()).steps
+    return (await app.remember(f"version {run.workflow.id} {version.id}", _VERSION_SECONDS, read)).steps
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)
@@ -421,12 +418,8 @@ async def get_step_result(
     run_id: RunId,
     step: StepSelector,
     ctx: Ctx,
-    field: Annotated[
-        str, Field(min_length=1, max_length=500, description="Only this path"), Example("line_items[0].amount")
-    ]
-    | None = None,
-    contains: Annotated[str, Field(min_length=1, max_length=200, description="Only lines with this text")]
-    | None = None,
+    field: ResultPath | None = None,
+    contains: LineText | None = None,
     detail: DetailLevel = "concise",
     page: PageNumber = 1,
 ) -> StepResultView:

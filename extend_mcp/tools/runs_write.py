@@ -1,4 +1,4 @@
-"""Tools that start, change and delete workflow runs."""
+"""Tools that cancel, rerun, start, change and delete workflow runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Annotated, Any
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from extend_mcp.actions.bulk import execute_bulk
+from extend_mcp.actions.cancel_run import CancelRun
+from extend_mcp.actions.cancel_runs import CancelRuns
+from extend_mcp.actions.confirm import principal_of
 from extend_mcp.actions.execute import execute
+from extend_mcp.actions.rerun import RerunRuns
+from extend_mcp.actions.rerun_plan import CAN_RERUN, Wanted
 from extend_mcp.actions.runs import DeleteRun, StartBatch, StartRun, UpdateRun
 from extend_mcp.api.requests import (
     BatchInput,
@@ -24,7 +30,7 @@ from extend_mcp.api.requests import (
 from extend_mcp.api.requests import Secrets as SecretValues
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.scopes import DELETE
+from extend_mcp.scopes import CANCEL, DELETE
 from extend_mcp.tools.args import (
     ConfirmationToken,
     Example,
@@ -34,13 +40,100 @@ from extend_mcp.tools.args import (
     RunId,
     Secrets,
     VersionRef,
+    VersionToRerun,
     WorkflowRef,
     normalized_url,
 )
 from extend_mcp.tools.name_resolution import resolve_workflow
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, RUNS, UPDATES
 from extend_mcp.tools.workflows import resolve_version
-from extend_mcp.views.actions import ActionView, BatchStartedView, RunStartedView
+from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, CancelView, RunStartedView
+
+_ALL_RUNS = "Give run_ids, batch or at least one filter: all runs of the account is no choice."
+
+Reason = Annotated[str, Field(max_length=500)]
+RunIds = Annotated[list[RunId], Field(min_length=1, max_length=1000)]
+
+
+@RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
+async def cancel_workflow_run(
+    run_id: RunId, ctx: Ctx, reason: Reason | None = None, confirmation_token: ConfirmationToken | None = None
+) -> CancelView | InputRequiredResult:
+    """Stop one PENDING or PROCESSING run for good; other states are refused without sending anything.
+    Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
+    """
+    return await execute(ctx, CancelRun(caller_context(ctx), run_id, reason), confirmation_token)
+
+
+@RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL, view="plan")
+@takes_run_filter(without={*DETAILS, *OF_LISTS, "workflow_version"})
+async def cancel_runs(
+    ctx: Ctx,
+    filters: RunFilter,
+    run_ids: RunIds | None = None,
+    reason: Reason | None = None,
+    confirmation_token: ConfirmationToken | None = None,
+) -> BulkView | InputRequiredResult:
+    """Cancel the PENDING and PROCESSING runs among run_ids, of a batch, or that fit all filters, for good.
+    Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
+    Returns what became of each; a confirmation_token continues a plan and needs no other argument.
+    """
+    app = caller_context(ctx)
+    others = filters.model_dump(exclude_none=True, exclude={"batch"})
+    ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
+    if ways > 1:
+        raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")
+    if ways == 0 and confirmation_token is None:
+        raise CallRefusedError(_ALL_RUNS)
+    filters = await filters.resolve(app)
+    ids = list(dict.fromkeys(run_ids)) if run_ids else None
+    action = CancelRuns(app, principal=principal_of(ctx), run_ids=ids, filters=filters, reason=reason)
+    return await execute_bulk(ctx, action, confirmation_token)
+
+
+@RUNS.tool(title="Run workflow runs again", annotations=CREATES, view="plan")
+@takes_run_filter(without={*OF_LISTS, "file_name_contains"})
+async def rerun_workflow_runs(
+    ctx: Ctx,
+    filters: RunFilter,
+    run_ids: RunIds | None = None,
+    version: VersionToRerun = "newest",
+    again: Annotated[bool, Field(description="Even if a rerun exists already")] = False,
+    include_processed: Annotated[bool, Field(description="PROCESSED too, if the version is newer")] = False,
+    include_hopeless: Annotated[bool, Field(description="Even if the file is at fault")] = False,
+    priority: Priority | None = None,
+    confirmation_token: ConfirmationToken | None = None,
+) -> BulkView | InputRequiredResult:
+    """Run failed, rejected or cancelled runs again: run_ids, a batch, or what fits all filters (FAILED by default).
+    A person first confirms a plan by cause with its credits, which leaves out what was rerun or cannot be helped.
+    Returns the new run of each; a token continues a plan.
+    """
+    app = caller_context(ctx)
+    if run_ids is not None and filters != RunFilter():
+        raise CallRefusedError("Give run_ids or filters, not both.")
+    if run_ids is None and filters == RunFilter() and confirmation_token is None:
+        raise CallRefusedError(_ALL_RUNS)
+    if not set(filters.statuses) <= {*CAN_RERUN, "PROCESSED"}:
+        raise CallRefusedError(f"status: only {', '.join(sorted(CAN_RERUN))} and PROCESSED runs can be run again.")
+    if "PROCESSED" in filters.statuses and not include_processed:
+        raise CallRefusedError("PROCESSED runs are run again only with include_processed=true.")
+    if include_processed and version in ("same", "draft"):
+        raise CallRefusedError(
+            "include_processed: PROCESSED runs are run again with a newer published version only, so that something "
+            "can change."
+        )
+    wanted = Wanted(
+        run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
+        filters=await filters.resolve(app),
+        version=version,
+        again=again,
+        include_processed=include_processed,
+        include_hopeless=include_hopeless,
+        priority=priority,
+    )
+    return await execute_bulk(ctx, RerunRuns(app, principal_of(ctx), wanted), confirmation_token)
+
 
 _ID = TypeAdapter(FileId)
 _FILE_URL = "https://example.com/a.pdf"

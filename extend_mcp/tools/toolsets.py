@@ -15,12 +15,12 @@ CREATES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempote
 RUNS = Toolset(
     "runs",
     "List, explain, wait for, start, change, cancel and delete workflow runs",
-    ("runs", "find_runs", "summarize", "insights", "runs_cancel", "runs_rerun", "runs_write", "runs_wait"),
+    ("runs", "find_runs", "summarize", "insights", "runs_write", "runs_wait"),
 )
 WORKFLOWS = Toolset("workflows", "Read workflows and their versions", ("workflows",))
 AUTHORING = Toolset("workflow-authoring", "Create, change and deploy workflows", ("authoring",))
 FILES = Toolset("files", "Upload, read, list and delete files", ("files",))
-WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks", "webhook_check"))
+WEBHOOKS = Toolset("webhooks", "Administer webhook endpoints and subscriptions", ("webhooks",))
 INCIDENTS = Toolset(
     "incidents",
     "Look into incidents: what is still open, what was done twice, who did what; values in a file",
