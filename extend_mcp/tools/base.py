@@ -58,10 +58,7 @@ ACCOUNT_KEY = "extend-mcp/account"
 class Toolset:
     """A named group of tools that an operator switches on or off together.
 
-    Attributes:
-        name: as settings and flags write it.
-        about: what its tools do, for the docs.
-        modules: the modules under ``extend_mcp.tools`` that add tools to it, in the order of the tools.
+    ``about`` says for the docs what its tools do. ``modules`` under ``extend_mcp.tools`` add tools to it, in order.
     """
 
     name: str
@@ -83,11 +80,8 @@ class Toolset:
     ) -> Callable[[FunctionT], FunctionT]:
         """Add a function as a tool; its docstring is the description that every conversation pays for.
 
-        Args:
-            title: the name that clients show.
-            annotations: what it may do.
-            scope: what a caller needs for it; by default the toolset's scope for reading or writing.
-            view: the interactive view of its answers, in hosts that show one.
+        A caller needs ``scope``, by default the toolset's scope for reading or writing. Hosts that show interactive
+        views show the answers in ``view``.
         """
 
         def register(function: FunctionT) -> FunctionT:

@@ -175,13 +175,9 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True)
 class _Count:
-    """Counts runs, by the facts that their groups are made of.
+    """Counts runs, by the facts that their groups are made of: columns, one of which may be the metadata of a key.
 
-    Attributes:
-        wide: selects the runs of all windows.
-        columns: the facts.
-        key: the metadata that is one of them.
-        fails: whether the failure is one of them.
+    ``wide`` selects the runs of all windows, and ``fails`` says that the failure is one of the facts.
     """
 
     app: CallerContext

@@ -9,13 +9,10 @@ Json = dict[str, Any]
 
 
 class Choices(NamedTuple):
-    """The outcomes between which a type of step chooses.
+    """The outcomes between which a type of step chooses: ids at a place in its config, and others.
 
-    Attributes:
-        key: of a next entry, which names the outcome.
-        place: of the outcomes' ids in the config, or empty.
-        others: outcomes that are in no config.
-        is_open: whether others may exist: a saved processor may know classifications that nothing is routed for.
+    ``key`` is that of a next entry which names the outcome. Others may exist where ``is_open``: a saved processor
+    may know classifications that nothing is routed for.
     """
 
     key: str
@@ -70,11 +67,7 @@ def listed_choices(step: Json) -> list[Any] | None:
 
 
 def walk(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
-    """Order steps as a run would come to them.
-
-    Returns:
-        The steps that a run can reach, nearest first, and the others.
-    """
+    """Return the steps that a run can reach, nearest first, and the others."""
     by_name = _by_name(steps)
     queue = [step for step in steps if step.get("type") == "TRIGGER"]
     reached: list[Json] = []
