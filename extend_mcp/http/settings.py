@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
+from pydantic import AnyHttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from extend_mcp.settings import EnvironmentSettings
+from extend_mcp.settings import EnvironmentSettings, variable
 from extend_mcp.urls import is_loopback
 
 Auth = Literal["none", "passthrough", "passthrough-header", "token", "oauth"]
@@ -63,76 +63,69 @@ class Limits:
         return max(self.sessions // 4, 1)
 
 
+Texts = Annotated[tuple[str, ...], NoDecode]
+"""Texts of a comma-separated setting."""
+
+
 class HttpSettings(EnvironmentSettings):
     """Hold the settings of ``--transport http`` and ``sse``."""
 
     # An issuer is compared letter for letter: it must not gain a slash.
     model_config = SettingsConfigDict(url_preserve_empty_path=True)
 
-    host: str = Field(
-        "127.0.0.1", min_length=1, validation_alias="EXTEND_MCP_HOST", description="Address to listen on."
-    )
-    port: int = Field(
-        8000, ge=0, le=65535, validation_alias="EXTEND_MCP_PORT", description="Port to listen on; 0 picks a free one."
-    )
-    auth: Auth = Field(
+    host: str = variable("EXTEND_MCP_HOST", "127.0.0.1", "Address to listen on.", min_length=1)
+    port: int = variable("EXTEND_MCP_PORT", 8000, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
+    auth: Auth = variable(
+        "EXTEND_MCP_AUTH",
         "none",
-        validation_alias="EXTEND_MCP_AUTH",
-        description="How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
-        "passthrough-header: with it in X-Extend-Api-Key, where a proxy uses Authorization; "
-        "token: with a token from EXTEND_MCP_TOKENS_FILE; oauth: with an access token of your authorization server.",
+        "How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
+        "passthrough-header: with it in X-Extend-Api-Key, where a proxy uses Authorization; token: with a "
+        "token from EXTEND_MCP_TOKENS_FILE; oauth: with an access token of your authorization server.",
     )
-    without_authentication: bool = Field(
+    without_authentication: bool = variable(
+        "EXTEND_MCP_WITHOUT_AUTHENTICATION",
         False,
-        validation_alias="EXTEND_MCP_WITHOUT_AUTHENTICATION",
-        description="Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
+        "Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
     )
-    tokens_file: Path | None = Field(
-        None, validation_alias="EXTEND_MCP_TOKENS_FILE", description="For token: the JSON file of hashed tokens."
-    )
-    public_url: AnyHttpUrl | None = Field(
+    tokens_file: Path | None = variable("EXTEND_MCP_TOKENS_FILE", None, "For token: the JSON file of hashed tokens.")
+    public_url: AnyHttpUrl | None = variable(
+        "EXTEND_MCP_PUBLIC_URL",
         None,
-        validation_alias="EXTEND_MCP_PUBLIC_URL",
-        description="This server's /mcp URL as clients see it. For oauth also the audience of access tokens.",
+        "This server's /mcp URL as clients see it. For oauth also the audience of access tokens.",
     )
-    oauth_issuer: AnyHttpUrl | None = Field(
-        None,
-        validation_alias="EXTEND_MCP_OAUTH_ISSUER",
-        description="For oauth: the authorization server's issuer URL.",
+    oauth_issuer: AnyHttpUrl | None = variable(
+        "EXTEND_MCP_OAUTH_ISSUER", None, "For oauth: the authorization server's issuer URL."
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_hosts: Texts = variable(
+        "EXTEND_MCP_ALLOWED_HOSTS",
         (),
-        validation_alias="EXTEND_MCP_ALLOWED_HOSTS",
-        description="Comma-separated Host headers to accept in addition to loopback and the public URL's; "
-        "`name:*` accepts any port.",
+        "Comma-separated Host headers to accept in addition to loopback and the public URL's; `name:*` "
+        "accepts any port.",
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_origins: Texts = variable(
+        "EXTEND_MCP_ALLOWED_ORIGINS",
         (),
-        validation_alias="EXTEND_MCP_ALLOWED_ORIGINS",
-        description="Comma-separated Origin headers of browser clients, such as https://chat.example.com. "
-        "Default: loopback only.",
+        "Comma-separated Origin headers of browser clients, such as https://chat.example.com. Default: loopback only.",
     )
-    stateless: bool = Field(
+    stateless: bool = variable(
+        "EXTEND_MCP_STATELESS",
         False,
-        validation_alias="EXTEND_MCP_STATELESS",
-        description="Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, "
-        "but they confirm by token and cannot subscribe.",
+        "Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, but "
+        "they confirm by token and cannot subscribe.",
     )
-    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = variable(
+        "EXTEND_MCP_WEBHOOK_SECRETS",
         (),
-        validation_alias="EXTEND_MCP_WEBHOOK_SECRETS",
-        description="Comma-separated signing secrets of your webhook endpoints. "
-        "Setting it turns on the receiver at /webhooks/extend.",
+        "Comma-separated signing secrets of your webhook endpoints. Setting it turns on the receiver at "
+        "/webhooks/extend.",
     )
-    webhook_payload_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    webhook_payload_hosts: Texts = variable(
+        "EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
         (),
-        validation_alias="EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
-        description="Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
+        "Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
     )
-    redis_url: SecretStr | None = Field(
-        None,
-        validation_alias="EXTEND_MCP_REDIS_URL",
-        description="URL of the Redis that replicas share for events, the rate limit and bulk plans.",
+    redis_url: SecretStr | None = variable(
+        "EXTEND_MCP_REDIS_URL", None, "URL of the Redis that replicas share for events, the rate limit and bulk plans."
     )
 
     @field_validator("allowed_hosts", "allowed_origins", "webhook_secrets", "webhook_payload_hosts", mode="before")

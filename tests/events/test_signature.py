@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from extend_mcp.events.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
+from extend_mcp.events.receiver import SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignatureError, verify
 from tests.events.kit import SECRET, event, signed
 
 BODY = event("evt_1", id="workflow_run_1")
