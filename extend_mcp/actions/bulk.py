@@ -247,8 +247,7 @@ async def _earlier_plan(ctx: Ctx, action: BulkAction, token: str | None) -> Plan
 
 
 def _proposal(plan: Plan) -> Proposal:
-    # The plan itself remembers that it was agreed to, so its yes needs no separate id.
-    return Proposal(plan.action, plan.id, digest([run.run_id for run in plan.runs], plan.question), id="")
+    return Proposal(plan.action, plan.id, digest([run.run_id for run in plan.runs], plan.question))
 
 
 class _StoreOutOfReachError(CallRefusedError):

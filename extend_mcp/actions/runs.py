@@ -92,7 +92,7 @@ class DeleteRun(DeleteObject):
                 f"The run is {run.status} ({describe(run.status).meaning}); only a run at rest is deleted here. "
                 "Cancel it or wait for its end first."
             )
-            return Inspection(refusal=self.answer("refused", message), status=run.status)
+            return Inspection(refusal=self.answer("refused", message))
         facts, age = loss_lines(run, self.app.clock.now())
         return Inspection(facts, age, bound=[run.metadata, [file.id for file in run.files]], status=run.status)
 

@@ -133,14 +133,14 @@ class PlanSealer:
 
     def fields(self, key: str, plan: Plan) -> dict[str, str]:
         """Return the sealed fields of a new plan that is kept under ``key``."""
-        head = {**plan.model_dump(mode="json"), "runs": [run.run_id for run in plan.runs], "agreed": None}
+        head = {**plan.model_dump(), "runs": [run.run_id for run in plan.runs], "agreed": None}
         agreed = [self.agreed(key)] if plan.agreed else []
         return dict([("plan", self._seal(key, "plan", head)), *(self.run(key, run) for run in plan.runs), *agreed])
 
     def run(self, key: str, run: PlannedRun) -> tuple[str, str]:
         """Return the name and the sealed value of one run's field."""
         name = _field(key, run.run_id)
-        return name, self._seal(key, name, run.model_dump(mode="json"))
+        return name, self._seal(key, name, run.model_dump())
 
     def agreed(self, key: str) -> tuple[str, str]:
         """Return the name and the sealed value of the field that records a person's yes."""

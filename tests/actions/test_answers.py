@@ -62,6 +62,7 @@ def _create(tool: str) -> Callable[[Box], Ready]:
 WRITES: dict[str, Callable[[Box], Ready]] = {
     **SETUPS,
     "create_webhook_endpoint": _create("create_webhook_endpoint"),
+    "deploy_workflow_version with steps": _create("deploy_workflow_version"),
     "cancel_workflow_run": _cancel,
     "cancel_runs": _cancel_many,
 }

@@ -258,6 +258,27 @@ async def test_a_cancel_refused_for_its_rate_is_repeated_once_after_a_fresh_read
     assert [request["status"] for request in cancels(box)] == [429, 200]
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ("PROCESSED", "finished_first"),
+        ("CANCELLED", "already_finished"),
+        ("CANCELLING", "already_cancelling"),
+        ("NEEDS_REVIEW", "not_cancellable"),
+    ],
+)
+async def test_a_run_that_ends_while_a_refusal_for_rate_is_waited_for_is_not_sent_again(
+    box: Box, status: str, outcome: str
+) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, status=429, headers={"retry-after": "2"})
+    async with serving(box, person=Person(), on_sleep=lambda: box.load(example_run(RUN, status))) as client:
+        facts = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
+    assert (facts["outcome"], facts["status_after"], facts["request_sent"]) == (outcome, status, False)
+    assert facts["next_step"]
+    assert len(cancels(box)) == 1
+
+
 async def test_a_rate_limit_that_stays_is_an_error_that_says_nothing_changed(box: Box) -> None:
     box.load(example_run(RUN, "PROCESSING"))
     box.fault(**FAULT, status=429, times=5, headers={"Retry-After": "3600"})
