@@ -276,7 +276,8 @@ class Histories:
             await anyio.to_thread.run_sync(store.close, limiter=self._thread)
 
     async def _opened(self) -> RunStore:
-        from extend_mcp.history.store import MEMORY, RunStore, StoreLostError
+        from extend_mcp.history.database import MEMORY, StoreLostError
+        from extend_mcp.history.store import RunStore
 
         async with self._opening:
             if self._store is None:

@@ -242,7 +242,8 @@ def clear(env_file: Path | None) -> None:
 
     Clears the file that EXTEND_MCP_HISTORY names, and removes damaged files that were set aside next to it.
     """
-    from extend_mcp.history.store import RunStore, StoreLostError
+    from extend_mcp.history.database import StoreLostError
+    from extend_mcp.history.store import RunStore
 
     path = _settings(env_file).history
     if path in ("memory", "off"):

@@ -28,9 +28,10 @@ from extend_mcp.api.errors import (
 from extend_mcp.api.models import Page, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.clock import Clock
+from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import RunDetails
 from extend_mcp.history.search import Query
-from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult, StoreLostError
+from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult
 from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting, run_facts
 from extend_mcp.views.errors import error_words
 

@@ -7,66 +7,19 @@ worker thread, one at a time.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from extend_mcp.accounts import Account
+from extend_mcp.history.database import MEMORY, TABLES, Database
 from extend_mcp.history.details import Passage, RunDetails, pack_facts, pack_texts, unpack
-from extend_mcp.history.search import Query, grams, list_passages
+from extend_mcp.history.search import Query, list_passages
 from extend_mcp.runs.lifecycle import FINISHED, is_finished
 from extend_mcp.runs.statistics import WAITING, RunFacts, Selection, Tally, Waiting
-
-logger = logging.getLogger(__name__)
-
-MEMORY = ":memory:"
-
-SCHEMA_VERSION = 3
-_APPLICATION_ID = 0x45784D48
-_MAGIC = b"SQLite format 3\0"
-_BUSY_SECONDS = 5.0
-
-_SCHEMA = """
-CREATE TABLE accounts (
-    number INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL UNIQUE, asked_at REAL NOT NULL,
-    pass INTEGER NOT NULL, pass_at REAL, floor REAL NOT NULL, token TEXT, watermark REAL, is_full INTEGER NOT NULL,
-    details_floor REAL NOT NULL DEFAULT -9e999
-);
-CREATE TABLE runs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, id TEXT NOT NULL, created REAL NOT NULL,
-    updated REAL NOT NULL, seen INTEGER NOT NULL, status TEXT NOT NULL, workflow TEXT NOT NULL, version TEXT NOT NULL,
-    file_type TEXT NOT NULL, batch TEXT, duration REAL, queue REAL, credits REAL, reviewer TEXT NOT NULL, reviewed REAL,
-    files TEXT NOT NULL, pages INTEGER, note TEXT NOT NULL, step TEXT, reason TEXT, UNIQUE (account, id)
-);
-CREATE INDEX runs_by_creation ON runs (account, created);
-CREATE TABLE details (
-    number INTEGER PRIMARY KEY, metadata TEXT NOT NULL, facts TEXT NOT NULL, texts BLOB, cut INTEGER NOT NULL
-);
-CREATE TRIGGER run_changed AFTER UPDATE OF updated ON runs WHEN NEW.updated <> OLD.updated
-    BEGIN UPDATE runs SET step = NULL, reason = NULL WHERE number = OLD.number; DELETE FROM details
-    WHERE number = OLD.number; END;
-CREATE TRIGGER run_gone AFTER DELETE ON runs BEGIN DELETE FROM details WHERE number = OLD.number; END;
-CREATE TABLE workflows (
-    account INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, id)
-) WITHOUT ROWID;
-CREATE TABLE deleted (account INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
-"""
-_INDEX = """
-CREATE VIRTUAL TABLE words USING fts5(grams, content='', columnsize=0, detail=none,
-    tokenize='unicode61 remove_diacritics 0');
-CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO words (rowid, grams)
-    VALUES (NEW.number, grams(NEW.metadata, NEW.facts, NEW.texts)); END;
-CREATE TRIGGER details_gone AFTER DELETE ON details BEGIN INSERT INTO words (words, rowid, grams)
-    VALUES ('delete', OLD.number, grams(OLD.metadata, OLD.facts, OLD.texts)); END;
-"""
-"""The index of a search. Without SQLite's FTS5 every text is read instead."""
 
 _CHANGING = (
     *("status", "workflow", "version", "file_type", "batch", "duration", "queue", "credits", "files", "pages"),
@@ -92,22 +45,13 @@ _CONDITIONS = {
 """A condition for each field of `Selection`; metadata has one for each key."""
 
 _GROUPS = {
-    "workflow": "workflow",
-    "version": "version",
-    "status": "status",
-    "file_type": "file_type",
-    "batch": "batch",
-    "reviewer": "reviewer",
-    "step": "step",
-    "reason": "reason",
     "is_read": "EXISTS (SELECT 1 FROM details WHERE number = runs.number)",
     "quarter_hour": "CAST(created / 900 AS INTEGER)",
     "metadata": "(SELECT value FROM details AS full, json_each(full.metadata) WHERE full.number = runs.number"
     " AND key = :metadata_key)",
 }
-"""The value of each group. Days of any time zone consist of whole quarters of an hour."""
+"""The values of groups that are no columns. Days of any time zone consist of whole quarters of an hour."""
 
-_TABLES = ("runs", "workflows", "deleted")
 _MOST_HITS = 500
 
 
@@ -117,10 +61,6 @@ class Limits:
 
     rows: int = 500_000
     bytes: int = 160_000_000
-
-
-class StoreLostError(Exception):
-    """The store cannot be used right now: locked, full or damaged. Nothing else is affected."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +123,7 @@ def partition(account: Account, base_url: str) -> bytes:
     return account.fingerprint("history", base_url)
 
 
-class RunStore:
+class RunStore(Database):
     """The kept runs of all accounts.
 
     Args:
@@ -195,14 +135,8 @@ class RunStore:
     """
 
     def __init__(self, path: str = MEMORY, limits: Limits | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self._limits = limits or Limits()
-        self._inode = 0
-        self._database = self._open()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._database.close()
 
     def coverage(self, account: bytes, now: float) -> Coverage:
         """Return what is held of an account, and note that it was asked for."""
@@ -382,7 +316,7 @@ class RunStore:
             span: returns what is counted in place of a quarter of an hour, such as the first one of its day.
         """
         where, values = self._where(account, wanted)
-        keys = "".join(f", {_GROUPS[name]}" for name in by)
+        keys = "".join(f", {_GROUPS.get(name, name)}" for name in by)
         # The index of times leads through the table by chance: without a first day, its own order is faster.
         hint = "" if wanted.since else "NOT INDEXED"
         span = cache(span)
@@ -502,10 +436,6 @@ class RunStore:
         return [_run(row, names) for row in rows]
 
     @staticmethod
-    def _has_index(database: sqlite3.Connection) -> bool:
-        return bool(database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'words'").fetchone()[0])
-
-    @staticmethod
     def _where(account: bytes, wanted: Selection) -> tuple[str, dict[str, object]]:
         """Return the condition for the runs that the current pass has shown, and its values."""
         parts = ["fingerprint = :account AND seen = pass AND created > floor"]
@@ -562,112 +492,13 @@ class RunStore:
         """Remove everything from the disk; return how many runs and accounts there were."""
         with self._transaction() as database:
             counts = _count(database), int(database.execute("SELECT count(*) FROM accounts").fetchone()[0])
-            for table in (*_TABLES, "accounts"):
+            for table in (*TABLES, "accounts"):
                 database.execute(f"DELETE FROM {table}")
             if self._has_index(database):
                 database.execute("INSERT INTO words (words) VALUES ('delete-all')")
         self._database.execute("VACUUM")
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return counts
-
-    @contextmanager
-    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        try:
-            self._database.execute(begin)
-            yield self._database
-            self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            self._recover(error)
-            raise StoreLostError(str(error)) from None
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        # SQLite itself rolls back after some errors.
-        with suppress(sqlite3.Error):
-            self._database.rollback()
-
-    def _recover(self, error: sqlite3.Error) -> None:
-        if not _is_damage(error) or self.path == MEMORY:
-            logger.warning("kept runs cannot be used for this call: %s", error)
-            return
-        self._database.close()
-        # Another process may have replaced the file already.
-        if Path(self.path).stat().st_ino == self._inode:
-            self._set_aside(error)
-        self._database = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            try:
-                return self._connect()
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error) or self.path == MEMORY:
-                    raise
-                self._set_aside(error)
-                return self._connect()
-        except (sqlite3.Error, OSError) as error:
-            raise StoreLostError(f"{self.path}: {error}") from None
-
-    def _connect(self) -> sqlite3.Connection:
-        if self.path != MEMORY:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            descriptor = os.open(self.path, flags, 0o600)
-            with os.fdopen(descriptor, "rb") as file:
-                self._inode = os.fstat(descriptor).st_ino
-                header = file.read(100)
-                if header and not header.startswith(_MAGIC):
-                    raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
-        database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare(database)
-            if self.path != MEMORY:
-                # The companions -wal and -shm get the same rights from SQLite.
-                Path(self.path).chmod(0o600)
-            # Only now, so that the file itself and not its journal says whose it is.
-            database.execute("PRAGMA journal_mode = WAL")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        database.create_function("grams", 3, lambda *packed: grams(unpack("", *packed)), deterministic=True)
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("PRAGMA secure_delete = ON")
-        database.execute("BEGIN IMMEDIATE")
-        owner = database.execute("PRAGMA application_id").fetchone()[0]
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and owner != _APPLICATION_ID:
-            raise StoreLostError(f"{self.path} is a database of another program; it was not changed")
-        if version > SCHEMA_VERSION:
-            raise StoreLostError(f"{self.path} was written by a newer version of extend-mcp; it was not changed")
-        if version < SCHEMA_VERSION:
-            for table in ("words", "details", *_TABLES, "accounts"):
-                database.execute(f"DROP TABLE IF EXISTS {table}")
-            for statement in _SCHEMA.split(";\n"):
-                database.execute(statement)
-            try:
-                for statement in _INDEX.split(";\n"):
-                    database.execute(statement)
-            except sqlite3.OperationalError as error:
-                logger.info("searches read every kept text, since this SQLite has no index of words: %s", error)
-            database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.execute("COMMIT")
-
-    def _set_aside(self, error: sqlite3.Error) -> None:
-        with Path(self.path).open("rb") as file:
-            if file.read(72)[68:] != _APPLICATION_ID.to_bytes(4, "big"):
-                raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
-        aside = f"{self.path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S-%f}"
-        Path(self.path).replace(aside)
-        for companion in ("-wal", "-shm"):
-            Path(self.path + companion).unlink(missing_ok=True)
-        logger.error("the file of kept runs is damaged (%s); it is now %s, and a new one begins", error, aside)
 
     @staticmethod
     def _number(database: sqlite3.Connection, account: bytes, now: float) -> int:
@@ -720,7 +551,7 @@ class RunStore:
         )
 
     def _remove_account(self, database: sqlite3.Connection, number: int) -> None:
-        for table in _TABLES:
+        for table in TABLES:
             database.execute(f"DELETE FROM {table} WHERE account = ?", (number,))
         database.execute("DELETE FROM accounts WHERE number = ?", (number,))
         self._shrink_index(database)
@@ -759,11 +590,6 @@ class RunStore:
 
 def _count(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT count(*) FROM runs").fetchone()[0])
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
-    return type(error) is sqlite3.DatabaseError
 
 
 def _names(database: sqlite3.Connection, account: bytes) -> dict[str, str]:

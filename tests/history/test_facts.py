@@ -14,9 +14,10 @@ import pytest
 from mcp.client.client import Client
 
 from extend_mcp.api.models import WorkflowRun
+from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import FailedCheck, Passage, RunDetails, run_details
 from extend_mcp.history.search import Query
-from extend_mcp.history.store import Limits, RunStore, StoreLostError
+from extend_mcp.history.store import Limits, RunStore
 from extend_mcp.runs.statistics import Selection
 from tests.harness import Box, example, example_run, facts_of, serving
 from tests.history.test_store import ANN, BEN, EVERYTHING, fill, run

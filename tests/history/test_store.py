@@ -16,7 +16,8 @@ import pytest
 from pydantic import SecretStr
 
 from extend_mcp.accounts import Account
-from extend_mcp.history.store import Limits, RunStore, StoreLostError, partition
+from extend_mcp.history.database import StoreLostError
+from extend_mcp.history.store import Limits, RunStore, partition
 from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)

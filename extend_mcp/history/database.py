@@ -1,0 +1,193 @@
+"""Open the SQLite database of kept runs: in memory, or in a file that several processes share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from extend_mcp.history.details import unpack
+from extend_mcp.history.search import grams
+
+logger = logging.getLogger(__name__)
+
+MEMORY = ":memory:"
+
+SCHEMA_VERSION = 3
+_APPLICATION_ID = 0x45784D48
+_MAGIC = b"SQLite format 3\0"
+_BUSY_SECONDS = 5.0
+
+_SCHEMA = """
+CREATE TABLE accounts (
+    number INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL UNIQUE, asked_at REAL NOT NULL,
+    pass INTEGER NOT NULL, pass_at REAL, floor REAL NOT NULL, token TEXT, watermark REAL, is_full INTEGER NOT NULL,
+    details_floor REAL NOT NULL DEFAULT -9e999
+);
+CREATE TABLE runs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, id TEXT NOT NULL, created REAL NOT NULL,
+    updated REAL NOT NULL, seen INTEGER NOT NULL, status TEXT NOT NULL, workflow TEXT NOT NULL, version TEXT NOT NULL,
+    file_type TEXT NOT NULL, batch TEXT, duration REAL, queue REAL, credits REAL, reviewer TEXT NOT NULL, reviewed REAL,
+    files TEXT NOT NULL, pages INTEGER, note TEXT NOT NULL, step TEXT, reason TEXT, UNIQUE (account, id)
+);
+CREATE INDEX runs_by_creation ON runs (account, created);
+CREATE TABLE details (
+    number INTEGER PRIMARY KEY, metadata TEXT NOT NULL, facts TEXT NOT NULL, texts BLOB, cut INTEGER NOT NULL
+);
+CREATE TRIGGER run_changed AFTER UPDATE OF updated ON runs WHEN NEW.updated <> OLD.updated
+    BEGIN UPDATE runs SET step = NULL, reason = NULL WHERE number = OLD.number; DELETE FROM details
+    WHERE number = OLD.number; END;
+CREATE TRIGGER run_gone AFTER DELETE ON runs BEGIN DELETE FROM details WHERE number = OLD.number; END;
+CREATE TABLE workflows (
+    account INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, id)
+) WITHOUT ROWID;
+CREATE TABLE deleted (account INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
+"""
+_INDEX = """
+CREATE VIRTUAL TABLE words USING fts5(grams, content='', columnsize=0, detail=none,
+    tokenize='unicode61 remove_diacritics 0');
+CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO words (rowid, grams)
+    VALUES (NEW.number, grams(NEW.metadata, NEW.facts, NEW.texts)); END;
+CREATE TRIGGER details_gone AFTER DELETE ON details BEGIN INSERT INTO words (words, rowid, grams)
+    VALUES ('delete', OLD.number, grams(OLD.metadata, OLD.facts, OLD.texts)); END;
+"""
+"""The index of a search. Without SQLite's FTS5 every text is read instead."""
+
+TABLES = ("runs", "workflows", "deleted")
+"""The tables whose rows belong to an account."""
+
+
+class StoreLostError(Exception):
+    """The store cannot be used right now: locked, full or damaged. Nothing else is affected."""
+
+
+class Database:
+    """One connection, and what to do when it or its file is in trouble.
+
+    Args:
+        path: the file, or `MEMORY`. A file that is damaged is renamed and replaced; one that is not ours is left alone.
+
+    Raises:
+        StoreLostError: the file cannot be opened, or belongs to another program or a newer version.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._inode = 0
+        self._database = self._open()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        try:
+            self._database.execute(begin)
+            yield self._database
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            self._recover(error)
+            raise StoreLostError(str(error)) from None
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        # SQLite itself rolls back after some errors.
+        with suppress(sqlite3.Error):
+            self._database.rollback()
+
+    def _recover(self, error: sqlite3.Error) -> None:
+        if not _is_damage(error) or self.path == MEMORY:
+            logger.warning("kept runs cannot be used for this call: %s", error)
+            return
+        self._database.close()
+        # Another process may have replaced the file already.
+        if Path(self.path).stat().st_ino == self._inode:
+            self._set_aside(error)
+        self._database = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            try:
+                return self._connect()
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error) or self.path == MEMORY:
+                    raise
+                self._set_aside(error)
+                return self._connect()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreLostError(f"{self.path}: {error}") from None
+
+    def _connect(self) -> sqlite3.Connection:
+        if self.path != MEMORY:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            descriptor = os.open(self.path, flags, 0o600)
+            with os.fdopen(descriptor, "rb") as file:
+                self._inode = os.fstat(descriptor).st_ino
+                header = file.read(100)
+                if header and not header.startswith(_MAGIC):
+                    raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
+        database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(database)
+            if self.path != MEMORY:
+                # The companions -wal and -shm get the same rights from SQLite.
+                Path(self.path).chmod(0o600)
+            # Only now, so that the file itself and not its journal says whose it is.
+            database.execute("PRAGMA journal_mode = WAL")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.create_function("grams", 3, lambda *packed: grams(unpack("", *packed)), deterministic=True)
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA secure_delete = ON")
+        database.execute("BEGIN IMMEDIATE")
+        owner = database.execute("PRAGMA application_id").fetchone()[0]
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and owner != _APPLICATION_ID:
+            raise StoreLostError(f"{self.path} is a database of another program; it was not changed")
+        if version > SCHEMA_VERSION:
+            raise StoreLostError(f"{self.path} was written by a newer version of extend-mcp; it was not changed")
+        if version < SCHEMA_VERSION:
+            for table in ("words", "details", *TABLES, "accounts"):
+                database.execute(f"DROP TABLE IF EXISTS {table}")
+            for statement in _SCHEMA.split(";\n"):
+                database.execute(statement)
+            try:
+                for statement in _INDEX.split(";\n"):
+                    database.execute(statement)
+            except sqlite3.OperationalError as error:
+                logger.info("searches read every kept text, since this SQLite has no index of words: %s", error)
+            database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.execute("COMMIT")
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        with Path(self.path).open("rb") as file:
+            if file.read(72)[68:] != _APPLICATION_ID.to_bytes(4, "big"):
+                raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
+        aside = f"{self.path}.damaged-{datetime.now(timezone.utc):%Y%m%d-%H%M%S-%f}"
+        Path(self.path).replace(aside)
+        for companion in ("-wal", "-shm"):
+            Path(self.path + companion).unlink(missing_ok=True)
+        logger.error("the file of kept runs is damaged (%s); it is now %s, and a new one begins", error, aside)
+
+    @staticmethod
+    def _has_index(database: sqlite3.Connection) -> bool:
+        return bool(database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'words'").fetchone()[0])
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
+    return type(error) is sqlite3.DatabaseError
