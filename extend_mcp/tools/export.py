@@ -77,8 +77,8 @@ async def export_fields(
     place = open_token("export_fields", given, page_token)
     if not {"path", "workflow"} <= place.a.keys():
         raise CallRefusedError('Give workflow and path, such as path="invoices.csv".')
-    if Path(place.a["path"]).suffix.lower() not in (".csv", ".jsonl"):
-        raise CallRefusedError("path: must end in .csv or .jsonl.")
+    if Path(place.a["path"]).suffix.lower() not in (".csv", ".jsonl") or "\0" in place.a["path"]:
+        raise CallRefusedError("path: must end in .csv or .jsonl, and hold no NUL.")
     target = Path(place.a["path"])
     located = locate(str(target.parent), app.settings.file_roots, Path.is_dir)
     if located is None:

@@ -171,6 +171,7 @@ async def test_nothing_is_written_elsewhere_or_over_anything(
                      "a.txt", "a.csv.exe", "nowhere/a.csv", "\x00.csv", ".csv"):  # fmt: skip
             told = await export_to(client, path)
             assert told.is_error, path
+            assert text_of(told).partition("path: ")[1], path
         # A link that takes a folder's place after the check leads nowhere.
         (root / "inner").mkdir()
         locate = export.locate
