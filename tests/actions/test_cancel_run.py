@@ -8,6 +8,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
 
+from extend_mcp.runs.guards import may_cancel
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
 SCENARIO = "empty"
@@ -235,6 +236,7 @@ async def test_a_cancel_that_takes_too_long_is_reported_as_cancelling(
     assert facts["outcome"] == "cancelling"
     assert facts["status_after"] == "CANCELLING"
     assert facts["request_sent"] is True
+    assert facts["message"] == "Extend accepted the cancel; the run was still CANCELLING when last seen."
 
 
 async def test_an_unknown_run_is_not_found(box: Box) -> None:
@@ -275,7 +277,7 @@ async def test_a_run_that_ends_while_a_refusal_for_rate_is_waited_for_is_not_sen
     async with serving(box, person=Person(), on_sleep=lambda: box.load(example_run(RUN, status))) as client:
         facts = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
     assert (facts["outcome"], facts["status_after"], facts["request_sent"]) == (outcome, status, False)
-    assert facts["next_step"]
+    assert facts["next_step"] == may_cancel(status).instead
     assert len(cancels(box)) == 1
 
 

@@ -235,6 +235,8 @@ async def test_a_token_that_is_none_of_ours_cancels_nothing(box: Box, token: str
         result = await client.call_tool("cancel_runs", {"confirmation_token": token})
     if not result.is_error:
         assert facts_of(result)["outcome"] == "refused"
+        why = "it is no confirmation token" if token else "the plan is no longer kept"
+        assert f"names no plan: {why}" in facts_of(result)["message"]
     assert posts(box) == []
 
 
@@ -255,11 +257,15 @@ async def test_two_calls_at_once_do_not_act_twice(box: Box) -> None:
     ids = batch_of(box, 8)
     async with serving(box) as client:
         plan = facts_of(await client.call_tool("cancel_runs", {"batch": "batch_bulk001"}))
+        assert "Reason given" not in "".join(plan["plan"])
         outcomes: list[str] = []
 
         async def call() -> None:
             arguments = {"confirmation_token": plan["confirmation_token"]}
-            outcomes.append(facts_of(await client.call_tool("cancel_runs", arguments))["outcome"])
+            facts = facts_of(await client.call_tool("cancel_runs", arguments))
+            outcomes.append(facts["outcome"])
+            if facts["outcome"] == "busy":
+                assert facts["next_step"] == "Make the same call again in a few seconds."
 
         async with anyio.create_task_group() as group:
             for _ in range(3):

@@ -414,6 +414,16 @@ async def test_a_client_that_cannot_ask_is_refused_where_only_a_person_may_confi
     assert writes(box) == []
 
 
+async def test_a_yes_is_bound_to_arguments_that_the_question_does_not_show(box: Box) -> None:
+    arguments, path = CREATES["create_webhook_endpoint"]
+    async with serving(box, toolsets="all") as client:
+        plan = facts_of(await client.call_tool("create_webhook_endpoint", arguments))
+        other = {**arguments, "status": "disabled", "confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool("create_webhook_endpoint", other))
+    assert facts["outcome"] in ("changed", "confirmation_required")
+    assert ("POST", path) not in writes(box)
+
+
 async def test_a_request_state_creates_once(box: Box) -> None:
     """A yes that comes back with its request state counts for one send, however often both are sent."""
     arguments, path = CREATES["create_webhook_endpoint"]
