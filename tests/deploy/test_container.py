@@ -55,7 +55,8 @@ def check_contents(image: Image) -> None:
     # What an environment consists of, and nothing else.
     assert {path.parts[2] for path in files} <= {"bin", "etc", "include", "lib", "lib64", "pyvenv.cfg", "share"}
     own = [path for path in files if "extend_mcp" in path.parts]
-    assert {path.suffix for path in own} == {".css", ".js", ".py", ".pyc", ".typed"}
+    assert {path.suffix for path in own} == {".css", ".js", ".md", ".py", ".pyc", ".typed"}
+    assert {path.parent.name for path in own if path.suffix == ".md"} == {"skills"}
     assert not [
         path for path in files if path.match("site-packages/tests/*") or path.match("site-packages/benchmarks/*")
     ]
