@@ -302,10 +302,8 @@ async def test_a_bound_on_looking_into_runs_is_in_the_plan_and_a_second_call_goe
         for _ in range(2):
             facts = facts_of(await client.call_tool("rerun_workflow_runs", {"failure_reason": "OUT_OF_CREDITS"}))
             plans.append("\n".join(facts["plan"]))
-    said = (
-        f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; make this call again to look into"
-    )
-    assert f"{said} to look into the others, in about 0s." in plans[0]
+    said = f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; make this call again to look"
+    assert f"{said} into the others, in about 0s." in plans[0]
     assert "INCOMPLETE" not in plans[1]
 
 
