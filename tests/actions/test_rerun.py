@@ -70,7 +70,8 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     assert second["planned"] == len(ids) - 2
     assert second["skipped"]["already rerun"] == 2
     assert third["outcome"] == "nothing_to_do"
-    assert ids[0] in third["message"]
+    # Both were started in the same moment; the message names one.
+    assert any(run_id in third["message"] for run_id in ids[:2])
     assert "again=true" in third["next_step"]
     assert told["counts"] == {"started": 1}
     assert len(started(box)) == len(ids) + 1
