@@ -19,8 +19,9 @@ class CallLimits:
         summary_runs: the most runs that one summary or plan reads, at 100 a request. A summary of kept runs may spend
             as many requests, of 1000 runs each.
         unasked_files: the most files of a batch that starts without asking a person.
-        detail_runs: the most runs that one call reads one by one, where a list lacks a fact.
-        bulk_runs: the most runs that one call may cancel or rerun.
+        detail_runs: the most runs that one question reads one by one, where a list lacks a fact: as many as fit a call
+            at 10 requests a second.
+        bulk_runs: the most runs that one call may cancel or rerun, or read one by one for such a plan.
         upload_bytes: the largest file that is uploaded.
     """
 
@@ -29,7 +30,7 @@ class CallLimits:
     filter_pages: int = 10
     summary_runs: int = 10_000
     unasked_files: int = 20
-    detail_runs: int = 300
+    detail_runs: int = 500
     bulk_runs: int = 1000
     upload_bytes: int = 50_000_000
 

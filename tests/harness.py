@@ -14,6 +14,7 @@ from typing import Any, Literal
 import httpx
 from mcp.client.client import Client
 from mcp.client.session import ClientRequestContext
+from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
 from pydantic import SecretStr
 
@@ -21,6 +22,7 @@ from extend_mcp.accounts import Caller
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+from extend_mcp.callers import CallerRegistry
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.api.fault_injection import read_fault
@@ -115,7 +117,7 @@ class BoxClock:
 
     box: Box
     on_sleep: Callable[[], None] | None = None
-    instead: Callable[[], Awaitable[None]] | None = None
+    before_sleep: Callable[[], Awaitable[None]] | None = None
     slept: list[float] = field(default_factory=list)
 
     def now(self) -> datetime:
@@ -128,9 +130,8 @@ class BoxClock:
 
     async def sleep(self, seconds: float) -> None:
         """Turn the clock by ``seconds``."""
-        if self.instead:
-            await self.instead()
-            return
+        if self.before_sleep:
+            await self.before_sleep()
         self.slept.append(seconds)
         if self.on_sleep:
             self.on_sleep()
@@ -158,18 +159,28 @@ class Person:
 
 @asynccontextmanager
 async def serving(
-    box: Box,
-    *,
-    mode: Mode = "auto",
-    person: Person | None = None,
-    key: str | None = KEY,
-    on_sleep: Callable[[], None] | None = None,
-    sleep: Callable[[], Awaitable[None]] | None = None,
-    requests_per_second: int | None = None,
-    **settings: Any,
+    box: Box, *, mode: Mode = "auto", person: Person | None = None, **settings: Any
 ) -> AsyncIterator[Client]:
     """Our server on ``box``, and a client of the given protocol connected to it."""
-    clock = BoxClock(box, on_sleep, sleep)
+    async with (
+        running_server(box, **settings) as server,
+        Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def running_server(
+    box: Box,
+    *,
+    key: str | None = KEY,
+    on_sleep: Callable[[], None] | None = None,
+    before_sleep: Callable[[], Awaitable[None]] | None = None,
+    requests_per_second: int | None = None,
+    **settings: Any,
+) -> AsyncIterator[MCPServer[CallerRegistry]]:
+    """Our server on ``box``, whose rate limit waits in the sandbox's time."""
+    clock = BoxClock(box, on_sleep, before_sleep)
     limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": key, "base_url": box.base_url, **settings})
     limiter = None
@@ -183,8 +194,7 @@ async def serving(
 
     server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits)
     try:
-        async with Client(server, mode=mode, elicitation_callback=person.answer if person else None) as client:
-            yield client
+        yield server
     finally:
         await registry.aclose()
 

@@ -120,7 +120,7 @@ async def test_a_call_that_is_cut_off_is_told(box: Box, log: Path) -> None:
         began.set()
         await anyio.sleep_forever()
 
-    async with serving(box, sleep=hang, confirmation="trusted", audit=str(log)) as client:
+    async with serving(box, before_sleep=hang, confirmation="trusted", audit=str(log)) as client:
         box.fault(method="POST", path=f"/workflow_runs/{RUN}/cancel", status=429, headers={"Retry-After": "5"})
         with anyio.CancelScope() as scope:
 

@@ -37,10 +37,7 @@ from extend_mcp.views.untrusted import Id
 
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
-_AT_ONCE = 6
-
-_LAST_SECONDS = 5.0
-"""Kept at the end of a call for answering."""
+_AT_ONCE = 16
 
 
 @dataclass
@@ -138,7 +135,7 @@ async def execute_bulk(ctx: Ctx, action: BulkAction, token: str | None) -> BulkV
 
 async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
     app, record = action.app, write_record()
-    deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
+    deadline = Deadline(ctx, app)
     plan = await _earlier_plan(ctx, action, token)
     if plan is None:
         if token and not earlier_proposal(ctx, action.name, token):
@@ -175,7 +172,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
     record.confirmed_by = consent.by
     await app.store.agree(plan)
     # A person takes time; the reading before the question does not count against the acting.
-    return await _carry_out(ctx, action, plan, deadline.extend(CALL_SECONDS - _LAST_SECONDS))
+    return await _carry_out(ctx, action, plan, deadline.extend(CALL_SECONDS))
 
 
 async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:

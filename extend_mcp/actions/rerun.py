@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import ClassVar, Final
+
+import anyio
 
 from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import ATTEMPTS, LONGEST_WAIT
@@ -23,13 +26,13 @@ from extend_mcp.views.actions import BulkView, RerunFigures, rerun_lines
 from extend_mcp.views.errors import error_words
 from extend_mcp.views.untrusted import Code, Id
 
-_FEW: Final = 30
-"""Runs a request: most of the time few are newer than what was read for the run before."""
-
 _MOST_PAGES: Final = 100
 """Pages of newer runs that are searched for a rerun. In a busier hour than that, the runs are planned again."""
 
 _MOST_PAIRS: Final = 1
+
+_LAST_SECONDS: Final = 5.0
+"""Time for a start that was begun to be sent and answered, when the call is cut short."""
 
 
 @dataclass
@@ -37,13 +40,17 @@ class _Newer:
     """The runs of one workflow that this call has seen to be newer than its plan, by their files.
 
     Attributes:
-        since: every run created after it was read.
-        until: the same, up to here.
+        until: every run created from the plan up to here was read.
+        begun: how many readings began.
+        done: the number of the last one that read everything.
+        reading: admits one reading at a time.
     """
 
-    since: datetime
     until: datetime
     by_files: dict[frozenset[str], list[str]] = field(default_factory=dict)
+    begun: int = 0
+    done: int = 0
+    reading: anyio.Lock = field(default_factory=anyio.Lock)
 
 
 @dataclass
@@ -114,7 +121,10 @@ class RerunRuns(BulkAction):
             )
             for run, _, _ in found.planned
         ]
-        return self.plan(items, lines, dict(found.skipped), self.principal)
+        plan = self.plan(items, lines, dict(found.skipped), self.principal)
+        # A run that another made while this plan was read is newer than the plan: it is found right before sending.
+        plan.made_at = found.looked_at.timestamp() if found.looked_at else plan.made_at
+        return plan
 
     async def act(self, plan: Plan, run: PlannedRun) -> None:
         """Start the run again, unless this or another call did."""
@@ -127,7 +137,7 @@ class RerunRuns(BulkAction):
                 await self._start(plan, run)
                 return
             # An earlier call sent it without a clear answer: look, and never send again.
-            found = await self._newer_rerun(run, since=run.sent_at)
+            found = await self._newer_rerun(plan, run)
             if found:
                 run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
                 run.new_run_id = found
@@ -174,8 +184,14 @@ class RerunRuns(BulkAction):
         run.sent_at = self.app.clock.now().timestamp()
         # Saved before it is sent: if this process dies now, a resuming call looks and never sends it again.
         await self.save(plan, run)
+        # Cut off here, it would be unclear whether it was sent, and the run would never be rerun.
+        async with to_the_end(_LAST_SECONDS):
+            return await self._send(plan, run, body)
+
+    async def _send(self, plan: Plan, run: PlannedRun, body: CreateWorkflowRun) -> float | None:
+        files = len(body.package.files) if body.package else 1
         try:
-            async with spending(self.app, source.workflow_id, len(files), self._usual):
+            async with spending(self.app, body.workflow.id, files, self._usual):
                 made = await self.app.api.create_workflow_run(body)
         except OverBudgetError as refusal:
             run.sent_at, run.outcome, run.note = None, "refused", str(refusal)
@@ -190,7 +206,7 @@ class RerunRuns(BulkAction):
                 # A passing failure is left for the next call.
                 run.outcome = None if error.retryable else "refused"
             run.note = error_words(error)
-            if error.effect != "none" and (found := await self._look(run)):
+            if error.effect != "none" and (found := await self._look(plan, run)):
                 run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
                 run.new_run_id = found
         else:
@@ -202,6 +218,7 @@ class RerunRuns(BulkAction):
         """Return the run, read right before sending; None if it has changed, or was rerun since the plan."""
         source = run.rerun
         assert source is not None
+        asked = self._newer_runs(plan, source.workflow_id).begun
         try:
             present = await self.app.api.get_workflow_run(run.run_id)
         except NotFoundError:
@@ -210,26 +227,42 @@ class RerunRuns(BulkAction):
         if (present.status, tuple(file.id for file in present.files)) != (source.status, source.file_ids):
             run.outcome, run.status = "changed", present.status
             run.note = "it is not as it was in the plan"
-        elif found := await self._newer_rerun(run, since=plan.made_at):
+        elif found := await self._newer_rerun(plan, run, asked):
             run.outcome, run.note = "already_rerun", f"as {found}"
         else:
             return present
         return None
 
-    async def _look(self, run: PlannedRun) -> str | None:
-        assert run.sent_at is not None
+    async def _look(self, plan: Plan, run: PlannedRun) -> str | None:
         try:
-            return await self._newer_rerun(run, since=run.sent_at)
+            return await self._newer_rerun(plan, run)
         except ExtendError as error:
             if isinstance(error, CREDENTIAL_ERRORS):
                 raise
             return None
 
-    async def _newer_rerun(self, run: PlannedRun, *, since: float) -> str | None:
-        """Return the id of a rerun of this run that was created since an instant, in Unix seconds."""
+    async def _newer_rerun(self, plan: Plan, run: PlannedRun, asked: int | None = None) -> str | None:
+        """Return the id of a rerun of this run that was created since the plan, by a reading that begins from now on.
+
+        Several runs are about to be sent at once, and one reading serves all of them.
+
+        Args:
+            plan: the plan.
+            run: the run.
+            asked: how many readings had begun when this one was wanted; by default all that have.
+
+        Raises:
+            ExtendError: the newer runs could not be read, or are too many to be searched.
+        """
         source = run.rerun
         assert source is not None
-        newer = await self._read_newer(source.workflow_id, datetime.fromtimestamp(since, timezone.utc) - CLOCK_SKEW)
+        newer = self._newer_runs(plan, source.workflow_id)
+        asked = newer.begun if asked is None else asked
+        async with newer.reading:
+            if newer.done <= asked:
+                newer.begun += 1
+                await self._read_more(newer, plan, source.workflow_id)
+                newer.done = newer.begun
         for found in newer.by_files.get(frozenset(source.file_ids), ()):
             if found in (run.run_id, *source.known):
                 continue
@@ -238,32 +271,56 @@ class RerunRuns(BulkAction):
                 return found
         return None
 
-    async def _read_newer(self, workflow_id: str, since: datetime) -> _Newer:
-        """Read the runs of a workflow that were created since an instant and that this call has not seen yet.
+    def _newer_runs(self, plan: Plan, workflow_id: str) -> _Newer:
+        return self._newer.setdefault(workflow_id, _Newer(until=_start_of(plan)))
 
-        Raises:
-            ExtendError: they could not be read, or are too many to be searched.
-        """
-        newer = self._newer.get(workflow_id)
-        if newer is None or since < newer.since:
-            newer = self._newer[workflow_id] = _Newer(since, since)
-        begun, floor = self.app.clock.now(), max(newer.until - CLOCK_SKEW, newer.since)
+    async def _read_more(self, newer: _Newer, plan: Plan, workflow_id: str) -> None:
+        begun, since = self.app.clock.now(), max(newer.until - CLOCK_SKEW, _start_of(plan))
         query = RunFilter(workflow_id=workflow_id).api_query()
-        query["max_page_size"] = _FEW
         async with aclosing(self.app.api.list_workflow_runs(**query).pages()) as pages:
             for _ in range(_MOST_PAGES):
                 page = await anext(pages, None)
                 for found in page.data if page else ():
-                    if found.initial_run_at and found.initial_run_at < floor:
+                    if found.initial_run_at and found.initial_run_at < since:
                         page = None
                         break
                     same = newer.by_files.setdefault(run_facts(found).file_ids, [])
                     if found.id not in same:
                         same.append(found.id)
                 if page is None or page.next_page_token is None:
-                    newer.until = max(newer.until, begun)
-                    return newer
+                    newer.until = begun
+                    return
         raise _TooManyRunsError("too many runs were created since this plan was made: make a new one")
+
+
+def _start_of(plan: Plan) -> datetime:
+    return datetime.fromtimestamp(plan.made_at, timezone.utc) - CLOCK_SKEW
+
+
+@asynccontextmanager
+async def to_the_end(seconds: float) -> AsyncIterator[None]:
+    """Let the block end also when the call is cut short, for so many seconds."""
+    problem: Exception | None = None
+
+    async with anyio.create_task_group() as tasks:
+        block = anyio.CancelScope(shield=True)
+
+        async def wait_for_a_cut() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                block.deadline = anyio.current_time() + seconds
+
+        tasks.start_soon(wait_for_a_cut)
+        with block:
+            try:
+                yield
+            except Exception as error:
+                # Raised out here, or the task group would wrap what callers know by its type.
+                problem = error
+        tasks.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
 
 
 class _TooManyRunsError(ExtendError):

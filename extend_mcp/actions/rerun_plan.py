@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from extend_mcp.actions.spend import UsualCredits, usual_credits
@@ -15,6 +15,7 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.runs.failures import file_is_at_fault, retry_advice
 from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
 from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.times import format_span
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, Insight, insight, read_details, read_insights, select_runs
 from extend_mcp.tools.workflows import read_published, resolve_version
@@ -31,6 +32,9 @@ _ADVICE: Final = {
 
 CLOCK_SKEW: Final = timedelta(seconds=5)
 """Largest difference between this machine's clock and Extend's."""
+
+_CHECK_SECONDS: Final = 5.0
+"""Kept for looking for reruns, without which no run is planned."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Found:
         skipped: how many runs were left out, by reason.
         reruns: the newest rerun of each run that has one.
         missing: what could not be read.
+        unchecked: the runs of which a possible rerun was not read in time.
+        looked_at: reruns created before it are known.
         usual: the usual credits a file of each workflow; None where no run says so.
         recent: runs so new that one might take them for reruns of the plan.
         later: all runs of the time since the oldest planned run that were read.
@@ -87,6 +93,8 @@ class Found:
     skipped: Counter[str] = field(default_factory=Counter)
     reruns: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    unchecked: set[str] = field(default_factory=set)
+    looked_at: datetime | None = None
     usual: dict[str, UsualCredits | None] = field(default_factory=dict)
     recent: tuple[str, ...] = ()
     later: Sequence[RunFacts] = ()
@@ -134,7 +142,8 @@ class Found:
 async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) -> Found:
     """Read the runs that are wanted, and keep those that a rerun can help and that have none yet."""
     found = Found()
-    seen = await _read(app, deadline, wanted, found)
+    with deadline.keeping(_CHECK_SECONDS):
+        seen = await _read(app, deadline, wanted, found)
     good: list[Insight] = []
     for each in sorted(seen, key=lambda each: created_first(each.run)):
         if each.run.status not in wanted.statuses:
@@ -151,10 +160,17 @@ async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) ->
         await _find_reruns(app, deadline, [each.run for each in good], found)
     if not wanted.again:
         rerun = [each for each in good if each.run.id in found.reruns]
-        good = [each for each in good if each.run.id not in found.reruns]
+        unchecked = [each for each in good if each.run.id in found.unchecked]
+        good = [each for each in good if each.run.id not in found.reruns and each.run.id not in found.unchecked]
         last = {(each.run.workflow_id, each.run.file_ids): each for each in good}
         found.planned = [each for each in good if last[each.run.workflow_id, each.run.file_ids] is each]
-        found.skipped.update({"already rerun": len(rerun), "same file as a later run": len(good) - len(found.planned)})
+        found.skipped.update(
+            {
+                "already rerun": len(rerun),
+                "perhaps rerun already, which was not read in time": len(unchecked),
+                "same file as a later run": len(good) - len(found.planned),
+            }
+        )
         found.skipped = +found.skipped
     else:
         found.planned = good
@@ -185,9 +201,11 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
         ):
             seen.append(Insight(run, None, {}))
     unread = [run for run in unread if run.status in wanted.statuses]
-    details = await read_insights(app, deadline, unread)
-    if len(details.found) < len(unread):
-        more = "make this call again to look into the others" if app.histories else "the others are not in this plan"
+    details = await read_insights(app, deadline, unread, most=app.limits.bulk_runs)
+    if left := len(unread) - len(details.found):
+        span = format_span(left / app.settings.requests_per_second)
+        more = f"make this call again to look into the others, in about {span}"
+        more = more if app.histories else "the others are not in this plan"
         found.missing.append(f"only the newest {len(details.found):,} of {len(unread):,} runs were looked into; {more}")
     return seen + [each for each in details.found.values() if filters.matches_details(each.cause, each.metadata)]
 
@@ -219,6 +237,7 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
     """Find what was run again: by a good run of the same files since, or by a run whose metadata says so."""
     workflows = {run.workflow_id for run in runs}
     query = RunFilter(workflow_id=workflows.pop() if len(workflows) == 1 else None, since=runs[0].created)
+    found.looked_at = app.clock.now()
     listed = await select_runs(app, query, deadline)
     found.later = listed.runs
     ours = {run.id for run in runs}
@@ -230,14 +249,22 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
             found.reruns[run.id] = good[-1].id
         else:
             unclear |= {each.id: each for each in since}
-    details = await read_insights(app, deadline, list(unclear.values()), noun="possible reruns checked")
+    details = await read_insights(
+        app, deadline, list(unclear.values()), noun="possible reruns checked", most=app.limits.bulk_runs
+    )
+    skipped = set(details.skipped)
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):
         old = str(each.metadata.get(RERUN_OF))
         if old in ours and not found.reruns.get(old):
             found.reruns[old] = each.run.id
+    found.unchecked = {
+        run.id
+        for run in runs
+        if run.id not in found.reruns and any(each.id in skipped for each in later.get(run.id, ()))
+    }
     if listed.missing or len(details.found) < len(unclear):
         found.missing.append("not all later runs could be checked for reruns of these")
-    oldest = app.clock.now() - CLOCK_SKEW
+    oldest = found.looked_at - CLOCK_SKEW
     found.recent = tuple(run.id for run in listed.runs if run.created is None or run.created >= oldest)
 
 

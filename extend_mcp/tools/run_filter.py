@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -79,6 +79,19 @@ class RunFilter(BaseModel):
                 raise CallRefusedError(f"{what}_since must be earlier than {what}_before.")
         workflow_id = await resolve_workflow(app, self.workflow) if self.workflow else None
         return self.model_copy(update={**moments, "workflow_id": workflow_id})
+
+    @property
+    def plain_times(self) -> set[str]:
+        """The resolved times that need not be kept: their argument means the same whenever it is read."""
+        days = [datetime(2000, 1, day, tzinfo=timezone.utc) for day in (1, 2)]
+        given = {name: getattr(self, argument) for argument, name in _MOMENTS.items()}
+        return {name for name, text in given.items() if text and len({parse_moment(text, day) for day in days}) == 1}
+
+    def with_plain_times(self, app: CallerContext) -> Self:
+        """Return a copy in which the times that `plain_times` left out are resolved again."""
+        given = {name: (argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
+        times = {name: parse_argument(app, *each) for name, each in given.items() if getattr(self, name) is None}
+        return self.model_copy(update=times)
 
     @property
     def statuses(self) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
@@ -30,10 +30,11 @@ T = TypeVar("T")
 CREDENTIAL_ERRORS = (AuthenticationError, MissingApiKeyError, PermissionDeniedError)
 """Errors that every later request would meet too."""
 
-CALL_SECONDS = 45.0
-"""Time that one call reads: many clients give up on a call after 60 seconds, whatever progress they see."""
+CALL_SECONDS = 50.0
+"""Time that one call reads, or begins to act: many clients give up on a call after 60 seconds, whatever progress they
+see."""
 
-_AT_ONCE = 8
+_AT_ONCE = 12
 _MOST_REPORTS = 20
 """Most progress messages of one reading of many runs."""
 _READS_A_SAVE = 48
@@ -57,6 +58,15 @@ class Deadline:
         """Begin again with so many seconds, and continue the progress: a client expects it to grow."""
         self._end = self._clock.monotonic() + seconds
         return self
+
+    @contextmanager
+    def keeping(self, seconds: float) -> Iterator[None]:
+        """Keep so many seconds for what follows the block."""
+        self._end -= seconds
+        try:
+            yield
+        finally:
+            self._end += seconds
 
     async def report(self, message: str, *, done: int = 1) -> None:
         """Report progress to the client."""
@@ -262,36 +272,43 @@ async def read_facts(
     *,
     held: bool = False,
     noun: str = "runs looked into",
+    most: int | None = None,
     history: RunHistory | None = None,
 ) -> Details[RunDetails]:
     """Return what runs show in full: from the kept facts or, for as many as one call may read, from the API.
 
     ``runs`` are as their list showed them, the most important first. ``held`` says that they are kept runs that were
     not read in full. ``history`` keeps the facts; by default it is that of the caller's account.
+    ``most`` bounds how many are read; by default as many as a question may.
     """
     history = history or await app.history()
     if history is not None and not held:
         await history.save_listed(runs)
     known = await history.details([run.id for run in runs]) if history is not None and not held else {}
     details: Details[RunDetails] = Details(known, {}, [])
-    unread = [run for run in runs if run.id not in known]
-    for begin in range(0, min(len(unread), app.limits.detail_runs), _READS_A_SAVE):
-        part = {run.id: run for run in unread[begin : min(begin + _READS_A_SAVE, app.limits.detail_runs)]}
+    unread, most = [run for run in runs if run.id not in known], most or app.limits.detail_runs
+    for begin in range(0, min(len(unread), most), _READS_A_SAVE):
+        part = {run.id: run for run in unread[begin : min(begin + _READS_A_SAVE, most)]}
         read = await read_details(app, deadline, list(part), run_details, noun=noun)
         if history is not None:
             await history.save_details([(part[run_id], found) for run_id, found in read.found.items()])
         details.found.update({run_id: replace(found, texts=()) for run_id, found in read.found.items()})
         details.failed.update(read.failed)
         details.skipped += read.skipped
-    details.skipped += [run.id for run in unread[app.limits.detail_runs :]]
+    details.skipped += [run.id for run in unread[most:]]
     return details
 
 
 async def read_insights(
-    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], *, noun: str = "runs looked into"
+    app: CallerContext,
+    deadline: Deadline,
+    runs: Sequence[RunFacts],
+    *,
+    noun: str = "runs looked into",
+    most: int | None = None,
 ) -> Details[Insight]:
     """Return why runs failed and their metadata, the most important first, as `read_facts` does."""
-    details = await read_facts(app, deadline, runs, noun=noun)
+    details = await read_facts(app, deadline, runs, noun=noun, most=most)
     listed = {run.id: run for run in runs}
     found = {
         run_id: Insight(

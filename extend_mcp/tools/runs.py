@@ -81,6 +81,7 @@ class _Search(RunFilter):
 
     sort_by: SortBy | None = None
     sort_dir: SortDir = "desc"
+    ids_only: bool = False
     page_size: PageSize = 20
 
     @property
@@ -134,6 +135,7 @@ async def list_runs(
     sort_by: Annotated[SortBy, Example("updatedAt")] | None = None,
     sort_dir: Annotated[SortDir, Example("asc")] = "desc",
     stuck: bool = False,
+    ids_only: Annotated[bool, Field(description="Short: ids by workflow and status")] = False,
     page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,
     page_token: PageToken | None = None,
 ) -> RunListView:
@@ -149,10 +151,11 @@ async def list_runs(
             raise CallRefusedError("stuck: a run that failed or was reviewed does not hang; leave out these filters.")
         found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app), shown=page_size)
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
-    search = _Search(**filters.model_dump(), sort_by=sort_by, sort_dir=sort_dir, page_size=page_size)
+    given = {"sort_by": sort_by, "sort_dir": sort_dir, "ids_only": ids_only, "page_size": page_size}
+    search = _Search(**filters.model_dump(), **given)
     place = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
     try:
-        search = _Search.model_validate(place.a) if page_token else await search.resolve(app)
+        search = _Search.model_validate(place.a).with_plain_times(app) if page_token else await search.resolve(app)
     except ValidationError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
     deadline = Deadline(ctx, app, _CAUSE_SECONDS)
@@ -161,12 +164,12 @@ async def list_runs(
     if page.ended_by:
         notes.append(f"Stopped after {page.ended_by}: there may be more matches further on.")
     # Only a list of such runs is worth a request for each; in others, what is kept is shown.
-    reads = search.needs_causes or bool(set(search.statuses) & set(CAUSED))
+    reads = not search.ids_only and (search.needs_causes or bool(set(search.statuses) & set(CAUSED)))
     causes, unknown = await _read_causes(app, deadline, page, read=reads)
     if reads and unknown:
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
 
-    arguments = search.model_dump(mode="json", exclude_defaults=True)
+    arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=search.plain_times)
 
     def token_after(count: int) -> str | None:
         places = page.places[count - 1] if 0 < count < len(page.runs) else page.next
@@ -181,6 +184,7 @@ async def list_runs(
         causes=causes,
         token_after=token_after,
         filters=search.description_with_order(),
+        ids_only=search.ids_only,
         note=" ".join(notes) or None,
         now=app.clock.now(),
         limit=app.limits.answer_chars,
@@ -294,8 +298,11 @@ class _Stream:
         """The place of the next run: the token of its page, and how many runs of that are before it."""
         if self._ended:
             return None
-        if self._page is None or self.skip < len(self._page.data):
+        if self._page is None:
             return self._token, self.skip
+        if self.skip < len(self._page.data):
+            ends_here = self._search.filters_here and self._search.is_past(self._page.data[self.skip])
+            return None if ends_here else (self._token, self.skip)
         return (self._page.next_page_token, 0) if self._page.next_page_token else None
 
 

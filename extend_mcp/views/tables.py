@@ -50,7 +50,7 @@ ListingT = TypeVar("ListingT", bound=ListingView)
 def listing(
     view: ListingT,
     rows: list[Any],
-    lines: Sequence[str],
+    lines: Sequence[str] | Callable[[int], Sequence[str]],
     *,
     noun: str,
     columns: str,
@@ -66,7 +66,7 @@ def listing(
     Args:
         view: the view, holding all rows of the page.
         rows: these rows; those that do not fit are removed.
-        lines: the rows as lines.
+        lines: the rows as lines; or a function that gives lines for the first so many rows.
         noun: what a row is.
         columns: the heading of the table.
         tool: the tool that takes the token.
@@ -81,7 +81,8 @@ def listing(
         token = token_after(kept)
         follow = f'More: {tool}(page_token="{token}").' if token else None
         tail = [line for line in (note(kept), follow) if line]
-        return Document([_headline(kept, noun, filters, bool(token))], lines[:kept], tail, columns=columns)
+        shown = lines(kept) if callable(lines) else lines[:kept]
+        return Document([_headline(kept, noun, filters, bool(token))], shown, tail, columns=columns)
 
     document, kept = fit(write, len(rows), limit)
     if kept < len(rows) and shorter:
@@ -109,6 +110,7 @@ def run_list_view(
     note: str | None,
     now: datetime,
     limit: int,
+    ids_only: bool = False,
 ) -> RunListView:
     """Show ``runs`` as a table: as many of them as fit.
 
@@ -120,6 +122,7 @@ def run_list_view(
         note: what the reader must know of how the search ended, or None.
         now: the present, for durations.
         limit: characters of the answer's text; runs that do not fit are left to the next page.
+        ids_only: whether the text has only the ids, by workflow and status.
 
     Returns:
         The view; text and fields hold the same runs.
@@ -134,15 +137,15 @@ def run_list_view(
     listing(
         view,
         view.runs,
-        _lines(view.runs, 60),
+        (lambda kept: _ids(view.runs[:kept])) if ids_only else _lines(view.runs, 60),
         noun="run",
-        columns="id · status · workflow · file · created (UTC) · took",
+        columns="" if ids_only else "id · status · workflow · file · created (UTC) · took",
         tool="list_runs",
         token_after=token_after,
         limit=limit,
         filters=filters,
         note=said,
-        shorter=lambda: _lines(view.runs, 24),
+        shorter=None if ids_only else lambda: _lines(view.runs, 24),
     )
     view.note = said(view.shown)
     return view
@@ -182,6 +185,14 @@ def _lines(rows: list[RunRow], width: int) -> list[str]:
         line += f"\n  {row.why}" if row.why else ""
         lines.append(f"{day}:\n{line}" if day != before else line)
     return lines
+
+
+def _ids(rows: list[RunRow]) -> list[str]:
+    """Write a line with the ids of each workflow and status."""
+    groups: dict[str, list[Id]] = {}
+    for row in rows:
+        groups.setdefault(f"{row.workflow:60} {row.status or '?'}", []).append(row.run_id)
+    return [f"{which}: {', '.join(f'{each}' for each in ids)}" for which, ids in groups.items()]
 
 
 def failure_words(step: str, reason: str) -> str:

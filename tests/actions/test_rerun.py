@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from extend_mcp.runs.times import format_instant
@@ -69,7 +70,7 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     assert second["planned"] == len(ids) - 2
     assert second["skipped"]["already rerun"] == 2
     assert third["outcome"] == "nothing_to_do"
-    # The message names one of the two, in the order in which the reruns were found.
+    # Both were started in the same moment; the message names one.
     assert any(run_id in third["message"] for run_id in ids[:2])
     assert "again=true" in third["next_step"]
     assert told["counts"] == {"started": 1}
@@ -297,15 +298,73 @@ async def test_a_file_that_went_well_since_is_left_out_and_one_that_failed_twice
 
 async def test_a_bound_on_looking_into_runs_is_in_the_plan_and_a_second_call_goes_deeper(box: Box) -> None:
     failed = sum(run["status"] == "FAILED" for run in box.state()["runs"])
-    async with serving(box, detail_runs=failed - 1) as client:
+    async with serving(box, bulk_runs=failed - 1) as client:
         plans = []
         for _ in range(2):
             facts = facts_of(await client.call_tool("rerun_workflow_runs", {"failure_reason": "OUT_OF_CREDITS"}))
             plans.append("\n".join(facts["plan"]))
-    assert (
-        f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; make this call again" in plans[0]
-    )
+    said = f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; make this call again to look"
+    assert f"{said} into the others, in about 0s." in plans[0]
     assert "INCOMPLETE" not in plans[1]
+
+
+async def test_a_run_whose_possible_rerun_was_not_read_in_time_is_left_out(box: Box) -> None:
+    ids = failed_batch(box)
+    async with serving(box, confirmation="trusted") as client:
+        await client.call_tool("rerun_workflow_runs", again(ids[:2]))
+    async with serving(box, bulk_runs=1, history="off") as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
+    assert facts["outcome"] == "nothing_to_do"
+    assert facts["skipped"] == {"already rerun": 1, "perhaps rerun already, which was not read in time": 1}
+
+
+async def test_a_rerun_that_another_makes_while_a_plan_is_read_is_not_made_twice(box: Box) -> None:
+    ids = failed_batch(box)
+    async with serving(box, confirmation="trusted") as client:
+        await client.call_tool("rerun_workflow_runs", again(ids[1:]))
+    box.forget()
+
+    def another_reruns_the_first() -> None:
+        # The runs were listed, and now those are read that may be reruns of them.
+        listed = [each["path"] for each in box.requests("GET")].count("/workflow_runs")
+        if listed == 2 and not box.requests("POST"):
+            box.advance(60)
+            whole = box.sandbox.record(ids[0]).run
+            body = {"workflow": {"id": whole["workflow"]["id"]}, "file": {"id": whole["files"][0]["id"]}}
+            box.api("POST", "/workflow_runs", json={**body, "metadata": {"rerunOf": ids[0]}})
+            box.advance(60)
+
+    async with serving(box, requests_per_second=1, on_sleep=another_reruns_the_first) as client:
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
+        token = {"confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
+    assert (plan["planned"], facts["counts"]) == (1, {"already_rerun": 1})
+    assert len(started(box)) == 1
+
+
+async def test_a_start_that_waits_for_the_rate_limit_when_the_call_is_cut_short_is_still_made(box: Box) -> None:
+    ids = failed_batch(box)
+    scope, is_planned = anyio.CancelScope(), anyio.Event()
+
+    async def cut() -> None:
+        # The list of newer runs is the last to be read, so what waits now is a start.
+        if is_planned.is_set() and any(each["path"] == "/workflow_runs" for each in box.requests("GET")):
+            scope.cancel()
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+
+    async with serving(box, requests_per_second=1, before_sleep=cut) as client:
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
+        token = {"confirmation_token": plan["confirmation_token"]}
+        box.forget()
+        is_planned.set()
+        with scope:
+            await client.call_tool("rerun_workflow_runs", token)
+        while (facts := facts_of(await client.call_tool("rerun_workflow_runs", token)))["outcome"] != "done":
+            await anyio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert facts["counts"] == {"started": len(ids)}
+    assert len(started(box)) == len(ids)
 
 
 async def test_two_confirmed_plans_for_the_same_runs_start_each_run_once(box: Box) -> None:

@@ -271,7 +271,7 @@ async def test_waiting_ends_with_the_event_and_not_with_the_next_look(box: Box) 
         slept.set()
         await anyio.sleep_forever()
 
-    clock = BoxClock(box, instead=forever)
+    clock = BoxClock(box, before_sleep=forever)
     body = event("evt_1", id=RUN)
     async with receiving(box, clock=clock) as (running, _), connected(running) as client:
         answer: dict[str, Any] = {}

@@ -183,7 +183,7 @@ async def test_a_wait_cancelled_by_its_client_leaves_nothing_behind(box: Box, mo
         asleep.set()
         await anyio.sleep_forever()
 
-    async with serving(box, mode=mode, sleep=hang) as client:
+    async with serving(box, mode=mode, before_sleep=hang) as client:
         async with anyio.create_task_group() as group:
             group.start_soon(client.call_tool, "wait_for_run", {"run_ids": [run_id], "seconds": 600})
             with anyio.fail_after(10):
