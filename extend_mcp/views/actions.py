@@ -88,7 +88,6 @@ class WriteView(View):
         """Write the text: outcome and message, the lines that fit, the token and the next step.
 
         Args:
-            limit: characters of the text, at least 400.
             said: words after the message, such as whether anything was sent.
             head: lines that are always shown.
             lines: lines that may be cut, the most important first.
@@ -138,15 +137,9 @@ def action_view(
     """Build the answer of a write on one object.
 
     Args:
-        outcome: what happened.
-        message: the same in one or two sentences.
-        target: the id of the object.
         sent: whether a request to change something was sent.
         details: lines with the facts, outside text in them marked.
         token: the confirmation token that a second call must bring.
-        next_step: what to do now.
-        limit: characters of the text.
-        kind: the class of the answer.
     """
     view = kind(
         outcome=outcome,
@@ -235,10 +228,7 @@ def cancel_view(
     """Build the answer of the cancel of one run.
 
     Args:
-        outcome: what happened.
         run_id: the run.
-        message: what happened, in one or two sentences.
-        limit: characters of the text.
         sent: whether the cancel request was sent.
         known: the other fields of :class:`CancelView`.
     """
@@ -297,15 +287,11 @@ def bulk_view(
     """Build the answer of an action on many runs.
 
     Args:
-        outcome: what happened.
-        message: the same in a sentence or two.
         planned: how many runs the plan holds.
         skipped: how many runs were left out, by reason.
         results: what became of each run of the plan.
         plan: the plan's lines, while it waits for a yes.
         token: what the next call must bring.
-        next_step: what to do now.
-        limit: characters of the text.
     """
     counts = Counter(result.outcome for result in results)
     # Rare outcomes first: what did not go as asked is listed run by run.
@@ -529,7 +515,6 @@ def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datet
     Args:
         runs: the runs, the oldest first; at least one.
         skipped: how many others were left out, by why.
-        now: the present.
     """
     workflows = Counter(run.workflow.name for run in runs)
     statuses = Counter(run.status for run in runs)

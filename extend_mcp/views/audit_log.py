@@ -58,10 +58,7 @@ def action_list_view(
     Args:
         lines: the lines, the newest first.
         run_id: the run that was asked about: of an action on many, its own outcome is shown.
-        token_after: the token for what follows the first so many lines; None at the end of the list.
-        filters: a description of the filters.
         missing: what could not be read, or None.
-        limit: characters of the text.
     """
     note = SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else "")
     view = ActionListView(actions=[_row(line, run_id) for line in lines], shown=len(lines), complete=True, note=note)

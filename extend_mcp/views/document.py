@@ -2,7 +2,8 @@
 
 A view's fields hold the types of :mod:`extend_mcp.views.untrusted`, which clean and bound what came from outside. Its
 text is written from these fields. The document adds the note on outside text, keeps the text within its limit, and says
-what it left out and how to get it.
+what it left out and how to get it. In every builder, ``limit`` is the most characters of the text, ``now`` the present,
+``filters`` a description of the filters, and ``missing`` what was left out and why.
 """
 
 from __future__ import annotations

@@ -43,15 +43,12 @@ def export_view(
     """Build the answer of an export.
 
     Args:
-        outcome: what happened.
-        message: the same in a sentence.
         path: the file.
         rows: how many runs it holds.
         columns: the headings of the file.
         left_out: how many runs or fields it does not hold, by reason.
         escaped: how many cells a spreadsheet would have run as formulas.
         token: continues an export that is not complete.
-        limit: characters of the text.
     """
     view = ExportView(
         outcome=outcome,

@@ -92,12 +92,8 @@ def found_runs_view(
         speaking: the ids of runs with a text that seems to be meant for an assistant.
         query: the text.
         wanted: the metadata and the file that the runs have.
-        filters: a description of the other filters, or empty.
         searched: how much was searched.
         as_of: when the API was last asked what changed.
-        shown: how many runs to show at most.
-        now: the present.
-        limit: characters of the text.
     """
     missing = _missing(searched)
     view = FoundRunsView(

@@ -95,11 +95,6 @@ def open_failures_view(
     Args:
         chains: the documents.
         failed: how many runs failed in the window.
-        filters: a description of the window.
-        missing: what was left out and why.
-        shown: how many open runs to name.
-        now: the present.
-        limit: characters of the text.
     """
     fates = Counter(each.fate for each in chains)
     still_open = sorted((each for each in chains if each.fate in _OPEN), key=lambda each: created_first(each.last))
@@ -199,10 +194,6 @@ def done_twice_view(
     Args:
         repeats: the files.
         intended: how many reruns with a mark were left out.
-        filters: a description of the window.
-        missing: what was left out and why.
-        shown: how many files to name.
-        limit: characters of the text.
     """
     pairs = Counter(each.batches for each in repeats if each.batches)
     in_batches = [pair for pair, count in pairs.most_common(_MOST_BATCHES) if count > 1]

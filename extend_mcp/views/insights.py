@@ -111,8 +111,6 @@ def failure_view(
         good: the last run of the workflow before this one that was processed.
         later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
         window: a description of the window.
-        missing: what was left out and why.
-        now: the present.
     """
     advice = retry_advice(cause.reason)
     reason, ids = Code(cause.reason) or Code(NO_REASON), [Id(each.id) for each in alike[:_MOST_ALIKE]]
@@ -192,9 +190,6 @@ def failures_view(
     Args:
         found: failed runs with their causes, the newest first.
         failed: how many runs failed, those that were not read included.
-        filters: a description of the filters.
-        missing: what was left out and why.
-        limit: characters of the text.
     """
     groups: dict[tuple[str, str, str], list[tuple[RunFacts, Failure]]] = {}
     for run, cause, _ in found:
@@ -312,8 +307,6 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
     Args:
         one: the first run.
         other: the second, of the same workflow.
-        now: the present.
-        limit: characters of the text.
     """
     before, after = _field_facts(one), _field_facts(other)
     view = ComparisonView(
@@ -488,11 +481,6 @@ def review_queue_view(
     Args:
         waiting: all runs that wait, the oldest first.
         known: what is known of each run that was read, by its id.
-        shown: how many of them to show at most.
-        missing: what was left out and why.
-        now: the present.
-        limit: characters of the text.
-        filters: a description of what was left out of them on purpose.
         groups: their groups, shown in place of the runs.
         flow: the inflow and outflow of a window.
     """

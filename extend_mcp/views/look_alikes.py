@@ -26,13 +26,13 @@ UNSEEN = (
 """Letters, marks or symbols of which nothing is seen, as a class of a regular expression."""
 
 ENTITIES = (
-    "ApplyFunction; Gg; GreaterGreater; Gt; InvisibleComma; InvisibleTimes; Lang; LeftAngleBracket; LessLess; Ll; "
-    "Lt; NegativeMediumSpace; NegativeThickSpace; NegativeThinSpace; NegativeVeryThinSpace; NestedGreaterGreater; "
-    "NestedLessLess; NewLine; NoBreak; NotGreaterGreater; NotLessLess; NotNestedGreaterGreater; NotNestedLessLess; "
-    "Pr; Precedes; Rang; RightAngleBracket; Sc; Succeeds; Tab; ZeroWidthSpace; af; caps; cups; gesl; gg; ggg; "
-    "gtlPar; gvertneqq; gvnE; ic; it; lang; langd; langle; laquo laquo; lates; lesg; ll; lparlt; lrm; lsaquo; "
-    "ltrPar; lvertneqq; lvnE; nGg; nGt; nGtv; nLl; nLt; nLtv; pr; prec; rang; rangd; rangle; raquo raquo; rlm; "
-    "rpargt; rsaquo; sc; shy shy; smtes; sqcaps; sqcups; succ; varsubsetneq; varsubsetneqq; varsupsetneq; "
-    "varsupsetneqq; vsubnE; vsubne; vsupnE; vsupne; zwj; zwnj; "
-).split()
-"""HTML entities that stand for one of these, or for what cannot be seen."""
+    "ApplyFunction;|Gg;|GreaterGreater;|Gt;|InvisibleComma;|InvisibleTimes;|Lang;|LeftAngleBracket;|LessLess;|Ll;|"
+    "Lt;|NegativeMediumSpace;|NegativeThickSpace;|NegativeThinSpace;|NegativeVeryThinSpace;|NestedGreaterGreater;|"
+    "NestedLessLess;|NewLine;|NoBreak;|NotGreaterGreater;|NotLessLess;|NotNestedGreaterGreater;|NotNestedLessLess;|"
+    "Pr;|Precedes;|Rang;|RightAngleBracket;|Sc;|Succeeds;|Tab;|ZeroWidthSpace;|af;|caps;|cups;|gesl;|gg;|ggg;|"
+    "gtlPar;|gvertneqq;|gvnE;|ic;|it;|lang;|langd;|langle;|laquo|laquo;|lates;|lesg;|ll;|lparlt;|lrm;|lsaquo;|"
+    "ltrPar;|lvertneqq;|lvnE;|nGg;|nGt;|nGtv;|nLl;|nLt;|nLtv;|pr;|prec;|rang;|rangd;|rangle;|raquo|raquo;|rlm;|"
+    "rpargt;|rsaquo;|sc;|shy|shy;|smtes;|sqcaps;|sqcups;|succ;|varsubsetneq;|varsubsetneqq;|varsupsetneq;|"
+    "varsupsetneqq;|vsubnE;|vsubne;|vsupnE;|vsupne;|zwj;|zwnj;"
+)
+"""HTML entities that stand for one of these, or for what cannot be seen, as a regular expression."""

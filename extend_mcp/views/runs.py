@@ -138,10 +138,8 @@ def run_view(
 
     Args:
         run: as the API gave it, any field missing or unknown.
-        now: the present, for ages.
         detail: ``concise``: one line a step; ``full``: ids, files, metadata and charges too, in pages.
         page: which page of the full form, from 1.
-        limit: characters of the answer's text.
         around: what else is known of it.
 
     Returns:
@@ -462,7 +460,6 @@ def wait_view(
         explained: the explanation of a single run that has ended, as text; None otherwise.
         problem: what went wrong with the last look, or None.
         go_on: the call that continues waiting.
-        limit: characters of the text.
     """
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
     counts: Counter[str] = Counter(run.status for run in ordered)
@@ -526,7 +523,6 @@ def waited_run(run: RunBase, *, done: int | None = None, known: int | None = Non
     """Return the state of a run that is waited for.
 
     Args:
-        run: the run.
         done: how many of its steps are done, if they were read.
         known: how many steps it has so far.
         speaks: whether a text of it seems to be meant for an assistant.

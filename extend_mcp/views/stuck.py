@@ -19,8 +19,6 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
 
     Args:
         found: the runs, and what they are compared with.
-        shown: how many of them to show at most.
-        limit: characters of the text.
     """
     listed = found.stuck[:shown]
     view = RunListView(

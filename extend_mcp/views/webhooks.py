@@ -211,8 +211,6 @@ def webhook_check_view(
     Args:
         coverage: each workflow that was looked at.
         received: what arrived here; None where this server receives no webhooks.
-        missing: what was left out and why.
-        limit: characters of the text.
     """
     uncovered = [each for each in coverage if each.without]
     view = WebhookCheckView(

@@ -91,8 +91,12 @@ def table() -> str:
         lines += _rows(_spans(found[name], ranges=name == "UNSEEN"))
         lines += [")", f'"""{note}"""']
     lines += ["", "ENTITIES = ("]
-    lines += _rows([f"{name} " for name in names])
-    lines += [").split()", '"""HTML entities that stand for one of these, or for what cannot be seen."""', ""]
+    lines += _rows([f"{name}|" for name in names[:-1]] + names[-1:])
+    lines += [
+        ")",
+        '"""HTML entities that stand for one of these, or for what cannot be seen, as a regular expression."""',
+        "",
+    ]
     return "\n".join(lines)
 
 
