@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.times import format_instant
 from extend_mcp.views.checks import FailedCheck
-from extend_mcp.views.document import ViewPart
+from extend_mcp.views.document import ViewPart, age_words
 from extend_mcp.views.untrusted import Id, Label
 
 _MOST_GROUPS = 40
@@ -104,6 +104,6 @@ def _largest(groups: dict[str, ReviewGroup]) -> list[ReviewGroup]:
 def group_line(group: ReviewGroup, now: datetime) -> str:
     """Return a group as a line of text."""
     created = group.oldest_created_at
-    age = f"created {format_span((now - created).total_seconds())} ago" if created else "age unknown"
+    age = f"created {age_words(created, now)} ago" if created else "age unknown"
     flow = f" · {group.sent:,} · {group.reviewed:,}" if group.sent is not None and group.reviewed is not None else ""
     return f"{group.group:120} · {group.runs:,} · {group.oldest_run_id}, {age}{flow}"

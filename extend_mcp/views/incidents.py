@@ -11,7 +11,7 @@ from extend_mcp.runs.failures import Failure, retry_advice
 from extend_mcp.runs.reruns import Fate, Repeat, created_first
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
 from extend_mcp.views.untrusted import Code, Id, Label
 
 _MOST_CAUSES = 10
@@ -119,12 +119,11 @@ def open_failures_view(
     )
     said = ", ".join(f"{fates[name]:,} {words}" for name, words in _WORDS.items())
     head = [f"{counted(len(chains), 'document')} failed in {counted(failed, 'run')} ({filters}): {said}."]
-    head += [f"INCOMPLETE: {each}." for each in missing]
+    head += incomplete(missing)
     head += [f"Still open: {view.open:,}, by cause:"] if view.open else ["Nothing is open."]
     head += [_cause_line(each, now) for each in view.causes[:_MOST_CAUSES]]
-    tail = [f"Oldest of them: {', '.join(f'{each.run_id}' for each in view.open_runs)}"] if view.open_runs else []
-    if view.open > len(view.open_runs):
-        tail[-1] += f" and {view.open - len(view.open_runs):,} more"
+    ids = listed([each.run_id for each in view.open_runs], len(view.open_runs), of=view.open)
+    tail = [f"Oldest of them: {ids}"] if view.open_runs else []
     if view.open:
         tail.append("Next: rerun_workflow_runs with the same filters plans a rerun of what it can help.")
     return view.with_text(Document(head, tail=tail).fit(limit, lambda gone: f"… {gone} more")[0])
@@ -158,8 +157,7 @@ def _cause_line(cause: OpenCause, now: datetime) -> str:
     again = f", {cause.failed_again:,} of them rerun without success" if cause.failed_again else ""
     since = ""
     if cause.first_failed_at:
-        age = format_span((now - cause.first_failed_at).total_seconds())
-        since = f", since {format_instant(cause.first_failed_at)} ({age} ago)"
+        since = f", since {format_instant(cause.first_failed_at)} ({age_words(cause.first_failed_at, now)} ago)"
     return f"- {cause.documents:,} {cause.reason}{where}{again}{since}: {cause.advice}"
 
 
@@ -223,7 +221,7 @@ def done_twice_view(
     head = [f"{counted(view.files, 'file')} {twice}{window}: {spent}." if ordered else f"No file was {twice}{window}."]
     if intended:
         head.append(f"Left out: {counted(intended, 'intended rerun')}.")
-    head += [f"INCOMPLETE: {each}." for each in missing]
+    head += incomplete(missing)
     head += [
         f"{pairs[first, second]:,} of them because batch {Id(first)} was run again as {Id(second)}."
         for first, second in in_batches

@@ -21,9 +21,9 @@ from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.backlog import Flow, ReviewFlow, ReviewGroup, flow_line, group_line
 from extend_mcp.views.checks import FailedCheck
-from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
 from extend_mcp.views.instructions import SpokenTo, caution_line
-from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
+from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
 
@@ -148,13 +148,13 @@ def failure_view(
     ]
     where = " of any workflow" if of_account else " of this workflow"
     if later:
-        age = _age(later.created, now)
+        age = age_words(later.created, now)
         lines.append(f"Since then runs{where} were processed, the newest {Id(later.id)}, created {age} ago.")
     else:
         lines.append(f"Since then no run{where} was processed.")
     if good:
         said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in differences)
-        age = _age(good.created, now)
+        age = age_words(good.created, now)
         lines.append(
             f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
             f"{f'then -> now: {said}' if said else 'same version and file type'}."
@@ -172,9 +172,8 @@ def _alike_lines(view: FailureView, alike: int, ids: Sequence[Id], window: str) 
     line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
     if not alike:
         return [line]
-    more = f" and {alike - _MOST_ALIKE:,} more" if alike > _MOST_ALIKE else ""
     oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-    return [line, f"Alike: {', '.join(f'{each}' for each in ids)}{more}{oldest}."]
+    return [line, f"Alike: {listed(ids, _MOST_ALIKE, of=alike)}{oldest}."]
 
 
 def failures_view(
@@ -243,13 +242,11 @@ def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
 
 
 def _cause_line(cause: FailureCause) -> str:
-    ids = ", ".join(f"{each}" for each in cause.run_ids[:_IDS_A_LINE])
-    more = f" and {cause.runs - _IDS_A_LINE:,} more" if cause.runs > _IDS_A_LINE else ""
     moments = dict.fromkeys(format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
     message = f" {cause.message:60}" if cause.message else ""
     return (
         f"{cause.runs:,} · {reason_words(cause.reason)}{message} · {cause.step or Label('no step'):40} · "
-        f"{cause.workflow:40} · {' - '.join(moments)} · {ids}{more}"
+        f"{cause.workflow:40} · {' - '.join(moments)} · {listed(cause.run_ids, _IDS_A_LINE, of=cause.runs)}"
     )
 
 
@@ -268,10 +265,6 @@ def _differences(good: RunBase, run: RunBase) -> list[Difference]:
 
 def _file_type(run: RunBase) -> str:
     return run.files[0].type if run.files else ""
-
-
-def _age(created: datetime | None, now: datetime) -> str:
-    return format_span((now - created).total_seconds()) if created else "?"
 
 
 # Two runs compared
@@ -353,7 +346,7 @@ def _differing(one: Facts, other: Facts) -> list[Pair]:
 def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
     file = run.files[0] if run.files else None
     pages = file.metadata.page_count if file else None
-    seconds, spent = duration_seconds(run, now), credits_of(run)
+    seconds, spent = duration_seconds(run, now), run.credits
     cause = next(iter(failures_of(run)), None)
     said = {
         "status": run.status,

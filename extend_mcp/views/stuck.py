@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from extend_mcp.runs.stuck import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, counted
+from extend_mcp.views.document import Document, counted, incomplete
 from extend_mcp.views.tables import RunListView, RunRow
 from extend_mcp.views.untrusted import Id, Label
 
@@ -33,7 +33,7 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
     head += _verdicts(found)
     if found.unjudged:
         head.append(f"{counted(found.unjudged, 'run')} could not be judged: too few runs of the workflow have ended.")
-    head += [f"INCOMPLETE: {each}." for each in found.missing]
+    head += incomplete(found.missing)
     left = len(found.stuck) - len(listed)
     text, _ = Document(head, _groups(listed, found.steps)).fit(limit, lambda gone: f"… {gone} more groups", beyond=0)
     return view.with_text(f"{text}\n… {left:,} more; a larger page_size shows them" if left else text)
