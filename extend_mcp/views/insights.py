@@ -1,10 +1,8 @@
-"""Answers about runs among others: a failure and similar ones, two runs compared, the review queue."""
+"""Answers about runs among others: a failure and similar ones, and two runs compared."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
@@ -18,14 +16,10 @@ from extend_mcp.runs.failures import (
 )
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.runs.timing import Began
-from extend_mcp.views.backlog import Flow, ReviewFlow, ReviewGroup, flow_line, group_line
-from extend_mcp.views.checks import FailedCheck
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
-from extend_mcp.views.instructions import SpokenTo, caution_line
 from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
-from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
+from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
 
 _MOST_ALIKE = 10
 _MOST_CAUSES = 8
@@ -414,134 +408,3 @@ def _side(value: Value | None, sure: float | None) -> str:
     if value is None:
         return "none"
     return f"{value} ({sure:.2f})" if sure is not None else f"{value}"
-
-
-# The review queue
-
-
-class ReviewRow(ViewPart):
-    """A run that waits for a person."""
-
-    run_id: Id
-    workflow: Label
-    file: Label | None = None
-    created_at: datetime | None = None
-    waits_since: datetime | None = None
-    since: str
-    checks: list[FailedCheck]
-    speaks_to_assistant: list[SpokenTo] | None = None
-    dashboard_url: DashboardUrl | None = None
-
-
-@dataclass(frozen=True)
-class ReviewFacts:
-    """The checks that sent a run to review, since when it waits, and its texts that are meant for an assistant."""
-
-    checks: list[FailedCheck]
-    began: Began
-    speaks: Sequence[SpokenTo] = ()
-
-
-class ReviewQueueView(View):
-    """The runs that wait for review, the oldest first."""
-
-    total: int
-    complete: bool
-    by_workflow: dict[Label, int]
-    runs: list[ReviewRow]
-    shown: int
-    groups: list[ReviewGroup] | None = None
-    flow: ReviewFlow | None = None
-    note: str
-    missing: list[str] | None = None
-    untrusted: str = "workflow, file, checks, by_workflow, group"
-
-
-def review_queue_view(
-    waiting: Sequence[WorkflowRunSummary],
-    known: dict[str, ReviewFacts],
-    *,
-    shown: int,
-    missing: Sequence[str],
-    now: datetime,
-    limit: int,
-    filters: str = "",
-    groups: list[ReviewGroup] | None = None,
-    flow: Flow | None = None,
-) -> ReviewQueueView:
-    """Show which runs wait for a review, or how many in each group.
-
-    Args:
-        waiting: all runs that wait, the oldest first.
-        known: what is known of each run that was read, by its id.
-        groups: their groups, shown in place of the runs.
-        flow: the inflow and outflow of a window.
-    """
-    counts = Counter(run.workflow.name for run in waiting)
-    view = ReviewQueueView(
-        total=len(waiting),
-        complete=not missing,
-        by_workflow=dict(counts.most_common()),
-        runs=[_review_row(run, known.get(run.id), now) for run in waiting[: 0 if groups is not None else shown]],
-        shown=0,
-        groups=groups,
-        flow=ReviewFlow(since=flow.since, sent=flow.sent.total(), reviewed=flow.reviewed.total()) if flow else None,
-        note="Reviews are made in the dashboard: the API cannot approve or reject.",
-        missing=list(missing) or None,
-    )
-    said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
-    bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
-    # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
-    base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
-    pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
-    which = f" {filters}" if filters else ""
-    head = [
-        f"{counted(view.total, 'run')} waiting for review{which}{f': {said}' if said else ''}.",
-        *([flow_line(flow)] if flow else []),
-        *incomplete(view.missing),
-    ]
-    if groups is not None:
-        columns = "group · runs · oldest" + (
-            " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
-        )
-        rows = [group_line(group, now) for group in groups]
-        text, kept = Document(head, rows, [view.note], columns=columns).fit(
-            limit, lambda gone: f"… {gone:,} more groups"
-        )
-        del groups[kept:]
-        return view.with_text(text)
-    document = Document(
-        head,
-        [_review_lines(row, with_link=not pattern) for row in view.runs],
-        [f"{view.note} {pattern}".rstrip()],
-        columns="run · workflow · file · waits for a person; below it each failed check with its values",
-    )
-    beyond = view.total - len(view.runs)
-    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
-    del view.runs[view.shown :]
-    return view.with_text(text)
-
-
-def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
-    known = known or ReviewFacts([], Began(None, run.updated_at))
-    created, began = run.created, known.began
-    return ReviewRow(
-        run_id=run.id,
-        workflow=run.workflow.name,
-        file=run.files[0].name if run.files else None,
-        created_at=created,
-        waits_since=began.latest or began.earliest,
-        since=began.words(now)
-        or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
-        checks=known.checks,
-        speaks_to_assistant=list(known.speaks) or None,
-        dashboard_url=DashboardUrl(run.dashboard_url) or None,
-    )
-
-
-def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
-    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
-    first += f" · {row.dashboard_url or '-'}" if with_link else ""
-    more = [caution_line(row.speaks_to_assistant)] if row.speaks_to_assistant else []
-    more += [check.line() for check in row.checks] or ["check unknown"]
-    return "\n  ".join([first, *more])

@@ -14,9 +14,9 @@ from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_movin
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
-from extend_mcp.views.checks import FailedCheck, failed_checks
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
+from extend_mcp.views.reviews import FailedCheck, failed_checks
 from extend_mcp.views.steps import Detail, Json, step_digest, step_times
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
 
