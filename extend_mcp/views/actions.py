@@ -327,13 +327,7 @@ def bulk_result(
 ) -> BulkResult:
     """Build one run's result.
 
-    Args:
-        run_id: the run.
-        outcome: what became of it.
-        status: its status, as the API gave it.
-        note: our own line, with text from outside marked.
-        new_run_id: the run that was started in its place.
-        new_status: the status of that run.
+    ``note`` is our own line, with text from outside marked; the new run is the one that was started in its place.
     """
     return BulkResult(
         run_id=run_id,

@@ -15,7 +15,7 @@ from extend_mcp.runs.stuck import Stuck
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, incomplete
 from extend_mcp.views.document import counted as counted_noun
-from extend_mcp.views.stuck import stuck_line
+from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
 
 Sort = Literal["count", "rate", "change"]
