@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import failures_of
-from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.instructions import spoken_to
+from extend_mcp.views.reviews import failed_checks
 from extend_mcp.views.steps import as_object, extracted_fields, objects
 
 _MOST_FIELD_CHARS: Final = 200_000

@@ -24,19 +24,23 @@ from extend_mcp.tools.run_scan import Deadline, RunScan, read_details, read_insi
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.backlog import Flow, groups_of_checks, groups_of_workflows
-from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
     ComparisonView,
     FailureView,
-    ReviewFacts,
-    ReviewQueueView,
     comparison_view,
     failure_view,
     failures_view,
-    review_queue_view,
 )
 from extend_mcp.views.instructions import spoken_to
+from extend_mcp.views.reviews import (
+    Flow,
+    ReviewFacts,
+    ReviewQueueView,
+    failed_checks,
+    groups_of_checks,
+    groups_of_workflows,
+    review_queue_view,
+)
 from extend_mcp.views.runs import review_lines
 
 

@@ -42,10 +42,10 @@ from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_facts
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
+from extend_mcp.views.incidents import stuck_view
 from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.runs import RunView, Surroundings, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
-from extend_mcp.views.stuck import stuck_view
 from extend_mcp.views.tables import RunListView, check_words, failure_words, rejection_words, run_list_view
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri

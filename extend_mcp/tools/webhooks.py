@@ -33,9 +33,9 @@ from extend_mcp.tools.run_filter import parse_argument
 from extend_mcp.tools.run_scan import Deadline
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views.actions import ActionView, action_view
-from extend_mcp.views.untrusted import Id, Label
+from extend_mcp.views.untrusted import Code, Id, Label
 from extend_mcp.views.webhooks import (
-    Coverage,
+    CoverageRow,
     EndpointListView,
     Received,
     SubscriptionListView,
@@ -251,11 +251,12 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
     for each in (subscription for subscription in subscriptions if _is_of_runs(subscription)):
         (covered if each.webhook_endpoint_id in enabled else disabled)[each.resource_id].update(each.enabled_events)
     coverage = [
-        Coverage(
+        CoverageRow(
             workflow_id=workflow_id,
-            name=name,
-            without=[event for event in RUN_EVENTS if event not in covered[workflow_id]],
-            only_disabled=[event for event in RUN_EVENTS if event in disabled[workflow_id] - covered[workflow_id]],
+            workflow=name or None,
+            without=[Code(event) for event in RUN_EVENTS if event not in covered[workflow_id]],
+            only_disabled=[Code(event) for event in RUN_EVENTS if event in disabled[workflow_id] - covered[workflow_id]]
+            or None,
         )
         for workflow_id, name in names.items()
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,8 +17,8 @@ from extend_mcp.api.requests import CreateWorkflowRunBatch, FileFromId, FileFrom
 from extend_mcp.runs.polling import by_urgency
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, counted
-from extend_mcp.views.runs import age_line, credits_of, steps_done, steps_to_do
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, listed
+from extend_mcp.views.runs import age_line, steps_done, steps_to_do
 from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, Url, cut_line
 
 _MOST_NAMES = 6
@@ -72,15 +72,20 @@ class WriteView(View):
         self.account = label
         self.with_text(f"[{label}] {self.text}")
 
+    target_field: ClassVar[str] = ""
+    """The field that holds the id of the object."""
+    is_of_run: ClassVar[bool] = False
+    """True where that object is a workflow run."""
+
     @property
     def target(self) -> str | None:
         """The id of the object that was acted on."""
-        return None
+        return getattr(self, self.target_field) if self.target_field else None
 
     @property
     def changed_run(self) -> str | None:
         """The id of a workflow run that may have changed, for those who subscribed to it."""
-        return None
+        return self.target if self.is_of_run and self.request_sent else None
 
     def render(
         self, limit: int, *, said: str = "", head: Sequence[str] = (), lines: Sequence[str] = (), more: str = "lines"
@@ -88,7 +93,6 @@ class WriteView(View):
         """Write the text: outcome and message, the lines that fit, the token and the next step.
 
         Args:
-            limit: characters of the text, at least 400.
             said: words after the message, such as whether anything was sent.
             head: lines that are always shown.
             lines: lines that may be cut, the most important first.
@@ -105,22 +109,16 @@ class WriteView(View):
 class ActionView(WriteView):
     """The answer of a write on one object."""
 
+    target_field: ClassVar[str] = "id"
+
     id: Id | None = None
     details: list[str] | None = None
-
-    @property
-    def target(self) -> str | None:
-        """The id of the object that was acted on."""
-        return self.id
 
 
 class RunActionView(ActionView):
     """The answer of a write on one workflow run."""
 
-    @property
-    def changed_run(self) -> str | None:
-        """The id of the workflow run."""
-        return self.id if self.request_sent else None
+    is_of_run: ClassVar[bool] = True
 
 
 def action_view(
@@ -138,15 +136,9 @@ def action_view(
     """Build the answer of a write on one object.
 
     Args:
-        outcome: what happened.
-        message: the same in one or two sentences.
-        target: the id of the object.
         sent: whether a request to change something was sent.
         details: lines with the facts, outside text in them marked.
         token: the confirmation token that a second call must bring.
-        next_step: what to do now.
-        limit: characters of the text.
-        kind: the class of the answer.
     """
     view = kind(
         outcome=outcome,
@@ -195,21 +187,13 @@ class CancelView(WriteView):
     """The answer of the cancel of one run."""
 
     always: ClassVar[frozenset[str]] = frozenset({"status_before", "status_after"})
+    target_field: ClassVar[str] = "run_id"
+    is_of_run: ClassVar[bool] = True
 
     run_id: Id
     status_before: Code | None = None
     status_after: Code | None = None
     plan: CancelPlan | None = None
-
-    @property
-    def target(self) -> str | None:
-        """The id of the run."""
-        return self.run_id
-
-    @property
-    def changed_run(self) -> str | None:
-        """The id of the run."""
-        return self.run_id if self.request_sent else None
 
 
 def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> CancelPlan:
@@ -221,10 +205,10 @@ def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> Cance
         workflow=run.workflow.name,
         file=f"{first}{others}",
         status=run.status,
-        age=format_span((now - run.initial_run_at).total_seconds()) if run.initial_run_at else "unknown",
+        age=age_words(run.initial_run_at, now, unknown="unknown"),
         steps_done=steps_done(run),
         steps_still_to_do=steps_to_do(run),
-        credits_used=credits_of(run),
+        credits_used=run.credits,
         reason=reason or None,
     )
 
@@ -235,10 +219,7 @@ def cancel_view(
     """Build the answer of the cancel of one run.
 
     Args:
-        outcome: what happened.
         run_id: the run.
-        message: what happened, in one or two sentences.
-        limit: characters of the text.
         sent: whether the cancel request was sent.
         known: the other fields of :class:`CancelView`.
     """
@@ -297,15 +278,11 @@ def bulk_view(
     """Build the answer of an action on many runs.
 
     Args:
-        outcome: what happened.
-        message: the same in a sentence or two.
         planned: how many runs the plan holds.
         skipped: how many runs were left out, by reason.
         results: what became of each run of the plan.
         plan: the plan's lines, while it waits for a yes.
         token: what the next call must bring.
-        next_step: what to do now.
-        limit: characters of the text.
     """
     counts = Counter(result.outcome for result in results)
     # Rare outcomes first: what did not go as asked is listed run by run.
@@ -350,13 +327,7 @@ def bulk_result(
 ) -> BulkResult:
     """Build one run's result.
 
-    Args:
-        run_id: the run.
-        outcome: what became of it.
-        status: its status, as the API gave it.
-        note: our own line, with text from outside marked.
-        new_run_id: the run that was started in its place.
-        new_status: the status of that run.
+    ``note`` is our own line, with text from outside marked; the new run is the one that was started in its place.
     """
     return BulkResult(
         run_id=run_id,
@@ -371,22 +342,15 @@ def bulk_result(
 class RunStartedView(WriteView):
     """A run that was started, or may have been."""
 
+    target_field: ClassVar[str] = "run_id"
+    is_of_run: ClassVar[bool] = True
+
     run_id: Id | None = None
     status: Code | None = None
     workflow: Label | None = None
     dashboard_url: DashboardUrl | None = None
     candidates: list[Id] | None = None
     untrusted: str = "workflow"
-
-    @property
-    def target(self) -> str | None:
-        """The id of the new run."""
-        return self.run_id
-
-    @property
-    def changed_run(self) -> str | None:
-        """The id of the new run."""
-        return self.run_id
 
 
 def run_started_view(run: WorkflowRun) -> RunStartedView:
@@ -416,7 +380,7 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
     if found is None:
         look = 'Looking for it failed too. Use list_runs(created_since="10m") before starting it again.'
     elif ids:
-        look = f"Created since the request, so possibly this one: {_ids(ids)}. Check with get_workflow_run."
+        look = f"Created since the request, so possibly this one: {listed(ids, len(ids))}. Check with get_workflow_run."
     else:
         look = (
             "No run of this workflow on this file was created since the request, so far. "
@@ -429,14 +393,11 @@ def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
 class BatchStartedView(WriteView):
     """A batch that was started, or may have been."""
 
+    target_field: ClassVar[str] = "batch_id"
+
     batch_id: Id | None = None
     runs: int | None = None
     candidates: list[Id] | None = None
-
-    @property
-    def target(self) -> str | None:
-        """The id of the new batch."""
-        return self.batch_id
 
 
 def batch_question(body: CreateWorkflowRunBatch, workflow: str) -> list[str]:
@@ -478,15 +439,12 @@ def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> 
     message = f"Unclear: {problem}. The batch may have been created. It was not sent again."
     ids = list(dict.fromkeys(Id(run.batch_id) for run in found or [] if run.batch_id))
     if ids:
-        look = f"Batches with runs created since, so possibly this one: {_ids(ids)}. Check with list_runs(batch)."
+        names = listed(ids, len(ids))
+        look = f"Batches with runs created since, so possibly this one: {names}. Check with list_runs(batch)."
     else:
         look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
     view = BatchStartedView(outcome="unknown", request_sent=True, message=message, candidates=ids)
     return view.with_text(f"{message}\n{look}")
-
-
-def _ids(ids: Sequence[Id]) -> str:
-    return ", ".join(f"{each}" for each in ids)
 
 
 def metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -506,12 +464,11 @@ def _value(values: dict[str, Any], name: str) -> str:
 
 def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
     """Return the question whether to delete ``run`` with what would be lost, and the facts that age."""
-    files = ", ".join(f"{Name(file.name or file.id)}" for file in run.files[:3])
-    more = f" and {len(run.files) - 3} more" if len(run.files) > 3 else ""
-    spent = credits_of(run)
+    files = listed([Name(file.name or file.id) for file in run.files], 3)
+    spent = run.credits
     lines = [
         f"Delete workflow run {Id(run.id)} for good?",
-        f"Workflow: {Name(run.workflow.name)}, file: {files or 'none'}{more}",
+        f"Workflow: {Name(run.workflow.name)}, file: {files or 'none'}",
         f"Status: {Code(run.status):40}",
         f"Lost for good: the results of {counted(steps_done(run), 'finished step')}, metadata "
         f"({counted(len(run.metadata), 'key')}) and the run's history"
@@ -529,45 +486,36 @@ def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datet
     Args:
         runs: the runs, the oldest first; at least one.
         skipped: how many others were left out, by why.
-        now: the present.
     """
-    workflows = Counter(run.workflow.name for run in runs)
     statuses = Counter(run.status for run in runs)
-    names = [f"{Name(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
-    if len(workflows) > _MOST_NAMES:
-        names.append(f"{len(workflows) - _MOST_NAMES} other workflows")
-    ids = ", ".join(f"{Id(run.id)}" for run in runs[:_MOST_IDS])
-    rest = f" and {len(runs) - _MOST_IDS:,} more" if len(runs) > _MOST_IDS else ""
     lines = [
-        f"Workflows: {', '.join(names)}",
+        f"Workflows: {_workflow_words(run.workflow.name for run in runs)}",
         f"Status: {', '.join(f'{statuses[status]:,} {Code(status):40}' for status in by_urgency(statuses))}",
         f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}"
         if len(runs) > 1
         else f"Run: {_one(runs[0], now)}",
-        f"Credits used so far: {sum(_credits(run) for run in runs):,.10g}",
+        f"Credits used so far: {sum(run.credits or 0.0 for run in runs):,.10g}",
     ]
     if len(runs) > 2:
-        lines.append(f"Runs: {ids}{rest}")
+        lines.append(f"Runs: {listed([Id(run.id) for run in runs], _MOST_IDS)}")
     if skipped:
-        said = ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
-        lines.append(f"Left out: {said}")
+        lines.append(f"Left out: {skipped_words(skipped)}")
     return lines
 
 
+def _workflow_words(names: Iterable[str]) -> str:
+    """Name the workflows of runs, each with how many of them it has."""
+    counts = Counter(names)
+    said = [f"{Name(name):60} {count:,}" for name, count in counts.most_common(_MOST_NAMES)]
+    if len(counts) > _MOST_NAMES:
+        said.append(f"{len(counts) - _MOST_NAMES} other workflows")
+    return ", ".join(said)
+
+
 def _one(run: RunBase, now: datetime) -> str:
-    age = (
-        f"created {format_span((now - run.initial_run_at).total_seconds())} ago"
-        if run.initial_run_at
-        else "age unknown"
-    )
+    age = f"created {age_words(run.initial_run_at, now)} ago" if run.initial_run_at else "age unknown"
     file = f" {Name(run.files[0].name):60}" if run.files else ""
     return f"{Id(run.id)}{file}, {age}"
-
-
-def _credits(run: RunBase) -> float:
-    if run.usage is None:
-        return 0.0
-    return (run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits) or 0.0
 
 
 @dataclass(frozen=True)
@@ -649,10 +597,6 @@ def rerun_lines(
         lines.append(
             f"- {sum(each.runs for each in causes[_MOST_CAUSES:]):,} of {len(causes) - _MOST_CAUSES} other causes"
         )
-    workflows = Counter(run.workflow_name for run in runs)
-    names = [f"{Name(name):60} {count:,}" for name, count in workflows.most_common(_MOST_NAMES)]
-    if len(workflows) > _MOST_NAMES:
-        names.append(f"{len(workflows) - _MOST_NAMES} other workflows")
     moments = [format_instant(run.created) if run.created else "?" for run in (runs[0], runs[-1])]
     files = sum(len(run.file_ids) for run in runs)
     rate = next(rate for least, rate in _FILES_A_MINUTE if figures.requests_per_second >= least)
@@ -663,12 +607,11 @@ def rerun_lines(
     priority = f"{figures.priority}" if figures.priority is not None else "50 (Extend's default)"
     # Few that many do not push out the causes, and all of a few.
     shown = len(runs) if len(runs) <= _MOST_IDS else 2
-    ids = ", ".join(f"{Id(run.id)}" for run in runs[:shown])
-    rest = f" and {len(runs) - shown:,} more" if len(runs) > shown else ""
+    workflows = _workflow_words(run.workflow_name for run in runs)
     lines += [
-        f"Workflows: {', '.join(names)}; created {moments[0]}" + (f" to {moments[1]}" if len(runs) > 1 else ""),
+        f"Workflows: {workflows}; created {moments[0]}" + (f" to {moments[1]}" if len(runs) > 1 else ""),
         f"{counted(files, 'file')}, priority {priority}, {cost}, about {duration} at {rate} files a minute",
-        f"Runs: {ids}{rest}",
+        f"Runs: {listed([Id(run.id) for run in runs], shown)}",
     ]
     if skipped:
         lines.append(f"Left out: {skipped_words(skipped)}")

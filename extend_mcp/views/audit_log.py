@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from extend_mcp.runs.times import format_instant
-from extend_mcp.views.document import ViewPart
+from extend_mcp.views.document import ViewPart, listed
 from extend_mcp.views.tables import ListingView, listing
 from extend_mcp.views.untrusted import Code, Id, Note
 
@@ -58,10 +58,7 @@ def action_list_view(
     Args:
         lines: the lines, the newest first.
         run_id: the run that was asked about: of an action on many, its own outcome is shown.
-        token_after: the token for what follows the first so many lines; None at the end of the list.
-        filters: a description of the filters.
         missing: what could not be read, or None.
-        limit: characters of the text.
     """
     note = SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else "")
     view = ActionListView(actions=[_row(line, run_id) for line in lines], shown=len(lines), complete=True, note=note)
@@ -104,12 +101,13 @@ def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
 
 def _line(row: ActionRow, *, with_requests: bool) -> str:
     # For Extend's support, and a quarter of a line: the fields always hold them.
-    requests = [_ids(row.request_ids or [], len(row.request_ids or [])) or "-"] if with_requests else []
+    requests = [listed(row.request_ids or [], _SHOWN_IDS) or "-"] if with_requests else []
     counts = ", ".join(f"{count:,} {name}" for name, count in (row.counts or {}).items())
-    on = _ids(row.run_ids, sum((row.counts or {}).values())) if row.run_ids else f"{row.target or '-'}"
+    on = listed(row.run_ids, _SHOWN_IDS, of=sum((row.counts or {}).values())) if row.run_ids else f"{row.target or '-'}"
     outcome = f"{row.outcome}" + (f" (confirmed by {row.confirmed_by})" if row.confirmed_by else "")
     if row.new_run_ids and row.counts:
-        on += f", started {_ids(row.new_run_ids, max(row.counts.get(Code('started'), 0), len(row.new_run_ids)))}"
+        started = max(row.counts.get(Code("started"), 0), len(row.new_run_ids))
+        on += f", started {listed(row.new_run_ids, _SHOWN_IDS, of=started)}"
     return " · ".join(
         [
             format_instant(row.at),
@@ -121,8 +119,3 @@ def _line(row: ActionRow, *, with_requests: bool) -> str:
             *requests,
         ]
     )
-
-
-def _ids(ids: Sequence[Id], count: int) -> str:
-    shown = ", ".join(f"{each}" for each in ids[:_SHOWN_IDS])
-    return f"{shown} and {count - _SHOWN_IDS:,} more" if count > _SHOWN_IDS else shown

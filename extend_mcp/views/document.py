@@ -2,19 +2,22 @@
 
 A view's fields hold the types of :mod:`extend_mcp.views.untrusted`, which clean and bound what came from outside. Its
 text is written from these fields. The document adds the note on outside text, keeps the text within its limit, and says
-what it left out and how to get it.
+what it left out and how to get it. In every builder, ``limit`` is the most characters of the text, ``now`` the present,
+``filters`` a description of the filters, and ``missing`` what was left out and why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
 
+from extend_mcp.runs.times import format_span
 from extend_mcp.views.untrusted import NOTE, Line, Quote, cut_line, is_open
 
 ViewT = TypeVar("ViewT", bound="View")
@@ -255,6 +258,18 @@ def _footer(number: int, count: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun, in the plural unless it is one."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(items: Sequence[object], most: int, *, of: int | None = None) -> str:
+    """Write the first ``most`` of ``items``, and how many more there are; ``of`` where not all are given."""
+    more = (len(items) if of is None else of) - most
+    shown = ", ".join(f"{each}" for each in items[:most])
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def age_words(moment: datetime | None, now: datetime, *, unknown: str = "?") -> str:
+    """Write how long ago a moment was."""
+    return format_span((now - moment).total_seconds()) if moment else unknown
 
 
 def incomplete(missing: Sequence[str] | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from extend_mcp.views.actions import Outcome, WriteView, skipped_words
-from extend_mcp.views.document import counted
+from extend_mcp.views.document import counted, listed
 from extend_mcp.views.untrusted import FieldPath, Label
 
 _MOST_COLUMNS = 200
@@ -43,15 +43,12 @@ def export_view(
     """Build the answer of an export.
 
     Args:
-        outcome: what happened.
-        message: the same in a sentence.
         path: the file.
         rows: how many runs it holds.
         columns: the headings of the file.
         left_out: how many runs or fields it does not hold, by reason.
         escaped: how many cells a spreadsheet would have run as formulas.
         token: continues an export that is not complete.
-        limit: characters of the text.
     """
     view = ExportView(
         outcome=outcome,
@@ -68,7 +65,6 @@ def export_view(
     if escaped:
         lines.append(f"{counted(escaped, 'cell')} begin with ' since a spreadsheet would run them as formulas.")
     if view.columns:
-        more = f" and {len(columns) - _SHOWN_COLUMNS:,} more" if len(columns) > _SHOWN_COLUMNS else ""
-        lines.append(f"Columns: {', '.join(f'{each}' for each in view.columns[:_SHOWN_COLUMNS])}{more}")
+        lines.append(f"Columns: {listed(view.columns, _SHOWN_COLUMNS, of=len(columns))}")
     view.render(limit, lines=lines)
     return view

@@ -72,7 +72,6 @@ def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: 
         with_text: whether its parsed text was asked for.
         with_url: whether the download URL was asked for; anyone who has it can read the file for 15 minutes.
         page: which page of the text, from 1.
-        limit: characters of the answer's text.
     """
     view = FileView(**_facts(file), parent_file_id=file.parent_file_id or None)
     lines = file_lines(file)

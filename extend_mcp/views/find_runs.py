@@ -10,7 +10,7 @@ from extend_mcp.history.details import Passage
 from extend_mcp.history.search import Query, excerpt
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
 from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
@@ -92,12 +92,8 @@ def found_runs_view(
         speaking: the ids of runs with a text that seems to be meant for an assistant.
         query: the text.
         wanted: the metadata and the file that the runs have.
-        filters: a description of the other filters, or empty.
         searched: how much was searched.
         as_of: when the API was last asked what changed.
-        shown: how many runs to show at most.
-        now: the present.
-        limit: characters of the text.
     """
     missing = _missing(searched)
     view = FoundRunsView(
@@ -118,7 +114,7 @@ def found_runs_view(
     head = [
         f"{counted(view.found, 'run')} found that {verb}{f' ({filters})' if filters else ''}.",
         f"Searched {searched.read:,} of {counted(searched.runs, 'run')} in full, as of {format_instant(as_of)}.",
-        *(f"INCOMPLETE: {each}." for each in missing),
+        *incomplete(missing),
     ]
     document = Document(
         head, [_line(row) for row in view.runs], columns="run · status · workflow · file · created · where"

@@ -1,4 +1,4 @@
-"""Answers about the morning after: failures that are still open, and files that were processed twice."""
+"""Answers about an incident: runs that hang, failures that are still open, and files that were processed twice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from datetime import datetime
 from extend_mcp.runs.failures import Failure, retry_advice
 from extend_mcp.runs.reruns import Fate, Repeat, created_first
 from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.stuck import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
+from extend_mcp.views.tables import RunListView, RunRow
 from extend_mcp.views.untrusted import Code, Id, Label
 
 _MOST_CAUSES = 10
 _MOST_BATCHES = 3
+_MOST_KINDS = 4
 _WORDS: dict[Fate, str] = {
     "resolved": "resolved by a good run since",
     "running": "being rerun or in review",
@@ -95,11 +98,6 @@ def open_failures_view(
     Args:
         chains: the documents.
         failed: how many runs failed in the window.
-        filters: a description of the window.
-        missing: what was left out and why.
-        shown: how many open runs to name.
-        now: the present.
-        limit: characters of the text.
     """
     fates = Counter(each.fate for each in chains)
     still_open = sorted((each for each in chains if each.fate in _OPEN), key=lambda each: created_first(each.last))
@@ -124,12 +122,11 @@ def open_failures_view(
     )
     said = ", ".join(f"{fates[name]:,} {words}" for name, words in _WORDS.items())
     head = [f"{counted(len(chains), 'document')} failed in {counted(failed, 'run')} ({filters}): {said}."]
-    head += [f"INCOMPLETE: {each}." for each in missing]
+    head += incomplete(missing)
     head += [f"Still open: {view.open:,}, by cause:"] if view.open else ["Nothing is open."]
     head += [_cause_line(each, now) for each in view.causes[:_MOST_CAUSES]]
-    tail = [f"Oldest of them: {', '.join(f'{each.run_id}' for each in view.open_runs)}"] if view.open_runs else []
-    if view.open > len(view.open_runs):
-        tail[-1] += f" and {view.open - len(view.open_runs):,} more"
+    ids = listed([each.run_id for each in view.open_runs], len(view.open_runs), of=view.open)
+    tail = [f"Oldest of them: {ids}"] if view.open_runs else []
     if view.open:
         tail.append("Next: rerun_workflow_runs with the same filters plans a rerun of what it can help.")
     return view.with_text(Document(head, tail=tail).fit(limit, lambda gone: f"… {gone} more")[0])
@@ -163,8 +160,7 @@ def _cause_line(cause: OpenCause, now: datetime) -> str:
     again = f", {cause.failed_again:,} of them rerun without success" if cause.failed_again else ""
     since = ""
     if cause.first_failed_at:
-        age = format_span((now - cause.first_failed_at).total_seconds())
-        since = f", since {format_instant(cause.first_failed_at)} ({age} ago)"
+        since = f", since {format_instant(cause.first_failed_at)} ({age_words(cause.first_failed_at, now)} ago)"
     return f"- {cause.documents:,} {cause.reason}{where}{again}{since}: {cause.advice}"
 
 
@@ -199,10 +195,6 @@ def done_twice_view(
     Args:
         repeats: the files.
         intended: how many reruns with a mark were left out.
-        filters: a description of the window.
-        missing: what was left out and why.
-        shown: how many files to name.
-        limit: characters of the text.
     """
     pairs = Counter(each.batches for each in repeats if each.batches)
     in_batches = [pair for pair, count in pairs.most_common(_MOST_BATCHES) if count > 1]
@@ -232,7 +224,7 @@ def done_twice_view(
     head = [f"{counted(view.files, 'file')} {twice}{window}: {spent}." if ordered else f"No file was {twice}{window}."]
     if intended:
         head.append(f"Left out: {counted(intended, 'intended rerun')}.")
-    head += [f"INCOMPLETE: {each}." for each in missing]
+    head += incomplete(missing)
     head += [
         f"{pairs[first, second]:,} of them because batch {Id(first)} was run again as {Id(second)}."
         for first, second in in_batches
@@ -247,3 +239,119 @@ def done_twice_view(
     more = "… {} more; a larger limit shows them".format
     beyond = max(0, alone - len(view.repeats))
     return view.with_text(Document(head, rows, columns=columns).fit(limit, more, beyond=beyond)[0])
+
+
+def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
+    """Show the runs that hang, by workflow, status and step.
+
+    Args:
+        found: the runs, and what they are compared with.
+    """
+    listed = found.stuck[:shown]
+    view = RunListView(
+        runs=[_row(each, found.steps.get(each.run.id, "")) for each in listed],
+        shown=len(listed),
+        complete=len(listed) == len(found.stuck) and not found.missing,
+        stuck=len(found.stuck),
+        missing=found.missing or None,
+        note=" ".join(_verdicts(found)) or None,
+    )
+    head = [f"{counted(len(found.stuck), 'stuck run')} of {counted(found.moving, 'run')} that {_moves(found.moving)}."]
+    head += _verdicts(found)
+    if found.unjudged:
+        head.append(f"{counted(found.unjudged, 'run')} could not be judged: too few runs of the workflow have ended.")
+    head += incomplete(found.missing)
+    left = len(found.stuck) - len(listed)
+    text, _ = Document(head, _groups(listed, found.steps)).fit(limit, lambda gone: f"… {gone} more groups", beyond=0)
+    return view.with_text(f"{text}\n… {left:,} more; a larger page_size shows them" if left else text)
+
+
+def stuck_line(stuck: Sequence[Stuck]) -> list[str]:
+    """Return a line with how many runs hang, by workflow and status; none if none does."""
+    counts = Counter(
+        each.run.status if each.run.status == "PENDING" else f"{each.run.status} of {Label(each.run.workflow_name):60}"
+        for each in stuck
+    )
+    said = [f"{count:,} {what}" for what, count in counts.most_common(_MOST_KINDS)]
+    more = f" and {len(counts) - _MOST_KINDS} more" if len(counts) > _MOST_KINDS else ""
+    return [f"Stuck: {', '.join(said)}{more}; list_runs(stuck=true) says why."] if said else []
+
+
+def _moves(count: int) -> str:
+    return "moves" if count == 1 else "move"
+
+
+def _row(each: Stuck, step: str) -> RunRow:
+    run, names = each.run, [line.partition("\t")[2] for line in each.run.files.split("\n")]
+    where = f"in {Label(step):60}, " if step else ""
+    return RunRow(
+        run_id=run.id,
+        status=run.status,
+        workflow=run.workflow_name,
+        file=f"{names[0]} +{len(names) - 1}" if len(names) > 1 else names[0],
+        created_at=run.created,
+        why=f"{where}not changed for {format_span(each.seconds)}; {_usually(each)}",
+    )
+
+
+def _usually(each: Stuck) -> str:
+    if each.run.status == "CANCELLING":
+        return f"a cancel takes less than {format_span(CANCELLING_SECONDS)}"
+    what = "start within" if each.run.status == "PENDING" else "are done within"
+    return f"95% of such runs {what} {format_span(each.usual)}"
+
+
+def _groups(listed: list[Stuck], steps: dict[str, str]) -> list[str]:
+    """Write a line for the runs of one workflow that hang in one step, and one for the queue, most first."""
+    groups: defaultdict[tuple[str, str, str], list[Stuck]] = defaultdict(list)
+    for each in listed:
+        workflow = "" if each.run.status == "PENDING" else each.run.workflow_id
+        groups[workflow, each.run.status, steps.get(each.run.id, "")].append(each)
+    lines = []
+    for (_, status, step), same in sorted(groups.items(), key=lambda item: -len(item[1])):
+        where = f" in {Label(step):60}" if step else ""
+        spans = [format_span(seconds) for seconds in (same[-1].seconds, same[0].seconds)]
+        span = spans[0] if spans[0] == spans[1] else f"{spans[0]} to {spans[1]}"
+        names = list(dict.fromkeys(each.run.workflow_name for each in same))
+        workflows = f"{Label(names[0]):60}" if len(names) == 1 else f"{len(names)} workflows"
+        # The shortest limit of them: by pages, each has its own.
+        usually = _usually(min(same, key=lambda each: each.usual))
+        ids = ", ".join(f"{Id(each.run.id)}" for each in same)
+        lines.append(f"{workflows}: {len(same):,} {status}{where}, not changed for {span}; {usually}: {ids}")
+    return lines
+
+
+def _verdicts(found: StuckRuns) -> list[str]:
+    """Say whose fault it probably is, with the figures that it rests on."""
+    stalled = [each for each in found.stalls if each.stuck]
+    said = []
+    if len(stalled) > 1:
+        which = ", ".join(_figures(each) for each in stalled)
+        said.append(
+            f"Probably Extend's side: {len(stalled)} of {len(found.stalls)} workflows with running runs stall at once: "
+            f"{which}. Look at Extend's status page before cancelling anything."
+        )
+    elif stalled:
+        (one,) = stalled
+        in_step = Counter(
+            found.steps[each.run.id]
+            for each in found.stuck
+            if each.run.status == "PROCESSING" and each.run.id in found.steps
+        )
+        step, count = next(iter(in_step.most_common(1)), ("", 0))
+        where = f"; {count} of {sum(in_step.values())} hang in step {Label(step):60}" if count > 1 else ""
+        others = len(found.stalls) - 1
+        moving = f"; {counted(others, 'other workflow')} with running runs not" if others else ""
+        whose = "Probably this document's" if one.stuck == 1 else "Probably ours, the workflow's or a service's"
+        said.append(f"{whose}: {_figures(one)}{where}{moving}.")
+    waiting = sum(each.run.status == "PENDING" for each in found.stuck)
+    if waiting:
+        running = sum(each.running for each in found.stalls)
+        behind = f", behind {counted(running, 'PROCESSING run')}" if running else ""
+        said.append(f"Queue: {counted(waiting, 'PENDING run')} longer than usual{behind}.")
+    return said
+
+
+def _figures(stall: Stall) -> str:
+    last = f", last good end {format_instant(stall.last_good)}" if stall.last_good else ""
+    return f"{Label(stall.workflow):60} {stall.stuck} of {stall.running} stuck{last}"

@@ -1,10 +1,8 @@
-"""Answers about runs among others: a failure and similar ones, two runs compared, the review queue."""
+"""Answers about runs among others: a failure and similar ones, and two runs compared."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
@@ -18,14 +16,10 @@ from extend_mcp.runs.failures import (
 )
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.runs.timing import Began
-from extend_mcp.views.backlog import Flow, ReviewFlow, ReviewGroup, flow_line, group_line
-from extend_mcp.views.checks import FailedCheck
-from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete
-from extend_mcp.views.instructions import SpokenTo, caution_line
-from extend_mcp.views.runs import NO_REASON, credits_of, duration_seconds, reason_words
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
+from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
-from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Note, Value
+from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
 
 _MOST_ALIKE = 10
 _MOST_CAUSES = 8
@@ -111,8 +105,6 @@ def failure_view(
         good: the last run of the workflow before this one that was processed.
         later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
         window: a description of the window.
-        missing: what was left out and why.
-        now: the present.
     """
     advice = retry_advice(cause.reason)
     reason, ids = Code(cause.reason) or Code(NO_REASON), [Id(each.id) for each in alike[:_MOST_ALIKE]]
@@ -150,13 +142,13 @@ def failure_view(
     ]
     where = " of any workflow" if of_account else " of this workflow"
     if later:
-        age = _age(later.created, now)
+        age = age_words(later.created, now)
         lines.append(f"Since then runs{where} were processed, the newest {Id(later.id)}, created {age} ago.")
     else:
         lines.append(f"Since then no run{where} was processed.")
     if good:
         said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in differences)
-        age = _age(good.created, now)
+        age = age_words(good.created, now)
         lines.append(
             f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
             f"{f'then -> now: {said}' if said else 'same version and file type'}."
@@ -174,9 +166,8 @@ def _alike_lines(view: FailureView, alike: int, ids: Sequence[Id], window: str) 
     line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
     if not alike:
         return [line]
-    more = f" and {alike - _MOST_ALIKE:,} more" if alike > _MOST_ALIKE else ""
     oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-    return [line, f"Alike: {', '.join(f'{each}' for each in ids)}{more}{oldest}."]
+    return [line, f"Alike: {listed(ids, _MOST_ALIKE, of=alike)}{oldest}."]
 
 
 def failures_view(
@@ -192,9 +183,6 @@ def failures_view(
     Args:
         found: failed runs with their causes, the newest first.
         failed: how many runs failed, those that were not read included.
-        filters: a description of the filters.
-        missing: what was left out and why.
-        limit: characters of the text.
     """
     groups: dict[tuple[str, str, str], list[tuple[RunFacts, Failure]]] = {}
     for run, cause, _ in found:
@@ -248,13 +236,11 @@ def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
 
 
 def _cause_line(cause: FailureCause) -> str:
-    ids = ", ".join(f"{each}" for each in cause.run_ids[:_IDS_A_LINE])
-    more = f" and {cause.runs - _IDS_A_LINE:,} more" if cause.runs > _IDS_A_LINE else ""
     moments = dict.fromkeys(format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
     message = f" {cause.message:60}" if cause.message else ""
     return (
         f"{cause.runs:,} · {reason_words(cause.reason)}{message} · {cause.step or Label('no step'):40} · "
-        f"{cause.workflow:40} · {' - '.join(moments)} · {ids}{more}"
+        f"{cause.workflow:40} · {' - '.join(moments)} · {listed(cause.run_ids, _IDS_A_LINE, of=cause.runs)}"
     )
 
 
@@ -273,10 +259,6 @@ def _differences(good: RunBase, run: RunBase) -> list[Difference]:
 
 def _file_type(run: RunBase) -> str:
     return run.files[0].type if run.files else ""
-
-
-def _age(created: datetime | None, now: datetime) -> str:
-    return format_span((now - created).total_seconds()) if created else "?"
 
 
 # Two runs compared
@@ -312,8 +294,6 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
     Args:
         one: the first run.
         other: the second, of the same workflow.
-        now: the present.
-        limit: characters of the text.
     """
     before, after = _field_facts(one), _field_facts(other)
     view = ComparisonView(
@@ -360,7 +340,7 @@ def _differing(one: Facts, other: Facts) -> list[Pair]:
 def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
     file = run.files[0] if run.files else None
     pages = file.metadata.page_count if file else None
-    seconds, spent = duration_seconds(run, now), credits_of(run)
+    seconds, spent = duration_seconds(run, now), run.credits
     cause = next(iter(failures_of(run)), None)
     said = {
         "status": run.status,
@@ -428,139 +408,3 @@ def _side(value: Value | None, sure: float | None) -> str:
     if value is None:
         return "none"
     return f"{value} ({sure:.2f})" if sure is not None else f"{value}"
-
-
-# The review queue
-
-
-class ReviewRow(ViewPart):
-    """A run that waits for a person."""
-
-    run_id: Id
-    workflow: Label
-    file: Label | None = None
-    created_at: datetime | None = None
-    waits_since: datetime | None = None
-    since: str
-    checks: list[FailedCheck]
-    speaks_to_assistant: list[SpokenTo] | None = None
-    dashboard_url: DashboardUrl | None = None
-
-
-@dataclass(frozen=True)
-class ReviewFacts:
-    """The checks that sent a run to review, since when it waits, and its texts that are meant for an assistant."""
-
-    checks: list[FailedCheck]
-    began: Began
-    speaks: Sequence[SpokenTo] = ()
-
-
-class ReviewQueueView(View):
-    """The runs that wait for review, the oldest first."""
-
-    total: int
-    complete: bool
-    by_workflow: dict[Label, int]
-    runs: list[ReviewRow]
-    shown: int
-    groups: list[ReviewGroup] | None = None
-    flow: ReviewFlow | None = None
-    note: str
-    missing: list[str] | None = None
-    untrusted: str = "workflow, file, checks, by_workflow, group"
-
-
-def review_queue_view(
-    waiting: Sequence[WorkflowRunSummary],
-    known: dict[str, ReviewFacts],
-    *,
-    shown: int,
-    missing: Sequence[str],
-    now: datetime,
-    limit: int,
-    filters: str = "",
-    groups: list[ReviewGroup] | None = None,
-    flow: Flow | None = None,
-) -> ReviewQueueView:
-    """Show which runs wait for a review, or how many in each group.
-
-    Args:
-        waiting: all runs that wait, the oldest first.
-        known: what is known of each run that was read, by its id.
-        shown: how many of them to show at most.
-        missing: what was left out and why.
-        now: the present.
-        limit: characters of the text.
-        filters: a description of what was left out of them on purpose.
-        groups: their groups, shown in place of the runs.
-        flow: the inflow and outflow of a window.
-    """
-    counts = Counter(run.workflow.name for run in waiting)
-    view = ReviewQueueView(
-        total=len(waiting),
-        complete=not missing,
-        by_workflow=dict(counts.most_common()),
-        runs=[_review_row(run, known.get(run.id), now) for run in waiting[: 0 if groups is not None else shown]],
-        shown=0,
-        groups=groups,
-        flow=ReviewFlow(since=flow.since, sent=flow.sent.total(), reviewed=flow.reviewed.total()) if flow else None,
-        note="Reviews are made in the dashboard: the API cannot approve or reject.",
-        missing=list(missing) or None,
-    )
-    said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
-    bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
-    # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
-    base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
-    pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
-    which = f" {filters}" if filters else ""
-    head = [
-        f"{counted(view.total, 'run')} waiting for review{which}{f': {said}' if said else ''}.",
-        *([flow_line(flow)] if flow else []),
-        *incomplete(view.missing),
-    ]
-    if groups is not None:
-        columns = "group · runs · oldest" + (
-            " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
-        )
-        rows = [group_line(group, now) for group in groups]
-        text, kept = Document(head, rows, [view.note], columns=columns).fit(
-            limit, lambda gone: f"… {gone:,} more groups"
-        )
-        del groups[kept:]
-        return view.with_text(text)
-    document = Document(
-        head,
-        [_review_lines(row, with_link=not pattern) for row in view.runs],
-        [f"{view.note} {pattern}".rstrip()],
-        columns="run · workflow · file · waits for a person; below it each failed check with its values",
-    )
-    beyond = view.total - len(view.runs)
-    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
-    del view.runs[view.shown :]
-    return view.with_text(text)
-
-
-def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
-    known = known or ReviewFacts([], Began(None, run.updated_at))
-    created, began = run.created, known.began
-    return ReviewRow(
-        run_id=run.id,
-        workflow=run.workflow.name,
-        file=run.files[0].name if run.files else None,
-        created_at=created,
-        waits_since=began.latest or began.earliest,
-        since=began.words(now)
-        or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
-        checks=known.checks,
-        speaks_to_assistant=list(known.speaks) or None,
-        dashboard_url=DashboardUrl(run.dashboard_url) or None,
-    )
-
-
-def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
-    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
-    first += f" · {row.dashboard_url or '-'}" if with_link else ""
-    more = [caution_line(row.speaks_to_assistant)] if row.speaks_to_assistant else []
-    more += [check.line() for check in row.checks] or ["check unknown"]
-    return "\n  ".join([first, *more])

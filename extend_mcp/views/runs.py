@@ -14,9 +14,9 @@ from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_movin
 from extend_mcp.runs.polling import by_urgency, is_settled, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
-from extend_mcp.views.checks import FailedCheck, failed_checks
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
+from extend_mcp.views.reviews import FailedCheck, failed_checks
 from extend_mcp.views.steps import Detail, Json, step_digest, step_times
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
 
@@ -138,10 +138,8 @@ def run_view(
 
     Args:
         run: as the API gave it, any field missing or unknown.
-        now: the present, for ages.
         detail: ``concise``: one line a step; ``full``: ids, files, metadata and charges too, in pages.
         page: which page of the full form, from 1.
-        limit: characters of the answer's text.
         around: what else is known of it.
 
     Returns:
@@ -205,7 +203,7 @@ def _facts(
         reviewed_at=run.reviewed_at,
         reviewed_by=run.reviewed_by_user or None,
         rejection_note=run.rejection_note or None,
-        credits=credits_of(run),
+        credits=run.credits,
         speaks_to_assistant=spoken_to(run) or None,
         dashboard_url=DashboardUrl(run.dashboard_url) or None,
     )
@@ -390,19 +388,11 @@ def review_lines(run: RunBase) -> list[str]:
     return lines
 
 
-def credits_of(run: WorkflowRun) -> float | None:
-    """Return the credits the run has used so far, child runs included; None when the API does not say."""
-    if run.usage is None:
-        return None
-    return run.usage.total_credits if run.usage.total_credits is not None else run.usage.credits
-
-
 def age_line(run: WorkflowRun, now: datetime) -> str:
     """Say when the run was created and started, and how long it took or has been running, without a full stop."""
     parts: list[str] = []
     if run.initial_run_at:
-        ago = format_span((now - run.initial_run_at).total_seconds())
-        parts.append(f"created {format_instant(run.initial_run_at)} ({ago} ago)")
+        parts.append(f"created {format_instant(run.initial_run_at)} ({age_words(run.initial_run_at, now)} ago)")
     seconds = duration_seconds(run, now)
     if run.start_time and seconds is not None:
         span = format_span(seconds)
@@ -462,7 +452,6 @@ def wait_view(
         explained: the explanation of a single run that has ended, as text; None otherwise.
         problem: what went wrong with the last look, or None.
         go_on: the call that continues waiting.
-        limit: characters of the text.
     """
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
     counts: Counter[str] = Counter(run.status for run in ordered)
@@ -526,7 +515,6 @@ def waited_run(run: RunBase, *, done: int | None = None, known: int | None = Non
     """Return the state of a run that is waited for.
 
     Args:
-        run: the run.
         done: how many of its steps are done, if they were read.
         known: how many steps it has so far.
         speaks: whether a text of it seems to be meant for an assistant.

@@ -81,11 +81,9 @@ def step_view(
     """Show one step's result.
 
     Args:
-        run: the run.
         step: one of its step runs.
         detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
         page: which page, from 1; one past the end, or -1, gives the last.
-        limit: characters of the text.
         field: the path of one part, shown whole; None for everything.
         contains: show only the lines with this text, below what they belong to; None for all lines.
 
@@ -165,7 +163,6 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
     """Show one part of a step's result: a field, a chunk, a rule.
 
     Args:
-        step: the step run.
         path: names and indexes, such as ``line_items[0].amount`` or ``chunks[3].content``; it may begin at the
             whole result, at the child run's output, or at the extracted values.
         detail: ``full``: with all that the API knows of an extracted field, its place on the page included.

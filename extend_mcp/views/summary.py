@@ -15,7 +15,7 @@ from extend_mcp.runs.stuck import Stuck
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, incomplete
 from extend_mcp.views.document import counted as counted_noun
-from extend_mcp.views.stuck import stuck_line
+from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
 
 Sort = Literal["count", "rate", "change"]
@@ -177,15 +177,11 @@ def summary_view(
     Args:
         counted: what was counted; the keys of its groups are tuples of `Group`.
         by: names of the groups.
-        filters: a description of the filters.
         before: the window before, if the window has a beginning.
         course: runs over time.
         zone: the time zone of days and hours.
         sort: the order of the groups; by default the largest first, and spans of time as they follow.
-        missing: what was left out and why.
         is_window: whether only runs of some time are counted.
-        now: the present.
-        limit: characters of the text.
         kept: how fresh the figures are, where they come from kept runs.
         stuck: the runs that hang, where that is known.
     """

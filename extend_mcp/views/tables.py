@@ -70,9 +70,6 @@ def listing(
         noun: what a row is.
         columns: the heading of the table.
         tool: the tool that takes the token.
-        token_after: the token for what follows the first so many rows; None at the end of the list.
-        limit: characters of the text.
-        filters: a description of the filters, or empty.
         note: given how many rows are shown, what else the reader must know, in a line.
         shorter: gives shorter lines, used where not all rows fit.
     """
@@ -117,11 +114,7 @@ def run_list_view(
     Args:
         runs: the runs of this page, in the order asked for.
         causes: why a run failed, was rejected or waits, by id, where that is known; outside text marked.
-        token_after: the token for what follows the first so many runs; None at the end of the list.
-        filters: a description of the filters, or empty.
         note: what the reader must know of how the search ended, or None.
-        now: the present, for durations.
-        limit: characters of the answer's text; runs that do not fit are left to the next page.
         ids_only: whether the text has only the ids, by workflow and status.
 
     Returns:

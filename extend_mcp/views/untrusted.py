@@ -56,7 +56,7 @@ _OPEN, _CLOSE = look_alikes.OPENING, look_alikes.CLOSING
 _ACTIVE = re.compile(
     r"\](?=[(:])|!(?=\[)"  # Markdown's links, images and definitions of links
     # Entities, which could spell all of this; addresses are data and stay exact.
-    rf"|&(?=#|(?:colon|sol|period);|(?:{'|'.join(look_alikes.ENTITIES)})|(?:lt|LT);?&(?:lt|LT)|(?:gt|GT);?&(?:gt|GT))"
+    rf"|&(?=#|(?:colon|sol|period);|(?:{look_alikes.ENTITIES})|(?:lt|LT);?&(?:lt|LT)|(?:gt|GT);?&(?:gt|GT))"
     # HTML, Slack's links and mentions, and the tags that models were trained on; documents do hold bare tables.
     r"|<(?=[A-Za-z/!?|@#$%])(?!/?(?:table|thead|tbody|tfoot|tr|td|th)(?: (?:col|row)span=\"?\d{1,4}\"?){0,2}>)"
     rf"|[{_OPEN}](?=[{_OPEN}])|[{_CLOSE}](?=[{_CLOSE}])"

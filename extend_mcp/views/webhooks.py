@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription, WorkflowRunSummary
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete, listed
 from extend_mcp.views.tables import ListingView, listing, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
 
@@ -139,23 +139,6 @@ def event_words(events: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """The endings of a workflow's runs that no enabled endpoint receives.
-
-    Attributes:
-        workflow_id: the workflow.
-        name: its name; empty where it is not known.
-        without: the events without a subscription of an enabled endpoint.
-        only_disabled: those of them that a disabled endpoint subscribes to.
-    """
-
-    workflow_id: str
-    name: str
-    without: list[str]
-    only_disabled: list[str]
-
-
-@dataclass(frozen=True)
 class Received:
     """The runs that ended with an event that somebody subscribes to, compared with the events received here.
 
@@ -173,7 +156,7 @@ class Received:
 
 
 class CoverageRow(ViewPart):
-    """A workflow with endings that no enabled endpoint receives."""
+    """A workflow, its endings that no enabled endpoint receives, and those of them that a disabled one receives."""
 
     workflow_id: Id
     workflow: Label | None = None
@@ -204,34 +187,24 @@ class WebhookCheckView(View):
 
 
 def webhook_check_view(
-    coverage: Sequence[Coverage], received: Received | None, *, missing: Sequence[str], limit: int
+    coverage: Sequence[CoverageRow], received: Received | None, *, missing: Sequence[str], limit: int
 ) -> WebhookCheckView:
     """Show which ends of runs no enabled endpoint receives.
 
     Args:
         coverage: each workflow that was looked at.
         received: what arrived here; None where this server receives no webhooks.
-        missing: what was left out and why.
-        limit: characters of the text.
     """
     uncovered = [each for each in coverage if each.without]
     view = WebhookCheckView(
         workflows=len(coverage),
-        uncovered=[
-            CoverageRow(
-                workflow_id=each.workflow_id,
-                workflow=each.name or None,
-                without=[Code(event) for event in each.without],
-                only_disabled=[Code(event) for event in each.only_disabled] or None,
-            )
-            for each in uncovered
-        ],
+        uncovered=uncovered,
         complete=not missing,
         missing=list(missing) or None,
     )
     head = [
         f"{counted(len(coverage), 'workflow')} checked; {len(uncovered):,} without a subscription for every ending.",
-        *(f"INCOMPLETE: {each}." for each in missing),
+        *incomplete(missing),
     ]
     if received is None:
         head.append("Whether events arrived is not known here: this server receives no webhooks, or may not read runs.")
@@ -263,10 +236,9 @@ def _missed_lines(view: WebhookCheckView, received: Received) -> list[str]:
         return [f"No run ended with a subscribed event {since}, when this server began to receive or later."]
     if not received.missed:
         return [f"All events arrived: {counted(received.ended, 'run')} ended {since}."]
-    ids = ", ".join(f"{each.run_id}" for each in (view.missed_runs or [])[:_SHOWN_MISSED])
-    more = f" and {len(received.missed) - _SHOWN_MISSED:,} more" if len(received.missed) > _SHOWN_MISSED else ""
+    ids = listed([each.run_id for each in view.missed_runs or []], _SHOWN_MISSED, of=len(received.missed))
     count = f"{len(received.missed):,} of {counted(received.ended, 'run')}"
-    lines = [f"Missed here: the events of {count} that ended {since}, the last first: {ids}{more}"]
+    lines = [f"Missed here: the events of {count} that ended {since}, the last first: {ids}"]
     if len(received.missed) == received.ended:
         lines.append("None arrived: the subscribed endpoint may be another receiver than this server.")
     return lines

@@ -133,8 +133,6 @@ def workflow_view(
         workflow: the workflow, or its id where its name is not known.
         version: the version, with its steps.
         form: ``graph``: a line a step; ``mermaid``: a diagram; ``json``: the definitions, to be changed and sent back.
-        page: which page, from 1.
-        limit: characters of the text.
     """
     view = WorkflowView(
         workflow_id=workflow if isinstance(workflow, str) else workflow.id,

@@ -187,7 +187,7 @@ async def test_a_search_for_nothing_is_refused(box: Box, arguments: dict[str, st
     assert box.requests() == []
 
 
-@pytest.mark.parametrize(("per_second", "most"), [(1, 300), (10, 300), (100, 3000)])
+@pytest.mark.parametrize(("per_second", "most"), [(1, 500), (10, 500), (100, 3000)])
 def test_an_account_with_a_higher_rate_limit_is_searched_in_fewer_calls(per_second: int, most: int) -> None:
     _, registry = build_server(Settings.model_validate({"api_key": KEY, "requests_per_second": per_second}))
     assert registry.current().limits.detail_runs == most

@@ -88,12 +88,26 @@ def table() -> str:
     }
     for name, note in notes.items():
         lines += ["", f"{name} = ("]
-        lines += [f'    "{span}"' for span in _spans(found[name], ranges=name == "UNSEEN")]
+        lines += _rows(_spans(found[name], ranges=name == "UNSEEN"))
         lines += [")", f'"""{note}"""']
     lines += ["", "ENTITIES = ("]
-    lines += [f'    "{name}",' for name in names]
-    lines += [")", '"""HTML entities that stand for one of these, or for what cannot be seen."""', ""]
+    lines += _rows([f"{name}|" for name in names[:-1]] + names[-1:])
+    lines += [
+        ")",
+        '"""HTML entities that stand for one of these, or for what cannot be seen, as a regular expression."""',
+        "",
+    ]
     return "\n".join(lines)
+
+
+def _rows(parts: list[str]) -> list[str]:
+    """Lines of the module that hold the parts in one string, each as many as fit."""
+    rows = [""]
+    for part in parts:
+        if len(rows[-1]) + len(part) > 110:
+            rows.append("")
+        rows[-1] += part
+    return [f'    "{row}"' for row in rows]
 
 
 def _spans(chars: set[str], *, ranges: bool) -> list[str]:

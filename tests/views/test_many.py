@@ -14,14 +14,12 @@ from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, Calendar, GroupName, gr
 from extend_mcp.runs.statistics import Statistics, course, oldest, run_facts, tallies
 from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
-from extend_mcp.views.checks import failed_checks
 from extend_mcp.views.insights import (
-    ReviewFacts,
     comparison_view,
     failure_view,
-    review_queue_view,
 )
 from extend_mcp.views.instructions import spoken_to
+from extend_mcp.views.reviews import ReviewFacts, failed_checks, review_queue_view
 from extend_mcp.views.summary import Before, Groups, Sort, summary_view
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs

@@ -1,0 +1,343 @@
+"""The runs that wait for a person: the checks that sent them there, the queue, and its inflow and outflow."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.times import format_instant
+from extend_mcp.runs.timing import Began
+from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete
+from extend_mcp.views.instructions import SpokenTo, caution_line
+from extend_mcp.views.steps import Json, as_object, extracted_fields, objects
+from extend_mcp.views.untrusted import DashboardUrl, FieldPath, Finding, Id, Label
+from extend_mcp.workflows.graph import choice, entries
+
+_FIELD = re.compile(r"[A-Za-z_][\w.]*")
+_INDEX = re.compile(r"\[(\d+)\]")
+_MOST_VALUES = 12
+_MOST_GROUPS = 40
+
+
+class FailedCheck(ViewPart):
+    """A rule or block that a run did not pass; or, inferred from the workflow's graph, the step that led to review."""
+
+    step: Label
+    check: Label | None = None
+    error: Finding | None = None
+    formula: Finding | None = None
+    values: dict[FieldPath, Finding] | None = None
+    inferred: bool = False
+    review_step: Label | None = None
+
+    def line(self) -> str:
+        """Return it as a line of text."""
+        if self.inferred:
+            way = f" by its way {self.error:40}" if self.error else ""
+            return (
+                f"probably step {self.step:60} (inferred: no step names a failed check; in the workflow this step leads"
+                f"{way} to {self.review_step:60})"
+            )
+        line = f"{self.check:200} did not pass in step {self.step:60}"
+        line += f": {self.error}" if self.error else ""
+        line += f"; rule {self.formula}" if self.formula else ""
+        values = ", ".join(f"{path} {value}" for path, value in (self.values or {}).items())
+        return line + (f"; {values}" if values else "")
+
+
+def failed_checks(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCheck]:
+    """Return every check that did not pass, those of the last step first.
+
+    Args:
+        run: a run that waits for a review, or was reviewed.
+        definition: the steps of its workflow version; without them values and inferred checks are missing.
+
+    Returns:
+        The checks; where no step names one, the step that probably led to the review by the workflow's graph.
+    """
+    found = [check for step in reversed(run.step_runs) for check in _of_step(step, run, definition)]
+    return found or _inferred(run, definition)
+
+
+def _of_step(step: StepRun, run: WorkflowRun, definition: Sequence[Json]) -> Iterator[FailedCheck]:
+    result = as_object(step.result)
+    for item in [*objects(result.get("rules")), *objects(result.get("blocks"))]:
+        if item.get("valid") is True:
+            continue
+        each = item.get("validArray")
+        places = {place for place, valid in enumerate(each) if valid is not True} if isinstance(each, list) else None
+        said = ", ".join(str(item[key]) for key in ("failureReason", "error", "reasoning") if item.get(key))
+        items = f" (items {', '.join(map(str, sorted(places)[:20]))})" if places else ""
+        formula = _formula(definition, step.step.name, item.get("name"))
+        yield FailedCheck(
+            step=step.step.name or step.step_type,
+            check=item.get("name") or "?",
+            error=f"{said}{items}" or None,
+            formula=formula or None,
+            values=_values(run, formula, places) or None,
+        )
+
+
+def _formula(definition: Sequence[Json], step: str, check: object) -> str:
+    rules = [
+        rule
+        for each in definition
+        if each.get("name") == step
+        for rule in objects(as_object(each.get("config")).get("rules"))
+    ]
+    return next((str(rule.get("formula") or "") for rule in rules if rule.get("name") == check), "")
+
+
+def _values(run: WorkflowRun, formula: str, places: set[int] | None) -> dict[str, str]:
+    """Return the extracted values that a formula names; of a list, those of the items that failed."""
+    names = set(_FIELD.findall(formula))
+    found: dict[str, str] = {}
+    for step in run.step_runs if names else ():
+        output = as_object(step.child_run.get("output"))
+        for path, value, _ in extracted_fields(output.get("value"), None):
+            plain, indexes = _INDEX.sub("", path), _INDEX.findall(path)
+            is_named = any(name == plain or name.endswith(f".{plain}") for name in names)
+            if is_named and (not places or not indexes or int(indexes[0]) in places):
+                found[path] = "null" if value is None else str(value)
+    return dict(list(found.items())[:_MOST_VALUES])
+
+
+def _inferred(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCheck]:
+    reviews = {str(each.get("name")) for each in definition if each.get("type") == "HUMAN_REVIEW"}
+    before: dict[str, tuple[str | None, Any]] = {
+        str(step.get("name")): (choice(step, entry), entry["step"])
+        for step in definition
+        for _, entry in entries(step)
+        if entry.get("step") in reviews
+    }
+    ran = [step.step.name for step in run.step_runs if step.step.name in before]
+    if not ran:
+        return []
+    way, review = before[ran[-1]]
+    return [FailedCheck(step=ran[-1], error=way, inferred=True, review_step=review)]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Runs that were sent to review and runs that were reviewed, by workflow id.
+
+    Attributes:
+        since: the begin of the window.
+        sent: how many runs created in the window were sent to review.
+        reviewed: how many runs were reviewed in the window, whenever created.
+        missing: why not all were counted; None if all were.
+    """
+
+    since: datetime
+    missing: str | None = None
+    sent: Counter[str] = field(default_factory=Counter)
+    reviewed: Counter[str] = field(default_factory=Counter)
+
+
+class ReviewFlow(ViewPart):
+    """The inflow and outflow of the queue."""
+
+    since: datetime
+    sent: int
+    reviewed: int
+
+
+class ReviewGroup(ViewPart):
+    """The waiting runs of one workflow or check."""
+
+    group: Label
+    runs: int
+    oldest_run_id: Id
+    oldest_created_at: datetime | None = None
+    sent: int | None = None
+    reviewed: int | None = None
+
+
+def flow_line(flow: Flow) -> str:
+    """Say how the queue changed."""
+    sent, reviewed = flow.sent.total(), flow.reviewed.total()
+    change = f"{'grew' if sent > reviewed else 'shrank'} by about {abs(sent - reviewed):,}"
+    return (
+        f"Since {format_instant(flow.since)}: {sent:,} of the runs created then were sent to review, {reviewed:,} runs "
+        f"were reviewed, so the queue {change if sent != reviewed else 'did not change'}."
+    )
+
+
+def groups_of_workflows(waiting: Sequence[WorkflowRunSummary], flow: Flow | None) -> list[ReviewGroup]:
+    """Group waiting runs, the oldest first, by workflow."""
+    groups = _grouped((run.workflow.id, run.workflow.name, run) for run in waiting)
+    if flow:
+        for workflow_id, group in groups.items():
+            group.sent, group.reviewed = flow.sent[workflow_id], flow.reviewed[workflow_id]
+    return _largest(groups)
+
+
+def groups_of_checks(waiting: Sequence[WorkflowRunSummary], checks: dict[str, list[FailedCheck]]) -> list[ReviewGroup]:
+    """Group waiting runs, the oldest first, by the checks that they failed; a run that failed two is in both."""
+    return _largest(_grouped(pair for run in waiting for pair in _named(run, checks.get(run.id))))
+
+
+def _named(run: WorkflowRunSummary, checks: list[FailedCheck] | None) -> Iterable[tuple[str, str, WorkflowRunSummary]]:
+    if not checks:
+        name = "not read" if checks is None else "no step names a check"
+        return [(name, name, run)]
+    names = {
+        f"probably step {each.step}" if each.inferred else f"{each.check or 'a check'} in step {each.step}"
+        for each in checks
+    }
+    return [(name, name, run) for name in sorted(names)]
+
+
+def _grouped(pairs: Iterable[tuple[str, str, WorkflowRunSummary]]) -> dict[str, ReviewGroup]:
+    groups: dict[str, ReviewGroup] = {}
+    for key, name, run in pairs:
+        if key in groups:
+            groups[key].runs += 1
+        else:
+            groups[key] = ReviewGroup(group=name, runs=1, oldest_run_id=run.id, oldest_created_at=run.created)
+    return groups
+
+
+def _largest(groups: dict[str, ReviewGroup]) -> list[ReviewGroup]:
+    return sorted(groups.values(), key=lambda group: -group.runs)[:_MOST_GROUPS]
+
+
+def group_line(group: ReviewGroup, now: datetime) -> str:
+    """Return a group as a line of text."""
+    created = group.oldest_created_at
+    age = f"created {age_words(created, now)} ago" if created else "age unknown"
+    flow = f" · {group.sent:,} · {group.reviewed:,}" if group.sent is not None and group.reviewed is not None else ""
+    return f"{group.group:120} · {group.runs:,} · {group.oldest_run_id}, {age}{flow}"
+
+
+class ReviewRow(ViewPart):
+    """A run that waits for a person."""
+
+    run_id: Id
+    workflow: Label
+    file: Label | None = None
+    created_at: datetime | None = None
+    waits_since: datetime | None = None
+    since: str
+    checks: list[FailedCheck]
+    speaks_to_assistant: list[SpokenTo] | None = None
+    dashboard_url: DashboardUrl | None = None
+
+
+@dataclass(frozen=True)
+class ReviewFacts:
+    """The checks that sent a run to review, since when it waits, and its texts that are meant for an assistant."""
+
+    checks: list[FailedCheck]
+    began: Began
+    speaks: Sequence[SpokenTo] = ()
+
+
+class ReviewQueueView(View):
+    """The runs that wait for review, the oldest first."""
+
+    total: int
+    complete: bool
+    by_workflow: dict[Label, int]
+    runs: list[ReviewRow]
+    shown: int
+    groups: list[ReviewGroup] | None = None
+    flow: ReviewFlow | None = None
+    note: str
+    missing: list[str] | None = None
+    untrusted: str = "workflow, file, checks, by_workflow, group"
+
+
+def review_queue_view(
+    waiting: Sequence[WorkflowRunSummary],
+    known: dict[str, ReviewFacts],
+    *,
+    shown: int,
+    missing: Sequence[str],
+    now: datetime,
+    limit: int,
+    filters: str = "",
+    groups: list[ReviewGroup] | None = None,
+    flow: Flow | None = None,
+) -> ReviewQueueView:
+    """Show which runs wait for a review, or how many in each group.
+
+    Args:
+        waiting: all runs that wait, the oldest first.
+        known: what is known of each run that was read, by its id.
+        groups: their groups, shown in place of the runs.
+        flow: the inflow and outflow of a window.
+    """
+    counts = Counter(run.workflow.name for run in waiting)
+    view = ReviewQueueView(
+        total=len(waiting),
+        complete=not missing,
+        by_workflow=dict(counts.most_common()),
+        runs=[_review_row(run, known.get(run.id), now) for run in waiting[: 0 if groups is not None else shown]],
+        shown=0,
+        groups=groups,
+        flow=ReviewFlow(since=flow.since, sent=flow.sent.total(), reviewed=flow.reviewed.total()) if flow else None,
+        note="Reviews are made in the dashboard: the API cannot approve or reject.",
+        missing=list(missing) or None,
+    )
+    said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
+    bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
+    # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
+    base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
+    pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
+    which = f" {filters}" if filters else ""
+    head = [
+        f"{counted(view.total, 'run')} waiting for review{which}{f': {said}' if said else ''}.",
+        *([flow_line(flow)] if flow else []),
+        *incomplete(view.missing),
+    ]
+    if groups is not None:
+        columns = "group · runs · oldest" + (
+            " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
+        )
+        rows = [group_line(group, now) for group in groups]
+        text, kept = Document(head, rows, [view.note], columns=columns).fit(
+            limit, lambda gone: f"… {gone:,} more groups"
+        )
+        del groups[kept:]
+        return view.with_text(text)
+    document = Document(
+        head,
+        [_review_lines(row, with_link=not pattern) for row in view.runs],
+        [f"{view.note} {pattern}".rstrip()],
+        columns="run · workflow · file · waits for a person; below it each failed check with its values",
+    )
+    beyond = view.total - len(view.runs)
+    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
+    del view.runs[view.shown :]
+    return view.with_text(text)
+
+
+def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
+    known = known or ReviewFacts([], Began(None, run.updated_at))
+    created, began = run.created, known.began
+    return ReviewRow(
+        run_id=run.id,
+        workflow=run.workflow.name,
+        file=run.files[0].name if run.files else None,
+        created_at=created,
+        waits_since=began.latest or began.earliest,
+        since=began.words(now)
+        or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
+        checks=known.checks,
+        speaks_to_assistant=list(known.speaks) or None,
+        dashboard_url=DashboardUrl(run.dashboard_url) or None,
+    )
+
+
+def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
+    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
+    first += f" · {row.dashboard_url or '-'}" if with_link else ""
+    more = [caution_line(row.speaks_to_assistant)] if row.speaks_to_assistant else []
+    more += [check.line() for check in row.checks] or ["check unknown"]
+    return "\n  ".join([first, *more])
