@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp.client.client import Client
 
-from extend_mcp.history import store
+from extend_mcp.history import database
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from tests.harness import ERAS, KEY, Box, Mode, example, facts_of, serving, text_of
@@ -89,7 +89,7 @@ async def test_a_text_matches_as_a_person_means_it(
     box: Box, monkeypatch: pytest.MonkeyPatch, text: str, held: str, found: bool, fts5: bool
 ) -> None:
     if not fts5:
-        monkeypatch.setattr(store, "_INDEX", "CREATE VIRTUAL TABLE words USING no_such_module(grams)")
+        monkeypatch.setattr(database, "_INDEX", "CREATE VIRTUAL TABLE words USING no_such_module(grams)")
     plant(box, 1, "page", held)
     async with serving(box) as client:
         facts = await find(client, text=text)
