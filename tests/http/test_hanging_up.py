@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.line import INITIALIZE
 from tests.harness import Box, Person, example_run, facts_of
+from tests.hosting import Host
 from tests.http.kit import Running, connected, plain_client, serving_http
 
 SCENARIO = "empty"
@@ -63,7 +64,13 @@ async def test_no_call_is_left_and_nothing_is_sent(box: Box, way: str) -> None:
     assert box.requests("POST") == []
 
 
-async def test_a_person_may_take_their_time(box: Box) -> None:
+async def test_a_person_may_take_their_time(host: Host) -> None:
+    # The clock runs: the server waits until the run is CANCELLED.
+    with host.room(SCENARIO, speed=60) as sandbox:
+        await cancel_slowly(Box(sandbox.base_url, sandbox.sandbox))
+
+
+async def cancel_slowly(box: Box) -> None:
     box.load(example_run(RUN, "PROCESSING"))
 
     class Slow(Person):
