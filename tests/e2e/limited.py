@@ -10,7 +10,6 @@ import json
 import sys
 from typing import Any
 
-import extend_mcp.server
 from extend_mcp.actions import cancel_run
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.cli import main
@@ -26,7 +25,7 @@ def limited(given: dict[str, Any]) -> None:
     cancel_run.FOLLOW_SECONDS = given.pop("follow_seconds", cancel_run.FOLLOW_SECONDS)  # type: ignore[misc]
     calls, client, server = CallLimits(**take(CallLimits)), take(ClientConfig), Limits(**take(Limits))
     assert not given, f"no limits: {', '.join(given)}"
-    extend_mcp.server.CallLimits = lambda: calls  # type: ignore[assignment, misc]
+    CallLimits.at = lambda _: calls  # type: ignore[method-assign, assignment]
     HttpSettings.limits = property(lambda _: server)  # type: ignore[method-assign, assignment]
     configured = Settings.client_config
     Settings.client_config = lambda self, account=None: dataclasses.replace(  # type: ignore[method-assign]
