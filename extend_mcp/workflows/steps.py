@@ -158,5 +158,5 @@ def _step(kind: str) -> Any:
 
 
 _ANY_STEP: Any = Annotated[Union[tuple(map(_step, STEP_TYPES))], Field(discriminator="type")]  # noqa: UP007
-STEP: TypeAdapter[Any] = TypeAdapter(_ANY_STEP)
+STEP: TypeAdapter[Any] = TypeAdapter(_ANY_STEP, config=ConfigDict(defer_build=True))
 """Reads one step."""
