@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from extend_mcp.workflows.graph import Json, at, choices_of, endless, entries, listed_choices
-from extend_mcp.workflows.steps import BLOCK_KINDS, CONFIGURED_LATER, STEP, STEP_TYPES
+from extend_mcp.workflows.steps import BLOCK_KINDS, CONFIGURED_LATER, STEP_TYPES, step_reader
 
 Steps = list[tuple[int, Json]]
 """Steps that are objects, with their index."""
@@ -84,7 +84,7 @@ def _in_order(faults: list[Fault]) -> list[Fault]:
 def _shape(index: int, step: object) -> Iterator[Fault]:
     """Find the faults of one step, apart from the others."""
     try:
-        STEP.validate_python(step)
+        step_reader().validate_python(step)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=True, include_input=False)
         yield from (Fault(_path(index, problem), _words(problem)) for problem in problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, conlist, create_model, model_validator
@@ -73,69 +74,27 @@ def _http(url: str) -> str:
     return url
 
 
-Text = Annotated[str, Field(min_length=1)]
-Code = _part(language=Literal["javascript", "python"], code=str)
-CodeBlock = _part(block_type=Literal["code"], id=str | None, name=Text, code=Code)
-SemanticBlock = _part(block_type=Literal["semantic"], id=str | None, name=Text, semantic=_part(prompt_text=str))
-Block: Any = Annotated[CodeBlock | SemanticBlock, Field(discriminator="block_type")]
+_TEXT = Annotated[str, Field(min_length=1)]
+
 BLOCK_KINDS = ("code", "semantic")
-
-Next = _part(step=Text)
-ClassificationNext = _part(step=Text, classification_id=Text)
-ResultNext = _part(step=Text, result=Literal["pass", "fail"])
-
-# Routing needs the classifications of one version, so never the latest.
-Pinned = _part(id=Text, version=Annotated[str, AfterValidator(_pinned)])
-Extractor = _part(id=Text, version=Annotated[str, AfterValidator(_any_version)])
-Classifications = conlist(_part(_Inline, id=Text, type=str, description=str), min_length=1)
-InlineExtractor = _part(_Inline, schema_=Annotated[dict[str, Any], Field(alias="schema")])
-InlineClassifier = _part(_Inline, classifications=Classifications)
-InlineSplitter = _part(_Inline, split_classifications=Classifications)
-MergeOrder = Literal["confidence", "alphabetic", "first_to_execute", "last_to_execute"]
-Condition = _part(
-    id=Text,
-    type=Literal["IF", "ELSE_IF", "ELSE"],
-    operation=Literal["EQUALS", "GTE", "LTE", "IS_NULL", "CONTAINS", "NO_OP"] | None,
-    left_operand=str | None,
-    right_operand=str | None,
+STEP_TYPES = (
+    "TRIGGER",
+    "PARSE",
+    "EXTRACT",
+    "CLASSIFY",
+    "SPLIT",
+    "MERGE_EXTRACT",
+    "CONDITIONAL",
+    "CONDITIONAL_EXTRACT",
+    "RULE_VALIDATION",
+    "VALIDATION",
+    "ROUTER",
+    "EXTERNAL_DATA_VALIDATION",
+    "HUMAN_REVIEW",
+    "COLLECT",
+    "FILE_CONVERSION",
+    "WEBHOOK_RESPONSE",
 )
-ExtractRule = _part(name=str | None, formula=Text, extractor=Extractor)
-FormulaRule = _part(name=Text, formula=Text, description=str | None)
-Branch = _part(id=Text, name=str | None, block=Block | None)
-Request = _part(
-    url=Annotated[str, AfterValidator(_http)],
-    method=Literal["GET", "POST", "PUT"],
-    headers=dict[str, str] | None,
-    content_type=Literal["application/json", "text/plain"] | None,
-)
-
-_SHAPES: dict[str, tuple[Any, Any]] = {
-    "TRIGGER": (None, Next),
-    "PARSE": (_part(parse_config=dict[str, Any] | None), Next),
-    "EXTRACT": (_part(_OneOf, extractor=Extractor | None, extractor_config=InlineExtractor | None), Next),
-    "CLASSIFY": (
-        _part(_OneOf, classifier=Pinned | None, classifier_config=InlineClassifier | None),
-        ClassificationNext,
-    ),
-    "SPLIT": (_part(_OneOf, splitter=Pinned | None, splitter_config=InlineSplitter | None), ClassificationNext),
-    "MERGE_EXTRACT": (_part(merge_order=MergeOrder | None), Next),
-    "CONDITIONAL": (_part(conditions=conlist(Condition, min_length=1)), _part(step=Text, condition_id=Text)),
-    "CONDITIONAL_EXTRACT": (_part(_EndsWithTrue, rules=conlist(ExtractRule, min_length=1)), Next),
-    "RULE_VALIDATION": (_part(rules=conlist(FormulaRule, min_length=1)), ResultNext),
-    "VALIDATION": (_part(blocks=conlist(Block, min_length=1)), ResultNext),
-    "ROUTER": (_part(branches=conlist(Branch, min_length=1)), _part(step=Text, branch_id=Text)),
-    "EXTERNAL_DATA_VALIDATION": (
-        _part(request_options=Request, failure_behavior=Literal["CONTINUE", "EXIT"] | None),
-        Next,
-    ),
-    "HUMAN_REVIEW": (None, Next),
-    "COLLECT": (None, Next),
-    "FILE_CONVERSION": (_part(failure_behavior=Literal["EXIT", "CONTINUE"] | None), Next),
-    "WEBHOOK_RESPONSE": (None, Next),
-}
-"""By type: the model of its config, None where it has none, and of its next entries."""
-
-STEP_TYPES = tuple(_SHAPES)
 """The types there are."""
 
 CONFIGURED_LATER = frozenset(
@@ -144,19 +103,82 @@ CONFIGURED_LATER = frozenset(
 """Types whose config a draft may leave out; then they lead nowhere yet, and cannot be deployed."""
 
 
-def _step(kind: str) -> Any:
+def _shapes() -> dict[str, tuple[Any, Any]]:
+    """Return by type the model of its config, None where it has none, and of its next entries."""
+    code = _part(language=Literal["javascript", "python"], code=str)
+    code_block = _part(block_type=Literal["code"], id=str | None, name=_TEXT, code=code)
+    semantic_block = _part(block_type=Literal["semantic"], id=str | None, name=_TEXT, semantic=_part(prompt_text=str))
+    block: Any = Annotated[code_block | semantic_block, Field(discriminator="block_type")]
+
+    following = _part(step=_TEXT)
+    classification_next = _part(step=_TEXT, classification_id=_TEXT)
+    result_next = _part(step=_TEXT, result=Literal["pass", "fail"])
+
+    # Routing needs the classifications of one version, so never the latest.
+    pinned = _part(id=_TEXT, version=Annotated[str, AfterValidator(_pinned)])
+    extractor = _part(id=_TEXT, version=Annotated[str, AfterValidator(_any_version)])
+    classifications = conlist(_part(_Inline, id=_TEXT, type=str, description=str), min_length=1)
+    inline_extractor = _part(_Inline, schema_=Annotated[dict[str, Any], Field(alias="schema")])
+    inline_classifier = _part(_Inline, classifications=classifications)
+    inline_splitter = _part(_Inline, split_classifications=classifications)
+    merge_order = Literal["confidence", "alphabetic", "first_to_execute", "last_to_execute"]
+    condition = _part(
+        id=_TEXT,
+        type=Literal["IF", "ELSE_IF", "ELSE"],
+        operation=Literal["EQUALS", "GTE", "LTE", "IS_NULL", "CONTAINS", "NO_OP"] | None,
+        left_operand=str | None,
+        right_operand=str | None,
+    )
+    extract_rule = _part(name=str | None, formula=_TEXT, extractor=extractor)
+    formula_rule = _part(name=_TEXT, formula=_TEXT, description=str | None)
+    branch = _part(id=_TEXT, name=str | None, block=block | None)
+    request = _part(
+        url=Annotated[str, AfterValidator(_http)],
+        method=Literal["GET", "POST", "PUT"],
+        headers=dict[str, str] | None,
+        content_type=Literal["application/json", "text/plain"] | None,
+    )
+
+    return {
+        "TRIGGER": (None, following),
+        "PARSE": (_part(parse_config=dict[str, Any] | None), following),
+        "EXTRACT": (_part(_OneOf, extractor=extractor | None, extractor_config=inline_extractor | None), following),
+        "CLASSIFY": (
+            _part(_OneOf, classifier=pinned | None, classifier_config=inline_classifier | None),
+            classification_next,
+        ),
+        "SPLIT": (_part(_OneOf, splitter=pinned | None, splitter_config=inline_splitter | None), classification_next),
+        "MERGE_EXTRACT": (_part(merge_order=merge_order | None), following),
+        "CONDITIONAL": (_part(conditions=conlist(condition, min_length=1)), _part(step=_TEXT, condition_id=_TEXT)),
+        "CONDITIONAL_EXTRACT": (_part(_EndsWithTrue, rules=conlist(extract_rule, min_length=1)), following),
+        "RULE_VALIDATION": (_part(rules=conlist(formula_rule, min_length=1)), result_next),
+        "VALIDATION": (_part(blocks=conlist(block, min_length=1)), result_next),
+        "ROUTER": (_part(branches=conlist(branch, min_length=1)), _part(step=_TEXT, branch_id=_TEXT)),
+        "EXTERNAL_DATA_VALIDATION": (
+            _part(request_options=request, failure_behavior=Literal["CONTINUE", "EXIT"] | None),
+            following,
+        ),
+        "HUMAN_REVIEW": (None, following),
+        "COLLECT": (None, following),
+        "FILE_CONVERSION": (_part(failure_behavior=Literal["EXIT", "CONTINUE"] | None), following),
+        "WEBHOOK_RESPONSE": (None, following),
+    }
+
+
+@cache
+def step_reader() -> TypeAdapter[Any]:
+    """Return what reads one step. It is made when it is first needed: that takes as long as importing ten modules."""
+    steps: Any = Union[tuple(_step(kind, *shape) for kind, shape in _shapes().items())]  # noqa: UP007
+    return TypeAdapter(Annotated[steps, Field(discriminator="type")])
+
+
+def _step(kind: str, config: Any, following: Any) -> Any:
     """Return the model of a step. ``object`` and ``id`` are the API's, kept so that a response can be sent back."""
-    config, following = _SHAPES[kind]
     return _part(
         object=str | None,
         id=str | None,
-        name=Text,
+        name=_TEXT,
         type=Literal[kind],
         next=conlist(following, max_length=0 if kind == "WEBHOOK_RESPONSE" else None) | None,
         **({"config": config if kind == "CONDITIONAL" else config | None} if config else {}),
     )
-
-
-_ANY_STEP: Any = Annotated[Union[tuple(map(_step, STEP_TYPES))], Field(discriminator="type")]  # noqa: UP007
-STEP: TypeAdapter[Any] = TypeAdapter(_ANY_STEP, config=ConfigDict(defer_build=True))
-"""Reads one step."""
