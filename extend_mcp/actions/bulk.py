@@ -37,7 +37,8 @@ from extend_mcp.views.untrusted import Id
 
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
-_AT_ONCE = 16
+AT_ONCE = 16
+"""Runs of a plan that are changed at the same time."""
 
 
 @dataclass
@@ -206,7 +207,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
                 done = f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done"
                 await deadline.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
 
-        await in_parallel(work, min(_AT_ONCE, len(waiting)))
+        await in_parallel(work, min(AT_ONCE, len(waiting)))
         if not plan.open_runs:
             await action.finish(plan, deadline)
             for run in plan.runs:

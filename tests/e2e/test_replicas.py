@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ResourceUpdatedNotification
 from redis import Redis
 
+from extend_mcp.actions.bulk import AT_ONCE
 from extend_mcp.views.uris import run_uri
 from tests.e2e.proxy import balancing
 from tests.e2e.replicas import Fleet, connected, fleet, run_event
@@ -264,14 +265,14 @@ async def test_a_replica_that_dies_in_a_cancel_leaves_a_clear_word(replicas: Fle
 
 
 async def test_an_interrupted_rerun_goes_on_at_another_replica_and_starts_nothing_twice(replicas: Fleet) -> None:
-    ids = await replicas.extend.failed_runs(12)
+    ids = await replicas.extend.failed_runs(3 + AT_ONCE + 3)
     replicas.extend.forget()
     tool = "rerun_workflow_runs"
     async with balancing(replicas.ports) as proxy, connected(proxy.url) as client:
         plan = facts_of(await client.call_tool(tool, {"run_ids": ids, "include_hopeless": True}))
         again = {"confirmation_token": plan["confirmation_token"]}
         replicas.extend.fault("POST", "/workflow_runs", delaySeconds=0.01, times=3)
-        replicas.extend.fault("POST", "/workflow_runs", delaySeconds=30, times=6)
+        replicas.extend.fault("POST", "/workflow_runs", delaySeconds=30, times=AT_ONCE)
         async with anyio.create_task_group() as tasks:
 
             async def carry_out() -> None:
@@ -279,17 +280,17 @@ async def test_an_interrupted_rerun_goes_on_at_another_replica_and_starts_nothin
                     await client.call_tool(tool, again)
 
             tasks.start_soon(carry_out)
-            # Three are answered, six are under way, three are still to come.
-            await replicas.extend.await_requests(9, "POST", "/workflow_runs")
+            # Three are answered, as many as can be are in progress, three are still to come.
+            await replicas.extend.await_requests(3 + AT_ONCE, "POST", "/workflow_runs")
             [port] = [port for port, held in proxy.holding.items() if held]
             replicas.at(port).kill()
         busy = facts_of(await client.call_tool(tool, again))
         assert busy["outcome"] == "busy"
         let_the_lease_run_out(replicas)
         facts = facts_of(await client.call_tool(tool, again))
-    assert (facts["outcome"], facts["counts"]) == ("done", {"started": 12})
+    assert (facts["outcome"], facts["counts"]) == ("done", {"started": len(ids)})
     found = [result for result in facts["results"] if "found by looking" in result["note"]]
-    assert len(found) == 6
+    assert len(found) == AT_ONCE
     created = await replicas.extend.requests("POST", "/workflow_runs")
     assert sorted(request["body"]["metadata"]["rerunOf"] for request in created) == sorted(ids)
     [done] = where(replicas, tool, "done")
@@ -297,7 +298,7 @@ async def test_an_interrupted_rerun_goes_on_at_another_replica_and_starts_nothin
 
 
 async def test_a_replica_that_slept_through_its_hold_starts_nothing_more(replicas: Fleet) -> None:
-    ids = await replicas.extend.failed_runs(12)
+    ids = await replicas.extend.failed_runs(AT_ONCE + 6)
     replicas.extend.forget()
     one, other, _ = replicas.replicas
     tool = "rerun_workflow_runs"
@@ -305,29 +306,29 @@ async def test_a_replica_that_slept_through_its_hold_starts_nothing_more(replica
     async with connected(one.url) as client, connected(other.url) as elsewhere, anyio.create_task_group() as tasks:
         plan = facts_of(await client.call_tool(tool, {"run_ids": ids, "include_hopeless": True}))
         again = {"confirmation_token": plan["confirmation_token"]}
-        # The first six are started at once; before they are answered the replica's machine is paused.
-        replicas.extend.fault("POST", "/workflow_runs", delaySeconds=1, times=6)
+        # The first are started at once, ten a second; before they are answered the replica's machine is paused.
+        replicas.extend.fault("POST", "/workflow_runs", delaySeconds=4, times=AT_ONCE)
 
         async def carry_out() -> None:
             late.append(await client.call_tool(tool, again))
 
         tasks.start_soon(carry_out)
-        await replicas.extend.await_requests(6, "POST", "/workflow_runs")
+        await replicas.extend.await_requests(AT_ONCE, "POST", "/workflow_runs")
         with one.standing_still():
             let_the_lease_run_out(replicas)
             facts = facts_of(await elsewhere.call_tool(tool, again))
-    assert (facts["outcome"], facts["counts"]) == ("done", {"started": 12})
+    assert (facts["outcome"], facts["counts"]) == ("done", {"started": len(ids)})
     assert "nothing more is sent" in text_of(late[0])
     created = await replicas.extend.requests("POST", "/workflow_runs")
     assert sorted(request["body"]["metadata"]["rerunOf"] for request in created) == sorted(ids)
 
 
 def let_the_lease_run_out(replicas: Fleet) -> None:
-    """Do what 20 seconds would: the leases of a replica that has died, on the plan and on six runs, end."""
+    """Do what 20 seconds would: the leases of a replica that has died, on the plan and on the runs in progress, end."""
     with Redis.from_url(replicas.redis.url) as redis:
         plans = list(redis.scan_iter(match="extend-mcp:plan:*:lease"))
         runs = list(redis.scan_iter(match="extend-mcp:lease:*"))
-        assert (len(plans), len(runs)) == (1, 6)
+        assert (len(plans), len(runs)) == (1, AT_ONCE)
         for lease in (*plans, *runs):
             assert 0 < redis.pttl(lease) <= 20_000
             redis.delete(lease)
