@@ -14,7 +14,7 @@ from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import ATTEMPTS, LONGEST_WAIT
 from extend_mcp.actions.rerun_plan import CLOCK_SKEW, Wanted, find_reruns
 from extend_mcp.actions.spend import OverBudgetError, UsualCredits, spending
-from extend_mcp.actions.store import Plan, PlannedRun, RerunSource
+from extend_mcp.actions.store import Plan, PlannedRun, RerunSource, alongside
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
@@ -300,27 +300,17 @@ def _start_of(plan: Plan) -> datetime:
 @asynccontextmanager
 async def to_the_end(seconds: float) -> AsyncIterator[None]:
     """Let the block end also when the call is cut short, for so many seconds."""
-    problem: Exception | None = None
+    block = anyio.CancelScope(shield=True)
 
-    async with anyio.create_task_group() as tasks:
-        block = anyio.CancelScope(shield=True)
+    async def wait_for_a_cut() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            block.deadline = anyio.current_time() + seconds
 
-        async def wait_for_a_cut() -> None:
-            try:
-                await anyio.sleep_forever()
-            finally:
-                block.deadline = anyio.current_time() + seconds
-
-        tasks.start_soon(wait_for_a_cut)
+    async with alongside(wait_for_a_cut):
         with block:
-            try:
-                yield
-            except Exception as error:
-                # Raised out here, or the task group would wrap what callers know by its type.
-                problem = error
-        tasks.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
+            yield
 
 
 class _TooManyRunsError(ExtendError):

@@ -8,7 +8,7 @@ import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
@@ -225,6 +225,21 @@ class ActionStore(ABC):
 
 
 @asynccontextmanager
+async def alongside(job: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Run ``job`` until the block ends. What the block raises keeps its type, which a task group would wrap."""
+    problem: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(job)
+        try:
+            yield
+        except Exception as error:
+            problem = error
+        tasks.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+
+
+@asynccontextmanager
 async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
     """Call ``renew`` every so many seconds while the block runs."""
 
@@ -233,17 +248,8 @@ async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> Asyn
             await anyio.sleep(seconds)
             await renew()
 
-    problem: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(repeat)
-        try:
-            yield
-        except Exception as error:
-            # Raised out here, or the task group would wrap what callers know by its type.
-            problem = error
-        tasks.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
+    async with alongside(repeat):
+        yield
 
 
 class MemoryStore(ActionStore):

@@ -54,7 +54,7 @@ _WITHOUT: Final[Mapping[GroupName, str]] = {
     "batch": "no batch",
     "reviewer": "not reviewed",
 }
-"""What a group is called whose runs have no such fact."""
+"""Name of the group of runs that have no such fact."""
 
 
 class Group(NamedTuple):

@@ -14,7 +14,7 @@ from extend_mcp.views.document import Document, View, ViewPart, counted
 from extend_mcp.views.steps import as_object, objects
 from extend_mcp.views.tables import ListingView, listing, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url, clean, cut, quote_json
-from extend_mcp.workflows.graph import choice, entries, walk
+from extend_mcp.workflows.graph import by_distance, choice, entries
 
 Form = Literal["graph", "mermaid", "json"]
 Json = dict[str, Any]
@@ -170,7 +170,7 @@ def graph_lines(steps: Sequence[Json]) -> list[str]:
     """
     if not steps:
         return ["No steps."]
-    reached, others = walk(steps)
+    reached, others = by_distance(steps)
     lines = [_line(number, step) for number, step in enumerate(reached, 1)]
     if others:
         lines.append("Nothing leads to:")

@@ -66,7 +66,7 @@ def listed_choices(step: Json) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
-def walk(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
+def by_distance(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
     """Return the steps that a run can reach, nearest first, and the others."""
     by_name = _by_name(steps)
     queue = [step for step in steps if step.get("type") == "TRIGGER"]
