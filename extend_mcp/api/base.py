@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import anyio
 import httpx
+from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 from typing_extensions import Self
 
@@ -38,6 +39,8 @@ Query = Mapping[str, str | int | bool | None]
 """Query parameters by their Python name; those that are None are left out."""
 
 _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
+
+_camel: Final = cache(to_camel)
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
 ModelT = TypeVar("ModelT", bound=Answer)
@@ -146,10 +149,13 @@ class BaseClient:
 
         async def read_page(token: str | None, size: int | None) -> Page[ItemT]:
             paging: Query = {"next_page_token": token, "max_page_size": size}
-            document = await self.call("GET", path, *ids, query={**cast("Query", query), **paging})
-            if not isinstance(document.get("data"), list):
-                raise errors.MalformedResponseError("The answer is not a list.")
-            return _page_of(kind).model_validate(document)
+            body = await self.call("GET", path, *ids, query={**cast("Query", query), **paging})
+            with suppress(ValidationError):
+                # Much faster than by way of Python objects, and it refuses everything that needs those.
+                return _page_of(kind).model_validate_json(body)
+            with suppress(ValidationError):
+                return _page_of(kind).model_validate(_json_object("GET", body))
+            raise errors.MalformedResponseError("The answer is not a list.")
 
         return Pager(read_page, first, wanted)
 
@@ -164,7 +170,8 @@ class BaseClient:
         headers: dict[str, str] | None = None,
     ) -> ModelT:
         """Make a call and read the response as one object of ``kind``; arguments as for `call`."""
-        found = kind.model_validate(await self.call(method, path, *ids, query=query, content=content, headers=headers))
+        body = await self.call(method, path, *ids, query=query, content=content, headers=headers)
+        found = kind.model_validate(_json_object(method, body))
         if not found.key:
             raise errors.MalformedResponseError(f"The answer is not {kind.called}.", effect=errors.write_effect(method))
         return found
@@ -177,8 +184,8 @@ class BaseClient:
         query: Query | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
         headers: dict[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """Make one call and return the JSON object of the response.
+    ) -> bytes:
+        """Make one call and return the body of its response.
 
         Args:
             method: The HTTP method.
@@ -190,7 +197,7 @@ class BaseClient:
         """
         given = iter(ids)
         filled = _PLACEHOLDER.sub(lambda _: path_segment(next(given)), path)
-        chosen = {to_camel(name): value for name, value in (query or {}).items() if value is not None}
+        chosen = {_camel(name): value for name, value in (query or {}).items() if value is not None}
         if content is not None and headers is None:
             headers = {"Content-Type": "application/json"}
         stack, key = self._open()
@@ -212,7 +219,11 @@ class BaseClient:
                 learn(key)
             if self.on_write_answered and method != "GET" and (request_id := request_id_of(response, key)):
                 self.on_write_answered(request_id)
-            return _json_object(method, response, key)
+            if response.is_success:
+                return response.content
+            # An error page may echo the request; the key must not come back that way.
+            failed = response.content.replace(key.encode(), b"[key]")
+            failure = errors.error_from_response(method, response.status_code, response.headers, failed)
         # Raised out here, so that it is not chained to an exception whose request carries the key.
         raise failure
 
@@ -261,20 +272,14 @@ def path_segment(given_id: str) -> str:
     return quote(given_id, safe="")
 
 
-def _json_object(method: str, response: httpx.Response, key: str) -> dict[str, Any]:
-    if not response.is_success:
-        # An error page may echo the request; the key must not come back that way.
-        body = response.content.replace(key.encode(), b"[key]")
-        raise errors.error_from_response(method, response.status_code, response.headers, body)
+def _json_object(method: str, body: bytes) -> dict[str, Any]:
     try:
-        document = decode_json(response.content)
+        document = decode_json(body)
     except ValueError:
         document = None
     if isinstance(document, dict):
         return document
-    raise errors.MalformedResponseError(
-        "The answer is not a JSON object.", status=response.status_code, effect=errors.write_effect(method)
-    )
+    raise errors.MalformedResponseError("The answer is not a JSON object.", effect=errors.write_effect(method))
 
 
 _FAILURES: Final[tuple[tuple[Any, type[errors.ExtendError], str], ...]] = (

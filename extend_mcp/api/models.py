@@ -1,8 +1,8 @@
 """Models of Extend's responses that no response can break.
 
 The API may add fields, values and event types without a new version (Extend API reference, Versioning). So a value
-that is missing, null or of a wrong type becomes the field's default, fields not named here stay in `model_extra`,
-and enumerations are plain strings.
+that is missing, null or of a wrong type becomes the field's default, and enumerations are plain strings. Fields not
+named here are left out; a class that shows them keeps them in `model_extra`.
 """
 
 from collections.abc import Set
@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -36,6 +35,15 @@ def _objects_only(value: object) -> object:
     return [item for item in value if isinstance(item, (dict, BaseModel))] if isinstance(value, list) else value
 
 
+class _ObjectsOnly:
+    """Drops the elements of a list that are not objects, in Python only where there are any."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fitting = handler(source)
+        other = core_schema.no_info_before_validator_function(_objects_only, fitting)
+        return core_schema.union_schema([fitting, other], mode="left_to_right")
+
+
 class _Utc:
     """Reads times that end in Z without a call into Python, which would be most of the cost of a list."""
 
@@ -49,10 +57,10 @@ ItemT = TypeVar("ItemT", bound="ApiModel")
 UtcDatetime = Annotated[datetime, _Utc()]
 """An aware time in UTC; a time without a zone counts as UTC."""
 
-Items = Annotated[list[ItemT], BeforeValidator(_objects_only)]
+Items = Annotated[list[ItemT], _ObjectsOnly()]
 """A list of objects; elements that are not objects are dropped, the others kept."""
 
-JsonObjects = Annotated[list[dict[str, Any]], BeforeValidator(_objects_only)]
+JsonObjects = Annotated[list[dict[str, Any]], _ObjectsOnly()]
 """A list of JSON objects, unchanged; elements of another kind are dropped."""
 
 
@@ -62,7 +70,6 @@ class ApiModel(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
-        extra="allow",
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         protected_namespaces=(),
@@ -93,6 +100,7 @@ class ApiModel(BaseModel):
         return {
             key: field.get_default(call_default_factory=True, validated_data={})
             for name, field in cls.model_fields.items()
+            if not field.is_required()
             for key in {name, field.alias or name} & keys
         }
 
@@ -159,6 +167,8 @@ class FileSummary(ApiModel):
 
 class UsageEntry(ApiModel):
     """The credits of one child run, named by its kind (`object`) and id."""
+
+    model_config = ConfigDict(extra="allow")
 
     object: str = ""
     id: str = ""
@@ -268,6 +278,8 @@ class WorkflowRunSummary(RunBase):
 class WorkflowRun(RunBase, Answer):
     """A run in full. `failure_reason` is an open set of codes, given only for failed runs."""
 
+    model_config = ConfigDict(extra="allow")
+
     called: ClassVar[str] = "a workflow run"
 
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -288,6 +300,8 @@ ChildRuns = Literal["parse_runs", "extract_runs", "classify_runs", "split_runs"]
 
 class ChildRun(ApiModel):
     """A parse, extract, classify or split run, as lists show it; `failure_reason` is given for failed ones."""
+
+    model_config = ConfigDict(extra="allow")
 
     object: str = ""
     id: str = ""
@@ -382,7 +396,8 @@ class WebhookSubscription(Answer):
 class Page(ApiModel, Generic[ItemT]):
     """One page of a list. `next_page_token` is None on the last page; a page may be shorter than asked for."""
 
-    data: Items[ItemT] = Field(default_factory=list)
+    # The one field without a default: what has no items is not a list.
+    data: Items[ItemT]
     next_page_token: str | None = None
 
     @model_validator(mode="after")

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Largest body read, counted after decompression."""
 
+_OF_SENT_BODY: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
+
 _BROKEN_CONNECTION: Final = (
     httpx.NetworkError,
     httpx.ProxyError,
@@ -85,10 +87,8 @@ class BufferTransport(WrappingTransport):
                 raise
         finally:
             await response.aclose()
-        headers = httpx.Headers(response.headers)
         # The body below is decoded already; with these headers httpx would decode and count it again.
-        for name in ("content-encoding", "content-length", "transfer-encoding"):
-            headers.pop(name, None)
+        headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _OF_SENT_BODY]
         return httpx.Response(
             response.status_code, headers=headers, content=bytes(body), extensions=response.extensions
         )
