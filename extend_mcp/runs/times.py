@@ -73,8 +73,8 @@ def parse_iso(text: str) -> datetime:
 
 def format_instant(moment: datetime) -> str:
     """Format a time in UTC to the second: ``2026-02-10T09:59:58Z``."""
-    utc = moment.astimezone(timezone.utc) if moment.utcoffset() else moment
-    return f"{utc.replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+    utc = moment.astimezone(timezone.utc)
+    return f"{utc.date()}T{utc.time().isoformat('seconds')}Z"
 
 
 def format_span(seconds: float) -> str:

@@ -216,22 +216,24 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
         for status, at in zip(search.streams, start.m or [(start.t, start.s)] * count, strict=True)
     ]
     first_of = max if search.sort_dir == "desc" else min
+    needs_causes = search.needs_causes
     found, looked_into = _Found(), 0
     while len(found.runs) < search.page_size and not found.ended_by:
         taken: list[tuple[WorkflowRunSummary, Places]] = []
+        wanted = _CANDIDATES if needs_causes else search.page_size - len(found.runs)
         try:
-            while len(taken) < (_CANDIDATES if search.needs_causes else search.page_size - len(found.runs)):
+            while len(taken) < wanted:
                 heads = [(run, stream) for stream in streams if (run := await stream.head())]
                 if not heads:
                     break
-                run, stream = first_of(heads, key=search.key)
+                run, stream = first_of(heads, key=search.key) if len(heads) > 1 else heads[0]
                 stream.skip += 1
-                taken.append((run, tuple(stream.position for stream in streams)))
+                taken.append((run, tuple([stream.position for stream in streams])))
         except _BudgetSpentError:
             found.ended_by = f"reading {most_pages} API pages"
         if not taken:
             break
-        if search.needs_causes:
+        if needs_causes:
             read = await read_facts(app, deadline, [run_facts(run) for run, _ in taken])
             found.causes |= read.found
             looked_into += len(taken)
@@ -239,9 +241,7 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
                 found.ended_by = f"looking into {looked_into:,} runs"
         for run, after in taken:
             details = found.causes.get(run.id)
-            if search.needs_causes and not (
-                details and search.matches_details(Failure(details.step, details.reason, ""), {})
-            ):
+            if needs_causes and not (details and search.matches_details(Failure(details.step, details.reason, ""), {})):
                 continue
             found.runs.append(run)
             found.places.append(after)
@@ -282,7 +282,8 @@ class _Stream:
                 if next(self._budget, None) is None:
                     raise _BudgetSpentError
                 self._page = await self._read(next_page_token=self._token)
-            for run in self._page.data[self.skip :]:
+            while self.skip < len(self._page.data):
+                run = self._page.data[self.skip]
                 if self._filters and self._search.is_past(run):
                     self._ended = True
                     return None
@@ -301,7 +302,7 @@ class _Stream:
         if self._page is None:
             return self._token, self.skip
         if self.skip < len(self._page.data):
-            ends_here = self._search.filters_here and self._search.is_past(self._page.data[self.skip])
+            ends_here = self._filters and self._search.is_past(self._page.data[self.skip])
             return None if ends_here else (self._token, self.skip)
         return (self._page.next_page_token, 0) if self._page.next_page_token else None
 

@@ -168,11 +168,11 @@ def _lines(rows: list[RunRow], width: int) -> list[str]:
     lines: list[str] = []
     day = ""
     for row in rows:
-        before, clock = day, "?"
+        before, clock, took = day, "?", "-"
         if row.created_at:
             day, _, clock = format_instant(row.created_at)[:-1].partition("T")
-        took = format_span(row.took_seconds) if row.took_seconds is not None else "-"
-        took += " so far" if row.took_seconds is not None and is_moving(row.status) else ""
+        if row.took_seconds is not None:
+            took = format_span(row.took_seconds) + (" so far" if is_moving(row.status) else "")
         names = f"{row.workflow:{width}} · {row.file:{width}}"
         line = f"{row.run_id} · {row.status or '?'} · {names} · {clock} · {took}"
         line += f"\n  {row.why}" if row.why else ""

@@ -185,7 +185,7 @@ class Outside(str):
     Attributes:
         limit: most characters that are kept.
         shown: most characters in a line, unless the format says otherwise.
-        repeats: a text of at most so many characters is cleaned once and kept; for names, which are repeated.
+        repeats: a text of at most so many characters is cleaned and marked once, and kept: names are repeated.
     """
 
     limit: ClassVar[int] = 120
@@ -217,10 +217,14 @@ class Outside(str):
         return cut(whole, width)
 
     def __format__(self, width: str) -> str:
-        return self._marked(int(width) if width else self.shown)
+        most = int(width) if width else self.shown
+        if len(self._whole) <= self.repeats:
+            return _marked_once(type(self), self._whole, most)
+        return self._marked(self._whole, most)
 
-    def _marked(self, width: int) -> str:
-        return f"«{self._cut(self._whole, width)}»"
+    @classmethod
+    def _marked(cls, whole: str, width: int) -> str:
+        return f"«{cls._cut(whole, width)}»"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -236,6 +240,11 @@ class Outside(str):
 @lru_cache(4096)
 def _made_once(kind: type[OutsideT], given: str) -> OutsideT:
     return kind._made(given)
+
+
+@lru_cache(4096)
+def _marked_once(kind: type[Outside], whole: str, width: int) -> str:
+    return kind._marked(whole, width)
 
 
 class Label(Outside):
@@ -305,9 +314,10 @@ class Code(Outside):
     bare: ClassVar[int] = 40
     _pattern: ClassVar[re.Pattern[str]] = _WORD
 
-    def _marked(self, width: int) -> str:
-        is_word = len(self._whole) <= min(width, self.bare) and self._pattern.fullmatch(self._whole)
-        return self._whole if is_word or not self._whole else super()._marked(width)
+    @classmethod
+    def _marked(cls, whole: str, width: int) -> str:
+        is_word = len(whole) <= min(width, cls.bare) and cls._pattern.fullmatch(whole)
+        return whole if is_word or not whole else super()._marked(whole, width)
 
 
 class Id(Code):
@@ -377,8 +387,9 @@ class DashboardUrl(Outside):
         is_ours = text.startswith("https://") and _EXTEND_HOST.fullmatch(host)
         return text if is_ours and len(text) <= cls.limit and _LINK.fullmatch(text) else ""
 
-    def _marked(self, width: int) -> str:
-        return str(self)
+    @classmethod
+    def _marked(cls, whole: str, width: int) -> str:
+        return whole
 
 
 class DownloadUrl(DashboardUrl):
