@@ -77,15 +77,14 @@ def format_instant(moment: datetime) -> str:
     return f"{utc.date()}T{utc.time().isoformat('seconds')}Z"
 
 
+_UNITS = (("d", 86_400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
+
+
 def format_span(seconds: float) -> str:
     """Format a duration with at most two units: ``42s``, ``3m 20s``, ``5h 10m``, ``12d 3h``."""
     total = max(0, round(seconds))
-    units = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
-    parts: list[str] = []
-    for name, size in units:
-        amount, total = divmod(total, size)
-        if amount or (name == "s" and not parts):
-            parts.append(f"{amount}{name}")
-        elif parts:
-            break
-    return " ".join(parts[:2])
+    for name, size, smaller, part in _UNITS:
+        if total >= size:
+            rest = total % size // part
+            return f"{total // size}{name} {rest}{smaller}" if rest else f"{total // size}{name}"
+    return f"{total}s"
