@@ -17,7 +17,15 @@ from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_span
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, Insight, insight, read_details, read_insights, select_runs
+from extend_mcp.tools.run_scan import (
+    Deadline,
+    Insight,
+    insight,
+    leave_out_other_reasons,
+    read_details,
+    read_insights,
+    select_runs,
+)
 from extend_mcp.tools.workflows import read_published, resolve_version
 from extend_mcp.views.actions import Cause
 from extend_mcp.views.untrusted import Code
@@ -201,6 +209,8 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
         ):
             seen.append(Insight(run, None, {}))
     unread = [run for run in unread if run.status in wanted.statuses]
+    if filters.failure_reason:
+        unread = await leave_out_other_reasons(app, deadline, unread, filters.failure_reason)
     details = await read_insights(app, deadline, unread, most=app.limits.bulk_runs)
     if left := len(unread) - len(details.found):
         span = format_span(left / app.settings.requests_per_second)

@@ -16,7 +16,6 @@ from extend_mcp.api.models import (
     Deleted,
     File,
     FileSummary,
-    Page,
     WebhookEndpoint,
     WebhookSubscription,
     Workflow,
@@ -113,17 +112,10 @@ class ExtendClient(BaseClient):
         """List workflow runs (`GET /workflow_runs`)."""
         return self.list_of(WorkflowRunSummary, "/workflow_runs", query=query)
 
-    async def get_child_runs(
-        self, kind: ChildRuns, run_id: str, *, status: str | None = None, max_page_size: int | None = None
-    ) -> Page[ChildRun]:
-        """Read one page of the runs that a workflow run started (`GET /extract_runs` and its like)."""
-        query: ChildRunQuery = {
-            "status": status,
-            "source": "WORKFLOW_RUN",
-            "source_id": run_id,
-            "max_page_size": max_page_size,
-        }
-        return await self.list_of(ChildRun, f"/{kind}", query=query)
+    def list_child_runs(self, kind: ChildRuns, **query: Unpack[ChildRunQuery]) -> Pager[ChildRun]:
+        """List the runs that workflow runs started, or that one did (`GET /extract_runs` and its like)."""
+        query["source"] = "WORKFLOW_RUN"
+        return self.list_of(ChildRun, f"/{kind}", query=query)
 
     # Workflows
 

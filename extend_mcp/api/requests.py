@@ -21,6 +21,9 @@ from typing_extensions import TypedDict
 PAGE_SIZE: Final = 100
 """Items per page of an iterator. Extend allows 1000; such a page takes long, and an error loses all of it."""
 
+LARGE_PAGE: Final = 1000
+"""Items per page where very many are wanted; the largest page that Extend documents."""
+
 
 class RequestModel(BaseModel):
     """Base of request bodies: snake_case attributes, camelCase on the wire, no unknown fields."""
@@ -222,8 +225,8 @@ class WorkflowRunQuery(WorkflowQuery, total=False):
     file_name_contains: str | None
 
 
-class ChildRunQuery(ListQuery, total=False):
-    """Adds the status of child runs, and the run that started them."""
+class ChildRunQuery(WorkflowQuery, total=False):
+    """Adds the status of child runs, and the id of the run that started them. Parse runs cannot be sorted."""
 
     status: str | None
     source: str

@@ -26,7 +26,7 @@ from extend_mcp.api.errors import (
     PermissionDeniedError,
 )
 from extend_mcp.api.models import Page, WorkflowRunSummary
-from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE
 from extend_mcp.clock import Clock
 from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import RunDetails
@@ -42,9 +42,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Given = TypeVarTuple("Given")
-
-LARGE_PAGE: Final = 1000
-"""Runs a request where many are wanted; the largest page that Extend documents."""
 
 PASS_SECONDS: Final = 86_400.0
 """Oldest a pass may be. Only a pass shows that somebody else deleted a run."""
@@ -190,9 +187,12 @@ class RunHistory:
         """Return the names of the workflows of held runs, by id."""
         return await self._kept(self._store.workflow_names) or {}
 
-    async def unread(self, wanted: Selection, most: int, *, final: bool = True) -> list[RunFacts]:
+    async def unread(
+        self, wanted: Selection, most: int = -1, *, final: bool = True, unexplained: bool = False
+    ) -> list[RunFacts]:
         """Return the newest held runs that were not read in full; arguments as of `RunStore.unread`."""
-        return await self._kept(partial(self._store.unread, final=final), wanted, most) or []
+        unread = partial(self._store.unread, final=final, unexplained=unexplained)
+        return await self._kept(unread, wanted, most) or []
 
     async def read_counts(self, wanted: Selection) -> ReadCounts:
         """Count the held runs, and those that were read in full."""
@@ -214,6 +214,14 @@ class RunHistory:
             # Long texts take time to index, and other processes must not wait for all of them.
             await self._kept(self._store.save_details, found[begin : begin + _SAVED_AT_ONCE])
         await self._kept(self._store.trim)
+
+    async def reasons(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return why runs failed, by id, where that is known."""
+        return await self._kept(self._store.reasons, run_ids) or {}
+
+    async def save_reasons(self, found: Sequence[tuple[RunFacts, str]]) -> None:
+        """Keep why runs failed that were not read in full; each with its list entry."""
+        await self._kept(self._store.save_reasons, [each for each in found if each[0].updated])
 
     async def metadata(self, wanted: Selection, key: str) -> dict[str, str | None]:
         """Return a metadata key's value of each run that was read in full; None where the run does not set it."""

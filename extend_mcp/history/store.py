@@ -211,18 +211,22 @@ class RunStore(Database):
         with self._transaction("BEGIN") as database:
             return self._select(database, account, wanted)
 
-    def unread(self, account: bytes, wanted: Selection, most: int, *, final: bool = True) -> list[RunFacts]:
+    def unread(
+        self, account: bytes, wanted: Selection, most: int = -1, *, final: bool = True, unexplained: bool = False
+    ) -> list[RunFacts]:
         """Return the newest runs that were not read in full, without those that had to make room.
 
         Args:
             account: the account.
             wanted: selects the runs.
-            most: how many at most.
+            most: how many at most; by default all.
             final: those in a final state, whose details can be kept, or the others.
+            unexplained: only those whose reason is not known in another way either.
         """
         condition = (
             f"status {'' if final else 'NOT'} IN (SELECT value FROM json_each(:final)) AND created > details_floor"
             " AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
+            f"{' AND reason IS NULL' if unexplained else ''}"
         )
         with self._transaction("BEGIN") as database:
             return self._select(database, account, wanted, condition, most, final=json.dumps(FINISHED))
@@ -272,6 +276,26 @@ class RunStore(Database):
                     ),
                 )
 
+    def reasons(self, account: bytes, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return why runs failed, by id, where that is known."""
+        with self._transaction("BEGIN") as database:
+            return dict(
+                database.execute(
+                    "SELECT runs.id, reason FROM json_each(?) AS wanted JOIN accounts ON fingerprint = ?"
+                    " JOIN runs ON account = accounts.number AND runs.id = wanted.value WHERE reason IS NOT NULL",
+                    (json.dumps(list(run_ids)), account),
+                )
+            )
+
+    def save_reasons(self, account: bytes, found: Sequence[tuple[RunFacts, str]]) -> None:
+        """Keep why final runs failed that were not read in full, until they change; each as it was held."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE runs SET reason = ? WHERE account = (SELECT number FROM accounts WHERE fingerprint = ?)"
+                " AND id = ? AND status = 'FAILED' AND updated = ? AND reason IS NULL",
+                [(_storable(reason), account, run.id, _seconds(run.updated)) for run, reason in found],
+            )
+
     def details(self, account: bytes, run_ids: Sequence[str]) -> dict[str, RunDetails]:
         """Return what is kept of runs that were read in full, by id, without their texts."""
         with self._transaction("BEGIN") as database:
@@ -310,8 +334,8 @@ class RunStore(Database):
             account: the account.
             wanted: selects the runs.
             by: workflow (its id), version, status, file_type, batch, reviewer, step, reason, quarter_hour (quarters of
-                an hour since 1970), metadata or is_read. A reason, step or metadata is None while a run was not read in
-                full, and metadata too where the key is not set.
+                an hour since 1970), metadata or is_read. A step or metadata is None while a run was not read in full,
+                a reason while it is not known, and metadata too where the key is not set.
             metadata_key: the key whose values are the groups, with metadata.
             span: returns what is counted in place of a quarter of an hour, such as the first one of its day.
         """

@@ -6,11 +6,13 @@ running again helps. For some others it follows from what the reason means, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
-from extend_mcp.api.models import ChildRuns, StepRun, WorkflowRun
+from extend_mcp.api.models import ChildRun, ChildRuns, StepRun, WorkflowRun
+from extend_mcp.runs.statistics import RunFacts
 
 MAY_HELP = "running it again may help (Extend documents it)"
 WRAPPER: Final = "DOCUMENT_PROCESSOR_ERROR"
@@ -18,6 +20,9 @@ WRAPPER: Final = "DOCUMENT_PROCESSOR_ERROR"
 
 ACCOUNT_REASONS: Final = frozenset({"OUT_OF_CREDITS"})
 """Reasons that lie with the account and not with one workflow."""
+
+_ROUNDING = timedelta(seconds=1)
+"""Times of a run and of its child runs may be rounded apart."""
 
 _RETRYABLE = frozenset({"INTERNAL_ERROR", WRAPPER, "OCR_ERROR"})
 _DOCUMENTED_AS_FINAL = frozenset({"INVALID_WORKFLOW", "FAILED_TO_PROCESS_FILE"})
@@ -109,6 +114,36 @@ CHILD_KINDS: Final[Mapping[str, tuple[ChildRuns, str]]] = {
     "SPLIT": ("split_runs", "splitRun"),
 }
 """By step type: the list of its child runs, and where a step's result holds one."""
+
+
+def reasons_from_children(failed: Iterable[RunFacts], children: Iterable[ChildRun]) -> dict[str, str]:
+    """Return the reasons of failed runs that lists of failed child runs show, by the run's id.
+
+    A list of child runs names no workflow run. A child is that of a run that has its file and was under way when it
+    began. A run is left out if several children or none could be its own, or if another run could have its child.
+    """
+    by_file: dict[str | None, list[ChildRun]] = {}
+    for child in children:
+        for file_id in {child.file.id, child.file.parent_file_id} - {"", None}:
+            by_file.setdefault(file_id, []).append(child)
+    reasons: dict[str, str] = {}
+    parents: dict[str, list[str]] = {}
+    for run in failed:
+        near = [child for file_id in run.file_ids for child in by_file.get(file_id, ())]
+        own = {child.id: child for child in near if _began_in(run, child)}
+        for child_id in own:
+            parents.setdefault(child_id, []).append(run.id)
+        if len(own) == 1:
+            reasons[run.id] = next(iter(own.values())).failure_reason or ""
+    shared = {run_id for runs in parents.values() if len(runs) > 1 for run_id in runs}
+    return {run_id: reason for run_id, reason in reasons.items() if reason and run_id not in shared}
+
+
+def _began_in(run: RunFacts, child: ChildRun) -> bool:
+    if run.created is None or run.queue_seconds is None or run.duration_seconds is None or child.created_at is None:
+        return False
+    start = run.created + timedelta(seconds=run.queue_seconds)
+    return start - _ROUNDING <= child.created_at <= start + timedelta(seconds=run.duration_seconds) + _ROUNDING
 
 
 def unexplained_steps(run: WorkflowRun) -> list[StepRun]:

@@ -32,7 +32,7 @@ class RunFacts(NamedTuple):
         pages: pages of all files; None if one of them does not say.
         reviewer: the person who reviewed it, or empty.
         step: the name of the failing step, or empty; None while the run was not read in full.
-        reason: the code of the failure, or empty; None while the run was not read in full.
+        reason: the code of the failure, or empty; None while neither the run nor its child run that failed was read.
     """
 
     id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
@@ -12,11 +12,11 @@ import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
-from extend_mcp.api.models import Page, WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import PAGE_SIZE
+from extend_mcp.api.models import ChildRun, ChildRuns, Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.runs.failures import Failure, failures_of
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, failures_of, reasons_from_children
 from extend_mcp.runs.reruns import created_first
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.tools.run_filter import RunFilter
@@ -35,6 +35,9 @@ CALL_SECONDS = 50.0
 see."""
 
 _AT_ONCE = 12
+_FEW = 12
+"""Failed runs that are read one by one rather than by lists of child runs."""
+_MOST_CHILD_PAGES = 3
 _MOST_REPORTS = 20
 """Most progress messages of one reading of many runs."""
 _READS_A_SAVE = 48
@@ -297,6 +300,57 @@ async def read_facts(
         details.skipped += read.skipped
     details.skipped += [run.id for run in unread[most:]]
     return details
+
+
+async def read_reasons(
+    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], beside: Sequence[RunFacts] = ()
+) -> dict[str, str]:
+    """Return why failed runs failed, by id, as far as that is kept or the lists of failed child runs show it.
+
+    Four requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
+    not read for them. ``beside`` are other failed runs, which may have some of the child runs.
+    """
+    history = await app.history()
+    known = await history.reasons([run.id for run in runs]) if history else {}
+    unknown = [run for run in runs if run.id not in known]
+    created = [run.created for run in unknown if run.created]
+    if len(created) <= _FEW:
+        return known
+    children: list[ChildRun] = []
+    for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
+        # What cannot be listed is left to the reading of single runs.
+        with suppress(ExtendError):
+            await _read_children(app, deadline, kind, min(created), children)
+    reasons = reasons_from_children({run.id: run for run in (*runs, *beside)}.values(), children)
+    if history:
+        await history.save_listed(unknown)
+        await history.save_reasons([(run, reasons[run.id]) for run in unknown if run.id in reasons])
+    return reasons | known
+
+
+async def leave_out_other_reasons(
+    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], reason: str
+) -> list[RunFacts]:
+    """Return the runs without those that lists show to have failed for another reason; ``reason`` is in capitals."""
+    open_runs = [run for run in runs if run.status == "FAILED" and run.reason is None]
+    known = await read_reasons(app, deadline, open_runs, runs)
+    return [run for run in runs if (run.reason or known.get(run.id) or reason).upper() == reason]
+
+
+async def _read_children(
+    app: CallerContext, deadline: Deadline, kind: ChildRuns, since: datetime, found: list[ChildRun]
+) -> None:
+    query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
+    if kind != "parse_runs":
+        query |= {"sort_by": "createdAt", "sort_dir": "desc"}
+    left = _MOST_CHILD_PAGES
+    async with aclosing(app.api.list_child_runs(kind, **query).pages()) as pages:
+        async for page in pages:
+            found += page.data
+            await deadline.report(f"{len(found):,} failed child runs read")
+            left -= 1
+            if not left or deadline.left <= 0 or any(each.created_at and each.created_at < since for each in page.data):
+                return
 
 
 async def read_insights(

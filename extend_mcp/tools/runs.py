@@ -356,7 +356,7 @@ async def read_run(app: CallerContext, run_id: str) -> WorkflowRun:
     for step in unexplained_steps(run)[:_MOST_CHILDREN]:
         kind, key = CHILD_KINDS[step.step_type]
         with suppress(ExtendError):
-            page = await app.api.get_child_runs(kind, run.id, status="FAILED", max_page_size=20)
+            page = await app.api.list_child_runs(kind, source_id=run.id, status="FAILED", max_page_size=20)
             files = {file.id for file in step.files}
             # A step that takes the parts of a file has a child run for each.
             fitting = [child for child in page.data if len(page.data) == 1 or child.file.id in files]

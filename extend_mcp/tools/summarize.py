@@ -24,10 +24,10 @@ from extend_mcp.runs.groups import (
     group_of,
     is_unread,
 )
-from extend_mcp.runs.statistics import Statistics, Tally, Waiting, course, oldest, tallies
+from extend_mcp.runs.statistics import Selection, Statistics, Tally, Waiting, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_facts, reading, select_runs
+from extend_mcp.tools.run_scan import Deadline, read_facts, read_reasons, reading, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
@@ -188,6 +188,11 @@ class _Count:
     key: str | None
     fails: bool
 
+    @property
+    def by_step(self) -> bool:
+        """True if the failing step is one of the facts, which no list shows."""
+        return "step" in self.columns
+
     async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Found | None:
         """Count the kept runs, and read what only their details show; None if they cannot answer this."""
         # How Extend compares file names is not documented, so only Extend can apply that filter.
@@ -204,7 +209,12 @@ class _Count:
             if counts.read < counts.held:
                 return None
         if self.fails and (not self.wide.statuses or "FAILED" in self.wide.statuses):
-            unread = await history.unread(replace(wanted, status="FAILED"), app.limits.detail_runs)
+            failed = replace(wanted, status="FAILED")
+            if not self.by_step:
+                unread = await history.unread(failed, unexplained=True)
+                beside = await history.held(Selection(status="FAILED", since=wanted.since)) if unread else []
+                await read_reasons(app, self.deadline, unread, beside)
+            unread = await history.unread(failed, app.limits.detail_runs, unexplained=not self.by_step)
             await read_facts(app, self.deadline, unread, held=True)
         counted = []
         for each, first in zip(self.windows, firsts, strict=False):
@@ -223,10 +233,15 @@ class _Count:
         runs, held = selected.runs, selected.held
         history = await app.history() if key and held else None
         values = await history.metadata(self.wide.selection(), key) if history and key else {}
+        if self.fails and not key and not self.by_step:
+            failed = [run for run in runs if run.status == "FAILED"]
+            reasons = await read_reasons(app, self.deadline, [run for run in failed if run.reason is None], failed)
+            runs = [run._replace(reason=reasons.get(run.id, run.reason)) for run in runs]
         unread = [
             run
             for run in runs
-            if (key and run.id not in values) or (self.fails and run.status == "FAILED" and run.reason is None)
+            if (key and run.id not in values)
+            or (self.fails and run.status == "FAILED" and (run.step if self.by_step else run.reason) is None)
         ]
         if unread:
             known = (await read_facts(app, self.deadline, unread, held=held is not None)).found

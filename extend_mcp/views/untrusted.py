@@ -197,10 +197,7 @@ class Outside(str):
         """Clean ``text`` and keep the first :attr:`limit` characters of it."""
         if type(text) is cls:
             return text
-        if type(text) is str:
-            given = text
-        else:
-            given = text._whole if isinstance(text, Outside) else str(text)
+        given = text._whole if isinstance(text, Outside) else str(text)
         return _made_once(cls, given) if len(given) <= cls.repeats else cls._made(given)
 
     @classmethod

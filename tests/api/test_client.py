@@ -120,6 +120,9 @@ async def test_a_create_says_exactly_what_was_given(file: Any, wire: dict[str, s
 
 LISTS: dict[str, Callable[..., Pager[Any]]] = {
     "/workflow_runs?batchId=b&": lambda api, **page: api.list_workflow_runs(batch_id="b", **page),
+    "/extract_runs?status=FAILED&sortBy=createdAt&source=WORKFLOW_RUN&": lambda api, **page: api.list_child_runs(
+        "extract_runs", status="FAILED", sort_by="createdAt", **page
+    ),
     "/workflows?sortBy=createdAt&sortDir=asc&": lambda api, **page: api.list_workflows(
         sort_by="createdAt", sort_dir="asc", **page
     ),

@@ -48,18 +48,42 @@ async def test_each_failed_run_is_read_once_and_questions_go_deeper(large: Box, 
     causes = {run["id"]: cause(large, run["id"]) for run in runs}
     names = {each["id"]: each["name"] for each in large.state()["workflows"]}
     async with serving(large, detail_runs=350) as client:
-        _, complete = await groups(client, group_by="failure_reason", **filters)
+        _, complete = await groups(client, group_by="failing_step", **filters)
         assert not complete
         assert len(reads(large)) == 350
-        by_reason, complete = await groups(client, group_by="failure_reason", **filters)
-        assert complete
-        assert by_reason == Counter(reason for _, reason in causes.values())
-        assert Counter(reads(large)) == Counter(run["id"] for run in runs)
-        large.forget()
         by_step, complete = await groups(client, group_by="failing_step", **filters)
         assert complete
         assert by_step == Counter(f"{names[run['workflowId']]}: {causes[run['id']][0]}" for run in runs)
+        assert Counter(reads(large)) == Counter(run["id"] for run in runs)
+        large.forget()
+        by_reason, complete = await groups(client, group_by="failure_reason", **filters)
+        assert complete
+        assert by_reason == Counter(reason for _, reason in causes.values())
         assert reads(large) == []
+
+
+async def test_lists_of_child_runs_say_why_runs_failed(large: Box) -> None:
+    causes = [cause(large, run["id"]) for run in large.state()["runs"] if run["status"] == "FAILED"]
+    async with serving(large) as client:
+        assert await groups(client, group_by="failure_reason") == (Counter(reason for _, reason in causes), True)
+        asked = Counter(each["path"] for each in large.requests())
+        lists = ("/parse_runs", "/extract_runs", "/classify_runs", "/split_runs")
+        assert asked == {"/workflow_runs": 11} | dict.fromkeys(lists, 1)
+        large.forget()
+        assert (await groups(client, group_by="failure_reason"))[1]
+        assert [each["path"] for each in large.requests()] == ["/workflow_runs"]
+        large.forget()
+        await groups(client, group_by="failing_step")
+        assert len(reads(large)) == 500, "a step is in no list"
+
+
+async def test_a_run_is_read_where_no_list_of_child_runs_explains_it(large: Box) -> None:
+    large.fault(path="/parse_runs", status=403, times=1)
+    async with serving(large, detail_runs=20) as client:
+        explained, complete = await groups(client, group_by="failure_reason")
+    assert sum(explained.values()) == 20
+    assert not complete
+    assert len([each for each in large.requests() if each["path"].startswith("/workflow_runs/")]) == 20
 
 
 async def test_a_run_that_changed_is_read_again(box: Box) -> None:

@@ -47,7 +47,7 @@ _ENDPOINT = CreateWebhookEndpoint(url="https://hooks.test", name="n", enabled_ev
 CALLS: Mapping[str, Callable[[ExtendClient], Awaitable[Any]]] = {
     "list_workflow_runs": lambda api: api.list_workflow_runs(),
     "get_workflow_run": lambda api: api.get_workflow_run("thing_1"),
-    "get_child_runs": lambda api: api.get_child_runs("extract_runs", "thing_1"),
+    "list_child_runs": lambda api: api.list_child_runs("extract_runs", source_id="thing_1"),
     "create_workflow_run": lambda api: api.create_workflow_run(CreateWorkflowRun(workflow=_TARGET, file=_FILE)),
     "create_workflow_run_batch": lambda api: api.create_workflow_run_batch(
         CreateWorkflowRunBatch(workflow=_TARGET, inputs=[BatchInput(file=_FILE)])

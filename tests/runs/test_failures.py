@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from extend_mcp.api.models import WorkflowRun
-from extend_mcp.runs.failures import Failure, failures_of, retry_advice
+from extend_mcp.api.models import ChildRun, FileSummary, WorkflowRun, WorkflowRunSummary
+from extend_mcp.runs.failures import Failure, failures_of, reasons_from_children, retry_advice
+from extend_mcp.runs.statistics import RunFacts, run_facts
 
 
 def run_of(**fields: Any) -> WorkflowRun:
@@ -84,3 +89,80 @@ def test_a_failure_is_found_in_a_child_run_of_every_kind(kind: str) -> None:
 def test_either_a_reason_or_a_message_is_enough(known: dict[str, str]) -> None:
     expected = Failure("", known.get("failureReason", ""), known.get("failureMessage", ""))
     assert failures_of(run_of(**known)) == [expected]
+
+
+NOON = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
+
+
+@dataclass
+class Failed:
+    """A failed run of one of two files, and the minutes and reasons of its child runs that failed."""
+
+    file: str
+    start: int
+    minutes: int
+    children: list[tuple[int, str]]
+
+    def facts(self, number: int) -> RunFacts:
+        start = NOON + timedelta(minutes=self.start)
+        end = start + timedelta(minutes=self.minutes)
+        files = [FileSummary(id=self.file)]
+        return run_facts(
+            WorkflowRunSummary(
+                id=f"run_{number}", status="FAILED", created_at=start, start_time=start, end_time=end, files=files
+            )
+        )
+
+    def child_runs(self, number: int) -> list[ChildRun]:
+        return [
+            ChildRun(
+                id=f"child_{number}_{place}",
+                failure_reason=reason,
+                file=FileSummary(id=self.file if place % 2 else f"part of {self.file}", parent_file_id=self.file),
+                created_at=NOON + timedelta(minutes=self.start + min(minute, self.minutes)),
+            )
+            for place, (minute, reason) in enumerate(self.children)
+        ]
+
+
+FAILED_RUNS = st.lists(
+    st.builds(
+        Failed,
+        file=st.sampled_from("ab"),
+        start=st.integers(0, 60),
+        minutes=st.integers(0, 10),
+        children=st.lists(st.tuples(st.integers(0, 10), st.sampled_from(["OCR_ERROR", "CORRUPT_FILE"])), max_size=2),
+    ),
+    max_size=8,
+)
+
+
+@given(FAILED_RUNS)
+def test_a_run_gets_the_reason_of_its_own_child_run_or_none(failed: list[Failed]) -> None:
+    runs = [each.facts(number) for number, each in enumerate(failed)]
+    children = [child for number, each in enumerate(failed) for child in each.child_runs(number)]
+    found = reasons_from_children(runs, children)
+    for number, each in enumerate(failed):
+        # Rounding makes two runs meet that are a second apart or less.
+        alone = all(
+            other is each
+            or other.file != each.file
+            or other.start > each.start + each.minutes
+            or each.start > other.start + other.minutes
+            for other in failed
+        )
+        if f"run_{number}" in found:
+            assert [found[f"run_{number}"]] == [reason for _, reason in each.children]
+        else:
+            assert not alone or len(each.children) != 1
+
+
+def test_a_run_without_times_or_file_gets_no_reason() -> None:
+    child = ChildRun(id="child", failure_reason="OCR_ERROR", file=FileSummary(id="a"), created_at=NOON)
+    summary = WorkflowRunSummary(id="run", status="FAILED", files=[FileSummary(id="a")], created_at=NOON)
+    ended = summary.model_copy(update={"start_time": NOON, "end_time": NOON})
+    assert reasons_from_children([run_facts(ended)], [child]) == {"run": "OCR_ERROR"}
+    assert reasons_from_children([run_facts(summary)], [child]) == {}
+    assert reasons_from_children([run_facts(ended.model_copy(update={"files": []}))], [child]) == {}
+    assert reasons_from_children([run_facts(ended)], [child.model_copy(update={"created_at": None})]) == {}
+    assert reasons_from_children([run_facts(ended)], [child.model_copy(update={"failure_reason": None})]) == {}
