@@ -72,7 +72,7 @@ class LocalWindow(RequestWindow):
 
 
 def _lock() -> anyio.Lock:
-    # A request that need not wait goes on at once, instead of after everything else that is ready.
+    # A request that need not wait continues at once, instead of after everything else that is ready.
     return anyio.Lock(fast_acquire=True)
 
 

@@ -303,12 +303,12 @@ async def read_facts(
 
 
 async def read_reasons(
-    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], beside: Sequence[RunFacts] = ()
+    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], others: Sequence[RunFacts] = ()
 ) -> dict[str, str]:
     """Return why failed runs failed, by id, as far as that is kept or the lists of failed child runs show it.
 
     Four requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
-    not read for them. ``beside`` are other failed runs, which may have some of the child runs.
+    not read for them. ``others`` are more failed runs, which may have some of the child runs.
     """
     history = await app.history()
     known = await history.reasons([run.id for run in runs]) if history else {}
@@ -321,7 +321,7 @@ async def read_reasons(
         # What cannot be listed is left to the reading of single runs.
         with suppress(ExtendError):
             await _read_children(app, deadline, kind, min(created), children)
-    reasons = reasons_from_children({run.id: run for run in (*runs, *beside)}.values(), children)
+    reasons = reasons_from_children({run.id: run for run in (*runs, *others)}.values(), children)
     if history:
         await history.save_listed(unknown)
         await history.save_reasons([(run, reasons[run.id]) for run in unknown if run.id in reasons])
