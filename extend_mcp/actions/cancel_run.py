@@ -17,7 +17,7 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import describe, is_finished
 from extend_mcp.views.actions import CancelView, Outcome, cancel_plan, cancel_view, status_words
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 
 ATTEMPTS: Final = 3
 """Times a request is sent that Extend refuses for its rate. Extend never looked at such a request."""

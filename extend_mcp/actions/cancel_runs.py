@@ -17,8 +17,7 @@ from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, read_details
 from extend_mcp.views.actions import BulkView, set_lines
-from extend_mcp.views.document import counted
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import counted, error_words
 from extend_mcp.views.untrusted import Code, Note
 
 _UNFINISHED: Final = ("PENDING", "PROCESSING", "CANCELLING", "NEEDS_REVIEW")

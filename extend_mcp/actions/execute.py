@@ -21,7 +21,7 @@ from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import ActionView, Outcome, WriteView, action_view
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 
 ViewT = TypeVar("ViewT", bound=WriteView)
 

@@ -23,7 +23,7 @@ from extend_mcp.runs.statistics import run_facts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline
 from extend_mcp.views.actions import BulkView, RerunFigures, rerun_lines
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Code, Id
 
 _MOST_PAGES: Final = 100

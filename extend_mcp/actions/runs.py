@@ -36,7 +36,7 @@ from extend_mcp.views.actions import (
     run_started_view,
     start_unclear_view,
 )
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Code, Label
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.runs.failures import rerun_words
@@ -14,8 +14,22 @@ from extend_mcp.views.document import Document, View, ViewPart, counted, fit
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
 
+class ListingRow(ViewPart):
+    """One item of a list."""
+
+    def line(self) -> str:
+        """Return the item as a line of a table."""
+        raise NotImplementedError
+
+
 class ListingView(View):
-    """Some items, and the token for more."""
+    """Some items, and the token for more. A subclass has a field with rows, and says what :func:`list_view` writes."""
+
+    rows_field: ClassVar[str]
+    noun: ClassVar[str]
+    columns: ClassVar[str]
+    tool: ClassVar[str]
+    footnote: ClassVar[str | None] = None
 
     shown: int
     complete: bool
@@ -89,6 +103,29 @@ def listing(
     view.shown, view.next_page_token = kept, token_after(kept)
     view.complete = view.next_page_token is None
     return view.with_text(document.text)
+
+
+def list_view(
+    kind: type[ListingT],
+    rows: Sequence[ListingRow],
+    *,
+    token_after: Callable[[int], str | None],
+    limit: int,
+    **known: Any,
+) -> ListingT:
+    """Build a list of ``kind`` that shows as many ``rows`` as fit; ``known`` are its other fields."""
+    view = kind(**{kind.rows_field: rows}, shown=len(rows), complete=True, **known)
+    return listing(
+        view,
+        getattr(view, kind.rows_field),
+        [row.line() for row in rows],
+        noun=kind.noun,
+        columns=kind.columns,
+        tool=kind.tool,
+        token_after=token_after,
+        limit=limit,
+        note=lambda kept: kind.footnote,
+    )
 
 
 def _headline(count: int, noun: str, filters: str, more: bool) -> str:
