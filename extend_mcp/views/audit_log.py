@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from extend_mcp.runs.times import format_instant
 from extend_mcp.views.document import ViewPart, listed
-from extend_mcp.views.tables import ListingView, listing
+from extend_mcp.views.tables import ListingView, TokenAfter, listing
 from extend_mcp.views.untrusted import Code, Id, Note
 
 _MOST_IDS = 20
@@ -48,7 +48,7 @@ def action_list_view(
     lines: Sequence[Mapping[str, Any]],
     *,
     run_id: str | None,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     filters: str,
     missing: str | None,
     limit: int,

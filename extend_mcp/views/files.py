@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from extend_mcp.api.models import File, FileSummary
 from extend_mcp.views.document import Document, View
-from extend_mcp.views.tables import ListingRow, ListingView, list_view, moment
+from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, DownloadUrl, Id, Label, tree_lines
 
 
@@ -53,7 +52,7 @@ class FileView(View):
     untrusted: str = "name, content"
 
 
-def file_list_view(files: list[FileSummary], *, token_after: Callable[[int], str | None], limit: int) -> FileListView:
+def file_list_view(files: list[FileSummary], *, token_after: TokenAfter, limit: int) -> FileListView:
     """Show files as a table."""
     rows = [FileRow(**_facts(file)) for file in files]
     return list_view(FileListView, rows, token_after=token_after, limit=limit)

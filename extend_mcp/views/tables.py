@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.runs.failures import rerun_words
@@ -58,6 +58,9 @@ class RunListView(ListingView):
     untrusted: str = "workflow, file, why"
 
 
+TokenAfter: TypeAlias = "Callable[[int], str | None]"
+"""Gives the token that continues a list after so many of its items; None after the last."""
+
 ListingT = TypeVar("ListingT", bound=ListingView)
 
 
@@ -69,7 +72,7 @@ def listing(
     noun: str,
     columns: str,
     tool: str,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     limit: int,
     filters: str = "",
     note: Callable[[int], str | None] = lambda kept: None,
@@ -106,12 +109,7 @@ def listing(
 
 
 def list_view(
-    kind: type[ListingT],
-    rows: Sequence[ListingRow],
-    *,
-    token_after: Callable[[int], str | None],
-    limit: int,
-    **known: Any,
+    kind: type[ListingT], rows: Sequence[ListingRow], *, token_after: TokenAfter, limit: int, **known: Any
 ) -> ListingT:
     """Build a list of ``kind`` that shows as many ``rows`` as fit; ``known`` are its other fields."""
     view = kind(**{kind.rows_field: rows}, shown=len(rows), complete=True, **known)
@@ -139,7 +137,7 @@ def run_list_view(
     runs: list[WorkflowRunSummary],
     *,
     causes: Mapping[str, str] | None = None,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     filters: str,
     note: str | None,
     now: datetime,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription, WorkflowRunSummary
 from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete, listed
-from extend_mcp.views.tables import ListingRow, ListingView, list_view, moment
+from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
 
 
@@ -63,9 +63,7 @@ class SubscriptionListView(ListingView):
     subscriptions: list[SubscriptionRow]
 
 
-def endpoint_list_view(
-    endpoints: list[WebhookEndpoint], *, token_after: Callable[[int], str | None], limit: int
-) -> EndpointListView:
+def endpoint_list_view(endpoints: list[WebhookEndpoint], *, token_after: TokenAfter, limit: int) -> EndpointListView:
     """Show endpoints as a table."""
     rows = [
         EndpointRow(
@@ -82,7 +80,7 @@ def endpoint_list_view(
 
 
 def subscription_list_view(
-    subscriptions: list[WebhookSubscription], *, token_after: Callable[[int], str | None], limit: int
+    subscriptions: list[WebhookSubscription], *, token_after: TokenAfter, limit: int
 ) -> SubscriptionListView:
     """Show subscriptions as a table."""
     rows = [

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from extend_mcp.api.models import WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.views.document import Document, View, counted
 from extend_mcp.views.steps import as_object, objects
-from extend_mcp.views.tables import ListingRow, ListingView, list_view, moment
+from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url, clean, cut, quote_json
 from extend_mcp.workflows.graph import by_distance, choice, entries
 
@@ -86,9 +86,7 @@ class WorkflowView(View):
     untrusted: str = "workflow, content"
 
 
-def workflow_list_view(
-    workflows: list[WorkflowSummary], *, token_after: Callable[[int], str | None], limit: int
-) -> WorkflowListView:
+def workflow_list_view(workflows: list[WorkflowSummary], *, token_after: TokenAfter, limit: int) -> WorkflowListView:
     """Show workflows as a table."""
     rows = [
         WorkflowRow(workflow_id=each.id, name=each.name, created_at=each.created_at, updated_at=each.updated_at)
@@ -101,7 +99,7 @@ def version_list_view(
     workflow_id: str,
     versions: list[WorkflowVersionSummary],
     *,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     limit: int,
 ) -> VersionListView:
     """Show a workflow's versions as a table."""
