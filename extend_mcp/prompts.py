@@ -29,8 +29,7 @@ from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.summarize import summarize
 from extend_mcp.tools.workflows import read_published
-from extend_mcp.views.document import View
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import View, error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
 from extend_mcp.views.workflows import diff_lines
 from extend_mcp.workflows.check import find_faults

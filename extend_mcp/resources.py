@@ -14,6 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import Annotations
 
+from extend_mcp import __version__
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.callers import CallerRegistry, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
@@ -22,15 +23,21 @@ from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, RunScan
-from extend_mcp.views.account import account_text
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
 from extend_mcp.views.steps import step_view
+from extend_mcp.views.untrusted import Id, Url
 from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
 from extend_mcp.views.workflows import workflow_view
 
 T = TypeVar("T")
 
+_CONFIRMATION = {
+    "ask": "a person is asked; where the client cannot ask, a sealed token and a second call",
+    "person": "a person, and nobody else",
+    "token": "a sealed token and a second call",
+    "trusted": "none: the operator trusts every caller",
+}
 _TEXT = "text/plain"
 _USEFUL = Annotations(audience=["user", "assistant"], priority=0.7)
 _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
@@ -79,7 +86,28 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
 def account_resource(registry: CallerRegistry) -> str:
     """Show the account and region of this server, what it may do, and its limits. No secrets."""
     context = registry.current()
-    return account_text(context.settings, context.limits, context.caller)
+    settings, limits, caller = context.settings, context.limits, context.caller
+    where = "the embedded sandbox: nothing here is real" if settings.sandbox else str(Url(settings.api_base_url))
+    writes = "reading only" if settings.read_only else "reading and writing"
+    account = caller.account
+    lines = [
+        *([f"Account: {account.label}"] if account.label else []),
+        f"extend-mcp {__version__}",
+        f"Extend API: {where}",
+        f"Caller: {Id(caller.principal)}",
+        f"Workspace: {Id(account.workspace_id or '') or 'as the API key says'}",
+        f"API key: {'set' if account.api_key else 'not set (EXTEND_API_KEY)'}",
+        f"Toolsets: {', '.join(settings.toolsets)}; {writes}",
+        f"Scopes: {'all' if caller.scopes is None else ', '.join(sorted(caller.scopes)) or 'none'}",
+        f"Confirmation of what destroys or publishes: {_CONFIRMATION[settings.confirmation]}",
+        f"Requests a second, by category: at most {settings.requests_per_second}",
+        f"Batches that ask a person: of more than {limits.unasked_files:,} files",
+        f"Credits a day that a caller may start work for: {settings.credits_per_day or 'no limit'}",
+        f"Runs in one summary: at most {limits.summary_runs:,}",
+        f"Runs looked into one by one in a call: at most {limits.detail_runs:,}",
+        f"Runs acted on in one call: at most {limits.bulk_runs:,}",
+    ]
+    return "\n".join(lines)
 
 
 class ResourceSpec(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 from mcp_types import InputRequiredResult
@@ -31,9 +31,9 @@ from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
-from extend_mcp.views.actions import BulkView, bulk_result, bulk_view
+from extend_mcp.views.actions import BulkResult, BulkView, Outcome, bulk_view
 from extend_mcp.views.document import counted
-from extend_mcp.views.untrusted import Id
+from extend_mcp.views.untrusted import Id, cut_line
 
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
@@ -80,9 +80,9 @@ class BulkAction(ABC):
         """Record what is known of one run, so that any call that resumes the plan knows it."""
         await self.app.store.save_run(plan, run)
 
-    def view(self, outcome: str, message: str, **known: object) -> BulkView:
+    def view(self, outcome: Outcome, message: str, **known: Any) -> BulkView:
         """Build an answer of this action."""
-        return bulk_view(outcome, message, limit=self.app.limits.answer_chars, **known)  # type: ignore[arg-type]
+        return bulk_view(outcome, message, limit=self.app.limits.answer_chars, **known)
 
     def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int], principal: str) -> Plan:
         """Make a plan of this action."""
@@ -166,7 +166,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
             "confirmation_required",
             f"{consent.note}{stale} Nothing was sent yet.".strip(),
             plan=plan.question,
-            token=consent.token,
+            confirmation_token=consent.token,
             next_step="Show this plan to the user. Only if they agree, call again with this token alone.",
             **about,
         )
@@ -213,13 +213,14 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
             for run in plan.runs:
                 await action.save(plan, run)
     results = [
-        bulk_result(
-            run.run_id,
-            run.outcome or "not_done_yet",
-            run.status,
-            run.note,
-            new_run_id=run.new_run_id,
-            new_status=run.new_status,
+        BulkResult(
+            run_id=run.run_id,
+            outcome=run.outcome or "not_done_yet",
+            status=run.status or None,
+            # Our own line, with text from outside marked.
+            note=cut_line(run.note, 500) or None,
+            new_run_id=run.new_run_id or None,
+            new_status=run.new_status or None,
         )
         for run in plan.runs
     ]
@@ -228,7 +229,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
         return action.view(
             "partial",
             f"{left:,} of {len(plan.runs):,} planned runs are not done yet: time was up, or no clear answer came.",
-            token=issue_token(ctx, _proposal(plan)),
+            confirmation_token=issue_token(ctx, _proposal(plan)),
             next_step="Call again with this confirmation_token alone: it resumes with the rest, and asks nobody again.",
             **about,
         )

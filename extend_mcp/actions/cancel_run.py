@@ -16,8 +16,8 @@ from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import describe, is_finished
-from extend_mcp.views.actions import CancelView, Outcome, cancel_plan, cancel_view, status_words
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.actions import CancelPlan, CancelView, Outcome, cancel_plan, status_words
+from extend_mcp.views.document import error_words
 
 ATTEMPTS: Final = 3
 """Times a request is sent that Extend refuses for its rate. Extend never looked at such a request."""
@@ -157,6 +157,7 @@ class CancelRun(Action[CancelView]):
     reason: str | None = None
 
     name: ClassVar[str] = "cancel_workflow_run"
+    kind: ClassVar[type[CancelView]] = CancelView
     _run: WorkflowRun | None = None
 
     @property
@@ -225,7 +226,7 @@ class CancelRun(Action[CancelView]):
             message = f"Extend accepted the cancel, yet the run was {status} when last seen."
         else:
             message = "Extend accepted the cancel, but the run could not be read afterwards."
-        return self._view(
+        return self.answer(
             outcome,
             message,
             status_before=run.status,
@@ -241,7 +242,7 @@ class CancelRun(Action[CancelView]):
 
     def declined(self, found: Inspection[CancelView], note: str) -> CancelView:
         """Answer that nobody said yes."""
-        return self._view(
+        return self.answer(
             "declined",
             f"{note} The run continues.",
             status_before=found.status,
@@ -252,28 +253,38 @@ class CancelRun(Action[CancelView]):
     def unconfirmed(self, found: Inspection[CancelView], consent: Consent) -> CancelView:
         """Answer with the plan and the token of a client that cannot ask."""
         assert self._run is not None
-        return self._view(
+        return self.answer(
             "confirmation_required",
             f"{consent.note} Nothing is cancelled yet.".strip(),
             status_before=found.status,
             status_after=found.status,
-            confirmation_token=consent.token,
+            token=consent.token,
             plan=cancel_plan(self._run, reason=self.reason, now=self.app.clock.now()),
             next_step="Show this plan to the user. Only if they agree, call again with the confirmation_token.",
         )
 
     def not_found(self, earlier: Inspection[CancelView] | Proposal | None = None) -> CancelView:
         """Answer that the run does not exist."""
-        return self._view(
+        return self.answer(
             "not_found",
             "There is no such run for this API key (wrong id, workspace or region, or deleted).",
             status_before=earlier.status if isinstance(earlier, Inspection) else None,
             next_step="Find the run with list_runs.",
         )
 
-    def answer(self, outcome: Outcome, message: str, *, details: Sequence[str] = (), **known: Any) -> CancelView:
+    def answer(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        details: Sequence[str] = (),
+        plan: CancelPlan | None = None,
+        **known: Any,
+    ) -> CancelView:
         """Build an answer of this action."""
-        return self._view(outcome, " ".join([message, *details]), **known)
+        message = " ".join([message, *details])
+        lines = [*plan.facts(), *plan.progress()] if plan else []
+        return super().answer(outcome, message, run_id=self.run_id, plan=plan, details=lines, **known)
 
     def _refused(self, status: str, *, before: str | None = None, raced: bool = False) -> CancelView:
         verdict = may_cancel(status)
@@ -281,13 +292,10 @@ class CancelRun(Action[CancelView]):
         # If someone else cancelled it meanwhile, the wish to cancel it lost nothing.
         first = raced and verdict.refusal == "already_finished" and status != "CANCELLED"
         words = status_words(status)
-        return self._view(
+        return self.answer(
             "finished_first" if first else verdict.refusal,
             f"The run ended as {words} first." if first else f"The run is {words}: {verdict.reason}.",
             status_before=before or status,
             status_after=status,
             next_step=verdict.instead,
         )
-
-    def _view(self, outcome: Outcome, message: str, **known: Any) -> CancelView:
-        return cancel_view(outcome, self.run_id, message, limit=self.app.limits.answer_chars, **known)

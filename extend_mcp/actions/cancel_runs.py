@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Final
 
 from extend_mcp.actions.bulk import BulkAction
@@ -14,12 +15,12 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.lifecycle import is_finished
+from extend_mcp.runs.polling import by_urgency
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, read_details
-from extend_mcp.views.actions import BulkView, set_lines
-from extend_mcp.views.document import counted
-from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import Code, Note
+from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
+from extend_mcp.views.document import age_words, counted, error_words, listed
+from extend_mcp.views.untrusted import Code, Id, Name, Note
 
 _UNFINISHED: Final = ("PENDING", "PROCESSING", "CANCELLING", "NEEDS_REVIEW")
 
@@ -125,6 +126,30 @@ class CancelRuns(BulkAction):
             await follow(self.app, ending, seconds=min(FOLLOW_SECONDS, max(deadline.left, 0.0)))
         ).items():
             ending[run_id].status, ending[run_id].outcome = status, outcome_of(status, sent=True)
+
+
+def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:
+    """Describe runs, the oldest first: workflows, statuses, the oldest and newest, credits, ids, what was left out."""
+    statuses = Counter(run.status for run in runs)
+    lines = [
+        f"Workflows: {workflow_words(run.workflow.name for run in runs)}",
+        f"Status: {', '.join(f'{statuses[status]:,} {Code(status):40}' for status in by_urgency(statuses))}",
+        f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}"
+        if len(runs) > 1
+        else f"Run: {_one(runs[0], now)}",
+        f"Credits used so far: {sum(run.credits or 0.0 for run in runs):,.10g}",
+    ]
+    if len(runs) > 2:
+        lines.append(f"Runs: {listed([Id(run.id) for run in runs], MOST_IDS)}")
+    if skipped:
+        lines.append(f"Left out: {skipped_words(skipped)}")
+    return lines
+
+
+def _one(run: RunBase, now: datetime) -> str:
+    age = f"created {age_words(run.initial_run_at, now)} ago" if run.initial_run_at else "age unknown"
+    file = f" {Name(run.files[0].name):60}" if run.files else ""
+    return f"{Id(run.id)}{file}, {age}"
 
 
 def _why_not(status: str) -> str:

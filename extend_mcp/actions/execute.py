@@ -20,8 +20,8 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.views.actions import ActionView, Outcome, WriteView, action_view
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.actions import ActionView, Outcome, WriteView
+from extend_mcp.views.document import error_words
 
 ViewT = TypeVar("ViewT", bound=WriteView)
 
@@ -121,13 +121,13 @@ class Action(ABC, Generic[ViewT]):
         details: Sequence[str] = (),
         token: str | None = None,
         next_step: str | None = None,
+        **fields: Any,
     ) -> ViewT:
-        """Build an answer of this action."""
+        """Build an answer of this action, with the fields of its kind; ``details`` are lines with the facts."""
         view: ViewT = self.kind(
-            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step
+            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step, **fields
         )
-        view.render(self.app.limits.answer_chars, lines=details)
-        return view
+        return view.rendered(self.app.limits.answer_chars, details)
 
     def too_late(self, found: Inspection[ViewT], earlier: Inspection[ViewT] | Proposal) -> ViewT:
         """Answer that the state forbids the action since it was proposed."""
@@ -172,10 +172,13 @@ class ObjectAction(Action[ActionView]):
 
     kind: ClassVar[type[ActionView]] = ActionView
 
-    def answer(self, outcome: Outcome, message: str, *, target: str = "", **known: Any) -> ActionView:
+    def answer(
+        self, outcome: Outcome, message: str, *, target: str = "", details: Sequence[str] = (), **known: Any
+    ) -> ActionView:
         """Build the answer of this action; ``target`` names a new object."""
-        limit, target = self.app.limits.answer_chars, target or self.target
-        return action_view(outcome, message, target=target, limit=limit, kind=self.kind, **known)
+        view = super().answer(outcome, message, id=target or self.target or None, details=details, **known)
+        view.details = list(details) or None
+        return view
 
 
 @dataclass

@@ -12,7 +12,7 @@ from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.files import file_lines
 from extend_mcp.views.untrusted import Id, Label
 

@@ -22,8 +22,8 @@ from extend_mcp.runs.reruns import RERUN_OF
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline
-from extend_mcp.views.actions import BulkView, RerunFigures, rerun_lines
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.actions import BulkView
+from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Code, Id
 
 _MOST_PAGES: Final = 100
@@ -93,17 +93,7 @@ class RerunRuns(BulkAction):
             )
         if refusal := self.too_many(found.planned):
             return refusal
-        words = {"same": "the version that each used", "newest": "the latest published version"}
-        version = words.get(wanted.version) or f"version {Code(wanted.version)}"
-        if len(found.newest) == 1:
-            version += f" ({Code(next(iter(found.newest.values())))})"
-        lines = rerun_lines(
-            [each.run for each in found.planned],
-            found.causes,
-            RerunFigures(version, wanted.priority, *found.usual_credits, self.app.settings.requests_per_second),
-            found.skipped,
-            notes,
-        )
+        lines = [*found.question(wanted, self.app.settings.requests_per_second), *notes]
         items = [
             PlannedRun(
                 run_id=run.id,

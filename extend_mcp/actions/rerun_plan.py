@@ -15,7 +15,7 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.runs.failures import file_is_at_fault, retry_advice
 from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
 from extend_mcp.runs.statistics import RunFacts
-from extend_mcp.runs.times import format_span
+from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import (
     Deadline,
@@ -27,8 +27,9 @@ from extend_mcp.tools.run_scan import (
     select_runs,
 )
 from extend_mcp.tools.workflows import read_published, resolve_version
-from extend_mcp.views.actions import Cause
-from extend_mcp.views.untrusted import Code
+from extend_mcp.views.actions import MOST_IDS, skipped_words, workflow_words
+from extend_mcp.views.document import counted, listed
+from extend_mcp.views.untrusted import Code, Id, Name
 
 CAN_RERUN: Final = frozenset({"FAILED", "CANCELLED", "REJECTED"})
 
@@ -41,8 +42,40 @@ _ADVICE: Final = {
 CLOCK_SKEW: Final = timedelta(seconds=5)
 """Largest difference between this machine's clock and Extend's."""
 
+_MOST_CAUSES = 8
+_SEVERAL = 3
+
+_FILES_A_MINUTE = ((75, 300), (25, 120), (0, 80))
+"""Files that Extend processes in a minute, by the requests per second of the same plan (Extend docs, Rate Limits)."""
+
 _CHECK_SECONDS: Final = 5.0
 """Kept for looking for reruns, without which no run is planned."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Planned runs of one status that failed in the same step for the same reason.
+
+    ``good_since`` counts later runs of the same workflows that went well.
+    """
+
+    status: str
+    reason: str
+    step: str
+    runs: int
+    versions: frozenset[str]
+    advice: str
+    good_since: int
+
+    def line(self) -> str:
+        """Return the cause as a line of text."""
+        why = self.status if self.status != "FAILED" else self.reason or "FAILED without a reason"
+        where = f" in {Name(self.step):60}" if self.step else ""
+        version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
+        since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
+        # Other documents say nothing of the one that failed.
+        since += ", so it may be over" if self.good_since and self.runs >= _SEVERAL else ""
+        return f"- {self.runs:,} {Code(why):60}{where}{version}: {self.advice}; {since}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +160,44 @@ class Found:
             for (status, reason, step), runs in groups.items()
         ]
         return sorted(found, key=lambda each: -each.runs)
+
+    def question(self, wanted: Wanted, requests_per_second: int) -> list[str]:
+        """Return the question: the causes and whether a rerun helps, what it costs, and what was left out.
+
+        There is at least one run. ``requests_per_second`` is the limit of the account's plan.
+        """
+        runs, causes = [each.run for each in self.planned], self.causes
+        words = {"same": "the version that each used", "newest": "the latest published version"}
+        version = words.get(wanted.version) or f"version {Code(wanted.version)}"
+        if len(self.newest) == 1:
+            version += f" ({Code(next(iter(self.newest.values())))})"
+        lines = [f"Rerun {counted(len(runs), 'workflow run')} with {version}? You will be charged credits again."]
+        if processed := sum(run.status == "PROCESSED" for run in runs):
+            lines.append(
+                f"WARNING: {processed:,} of them succeeded before. Rerunning them costs credits a second time, and "
+                "every receiver of webhooks gets their events again, as for new documents."
+            )
+        lines += [each.line() for each in causes[:_MOST_CAUSES]]
+        if others := causes[_MOST_CAUSES:]:
+            lines.append(f"- {sum(each.runs for each in others):,} of {len(others)} other causes")
+        created = [format_instant(run.created) if run.created else "?" for run in (runs[0], runs[-1])]
+        files = sum(len(run.file_ids) for run in runs)
+        rate = next(rate for least, rate in _FILES_A_MINUTE if requests_per_second >= least)
+        spent, costed = self.usual_credits
+        cost = f"usually {spent:,.10g} credits" if costed else "usual credits unknown"
+        if 0 < costed < len(runs):
+            cost += f" for {costed:,} of the runs (unknown for the others)"
+        priority = "50 (Extend's default)" if wanted.priority is None else f"{wanted.priority}"
+        duration = format_span(60 * files / rate)
+        # Few that many do not push out the causes, and all of a few.
+        shown = len(runs) if len(runs) <= MOST_IDS else 2
+        workflows = workflow_words(run.workflow_name for run in runs)
+        lines += [
+            f"Workflows: {workflows}; created {' to '.join(created[: len(runs)])}",
+            f"{counted(files, 'file')}, priority {priority}, {cost}, about {duration} at {rate} files a minute",
+            f"Runs: {listed([Id(run.id) for run in runs], shown)}",
+        ]
+        return [*lines, f"Left out: {skipped_words(self.skipped)}"] if self.skipped else lines
 
     @property
     def usual_credits(self) -> tuple[float, int]:

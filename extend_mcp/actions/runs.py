@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections import Counter
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -20,7 +23,6 @@ from extend_mcp.api.requests import (
     FileFromUrl,
     UpdateWorkflowRun,
 )
-from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import describe, is_moving
 from extend_mcp.scopes import RUNS_READ
 from extend_mcp.views.actions import (
@@ -28,16 +30,16 @@ from extend_mcp.views.actions import (
     BatchStartedView,
     RunActionView,
     RunStartedView,
-    batch_question,
+    StartedT,
     batch_started_view,
-    batch_unclear_view,
-    loss_lines,
-    metadata_lines,
     run_started_view,
-    start_unclear_view,
+    unclear_view,
 )
-from extend_mcp.views.errors import error_words
-from extend_mcp.views.untrusted import Code, Label
+from extend_mcp.views.document import counted, error_words, listed
+from extend_mcp.views.runs import age_line, steps_done
+from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
+
+_MOST_HOSTS = 30
 
 
 @dataclass
@@ -62,7 +64,7 @@ class UpdateRun(OnObject):
         after = await self.app.api.update_workflow_run(self.object_id, body)
         details = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
         if self.app.caller.has_scope(RUNS_READ):
-            details += metadata_lines(self._before.metadata, after.metadata)
+            details += _metadata_lines(self._before.metadata, after.metadata)
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
     async def verify(self, error: ExtendError) -> ActionView:
@@ -93,8 +95,21 @@ class DeleteRun(DeleteObject):
                 "Cancel it or wait for its end first."
             )
             return Inspection(refusal=self.answer("refused", message))
-        facts, age = loss_lines(run, self.app.clock.now())
-        return Inspection(facts, age, bound=[run.metadata, [file.id for file in run.files]], status=run.status)
+        files = listed([Name(file.name or file.id) for file in run.files], 3)
+        spent = f"; {run.credits:g} credits were spent on it" if run.credits is not None else ""
+        steps, keys = counted(steps_done(run), "finished step"), counted(len(run.metadata), "key")
+        question = [
+            f"Delete workflow run {Id(run.id)} for good?",
+            f"Workflow: {Name(run.workflow.name)}, file: {files or 'none'}",
+            f"Status: {Code(run.status):40}",
+            f"Lost for good: the results of {steps}, metadata ({keys}) and the run's history{spent}",
+        ]
+        if run.reviewed:
+            question.append(f"A person has reviewed it ({Name(run.reviewed_by_user or 'unknown')}); that is lost too.")
+        question.append("The file itself stays.")
+        age = age_line(run, self.app.clock.now())
+        bound = [run.metadata, [file.id for file in run.files]]
+        return Inspection(question, [f"Age: {age}"] if age else [], bound=bound, status=run.status)
 
     def found(self, found: WorkflowRun) -> str:
         """Say in what status the run is."""
@@ -102,41 +117,71 @@ class DeleteRun(DeleteObject):
 
 
 @dataclass
-class StartRun(Action[RunStartedView]):
-    """Start a workflow on one file or package. Nobody is asked. It is sent once."""
+class Start(Action[StartedT]):
+    """A start of work. It is sent once, and counts against the caller's credits of the day."""
+
+    repeatable: ClassVar[bool] = False
+    _begun: datetime | None = field(default=None, init=False)
+
+    def spending(self, workflow_id: str, files: int) -> AbstractAsyncContextManager[None]:
+        """Count the start while it is sent, and note when that began."""
+        self._begun = self.app.clock.now()
+        return spending(self.app, workflow_id, files)
+
+    async def created_since(self, workflow_id: str) -> list[WorkflowRunSummary] | None:
+        """Return the workflow's runs created since the request, newest first; None if they could not be read."""
+        assert self._begun is not None
+        try:
+            page = await self.app.api.list_workflow_runs(
+                workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
+            )
+        except ExtendError:
+            return None
+        # Clocks differ by a little between machines.
+        return [run for run in page.data if run.created_at and (run.created_at - self._begun).total_seconds() > -5]
+
+
+@dataclass
+class StartRun(Start[RunStartedView]):
+    """Start a workflow on one file or package. Nobody is asked."""
 
     body: CreateWorkflowRun
 
     name: ClassVar[str] = "run_workflow"
     kind: ClassVar[type[RunStartedView]] = RunStartedView
-    repeatable: ClassVar[bool] = False
-    _begun: datetime | None = None
 
     async def send(self) -> RunStartedView:
         """Start the run."""
-        self._begun = self.app.clock.now()
         files = len(self.body.package.files) if self.body.package else 1
-        async with spending(self.app, self.body.workflow.id, files):
+        async with self.spending(self.body.workflow.id, files):
             return run_started_view(await self.app.api.create_workflow_run(self.body))
 
     async def verify(self, error: ExtendError) -> RunStartedView:
         """List runs on the same file that were created since the request."""
-        found = await _created_since(self.app, self.body.workflow.id, self._begun)
-        found = [run for run in found if _may_be_of(run, self.body)] if found is not None else None
-        return start_unclear_view(error_words(error), found)
+        found = await self.created_since(self.body.workflow.id)
+        ids = [Id(run.id) for run in found or () if _may_be_of(run, self.body)]
+        if found is None:
+            look = 'Looking for it failed too. Use list_runs(created_since="10m") before starting it again.'
+        elif ids:
+            names = listed(ids, len(ids))
+            look = f"Created since the request, so possibly this one: {names}. Check with get_workflow_run."
+        else:
+            look = (
+                "No run of this workflow on this file was created since the request, so far. "
+                "Look again with list_runs before retrying."
+            )
+        return unclear_view(self.kind, error_words(error), ids, look)
 
 
 @dataclass
-class StartBatch(Action[BatchStartedView]):
-    """Start a workflow on many files. Above a number of files a person is asked. It is sent once."""
+class StartBatch(Start[BatchStartedView]):
+    """Start a workflow on many files. Above a number of files a person is asked."""
 
     body: CreateWorkflowRunBatch
     workflow_name: str = ""
 
     name: ClassVar[str] = "run_workflow_batch"
     kind: ClassVar[type[BatchStartedView]] = BatchStartedView
-    repeatable: ClassVar[bool] = False
-    _begun: datetime | None = None
 
     async def inspect(self) -> Inspection[BatchStartedView] | None:
         """Describe a batch of many files, with its usual credits; None for a small one."""
@@ -145,21 +190,45 @@ class StartBatch(Action[BatchStartedView]):
             return None
         usual = await usual_credits(self.app, self.body.workflow.id)
         cost = usual.words(files) if usual else "unknown, since no processed run of this workflow shows them"
-        question = batch_question(self.body, self.workflow_name)
         # The usual credits move with each run that ends; a yes is bound to the files and the workflow.
-        return Inspection(question, [f"Credits: {cost}"], bound=self.body.to_json().decode())
+        return Inspection(self._question(), [f"Credits: {cost}"], bound=self.body.to_json().decode())
+
+    def _question(self) -> list[str]:
+        files, workflow = [each.file for each in self.body.inputs], self.body.workflow
+        hosts = Counter(
+            urlsplit(file.url).netloc.rpartition("@")[2] for file in files if isinstance(file, FileFromUrl)
+        ).most_common()
+        said = [f"{count:,} from {Url(f'https://{host}')}" for host, count in hosts[:_MOST_HOSTS]]
+        rest = sum(count for _, count in hosts[_MOST_HOSTS:])
+        said += [f"{rest:,} from other hosts"] if rest else []
+        for kind, name in ((FileFromId, "uploaded"), (FileFromText, "given as text")):
+            if count := sum(isinstance(file, kind) for file in files):
+                said.append(f"{count:,} {name}")
+        version = f", version {Code(workflow.version)}" if workflow.version else ""
+        called = f"{Id(workflow.id)}"
+        if self.workflow_name not in ("", workflow.id):
+            called = f"{Name(self.workflow_name)} ({called})"
+        return [
+            f"Start {counted(len(files), 'workflow run')}, one for each file? You will be charged credits.",
+            f"Workflow: {called}{version}",
+            f"Files: {', '.join(said)}",
+        ]
 
     async def send(self) -> BatchStartedView:
         """Start the batch."""
-        self._begun = self.app.clock.now()
         files = len(self.body.inputs)
-        async with spending(self.app, self.body.workflow.id, files):
+        async with self.spending(self.body.workflow.id, files):
             return batch_started_view(await self.app.api.create_workflow_run_batch(self.body), files)
 
     async def verify(self, error: ExtendError) -> BatchStartedView:
         """List batches that were created since the request."""
-        found = await _created_since(self.app, self.body.workflow.id, self._begun)
-        return batch_unclear_view(error_words(error), found)
+        found = await self.created_since(self.body.workflow.id)
+        ids = list(dict.fromkeys(Id(run.batch_id) for run in found or () if run.batch_id))
+        look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
+        if ids:
+            names = listed(ids, len(ids))
+            look = f"Batches with runs created since, so possibly this one: {names}. Check with list_runs(batch)."
+        return unclear_view(self.kind, error_words(error), ids, look)
 
 
 def _may_be_of(run: WorkflowRunSummary, body: CreateWorkflowRun) -> bool:
@@ -181,16 +250,16 @@ def _name_in(file: FileFromUrl | FileFromText) -> str:
     return unquote(urlsplit(file.url).path.rpartition("/")[2]) if isinstance(file, FileFromUrl) else ""
 
 
-async def _created_since(
-    app: CallerContext, workflow_id: str, begun: datetime | None
-) -> list[WorkflowRunSummary] | None:
-    """Return the workflow's runs created since ``begun``, newest first; None if they could not be read."""
-    assert begun is not None
-    try:
-        page = await app.api.list_workflow_runs(
-            workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
-        )
-    except ExtendError:
-        return None
-    # Clocks differ by a little between machines.
-    return [run for run in page.data if run.created_at and (run.created_at - begun).total_seconds() > -5]
+def _metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return metadata before and after, one key a line, changes first."""
+    names = list(dict.fromkeys([*after, *before]))
+    changed = [name for name in names if name not in before or name not in after or before[name] != after[name]]
+    lines = [f"{Name(name)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
+    same = [f"{Name(name)}" for name in names if name not in changed]
+    if same:
+        lines.append(f"Unchanged: {', '.join(same)}")
+    return lines or ["Metadata: none, before and after."]
+
+
+def _value(values: dict[str, Any], name: str) -> str:
+    return f"{Note(json.dumps(values[name], ensure_ascii=False))}" if name in values else "none"

@@ -11,7 +11,7 @@ from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, Updat
 from extend_mcp.callers import CallerContext
 from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Code, Id, Name, Note
 from extend_mcp.views.workflows import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults, find_warnings

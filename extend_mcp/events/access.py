@@ -11,7 +11,7 @@ from mcp_types import INVALID_PARAMS
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.callers import CallerContext
 from extend_mcp.tools.run_scan import in_parallel
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import Named, named_by
 

@@ -33,7 +33,7 @@ from extend_mcp.history.details import RunDetails
 from extend_mcp.history.search import Query
 from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult
 from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting, run_facts
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from extend_mcp.history.details import Passage, RunDetails
 from extend_mcp.runs.statistics import RunFacts
@@ -19,6 +19,13 @@ _GRAM: Final = 3
 _MOST_GRAMS: Final = 40
 _UNSPACED: Final = "\u0e00"
 """Scripts from here on, such as Thai or Chinese, put no spaces between words."""
+
+
+class Hit(NamedTuple):
+    """A run that was searched for, and the first passage that holds the text."""
+
+    run: RunFacts
+    passage: Passage | None
 
 
 class Query:

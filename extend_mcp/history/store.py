@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import MEMORY, TABLES, Database
-from extend_mcp.history.details import Passage, RunDetails, pack_facts, pack_texts, unpack
-from extend_mcp.history.search import Query, list_passages
+from extend_mcp.history.details import RunDetails, pack_facts, pack_texts, unpack
+from extend_mcp.history.search import Hit, Query, list_passages
 from extend_mcp.runs.lifecycle import FINISHED, is_finished
 from extend_mcp.runs.statistics import WAITING, RunFacts, Selection, Tally, Waiting
 
@@ -102,13 +102,6 @@ class ReadCounts(NamedTuple):
     read: int
     cut: int
     open: int
-
-
-class Hit(NamedTuple):
-    """A run that was searched for, and the first passage that holds the text."""
-
-    run: RunFacts
-    passage: Passage | None
 
 
 class SearchResult(NamedTuple):

@@ -39,8 +39,7 @@ from extend_mcp.telemetry.request_id import request_id as call_id
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import lean
 from extend_mcp.views.actions import WriteView
-from extend_mcp.views.document import PlainDefaults, View
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import PlainDefaults, View, error_words
 from extend_mcp.views.uris import run_uri
 
 logger = logging.getLogger(__name__)

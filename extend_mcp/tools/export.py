@@ -29,8 +29,8 @@ from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CALL_SECONDS, CREDENTIAL_ERRORS, Deadline, read_details
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
-from extend_mcp.views.errors import error_words
-from extend_mcp.views.export import ExportView, export_view
+from extend_mcp.views.actions import ExportView, export_view
+from extend_mcp.views.document import error_words
 from extend_mcp.views.steps import as_object
 from extend_mcp.views.untrusted import FieldPath
 

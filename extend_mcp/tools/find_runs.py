@@ -10,14 +10,14 @@ from pydantic import Field
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.history.search import Query, list_passages
+from extend_mcp.history.search import Hit, Query, list_passages
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.tools.args import Example, FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, read_details, read_facts
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.find_runs import FoundRun, FoundRunsView, Searched, found_runs_view
+from extend_mcp.views.tables import FoundRunsView, Searched, found_runs_view
 
 if TYPE_CHECKING:
     from extend_mcp.history.history import Freshness, RunHistory
@@ -54,13 +54,13 @@ async def find_runs(
     needs_details = bool(query or metadata)
     opened = await _read_more(app, history, searched, deadline) if needs_details else []
     result = await history.search(wanted, query, deadline)
-    found = [FoundRun(hit.run, hit.passage) for hit in result.hits]
+    found = list(result.hits)
     known = {each.run.id for each in found}
     for run, details in opened:
         if run.id not in known and (metadata or {}).items() <= (details.metadata or {}).items():
             passage = query.first([*list_passages(run), *details.passages()]) if query else None
             if passage or not query:
-                found.append(FoundRun(run, passage))
+                found.append(Hit(run, passage))
     found.sort(key=lambda each: (each.run.created is not None, each.run.created, each.run.id), reverse=True)
     kept = await history.details([each.run.id for each in found[:limit]])
     speaking = {run_id for run_id, details in kept.items() if details.speaks}
@@ -83,7 +83,6 @@ async def find_runs(
         ),
         as_of=fresh.as_of,
         shown=limit,
-        now=app.clock.now(),
         limit=app.limits.answer_chars,
     )
 

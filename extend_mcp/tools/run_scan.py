@@ -20,7 +20,7 @@ from extend_mcp.runs.failures import CHILD_KINDS, Failure, failures_of, reasons_
 from extend_mcp.runs.reruns import created_first
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
     from extend_mcp.history.history import KeptRuns, RunHistory

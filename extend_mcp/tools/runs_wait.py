@@ -21,7 +21,7 @@ from extend_mcp.tools.args import BatchId, Example, RunId
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run, waited_words
 from extend_mcp.views.untrusted import Id

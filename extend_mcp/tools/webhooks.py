@@ -32,7 +32,7 @@ from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import parse_argument
 from extend_mcp.tools.run_scan import Deadline
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
-from extend_mcp.views.actions import ActionView, action_view
+from extend_mcp.views.actions import ActionView
 from extend_mcp.views.untrusted import Code, Id, Label
 from extend_mcp.views.webhooks import (
     CoverageRow,
@@ -140,15 +140,15 @@ async def delete_webhook_endpoint(
 
 
 def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> ActionView:
-    return action_view(
-        "done",
-        f"Created webhook endpoint {revealed.target}.",
-        target=revealed.target,
-        sent=True,
-        details=[detail or "The signing secret was shown to the user; it is not part of this answer."],
+    details = [detail or "The signing secret was shown to the user; it is not part of this answer."]
+    return ActionView(
+        outcome="done",
+        id=revealed.target,
+        request_sent=True,
+        message=f"Created webhook endpoint {revealed.target}.",
+        details=details,
         next_step=f"create_webhook_subscription({revealed.target}, ...) adds events of workflow runs.",
-        limit=app.limits.answer_chars,
-    )
+    ).rendered(app.limits.answer_chars, details)
 
 
 SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whes_xK9mLPqRtN3vS8wF5hB2")]

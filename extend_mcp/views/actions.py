@@ -1,36 +1,32 @@
-"""Answers of writes: what happened, what was sent, and what to do next."""
+"""Answers of writes: what happened, what was sent, and what to do next; and the list of the writes that were made."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from itertools import groupby
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import WithJsonSchema
 
-from extend_mcp.api.models import BatchStarted, RunBase, WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import CreateWorkflowRunBatch, FileFromId, FileFromText, FileFromUrl
-from extend_mcp.runs.polling import by_urgency
-from extend_mcp.runs.statistics import RunFacts
-from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.api.models import BatchStarted, WorkflowRun
+from extend_mcp.runs.times import format_instant
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, listed
-from extend_mcp.views.runs import age_line, steps_done, steps_to_do
-from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, Url, cut_line
+from extend_mcp.views.runs import steps_done, steps_to_do
+from extend_mcp.views.tables import ListingView, TokenAfter, listing
+from extend_mcp.views.untrusted import Code, DashboardUrl, FieldPath, Id, Label, Name, Note
+
+WriteT = TypeVar("WriteT", bound="WriteView")
 
 _MOST_NAMES = 6
-_MOST_IDS = 5
-_MOST_HOSTS = 30
-_MOST_CAUSES = 8
-_SEVERAL = 3
+MOST_IDS = 5
+_MOST_IDS_IN_FIELDS = 20
+_SHOWN_IDS = 3
+_MOST_COLUMNS = 200
+_SHOWN_COLUMNS = 40
 _MOST_OF_AN_OUTCOME = 8
 """Results of one outcome that are listed: what became of hundreds of runs is in the counts."""
-
-_FILES_A_MINUTE = ((75, 300), (25, 120), (0, 80))
-"""Files that Extend processes in a minute, by the requests per second of the same plan (Extend docs, Rate Limits)."""
 
 Outcome = Literal[
     "done",
@@ -87,29 +83,38 @@ class WriteView(View):
         """The id of a workflow run that may have changed, for those who subscribed to it."""
         return self.target if self.is_of_run and self.request_sent else None
 
-    def render(
-        self, limit: int, *, said: str = "", head: Sequence[str] = (), lines: Sequence[str] = (), more: str = "lines"
-    ) -> None:
+    sending: ClassVar[tuple[str, str]] = ("", "")
+    """What follows the message where nothing was sent, and where something was."""
+
+    def rendered(
+        self: WriteT,
+        limit: int,
+        lines: Sequence[str] = (),
+        *,
+        said: str = "",
+        head: Sequence[str] = (),
+        more: str = "lines",
+    ) -> WriteT:
         """Write the text: outcome and message, the lines that fit, the token and the next step.
 
         Args:
-            said: words after the message, such as whether anything was sent.
-            head: lines that are always shown.
             lines: lines that may be cut, the most important first.
+            said: words after the message.
+            head: lines that are always shown.
             more: the noun for lines that were cut.
         """
-        first = f"{self.outcome}: {self.message} {said}".rstrip()
+        first = f"{self.outcome}: {self.message} {said or self.sending[self.request_sent]}".rstrip()
         tail = [f"confirmation_token: {self.confirmation_token}"] if self.confirmation_token else []
         tail += [f"Next: {self.next_step}"] if self.next_step else []
-        document = Document([first, *head], lines, tail)
-        text, _ = document.fit(limit, lambda gone: f"… {gone:,} more {more}")
-        self.with_text(text)
+        text, _ = Document([first, *head], lines, tail).fit(limit, lambda gone: f"… {gone:,} more {more}")
+        return self.with_text(text)
 
 
 class ActionView(WriteView):
     """The answer of a write on one object."""
 
     target_field: ClassVar[str] = "id"
+    sending: ClassVar[tuple[str, str]] = ("Nothing was sent.", "")
 
     id: Id | None = None
     details: list[str] | None = None
@@ -119,38 +124,6 @@ class RunActionView(ActionView):
     """The answer of a write on one workflow run."""
 
     is_of_run: ClassVar[bool] = True
-
-
-def action_view(
-    outcome: Outcome,
-    message: str,
-    *,
-    target: str | None = None,
-    sent: bool = False,
-    details: Sequence[str] = (),
-    token: str | None = None,
-    next_step: str | None = None,
-    limit: int,
-    kind: type[ActionView] = ActionView,
-) -> ActionView:
-    """Build the answer of a write on one object.
-
-    Args:
-        sent: whether a request to change something was sent.
-        details: lines with the facts, outside text in them marked.
-        token: the confirmation token that a second call must bring.
-    """
-    view = kind(
-        outcome=outcome,
-        id=target or None,
-        request_sent=sent,
-        message=message,
-        details=list(details) or None,
-        confirmation_token=token,
-        next_step=next_step,
-    )
-    view.render(limit, said="" if sent else "Nothing was sent.", lines=details)
-    return view
 
 
 class CancelPlan(ViewPart):
@@ -189,6 +162,7 @@ class CancelView(WriteView):
     always: ClassVar[frozenset[str]] = frozenset({"status_before", "status_after"})
     target_field: ClassVar[str] = "run_id"
     is_of_run: ClassVar[bool] = True
+    sending: ClassVar[tuple[str, str]] = ("No cancel request was sent.", "The cancel request was sent.")
 
     run_id: Id
     status_before: Code | None = None
@@ -211,22 +185,6 @@ def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> Cance
         credits_used=run.credits,
         reason=reason or None,
     )
-
-
-def cancel_view(
-    outcome: Outcome, run_id: str, message: str, *, limit: int, sent: bool = False, **known: Any
-) -> CancelView:
-    """Build the answer of the cancel of one run.
-
-    Args:
-        run_id: the run.
-        sent: whether the cancel request was sent.
-        known: the other fields of :class:`CancelView`.
-    """
-    view = CancelView(outcome=outcome, run_id=run_id, message=message, request_sent=sent, **known)
-    lines = [*view.plan.facts(), *view.plan.progress()] if view.plan else []
-    view.render(limit, said="The cancel request was sent." if sent else "No cancel request was sent.", lines=lines)
-    return view
 
 
 def status_words(status: str) -> str:
@@ -268,22 +226,13 @@ def bulk_view(
     message: str,
     *,
     planned: int = 0,
-    skipped: dict[str, int] | None = None,
+    skipped: Mapping[str, int] | None = None,
     results: Sequence[BulkResult] = (),
     plan: Sequence[str] = (),
-    token: str | None = None,
-    next_step: str | None = None,
     limit: int,
+    **known: Any,
 ) -> BulkView:
-    """Build the answer of an action on many runs.
-
-    Args:
-        planned: how many runs the plan holds.
-        skipped: how many runs were left out, by reason.
-        results: what became of each run of the plan.
-        plan: the plan's lines, while it waits for a yes.
-        token: what the next call must bring.
-    """
+    """Build the answer of an action on many runs: its plan, while it waits for a yes, or what became of each run."""
     counts = Counter(result.outcome for result in results)
     # Rare outcomes first: what did not go as asked is listed run by run.
     ordered = sorted(results, key=lambda result: (counts[result.outcome], result.outcome))
@@ -293,50 +242,33 @@ def bulk_view(
         planned=planned,
         skipped=skipped or {},
         counts=dict(counts),
-        results=list(ordered),
+        results=ordered,
         message=message,
         plan=list(plan) or None,
-        confirmation_token=token,
-        next_step=next_step,
+        **known,
     )
-    said = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
-    head = [] if plan or not skipped else [f"Left out: {skipped_words(skipped)}."]
     lines = list(plan)
-    for outcome_of_run in dict.fromkeys(result.outcome for result in ordered):
-        same = [result.line() for result in ordered if result.outcome == outcome_of_run]
+    for name, group in groupby(ordered, lambda result: result.outcome):
+        same = [result.line() for result in group]
         lines += same[:_MOST_OF_AN_OUTCOME]
-        if more := len(same) - _MOST_OF_AN_OUTCOME:
-            lines += [f"… {more:,} more {outcome_of_run}; every run is in the structured results"] if more > 0 else []
-    view.render(
+        if (more := len(same) - _MOST_OF_AN_OUTCOME) > 0:
+            lines.append(f"… {more:,} more {name}; {_IN_RESULTS}")
+    said = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+    return view.rendered(
         limit,
+        lines,
         said=f"In all: {said}." if said else "",
-        head=head,
-        lines=lines,
-        more="lines; every run is in the structured results" if results else "lines",
+        head=[] if plan or not skipped else [f"Left out: {skipped_words(skipped)}."],
+        more=f"lines; {_IN_RESULTS}" if results else "lines",
     )
-    return view
+
+
+_IN_RESULTS = "every run is in the structured results"
 
 
 def skipped_words(skipped: Mapping[str, int]) -> str:
     """Return how many runs were left out, by reason, most first."""
     return ", ".join(f"{count:,} {why}" for why, count in sorted(skipped.items(), key=lambda item: -item[1]))
-
-
-def bulk_result(
-    run_id: str, outcome: Outcome, status: str = "", note: str = "", *, new_run_id: str = "", new_status: str = ""
-) -> BulkResult:
-    """Build one run's result.
-
-    ``note`` is our own line, with text from outside marked; the new run is the one that was started in its place.
-    """
-    return BulkResult(
-        run_id=run_id,
-        outcome=outcome,
-        status=status or None,
-        note=cut_line(note, 500) or None,
-        new_run_id=new_run_id or None,
-        new_status=new_status or None,
-    )
 
 
 class RunStartedView(WriteView):
@@ -368,28 +300,6 @@ def run_started_view(run: WorkflowRun) -> RunStartedView:
     ).with_text(f'{message}\nFollow it with wait_for_run(["{run_id}"]).')
 
 
-def start_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> RunStartedView:
-    """Build the answer for a create whose outcome is unclear. It never claims that the run was or was not created.
-
-    Args:
-        problem: what went wrong, in a sentence.
-        found: runs of the workflow created since the request; None when they could not be read.
-    """
-    message = f"Unclear: {problem}. The run may have been created. It was not sent again."
-    ids = [Id(run.id) for run in found or []]
-    if found is None:
-        look = 'Looking for it failed too. Use list_runs(created_since="10m") before starting it again.'
-    elif ids:
-        look = f"Created since the request, so possibly this one: {listed(ids, len(ids))}. Check with get_workflow_run."
-    else:
-        look = (
-            "No run of this workflow on this file was created since the request, so far. "
-            "Look again with list_runs before retrying."
-        )
-    view = RunStartedView(outcome="unknown", request_sent=True, message=message, candidates=ids)
-    return view.with_text(f"{message}\n{look}")
-
-
 class BatchStartedView(WriteView):
     """A batch that was started, or may have been."""
 
@@ -398,30 +308,6 @@ class BatchStartedView(WriteView):
     batch_id: Id | None = None
     runs: int | None = None
     candidates: list[Id] | None = None
-
-
-def batch_question(body: CreateWorkflowRunBatch, workflow: str) -> list[str]:
-    """Return the question whether to start a large batch.
-
-    Args:
-        body: what is sent.
-        workflow: the workflow as the user named it.
-    """
-    files = [each.file for each in body.inputs]
-    hosts = Counter(urlsplit(file.url).netloc.rpartition("@")[2] for file in files if isinstance(file, FileFromUrl))
-    said = [f"{count:,} from {Url(f'https://{host}')}" for host, count in hosts.most_common(_MOST_HOSTS)]
-    rest = sum(count for _, count in hosts.most_common()[_MOST_HOSTS:])
-    said += [f"{rest:,} from other hosts"] if rest else []
-    for kind, name in ((FileFromId, "uploaded"), (FileFromText, "given as text")):
-        if count := sum(isinstance(file, kind) for file in files):
-            said.append(f"{count:,} {name}")
-    version = f", version {Code(body.workflow.version)}" if body.workflow.version else ""
-    name = f"{Name(workflow)} ({Id(body.workflow.id)})" if workflow and workflow != body.workflow.id else ""
-    return [
-        f"Start {counted(len(files), 'workflow run')}, one for each file? You will be charged credits.",
-        f"Workflow: {name or Id(body.workflow.id)}{version}",
-        f"Files: {', '.join(said)}",
-    ]
 
 
 def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
@@ -434,76 +320,21 @@ def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
     )
 
 
-def batch_unclear_view(problem: str, found: list[WorkflowRunSummary] | None) -> BatchStartedView:
-    """Build the answer for a batch whose outcome is unclear; arguments as for :func:`start_unclear_view`."""
-    message = f"Unclear: {problem}. The batch may have been created. It was not sent again."
-    ids = list(dict.fromkeys(Id(run.batch_id) for run in found or [] if run.batch_id))
-    if ids:
-        names = listed(ids, len(ids))
-        look = f"Batches with runs created since, so possibly this one: {names}. Check with list_runs(batch)."
-    else:
-        look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
-    view = BatchStartedView(outcome="unknown", request_sent=True, message=message, candidates=ids)
+StartedT = TypeVar("StartedT", RunStartedView, BatchStartedView)
+
+
+def unclear_view(kind: type[StartedT], problem: str, candidates: list[Id], look: str) -> StartedT:
+    """Build the answer for a create whose outcome is unclear. It never claims that anything was or was not created.
+
+    ``candidates`` are the ids of what was created since, and ``look`` says what they may be and where to look.
+    """
+    what = "run" if kind is RunStartedView else "batch"
+    message = f"Unclear: {problem}. The {what} may have been created. It was not sent again."
+    view = kind(outcome="unknown", request_sent=True, message=message, candidates=candidates)
     return view.with_text(f"{message}\n{look}")
 
 
-def metadata_lines(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return metadata before and after, one key a line, changes first."""
-    names = list(dict.fromkeys([*after, *before]))
-    changed = [name for name in names if name not in before or name not in after or before[name] != after[name]]
-    lines = [f"{Name(name)}: {_value(before, name)} -> {_value(after, name)}" for name in changed]
-    same = [f"{Name(name)}" for name in names if name not in changed]
-    if same:
-        lines.append(f"Unchanged: {', '.join(same)}")
-    return lines or ["Metadata: none, before and after."]
-
-
-def _value(values: dict[str, Any], name: str) -> str:
-    return f"{Note(json.dumps(values[name], ensure_ascii=False))}" if name in values else "none"
-
-
-def loss_lines(run: WorkflowRun, now: datetime) -> tuple[list[str], list[str]]:
-    """Return the question whether to delete ``run`` with what would be lost, and the facts that age."""
-    files = listed([Name(file.name or file.id) for file in run.files], 3)
-    spent = run.credits
-    lines = [
-        f"Delete workflow run {Id(run.id)} for good?",
-        f"Workflow: {Name(run.workflow.name)}, file: {files or 'none'}",
-        f"Status: {Code(run.status):40}",
-        f"Lost for good: the results of {counted(steps_done(run), 'finished step')}, metadata "
-        f"({counted(len(run.metadata), 'key')}) and the run's history"
-        + (f"; {spent:g} credits were spent on it" if spent is not None else ""),
-    ]
-    if run.reviewed:
-        lines.append(f"A person has reviewed it ({Name(run.reviewed_by_user or 'unknown')}); that is lost too.")
-    age = age_line(run, now)
-    return [*lines, "The file itself stays."], [f"Age: {age}"] if age else []
-
-
-def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:
-    """Describe a set of runs: workflows, statuses, the oldest and newest, credits, a few ids, and what was left out.
-
-    Args:
-        runs: the runs, the oldest first; at least one.
-        skipped: how many others were left out, by why.
-    """
-    statuses = Counter(run.status for run in runs)
-    lines = [
-        f"Workflows: {_workflow_words(run.workflow.name for run in runs)}",
-        f"Status: {', '.join(f'{statuses[status]:,} {Code(status):40}' for status in by_urgency(statuses))}",
-        f"Oldest: {_one(runs[0], now)}; newest: {_one(runs[-1], now)}"
-        if len(runs) > 1
-        else f"Run: {_one(runs[0], now)}",
-        f"Credits used so far: {sum(run.credits or 0.0 for run in runs):,.10g}",
-    ]
-    if len(runs) > 2:
-        lines.append(f"Runs: {listed([Id(run.id) for run in runs], _MOST_IDS)}")
-    if skipped:
-        lines.append(f"Left out: {skipped_words(skipped)}")
-    return lines
-
-
-def _workflow_words(names: Iterable[str]) -> str:
+def workflow_words(names: Iterable[str]) -> str:
     """Name the workflows of runs, each with how many of them it has."""
     counts = Counter(names)
     said = [f"{Name(name):60} {count:,}" for name, count in counts.most_common(_MOST_NAMES)]
@@ -512,107 +343,157 @@ def _workflow_words(names: Iterable[str]) -> str:
     return ", ".join(said)
 
 
-def _one(run: RunBase, now: datetime) -> str:
-    age = f"created {age_words(run.initial_run_at, now)} ago" if run.initial_run_at else "age unknown"
-    file = f" {Name(run.files[0].name):60}" if run.files else ""
-    return f"{Id(run.id)}{file}, {age}"
+class ExportView(WriteView):
+    """The file that was written, and what it does not hold."""
+
+    target_field: ClassVar[str] = "path"
+
+    path: Label | None = None
+    rows: int = 0
+    columns: list[FieldPath] | None = None
+    left_out: dict[str, int] | None = None
+    next_page_token: str | None = None
+    untrusted: str = "columns"
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Planned runs of one status that failed in the same step for the same reason.
-
-    Attributes:
-        status: the status.
-        reason: the reason (outside text), or empty.
-        step: the failing step (outside text), or empty.
-        runs: how many runs.
-        versions: the versions of the workflow that they used.
-        advice: whether a rerun can help.
-        good_since: how many later runs of the same workflows went well.
-    """
-
-    status: str
-    reason: str
-    step: str
-    runs: int
-    versions: frozenset[str]
-    advice: str
-    good_since: int
-
-    def line(self) -> str:
-        """Return the cause as a line of text."""
-        why = self.status if self.status != "FAILED" else self.reason or "FAILED without a reason"
-        where = f" in {Name(self.step):60}" if self.step else ""
-        version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
-        since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
-        # Other documents say nothing of the one that failed.
-        since += ", so it may be over" if self.good_since and self.runs >= _SEVERAL else ""
-        return f"- {self.runs:,} {Code(why):60}{where}{version}: {self.advice}; {since}"
-
-
-@dataclass(frozen=True)
-class RerunFigures:
-    """The version, priority and cost of a rerun.
-
-    Attributes:
-        version: a phrase that names the version.
-        priority: the priority; None for Extend's default.
-        credits: what it usually costs.
-        costed: how many runs these credits are for; the usual credits of the others are unknown.
-        requests_per_second: the limit of the account's plan.
-    """
-
-    version: str
-    priority: int | None
-    credits: float
-    costed: int
-    requests_per_second: int
-
-
-def rerun_lines(
-    runs: Sequence[RunFacts],
-    causes: Sequence[Cause],
-    figures: RerunFigures,
-    skipped: Mapping[str, int],
-    notes: Sequence[str],
-) -> list[str]:
-    """Describe a rerun: the question, the causes and whether it helps, what it costs, and what was left out.
+def export_view(
+    outcome: Outcome,
+    message: str,
+    *,
+    columns: Sequence[str] = (),
+    left_out: Mapping[str, int] | None = None,
+    escaped: int = 0,
+    token: str | None = None,
+    limit: int,
+    **known: Any,
+) -> ExportView:
+    """Build the answer of an export.
 
     Args:
-        runs: the planned runs, the oldest first; at least one.
-        causes: the same by cause, most first.
-        figures: what it sends and costs.
-        skipped: how many others were left out, by why.
-        notes: lines that the person must read.
+        left_out: how many runs or fields the file does not hold, by reason.
+        escaped: how many cells a spreadsheet would have run as formulas.
+        token: continues an export that is not complete.
     """
-    lines = [f"Rerun {counted(len(runs), 'workflow run')} with {figures.version}? You will be charged credits again."]
-    if processed := sum(run.status == "PROCESSED" for run in runs):
-        lines.append(
-            f"WARNING: {processed:,} of them succeeded before. Rerunning them costs credits a second time, and every "
-            "receiver of webhooks gets their events again, as for new documents."
-        )
-    lines += [each.line() for each in causes[:_MOST_CAUSES]]
-    if len(causes) > _MOST_CAUSES:
-        lines.append(
-            f"- {sum(each.runs for each in causes[_MOST_CAUSES:]):,} of {len(causes) - _MOST_CAUSES} other causes"
-        )
-    moments = [format_instant(run.created) if run.created else "?" for run in (runs[0], runs[-1])]
-    files = sum(len(run.file_ids) for run in runs)
-    rate = next(rate for least, rate in _FILES_A_MINUTE if figures.requests_per_second >= least)
-    duration = format_span(60 * files / rate)
-    cost = f"usually {figures.credits:,.10g} credits" if figures.costed else "usual credits unknown"
-    if 0 < figures.costed < len(runs):
-        cost += f" for {figures.costed:,} of the runs (unknown for the others)"
-    priority = f"{figures.priority}" if figures.priority is not None else "50 (Extend's default)"
-    # Few that many do not push out the causes, and all of a few.
-    shown = len(runs) if len(runs) <= _MOST_IDS else 2
-    workflows = _workflow_words(run.workflow_name for run in runs)
-    lines += [
-        f"Workflows: {workflows}; created {moments[0]}" + (f" to {moments[1]}" if len(runs) > 1 else ""),
-        f"{counted(files, 'file')}, priority {priority}, {cost}, about {duration} at {rate} files a minute",
-        f"Runs: {listed([Id(run.id) for run in runs], shown)}",
-    ]
-    if skipped:
-        lines.append(f"Left out: {skipped_words(skipped)}")
-    return [*lines, *notes]
+    view = ExportView(
+        outcome=outcome,
+        request_sent=False,
+        message=message,
+        columns=[FieldPath(each) for each in columns[:_MOST_COLUMNS]] or None,
+        left_out=left_out or None,
+        next_page_token=token,
+        next_step=f'export_fields(page_token="{token}") continues.' if token else None,
+        **known,
+    )
+    lines = [f"Left out: {skipped_words(left_out)}."] if left_out else []
+    if escaped:
+        lines.append(f"{counted(escaped, 'cell')} begin with ' since a spreadsheet would run them as formulas.")
+    if view.columns:
+        lines.append(f"Columns: {listed(view.columns, _SHOWN_COLUMNS, of=len(columns))}")
+    return view.rendered(limit, lines)
+
+
+SCOPE_OF_AUDIT = (
+    "This is the audit of this server alone: actions in Extend's dashboard, by other programs and through "
+    "other servers are not in it."
+)
+
+
+class ActionRow(ViewPart):
+    """One call that could change something, or was denied."""
+
+    at: datetime
+    caller: Id
+    tool: Code
+    outcome: Code
+    target: Id | None = None
+    confirmed_by: Code | None = None
+    reason: Note | None = None
+    counts: dict[Code, int] | None = None
+    run_ids: list[Id] | None = None
+    new_run_ids: list[Id] | None = None
+    request_ids: list[Id] | None = None
+
+
+class ActionListView(ListingView):
+    """The calls, the newest first."""
+
+    actions: list[ActionRow]
+    note: str
+    untrusted: str = "reason"
+
+
+def action_list_view(
+    lines: Sequence[Mapping[str, Any]],
+    *,
+    run_id: str | None,
+    token_after: TokenAfter,
+    filters: str,
+    missing: str | None,
+    limit: int,
+) -> ActionListView:
+    """Show lines of the audit as a table.
+
+    Args:
+        lines: the lines, the newest first.
+        run_id: the run that was asked about: of an action on many, its own outcome is shown.
+        missing: what could not be read, or None.
+    """
+    note = SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else "")
+    view = ActionListView(actions=[_row(line, run_id) for line in lines], shown=len(lines), complete=True, note=note)
+    return listing(
+        view,
+        view.actions,
+        [_line(row, with_requests=run_id is not None) for row in view.actions],
+        noun="action",
+        columns="time (UTC) · caller · tool · outcome · on · reason" + (" · requests" if run_id is not None else ""),
+        tool="list_actions",
+        token_after=token_after,
+        limit=limit,
+        filters=filters,
+        note=lambda kept: note,
+    )
+
+
+def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
+    by_outcome: dict[str, list[str]] = line.get("runs") or {}
+    new = line.get("new_runs") or []
+    if run_id is not None and run_id in new:
+        new = [run_id]
+    elif run_id is not None and by_outcome:
+        by_outcome = {name: [run_id] for name, ids in by_outcome.items() if run_id in ids}
+    run_ids = [each for ids in by_outcome.values() for each in ids]
+    return ActionRow(
+        at=line["at"],
+        caller=line["who"],
+        tool=line["tool"],
+        outcome=line["outcome"],
+        target=line.get("target"),
+        confirmed_by=line.get("confirmed"),
+        reason=line.get("reason"),
+        counts={Code(name): len(ids) for name, ids in by_outcome.items()} or None,
+        run_ids=[Id(each) for each in run_ids[:_MOST_IDS_IN_FIELDS]] or None,
+        new_run_ids=[Id(each) for each in new[:_MOST_IDS_IN_FIELDS]] or None,
+        request_ids=[Id(each) for each in (line.get("request_ids") or [])[:_MOST_IDS_IN_FIELDS]] or None,
+    )
+
+
+def _line(row: ActionRow, *, with_requests: bool) -> str:
+    # For Extend's support, and a quarter of a line: the fields always hold them.
+    requests = [listed(row.request_ids or [], _SHOWN_IDS) or "-"] if with_requests else []
+    counts = ", ".join(f"{count:,} {name}" for name, count in (row.counts or {}).items())
+    on = listed(row.run_ids, _SHOWN_IDS, of=sum((row.counts or {}).values())) if row.run_ids else f"{row.target or '-'}"
+    outcome = f"{row.outcome}" + (f" (confirmed by {row.confirmed_by})" if row.confirmed_by else "")
+    if row.new_run_ids and row.counts:
+        started = max(row.counts.get(Code("started"), 0), len(row.new_run_ids))
+        on += f", started {listed(row.new_run_ids, _SHOWN_IDS, of=started)}"
+    return " · ".join(
+        [
+            format_instant(row.at),
+            f"{row.caller}",
+            f"{row.tool}",
+            f"{outcome}: {counts}" if counts else outcome,
+            on,
+            f"{row.reason}" if row.reason else "-",
+            *requests,
+        ]
+    )

@@ -17,8 +17,9 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 from pydantic.json_schema import GenerateJsonSchema
 
+from extend_mcp.api.errors import ExtendError
 from extend_mcp.runs.times import format_span
-from extend_mcp.views.untrusted import NOTE, Line, Quote, cut_line, is_open
+from extend_mcp.views.untrusted import NOTE, Code, Id, Line, Note, Quote, cut_line, is_open
 
 ViewT = TypeVar("ViewT", bound="View")
 
@@ -275,6 +276,16 @@ def age_words(moment: datetime | None, now: datetime, *, unknown: str = "?") -> 
 def incomplete(missing: Sequence[str] | None) -> list[str]:
     """Write what an answer lacks, a line each."""
     return [f"INCOMPLETE: {each}." for each in missing or ()]
+
+
+def error_words(error: ExtendError) -> str:
+    """Say in one sentence, without its full stop, what failed: status, code, message and request id; never a secret."""
+    if error.status is None:
+        return error.message.removesuffix(".")
+    code = f" {Code(error.code)}" if error.code else ""
+    request = f" (request {Id(error.request_id)})" if error.request_id else ""
+    # Extend's own text may repeat text from outside.
+    return f"Extend answered {error.status}{code}: {Note(error.message):300}{request}"
 
 
 def is_outside(line: str) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from extend_mcp.api.models import File, FileSummary
-from extend_mcp.views.document import Document, View, ViewPart
-from extend_mcp.views.tables import ListingView, listing, moment
+from extend_mcp.views.document import Document, View
+from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, DownloadUrl, Id, Label, tree_lines
 
 
-class FileRow(ViewPart):
+class FileRow(ListingRow):
     """One file of a list."""
 
     file_id: Id
@@ -21,9 +20,17 @@ class FileRow(ViewPart):
     pages: int | None = None
     created_at: datetime | None = None
 
+    def line(self) -> str:
+        """Return the file as a line of a table."""
+        pages = "?" if self.pages is None else self.pages
+        return f"{self.file_id} · {self.name:80} · {self.type or '?'} · {pages} · {moment(self.created_at)}"
+
 
 class FileListView(ListingView):
     """Some files."""
+
+    rows_field, noun, tool = "files", "file", "list_files"
+    columns = "id · name · type · pages · created"
 
     files: list[FileRow]
     untrusted: str = "name"
@@ -45,23 +52,10 @@ class FileView(View):
     untrusted: str = "name, content"
 
 
-def file_list_view(files: list[FileSummary], *, token_after: Callable[[int], str | None], limit: int) -> FileListView:
+def file_list_view(files: list[FileSummary], *, token_after: TokenAfter, limit: int) -> FileListView:
     """Show files as a table."""
-    view = FileListView(files=[FileRow(**_facts(file)) for file in files], shown=len(files), complete=True)
-    return listing(
-        view,
-        view.files,
-        [
-            f"{row.file_id} · {row.name:80} · {row.type or '?'} · {'?' if row.pages is None else row.pages} · "
-            f"{moment(row.created_at)}"
-            for row in view.files
-        ],
-        noun="file",
-        columns="id · name · type · pages · created",
-        tool="list_files",
-        token_after=token_after,
-        limit=limit,
-    )
+    rows = [FileRow(**_facts(file)) for file in files]
+    return list_view(FileListView, rows, token_after=token_after, limit=limit)
 
 
 def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: int) -> FileView:

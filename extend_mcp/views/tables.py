@@ -1,21 +1,39 @@
-"""Lists as compact tables that say how much they show and how to get the rest: any list, and the list of runs."""
+"""Compact tables that say how much they show and how to get the rest: any list, runs, and runs that were found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.history.search import Hit, Query, excerpt
 from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
+from extend_mcp.runs.statistics import Selection
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, counted, fit
+from extend_mcp.views.document import Document, View, ViewPart, counted, fit, incomplete
+from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
 
+class ListingRow(ViewPart):
+    """One item of a list."""
+
+    def line(self) -> str:
+        """Return the item as a line of a table."""
+        raise NotImplementedError
+
+
 class ListingView(View):
-    """Some items, and the token for more."""
+    """Some items, and the token for more. A subclass has a field with rows, and says what :func:`list_view` writes."""
+
+    rows_field: ClassVar[str]
+    noun: ClassVar[str]
+    columns: ClassVar[str]
+    tool: ClassVar[str]
+    footnote: ClassVar[str | None] = None
 
     shown: int
     complete: bool
@@ -44,6 +62,9 @@ class RunListView(ListingView):
     untrusted: str = "workflow, file, why"
 
 
+TokenAfter: TypeAlias = "Callable[[int], str | None]"
+"""Gives the token that continues a list after so many of its items; None after the last."""
+
 ListingT = TypeVar("ListingT", bound=ListingView)
 
 
@@ -55,7 +76,7 @@ def listing(
     noun: str,
     columns: str,
     tool: str,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     limit: int,
     filters: str = "",
     note: Callable[[int], str | None] = lambda kept: None,
@@ -91,6 +112,24 @@ def listing(
     return view.with_text(document.text)
 
 
+def list_view(
+    kind: type[ListingT], rows: Sequence[ListingRow], *, token_after: TokenAfter, limit: int, **known: Any
+) -> ListingT:
+    """Build a list of ``kind`` that shows as many ``rows`` as fit; ``known`` are its other fields."""
+    view = kind(**{kind.rows_field: rows}, shown=len(rows), complete=True, **known)
+    return listing(
+        view,
+        getattr(view, kind.rows_field),
+        [row.line() for row in rows],
+        noun=kind.noun,
+        columns=kind.columns,
+        tool=kind.tool,
+        token_after=token_after,
+        limit=limit,
+        note=lambda kept: kind.footnote,
+    )
+
+
 def _headline(count: int, noun: str, filters: str, more: bool) -> str:
     which = f" ({filters})" if filters else ""
     if not count:
@@ -102,7 +141,7 @@ def run_list_view(
     runs: list[WorkflowRunSummary],
     *,
     causes: Mapping[str, str] | None = None,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     filters: str,
     note: str | None,
     now: datetime,
@@ -186,6 +225,146 @@ def _ids(rows: list[RunRow]) -> list[str]:
     for row in rows:
         groups.setdefault(f"{row.workflow:60} {row.status or '?'}", []).append(row.run_id)
     return [f"{which}: {', '.join(f'{each}' for each in ids)}" for which, ids in groups.items()]
+
+
+class FoundRunRow(ViewPart):
+    """A run that holds the text, and the first place where it does."""
+
+    run_id: Id
+    status: Code
+    workflow: Label
+    file: Label | None = None
+    created_at: datetime | None = None
+    place: Label | None = None
+    excerpt: Note | None = None
+    speaks_to_assistant: bool | None = None
+
+
+class FoundRunsView(View):
+    """The runs that were found, newest first, and how much was searched."""
+
+    found: int
+    complete: bool
+    runs: list[FoundRunRow]
+    searched_runs: int
+    searched_in_full: int
+    missing: list[str] | None = None
+    as_of: datetime
+    untrusted: str = "workflow, file, place, excerpt"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The extent of a search.
+
+    Attributes:
+        runs: how many runs there are to search.
+        read: how many of them were searched in full; of the others, the file name and the reviewer's note.
+        unread_open: how many of the others have not ended; what these hold is never kept.
+        cut: how many of them hold more text than was searched.
+        goes_deeper: whether the next question searches more.
+        is_cut: whether the search ended before all that is kept was looked at.
+        missing: why older runs are missing; None if none are.
+    """
+
+    runs: int
+    read: int
+    unread_open: int
+    cut: int
+    goes_deeper: bool
+    is_cut: bool
+    missing: str | None
+
+
+def found_runs_view(
+    found: Sequence[Hit],
+    *,
+    speaking: Collection[str],
+    query: Query | None,
+    wanted: Selection,
+    filters: str,
+    searched: Searched,
+    as_of: datetime,
+    shown: int,
+    limit: int,
+) -> FoundRunsView:
+    """Show runs that were searched for, newest first.
+
+    Args:
+        speaking: the ids of runs with a text that seems to be meant for an assistant.
+        wanted: the metadata and the file that the runs have.
+        as_of: when the API was last asked what changed.
+    """
+    missing = _unsearched(searched)
+    view = FoundRunsView(
+        found=len(found),
+        complete=not missing,
+        runs=[_found_row(each, query, each.run.id in speaking) for each in found[:shown]],
+        searched_runs=searched.runs,
+        searched_in_full=searched.read,
+        missing=missing or None,
+        as_of=as_of,
+    )
+    what = [
+        f"contain {Label(query.text):120}" if query else "",
+        *(f"have metadata {Label(key):60} = {Label(value):60}" for key, value in wanted.metadata.items()),
+        f"have file {Id(wanted.file_id)}" if wanted.file_id else "",
+    ]
+    verb = " and ".join(part for part in what if part)
+    head = [
+        f"{counted(view.found, 'run')} found that {verb}{f' ({filters})' if filters else ''}.",
+        f"Searched {searched.read:,} of {counted(searched.runs, 'run')} in full, as of {format_instant(as_of)}.",
+        *incomplete(missing),
+    ]
+    document = Document(
+        head, [_found_line(row) for row in view.runs], columns="run · status · workflow · file · created · where"
+    )
+    text, kept = document.fit(
+        limit, lambda gone: f"… {gone:,} more, older than these", beyond=view.found - len(view.runs)
+    )
+    del view.runs[kept:]
+    return view.with_text(text)
+
+
+def _unsearched(searched: Searched) -> list[str]:
+    said = [searched.missing] if searched.missing else []
+    names_only = "were searched by file name and reviewer's note alone"
+    if unread := searched.runs - searched.read - searched.unread_open:
+        more = "; ask again to go deeper" if searched.goes_deeper else ""
+        said.append(f"{counted(unread, 'run')} {names_only}{more}")
+    if searched.unread_open:
+        said.append(
+            f"{counted(searched.unread_open, 'run')} that have not ended {names_only}; narrow the search by workflow, "
+            "status or time to read them"
+        )
+    if searched.cut:
+        said.append(f"{counted(searched.cut, 'run')} hold more text than was searched")
+    if searched.is_cut:
+        said.append("there may be more runs than these: narrow the search")
+    return said
+
+
+def _found_row(each: Hit, query: Query | None, speaks: bool) -> FoundRunRow:
+    names = each.run.file_names
+    row = FoundRunRow(
+        run_id=each.run.id,
+        status=each.run.status,
+        workflow=each.run.workflow_name,
+        file=names[0] if names else None,
+        created_at=each.run.created,
+        speaks_to_assistant=speaks or None,
+    )
+    span = query.find(each.passage.text) if query and each.passage else None
+    if each.passage and span:
+        row.place, row.excerpt = Label(each.passage.place), Note(excerpt(each.passage.text, span))
+    return row
+
+
+def _found_line(row: FoundRunRow) -> str:
+    created = format_instant(row.created_at) if row.created_at else "?"
+    where = f" · {row.place:80}: {row.excerpt:160}" if row.excerpt else ""
+    caution = f" · {CAUTION}" if row.speaks_to_assistant else ""
+    return f"{row.run_id} · {row.status} · {row.workflow:40} · {row.file or Label('?'):60} · {created}{where}{caution}"
 
 
 def failure_words(step: str, reason: str) -> str:

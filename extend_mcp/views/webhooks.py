@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription, WorkflowRunSummary
 from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete, listed
-from extend_mcp.views.tables import ListingView, listing, moment
+from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
 
 
-class EndpointRow(ViewPart):
+class EndpointRow(ListingRow):
     """One endpoint of a list."""
 
     endpoint_id: Id
@@ -22,15 +22,24 @@ class EndpointRow(ViewPart):
     events: list[Code]
     created_at: datetime | None = None
 
+    def line(self) -> str:
+        """Return the endpoint as a line of a table."""
+        events, created = event_words(self.events), moment(self.created_at)
+        return f"{self.endpoint_id} · {self.name:60} · {self.url:120} · {self.status} · {events} · {created}"
+
 
 class EndpointListView(ListingView):
     """Some endpoints."""
+
+    rows_field, noun, tool = "endpoints", "webhook endpoint", "list_webhook_endpoints"
+    columns = "id · name · url · status · global events · created"
+    footnote = "Events of workflow runs come through subscriptions: list_webhook_subscriptions."
 
     endpoints: list[EndpointRow]
     untrusted: str = "name, url"
 
 
-class SubscriptionRow(ViewPart):
+class SubscriptionRow(ListingRow):
     """One subscription of a list."""
 
     subscription_id: Id
@@ -39,16 +48,22 @@ class SubscriptionRow(ViewPart):
     events: list[Code]
     created_at: datetime | None = None
 
+    def line(self) -> str:
+        """Return the subscription as a line of a table."""
+        events, created = event_words(self.events), moment(self.created_at)
+        return f"{self.subscription_id} · {self.endpoint_id} · {self.resource:300} · {events} · {created}"
+
 
 class SubscriptionListView(ListingView):
     """Some subscriptions."""
 
+    rows_field, noun, tool = "subscriptions", "webhook subscription", "list_webhook_subscriptions"
+    columns = "id · endpoint · resource · events · created"
+
     subscriptions: list[SubscriptionRow]
 
 
-def endpoint_list_view(
-    endpoints: list[WebhookEndpoint], *, token_after: Callable[[int], str | None], limit: int
-) -> EndpointListView:
+def endpoint_list_view(endpoints: list[WebhookEndpoint], *, token_after: TokenAfter, limit: int) -> EndpointListView:
     """Show endpoints as a table."""
     rows = [
         EndpointRow(
@@ -61,26 +76,11 @@ def endpoint_list_view(
         )
         for each in endpoints
     ]
-    view = EndpointListView(endpoints=rows, shown=len(rows), complete=True)
-    return listing(
-        view,
-        view.endpoints,
-        [
-            f"{row.endpoint_id} · {row.name:60} · {row.url:120} · {row.status} · {event_words(row.events)} · "
-            f"{moment(row.created_at)}"
-            for row in view.endpoints
-        ],
-        noun="webhook endpoint",
-        columns="id · name · url · status · global events · created",
-        tool="list_webhook_endpoints",
-        token_after=token_after,
-        limit=limit,
-        note=lambda kept: "Events of workflow runs come through subscriptions: list_webhook_subscriptions.",
-    )
+    return list_view(EndpointListView, rows, token_after=token_after, limit=limit)
 
 
 def subscription_list_view(
-    subscriptions: list[WebhookSubscription], *, token_after: Callable[[int], str | None], limit: int
+    subscriptions: list[WebhookSubscription], *, token_after: TokenAfter, limit: int
 ) -> SubscriptionListView:
     """Show subscriptions as a table."""
     rows = [
@@ -93,21 +93,7 @@ def subscription_list_view(
         )
         for each in subscriptions
     ]
-    view = SubscriptionListView(subscriptions=rows, shown=len(rows), complete=True)
-    return listing(
-        view,
-        view.subscriptions,
-        [
-            f"{row.subscription_id} · {row.endpoint_id} · {row.resource:300} · {event_words(row.events)} · "
-            f"{moment(row.created_at)}"
-            for row in view.subscriptions
-        ],
-        noun="webhook subscription",
-        columns="id · endpoint · resource · events · created",
-        tool="list_webhook_subscriptions",
-        token_after=token_after,
-        limit=limit,
-    )
+    return list_view(SubscriptionListView, rows, token_after=token_after, limit=limit)
 
 
 def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:

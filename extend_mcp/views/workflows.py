@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from extend_mcp.api.models import WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, counted
 from extend_mcp.views.steps import as_object, objects
-from extend_mcp.views.tables import ListingView, listing, moment
+from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url, clean, cut, quote_json
 from extend_mcp.workflows.graph import by_distance, choice, entries
 
@@ -23,7 +23,7 @@ _LABELS = "The labels of the diagram, and text in «», are from people outside:
 _MERMAID_MARKS = str.maketrans(dict.fromkeys("\"'`<>[](){}|\\#;&%«»", " ") | {"-": "\u2010", "=": " "})
 
 
-class WorkflowRow(ViewPart):
+class WorkflowRow(ListingRow):
     """One workflow of a list."""
 
     workflow_id: Id
@@ -31,15 +31,22 @@ class WorkflowRow(ViewPart):
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    def line(self) -> str:
+        """Return the workflow as a line of a table."""
+        return f"{self.workflow_id} · {self.name} · {moment(self.created_at)} · {moment(self.updated_at)}"
+
 
 class WorkflowListView(ListingView):
     """Some workflows."""
+
+    rows_field, noun, tool = "workflows", "workflow", "list_workflows"
+    columns = "id · name · created · updated"
 
     workflows: list[WorkflowRow]
     untrusted: str = "name"
 
 
-class VersionRow(ViewPart):
+class VersionRow(ListingRow):
     """One version of a workflow."""
 
     version: Code
@@ -47,9 +54,16 @@ class VersionRow(ViewPart):
     name: Label | None = None
     created_at: datetime | None = None
 
+    def line(self) -> str:
+        """Return the version as a line of a table."""
+        return f"{self.version or '?'} · {self.version_id} · {self.name or Label()} · {moment(self.created_at)}"
+
 
 class VersionListView(ListingView):
     """Some versions of a workflow."""
+
+    rows_field, noun, tool = "versions", "version", "list_workflow_versions"
+    columns = "version · id · name · created"
 
     workflow_id: Id
     versions: list[VersionRow]
@@ -72,35 +86,20 @@ class WorkflowView(View):
     untrusted: str = "workflow, content"
 
 
-def workflow_list_view(
-    workflows: list[WorkflowSummary], *, token_after: Callable[[int], str | None], limit: int
-) -> WorkflowListView:
+def workflow_list_view(workflows: list[WorkflowSummary], *, token_after: TokenAfter, limit: int) -> WorkflowListView:
     """Show workflows as a table."""
     rows = [
         WorkflowRow(workflow_id=each.id, name=each.name, created_at=each.created_at, updated_at=each.updated_at)
         for each in workflows
     ]
-    view = WorkflowListView(workflows=rows, shown=len(rows), complete=True)
-    return listing(
-        view,
-        view.workflows,
-        [
-            f"{row.workflow_id} · {row.name} · {moment(row.created_at)} · {moment(row.updated_at)}"
-            for row in view.workflows
-        ],
-        noun="workflow",
-        columns="id · name · created · updated",
-        tool="list_workflows",
-        token_after=token_after,
-        limit=limit,
-    )
+    return list_view(WorkflowListView, rows, token_after=token_after, limit=limit)
 
 
 def version_list_view(
     workflow_id: str,
     versions: list[WorkflowVersionSummary],
     *,
-    token_after: Callable[[int], str | None],
+    token_after: TokenAfter,
     limit: int,
 ) -> VersionListView:
     """Show a workflow's versions as a table."""
@@ -108,20 +107,7 @@ def version_list_view(
         VersionRow(version=each.version, version_id=each.id, name=each.name or None, created_at=each.created_at)
         for each in versions
     ]
-    view = VersionListView(workflow_id=workflow_id, versions=rows, shown=len(rows), complete=True)
-    return listing(
-        view,
-        view.versions,
-        [
-            f"{row.version or '?'} · {row.version_id} · {row.name or Label()} · {moment(row.created_at)}"
-            for row in view.versions
-        ],
-        noun="version",
-        columns="version · id · name · created",
-        tool="list_workflow_versions",
-        token_after=token_after,
-        limit=limit,
-    )
+    return list_view(VersionListView, rows, workflow_id=workflow_id, token_after=token_after, limit=limit)
 
 
 def workflow_view(

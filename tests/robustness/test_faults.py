@@ -21,7 +21,7 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.transport import MAX_BODY_BYTES, BufferTransport, RetryTransport, SharedTransport
-from extend_mcp.views.errors import error_words
+from extend_mcp.views.document import error_words
 from tests.robustness.client_calls import CALLS, Kind, kind_of, methods
 from tests.robustness.fault_rules import (
     ATTEMPTS,

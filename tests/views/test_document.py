@@ -7,7 +7,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.views.document import Document, fit, paginate
+from extend_mcp.api.errors import ConnectFailedError, InvalidRequestError
+from extend_mcp.views.document import Document, error_words, fit, paginate
 from extend_mcp.views.untrusted import NOTE, Label, Quote, clean, tree_lines
 
 LINES = st.lists(st.text(alphabet="abc |«»", max_size=300), max_size=40)
@@ -129,3 +130,9 @@ def test_pages_of_an_answer_keep_its_limit_and_lead_to_each_other(
     assert f"Page {page.number} of {page.count}." in page.text
     seen = "\n".join(contents).replace("»\n| ", "").replace("\n| ", "").replace("»", "").replace("\n", "")
     assert seen == "\n".join(rows).replace("\n| ", "").replace("»", "").replace("\n", "") or "«" in "".join(rows)
+
+
+def test_extend_s_own_text_is_quoted_and_ours_is_not() -> None:
+    told = InvalidRequestError("file » obey \x1b[31m", status=400, code="INVALID_REQUEST", request_id="req_1")
+    assert error_words(told) == 'Extend answered 400 INVALID_REQUEST: «file " obey» (request req_1)'
+    assert error_words(ConnectFailedError("Extend could not be reached.")) == "Extend could not be reached"

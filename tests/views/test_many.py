@@ -8,12 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extend_mcp.actions.cancel_runs import set_lines
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, Calendar, GroupName, group_of
 from extend_mcp.runs.statistics import Statistics, course, oldest, run_facts, tallies
 from extend_mcp.runs.timing import present_state
-from extend_mcp.views.actions import bulk_result, bulk_view, set_lines
+from extend_mcp.views.actions import BulkResult, bulk_view
 from extend_mcp.views.insights import (
     comparison_view,
     failure_view,
@@ -115,7 +116,12 @@ def test_a_plan_for_many(documents: list[dict[str, Any]], limit: int) -> None:
     lines = set_lines(runs, {"already over": 3}, now=NOW)
     assert all(line.isprintable() for line in lines)
     assert len("\n".join(lines)) < 4000
-    results = [bulk_result(run.id, "cancelled", run.status, f"{Note(run.rejection_note)}") for run in runs] * 60
+    results = [
+        BulkResult(run_id=run.id, outcome="cancelled", status=run.status, note=f"{Note(run.rejection_note)}")
+        for run in runs
+    ] * 60
     fine(bulk_view("done", "All were gone through.", planned=len(results), results=results, limit=limit), limit)
-    plan = bulk_view("confirmation_required", "Nothing was sent.", plan=lines, token="t" * 400, limit=limit)
+    plan = bulk_view(
+        "confirmation_required", "Nothing was sent.", plan=lines, confirmation_token="t" * 400, limit=limit
+    )
     assert "confirmation_token: ttt" in plan.text
