@@ -14,7 +14,7 @@ from pydantic import WithJsonSchema
 
 from extend_mcp.api.models import BatchStarted, RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import CreateWorkflowRunBatch, FileFromId, FileFromText, FileFromUrl
-from extend_mcp.runs.polling import by_urgency
+from extend_mcp.runs.lifecycle import by_urgency
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, listed
