@@ -46,7 +46,7 @@ _WITHOUT: Final = {"status": "", "file_type": UNKNOWN, "batch": "no batch", "rev
 
 
 class _Bars(NamedTuple):
-    """How long a span of the calendar is at least, how far apart moments name each of them, and how many are shown."""
+    """The least length of a span, the pause between moments that name each of them, and the most that are shown."""
 
     seconds: int
     step: int

@@ -83,7 +83,7 @@ def by_urgency(statuses: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a cancel is allowed: None, or the kind of refusal, why, and what can be done instead, a line each."""
+    """The decision on a cancel: None, or the kind of refusal, why, and what can be done instead, a line each."""
 
     refusal: RefusalReason | None = None
     reason: str = ""
