@@ -14,8 +14,7 @@ from extend_mcp.actions.execute import STOP_ASKING, Action, Inspection
 from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext
-from extend_mcp.runs.guards import may_cancel
-from extend_mcp.runs.lifecycle import describe, is_finished
+from extend_mcp.runs.lifecycle import describe, is_finished, may_cancel
 from extend_mcp.views.actions import CancelPlan, CancelView, Outcome, cancel_plan, status_words
 from extend_mcp.views.document import error_words
 

@@ -13,9 +13,7 @@ from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow, ou
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
-from extend_mcp.runs.guards import may_cancel
-from extend_mcp.runs.lifecycle import is_finished
-from extend_mcp.runs.polling import by_urgency
+from extend_mcp.runs.lifecycle import by_urgency, is_finished, may_cancel
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, read_details
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words

@@ -13,7 +13,7 @@ from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import failures_of
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.reviews import failed_checks
-from extend_mcp.views.steps import as_object, extracted_fields, objects
+from extend_mcp.views.steps import as_object, extracted_fields, objects, output_of
 
 _MOST_FIELD_CHARS: Final = 200_000
 _MOST_TEXT_CHARS: Final = 4_000_000
@@ -129,17 +129,16 @@ def unpack(status: str, metadata: str, facts: str, texts: bytes | None) -> RunDe
 
 def _values(steps: Iterable[StepRun]) -> Iterator[Passage]:
     for step in steps:
-        output = as_object(step.child_run.get("output"))
-        for path, value, _ in extracted_fields(output.get("value"), output.get("metadata")):
+        for path, value, _ in extracted_fields(step):
             if value is not None and not isinstance(value, bool):
                 yield Passage(f"field {path}", as_text(value))
-        for split in objects(output.get("splits")):
+        for split in objects(output_of(step).get("splits")):
             yield Passage(f"part of step {_name(step)}", str(split.get("identifier") or split.get("name") or ""))
 
 
 def _texts(steps: Iterable[StepRun]) -> Iterator[Passage]:
     for step in steps:
-        for chunk in objects(as_object(step.child_run.get("output")).get("chunks")):
+        for chunk in objects(output_of(step).get("chunks")):
             span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
             first, last = span.get("start"), span.get("end")
             place = f"page {first}" if first == last else f"pages {first}-{last}"

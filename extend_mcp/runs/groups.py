@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, Literal, NamedTuple, get_args
 
-from extend_mcp.runs.statistics import QUARTER
+from extend_mcp.runs.statistics import QUARTER, Group
 
 Unit = Literal["hour", "day", "week", "month"]
 GroupName = Literal[
@@ -27,50 +27,38 @@ GROUP_NAMES: Final[tuple[GroupName, ...]] = get_args(GroupName)
 OF_FAILURES: Final = frozenset({"failure_reason", "failing_step"})
 """Groups that hold failed runs alone."""
 
-UNITS: Final[Mapping[GroupName, Unit]] = {"day": "day", "hour": "hour"}
+OF_TIME: Final[Mapping[str, timedelta]] = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
+"""Groups that are spans of the calendar, and how long one is."""
 
-COLUMNS: Final[Mapping[GroupName, tuple[str, ...]]] = {
-    "workflow": ("workflow",),
+COLUMNS: Final[Mapping[GroupName, tuple[str, ...]]] = {name: (name,) for name in GROUP_NAMES} | {
     "version": ("workflow", "version"),
-    "status": ("status",),
     "failure_reason": ("status", "reason"),
     "failing_step": ("status", "workflow", "step"),
-    "file_type": ("file_type",),
-    "batch": ("batch",),
-    "reviewer": ("reviewer",),
     "metadata": ("is_read", "metadata"),
     "day": ("quarter_hour",),
     "hour": ("quarter_hour",),
 }
 """The facts of runs that each group is made of, by their names in `RunStore.tallies`."""
 
-_STEPS: Final[Mapping[Unit, int]] = {"hour": QUARTER, "day": 6 * 3600, "week": 86_400, "month": 86_400}
-_MOST_BARS: Final[Mapping[Unit, int]] = {"hour": 48, "day": 62, "week": 62, "month": 60}
-_SECONDS: Final[Mapping[Unit, int]] = {"hour": 3600, "day": 86_400, "week": 7 * 86_400, "month": 28 * 86_400}
 UNKNOWN: Final = "unknown"
-_WITHOUT: Final[Mapping[GroupName, str]] = {
-    "status": "",
-    "file_type": UNKNOWN,
-    "batch": "no batch",
-    "reviewer": "not reviewed",
-}
+_WITHOUT: Final = {"status": "", "file_type": UNKNOWN, "batch": "no batch", "reviewer": "not reviewed"}
 """Name of the group of runs that have no such fact."""
 
 
-class Group(NamedTuple):
-    """A group of runs.
+class _Bars(NamedTuple):
+    """The least length of a span, the pause between moments that name each of them, and the most that are shown."""
 
-    Attributes:
-        key: distinguishes it from others of its kind.
-        name: what it is called; outside text, unless ``is_time``.
-        id: of the object that it is for, if any.
-        is_time: whether it is a span of the calendar.
-    """
+    seconds: int
+    step: int
+    most: int
 
-    key: str
-    name: str
-    id: str | None = None
-    is_time: bool = False
+
+_BARS: Final[Mapping[Unit, _Bars]] = {
+    "hour": _Bars(3600, QUARTER, 48),
+    "day": _Bars(86_400, 6 * 3600, 62),
+    "week": _Bars(7 * 86_400, 86_400, 62),
+    "month": _Bars(28 * 86_400, 86_400, 60),
+}
 
 
 class Course(NamedTuple):
@@ -103,9 +91,7 @@ class Calendar:
     def firsts(self, by: Sequence[GroupName], shift: int) -> Callable[[int], int]:
         """Return a function that gives all quarters of an hour of one span the same one, since there may be many.
 
-        Args:
-            by: what runs are grouped by; the shortest of its spans counts.
-            shift: seconds that are added to a moment before its span is named.
+        The shortest span of ``by`` counts. ``shift`` is as for `group_of`.
         """
         unit: Unit = "hour" if "hour" in by else "day"
         found: dict[str, int] = {}
@@ -116,7 +102,7 @@ class Calendar:
         if not counts:
             return None
         first, last = min(counts)[0] * QUARTER, max(counts)[0] * QUARTER
-        unit = next((unit for unit, most in _MOST_BARS.items() if (last - first) / _SECONDS[unit] <= most - 2), None)
+        unit = next((unit for unit, bars in _BARS.items() if (last - first) / bars.seconds <= bars.most - 2), None)
         if unit is None:
             return None
         runs, failed = Counter[str](), Counter[str]()
@@ -124,7 +110,7 @@ class Calendar:
             span = self.span(unit, quarter * QUARTER)
             runs[span] += count
             failed[span] += failures
-        ticks = [*range(first, last, _STEPS[unit]), last]
+        ticks = [*range(first, last, _BARS[unit].step), last]
         spans = list(dict.fromkeys(self.span(unit, tick) for tick in ticks))
         return Course(unit, spans, [runs[span] for span in spans], [failed[span] for span in spans])
 
@@ -153,25 +139,29 @@ def group_of(
         shift: seconds that are added to the creation time, so that a run of the window before falls into the span that
             it is compared with.
     """
-    if by in UNITS:
+    if by == "day" or by == "hour":
         quarter = facts["quarter_hour"]
-        span = UNKNOWN if quarter is None else calendar.span(UNITS[by], quarter * QUARTER + shift)
+        span = UNKNOWN if quarter is None else calendar.span(by, quarter * QUARTER + shift)
         return Group(span, span, is_time=span != UNKNOWN)
+    if by in OF_FAILURES and (facts["status"] != "FAILED" or facts[COLUMNS[by][-1]] is None):
+        return None
     if by == "metadata":
-        value = facts["metadata"]
-        return _named("(not set)" if value is None else value[:200]) if facts["is_read"] else None
-    if by in _WITHOUT:
-        return _named(facts[by] or _WITHOUT[by])
-    if by == "failure_reason":
-        return _named(facts["reason"] or "no reason given") if _is_known_failure(facts, "reason") else None
-    workflow, name = facts["workflow"], names.get(facts["workflow"], "")
-    if by == "failing_step":
-        step = f"{name}: {facts['step']}" if facts["step"] else "before any step"
-        return _named(step) if _is_known_failure(facts, "step") else None
-    if by == "version":
-        version = facts["version"] or "?"
-        return Group(f"{workflow} {version}", f"{name}, version {version}")
-    return Group(workflow, name, workflow)
+        if not facts["is_read"]:
+            return None
+        name = "(not set)" if facts["metadata"] is None else facts["metadata"][:200]
+    elif by in _WITHOUT:
+        name = facts[by] or _WITHOUT[by]
+    elif by == "failure_reason":
+        name = facts["reason"] or "no reason given"
+    else:
+        workflow, name = facts["workflow"], names.get(facts["workflow"], "")
+        if by == "workflow":
+            return Group(workflow, name, workflow)
+        if by == "version":
+            version = facts["version"] or "?"
+            return Group(f"{workflow} {version}", f"{name}, version {version}")
+        name = f"{name}: {facts['step']}" if facts["step"] else "before any step"
+    return Group(name, name)
 
 
 def is_unread(by: GroupName, facts: Mapping[str, Any]) -> bool:
@@ -179,11 +169,3 @@ def is_unread(by: GroupName, facts: Mapping[str, Any]) -> bool:
     if by in OF_FAILURES:
         return facts["status"] == "FAILED" and facts[COLUMNS[by][-1]] is None
     return by == "metadata" and not facts["is_read"]
-
-
-def _is_known_failure(facts: Mapping[str, Any], fact: str) -> bool:
-    return facts["status"] == "FAILED" and facts[fact] is not None
-
-
-def _named(name: str) -> Group:
-    return Group(name, name)

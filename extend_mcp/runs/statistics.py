@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from extend_mcp.api.models import RunBase, WorkflowRunSummary
 
-KeyT = TypeVar("KeyT", bound=Hashable)
-
 QUARTER: Final = 900
 """Seconds. No time zone begins an hour within a quarter of one."""
+
+FEW: Final = 5
+"""Fewer runs show no rate, no usual time and no course."""
 
 WAITING = ("PENDING", "NEEDS_REVIEW")
 """Statuses in which a run waits for Extend's queue or for a person."""
@@ -66,28 +67,6 @@ class RunFacts(NamedTuple):
         return [line.partition("\t")[2] for line in self.files.split("\n") if line]
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Selects kept runs; times in Unix seconds, and None for no condition.
-
-    Attributes:
-        metadata: keys and the texts that are their values. Only runs that were read in full can match.
-        file_id: a file of the run.
-    """
-
-    since: float | None = None
-    before: float | None = None
-    status: str | None = None
-    workflow_id: str | None = None
-    batch: str | None = None
-    version: str | None = None
-    step: str | None = None
-    reason: str | None = None
-    reviewer: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    file_id: str | None = None
-
-
 def run_facts(run: RunBase) -> RunFacts:
     """Return what counts of a run; only a summary says when it was updated."""
     pages = [file.metadata.page_count for file in run.files]
@@ -110,6 +89,26 @@ def run_facts(run: RunBase) -> RunFacts:
         reviewed=run.reviewed_at,
         note=run.rejection_note or "",
     )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Selects kept runs; times in Unix seconds, and None for no condition.
+
+    Only runs that were read in full can match ``metadata``, keys with the texts that are their values.
+    """
+
+    since: float | None = None
+    before: float | None = None
+    status: str | None = None
+    workflow_id: str | None = None
+    batch: str | None = None
+    version: str | None = None
+    step: str | None = None
+    reason: str | None = None
+    reviewer: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    file_id: str | None = None
 
 
 @dataclass
@@ -146,46 +145,50 @@ class Tally:
         return self.statuses["FAILED"]
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A run that waits, and its creation time."""
 
     run_id: str
     created: datetime
 
 
-@dataclass
-class Statistics(Generic[KeyT]):
-    """Figures of one window of time.
+class Group(NamedTuple):
+    """A group of runs: the key that distinguishes it, its name, and the id of the object that it is for, if any.
 
-    Attributes:
-        total: all runs.
-        groups: the figures by a key that the caller chose.
-        oldest: for each waiting status, the run that was created first.
-        course: how many runs were created, and failed, by quarters of an hour since 1970.
+    The name is outside text, unless the group ``is_time``, a span of the calendar.
+    """
+
+    key: str
+    name: str
+    id: str | None = None
+    is_time: bool = False
+
+
+@dataclass
+class Statistics:
+    """Figures of one window of time: of all runs, by groups, and of each waiting status the run created first.
+
+    ``course`` holds how many runs were created, and failed, by quarters of an hour since 1970.
     """
 
     total: Tally = field(default_factory=Tally)
-    groups: dict[KeyT, Tally] = field(default_factory=dict)
+    groups: dict[tuple[Group, ...], Tally] = field(default_factory=dict)
     oldest: Mapping[str, Waiting] = field(default_factory=dict)
     course: Sequence[tuple[int, int, int]] = ()
 
-    def add(self, tally: Tally, group: KeyT | None) -> None:
-        """Count runs; without a group they count in the total alone."""
+    def add(self, tally: Tally, groups: Sequence[Group | None]) -> None:
+        """Count runs; where they belong to none of one kind of group, they count in the total alone."""
         self.total.merge(tally)
-        if group is not None:
-            self.groups.setdefault(group, Tally()).merge(tally)
+        if None not in groups:
+            self.groups.setdefault(tuple(filter(None, groups)), Tally()).merge(tally)
 
 
 def tallies(
     runs: Iterable[RunFacts], by: Sequence[str], metadata: Mapping[str, str | None]
 ) -> dict[tuple[Any, ...], Tally]:
-    """Count listed runs by groups, as the kept ones are counted.
+    """Count listed runs by facts, named as in `RunStore.tallies`, as the kept ones are counted.
 
-    Args:
-        runs: the runs.
-        by: the names of `RunStore.tallies`.
-        metadata: the value of the metadata key, by the id of each run that was read in full.
+    ``metadata`` holds the value of the metadata key, by the id of each run that was read in full.
     """
     found: dict[tuple[Any, ...], Tally] = {}
     for run in runs:
@@ -195,13 +198,12 @@ def tallies(
 
 def course(runs: Iterable[RunFacts]) -> list[tuple[int, int, int]]:
     """Return how many runs were created, and failed, by quarters of an hour since 1970."""
-    counts: dict[int, list[int]] = {}
+    created, failed = Counter[int](), Counter[int]()
     for run in runs:
         if (quarter := _quarter(run)) is not None:
-            count = counts.setdefault(quarter, [0, 0])
-            count[0] += 1
-            count[1] += run.status == "FAILED"
-    return [(quarter, runs_then, failed) for quarter, (runs_then, failed) in counts.items()]
+            created[quarter] += 1
+            failed[quarter] += run.status == "FAILED"
+    return [(quarter, count, failed[quarter]) for quarter, count in created.items()]
 
 
 def oldest(runs: Iterable[RunFacts]) -> dict[str, Waiting]:

@@ -20,9 +20,8 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import CHILD_KINDS, Failure, unexplained_steps
-from extend_mcp.runs.lifecycle import is_moving
+from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import run_facts
-from extend_mcp.runs.stuck import MOVING
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import (

@@ -16,7 +16,7 @@ from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.wake import waking
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.polling import is_settled, next_pause
+from extend_mcp.runs.lifecycle import is_moving, next_pause
 from extend_mcp.tools.args import BatchId, Example, RunId
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
@@ -64,7 +64,7 @@ async def wait_for_run(
     watch = _Watch(app, list(dict.fromkeys(run_ids or [])), batch)
     waited = await watch.follow(ctx, float(seconds))
     explained = None
-    if watch.run and is_settled(watch.run.status):
+    if watch.run and not is_moving(watch.run.status):
         limit = app.limits.answer_chars - 300
         explained = run_view(watch.run, now=app.clock.now(), detail="concise", page=1, limit=limit).text
     view = wait_view(
@@ -118,7 +118,7 @@ class _Watch:
                 # A message for each change: one for each look would be a clock.
                 if message := self._news():
                     await ctx.report_progress(elapsed, seconds, message)
-                if self.rows and not self.problem and all(is_settled(row.status) for row in self.rows):
+                if self.rows and not self.problem and not any(is_moving(row.status) for row in self.rows):
                     return elapsed
                 pause = next_pause(pause, elapsed)
                 left = last - clock.monotonic()
@@ -136,7 +136,7 @@ class _Watch:
         return f"wait_for_run(run_ids=[{shown}])"
 
     def _moving(self) -> list[str]:
-        return [each for each in self._ids if each not in self._seen or not is_settled(self._seen[each].status)]
+        return [each for each in self._ids if each not in self._seen or is_moving(self._seen[each].status)]
 
     async def _look(self, left: float) -> None:
         """Read every run that can still change on its own."""
@@ -175,7 +175,7 @@ class _Watch:
                 if not isinstance(self.problem, CREDENTIAL_ERRORS):
                     self.problem = error
             else:
-                speaks = is_settled(run.status) and bool(spoken_to(run))
+                speaks = not is_moving(run.status) and bool(spoken_to(run))
                 self._seen[run_id] = waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=speaks)
                 self.run = run if len(self._ids) == 1 else None
 
@@ -188,5 +188,5 @@ class _Watch:
         if not changed or len(rows) == 1:
             return "".join(changed)
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
-        over = sum(is_settled(row.status) for row in rows)
+        over = sum(not is_moving(row.status) for row in rows)
         return f"{over} of {len(rows)} runs ended or need review; {', '.join(changed[:_MOST_NAMED])}{more}"

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext
-from extend_mcp.runs.lifecycle import STEP_OVER
+from extend_mcp.runs.lifecycle import MOVING, STEP_OVER
 from extend_mcp.runs.statistics import RunFacts, Selection
-from extend_mcp.runs.stuck import MOVING, Stuck, StuckRuns, stalls, stuck_runs, usual_times
+from extend_mcp.runs.timing import Stuck, StuckRuns, stalls, stuck_runs, usual_times
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, read_details, select_runs
 

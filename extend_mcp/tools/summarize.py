@@ -18,7 +18,7 @@ from extend_mcp.runs.groups import (
     COLUMNS,
     GROUP_NAMES,
     OF_FAILURES,
-    UNITS,
+    OF_TIME,
     Calendar,
     GroupName,
     group_of,
@@ -30,7 +30,7 @@ from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_
 from extend_mcp.tools.run_scan import Deadline, read_facts, read_reasons, reading, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.summary import Before, Groups, Kept, Sort, SummaryView, summary_view
+from extend_mcp.views.summary import Before, Kept, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
 
 _CELLS_A_TURN = 2000
@@ -100,7 +100,7 @@ async def summarize(
     fails = bool(OF_FAILURES.intersection(by))
     count = _Count(app, Deadline(ctx, app), wide, windows, columns, metadata_key, fails)
     found = await count.kept(firsts) or await count.listed()
-    counted = [Statistics[Groups](oldest=each.oldest, course=each.course) for each in found.windows]
+    counted = [Statistics(oldest=each.oldest, course=each.course) for each in found.windows]
     unread = [0, 0]
     for number, (window, statistics) in enumerate(zip(found.windows, counted, strict=True)):
         shift = int(length.total_seconds()) if number else 0
@@ -110,7 +110,7 @@ async def summarize(
             facts = dict(zip(columns, key, strict=True))
             unread[number] += tally.runs if any(is_unread(each, facts) for each in by) else 0
             groups = [group_of(each, facts, found.names, calendar, shift) for each in by]
-            statistics.add(tally, None if None in groups else tuple(each for each in groups if each))
+            statistics.add(tally, groups)
     # Runs are read backwards, so the window may be whole where that ended early.
     is_read = filters.since is not None and found.reached is not None and found.reached < filters.since
     missing = [found.missing] if found.missing and not is_read else []
@@ -121,9 +121,8 @@ async def summarize(
     before = None
     if filters.since:
         is_whole = found.missing is None and not any(unread)
-        spans = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
         # Each group of the window has one of the window before to be compared with.
-        follows = not any(length % spans[name] for name in by if name in UNITS)
+        follows = not any(length % OF_TIME[name] for name in by if name in OF_TIME)
         before = Before(filters.since - length, filters.since, counted[1], is_whole, found.begins, follows)
     return summary_view(
         counted[0],

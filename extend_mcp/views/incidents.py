@@ -10,8 +10,8 @@ from datetime import datetime
 from extend_mcp.runs.failures import Failure, retry_advice
 from extend_mcp.runs.reruns import Fate, Repeat, created_first
 from extend_mcp.runs.statistics import RunFacts
-from extend_mcp.runs.stuck import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
 from extend_mcp.views.tables import RunListView, RunRow
 from extend_mcp.views.untrusted import Code, Id, Label

@@ -18,7 +18,7 @@ from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
 from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
-from extend_mcp.views.steps import as_object, confidence, extracted_fields
+from extend_mcp.views.steps import as_object, confidence, extracted_fields, output_of
 from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
 
 _MOST_ALIKE = 10
@@ -360,7 +360,7 @@ def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
 def _step_facts(run: WorkflowRun) -> Facts:
     facts: Facts = {}
     for name, step in _named_steps(run).items():
-        result, output = as_object(step.result), as_object(step.child_run.get("output"))
+        result, output = as_object(step.result), output_of(step)
         failure = step_failure(step)
         branch = as_object(result.get("matchedBranch"))
         verdict = result.get("allPassed", result.get("valid"))
@@ -371,17 +371,14 @@ def _step_facts(run: WorkflowRun) -> Facts:
             f"branch {branch['name']}" if branch.get("name") else "",
             ("passed" if verdict else "did not pass") if isinstance(verdict, bool) else "",
         ]
-        sure = output.get("confidence")
-        number = float(sure) if isinstance(sure, (int, float)) and not isinstance(sure, bool) else None
-        facts[name] = (Value(", ".join(part for part in said if part)), number)
+        facts[name] = (Value(", ".join(part for part in said if part)), confidence(output))
     return facts
 
 
 def _field_facts(run: WorkflowRun) -> Facts:
     facts: Facts = {}
     for name, step in _named_steps(run).items():
-        output = as_object(step.child_run.get("output"))
-        for path, value, known in extracted_fields(output.get("value"), output.get("metadata")):
+        for path, value, known in extracted_fields(step):
             if value is not None:
                 facts[Note(f"{name}.{path}")] = (Value(value), confidence(known))
     return facts

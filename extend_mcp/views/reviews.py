@@ -14,7 +14,7 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete
 from extend_mcp.views.instructions import SpokenTo, caution_line
-from extend_mcp.views.steps import Json, as_object, extracted_fields, objects
+from extend_mcp.views.steps import Json, as_object, extracted_fields, failed_items, objects
 from extend_mcp.views.untrusted import DashboardUrl, FieldPath, Finding, Id, Label
 from extend_mcp.workflows.graph import choice, entries
 
@@ -69,10 +69,9 @@ def _of_step(step: StepRun, run: WorkflowRun, definition: Sequence[Json]) -> Ite
     for item in [*objects(result.get("rules")), *objects(result.get("blocks"))]:
         if item.get("valid") is True:
             continue
-        each = item.get("validArray")
-        places = {place for place, valid in enumerate(each) if valid is not True} if isinstance(each, list) else None
+        places = failed_items(item)
         said = ", ".join(str(item[key]) for key in ("failureReason", "error", "reasoning") if item.get(key))
-        items = f" (items {', '.join(map(str, sorted(places)[:20]))})" if places else ""
+        items = f" (items {', '.join(map(str, places[:20]))})" if places else ""
         formula = _formula(definition, step.step.name, item.get("name"))
         yield FailedCheck(
             step=step.step.name or step.step_type,
@@ -93,13 +92,12 @@ def _formula(definition: Sequence[Json], step: str, check: object) -> str:
     return next((str(rule.get("formula") or "") for rule in rules if rule.get("name") == check), "")
 
 
-def _values(run: WorkflowRun, formula: str, places: set[int] | None) -> dict[str, str]:
+def _values(run: WorkflowRun, formula: str, places: list[int] | None) -> dict[str, str]:
     """Return the extracted values that a formula names; of a list, those of the items that failed."""
     names = set(_FIELD.findall(formula))
     found: dict[str, str] = {}
     for step in run.step_runs if names else ():
-        output = as_object(step.child_run.get("output"))
-        for path, value, _ in extracted_fields(output.get("value"), None):
+        for path, value, _ in extracted_fields(step, with_facts=False):
             plain, indexes = _INDEX.sub("", path), _INDEX.findall(path)
             is_named = any(name == plain or name.endswith(f".{plain}") for name in names)
             if is_named and (not places or not indexes or int(indexes[0]) in places):

@@ -10,8 +10,7 @@ from typing import Literal
 
 from extend_mcp.api.models import FileSummary, RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
-from extend_mcp.runs.lifecycle import STEP_OVER, describe, is_finished, is_moving
-from extend_mcp.runs.polling import by_urgency, is_settled, urgency
+from extend_mcp.runs.lifecycle import STEP_OVER, by_urgency, describe, is_finished, is_moving, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted
@@ -455,7 +454,7 @@ def wait_view(
     """
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
     counts: Counter[str] = Counter(run.status for run in ordered)
-    over = bool(runs) and all(is_settled(run.status) for run in runs)
+    over = bool(runs) and not any(is_moving(run.status) for run in runs)
     said = ", ".join(f"{counts[status]} {Code(status)}" for status in by_urgency(counts))
     head = [
         f"{'Finished waiting' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."

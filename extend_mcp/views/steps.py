@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import step_failure
 from extend_mcp.runs.times import read_instant
-from extend_mcp.views.document import Document, View, ViewPart, counted
+from extend_mcp.views.document import Document, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
 
 Detail = Literal["concise", "full"]
@@ -90,39 +89,34 @@ def step_view(
     Raises:
         NoSuchPartError: the result has no such part.
     """
-    view = StepResultView(
-        run_id=run.id,
-        status=Code(run.status) or "unknown",
-        step_result=StepResult(
-            step_id=step.id,
-            name=step.step.name or step.step_type,
-            type=step.step_type,
-            status=step.status,
-            detail=detail,
-            page=1,
-            pages=1,
-            content="",
-        ),
-    )
-    result = view.step_result
-    head = [
-        f"Run {view.run_id} · {view.status}",
-        f"Step {result.name} · {result.type or '?'} · {result.status or '?'}",
-    ]
+    run_id, run_status = Id(run.id), Code(run.status) or Code("unknown")
+    name, kind, status = Label(step.step.name or step.step_type), Code(step.step_type), Code(step.status)
+    head = [f"Run {run_id} · {run_status}", f"Step {name} · {kind or '?'} · {status or '?'}"]
     # A part that is no extracted field is shown whole, so there is no fuller form of it.
     part = select_part(step, field, detail) if field else None
     fuller = detail == "concise" and (part is None or part.is_short)
-    tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
     lines = part.lines if part else _lines(step, detail)
     if contains is not None:
         whole = [each for line in lines for each in str(line).split("\n")]
         head.append(f"{counted(count_lines(whole, contains), 'line')} of {len(whole):,} with {Label(contains):80}:")
         lines = [*lines_with(whole, contains)]
+    tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
     shown = Document(head, lines, tail).page(page, limit)
-    result.page, result.pages, result.content = shown.number, shown.count, shown.content
-    if fuller and shown.number == 1:
-        result.fields = field_facts(step) or None
-    return view.with_text(shown.text)
+    return StepResultView(
+        run_id=run_id,
+        status=run_status,
+        step_result=StepResult(
+            step_id=step.id,
+            name=name,
+            type=kind,
+            status=status,
+            detail=detail,
+            page=shown.number,
+            pages=shown.count,
+            content=shown.content,
+            fields=(field_facts(step) or None) if fuller and shown.number == 1 else None,
+        ),
+    ).with_text(shown.text)
 
 
 def _lines(step: StepRun, detail: Detail) -> list[Line]:
@@ -132,9 +126,8 @@ def _lines(step: StepRun, detail: Detail) -> list[Line]:
         return tree_lines(step.result) or ["The result is empty."]
     if step.step_type not in _KINDS:
         return tree_lines(step.result)
-    _, render = _KINDS[step.step_type]
     digest = step_digest(step)
-    return [*([digest] if digest else []), *render(step.result, step.child_run)]
+    return [*([digest] if digest else []), *_KINDS[step.step_type].lines(step)]
 
 
 def step_digest(step: StepRun) -> str:
@@ -147,12 +140,10 @@ def step_digest(step: StepRun) -> str:
         return ""
     if step.step_type not in _KINDS:
         return f"a step type new to this version; its result holds {Label(', '.join(map(str, step.result))):70}"
-    digest, _ = _KINDS[step.step_type]
-    return digest(step.result, step.child_run)
+    return _KINDS[step.step_type].digest(step)
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part of a step's result as lines; ``is_short`` if the API says more about it."""
 
     lines: list[Line]
@@ -171,17 +162,14 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
         NoSuchPartError: there is no such part.
     """
     parts = [int(index) if index else name for index, name in _PART.findall(path)]
-    output = as_object(step.child_run.get("output"))
+    output = output_of(step)
     roots = [output.get("value"), output, step.child_run, step.result]
     found = [value for root in roots if (value := _follow(root, parts)) is not _MISSING]
     if not parts or not found:
         names = [str(name) for root in roots for name in as_object(root)]
         raise NoSuchPartError(", ".join(dict.fromkeys(names[:_MOST_NAMES])))
-    fields = [
-        (name, value, facts)
-        for name, value, facts in extracted_fields(output.get("value"), output.get("metadata"))
-        if name == path or name.startswith((f"{path}.", f"{path}["))
-    ]
+    # The field itself, or what is in it.
+    fields = [each for each in extracted_fields(step) if f"{each[0]}.".startswith((f"{path}.", f"{path}["))]
     known = {name: facts for name, _, facts in fields if facts}
     if detail == "concise" and known:
         return Part([_field(*field) for field in fields], is_short=True)
@@ -228,11 +216,9 @@ def _around(line: str, wanted: str) -> str:
 
 def field_facts(step: StepRun) -> list[FieldFacts]:
     """Return the first extracted fields of a step."""
-    output = as_object(step.child_run.get("output"))
-    found = extracted_fields(output.get("value"), output.get("metadata"))
     return [
         FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
-        for path, value, facts in islice(found, _MOST_FIELDS)
+        for path, value, facts in islice(extracted_fields(step), _MOST_FIELDS)
     ]
 
 
@@ -253,18 +239,15 @@ def _follow(value: Any, parts: list[int | str]) -> Any:
     return value
 
 
-def extracted_fields(value: Any, metadata: Any) -> Iterator[tuple[str, Any, Json]]:
-    """Iterate over an extraction's leaves with what is known of each.
-
-    Args:
-        value: ``extractRun.output.value``.
-        metadata: ``extractRun.output.metadata``: paths such as ``total`` or ``lines[0].amount`` to facts.
+def extracted_fields(step: StepRun, *, with_facts: bool = True) -> Iterator[tuple[str, Any, Json]]:
+    """Iterate over the leaves that a step extracted, and the objects that the API has facts of.
 
     Yields:
-        The path, the leaf value, and its metadata (``logprobsConfidence``, ``ocrConfidence``, ...) or ``{}``.
+        The path, such as ``lines[0].amount``, the leaf, None for an object, and its metadata, such as a confidence.
     """
-    known = metadata if isinstance(metadata, dict) else {}
-    pending: list[tuple[str, Any]] = [("", value)]
+    output = output_of(step)
+    known = as_object(output.get("metadata")) if with_facts else {}
+    pending: list[tuple[str, Any]] = [("", output.get("value"))]
     while pending:
         path, item = pending.pop()
         facts = as_object(known.get(path))
@@ -285,11 +268,6 @@ def confidence(facts: Json) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def confidence_words(value: float) -> str:
-    """Write a confidence: the same words in every answer."""
-    return f"confidence {value:.2f}"
-
-
 def as_object(value: Any) -> Json:
     """Return ``value`` if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
@@ -300,109 +278,54 @@ def objects(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _parse_digest(result: Json, run: Json) -> str:
-    pages = as_object(run.get("metrics")).get("pageCount")
-    chunks = objects(as_object(run.get("output")).get("chunks"))
+def output_of(step: StepRun) -> Json:
+    """Return the output of the step's child run."""
+    return as_object(step.child_run.get("output"))
+
+
+def failed_items(check: Json) -> list[int] | None:
+    """Return the places of the items that did not pass a rule over a list; None for any other rule."""
+    each = check.get("validArray")
+    return [place for place, valid in enumerate(each) if valid is not True] if isinstance(each, list) else None
+
+
+def _parse_digest(step: StepRun) -> str:
+    pages, chunks = as_object(step.child_run.get("metrics")).get("pageCount"), objects(output_of(step).get("chunks"))
     return ", ".join([*([counted(pages, "page")] if isinstance(pages, int) else []), counted(len(chunks), "chunk")])
 
 
-def _extract_digest(result: Json, run: Json) -> str:
-    output = as_object(run.get("output"))
-    fields = list(extracted_fields(output.get("value"), output.get("metadata")))
+def _parse_lines(step: StepRun) -> Iterator[Line]:
+    for number, chunk in enumerate(objects(output_of(step).get("chunks")), 1):
+        span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
+        kind, first, last = f"{Code(chunk.get('type')):20}", _number(span.get("start")), _number(span.get("end"))
+        yield f"Chunk {number} ({kind}, pages {first}-{last}):"
+        yield Quote(str(chunk.get("content") or ""))
+
+
+def _extract_digest(step: StepRun) -> str:
+    fields = list(extracted_fields(step))
     said = [counted(sum(1 for _, item, _ in fields if item is not None), "field")]
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
     if sure:
         lowest, path = min(sure)
-        said.append(f"lowest {confidence_words(lowest)} ({Label(path):40})")
-    if run.get("edited") is True:
+        said.append(f"lowest confidence {lowest:.2f} ({Label(path):40})")
+    if step.child_run.get("edited") is True:
         said.append("edited in review")
+    if step.step_type == "MERGE_EXTRACT":
+        said.insert(0, f"{counted(len(_items(step, 'mergedExtractors')), 'extractor')} merged")
+    if step.step_type == "CONDITIONAL_EXTRACT" and (name := as_object(step.child_run.get("extractor")).get("name")):
+        said.insert(0, f"by {Label(name):40}")
     return ", ".join(said)
 
 
-def _merge_extract_digest(result: Json, run: Json) -> str:
-    return (
-        f"{counted(len(objects(result.get('mergedExtractors'))), 'extractor')} merged, {_extract_digest(result, run)}"
-    )
-
-
-def _conditional_extract_digest(result: Json, run: Json) -> str:
-    name = as_object(run.get("extractor")).get("name")
-    return f"{f'by {Label(name):40}, ' if name else ''}{_extract_digest(result, run)}"
-
-
-def _classify_digest(result: Json, run: Json) -> str:
-    output = as_object(run.get("output"))
-    sure = confidence(output)
-    with_confidence = "" if sure is None else f", {confidence_words(sure)}"
-    return f"type {Label(output.get('type') or output.get('id') or '?'):60}{with_confidence}"
-
-
-def _split_digest(result: Json, run: Json) -> str:
-    splits = objects(as_object(run.get("output")).get("splits"))
-    kinds = Counter(str(split.get("type") or "?") for split in splits)
-    shown = ", ".join(f"{count} {Label(kind):24}" for kind, count in kinds.most_common(3))
-    rest = len(kinds) - 3
-    return counted(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
-
-
-def _rule_validation_digest(result: Json, run: Json) -> str:
-    rules = objects(result.get("rules"))
-    broken = [rule for rule in rules if rule.get("valid") is not True]
-    said = f"{len(rules) - len(broken)} of {counted(len(rules), 'rule')} passed"
-    return said + _broken(broken, lambda rule: str(rule.get("failureReason") or ""))
-
-
-def _validation_digest(result: Json, run: Json) -> str:
-    blocks = objects(result.get("blocks"))
-    broken = [block for block in blocks if block.get("valid") is not True]
-    said = f"{len(blocks) - len(broken)} of {counted(len(blocks), 'block')} valid"
-    return said + _broken(broken, lambda block: "error" if block.get("error") else "")
-
-
-def _router_digest(result: Json, run: Json) -> str:
-    matched = as_object(result.get("matchedBranch"))
-    if not matched:
-        return "no branch matched: took otherwise"
-    return f"took branch {Label(matched.get('name') or matched.get('id') or '?'):60}"
-
-
-def _external_digest(result: Json, run: Json) -> str:
-    response = as_object(result.get("response"))
-    names = ", ".join(list(as_object(response.get("data")))[:4])
-    return f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
-
-
-def _broken(items: list[Json], why: Callable[[Json], str]) -> str:
-    if not items:
-        return ""
-    shown = [
-        f"{Label(item.get('name') or '?'):36}{f' {Code(why(item)):24}' if why(item) else ''}" for item in items[:2]
-    ]
-    return f"; not: {', '.join(shown)}" + (f" and {len(items) - 2} more" if len(items) > 2 else "")
-
-
-def _parse_lines(result: Json, run: Json) -> list[Line]:
-    lines: list[Line] = []
-    for number, chunk in enumerate(objects(as_object(run.get("output")).get("chunks")), 1):
-        span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
-        kind, first, last = f"{Code(chunk.get('type')):20}", _number(span.get("start")), _number(span.get("end"))
-        lines.append(f"Chunk {number} ({kind}, pages {first}-{last}):")
-        lines.append(Quote(str(chunk.get("content") or "")))
-    return lines
-
-
-def _extract_lines(result: Json, run: Json) -> list[str]:
-    output = as_object(run.get("output"))
-    return [
-        _field(path, value, facts)
-        for path, value, facts in extracted_fields(output.get("value"), output.get("metadata"))
-    ]
+def _extract_lines(step: StepRun) -> Iterator[Line]:
+    return (_field(*field) for field in extracted_fields(step))
 
 
 def _field(path: str, value: Any, facts: Json) -> str:
     shown = f"{Note(value):{_LONG}}" if isinstance(value, str) else _value(value)
     sure, score = confidence(facts), facts.get("reviewAgentScore")
-    known = [] if sure is None else [confidence_words(sure)]
+    known = [] if sure is None else [f"confidence {sure:.2f}"]
     if isinstance(score, int) and score <= _LOW_SCORE:
         known.append(f"review score {score} of 5")
     # The API's page is an object with its number and size.
@@ -415,52 +338,66 @@ def _field(path: str, value: Any, facts: Json) -> str:
     return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
 
 
-def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _classify_digest(step: StepRun) -> str:
+    output = output_of(step)
+    sure = confidence(output)
+    with_confidence = "" if sure is None else f", confidence {sure:.2f}"
+    return f"type {Label(output.get('type') or output.get('id') or '?'):60}{with_confidence}"
 
 
-def _classify_lines(result: Json, run: Json) -> list[str]:
-    return [
-        f"- {Note(insight.get('content') or insight):{_LONG}}"
-        for insight in objects(as_object(run.get("output")).get("insights"))
+def _classify_lines(step: StepRun) -> Iterator[Line]:
+    for insight in objects(output_of(step).get("insights")):
+        yield f"- {Note(insight.get('content') or insight):{_LONG}}"
+
+
+def _split_digest(step: StepRun) -> str:
+    splits = objects(output_of(step).get("splits"))
+    kinds = Counter(str(split.get("type") or "?") for split in splits)
+    shown = ", ".join(f"{count} {Label(kind):24}" for kind, count in kinds.most_common(3))
+    rest = len(kinds) - 3
+    return counted(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
+
+
+def _split_lines(step: StepRun) -> Iterator[Line]:
+    for split in objects(output_of(step).get("splits")):
+        pages = f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}"
+        named = f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
+        seen = f" {Note(split['observation']):{_LONG}}" if split.get("observation") else ""
+        yield f"{pages}: {Label(split.get('type') or '?'):60} {named}{seen}"
+
+
+def _checks_digest(step: StepRun) -> str:
+    rules = step.step_type == "RULE_VALIDATION"
+    checks = _items(step, "rules" if rules else "blocks")
+    broken = [check for check in checks if check.get("valid") is not True]
+    said = f"{len(checks) - len(broken)} of {counted(len(checks), 'rule' if rules else 'block')}"
+    said += " passed" if rules else " valid"
+    why = [Code((each.get("failureReason") if rules else each.get("error") and "error") or "") for each in broken[:2]]
+    shown = [
+        f"{Label(each.get('name') or '?'):36}{f' {reason:24}' if reason else ''}"
+        for each, reason in zip(broken, why, strict=False)
     ]
+    return f"{said}; not: {listed(shown, 2, of=len(broken))}" if broken else said
 
 
-def _split_lines(result: Json, run: Json) -> list[str]:
-    return [
-        f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}: {Label(split.get('type') or '?'):60} "
-        f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
-        + (f" {Note(split['observation']):{_LONG}}" if split.get("observation") else "")
-        for split in objects(as_object(run.get("output")).get("splits"))
-    ]
+def _checks_lines(step: StepRun) -> Iterator[Line]:
+    for check in _items(step, "rules" if step.step_type == "RULE_VALIDATION" else "blocks"):
+        passed = "passed" if check.get("valid") is True else "FAILED"
+        reason = f" {Code(check['failureReason']):40}" if check.get("failureReason") else ""
+        rows = f" (items failed: {failed})" if (failed := failed_items(check)) else ""
+        yield f"{passed}: {Label(check.get('name') or '?'):120}{reason}{rows}{_why(check)}"
 
 
-def _rules_lines(result: Json, run: Json) -> list[str]:
-    lines = []
-    for rule in objects(result.get("rules")):
-        each = rule.get("validArray")
-        failed = [index for index, ok in enumerate(each) if ok is not True] if isinstance(each, list) else []
-        rows = f" (items failed: {failed})" if failed else ""
-        lines.append(_verdict(rule, rows))
-    return lines
+def _router_digest(step: StepRun) -> str:
+    matched = as_object((step.result or {}).get("matchedBranch"))
+    named = f"{Label(matched.get('name') or matched.get('id') or '?'):60}"
+    return f"took branch {named}" if matched else "no branch matched: took otherwise"
 
 
-def _blocks_lines(result: Json, run: Json) -> list[str]:
-    return [_verdict(block, "") for block in objects(result.get("blocks"))]
-
-
-def _branches_lines(result: Json, run: Json) -> list[str]:
-    return [
-        f"{'took' if branch.get('matched') is True else 'not'}: "
-        f"{Label(branch.get('name') or branch.get('id') or '?'):120}{_why(branch)}"
-        for branch in objects(result.get("branches"))
-    ]
-
-
-def _verdict(item: Json, rows: str) -> str:
-    passed = "passed" if item.get("valid") is True else "FAILED"
-    reason = f" {Code(item['failureReason']):40}" if item.get("failureReason") else ""
-    return f"{passed}: {Label(item.get('name') or '?'):120}{reason}{rows}{_why(item)}"
+def _router_lines(step: StepRun) -> Iterator[Line]:
+    for branch in _items(step, "branches"):
+        took = "took" if branch.get("matched") is True else "not"
+        yield f"{took}: {Label(branch.get('name') or branch.get('id') or '?'):120}{_why(branch)}"
 
 
 def _why(item: Json) -> str:
@@ -468,8 +405,22 @@ def _why(item: Json) -> str:
     return f" - {'; '.join(said)}" if said else ""
 
 
-def _external_lines(result: Json, run: Json) -> list[Line]:
-    return tree_lines(as_object(result.get("response")))
+def _external_digest(step: StepRun) -> str:
+    response = as_object((step.result or {}).get("response"))
+    names = ", ".join(list(as_object(response.get("data")))[:4])
+    return f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
+
+
+def _external_lines(step: StepRun) -> list[Line]:
+    return tree_lines(as_object((step.result or {}).get("response")))
+
+
+def _items(step: StepRun, name: str) -> list[Json]:
+    return objects((step.result or {}).get(name))
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _number(value: Any) -> str:
@@ -478,16 +429,23 @@ def _number(value: Any) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-_KINDS: dict[str, tuple[Callable[[Json, Json], str], Callable[[Json, Json], Sequence[Line]]]] = {
-    "PARSE": (_parse_digest, _parse_lines),
-    "EXTRACT": (_extract_digest, _extract_lines),
-    "MERGE_EXTRACT": (_merge_extract_digest, _extract_lines),
-    "CONDITIONAL_EXTRACT": (_conditional_extract_digest, _extract_lines),
-    "CLASSIFY": (_classify_digest, _classify_lines),
-    "SPLIT": (_split_digest, _split_lines),
-    "RULE_VALIDATION": (_rule_validation_digest, _rules_lines),
-    "VALIDATION": (_validation_digest, _blocks_lines),
-    "ROUTER": (_router_digest, _branches_lines),
-    "EXTERNAL_DATA_VALIDATION": (_external_digest, _external_lines),
+class _Kind(NamedTuple):
+    """A type of step: its result in one line, and as lines."""
+
+    digest: Callable[[StepRun], str]
+    lines: Callable[[StepRun], Iterable[Line]]
+
+
+_EXTRACT, _CHECKS = _Kind(_extract_digest, _extract_lines), _Kind(_checks_digest, _checks_lines)
+_KINDS = {
+    "PARSE": _Kind(_parse_digest, _parse_lines),
+    "EXTRACT": _EXTRACT,
+    "MERGE_EXTRACT": _EXTRACT,
+    "CONDITIONAL_EXTRACT": _EXTRACT,
+    "CLASSIFY": _Kind(_classify_digest, _classify_lines),
+    "SPLIT": _Kind(_split_digest, _split_lines),
+    "RULE_VALIDATION": _CHECKS,
+    "VALIDATION": _CHECKS,
+    "ROUTER": _Kind(_router_digest, _router_lines),
+    "EXTERNAL_DATA_VALIDATION": _Kind(_external_digest, _external_lines),
 }
-"""Each type of step: its digest, and its result as lines."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from extend_mcp.runs.groups import OF_FAILURES, Course, Group
-from extend_mcp.runs.polling import by_urgency
-from extend_mcp.runs.statistics import Statistics, Tally, quantile
-from extend_mcp.runs.stuck import Stuck
+from extend_mcp.runs.groups import OF_FAILURES, Course
+from extend_mcp.runs.lifecycle import by_urgency
+from extend_mcp.runs.statistics import FEW, Group, Statistics, Tally, quantile
 from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.timing import Stuck
 from extend_mcp.views.document import Document, View, ViewPart, incomplete
 from extend_mcp.views.document import counted as counted_noun
 from extend_mcp.views.incidents import stuck_line
@@ -24,8 +24,6 @@ Groups = tuple[Group, ...]
 _MOST_GROUPS = 25
 _MOST_SPANS = 62
 _BARS = "▁▂▃▄▅▆▇█"
-FEW = 5
-"""Of fewer runs a rate says nothing: it is not compared, and no course is drawn."""
 
 
 class GroupFigures(ViewPart):
@@ -129,7 +127,7 @@ class Before:
 
     since: datetime
     until: datetime
-    counted: Statistics[Groups]
+    counted: Statistics
     complete: bool
     begins: datetime | None = None
     by_group: bool = True
@@ -157,7 +155,7 @@ class Kept:
 
 
 def summary_view(
-    counted: Statistics[Groups],
+    counted: Statistics,
     *,
     by: Sequence[str],
     filters: str,
@@ -264,7 +262,7 @@ def _start(group: Group) -> float:
 
 
 def _figures(
-    groups: Groups, tally: Tally, counted: Statistics[Groups], before: Statistics[Groups] | None, *, of_failures: bool
+    groups: Groups, tally: Tally, counted: Statistics, before: Statistics | None, *, of_failures: bool
 ) -> GroupFigures:
     then = before.groups.get(groups, Tally()) if before else None
     share = _rate(tally.failed, counted.total.failed) if of_failures else None

@@ -8,7 +8,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
 
-from extend_mcp.runs.guards import may_cancel
+from extend_mcp.runs.lifecycle import may_cancel
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
 SCENARIO = "empty"

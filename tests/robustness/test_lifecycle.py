@@ -8,9 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from extend_mcp.runs.guards import may_cancel
-from extend_mcp.runs.lifecycle import STATUSES, STEP_OVER, describe, is_finished, is_moving
-from extend_mcp.runs.polling import is_settled
+from extend_mcp.runs.lifecycle import STATUSES, STEP_OVER, describe, is_finished, is_moving, may_cancel
 from extend_mcp.sandbox.api.routing import Call
 from extend_mcp.sandbox.api.run_routes import cancel_workflow_run, create_workflow_run, delete_workflow_run
 from extend_mcp.sandbox.engine.run_engine import NotPossibleError
@@ -128,7 +126,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def wait_long(self) -> None:
         self.sandbox.advance(_LONG)
-        assert all(is_settled(record.status) for record in self.sandbox.store)
+        assert not any(is_moving(record.status) for record in self.sandbox.store)
 
     @invariant()
     def statuses_are_known_and_ends_are_final(self) -> None:
@@ -141,7 +139,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert self.at_rest.get(record.id, record.status) == record.status, "a resting run moved on its own"
             if is_finished(record.status):
                 self.over[record.id] = record.status
-            if is_settled(record.status):
+            if not is_moving(record.status):
                 self.at_rest[record.id] = record.status
             # The step that a view calls the one awaited is a step in progress.
             over = [step.get("status") in STEP_OVER for step in record.run["stepRuns"]]

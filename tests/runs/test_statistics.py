@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.runs.statistics import RunFacts, Statistics, Tally, course, oldest, quantile, run_facts, tallies
+from extend_mcp.runs.statistics import Group, RunFacts, Statistics, Tally, course, oldest, quantile, run_facts, tallies
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
@@ -48,13 +48,13 @@ RUNS = st.lists(
 
 @given(RUNS)
 def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> None:
-    counted = Statistics[str]()
+    counted = Statistics()
     listed = [
         run_facts(WorkflowRunSummary.model_validate(wire_run(number, values)))._replace(batch_id=values["group"])
         for number, values in enumerate(runs)
     ]
     for (group, _), tally in tallies(listed, ["batch", "quarter_hour"], {}).items():
-        counted.add(tally, group)
+        counted.add(tally, [Group(group, group)])
     waiting, quarters = oldest(listed), course(listed)
     assert sum(count for _, count, _ in quarters) == len(runs)
     assert sum(failed for _, _, failed in quarters) == counted.total.failed
@@ -63,8 +63,8 @@ def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> N
     assert counted.total.credits == sum(values["credits"] or 0 for values in runs)
     assert sorted(counted.total.durations) == sorted(v["took"] for v in runs if v["started"] and v["ended"])
     assert sorted(counted.total.queues) == sorted(v["queued"] for v in runs if v["started"])
-    for group, tally in counted.groups.items():
-        assert tally.runs == sum(values["group"] == group for values in runs)
+    for (group,), tally in counted.groups.items():
+        assert tally.runs == sum(values["group"] == group.key for values in runs)
     assert sum(tally.runs for tally in counted.groups.values()) == len(runs)
     for status in ("PENDING", "NEEDS_REVIEW"):
         minutes = [values["minute"] for values in runs if values["status"] == status]

@@ -1,4 +1,4 @@
-"""Since when a run is in its present state, and how long such runs usually take."""
+"""Since when a run is in its present state, how long such runs usually take, and which of them hang."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.timing import Began, present_state, timings, usual_time
+from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.timing import (
+    Began,
+    present_state,
+    stalls,
+    stuck_runs,
+    timings,
+    usual_time,
+    usual_times,
+)
 
 NOW = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
 
@@ -95,3 +104,86 @@ def test_the_time_of_a_person_does_not_count() -> None:
     usual = usual_time(moving(2), timings([reviewed, done(1, 2)]))
     assert usual
     assert usual.p95 == 60
+
+
+def fact(number: int, status: str = "PROCESSED", *, changed: float = 0, **facts: Any) -> RunFacts:
+    given: dict[str, Any] = {
+        "id": f"workflow_run_{number}",
+        "status": status,
+        "workflow_id": "workflow_1",
+        "workflow_name": "Invoices",
+        "version": "1",
+        "file_type": "PDF",
+        "batch_id": None,
+        "created": NOW - timedelta(seconds=max(changed, 10_000 if status != "PENDING" else 0)),
+        "updated": NOW - timedelta(seconds=changed),
+        "duration_seconds": None,
+        "queue_seconds": None,
+        "credits": None,
+        "pages": 1,
+    }
+    return RunFacts(**{**given, **facts})
+
+
+def ended(seconds: list[float], pages: list[int] | None = None, queue: float = 5.0) -> list[RunFacts]:
+    return [
+        fact(number, duration_seconds=took, queue_seconds=queue, pages=pages[number] if pages else 1)
+        for number, took in enumerate(seconds)
+    ]
+
+
+STEADY = [60.0 + number for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("status", "changed", "hangs"),
+    [
+        ("PROCESSING", 78, False),
+        ("PROCESSING", 79, True),
+        ("CANCELLING", 300, False),
+        ("CANCELLING", 301, True),
+        # The usual queue is five seconds, but a minute is never called stuck.
+        ("PENDING", 60, False),
+        ("PENDING", 61, True),
+        ("NEEDS_REVIEW", 9_999, False),
+        ("FAILED", 9_999, False),
+    ],
+)
+def test_a_run_hangs_past_the_95th_percentile_of_its_state(status: str, changed: float, hangs: bool) -> None:
+    found, unjudged = stuck_runs([fact(99, status, changed=changed)], usual_times(ended(STEADY)), NOW)
+    assert bool(found) == hangs
+    assert unjudged == 0
+
+
+def test_a_review_says_nothing_about_speed() -> None:
+    reviewed = [each._replace(duration_seconds=90_000.0, reviewer="ana") for each in ended(STEADY)]
+    found, _ = stuck_runs([fact(99, "PROCESSING", changed=100)], usual_times(ended(STEADY) + reviewed), NOW)
+    assert [each.usual for each in found] == [78.0]
+
+
+def test_pages_count_where_they_explain_more() -> None:
+    pages = [1 + 10 * (number % 5) for number in range(20)]
+    by_page = usual_times(ended([3.0 * count + number % 2 for number, count in enumerate(pages)], pages))
+    small, large = fact(1, "PROCESSING", changed=200, pages=2), fact(2, "PROCESSING", changed=200, pages=100)
+    assert [each.run.id for each in stuck_runs([small, large], by_page, NOW)[0]] == ["workflow_run_1"]
+    # Times that do not follow the pages are compared as they are.
+    flat = usual_times(ended(STEADY, pages))
+    assert len(stuck_runs([small, large], flat, NOW)[0]) == 2
+
+
+def test_too_few_runs_show_no_usual_time() -> None:
+    runs = [fact(99, "PROCESSING", changed=9_000), fact(98, "CANCELLING", changed=9_000)]
+    found, unjudged = stuck_runs(runs, usual_times(ended(STEADY[:4])), NOW)
+    assert [each.run.status for each in found] == ["CANCELLING"]
+    assert unjudged == 1
+
+
+def test_stalls_count_what_runs_and_what_hangs() -> None:
+    other: dict[str, Any] = {"workflow_id": "workflow_2", "workflow_name": "Claims"}
+    running = [fact(97, "PROCESSING", changed=500), fact(98, "PROCESSING", changed=1), fact(99, "PROCESSING", **other)]
+    over = ended(STEADY) + [each._replace(**other) for each in ended(STEADY)]
+    stuck, _ = stuck_runs(running, usual_times(over), NOW)
+    assert [(each.workflow, each.stuck, each.running, each.last_good) for each in stalls(stuck, running, over)] == [
+        ("Invoices", 1, 2, NOW),
+        ("Claims", 0, 1, NOW),
+    ]

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from extend_mcp.runs import failures, ids
 from extend_mcp.runs.failures import rerun_words, retry_advice
-from extend_mcp.runs.guards import may_cancel
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
-from extend_mcp.runs.lifecycle import STATUSES, describe, is_finished, is_moving
+from extend_mcp.runs.lifecycle import STATUSES, describe, is_finished, is_moving, may_cancel
 from extend_mcp.runs.timing import UsualTime
 
 APPROVED = Path(__file__).parents[1] / "data" / "run_words.txt"
@@ -32,7 +31,9 @@ _PASTED = [
 def words() -> Iterable[str]:
     """Return a line for each text."""
     for status in [*STATUSES, "PAUSED_TOMORROW"]:
-        yield f"{status}: {describe(status)} {may_cancel(status)} moving {is_moving(status)} over {is_finished(status)}"
+        info = describe(status)
+        said = f"{info.meaning}, {info.phase} {may_cancel(status)}"
+        yield f"{status}: {said} moving {is_moving(status)} over {is_finished(status)}"
     for reason in sorted(_REASONS):
         yield f"{reason}: {retry_advice(reason)} | {rerun_words(reason)} | file {failures.file_is_at_fault(reason)}"
     for text in [*_IDS, *_PASTED]:

@@ -21,7 +21,7 @@ from extend_mcp.views.insights import (
 )
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.reviews import ReviewFacts, failed_checks, review_queue_view
-from extend_mcp.views.summary import Before, Groups, Sort, summary_view
+from extend_mcp.views.summary import Before, Sort, summary_view
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
@@ -43,11 +43,11 @@ def test_a_summary(documents: list[dict[str, Any]], limit: int, one: GroupName, 
     calendar = Calendar(timezone(timedelta(hours=5, minutes=30)))
     runs = [run_facts(WorkflowRunSummary.model_validate(each))._replace(reason="X", step="") for each in documents * 10]
     columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
-    counted = Statistics[Groups](oldest=oldest(runs), course=course(runs))
+    counted = Statistics(oldest=oldest(runs), course=course(runs))
     for key, tally in tallies(runs, columns, dict.fromkeys((run.id for run in runs), "x")).items():
         facts = dict(zip(columns, key, strict=True))
         groups = [group_of(each, facts, {}, calendar, 0) for each in by]
-        counted.add(tally, None if None in groups else tuple(group for group in groups if group))
+        counted.add(tally, groups)
     for before in (None, Before(NOW, NOW, counted, complete=True), Before(NOW, NOW, counted, complete=False)):
         view = summary_view(
             counted,
