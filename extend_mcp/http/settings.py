@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import AnyHttpUrl, SecretStr, field_validator, model_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import AnyHttpUrl, ConfigDict, SecretStr, field_validator, model_validator
 
 from extend_mcp.settings import EnvironmentSettings, variable
 from extend_mcp.urls import is_loopback
@@ -63,15 +62,11 @@ class Limits:
         return max(self.sessions // 4, 1)
 
 
-Texts = Annotated[tuple[str, ...], NoDecode]
-"""Texts of a comma-separated setting."""
-
-
 class HttpSettings(EnvironmentSettings):
     """Hold the settings of ``--transport http`` and ``sse``."""
 
     # An issuer is compared letter for letter: it must not gain a slash.
-    model_config = SettingsConfigDict(url_preserve_empty_path=True)
+    model_config = ConfigDict(url_preserve_empty_path=True)
 
     host: str = variable("EXTEND_MCP_HOST", "127.0.0.1", "Address to listen on.", min_length=1)
     port: int = variable("EXTEND_MCP_PORT", 8000, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
@@ -96,13 +91,13 @@ class HttpSettings(EnvironmentSettings):
     oauth_issuer: AnyHttpUrl | None = variable(
         "EXTEND_MCP_OAUTH_ISSUER", None, "For oauth: the authorization server's issuer URL."
     )
-    allowed_hosts: Texts = variable(
+    allowed_hosts: tuple[str, ...] = variable(
         "EXTEND_MCP_ALLOWED_HOSTS",
         (),
         "Comma-separated Host headers to accept in addition to loopback and the public URL's; `name:*` "
         "accepts any port.",
     )
-    allowed_origins: Texts = variable(
+    allowed_origins: tuple[str, ...] = variable(
         "EXTEND_MCP_ALLOWED_ORIGINS",
         (),
         "Comma-separated Origin headers of browser clients, such as https://chat.example.com. Default: loopback only.",
@@ -113,13 +108,13 @@ class HttpSettings(EnvironmentSettings):
         "Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, but "
         "they confirm by token and cannot subscribe.",
     )
-    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = variable(
+    webhook_secrets: tuple[SecretStr, ...] = variable(
         "EXTEND_MCP_WEBHOOK_SECRETS",
         (),
         "Comma-separated signing secrets of your webhook endpoints. Setting it turns on the receiver at "
         "/webhooks/extend.",
     )
-    webhook_payload_hosts: Texts = variable(
+    webhook_payload_hosts: tuple[str, ...] = variable(
         "EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
         (),
         "Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
