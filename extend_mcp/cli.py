@@ -209,9 +209,9 @@ def report(since: str, form: Format, fail_if: str, env_file: Path | None, **give
     help="Add the entry to this tokens file; a running server reads it within a second.",
 )
 def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
-    """Make a token for a caller, for EXTEND_MCP_AUTH=token.
+    """Make a token for a caller, for EXTEND_MCP_AUTH=token:FILE.
 
-    Prints the token once, and its entry for EXTEND_MCP_TOKENS_FILE. The entry contains only the token's hash.
+    Prints the token once, and its entry for that file. The entry contains only the token's hash.
     """
     import json
 

@@ -37,40 +37,22 @@ _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
-REMOVED_SETTINGS = (
-    "EXTEND_MCP_ANSWER_CHARS",
-    "EXTEND_MCP_ASK_ABOVE_FILES",
-    "EXTEND_MCP_BODY_KILOBYTES",
-    "EXTEND_MCP_BODY_SECONDS",
-    "EXTEND_MCP_BULK_RUNS",
-    "EXTEND_MCP_CONFIRMATION_SECONDS",
-    "EXTEND_MCP_CONNECT_TIMEOUT",
-    "EXTEND_MCP_DETAIL_RUNS",
-    "EXTEND_MCP_DRAIN_SECONDS",
-    "EXTEND_MCP_FOLLOW_SECONDS",
-    "EXTEND_MCP_KEY_HEADER",
-    "EXTEND_MCP_LOG_FORMAT",
-    "EXTEND_MCP_LOG_LEVEL",
-    "EXTEND_MCP_MAX_SESSIONS",
-    "EXTEND_MCP_METRICS",
-    "EXTEND_MCP_OAUTH_JWKS_URL",
-    "EXTEND_MCP_READ_TIMEOUT",
-    "EXTEND_MCP_REQUESTS_AT_ONCE",
-    "EXTEND_MCP_SESSION_IDLE_SECONDS",
-    "EXTEND_MCP_SHUTDOWN_SECONDS",
-    "EXTEND_MCP_SUBSCRIPTIONS",
-    "EXTEND_MCP_SUMMARY_RUNS",
-    "EXTEND_MCP_TOTAL_TIMEOUT",
-    "EXTEND_MCP_UPLOAD_MEGABYTES",
-    "EXTEND_MCP_WALK_PAGES",
-)
-"""Variables that earlier versions read. A start with one of them says that it is ignored."""
-
-_IGNORED = {
-    "EXTEND_MCP_LOG_FORMAT": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
-    "EXTEND_MCP_LOG_LEVEL": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
+_REMOVED = """
+ANSWER_CHARS ASK_ABOVE_FILES BODY_KILOBYTES BODY_SECONDS BULK_RUNS CONFIRMATION_SECONDS CONNECT_TIMEOUT DETAIL_RUNS
+DRAIN_SECONDS FOLLOW_SECONDS KEY_HEADER MAX_SESSIONS METRICS OAUTH_JWKS_URL READ_TIMEOUT REQUESTS_AT_ONCE
+SESSION_IDLE_SECONDS SHUTDOWN_SECONDS SUBSCRIPTIONS SUMMARY_RUNS TOTAL_TIMEOUT UPLOAD_MEGABYTES WALK_PAGES
+"""
+_GONE = "is no longer a setting and is ignored"
+IGNORED_SETTINGS = {
+    **{f"EXTEND_MCP_{name}": _GONE for name in _REMOVED.split()},
+    "EXTEND_MCP_LOG_FORMAT": f"{_GONE}: use EXTEND_MCP_LOG",
+    "EXTEND_MCP_LOG_LEVEL": f"{_GONE}: use EXTEND_MCP_LOG",
+    "EXTEND_MCP_OAUTH_ISSUER": f"{_GONE}: use EXTEND_MCP_AUTH=oauth:ISSUER",
+    "EXTEND_MCP_TOKENS_FILE": f"{_GONE}: use EXTEND_MCP_AUTH=token:FILE",
+    "EXTEND_MCP_WITHOUT_AUTHENTICATION": f"{_GONE}: use EXTEND_MCP_AUTH=anyone",
     "EXTEND_ENVIRONMENT": "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production",
 }
+"""Variables that earlier versions or Extend's own server read, and what a start with one of them says."""
 
 
 class SettingsError(Exception):
@@ -295,8 +277,8 @@ def _is_reference(value: object) -> bool:
 
 def ignored_settings(env_file: Mapping[str, str | None] | None = None) -> dict[str, str]:
     """Return the variables that the environment or ``env_file`` sets to no effect, each with the reason."""
-    reasons = dict.fromkeys(REMOVED_SETTINGS, "is no longer a setting and is ignored") | _IGNORED
-    return {name: reason for name, reason in reasons.items() if name in os.environ or name in (env_file or {})}
+    given = {*os.environ, *(env_file or {})}
+    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in given}
 
 
 def _line(kind: type[EnvironmentSettings], location: tuple[int | str, ...], message: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from extend_mcp.cli import read_env_file
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import (
-    REMOVED_SETTINGS,
+    IGNORED_SETTINGS,
     EnvironmentSettings,
     Settings,
     SettingsError,
@@ -145,16 +145,18 @@ def test_only_variables_of_this_server_are_settings(monkeypatch: pytest.MonkeyPa
 
 def test_a_removed_variable_is_reported_wherever_it_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     known = {str(field.validation_alias) for kind in (Settings, HttpSettings) for field in kind.model_fields.values()}
-    assert not known & set(REMOVED_SETTINGS)
+    assert not known & set(IGNORED_SETTINGS)
     assert ignored_settings() == {}
     file = tmp_path / "settings.env"
     file.write_text("# EXTEND_MCP_MAX_SESSIONS=1\nexport EXTEND_MCP_SUBSCRIPTIONS = 5\nEXTEND_MCP_HOST=::1\n")
     monkeypatch.setenv("EXTEND_MCP_BODY_SECONDS", "5")
     monkeypatch.setenv("EXTEND_MCP_LOG_LEVEL", "INFO")
+    monkeypatch.setenv("EXTEND_MCP_WITHOUT_AUTHENTICATION", "true")
     assert ignored_settings(read_env_file(file)) == {
         "EXTEND_MCP_BODY_SECONDS": "is no longer a setting and is ignored",
         "EXTEND_MCP_LOG_LEVEL": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
         "EXTEND_MCP_SUBSCRIPTIONS": "is no longer a setting and is ignored",
+        "EXTEND_MCP_WITHOUT_AUTHENTICATION": "is no longer a setting and is ignored: use EXTEND_MCP_AUTH=anyone",
     }
 
 

@@ -116,7 +116,7 @@ def test_what_the_files_set_is_accepted_by_the_settings(
                 environment.setenv(name, value)
             assert load_settings().log == "json:WARNING"
             http = load(HttpSettings)
-            assert (http.host, http.port, http.auth) == ("0.0.0.0", 8000, "token")
+            assert (http.host, http.port, http.auth) == ("0.0.0.0", 8000, chosen["EXTEND_MCP_AUTH"])
 
 
 def test_the_image_alone_listens_nowhere_without_a_choice_of_who_may_call(
@@ -220,7 +220,7 @@ def test_every_secret_and_mount_that_is_used_is_there(pod: dict[str, Any], serve
     mounts = {mount["name"]: mount["mountPath"] for mount in server["volumeMounts"]}
     assert set(mounts) == volumes
     config = parse("kubernetes/configmap.yaml")["data"]
-    assert str(Path(config["EXTEND_MCP_TOKENS_FILE"]).parent) == mounts["tokens"]
+    assert str(Path(config["EXTEND_MCP_AUTH"].removeprefix("token:")).parent) == mounts["tokens"]
     references = [entry["valueFrom"]["secretKeyRef"] for entry in server["env"]]
     assert {reference["name"] for reference in references} == {"extend-mcp"}
     text = PAGE.read_text()
