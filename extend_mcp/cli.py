@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import gc
+import io
 import logging
 import os
 import signal
@@ -154,11 +155,10 @@ def doctor(env_file: Path | None, **given: Any) -> None:
     Checks key, region, API version, workspace, proxy, certificates and reachability, and says what to do.
     """
     from extend_mcp.doctor import examine, report_unusable
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.settings import SettingsError
 
-    _report_ignored(env_file)
     try:
-        settings = load_settings(env_file=env_file, **given)
+        settings = _read_settings(env_file, **given)
     except SettingsError as error:
         sys.exit(report_unusable(error, _say))
     sys.exit(anyio.run(examine, settings, _say))
@@ -209,9 +209,9 @@ def report(since: str, form: Format, fail_if: str, env_file: Path | None, **give
     help="Add the entry to this tokens file; a running server reads it within a second.",
 )
 def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
-    """Make a token for a caller, for EXTEND_MCP_AUTH=token.
+    """Make a token for a caller, for EXTEND_MCP_AUTH=token:FILE.
 
-    Prints the token once, and its entry for EXTEND_MCP_TOKENS_FILE. The entry contains only the token's hash.
+    Prints the token once, and its entry for that file. The entry contains only the token's hash.
     """
     import json
 
@@ -323,7 +323,7 @@ def _serve_http(settings: Settings, env_file: Path | None, host: str | None, por
         click.echo(f"extend-mcp serves {url}", err=True)
 
     with _explaining(SettingsError, _UNUSABLE):
-        http = load(HttpSettings, env_file=env_file, host=host, port=port)
+        http = load(HttpSettings, env_file=read_env_file(env_file), host=host, port=port)
         redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
         try:
             _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
@@ -357,18 +357,41 @@ def _explaining(
 
 
 def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.settings import SettingsError
 
-    _report_ignored(env_file)
     with _explaining(SettingsError, _UNUSABLE):
-        return load_settings(env_file=env_file, **given)
+        return _read_settings(env_file, **given)
 
 
-def _report_ignored(env_file: Path | None) -> None:
-    from extend_mcp.settings import ignored_settings
+def _read_settings(env_file: Path | None, **given: Any) -> Settings:
+    from extend_mcp.settings import ignored_settings, load_settings
 
-    for name, reason in ignored_settings(env_file).items():
+    variables = read_env_file(env_file)
+    for name, reason in ignored_settings(variables).items():
         click.echo(f"{name} {reason}", err=True)
+    return load_settings(env_file=variables, **given)
+
+
+def read_env_file(path: Path | None) -> dict[str, str | None]:
+    """Return the variables that a file of ``NAME=value`` lines sets.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    if path is None:
+        return {}
+    from dotenv import dotenv_values
+
+    from extend_mcp.settings import SettingsError
+
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise SettingsError(f"--env-file: {path} cannot be read: {error.strerror}") from None
+    # UTF-16 without a mark at its start is valid UTF-8, and would set nothing.
+    if "\0" in text or "\N{REPLACEMENT CHARACTER}" in text:
+        raise SettingsError(f"--env-file: {path} cannot be read: it is not UTF-8 text; save it as UTF-8")
+    return dotenv_values(stream=io.StringIO(text))
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:

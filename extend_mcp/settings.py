@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from extend_mcp.accounts import LABEL_PATTERN, Account
 from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
@@ -28,75 +37,37 @@ _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
-REMOVED_SETTINGS = (
-    "EXTEND_MCP_ANSWER_CHARS",
-    "EXTEND_MCP_ASK_ABOVE_FILES",
-    "EXTEND_MCP_BODY_KILOBYTES",
-    "EXTEND_MCP_BODY_SECONDS",
-    "EXTEND_MCP_BULK_RUNS",
-    "EXTEND_MCP_CONFIRMATION_SECONDS",
-    "EXTEND_MCP_CONNECT_TIMEOUT",
-    "EXTEND_MCP_DETAIL_RUNS",
-    "EXTEND_MCP_DRAIN_SECONDS",
-    "EXTEND_MCP_FOLLOW_SECONDS",
-    "EXTEND_MCP_KEY_HEADER",
-    "EXTEND_MCP_LOG_FORMAT",
-    "EXTEND_MCP_LOG_LEVEL",
-    "EXTEND_MCP_MAX_SESSIONS",
-    "EXTEND_MCP_METRICS",
-    "EXTEND_MCP_OAUTH_JWKS_URL",
-    "EXTEND_MCP_READ_TIMEOUT",
-    "EXTEND_MCP_REQUESTS_AT_ONCE",
-    "EXTEND_MCP_SESSION_IDLE_SECONDS",
-    "EXTEND_MCP_SHUTDOWN_SECONDS",
-    "EXTEND_MCP_SUBSCRIPTIONS",
-    "EXTEND_MCP_SUMMARY_RUNS",
-    "EXTEND_MCP_TOTAL_TIMEOUT",
-    "EXTEND_MCP_UPLOAD_MEGABYTES",
-    "EXTEND_MCP_WALK_PAGES",
-)
-"""Variables that earlier versions read. A start with one of them says that it is ignored."""
-
-_IGNORED = {
-    "EXTEND_MCP_LOG_FORMAT": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
-    "EXTEND_MCP_LOG_LEVEL": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
+_REMOVED = """
+ANSWER_CHARS ASK_ABOVE_FILES BODY_KILOBYTES BODY_SECONDS BULK_RUNS CONFIRMATION_SECONDS CONNECT_TIMEOUT DETAIL_RUNS
+DRAIN_SECONDS FOLLOW_SECONDS KEY_HEADER MAX_SESSIONS METRICS OAUTH_JWKS_URL READ_TIMEOUT REQUESTS_AT_ONCE
+SESSION_IDLE_SECONDS SHUTDOWN_SECONDS SUBSCRIPTIONS SUMMARY_RUNS TOTAL_TIMEOUT UPLOAD_MEGABYTES WALK_PAGES
+"""
+_GONE = "is no longer a setting and is ignored"
+IGNORED_SETTINGS = {
+    **{f"EXTEND_MCP_{name}": _GONE for name in _REMOVED.split()},
+    "EXTEND_MCP_LOG_FORMAT": f"{_GONE}: use EXTEND_MCP_LOG",
+    "EXTEND_MCP_LOG_LEVEL": f"{_GONE}: use EXTEND_MCP_LOG",
+    "EXTEND_MCP_OAUTH_ISSUER": f"{_GONE}: use EXTEND_MCP_AUTH=oauth:ISSUER",
+    "EXTEND_MCP_TOKENS_FILE": f"{_GONE}: use EXTEND_MCP_AUTH=token:FILE",
+    "EXTEND_MCP_WITHOUT_AUTHENTICATION": f"{_GONE}: use EXTEND_MCP_AUTH=anyone",
     "EXTEND_ENVIRONMENT": "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production",
 }
+"""Variables that earlier versions or Extend's own server read, and what a start with one of them says."""
 
 
 class SettingsError(Exception):
     """The configuration cannot be used; the text names each variable and its rule, never its value."""
 
 
-class EnvironmentSettings(BaseSettings):
+class EnvironmentSettings(BaseModel):
     """Base of settings: immutable, and silent about values in errors.
 
-    The environment and an env file set a field by its variable (``EXTEND_...``) only; code sets it by name.
+    :func:`load` sets a field by its variable (``EXTEND_...``) only; code sets it by name.
     """
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, env_ignore_empty=True, env_file_encoding="utf-8-sig"
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=False
     )
-
-    def __init__(self, *, _env_file: Path | None = None, **given: Any) -> None:
-        # With pydantic's populate_by_name, an environment's API_KEY would be read as EXTEND_API_KEY.
-        fields = type(self).model_fields
-        unknown = given.keys() - fields.keys()
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no setting {', '.join(sorted(unknown))}")
-        super().__init__(
-            _env_file=_env_file, **{str(fields[name].validation_alias): value for name, value in given.items()}
-        )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _unfilled(cls, values: Any) -> Any:
-        """Take a reference such as ``${EXTEND_REGION}``, which a client did not fill in, for a setting not given."""
-        return {name: value for name, value in values.items() if not _is_reference(value)}
-
-
-def _is_reference(value: object) -> bool:
-    return isinstance(value, str) and bool(_REFERENCE.fullmatch(value.strip()))
 
 
 SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
@@ -127,7 +98,7 @@ class Settings(EnvironmentSettings):
     )
     sandbox: bool = variable("EXTEND_MCP_SANDBOX", False, "Use the built-in sandbox instead of Extend.")
     read_only: bool = variable("EXTEND_MCP_READ_ONLY", False, "Leave out every tool that writes.")
-    toolsets: Annotated[tuple[Toolset, ...], NoDecode] = variable(
+    toolsets: tuple[Toolset, ...] = variable(
         "EXTEND_MCP_TOOLSETS",
         DEFAULT_TOOLSETS,
         "Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, incidents, or all.",
@@ -147,13 +118,13 @@ class Settings(EnvironmentSettings):
         "file; replicas share the sum through Redis. Default: no limit.",
         gt=0,
     )
-    state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = variable(
+    state_keys: tuple[SecretStr, ...] = variable(
         "EXTEND_MCP_STATE_KEYS",
         (),
         "Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
         "Give all replicas the same ones. Default over stdio: derived from the API key; over HTTP: random.",
     )
-    file_roots: Annotated[tuple[Path, ...], NoDecode] = variable(
+    file_roots: tuple[Path, ...] = variable(
         "EXTEND_MCP_FILE_ROOTS",
         (),
         "Folders that upload_file may read from and export_fields may write to, separated as in PATH. "
@@ -272,49 +243,42 @@ class Settings(EnvironmentSettings):
         )
 
 
-def load_settings(*, env_file: Path | None = None, **given: Any) -> Settings:
+def load_settings(*, env_file: Mapping[str, str | None] | None = None, **given: Any) -> Settings:
     """Read the :class:`Settings`; see :func:`load`."""
     return load(Settings, env_file=env_file, **given)
 
 
-def load(kind: type[SettingsT], *, env_file: Path | None = None, **given: Any) -> SettingsT:
+def load(kind: type[SettingsT], *, env_file: Mapping[str, str | None] | None = None, **given: Any) -> SettingsT:
     """Read settings: command-line values win over the environment, which wins over ``env_file``.
 
     Args:
         kind: which settings.
-        env_file: a file of ``NAME=value`` lines, read only when named.
+        env_file: the variables of a file; only the command line reads one.
         given: values from the command line by field name; ``None`` means not given.
 
     Raises:
         SettingsError: one or more values do not fit; the text names them all.
     """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if env_file is not None:
-        _check_encoding(env_file)
+    sources = (env_file or {}, os.environ)
+    variables = {name.upper(): value for source in sources for name, value in source.items() if value}
+    values = {name: variables.get(str(field.validation_alias)) for name, field in kind.model_fields.items()}
+    values |= {name: value for name, value in given.items() if value is not None}
     try:
-        return kind(_env_file=env_file, **chosen)
+        return kind(**{name: value for name, value in values.items() if value is not None and not _is_reference(value)})
     except ValidationError as error:
         lines = [_line(kind, problem["loc"], problem["msg"]) for problem in error.errors()]
         raise SettingsError("\n".join(lines)) from None
 
 
-def _check_encoding(env_file: Path) -> None:
-    try:
-        text = env_file.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; save it as UTF-8"
-        raise SettingsError(f"--env-file: {env_file} cannot be read: {why}") from None
-    if "\0" in text:
-        # UTF-16 without a mark at its start is valid UTF-8, and would set nothing.
-        raise SettingsError(f"--env-file: {env_file} cannot be read: it is not UTF-8 text; save it as UTF-8")
+def _is_reference(value: object) -> bool:
+    """Return whether a client did not fill in a reference such as ``${EXTEND_REGION}``."""
+    return isinstance(value, str) and bool(_REFERENCE.fullmatch(value.strip()))
 
 
-def ignored_settings(env_file: Path | None = None) -> dict[str, str]:
+def ignored_settings(env_file: Mapping[str, str | None] | None = None) -> dict[str, str]:
     """Return the variables that the environment or ``env_file`` sets to no effect, each with the reason."""
-    text = env_file.read_text(encoding="utf-8", errors="replace") if env_file else ""
-    given = {*os.environ, *re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", text, re.MULTILINE)}
-    reasons = dict.fromkeys(REMOVED_SETTINGS, "is no longer a setting and is ignored") | _IGNORED
-    return {name: reason for name, reason in reasons.items() if name in given}
+    given = {*os.environ, *(env_file or {})}
+    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in given}
 
 
 def _line(kind: type[EnvironmentSettings], location: tuple[int | str, ...], message: str) -> str:

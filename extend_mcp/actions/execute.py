@@ -6,7 +6,7 @@ A single action goes through :func:`execute`. `bulk` runs the same steps over a 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Generic, TypeVar
@@ -15,7 +15,6 @@ from mcp_types import InputRequiredResult
 
 from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earlier_proposal
 from extend_mcp.actions.store import StoreUnavailableError
-from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
@@ -195,29 +194,25 @@ class OnObject(ObjectAction):
 
 @dataclass
 class DeleteObject(OnObject):
-    """Delete an object for good.
+    """Delete an object for good. An action ``delete_x`` uses the client's methods ``get_x`` and ``delete_x``.
 
     Attributes:
-        read: the call that reads the object.
-        delete: the call that deletes it.
         deleted: the message of success.
         then: what to do after it.
     """
 
-    read: ClassVar[Callable[[ExtendClient, str], Coroutine[Any, Any, Any]]]
-    delete: ClassVar[Callable[[ExtendClient, str], Coroutine[Any, Any, Any]]]
     deleted: ClassVar[str]
     then: ClassVar[str | None] = None
 
     async def send(self) -> ActionView:
         """Delete the object."""
-        await type(self).delete(self.app.api, self.object_id)
+        await getattr(self.app.api, self.name)(self.object_id)
         return self.answer("done", self.deleted, sent=True, next_step=self.then)
 
     async def look(self) -> str:
         """Say whether the object still exists."""
         try:
-            found = await type(self).read(self.app.api, self.object_id)
+            found = await getattr(self.app.api, self.name.replace("delete", "get"))(self.object_id)
         except NotFoundError:
             return "A second look does not find it: it is deleted."
         return f"A second look still {self.found(found)}."

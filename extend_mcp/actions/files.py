@@ -9,7 +9,6 @@ from typing import ClassVar
 from pydantic import SecretStr
 
 from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
-from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.document import error_words
@@ -62,8 +61,6 @@ class DeleteFile(DeleteObject):
     """Delete a file."""
 
     name: ClassVar[str] = "delete_file"
-    read = ExtendClient.get_file
-    delete = ExtendClient.delete_file
     deleted: ClassVar[str] = "The file is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 from extend_mcp.actions.execute import Action, DeleteObject, Inspection, OnObject
 from extend_mcp.actions.spend import spending, usual_credits
-from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import (
@@ -80,8 +79,6 @@ class DeleteRun(DeleteObject):
 
     name: ClassVar[str] = "delete_workflow_run"
     kind: ClassVar[type[ActionView]] = RunActionView
-    read = ExtendClient.get_workflow_run
-    delete = ExtendClient.delete_workflow_run
     deleted: ClassVar[str] = "The run and its results are deleted for good."
     then: ClassVar[str | None] = "run_workflow starts its file again."
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction, OnObject
-from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.api.requests import (
     CreateWebhookEndpoint,
@@ -103,8 +102,6 @@ class DeleteEndpoint(DeleteObject):
     """Delete a webhook endpoint and end its deliveries."""
 
     name: ClassVar[str] = "delete_webhook_endpoint"
-    read = ExtendClient.get_webhook_endpoint
-    delete = ExtendClient.delete_webhook_endpoint
     deleted: ClassVar[str] = "The endpoint is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:
@@ -209,8 +206,6 @@ class DeleteSubscription(DeleteObject):
     """Delete a subscription: its events are no longer sent."""
 
     name: ClassVar[str] = "delete_webhook_subscription"
-    read = ExtendClient.get_webhook_subscription
-    delete = ExtendClient.delete_webhook_subscription
     deleted: ClassVar[str] = "The subscription is deleted."
 
     async def inspect(self) -> Inspection[ActionView]:

@@ -9,41 +9,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, Final
 
-_COMMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
+_STRING: Final = r'"(?:[^"\\]|\\.)*"'
+_COMMENT: Final = re.compile(rf"{_STRING}|//[^\r\n]*|/\*.*?\*/", re.DOTALL)
+_LAST_COMMA: Final = re.compile(rf"{_STRING}|,(?=[ \t\r\n]*[}}\]])", re.DOTALL)
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
-_MAX_DEPTH: Final = 200
-
-# `int` refuses the constants that Python's reader takes in addition, such as NaN.
-_DECODER: Final = json.JSONDecoder(parse_constant=int)
 
 
 class EditError(Exception):
     """The text cannot be changed; the message names the problem and its place."""
 
 
-@dataclass
-class Node:
-    """A value, its place in the text, and the values in it by key or index."""
-
-    start: int
-    end: int
-    value: Any
-    parts: Mapping[str | int, Node] = field(default_factory=dict)
-
-
 class Document:
     """A text of JSON with comments.
 
-    Args:
-        text: the text.
-
     Attributes:
-        root: the value in it; None if it holds only blanks and comments.
+        value: the value in it; None if it holds only blanks and comments.
 
     Raises:
         EditError: it is invalid, or an object has a key twice.
@@ -52,12 +36,16 @@ class Document:
     def __init__(self, text: str) -> None:
         self._text = text
         self._newline = "\r\n" if "\r\n" in text else "\n"
-        # Comments become blanks of the same length, so every index is one in the text too.
-        self._plain = _COMMENT.sub(lambda m: m[0] if m[0][0] == '"' else re.sub(r"[^\r\n]", " ", m[0]), text)
-        start = self._skip(0)
-        self.root = self._read(start, 0) if start < len(text) else None
-        if self.root and (end := self._skip(self.root.end)) < len(text):
-            raise self._invalid(end, "expected the end of the document")
+        # What JSON does not have becomes blanks, so every index is one in the text too.
+        self._uncommented = _COMMENT.sub(_blank, text)
+        self._plain = _LAST_COMMA.sub(_blank, self._uncommented)
+        try:
+            self.value = _DECODER.decode(self._plain) if self._plain.strip(" \t\r\n") else None
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise EditError(f"it is not valid JSON ({place}: {error.msg})") from None
+        except RecursionError:
+            raise EditError("it is not valid JSON (nested too deeply)") from None
 
     def with_value(self, path: Sequence[str], value: object) -> str:
         """Return the text with ``value`` at ``path``, making the objects on the way.
@@ -65,21 +53,18 @@ class Document:
         Raises:
             EditError: something on the way is not an object.
         """
-        node = self.root
-        if node is None:
+        if self.value is None:
             gap = "" if not self._text or self._text.endswith("\n") else self._newline
             return self._text + gap + self._dump(_nested(path, value), "", "  ") + self._newline
+        start, end = self._skip(0), 0
         for depth, key in enumerate(path):
-            if not isinstance(node.value, dict):
-                where = ".".join(path[:depth]) or "the document"
-                raise EditError(f"{self._place(node.start)}: {where} is not an object")
-            if key not in node.parts:
-                return self._with_part(node, _nested(path[depth + 1 :], value), json.dumps(key) + ": ")
-            node = node.parts[key]
-        if node.value == value:
-            return self._text
-        made = self._dump(value, self._margin(node.start), self._indent())
-        return self._text[: node.start] + made + self._text[node.end :]
+            if not self._plain.startswith("{", start):
+                raise EditError(f"{'.'.join(path[:depth]) or 'the document'} is not an object")
+            parts = self._parts(start)
+            if key not in parts:
+                return self._with_part(start, _nested(path[depth + 1 :], value), json.dumps(key) + ": ")
+            start, end = parts[key]
+        return self._text[:start] + self._dump(value, self._margin(start), self._indent()) + self._text[end:]
 
     def with_item(self, key: str, item: object) -> str:
         """Return the text with ``item`` at the end of the list at the top-level ``key``, which is made if missing.
@@ -87,22 +72,37 @@ class Document:
         Raises:
             EditError: the value is not a list.
         """
-        node = self.root.parts.get(key) if self.root else None
-        if node is None:
+        members = self.value or {}
+        if key not in members:
             return self.with_value([key], [item])
-        if not isinstance(node.value, list):
-            raise EditError(f"{self._place(node.start)}: {key} is not a list")
-        return self._with_part(node, item)
+        if not isinstance(members[key], list):
+            raise EditError(f"{key} is not a list")
+        return self._with_part(self._parts(self._skip(0))[key][0], item)
 
-    def _with_part(self, node: Node, value: object, key: str = "") -> str:
+    def _parts(self, at: int) -> dict[str | int, tuple[int, int]]:
+        """Return where each value of the object or list at this place begins and ends, by key or index."""
+        is_object, parts = self._plain[at] == "{", dict[str | int, tuple[int, int]]()
+        at = self._skip(at + 1)
+        while self._plain[at] not in "}]":
+            key: str | int = len(parts)
+            if is_object:
+                key, colon = _DECODER.raw_decode(self._plain, at)
+                at = self._skip(self._skip(colon) + 1)
+            end = _DECODER.raw_decode(self._plain, at)[1]
+            parts[key] = at, end
+            at = self._skip(end)
+            at = self._skip(at + self._plain.startswith(",", at))
+        return parts
+
+    def _with_part(self, start: int, value: object, key: str = "") -> str:
         """Add a member or item after the last one and the comments that follow it."""
-        text, indent, outer, first = self._text, self._indent(), self._margin(node.start), self._skip(node.start + 1)
-        last = max((part.end for part in node.parts.values()), default=first)
-        comma = "," if node.parts and self._plain.startswith(",", self._skip(last)) else ""
-        margin = self._margin(first) if node.parts and "\n" in text[node.start : first] else outer + indent
-        close = node.end - 1
+        text, parts, close = self._text, self._parts(start), _DECODER.raw_decode(self._plain, start)[1] - 1
+        indent, outer, first = self._indent(), self._margin(start), self._skip(start + 1)
+        last = max((end for _, end in parts.values()), default=first)
+        comma = "," if parts and "," in self._uncommented[last:close] else ""
+        margin = self._margin(first) if parts and "\n" in text[start:first] else outer + indent
         tail = len(text[:close].rstrip(" \t\r\n"))
-        head = text[:tail] if comma or not node.parts else f"{text[:last]},{text[last:tail]}"
+        head = text[:tail] if comma or not parts else f"{text[:last]},{text[last:tail]}"
         blanks = text[tail:close] if "\n" in text[tail:close] else self._newline + outer
         return head + self._newline + margin + key + self._dump(value, margin, indent) + comma + blanks + text[close:]
 
@@ -116,61 +116,30 @@ class Document:
 
     def _indent(self) -> str:
         """Return one step of the document's indentation."""
-        root = self.root
-        if root is None or not root.parts:
-            return "  "
-        inner, outer = self._margin(self._skip(root.start + 1)), self._margin(root.start)
-        return inner[len(outer) :] if inner.startswith(outer) and inner != outer else "  "
+        start = self._skip(0)
+        inner, outer = self._margin(self._skip(start + 1)), self._margin(start)
+        return inner[len(outer) :] if self.value and inner.startswith(outer) and inner != outer else "  "
 
     def _skip(self, at: int) -> int:
         match = _BLANKS.match(self._plain, at)
         return match.end() if match else at
 
-    def _place(self, at: int) -> str:
-        return f"line {self._text.count(chr(10), 0, at) + 1}, column {at - self._text.rfind(chr(10), 0, at)}"
 
-    def _invalid(self, at: int, problem: str) -> EditError:
-        return EditError(f"it is not valid JSON ({self._place(at)}: {problem})")
-
-    def _read(self, at: int, depth: int) -> Node:
-        if depth > _MAX_DEPTH:
-            raise self._invalid(at, "nested too deeply")
-        opening = self._plain[at : at + 1]
-        if opening not in ("{", "["):
-            try:
-                value, end = _DECODER.raw_decode(self._plain, at)
-            except ValueError:
-                raise self._invalid(at, "invalid string" if opening == '"' else "expected a value") from None
-            return Node(at, end, value)
-        start, close, comma = at, "}" if opening == "{" else "]", True
-        parts: dict[str | int, Node] = {}
-        at = self._skip(at + 1)
-        while not self._plain.startswith(close, at):
-            if not comma:
-                raise self._invalid(at, f"expected a comma or {close}")
-            key: str | int = len(parts)
-            if opening == "{":
-                key, at = self._read_key(at, parts)
-            parts[key] = self._read(at, depth + 1)
-            at = self._skip(parts[key].end)
-            comma = self._plain.startswith(",", at)
-            at = self._skip(at + comma)
-        values = {key: part.value for key, part in parts.items()}
-        return Node(start, at + 1, values if opening == "{" else list(values.values()), parts)
-
-    def _read_key(self, at: int, parts: Mapping[str | int, Node]) -> tuple[str, int]:
-        """Return the next key, and where its value begins."""
-        if not self._plain.startswith('"', at):
-            raise self._invalid(at, "expected a key in double quotes or }")
-        key = self._read(at, 0)
-        if key.value in parts:
-            # It would be unclear which of the two counts.
-            raise self._invalid(at, f"duplicate key {json.dumps(key.value)}")
-        colon = self._skip(key.end)
-        if not self._plain.startswith(":", colon):
-            raise self._invalid(colon, "expected a colon")
-        return key.value, self._skip(colon + 1)
+def _blank(found: re.Match[str]) -> str:
+    return found[0] if found[0][0] == '"' else re.sub(r"[^\r\n]", " ", found[0])
 
 
 def _nested(path: Sequence[str], value: object) -> object:
     return reduce(lambda inner, key: {key: inner}, reversed(path), value)
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in members]
+    for key in keys:
+        if keys.count(key) > 1:
+            # It would be unclear which of the two counts.
+            raise EditError(f"it is not valid JSON (duplicate key {json.dumps(key)})")
+    return dict(members)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique)

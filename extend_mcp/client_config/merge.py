@@ -22,11 +22,7 @@ def current_entry(client: Client, text: str) -> Json | None:
     Raises:
         EditError: the text is invalid, or its servers are not a table.
     """
-    if client.syntax == "toml":
-        document = _toml(text).unwrap()
-    else:
-        root = Document(text).root
-        document = root.value if root else {}
+    document = _value(client, text)
     if not isinstance(document, dict):
         raise EditError("the document is not an object")
     servers = document.get(client.table, {})
@@ -72,18 +68,34 @@ def merged(client: Client, text: str, entry: Json, inputs: list[Json]) -> str:
     Raises:
         EditError: the layout does not allow the change.
     """
-    if client.syntax == "toml":
-        return _merged_toml(client, text, entry)
-    root = Document(text).root
-    present = root.value.get("inputs", []) if root else []
+    before = _value(client, text)
+    wanted = {**before, client.table: {**before.get(client.table, {}), SERVER: entry}}
+    present = before.get("inputs", [])
     known = [each.get("id") for each in present if isinstance(each, dict)] if isinstance(present, list) else []
+    made = text
     for item in inputs:
-        text = text if item["id"] in known else Document(text).with_item("inputs", item)
-    return Document(text).with_value([client.table, SERVER], entry)
+        if item["id"] not in known:
+            made = Document(made).with_item("inputs", item)
+            wanted["inputs"] = [*wanted.get("inputs", []), item]
+    if client.syntax == "toml":
+        made = _with_table(client, made, entry)
+    elif before.get(client.table, {}).get(SERVER) != entry:
+        made = Document(made).with_value([client.table, SERVER], entry)
+    # TOML has many layouts, and not each accepts another table.
+    if _value(client, made) != wanted:
+        raise EditError(f"the layout of {client.table} does not allow the change")
+    return made
 
 
-def _merged_toml(client: Client, text: str, entry: Json) -> str:
-    document, before = _toml(text), _toml(text).unwrap()
+def _value(client: Client, text: str) -> Any:
+    if client.syntax == "toml":
+        return _toml(text).unwrap()
+    value = Document(text).value
+    return {} if value is None else value
+
+
+def _with_table(client: Client, text: str, entry: Json) -> str:
+    document = _toml(text)
     servers = document.setdefault(client.table, tomlkit.table(is_super_table=True))
     if isinstance(servers, Table) and isinstance(servers.get(SERVER), Table):
         # Updated key by key, so that comments between the keys stay.
@@ -96,11 +108,7 @@ def _merged_toml(client: Client, text: str, entry: Json) -> str:
         table.update(entry)
         with suppress(ValueError):  # an inline table cannot be extended
             servers[SERVER] = table
-    made = tomlkit.dumps(document)
-    # TOML has many layouts, and not each accepts another table.
-    if _toml(made).unwrap() != {**before, client.table: {**before.get(client.table, {}), SERVER: entry}}:
-        raise EditError(f"the layout of {client.table} does not allow the change")
-    return made
+    return tomlkit.dumps(document)
 
 
 def _toml(text: str) -> Any:

@@ -213,7 +213,7 @@ def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Reque
 
     async def card(request: Request) -> Response:
         url = str(http.public_url or f"{request.base_url}mcp")
-        secrets = {} if http.auth == "none" else {"headers": [{**key, "isSecret": True}]}
+        secrets = {"headers": [{**key, "isSecret": True}]} if http.identifies_callers else {}
         versions = {"supportedProtocolVersions": [*KNOWN_PROTOCOL_VERSIONS]}
         remotes = [{"type": "streamable-http", "url": url, **versions, **secrets}]
         if sse:
@@ -234,7 +234,7 @@ def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Reque
 
 def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None, list[Route]]:
     """Return where a client learns which authorization server to ask (RFC 9728), and the routes that serve it."""
-    if http.auth != "oauth" or http.public_url is None or http.oauth_issuer is None:
+    if http.public_url is None or http.oauth_issuer is None:
         return None, []
     routes = create_protected_resource_routes(
         http.public_url, [http.oauth_issuer], [*parts.scopes], resource_name="Extend workflows"

@@ -67,7 +67,7 @@ def build_parts(
     """
     limits = limits or http.limits
     # Without authentication all requests are of one caller, to whom everything belongs.
-    lifecycle = Lifecycle() if http.auth == "none" else Lifecycle(Shares(of_one_caller=limits.requests_of_one_caller))
+    lifecycle = Lifecycle(Shares(limits.requests_of_one_caller)) if http.identifies_callers else Lifecycle()
     metrics = PrometheusMetrics()
     shared, background = Shared(sealing_keys(settings), metrics=metrics, learn_key=redactor.add), None
     seen: Seen | None = None
@@ -88,7 +88,7 @@ def build_parts(
         connect=connect,
         clock=clock,
         local_files=False,
-        own_caller=http.auth == "none",
+        own_caller=not http.identifies_callers,
         shared=shared,
         count_calls=lifecycle,
         limits=call_limits,
@@ -233,11 +233,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _identify(settings: Settings, http: HttpSettings, clock: Clock | None, metrics: Metrics) -> Identify | None:
-    if http.auth in ("passthrough", "passthrough-header"):
-        return ExtendKeys("Authorization" if http.auth == "passthrough" else KEY_HEADER)
-    if http.auth == "token":
-        assert http.tokens_file is not None
+    if http.tokens_file:
         return Tokens(http.tokens_file, default=settings.account, clock=clock, metrics=metrics)
-    if http.auth == "oauth":
+    if http.oauth_issuer:
         return OAuth(str(http.oauth_issuer), str(http.public_url), default=settings.account, clock=clock)
+    if http.identifies_callers:
+        return ExtendKeys("Authorization" if http.auth == "passthrough" else KEY_HEADER)
     return None

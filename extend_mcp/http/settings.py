@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import AnyHttpUrl, SecretStr, field_validator, model_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, field_validator, model_validator
 
 from extend_mcp.settings import EnvironmentSettings, variable
 from extend_mcp.urls import is_loopback
 
-Auth = Literal["none", "passthrough", "passthrough-header", "token", "oauth"]
+_AUTH = re.compile(r"none|anyone|passthrough|passthrough-header|token:.+|oauth:https?://[\w.:\[\]-]+(?:/\S*)?")
+# An issuer is compared letter for letter: it must not gain a slash.
+_AS_GIVEN = ConfigDict(url_preserve_empty_path=True)
 
 DRAIN_SECONDS: Final = 5.0
 """The time for which a server on a public address takes requests after SIGTERM, while /readyz says 503."""
@@ -63,46 +65,33 @@ class Limits:
         return max(self.sessions // 4, 1)
 
 
-Texts = Annotated[tuple[str, ...], NoDecode]
-"""Texts of a comma-separated setting."""
-
-
 class HttpSettings(EnvironmentSettings):
     """Hold the settings of ``--transport http`` and ``sse``."""
 
-    # An issuer is compared letter for letter: it must not gain a slash.
-    model_config = SettingsConfigDict(url_preserve_empty_path=True)
+    model_config = _AS_GIVEN
 
     host: str = variable("EXTEND_MCP_HOST", "127.0.0.1", "Address to listen on.", min_length=1)
     port: int = variable("EXTEND_MCP_PORT", 8000, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
-    auth: Auth = variable(
+    auth: str = variable(
         "EXTEND_MCP_AUTH",
         "none",
-        "How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
-        "passthrough-header: with it in X-Extend-Api-Key, where a proxy uses Authorization; token: with a "
-        "token from EXTEND_MCP_TOKENS_FILE; oauth: with an access token of your authorization server.",
+        "How callers authenticate. none: not at all (loopback only); anyone: not at all, on any address: who can "
+        "connect uses this server's key; passthrough: with their Extend key; passthrough-header: with it in "
+        "X-Extend-Api-Key, where a proxy uses Authorization; token:FILE: with a token whose hash is in this JSON file; "
+        "oauth:ISSUER: with an access token of the authorization server with this issuer URL.",
     )
-    without_authentication: bool = variable(
-        "EXTEND_MCP_WITHOUT_AUTHENTICATION",
-        False,
-        "Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
-    )
-    tokens_file: Path | None = variable("EXTEND_MCP_TOKENS_FILE", None, "For token: the JSON file of hashed tokens.")
     public_url: AnyHttpUrl | None = variable(
         "EXTEND_MCP_PUBLIC_URL",
         None,
         "This server's /mcp URL as clients see it. For oauth also the audience of access tokens.",
     )
-    oauth_issuer: AnyHttpUrl | None = variable(
-        "EXTEND_MCP_OAUTH_ISSUER", None, "For oauth: the authorization server's issuer URL."
-    )
-    allowed_hosts: Texts = variable(
+    allowed_hosts: tuple[str, ...] = variable(
         "EXTEND_MCP_ALLOWED_HOSTS",
         (),
         "Comma-separated Host headers to accept in addition to loopback and the public URL's; `name:*` "
         "accepts any port.",
     )
-    allowed_origins: Texts = variable(
+    allowed_origins: tuple[str, ...] = variable(
         "EXTEND_MCP_ALLOWED_ORIGINS",
         (),
         "Comma-separated Origin headers of browser clients, such as https://chat.example.com. Default: loopback only.",
@@ -113,13 +102,13 @@ class HttpSettings(EnvironmentSettings):
         "Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, but "
         "they confirm by token and cannot subscribe.",
     )
-    webhook_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = variable(
+    webhook_secrets: tuple[SecretStr, ...] = variable(
         "EXTEND_MCP_WEBHOOK_SECRETS",
         (),
         "Comma-separated signing secrets of your webhook endpoints. Setting it turns on the receiver at "
         "/webhooks/extend.",
     )
-    webhook_payload_hosts: Texts = variable(
+    webhook_payload_hosts: tuple[str, ...] = variable(
         "EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
         (),
         "Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
@@ -133,19 +122,41 @@ class HttpSettings(EnvironmentSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("auth")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not _AUTH.fullmatch(value):
+            raise ValueError("must be none, anyone, passthrough, passthrough-header, token:FILE or oauth:ISSUER")
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> HttpSettings:
-        if self.auth == "none" and not is_loopback(self.host) and not self.without_authentication:
+        if self.auth == "none" and not is_loopback(self.host):
             raise ValueError(
                 "EXTEND_MCP_HOST is not a loopback address and EXTEND_MCP_AUTH is none. Set EXTEND_MCP_AUTH to "
-                "passthrough, token or oauth. To let anyone who can connect act with this server's key, set "
-                "EXTEND_MCP_WITHOUT_AUTHENTICATION to true"
+                "passthrough, token:FILE or oauth:ISSUER. To let anyone who can connect act with this server's key, "
+                "set it to anyone"
             )
-        if self.auth == "token" and self.tokens_file is None:
-            raise ValueError("EXTEND_MCP_AUTH=token needs EXTEND_MCP_TOKENS_FILE")
-        if self.auth == "oauth" and (self.oauth_issuer is None or self.public_url is None):
-            raise ValueError("EXTEND_MCP_AUTH=oauth needs EXTEND_MCP_OAUTH_ISSUER and EXTEND_MCP_PUBLIC_URL")
+        if self.oauth_issuer and self.public_url is None:
+            raise ValueError("EXTEND_MCP_AUTH=oauth:ISSUER needs EXTEND_MCP_PUBLIC_URL")
         return self
+
+    @property
+    def identifies_callers(self) -> bool:
+        """Return whether calls need a credential."""
+        return self.auth not in ("none", "anyone")
+
+    @property
+    def tokens_file(self) -> Path | None:
+        """Return the file of ``token:FILE``."""
+        kind, _, file = self.auth.partition(":")
+        return Path(file) if kind == "token" else None
+
+    @property
+    def oauth_issuer(self) -> AnyHttpUrl | None:
+        """Return the issuer of ``oauth:ISSUER``."""
+        kind, _, issuer = self.auth.partition(":")
+        return TypeAdapter(AnyHttpUrl, config=_AS_GIVEN).validate_python(issuer) if kind == "oauth" else None
 
     @property
     def limits(self) -> Limits:

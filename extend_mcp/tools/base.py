@@ -37,9 +37,9 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import scope_of_tool
 from extend_mcp.telemetry.request_id import request_id as call_id
 from extend_mcp.tools.explain import explain_arguments
-from extend_mcp.tools.schema import lean
+from extend_mcp.tools.schema import schema_of
 from extend_mcp.views.actions import WriteView
-from extend_mcp.views.document import PlainDefaults, View, error_words
+from extend_mcp.views.document import View, error_words
 from extend_mcp.views.uris import run_uri
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _tool_of(
         name=function.__name__,
         title=title,
         description=" ".join((function.__doc__ or "").split()),
-        parameters=lean(arguments.model_json_schema(schema_generator=PlainDefaults)),
+        parameters=schema_of(arguments),
         fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(view), output_model=view),
         is_async=True,
         context_kwarg=context,
@@ -122,17 +122,17 @@ def _tool_of(
 
 
 class _Arguments(ArgModelBase):
-    """Base of the models of arguments: an unknown one is refused."""
+    """Base of the models of arguments: an unknown one is refused. The first call of a tool builds its validator."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 def _output_schema(view: type[View]) -> dict[str, Any]:
-    schema = lean(view.model_json_schema())
-    for name in view.always:
-        # These are sent even when null, so the schema must still allow it.
-        schema["properties"][name] = {"type": [schema["properties"][name]["type"], "null"]}
-    return schema
+    schema = schema_of(view)
+    properties: dict[str, Any] = schema["properties"]
+    # These are sent even when null, so the schema must allow it.
+    nullable = {name: {"type": [properties[name]["type"], "null"]} for name in view.always}
+    return {**schema, "properties": {**properties, **nullable}}
 
 
 class _Metadata(FuncMetadata):

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from extend_mcp.mcp_compat import FuncMetadata
 from extend_mcp.tools.args import Example
+from extend_mcp.tools.schema import schema_of
 from extend_mcp.views.untrusted import clean, cut
 
 _MOST_PROBLEMS: Final = 5
@@ -38,7 +39,7 @@ def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError)
     """Explain wrong arguments: field, rule and an example, one line each, at most five. No value is repeated."""
     # The values are not even read: one may be a secret.
     problems = error.errors(include_url=False, include_input=False)
-    properties: dict[str, Any] = metadata.arg_model.model_json_schema()["properties"]
+    properties: dict[str, Any] = schema_of(metadata.arg_model)["properties"]
     text = f"{tool}: wrong arguments; nothing was sent."
     names = f"\nIts arguments: {cut(', '.join(properties), 240)}" if any(map(_is_unknown, problems)) else ""
     shown = 0

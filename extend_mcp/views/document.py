@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
-from pydantic.json_schema import GenerateJsonSchema
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.runs.times import format_span
@@ -51,11 +49,6 @@ class View(ViewPart):
     _text: str = PrivateAttr(default="")
     _links: list[Link] = PrivateAttr(default_factory=list)
 
-    @classmethod
-    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the JSON schema of the fields. Without arguments it is made once, and must not be changed."""
-        return super().model_json_schema(*args, **kwargs) if args or kwargs else _schema(cls)
-
     @property
     def text(self) -> str:
         """The answer as text."""
@@ -79,20 +72,6 @@ class View(ViewPart):
     def fields(self) -> dict[str, Any]:
         """Return the fields as JSON values; what is absent is left out."""
         return {**dict.fromkeys(self.always), **self.model_dump(mode="json", exclude_none=True)}
-
-
-class PlainDefaults(GenerateJsonSchema):
-    """Keeps a default that is JSON; pydantic's type adapter for each would cost a tenth of the start-up time."""
-
-    def encode_default(self, dft: Any) -> Any:
-        """Return the default as JSON."""
-        return dft if dft is None or type(dft) in (bool, int, str) else super().encode_default(dft)
-
-
-@cache
-def _schema(view: type[View]) -> dict[str, Any]:
-    # Many tools give the same kind of answer, and a client waits for all their schemas.
-    return super(View, view).model_json_schema(schema_generator=PlainDefaults)
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,7 @@ def comments(text: str) -> list[str]:
 @given(laid_out(VALUES))
 def test_what_is_written_is_read(document: tuple[str, Any]) -> None:
     text, value = document
-    node = Document(text).root
-    assert node
-    assert node.value == value
+    assert Document(text).value == value
 
 
 @settings(max_examples=40)
@@ -81,10 +79,9 @@ def test_a_member_is_added_and_nothing_else_changes(document: tuple[str, Any]) -
             Document(text).with_value(PATH, ENTRY)
         return
     changed = Document(text).with_value(PATH, ENTRY)
-    node = Document(changed).root
-    assert node
-    assert node.value == {**value, "mcpServers": {**servers, "extend": ENTRY}}
-    assert list(node.value) == [*value, *({"mcpServers"} - value.keys())]
+    made = Document(changed).value
+    assert made == {**value, "mcpServers": {**servers, "extend": ENTRY}}
+    assert list(made) == [*value, *({"mcpServers"} - value.keys())]
     if "extend" not in servers:
         # Everything is still there, in its order: one piece was added, and perhaps a comma before it.
         assert comments(changed) == comments(text)
@@ -114,22 +111,22 @@ def test_any_text_is_read_or_refused_with_its_place(text: str) -> None:
         said = str(error)
     else:
         return
-    assert re.match(r"it is not valid JSON \(line \d+, column \d+: ", said)
+    assert re.match(r"it is not valid JSON \((line \d+, column \d+: |duplicate key)", said)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"a": 1', "line 1, column 8: expected a comma or }"),
-        ('{\n  "a" 1\n}', "line 2, column 7: expected a colon"),
-        ('{"a": 1 "b": 2}', "line 1, column 9: expected a comma or }"),
-        ('{"a": 1, "a": 2}', 'line 1, column 10: duplicate key "a"'),
-        ("{'a': 1}", "line 1, column 2: expected a key in double quotes or }"),
-        ('{"a": tru}', "line 1, column 7: expected a value"),
-        ("{} {}", "line 1, column 4: expected the end of the document"),
-        ("/* {}", "line 1, column 1: expected a value"),
-        ('{"a": "\\x"}', "line 1, column 7: invalid string"),
-        ("[" * 500, "nested too deeply"),
+        ('{"a": 1', "line 1, column 8: Expecting ',' delimiter"),
+        ('{\n  "a" 1\n}', "line 2, column 7: Expecting ':' delimiter"),
+        ('{"a": 1 "b": 2}', "line 1, column 9: Expecting ',' delimiter"),
+        ('{"b": 0, "a": 1, "a": 2}', 'duplicate key "a"'),
+        ("{'a': 1}", "line 1, column 2: Expecting property name enclosed in double quotes"),
+        ('{"a": tru}', "line 1, column 7: Expecting value"),
+        ("{} {}", "line 1, column 4: Extra data"),
+        ("/* {}", "line 1, column 1: Expecting value"),
+        ('{"a": "\\x"}', "line 1, column 8: Invalid \\escape"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(text: str, said: str) -> None:
@@ -151,8 +148,6 @@ def test_an_item_goes_to_the_end_of_a_list_that_is_made_where_it_is_missing() ->
     text = '{\n  "inputs": [\n    {"id": "a"} // first\n  ]\n}\n'
     added = '{\n  "inputs": [\n    {"id": "a"}, // first\n    {\n      "id": "b"\n    }\n  ]\n}\n'
     assert Document(text).with_item("inputs", {"id": "b"}) == added
-    made = Document(Document("{}").with_item("inputs", 1)).root
-    assert made
-    assert made.value == {"inputs": [1]}
+    assert Document(Document("{}").with_item("inputs", 1)).value == {"inputs": [1]}
     with pytest.raises(EditError, match="inputs is not a list"):
         Document('{"inputs": 3}').with_item("inputs", 1)

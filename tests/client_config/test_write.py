@@ -226,7 +226,7 @@ def test_an_entry_that_is_there_already_changes_nothing(client: Client, tmp_path
         (
             CURSOR,
             '{\n  "mcpServers": {\n',
-            "it is not valid JSON (line 3, column 1: expected a key in double quotes or })",
+            "it is not valid JSON (line 3, column 1: Expecting property name enclosed in double quotes)",
         ),
         (CURSOR, '{"mcpServers": []}', "mcpServers is not a table of servers"),
         (CURSOR, '{"mcpServers": {"extend": 1}}', "mcpServers.extend is not a table"),

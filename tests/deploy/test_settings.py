@@ -13,7 +13,7 @@ import yaml
 
 from extend_mcp import __version__
 from extend_mcp.http.settings import DRAIN_SECONDS, HttpSettings, Limits
-from extend_mcp.settings import Settings
+from extend_mcp.settings import Settings, SettingsError, load, load_settings
 from tests.deploy.dockerfile import Ignored, Stage, read_stages
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def image() -> Stage:
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    return load("compose.yaml")
+    return parse("compose.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_nothing_is_pulled_by_a_tag_that_moves(image: Stage, compose: dict[str, 
     named = [stage.base for stage in read_stages(DEPLOY / "Dockerfile")]
     named += [service["image"] for service in compose["services"].values()]
     for kustomization in ("kubernetes", "overlays/production"):
-        named += [f"{each['name']}:{each['newTag']}" for each in load(f"{kustomization}/kustomization.yaml")["images"]]
+        named += [f"{each['name']}:{each['newTag']}" for each in parse(f"{kustomization}/kustomization.yaml")["images"]]
     own = {name for name in named if name.startswith("extend-mcp:")}
     assert own == {f"extend-mcp:{__version__}"}
     for name in set(named) - own:
@@ -87,7 +87,7 @@ def test_the_build_installs_only_what_it_can_check(image: Stage) -> None:
             assert re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", pin, re.DOTALL), pin[:80]
 
 
-def load(name: str) -> Any:
+def parse(name: str) -> Any:
     return yaml.safe_load((DEPLOY / name).read_text())
 
 
@@ -114,9 +114,9 @@ def test_what_the_files_set_is_accepted_by_the_settings(
         with monkeypatch.context() as environment:
             for name, value in {**inside, **chosen}.items():
                 environment.setenv(name, value)
-            assert Settings().log == "json:WARNING"
-            http = HttpSettings()
-            assert (http.host, http.port, http.auth) == ("0.0.0.0", 8000, "token")
+            assert load_settings().log == "json:WARNING"
+            http = load(HttpSettings)
+            assert (http.host, http.port, http.auth) == ("0.0.0.0", 8000, chosen["EXTEND_MCP_AUTH"])
 
 
 def test_the_image_alone_listens_nowhere_without_a_choice_of_who_may_call(
@@ -126,8 +126,8 @@ def test_the_image_alone_listens_nowhere_without_a_choice_of_who_may_call(
         monkeypatch.delenv(name, raising=False)
         if name in image.env:
             monkeypatch.setenv(name, image.env[name])
-    with pytest.raises(ValueError, match="EXTEND_MCP_AUTH"):
-        HttpSettings()
+    with pytest.raises(SettingsError, match="EXTEND_MCP_AUTH"):
+        load(HttpSettings)
 
 
 def filled(environment: dict[str, str]) -> dict[str, str]:
@@ -219,8 +219,8 @@ def test_every_secret_and_mount_that_is_used_is_there(pod: dict[str, Any], serve
     volumes = {volume["name"] for volume in pod["volumes"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in server["volumeMounts"]}
     assert set(mounts) == volumes
-    config = load("kubernetes/configmap.yaml")["data"]
-    assert str(Path(config["EXTEND_MCP_TOKENS_FILE"]).parent) == mounts["tokens"]
+    config = parse("kubernetes/configmap.yaml")["data"]
+    assert str(Path(config["EXTEND_MCP_AUTH"].removeprefix("token:")).parent) == mounts["tokens"]
     references = [entry["valueFrom"]["secretKeyRef"] for entry in server["env"]]
     assert {reference["name"] for reference in references} == {"extend-mcp"}
     text = PAGE.read_text()
@@ -252,11 +252,11 @@ def test_the_server_may_do_nothing_that_it_need_not(
 
 
 def test_the_kustomization_names_every_file_and_the_image_of_the_deployment(server: dict[str, Any]) -> None:
-    kustomization = load("kubernetes/kustomization.yaml")
+    kustomization = parse("kubernetes/kustomization.yaml")
     files = {path.name for path in (DEPLOY / "kubernetes").iterdir()} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
     assert [entry["name"] for entry in kustomization["images"]] == [server["image"]]
-    assert [entry["name"] for entry in load("overlays/production/kustomization.yaml")["images"]] == [server["image"]]
+    assert [entry["name"] for entry in parse("overlays/production/kustomization.yaml")["images"]] == [server["image"]]
 
 
 def test_the_service_of_systemd_starts_what_the_page_installs() -> None:

@@ -238,8 +238,7 @@ class Fleet:
         shared = {
             "EXTEND_API_KEY": KEY,
             "EXTEND_BASE_URL": extend.url,
-            "EXTEND_MCP_AUTH": "token",
-            "EXTEND_MCP_TOKENS_FILE": str(tokens),
+            "EXTEND_MCP_AUTH": f"token:{tokens}",
             "EXTEND_MCP_STATELESS": str(stateless).lower(),
             "EXTEND_MCP_STATE_KEYS": STATE_KEY,
             "EXTEND_MCP_REDIS_URL": redis.url,

@@ -153,7 +153,7 @@ class TestOAuth:
 
     @staticmethod
     def http(issuer: Any) -> dict[str, Any]:
-        return {"auth": "oauth", "oauth_issuer": issuer.url, "public_url": "https://mcp.example.com/mcp"}
+        return {"auth": f"oauth:{issuer.url}", "public_url": "https://mcp.example.com/mcp"}
 
     async def test_bad_tokens_are_refused_and_a_rotated_key_is_taken(self, box: Box) -> None:
         clock = HandClock()
@@ -284,7 +284,7 @@ class TestTokens:
         writer, entry = new_token("writer")
         file = tokens_file(tmp_path, {**entry, "scopes": ["runs:write"]})
         async with (
-            serving_http(box.base_url, http={"auth": "token", "tokens_file": file}) as running,
+            serving_http(box.base_url, http={"auth": f"token:{file}"}) as running,
             connected(running, writer) as client,
         ):
             arguments = {"run_id": RUN, "metadata": {"customer": "new"}}
@@ -302,7 +302,7 @@ class TestTokens:
         box.load(example_run(RUN, "PROCESSING"))
         reader, entry = new_token("reader")
         file = tokens_file(tmp_path, {**entry, "toolsets": ["runs"], "read_only": True})
-        async with serving_http(box.base_url, http={"auth": "token", "tokens_file": file}) as running:
+        async with serving_http(box.base_url, http={"auth": f"token:{file}"}) as running:
             async with connected(running, reader, person=Person()) as client:
                 assert facts_of(await client.call_tool("list_runs", {}))["runs"]
                 with pytest.raises(MCPError):
@@ -326,7 +326,7 @@ class TestTokens:
         async with (
             serving_http(
                 box.base_url,
-                http={"auth": "token", "tokens_file": file},
+                http={"auth": f"token:{file}"},
                 audit=str(log),
                 read_only=denied_by == "read-only mode",
                 toolsets="workflows" if denied_by == "toolsets" else "runs,workflows",
@@ -351,7 +351,7 @@ class TestTokens:
         caplog.set_level("WARNING")
         (_, entry), (old, expired) = new_token("reader"), new_token("old")
         file = tokens_file(tmp_path, entry, {**expired, "expires": "2020-01-01T00:00:00Z"})
-        async with serving_http(box.base_url, http={"auth": "token", "tokens_file": file}) as running:
+        async with serving_http(box.base_url, http={"auth": f"token:{file}"}) as running:
             for token, reason in {
                 "a-token-that-nobody-gave-out": "no such token",
                 old: "the token old has expired",

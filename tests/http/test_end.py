@@ -74,7 +74,7 @@ async def test_a_stream_ends_with_the_credential_that_opened_it(box: Box, tmp_pa
     file = tokens_file(tmp_path, {**entry, "expires": expires})
     # This clock sleeps in no time, so the credential has run out as soon as the stream waits for that.
     async with (
-        serving_http(box.base_url, http={"auth": "token", "tokens_file": file}, clock=HandClock()) as running,
+        serving_http(box.base_url, http={"auth": f"token:{file}"}, clock=HandClock()) as running,
         connected(running, token) as client,
     ):
         with anyio.fail_after(5):
@@ -91,7 +91,7 @@ async def test_a_stream_is_not_notified_once_its_token_has_changed(box: Box, tmp
     (token, entry), (_, other) = new_token("anna"), new_token("anna")
     file = tokens_file(tmp_path, entry)
     async with (
-        serving_http(box.base_url, http={"auth": "token", "tokens_file": file}, clock=clock) as running,
+        serving_http(box.base_url, http={"auth": f"token:{file}"}, clock=clock) as running,
         connected(running, token) as client,
     ):
         with anyio.fail_after(10):
@@ -116,7 +116,7 @@ async def test_an_older_session_is_not_notified_once_its_token_is_removed(box: B
 
     file = tokens_file(tmp_path, entry)
     async with (
-        serving_http(box.base_url, http={"auth": "token", "tokens_file": file}, clock=clock) as running,
+        serving_http(box.base_url, http={"auth": f"token:{file}"}, clock=clock) as running,
         httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False, verify=False
         ) as http,

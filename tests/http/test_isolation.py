@@ -271,7 +271,7 @@ async def test_two_tokens_on_one_account_still_do_not_share_consent_or_budget_li
     file = tmp_path / "tokens.json"
     file.write_text(json.dumps({"tokens": [{**each, "api_key_file": str(key)} for each in (ops_entry, bot_entry)]}))
     async with (
-        serving_http(two.url, http={"auth": "token", "tokens_file": file}, clock=BoxClock(two.ana)) as running,
+        serving_http(two.url, http={"auth": f"token:{file}"}, clock=BoxClock(two.ana)) as running,
         connected(running, ops) as first,
         connected(running, bot) as second,
     ):

@@ -20,9 +20,9 @@ class TestSettings:
         ("given", "said"),
         [
             ({"host": "0.0.0.0"}, "EXTEND_MCP_AUTH is none"),
-            ({"host": "10.1.2.3", "without_authentication": False}, "EXTEND_MCP_WITHOUT_AUTHENTICATION"),
-            ({"auth": "token"}, "EXTEND_MCP_TOKENS_FILE"),
-            ({"auth": "oauth"}, "EXTEND_MCP_OAUTH_ISSUER"),
+            ({"host": "10.1.2.3"}, "set it to anyone"),
+            *(({"auth": auth}, "EXTEND_MCP_AUTH: must be") for auth in ("token", "token:", "oauth", "oauth:x", "open")),
+            ({"auth": "oauth:https://login.example.com"}, "EXTEND_MCP_PUBLIC_URL"),
         ],
     )
     def test_a_server_that_would_be_open_or_could_not_work_is_not_started(
@@ -31,14 +31,14 @@ class TestSettings:
         with pytest.raises(SettingsError, match=said):
             load(HttpSettings, **given)
 
-    def test_an_open_server_must_be_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert load(HttpSettings, host="0.0.0.0", without_authentication=True).auth == "none"
-        monkeypatch.setenv("EXTEND_MCP_WITHOUT_AUTHENTICATION", "anyone who can connect may act with this server's key")
-        with pytest.raises(SettingsError, match="EXTEND_MCP_WITHOUT_AUTHENTICATION"):
-            load(HttpSettings, host="0.0.0.0")
-        monkeypatch.delenv("EXTEND_MCP_WITHOUT_AUTHENTICATION")
-        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").host == "0.0.0.0"
-        assert load(HttpSettings, host="::1").auth == "none"
+    def test_an_open_server_must_be_asked_for(self) -> None:
+        assert not load(HttpSettings, host="0.0.0.0", auth="anyone").identifies_callers
+        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").identifies_callers
+        assert not load(HttpSettings, host="::1").identifies_callers
+
+    def test_an_issuer_is_taken_letter_for_letter(self) -> None:
+        http = load(HttpSettings, auth="oauth:https://login.example.com", public_url="https://mcp.example.com/mcp")
+        assert (str(http.oauth_issuer), http.tokens_file) == ("https://login.example.com", None)
 
     def test_only_a_server_that_others_can_reach_drains(self) -> None:
         assert load(HttpSettings).limits.drain_seconds == 0

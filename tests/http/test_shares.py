@@ -33,7 +33,7 @@ class Callers:
 
     def __init__(self, folder: Path) -> None:
         (greedy, first), (other, second) = new_token("greedy"), new_token("other")
-        self.http = {"auth": "token", "tokens_file": tokens_file(folder, first, second)}
+        self.http = {"auth": f"token:{tokens_file(folder, first, second)}"}
         self.greedy = {"Authorization": f"Bearer {greedy}"}
         self.other = {"Authorization": f"Bearer {other}"}
 

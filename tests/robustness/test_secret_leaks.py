@@ -311,7 +311,7 @@ async def test_http(box: Box, tmp_path: Path, auth: str) -> None:
             entry = {"name": "anna", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
             (tmp_path / "tokens.json").write_text(json.dumps({"tokens": [entry]}))
             redis = stack.enter_context(running_redis())
-            environment["EXTEND_MCP_TOKENS_FILE"] = str(tmp_path / "tokens.json")
+            environment["EXTEND_MCP_AUTH"] = f"token:{tmp_path / 'tokens.json'}"
             environment["EXTEND_MCP_REDIS_URL"] = with_password(redis.url)
         elif auth == "oauth":
             issuer = stack.enter_context(issuers()).new()
@@ -319,7 +319,7 @@ async def test_http(box: Box, tmp_path: Path, auth: str) -> None:
             now = int(time.time())
             bearer = sign(claims(issuer.url, iat=now, exp=now + 600, scope=" ".join(SCOPES)))
             secrets |= {f"part {n} of the access token": part for n, part in enumerate(bearer.split("."))}
-            environment |= {"EXTEND_MCP_OAUTH_ISSUER": issuer.url, "EXTEND_MCP_PUBLIC_URL": AUDIENCE}
+            environment |= {"EXTEND_MCP_AUTH": f"oauth:{issuer.url}", "EXTEND_MCP_PUBLIC_URL": AUDIENCE}
         url, outputs = stack.enter_context(process(environment, "--transport", "http"))
         async with over_http(box, url, bearer) as session:
             await session.play()

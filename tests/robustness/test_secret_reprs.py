@@ -43,8 +43,7 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     file.write_text(json.dumps({"tokens": [entry]}))
     http = HttpSettings.model_validate(
         {
-            "auth": "token",
-            "tokens_file": file,
+            "auth": f"token:{file}",
             "webhook_secrets": SIGNING,
             "redis_url": f"redis://:{PASSWORD}@127.0.0.1:1/0",
         }
@@ -52,7 +51,7 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     account = Account(SecretStr(KEY))
     caller = Caller("token:a", account, scopes=frozenset({"runs:read"}))
     target, file_input = WorkflowTarget(id="workflow_1"), FileFromText(text="a")
-    without_redis = {"auth": "token", "tokens_file": file, "webhook_secrets": SIGNING}
+    without_redis = {"auth": f"token:{file}", "webhook_secrets": SIGNING}
     async with serving_http("http://127.0.0.1:1", http=without_redis, api_key=KEY, state_keys=STATE) as running:
         served = running.parts
         yield {

@@ -83,8 +83,7 @@ def fleet(folder: Path) -> Iterator[Fleet]:
             command,
             **_SETTINGS,
             EXTEND_BASE_URL=extend,
-            EXTEND_MCP_AUTH="token",
-            EXTEND_MCP_TOKENS_FILE=str(tokens),
+            EXTEND_MCP_AUTH=f"token:{tokens}",
             EXTEND_MCP_WEBHOOK_SECRETS=secret,
         )
         with server:
