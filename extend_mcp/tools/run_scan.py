@@ -316,11 +316,7 @@ async def read_reasons(
     created = [run.created for run in unknown if run.created]
     if len(created) <= _FEW:
         return known
-    children: list[ChildRun] = []
-    for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
-        # What cannot be listed is left to the reading of single runs.
-        with suppress(ExtendError):
-            await _read_children(app, deadline, kind, min(created), children)
+    children = await read_failed_children(app, deadline, min(created))
     reasons = reasons_from_children({run.id: run for run in (*runs, *others)}.values(), children)
     if history:
         await history.save_listed(unknown)
@@ -337,8 +333,18 @@ async def leave_out_other_reasons(
     return [run for run in runs if (run.reason or known.get(run.id) or reason).upper() == reason]
 
 
+async def read_failed_children(app: CallerContext, deadline: Deadline, since: datetime | None) -> list[ChildRun]:
+    """Read the lists of failed child runs, the newest first, back to a time or a bound."""
+    children: list[ChildRun] = []
+    for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
+        # What cannot be listed is left to the reading of single runs.
+        with suppress(ExtendError):
+            await _read_children(app, deadline, kind, since, children)
+    return children
+
+
 async def _read_children(
-    app: CallerContext, deadline: Deadline, kind: ChildRuns, since: datetime, found: list[ChildRun]
+    app: CallerContext, deadline: Deadline, kind: ChildRuns, since: datetime | None, found: list[ChildRun]
 ) -> None:
     query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
     if kind != "parse_runs":
@@ -349,7 +355,8 @@ async def _read_children(
             found += page.data
             await deadline.report(f"{len(found):,} failed child runs read")
             left -= 1
-            if not left or deadline.left <= 0 or any(each.created_at and each.created_at < since for each in page.data):
+            is_past = since and any(each.created_at and each.created_at < since for each in page.data)
+            if not left or deadline.left <= 0 or is_past:
                 return
 
 

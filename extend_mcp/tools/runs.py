@@ -14,14 +14,14 @@ import anyio.to_thread
 from pydantic import Field, ValidationError
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import Page, RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import ChildRun, Page, RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, unexplained_steps
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, reasons_from_children, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
-from extend_mcp.runs.statistics import run_facts
+from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import (
@@ -38,7 +38,7 @@ from extend_mcp.tools.args import (
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_facts
+from extend_mcp.tools.run_scan import Deadline, read_facts, read_failed_children
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
@@ -217,6 +217,8 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
     first_of = max if search.sort_dir == "desc" else min
     needs_causes = search.needs_causes
     found, looked_into = _Found(), 0
+    children: list[ChildRun] | None = None
+    seen: list[RunFacts] = []
     while len(found.runs) < search.page_size and not found.ended_by:
         taken: list[tuple[WorkflowRunSummary, Places]] = []
         wanted = _CANDIDATES if needs_causes else search.page_size - len(found.runs)
@@ -233,9 +235,19 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
         if not taken:
             break
         if needs_causes:
-            read = await read_facts(app, deadline, [run_facts(run) for run, _ in taken])
+            facts = [run_facts(run) for run, _ in taken]
+            if search.failure_reason and looked_into:
+                # Much faster than looking into each, where few of many runs failed for this reason.
+                if children is None:
+                    children = await read_failed_children(app, deadline, search.since)
+                seen += facts
+                reasons = reasons_from_children(seen, children)
+                facts = [
+                    run for run in facts if reasons.get(run.id, search.failure_reason).upper() == search.failure_reason
+                ]
+            read = await read_facts(app, deadline, facts)
             found.causes |= read.found
-            looked_into += len(taken)
+            looked_into += len(facts)
             if read.skipped or looked_into >= app.limits.detail_runs:
                 found.ended_by = f"looking into {looked_into:,} runs"
         for run, after in taken:

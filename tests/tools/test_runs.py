@@ -178,6 +178,19 @@ async def test_runs_are_found_by_cause(box: Box, history: str) -> None:
     assert set(by_reason) == {run_id for run_id in failed if causes[run_id][1] == reason}
 
 
+async def test_runs_that_failed_otherwise_are_not_looked_into(large: Box) -> None:
+    newest_first = sorted(large.state()["runs"], key=lambda run: run["createdAt"], reverse=True)
+    failed = [run["id"] for run in newest_first if run["status"] == "FAILED"]
+    reason = "PASSWORD_PROTECTED_FILE"
+    async with serving(large) as client:
+        facts = facts_of(await client.call_tool("list_runs", {"failure_reason": reason, "page_size": 30}))
+    found = [row["run_id"] for row in facts["runs"]]
+    assert len(found) == 30
+    assert set(found) == set([run_id for run_id in failed if cause(large, run_id)[1] == reason][:30])
+    reads = [each["path"].rpartition("/")[2] for each in large.requests() if each["path"].startswith("/workflow_runs/")]
+    assert sum(cause(large, run_id)[1] != reason for run_id in reads) < 24, "the first ones alone"
+
+
 async def test_the_bound_on_runs_looked_into_is_told_and_can_be_gone_beyond(large: Box) -> None:
     async with serving(large, detail_runs=24) as client:
         result = await client.call_tool("list_runs", {"failure_reason": "NO_SUCH_REASON"})
