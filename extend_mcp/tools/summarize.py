@@ -13,6 +13,7 @@ import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.history.history import Freshness
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.groups import (
     COLUMNS,
@@ -30,7 +31,7 @@ from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_
 from extend_mcp.tools.run_scan import Deadline, read_facts, read_reasons, reading, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.summary import Before, Kept, Sort, SummaryView, summary_view
+from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
 
 _CELLS_A_TURN = 2000
@@ -169,7 +170,7 @@ class _Found(NamedTuple):
     missing: str | None
     reached: datetime | None
     begins: datetime | None
-    kept: Kept | None = None
+    kept: Freshness | None = None
 
 
 @dataclass(frozen=True)
@@ -222,8 +223,7 @@ class _Count:
             if cells is None:
                 return None
             counted.append(_Window(cells, await history.oldest(chosen), await history.course(chosen)))
-        kept = Kept(fresh.as_of, fresh.pass_at, fresh.since)
-        return _Found(counted, await history.workflow_names(), fresh.missing, fresh.since, fresh.begins, kept)
+        return _Found(counted, await history.workflow_names(), fresh.missing, fresh.since, fresh.begins, fresh)
 
     async def listed(self) -> _Found:
         """Count the runs that the API lists, one by one."""
@@ -256,7 +256,7 @@ class _Count:
             selected.missing,
             selected.reached,
             selected.begins,
-            Kept(held.as_of, held.pass_at, held.since) if held else None,
+            held,
         )
 
 

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
-from extend_mcp.runs.groups import OF_FAILURES, Course
+from extend_mcp.history.history import Freshness
+from extend_mcp.runs.groups import OF_FAILURES, OF_TIME, Course
 from extend_mcp.runs.lifecycle import by_urgency
 from extend_mcp.runs.statistics import FEW, Group, Statistics, Tally, quantile
-from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.times import format_instant, format_span, parse_iso
 from extend_mcp.runs.timing import Stuck
-from extend_mcp.views.document import Document, View, ViewPart, incomplete
+from extend_mcp.views.document import Document, View, ViewPart, age_words, incomplete, listed
 from extend_mcp.views.document import counted as counted_noun
 from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
@@ -114,12 +115,9 @@ class SummaryView(View):
 
 @dataclass(frozen=True)
 class Before:
-    """The window before.
+    """The window before, from ``since`` to ``until``, and its figures.
 
     Attributes:
-        since: its first instant.
-        until: its end, where the window itself begins.
-        counted: its figures.
         complete: whether all of it was read.
         begins: when the first run of all was created, if that is known.
         by_group: whether its groups correspond to those of the window.
@@ -139,21 +137,6 @@ class Before:
         return self.complete and begins_earlier and self.counted.total.runs >= FEW
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Freshness of the kept runs that figures come from.
-
-    Attributes:
-        as_of: when the API was last asked what changed.
-        pass_at: when the whole list was last read; a run that somebody else deleted since may still be counted.
-        since: every run created after it is counted; None if all are.
-    """
-
-    as_of: datetime
-    pass_at: datetime
-    since: datetime | None
-
-
 def summary_view(
     counted: Statistics,
     *,
@@ -167,13 +150,13 @@ def summary_view(
     is_window: bool,
     now: datetime,
     limit: int,
-    kept: Kept | None = None,
+    kept: Freshness | None = None,
     stuck: Sequence[Stuck] = (),
 ) -> SummaryView:
     """Write figures of many runs.
 
     Args:
-        counted: what was counted; the keys of its groups are tuples of `Group`.
+        counted: what was counted.
         by: names of the groups.
         before: the window before, if the window has a beginning.
         course: runs over time.
@@ -184,22 +167,19 @@ def summary_view(
         stuck: the runs that hang, where that is known.
     """
     total = counted.total
-    failures = OF_FAILURES.intersection(by)
+    course = course if total.runs >= FEW else None
+    of_failures = bool(OF_FAILURES.intersection(by))
     earlier = before.counted if before and before.is_enough and before.by_group else None
     pairs = [
-        (groups, _figures(groups, tally, counted, earlier, of_failures=bool(failures)))
+        (groups, _group_figures(groups, tally, counted, earlier, of_failures=of_failures))
         for groups, tally in counted.groups.items()
     ]
-    ordered = _ordered(pairs, sort)[: _MOST_SPANS if "day" in by or "hour" in by else _MOST_GROUPS]
+    ordered = _ordered(pairs, sort)[: _MOST_SPANS if OF_TIME.keys() & by else _MOST_GROUPS]
     view = SummaryView(
-        runs=total.runs,
+        **_figures(total),
         complete=not missing,
         missing=list(missing) or None,
         statuses=_by_status(total),
-        failed=total.failed,
-        failure_rate=_rate(total.failed, total.runs),
-        duration_p50=_quantile(total.durations, 0.5),
-        duration_p95=_quantile(total.durations, 0.95),
         queue_p50=_quantile(total.queues, 0.5),
         queue_p95=_quantile(total.queues, 0.95),
         credits=round(total.credits, 2),
@@ -212,8 +192,8 @@ def summary_view(
             )
             for status in by_urgency(counted.oldest)
         ],
-        before=_before(before, total),
-        over_time=_over_time(course) if course and total.runs >= FEW else None,
+        before=_before(before, total) if before else None,
+        over_time=_over_time(course) if course else None,
         stuck=len(stuck) if kept else None,
         as_of=kept.as_of if kept else None,
         deletions_seen_until=kept.pass_at if kept else None,
@@ -223,9 +203,9 @@ def summary_view(
     )
     compares = earlier is not None
     document = Document(
-        _head(view, course, filters, now) + stuck_line(stuck) + _freshness(kept),
+        [*_head(view, course, filters, now), *stuck_line(stuck), *(_freshness(kept) if kept else [])],
         [_group_line(groups, figures, compares=compares) for groups, figures in ordered],
-        columns=_columns(by, zone, of_failures=bool(failures), compares=compares),
+        columns=_columns(by, zone, of_failures=of_failures, compares=compares),
     )
     text, shown = document.fit(
         limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=len(pairs) - len(ordered)
@@ -249,71 +229,66 @@ def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> lis
             change = -float("inf") if figures.change is None else figures.change
             first = {"count": figures.runs, "rate": rate or 0.0, "change": change}[sort]
             return -first, -figures.runs, names
-        order = [-_start(group) if group.is_time else -sizes[group] for group in groups[:1]]
-        order += [-_start(group) if group.is_time else -figures.runs for group in groups[1:]]
+        runs = [sizes[groups[0]], figures.runs]
+        order = [
+            -parse_iso(group.name).timestamp() if group.is_time else -count
+            for group, count in zip(groups, runs, strict=False)
+        ]
         return *order, names
 
     return sorted(pairs, key=key)
 
 
-def _start(group: Group) -> float:
-    whole = group.name if "T" in group.name else f"{group.name}T00:00Z"
-    return datetime.fromisoformat(whole.replace("Z", "+00:00")).timestamp()
+def _figures(tally: Tally) -> dict[str, Any]:
+    """Return the figures that the whole, a group and the window before have in common."""
+    return {
+        "runs": tally.runs,
+        "failed": tally.failed,
+        "failure_rate": _rate(tally.failed, tally.runs),
+        "duration_p50": _quantile(tally.durations, 0.5),
+        "duration_p95": _quantile(tally.durations, 0.95),
+    }
 
 
-def _figures(
+def _group_figures(
     groups: Groups, tally: Tally, counted: Statistics, before: Statistics | None, *, of_failures: bool
 ) -> GroupFigures:
-    then = before.groups.get(groups, Tally()) if before else None
-    share = _rate(tally.failed, counted.total.failed) if of_failures else None
-    change = None
-    if before and then:
-        # In groups of failures the whole is all failures, else the runs of the group.
-        now_of, then_of = (counted.total.failed, before.total.failed) if of_failures else (tally.runs, then.runs)
-        if min(now_of, then_of) >= FEW:
-            change = round(tally.failed / now_of - then.failed / then_of, 4)
     first, second = groups[0], groups[1] if len(groups) > 1 else None
-    return GroupFigures(
+    figures = GroupFigures(
+        **_figures(tally),
         group=Label(first.name) or "none",
         id=first.id or None,
         second_group=(Label(second.name) or "none") if second else None,
         second_id=second.id or None if second else None,
-        runs=tally.runs,
-        failed=tally.failed,
-        failure_rate=None if of_failures else _rate(tally.failed, tally.runs),
-        share_of_failures=share,
-        change=change,
-        before_runs=then.runs if then else None,
-        before_failed=then.failed if then else None,
-        duration_p50=_quantile(tally.durations, 0.5),
-        duration_p95=_quantile(tally.durations, 0.95),
-        before_p50=_quantile(then.durations, 0.5) if then else None,
-        before_p95=_quantile(then.durations, 0.95) if then else None,
         credits=round(tally.credits, 2),
     )
+    if of_failures:
+        figures.failure_rate, figures.share_of_failures = None, _rate(tally.failed, counted.total.failed)
+    if before:
+        then = before.groups.get(groups, Tally())
+        figures.before_runs, figures.before_failed = then.runs, then.failed
+        figures.before_p50, figures.before_p95 = _quantile(then.durations, 0.5), _quantile(then.durations, 0.95)
+        # In groups of failures the whole is all failures, else the runs of the group.
+        now_of, then_of = (counted.total.failed, before.total.failed) if of_failures else (tally.runs, then.runs)
+        if min(now_of, then_of) >= FEW:
+            figures.change = round(tally.failed / now_of - then.failed / then_of, 4)
+    return figures
 
 
 def _by_status(tally: Tally) -> dict[Code, int]:
-    counts: dict[Code, int] = {}
+    counts: Counter[Code] = Counter()
     for status in by_urgency(tally.statuses):
-        name = Code(status) or Code("unknown")
-        counts[name] = counts.get(name, 0) + tally.statuses[status]
-    return counts
+        counts[Code(status) or Code("unknown")] += tally.statuses[status]
+    return dict(counts)
 
 
-def _before(before: Before | None, total: Tally) -> WindowBefore | None:
-    if before is None:
-        return None
+def _before(before: Before, total: Tally) -> WindowBefore:
     then = before.counted.total
     compares = before.is_enough and total.runs >= FEW
     return WindowBefore(
+        **_figures(then),
         since=before.since,
         until=before.until,
-        runs=then.runs,
-        failed=then.failed,
-        failure_rate=_rate(then.failed, then.runs),
-        duration_p50=_quantile(then.durations, 0.5),
-        duration_p95=_quantile(then.durations, 0.95),
         complete=before.complete,
         history_begins=before.begins if before.begins and before.begins > before.since else None,
         change=round(total.failed / total.runs - then.failed / then.runs, 4) if compares else None,
@@ -328,17 +303,20 @@ def _head(view: SummaryView, course: Course | None, filters: str, now: datetime)
         lines.append("0 credits.")
     else:
         lines.append(
-            f"Took p50 {_span(view.duration_p50)}, p95 {_span(view.duration_p95)}; queued p50 {_span(view.queue_p50)}, "
-            f"p95 {_span(view.queue_p95)}; failure rate {_percent(view.failure_rate)}; {view.credits:,.10g} credits."
+            f"Took {_spans(view.duration_p50, view.duration_p95)}; queued {_spans(view.queue_p50, view.queue_p95)}; "
+            f"failure rate {_percent(view.failure_rate)}; {view.credits:,.10g} credits."
         )
     lines += [
-        f"Oldest {each.status} of {each.among}: {each.run_id}, "
-        f"created {format_span((now - each.created_at).total_seconds())} ago."
+        f"Oldest {each.status} of {each.among}: {each.run_id}, created {age_words(each.created_at, now)} ago."
         for each in view.oldest_waiting
     ]
     if then := view.before:
         lines.append(f"Window before, {format_instant(then.since)} to {format_instant(then.until)}: {_compared(then)}.")
-    return lines + (_course_lines(course, view.time_zone) if course and view.runs >= FEW else [])
+    if course:
+        which = f"Runs by {course.unit} ({view.time_zone}) from {course.spans[0]}"
+        lines.append(f"{which}: {_bars(course, course.runs)}")
+        lines += [f"of these failed: {_bars(course, course.failed)}"] if any(course.failed) else []
+    return lines
 
 
 def _compared(then: WindowBefore) -> str:
@@ -349,10 +327,8 @@ def _compared(then: WindowBefore) -> str:
         return f"{figures}; it was not read to its end"
     if then.change is None:
         return f"{figures}, too few to compare"
-    return (
-        f"{figures} ({_percent(then.failure_rate)}), took p50 {_span(then.duration_p50)}, "
-        f"p95 {_span(then.duration_p95)}; the rate changed by {_points(then.change)}"
-    )
+    took = f"took {_spans(then.duration_p50, then.duration_p95)}"
+    return f"{figures} ({_percent(then.failure_rate)}), {took}; the rate changed by {_points(then.change)}"
 
 
 def _over_time(course: Course) -> OverTime:
@@ -367,46 +343,32 @@ def _over_time(course: Course) -> OverTime:
     )
 
 
-def _course_lines(course: Course, zone: str) -> list[str]:
-    lines = [
-        f"Runs by {course.unit} ({zone}) from {course.spans[0]}: {_bars(course.runs)} {_most(course, course.runs)}"
-    ]
-    if any(course.failed):
-        lines.append(f"of these failed: {_bars(course.failed)} {_most(course, course.failed)}")
-    return lines
-
-
-def _bars(counts: Sequence[int]) -> str:
+def _bars(course: Course, counts: Sequence[int]) -> str:
+    """Draw a bar for each span, and name the largest value and the first three spans that have it."""
     most = max(counts)
-    return "".join("·" if not count else _BARS[(count * len(_BARS) - 1) // most] for count in counts)
-
-
-def _most(course: Course, counts: Sequence[int]) -> str:
-    """Name the largest value and every span that has it, the first three by name."""
-    most = max(counts)
+    bars = "".join("·" if not count else _BARS[(count * len(_BARS) - 1) // most] for count in counts)
     spans = [span for span, count in zip(course.spans, counts, strict=True) if count == most]
-    more = f" and {len(spans) - 3} more" if len(spans) > 3 else ""
-    return f"most {most:,}: {', '.join(spans[:3])}{more}"
+    return f"{bars} most {most:,}: {listed(spans, 3)}"
 
 
 def _columns(by: Sequence[str], zone: str, *, of_failures: bool, compares: bool) -> str:
-    names = [f"{name} ({zone})" if name in ("day", "hour") else name.replace("_", " ") for name in by]
+    names = [f"{name} ({zone})" if name in OF_TIME else name.replace("_", " ") for name in by]
     figures = ["failed", "share of failures"] if of_failures else ["runs", "failed", "rate"]
     times = ["change", "p50 (before)", "p95 (before)"] if compares else ["took p50", "p95"]
     return " · ".join([*names, *figures, *times, "credits"])
 
 
 def _group_line(groups: Groups, figures: GroupFigures, *, compares: bool) -> str:
-    names = [_name(group) for group in groups]
+    cells = [_name(group) for group in groups]
     if figures.share_of_failures is not None:
-        numbers = [f"{figures.failed:,}", _percent(figures.share_of_failures)]
+        cells += [f"{figures.failed:,}", _percent(figures.share_of_failures)]
     else:
-        numbers = [f"{figures.runs:,}", f"{figures.failed:,}", _percent(figures.failure_rate)]
+        cells += [f"{figures.runs:,}", f"{figures.failed:,}", _percent(figures.failure_rate)]
     p50, p95 = _span(figures.duration_p50), _span(figures.duration_p95)
     if compares:
-        numbers.append(_points(figures.change))
+        cells.append(_points(figures.change))
         p50, p95 = f"{p50} ({_span(figures.before_p50)})", f"{p95} ({_span(figures.before_p95)})"
-    return " · ".join([*names, *numbers, p50, p95, f"{figures.credits:,.10g}"])
+    return " · ".join([*cells, p50, p95, f"{figures.credits:,.10g}"])
 
 
 def _name(group: Group) -> str:
@@ -432,14 +394,16 @@ def _span(seconds: float | None) -> str:
     return format_span(seconds) if seconds is not None else "-"
 
 
+def _spans(p50: float | None, p95: float | None) -> str:
+    return f"p50 {_span(p50)}, p95 {_span(p95)}"
+
+
 def _quantile(seconds: Sequence[float], share: float) -> float | None:
     value = quantile(seconds, share)
     return None if value is None else round(value, 1)
 
 
-def _freshness(kept: Kept | None) -> list[str]:
-    if kept is None:
-        return []
+def _freshness(kept: Freshness) -> list[str]:
     covers = f"every run created after {format_instant(kept.since)}" if kept.since else "every run of the account"
     line = f"As of {format_instant(kept.as_of)}, from {covers}."
     if kept.as_of - kept.pass_at >= timedelta(minutes=1):
