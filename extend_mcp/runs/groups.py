@@ -1,13 +1,15 @@
-"""Group runs by a fact of each, or by the hours and days of a calendar."""
+"""Group runs by what they have in common, or by the hours and days of a calendar."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from extend_mcp.runs.statistics import QUARTER, Group
+
+T = TypeVar("T")
 
 Unit = Literal["hour", "day", "week", "month"]
 GroupName = Literal[
@@ -169,3 +171,11 @@ def is_unread(by: GroupName, facts: Mapping[str, Any]) -> bool:
     if by in OF_FAILURES:
         return facts["status"] == "FAILED" and facts[COLUMNS[by][-1]] is None
     return by == "metadata" and not facts["is_read"]
+
+
+def largest(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Group what has the same key, the largest group first."""
+    groups: defaultdict[Hashable, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return sorted(groups.values(), key=len, reverse=True)

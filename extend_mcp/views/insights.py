@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.failures import (
-    ACCOUNT_REASONS,
-    WRAPPER,
-    Failure,
-    failures_of,
-    retry_advice,
-    step_failure,
-)
+from extend_mcp.runs.failures import ACCOUNT_REASONS, WRAPPER, Failure, failures_of, retry_advice, step_failure
+from extend_mcp.runs.groups import largest
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
@@ -24,6 +18,7 @@ from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
 _MOST_ALIKE = 10
 _MOST_CAUSES = 8
 _IDS_A_LINE = 2
+_MAY_HELP = "running it again may help"
 _WINDOW_CHARS = 2_100
 """Most characters of a window's causes, about 700 tokens: the rarest are left out."""
 
@@ -106,12 +101,8 @@ def failure_view(
         later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
         window: a description of the window.
     """
-    advice = retry_advice(cause.reason)
-    reason, ids = Code(cause.reason) or Code(NO_REASON), [Id(each.id) for each in alike[:_MOST_ALIKE]]
-    differences = _differences(good, run) if good else []
-    of_account = cause.reason in ACCOUNT_REASONS
-    if of_account and later:
-        advice = "running it again may help: other runs were processed since"
+    reason, of_account = Code(cause.reason) or Code(NO_REASON), cause.reason in ACCOUNT_REASONS
+    advice = f"{_MAY_HELP}: other runs were processed since" if of_account and later else retry_advice(cause.reason)
     view = FailureView(
         run_id=run.id,
         status=run.status,
@@ -124,13 +115,13 @@ def failure_view(
         looked_into=looked_into,
         alike=len(alike),
         alike_in_same_step=same_step,
-        alike_run_ids=ids,
+        alike_run_ids=[Id(each.id) for each in alike[:_MOST_ALIKE]],
         first_alike_at=min((moment for each in alike if (moment := each.created)), default=None),
         last_good_run_id=good.id if good else None,
         later_good_run_id=later.id if later else None,
-        differences=differences,
+        differences=_differences(good, run) if good else [],
         missing=list(missing) or None,
-        next_step="rerun_workflow_runs starts it again." if advice.startswith("running it again may help") else None,
+        next_step="rerun_workflow_runs starts it again." if advice.startswith(_MAY_HELP) else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
     why = f"{reason_words(reason)}{f' {view.message}' if view.message else ''}"
@@ -138,19 +129,18 @@ def failure_view(
     lines = [
         f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        *_alike_lines(view, len(alike), ids, window),
+        *_alike_lines(view, len(alike), window),
     ]
-    where = " of any workflow" if of_account else " of this workflow"
+    since = f"Since then {{}} of {'any' if of_account else 'this'} workflow"
     if later:
-        age = age_words(later.created, now)
-        lines.append(f"Since then runs{where} were processed, the newest {Id(later.id)}, created {age} ago.")
+        newest = f"the newest {Id(later.id)}, created {age_words(later.created, now)} ago"
+        lines.append(f"{since.format('runs')} were processed, {newest}.")
     else:
-        lines.append(f"Since then no run{where} was processed.")
+        lines.append(f"{since.format('no run')} was processed.")
     if good:
-        said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in differences)
-        age = age_words(good.created, now)
+        said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in view.differences or ())
         lines.append(
-            f"Last good run before it: {view.last_good_run_id}, created {age} ago; "
+            f"Last good run before it: {view.last_good_run_id}, created {age_words(good.created, now)} ago; "
             f"{f'then -> now: {said}' if said else 'same version and file type'}."
         )
     else:
@@ -159,7 +149,7 @@ def failure_view(
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
 
 
-def _alike_lines(view: FailureView, alike: int, ids: Sequence[Id], window: str) -> list[str]:
+def _alike_lines(view: FailureView, alike: int, window: str) -> list[str]:
     line = f"Alike (same reason, any step; {window}): {counted(alike, 'other run')} of this workflow"
     line += f" ({view.alike_in_same_step:,} in the same step)" if alike else ""
     line += f"; in all {counted(view.failed_in_window, 'run')} of it failed"
@@ -167,7 +157,7 @@ def _alike_lines(view: FailureView, alike: int, ids: Sequence[Id], window: str) 
     if not alike:
         return [line]
     oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-    return [line, f"Alike: {listed(ids, _MOST_ALIKE, of=alike)}{oldest}."]
+    return [line, f"Alike: {listed(view.alike_run_ids or (), _MOST_ALIKE, of=alike)}{oldest}."]
 
 
 def failures_view(
@@ -184,27 +174,24 @@ def failures_view(
         found: failed runs with their causes, the newest first.
         failed: how many runs failed, those that were not read included.
     """
-    groups: dict[tuple[str, str, str], list[tuple[RunFacts, Failure]]] = {}
-    for run, cause, _ in found:
-        cause = cause or Failure("", "", "")
-        groups.setdefault((cause.reason, cause.where, run.workflow_id), []).append((run, cause))
-    causes = [_cause(members) for members in sorted(groups.values(), key=len, reverse=True)]
-    shown = causes[:_MOST_CAUSES]
+    known = [(run, cause or Failure("", "", "")) for run, cause, _ in found]
+    groups = largest(known, lambda each: (each[1].reason, each[1].where, each[0].workflow_id))
+    causes = [_cause(members) for members in groups[:_MOST_CAUSES]]
     view = FailureView(
         failed_in_window=failed,
         looked_into=len(found),
-        causes=shown,
+        causes=causes,
         missing=list(missing) or None,
         next_step="explain_failure(run_id) explains one; list_runs(failure_reason, failing_step) lists all of a cause."
         if causes
         else None,
     )
     advice: dict[str, dict[str, None]] = {}
-    for each in shown:
+    for each in causes:
         advice.setdefault(each.retry, {})[reason_words(each.reason)] = None
     document = Document(
-        [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(causes), 'cause')}.", *incomplete(missing)],
-        [_cause_line(each) for each in shown],
+        [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(groups), 'cause')}.", *incomplete(missing)],
+        [_cause_line(each) for each in causes],
         [
             *(f"{', '.join(reasons)}: {said}." for said, reasons in advice.items()),
             *([f"Next: {view.next_step}"] if view.next_step else []),
@@ -212,10 +199,9 @@ def failures_view(
         columns="runs · reason · step · workflow · first and last created · newest ids",
     )
     text, kept = document.fit(
-        min(limit, _WINDOW_CHARS), lambda gone: f"… {gone} rarer causes more", beyond=len(causes) - len(shown)
+        min(limit, _WINDOW_CHARS), "… {} rarer causes more".format, beyond=len(groups) - len(causes)
     )
-    del shown[kept:]
-    view.causes, view.causes_left_out = shown, len(causes) - kept or None
+    view.causes, view.causes_left_out = causes[:kept], len(groups) - kept or None
     return view.with_text(text)
 
 
@@ -296,27 +282,25 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
         other: the second, of the same workflow.
     """
     before, after = _field_facts(one), _field_facts(other)
+    empty = [name for name, facts in (("first", before), ("second", after)) if not facts]
     view = ComparisonView(
         first=one.id,
         second=other.id,
         workflow=one.workflow.name,
         runs=_differing(_run_facts(one, now), _run_facts(other, now)),
         steps=_differing(_step_facts(one), _step_facts(other)),
-        extracted=_differing(before, after),
+        extracted=[] if empty else _differing(before, after),
         same_fields=sum(1 for name, fact in before.items() if name in after and after[name][0] == fact[0]),
     )
-    rows = [_pair_line(pair) for pair in view.runs]
-    rows += ["Steps:", *([_pair_line(pair) for pair in view.steps] or ["no difference"])]
-    empty = [name for name, facts in (("first", before), ("second", after)) if not facts]
+    rows = [*map(_pair_line, view.runs), "Steps:", *(map(_pair_line, view.steps) if view.steps else ["no difference"])]
     if empty:
         # One line in place of a value against nothing for each field; the values are one call away.
         rest = len(before) + len(after)
         more = f"; the other has {counted(rest, 'field')}: get_step_result shows them" if rest else ""
         rows.append(f"Extracted fields: the {' and the '.join(empty)} run has none{more}")
-        view.extracted = []
     else:
         rows.append(f"Extracted fields ({view.same_fields:,} alike; in parentheses: confidence):")
-        rows += [_pair_line(pair) for pair in view.extracted] or ["no difference"]
+        rows += map(_pair_line, view.extracted) if view.extracted else ["no difference"]
     document = Document([f"{view.first} -> {view.second}, both of {view.workflow:60}."], rows)
     text, kept = document.fit(limit, lambda gone: f"… {gone} more differences; see get_step_result of each run")
     view.left_out = len(rows) - kept
@@ -376,23 +360,22 @@ def _step_facts(run: WorkflowRun) -> Facts:
 
 
 def _field_facts(run: WorkflowRun) -> Facts:
-    facts: Facts = {}
-    for name, step in _named_steps(run).items():
-        for path, value, known in extracted_fields(step):
-            if value is not None:
-                facts[Note(f"{name}.{path}")] = (Value(value), confidence(known))
-    return facts
+    return {
+        Note(f"{name}.{path}"): (Value(value), confidence(known))
+        for name, step in _named_steps(run).items()
+        for path, value, known in extracted_fields(step)
+        if value is not None
+    }
 
 
 def _named_steps(run: WorkflowRun) -> dict[str, StepRun]:
     """Return the steps by name; the parts of a split take a step several times, so these are counted."""
     named: dict[str, StepRun] = {}
     for step in run.step_runs:
-        name = str(Value(step.step.name or step.step_type))
-        number = 1
-        while (f"{name} #{number}" if number > 1 else name) in named:
+        name, number = str(Value(step.step.name or step.step_type)), 1
+        while (key := f"{name} #{number}" if number > 1 else name) in named:
             number += 1
-        named[f"{name} #{number}" if number > 1 else name] = step
+        named[key] = step
     return named
 
 
