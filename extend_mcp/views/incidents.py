@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from extend_mcp.runs.failures import Failure, retry_advice
+from extend_mcp.runs.groups import largest
 from extend_mcp.runs.reruns import Fate, Repeat, created_first
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
@@ -30,19 +31,19 @@ _OPEN: tuple[Fate, ...] = ("failed_again", "never_rerun")
 
 @dataclass(frozen=True)
 class Chain:
-    """A document that failed.
-
-    Attributes:
-        last: its last failed run of the window.
-        fate: what became of it.
-        cause: why that run failed; None if nothing says so, or it was not read.
-        is_read: whether that run was read.
-    """
+    """A document that failed: its last failed run, what became of it, and why that run failed, if it was read."""
 
     last: RunFacts
     fate: Fate
     cause: Failure | None
     is_read: bool
+
+    @property
+    def reason(self) -> str:
+        """The reason of the last failure in a few words."""
+        if self.cause and self.cause.reason:
+            return self.cause.reason
+        return "no reason given" if self.is_read else "not read"
 
 
 class OpenCause(ViewPart):
@@ -93,25 +94,21 @@ def open_failures_view(
     now: datetime,
     limit: int,
 ) -> OpenFailuresView:
-    """Show what became of the documents that failed.
-
-    Args:
-        chains: the documents.
-        failed: how many runs failed in the window.
-    """
+    """Show what became of the documents that failed, in so many runs."""
     fates = Counter(each.fate for each in chains)
     still_open = sorted((each for each in chains if each.fate in _OPEN), key=lambda each: created_first(each.last))
+    causes = largest(still_open, lambda each: (each.reason, each.cause.where if each.cause else ""))
     view = OpenFailuresView(
         failed_runs=failed,
         documents=len(chains),
         **{name: fates[name] for name in _WORDS},
         open=len(still_open),
-        causes=_causes(still_open),
+        causes=[*map(_cause, causes)],
         open_runs=[
             OpenRun(
                 run_id=each.last.id,
                 workflow=each.last.workflow_name,
-                reason=_reason(each),
+                reason=each.reason,
                 created_at=each.last.created,
                 rerun=each.fate == "failed_again",
             )
@@ -132,27 +129,16 @@ def open_failures_view(
     return view.with_text(Document(head, tail=tail).fit(limit, lambda gone: f"… {gone} more")[0])
 
 
-def _causes(still_open: Sequence[Chain]) -> list[OpenCause]:
-    groups: defaultdict[tuple[str, str], list[Chain]] = defaultdict(list)
-    for each in still_open:
-        groups[_reason(each), each.cause.where if each.cause else ""].append(each)
-    return [
-        OpenCause(
-            reason=reason,
-            step=step or None,
-            documents=len(same),
-            failed_again=sum(each.fate == "failed_again" for each in same),
-            first_failed_at=same[0].last.created,
-            advice=retry_advice(reason) if same[0].is_read else "why was not looked up; ask again to go deeper",
-        )
-        for (reason, step), same in sorted(groups.items(), key=lambda item: -len(item[1]))
-    ]
-
-
-def _reason(chain: Chain) -> str:
-    if chain.cause and chain.cause.reason:
-        return chain.cause.reason
-    return "no reason given" if chain.is_read else "not read"
+def _cause(same: Sequence[Chain]) -> OpenCause:
+    first = same[0]
+    return OpenCause(
+        reason=first.reason,
+        step=first.cause.where or None if first.cause else None,
+        documents=len(same),
+        failed_again=sum(each.fate == "failed_again" for each in same),
+        first_failed_at=first.last.created,
+        advice=retry_advice(first.reason) if first.is_read else "why was not looked up; ask again to go deeper",
+    )
 
 
 def _cause_line(cause: OpenCause, now: datetime) -> str:
@@ -190,12 +176,7 @@ class DoneTwiceView(View):
 def done_twice_view(
     repeats: Sequence[Repeat], *, intended: int, filters: str, missing: Sequence[str], shown: int, limit: int
 ) -> DoneTwiceView:
-    """Show the files that were processed more than once without intent.
-
-    Args:
-        repeats: the files.
-        intended: how many reruns with a mark were left out.
-    """
+    """Show the files that were processed more than once, but for so many reruns that were intended."""
     pairs = Counter(each.batches for each in repeats if each.batches)
     in_batches = [pair for pair, count in pairs.most_common(_MOST_BATCHES) if count > 1]
     # The files of a batch that was run again are one line.
@@ -207,7 +188,7 @@ def done_twice_view(
         intended_reruns=intended,
         repeats=[
             RepeatedFile(
-                file=each.first.files.split("\n")[0].partition("\t")[2] or "?",
+                file=next(iter(each.first.file_names), "") or "?",
                 workflow=each.first.workflow_name,
                 run_ids=[each.first.id, *(run.id for run in each.again)],
                 seconds_apart=each.seconds_apart,
@@ -242,27 +223,24 @@ def done_twice_view(
 
 
 def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
-    """Show the runs that hang, by workflow, status and step.
-
-    Args:
-        found: the runs, and what they are compared with.
-    """
-    listed = found.stuck[:shown]
+    """Show the runs that hang, by workflow, status and step."""
+    first = found.stuck[:shown]
+    left = len(found.stuck) - len(first)
+    verdicts = _verdicts(found)
     view = RunListView(
-        runs=[_row(each, found.steps.get(each.run.id, "")) for each in listed],
-        shown=len(listed),
-        complete=len(listed) == len(found.stuck) and not found.missing,
+        runs=[_row(each, found.steps.get(each.run.id, "")) for each in first],
+        shown=len(first),
+        complete=not left and not found.missing,
         stuck=len(found.stuck),
         missing=found.missing or None,
-        note=" ".join(_verdicts(found)) or None,
+        note=" ".join(verdicts) or None,
     )
-    head = [f"{counted(len(found.stuck), 'stuck run')} of {counted(found.moving, 'run')} that {_moves(found.moving)}."]
-    head += _verdicts(found)
+    moving = f"{counted(found.moving, 'run')} that {'moves' if found.moving == 1 else 'move'}"
+    head = [f"{counted(len(found.stuck), 'stuck run')} of {moving}.", *verdicts]
     if found.unjudged:
         head.append(f"{counted(found.unjudged, 'run')} could not be judged: too few runs of the workflow have ended.")
     head += incomplete(found.missing)
-    left = len(found.stuck) - len(listed)
-    text, _ = Document(head, _groups(listed, found.steps)).fit(limit, lambda gone: f"… {gone} more groups", beyond=0)
+    text, _ = Document(head, _groups(first, found.steps)).fit(limit, "… {} more groups".format)
     return view.with_text(f"{text}\n… {left:,} more; a larger page_size shows them" if left else text)
 
 
@@ -272,17 +250,12 @@ def stuck_line(stuck: Sequence[Stuck]) -> list[str]:
         each.run.status if each.run.status == "PENDING" else f"{each.run.status} of {Label(each.run.workflow_name):60}"
         for each in stuck
     )
-    said = [f"{count:,} {what}" for what, count in counts.most_common(_MOST_KINDS)]
-    more = f" and {len(counts) - _MOST_KINDS} more" if len(counts) > _MOST_KINDS else ""
-    return [f"Stuck: {', '.join(said)}{more}; list_runs(stuck=true) says why."] if said else []
-
-
-def _moves(count: int) -> str:
-    return "moves" if count == 1 else "move"
+    said = listed([f"{count:,} {what}" for what, count in counts.most_common()], _MOST_KINDS)
+    return [f"Stuck: {said}; list_runs(stuck=true) says why."] if said else []
 
 
 def _row(each: Stuck, step: str) -> RunRow:
-    run, names = each.run, [line.partition("\t")[2] for line in each.run.files.split("\n")]
+    run, names = each.run, each.run.file_names or [""]
     where = f"in {Label(step):60}, " if step else ""
     return RunRow(
         run_id=run.id,
@@ -301,14 +274,16 @@ def _usually(each: Stuck) -> str:
     return f"95% of such runs {what} {format_span(each.usual)}"
 
 
-def _groups(listed: list[Stuck], steps: dict[str, str]) -> list[str]:
+def _groups(found: list[Stuck], steps: dict[str, str]) -> list[str]:
     """Write a line for the runs of one workflow that hang in one step, and one for the queue, most first."""
-    groups: defaultdict[tuple[str, str, str], list[Stuck]] = defaultdict(list)
-    for each in listed:
-        workflow = "" if each.run.status == "PENDING" else each.run.workflow_id
-        groups[workflow, each.run.status, steps.get(each.run.id, "")].append(each)
+
+    def kind(each: Stuck) -> tuple[str, str, str]:
+        run = each.run
+        return "" if run.status == "PENDING" else run.workflow_id, run.status, steps.get(run.id, "")
+
     lines = []
-    for (_, status, step), same in sorted(groups.items(), key=lambda item: -len(item[1])):
+    for same in largest(found, kind):
+        _, status, step = kind(same[0])
         where = f" in {Label(step):60}" if step else ""
         spans = [format_span(seconds) for seconds in (same[-1].seconds, same[0].seconds)]
         span = spans[0] if spans[0] == spans[1] else f"{spans[0]} to {spans[1]}"
