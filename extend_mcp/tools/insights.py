@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -34,11 +34,10 @@ from extend_mcp.views.insights import (
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.reviews import (
     Flow,
+    GroupBy,
     ReviewFacts,
     ReviewQueueView,
     failed_checks,
-    groups_of_checks,
-    groups_of_workflows,
     review_queue_view,
 )
 from extend_mcp.views.runs import review_lines
@@ -138,7 +137,7 @@ async def review_queue(
     workflow: WorkflowRef | None = None,
     created_since: Moment | None = None,
     older_than: Annotated[Moment, Field(description="Unchanged since")] | None = None,
-    group_by: Literal["check", "workflow"] | None = None,
+    group_by: GroupBy | None = None,
     flow_since: Annotated[Moment, Field(description="Adds inflow and outflow")] | None = None,
     limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
 ) -> ReviewQueueView:
@@ -168,9 +167,6 @@ async def review_queue(
     missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
-    groups = groups_of_workflows(waiting, flow) if group_by == "workflow" else None
-    if group_by == "check":
-        groups = groups_of_checks(waiting, {run_id: each.checks for run_id, each in details.found.items()})
     return review_queue_view(
         waiting,
         details.found,
@@ -179,7 +175,7 @@ async def review_queue(
         now=app.clock.now(),
         limit=app.limits.answer_chars,
         filters=f"and unchanged since {format_instant(edge)}" if edge else "",
-        groups=groups,
+        group_by=group_by,
         flow=flow,
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.times import format_instant
@@ -17,6 +17,8 @@ from extend_mcp.views.instructions import SpokenTo, caution_line
 from extend_mcp.views.steps import Json, as_object, extracted_fields, failed_items, objects
 from extend_mcp.views.untrusted import DashboardUrl, FieldPath, Finding, Id, Label
 from extend_mcp.workflows.graph import choice, entries
+
+GroupBy = Literal["check", "workflow"]
 
 _FIELD = re.compile(r"[A-Za-z_][\w.]*")
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -122,13 +124,9 @@ def _inferred(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCheck]
 
 @dataclass(frozen=True)
 class Flow:
-    """Runs that were sent to review and runs that were reviewed, by workflow id.
+    """Counts of runs created in a window that were sent to review, and of those reviewed in it, by workflow id.
 
-    Attributes:
-        since: the begin of the window.
-        sent: how many runs created in the window were sent to review.
-        reviewed: how many runs were reviewed in the window, whenever created.
-        missing: why not all were counted; None if all were.
+    ``missing`` says why not all were counted.
     """
 
     since: datetime
@@ -154,63 +152,6 @@ class ReviewGroup(ViewPart):
     oldest_created_at: datetime | None = None
     sent: int | None = None
     reviewed: int | None = None
-
-
-def flow_line(flow: Flow) -> str:
-    """Say how the queue changed."""
-    sent, reviewed = flow.sent.total(), flow.reviewed.total()
-    change = f"{'grew' if sent > reviewed else 'shrank'} by about {abs(sent - reviewed):,}"
-    return (
-        f"Since {format_instant(flow.since)}: {sent:,} of the runs created then were sent to review, {reviewed:,} runs "
-        f"were reviewed, so the queue {change if sent != reviewed else 'did not change'}."
-    )
-
-
-def groups_of_workflows(waiting: Sequence[WorkflowRunSummary], flow: Flow | None) -> list[ReviewGroup]:
-    """Group waiting runs, the oldest first, by workflow."""
-    groups = _grouped((run.workflow.id, run.workflow.name, run) for run in waiting)
-    if flow:
-        for workflow_id, group in groups.items():
-            group.sent, group.reviewed = flow.sent[workflow_id], flow.reviewed[workflow_id]
-    return _largest(groups)
-
-
-def groups_of_checks(waiting: Sequence[WorkflowRunSummary], checks: dict[str, list[FailedCheck]]) -> list[ReviewGroup]:
-    """Group waiting runs, the oldest first, by the checks that they failed; a run that failed two is in both."""
-    return _largest(_grouped(pair for run in waiting for pair in _named(run, checks.get(run.id))))
-
-
-def _named(run: WorkflowRunSummary, checks: list[FailedCheck] | None) -> Iterable[tuple[str, str, WorkflowRunSummary]]:
-    if not checks:
-        name = "not read" if checks is None else "no step names a check"
-        return [(name, name, run)]
-    names = {
-        f"probably step {each.step}" if each.inferred else f"{each.check or 'a check'} in step {each.step}"
-        for each in checks
-    }
-    return [(name, name, run) for name in sorted(names)]
-
-
-def _grouped(pairs: Iterable[tuple[str, str, WorkflowRunSummary]]) -> dict[str, ReviewGroup]:
-    groups: dict[str, ReviewGroup] = {}
-    for key, name, run in pairs:
-        if key in groups:
-            groups[key].runs += 1
-        else:
-            groups[key] = ReviewGroup(group=name, runs=1, oldest_run_id=run.id, oldest_created_at=run.created)
-    return groups
-
-
-def _largest(groups: dict[str, ReviewGroup]) -> list[ReviewGroup]:
-    return sorted(groups.values(), key=lambda group: -group.runs)[:_MOST_GROUPS]
-
-
-def group_line(group: ReviewGroup, now: datetime) -> str:
-    """Return a group as a line of text."""
-    created = group.oldest_created_at
-    age = f"created {age_words(created, now)} ago" if created else "age unknown"
-    flow = f" · {group.sent:,} · {group.reviewed:,}" if group.sent is not None and group.reviewed is not None else ""
-    return f"{group.group:120} · {group.runs:,} · {group.oldest_run_id}, {age}{flow}"
 
 
 class ReviewRow(ViewPart):
@@ -260,7 +201,7 @@ def review_queue_view(
     now: datetime,
     limit: int,
     filters: str = "",
-    groups: list[ReviewGroup] | None = None,
+    group_by: GroupBy | None = None,
     flow: Flow | None = None,
 ) -> ReviewQueueView:
     """Show which runs wait for a review, or how many in each group.
@@ -268,10 +209,10 @@ def review_queue_view(
     Args:
         waiting: all runs that wait, the oldest first.
         known: what is known of each run that was read, by its id.
-        groups: their groups, shown in place of the runs.
         flow: the inflow and outflow of a window.
     """
     counts = Counter(run.workflow.name for run in waiting)
+    groups = _groups(waiting, known, group_by, flow) if group_by else None
     view = ReviewQueueView(
         total=len(waiting),
         complete=not missing,
@@ -284,26 +225,23 @@ def review_queue_view(
         missing=list(missing) or None,
     )
     said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
+    which = f"{f' {filters}' if filters else ''}{f': {said}' if said else ''}"
+    head = [
+        f"{counted(view.total, 'run')} waiting for review{which}.",
+        *([_flow_line(view.flow)] if view.flow else []),
+        *incomplete(view.missing),
+    ]
+    if groups is not None:
+        columns = "group · runs · oldest"
+        columns += " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
+        document = Document(head, [_group_line(group, now) for group in groups], [view.note], columns=columns)
+        text, kept = document.fit(limit, "… {:,} more groups".format)
+        del groups[kept:]
+        return view.with_text(text)
     bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
     # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
     base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
     pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
-    which = f" {filters}" if filters else ""
-    head = [
-        f"{counted(view.total, 'run')} waiting for review{which}{f': {said}' if said else ''}.",
-        *([flow_line(flow)] if flow else []),
-        *incomplete(view.missing),
-    ]
-    if groups is not None:
-        columns = "group · runs · oldest" + (
-            " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
-        )
-        rows = [group_line(group, now) for group in groups]
-        text, kept = Document(head, rows, [view.note], columns=columns).fit(
-            limit, lambda gone: f"… {gone:,} more groups"
-        )
-        del groups[kept:]
-        return view.with_text(text)
     document = Document(
         head,
         [_review_lines(row, with_link=not pattern) for row in view.runs],
@@ -311,9 +249,49 @@ def review_queue_view(
         columns="run · workflow · file · waits for a person; below it each failed check with its values",
     )
     beyond = view.total - len(view.runs)
-    text, view.shown = document.fit(limit, lambda gone: f"… {gone:,} more, created after these", beyond=beyond)
+    text, view.shown = document.fit(limit, "… {:,} more, created after these".format, beyond=beyond)
     del view.runs[view.shown :]
     return view.with_text(text)
+
+
+def _flow_line(flow: ReviewFlow) -> str:
+    more = flow.sent - flow.reviewed
+    change = f"{'grew' if more > 0 else 'shrank'} by about {abs(more):,}" if more else "did not change"
+    return (
+        f"Since {format_instant(flow.since)}: {flow.sent:,} of the runs created then were sent to review, "
+        f"{flow.reviewed:,} runs were reviewed, so the queue {change}."
+    )
+
+
+def _groups(
+    waiting: Sequence[WorkflowRunSummary], known: dict[str, ReviewFacts], by: GroupBy, flow: Flow | None
+) -> list[ReviewGroup]:
+    """Group waiting runs, the oldest first, by workflow or by failed check; a run that failed two is in both."""
+    groups: dict[str, ReviewGroup] = {}
+    for run in waiting:
+        names = {run.workflow.id: run.workflow.name}
+        for key, name in (names if by == "workflow" else _checks_of(known.get(run.id))).items():
+            if key not in groups:
+                groups[key] = ReviewGroup(group=name, runs=0, oldest_run_id=run.id, oldest_created_at=run.created)
+                if flow and by == "workflow":
+                    groups[key].sent, groups[key].reviewed = flow.sent[key], flow.reviewed[key]
+            groups[key].runs += 1
+    return sorted(groups.values(), key=lambda group: -group.runs)[:_MOST_GROUPS]
+
+
+def _checks_of(known: ReviewFacts | None) -> dict[str, str]:
+    names = {
+        f"probably step {each.step}" if each.inferred else f"{each.check or 'a check'} in step {each.step}"
+        for each in (known.checks if known else ())
+    }
+    return {name: name for name in sorted(names) or ["no step names a check" if known else "not read"]}
+
+
+def _group_line(group: ReviewGroup, now: datetime) -> str:
+    created = group.oldest_created_at
+    age = f"created {age_words(created, now)} ago" if created else "age unknown"
+    flow = f" · {group.sent:,} · {group.reviewed:,}" if group.sent is not None and group.reviewed is not None else ""
+    return f"{group.group:120} · {group.runs:,} · {group.oldest_run_id}, {age}{flow}"
 
 
 def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
