@@ -14,9 +14,9 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import Began
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete
 from extend_mcp.views.instructions import SpokenTo, caution_line
-from extend_mcp.views.steps import Json, as_object, extracted_fields, failed_items, objects
+from extend_mcp.views.steps import as_object, extracted_fields, failed_items, objects
 from extend_mcp.views.untrusted import DashboardUrl, FieldPath, Finding, Id, Label
-from extend_mcp.workflows.graph import choice, entries
+from extend_mcp.workflows.graph import Json, edges
 
 GroupBy = Literal["check", "workflow"]
 
@@ -108,12 +108,12 @@ def _values(run: WorkflowRun, formula: str, places: list[int] | None) -> dict[st
 
 
 def _inferred(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCheck]:
-    reviews = {str(each.get("name")) for each in definition if each.get("type") == "HUMAN_REVIEW"}
+    reviews = [each.get("name") for each in definition if each.get("type") == "HUMAN_REVIEW"]
     before: dict[str, tuple[str | None, Any]] = {
-        str(step.get("name")): (choice(step, entry), entry["step"])
+        str(step.get("name")): (chosen, target)
         for step in definition
-        for _, entry in entries(step)
-        if entry.get("step") in reviews
+        for chosen, target in edges(step)
+        if target in reviews
     }
     ran = [step.step.name for step in run.step_runs if step.step.name in before]
     if not ran:

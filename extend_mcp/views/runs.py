@@ -16,8 +16,9 @@ from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, Json, step_digest, step_times
+from extend_mcp.views.steps import Detail, step_digest, step_times
 from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
+from extend_mcp.workflows.graph import Json
 
 _STEPS_IN_FIELDS = 50
 _FILES_IN_FIELDS = 20

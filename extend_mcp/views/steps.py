@@ -18,9 +18,9 @@ from extend_mcp.runs.failures import step_failure
 from extend_mcp.runs.times import read_instant
 from extend_mcp.views.document import Document, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
+from extend_mcp.workflows.graph import Json
 
 Detail = Literal["concise", "full"]
-Json = dict[str, Any]
 
 _LONG = 400
 _AROUND = 160
@@ -247,19 +247,33 @@ def extracted_fields(step: StepRun, *, with_facts: bool = True) -> Iterator[tupl
     """
     output = output_of(step)
     known = as_object(output.get("metadata")) if with_facts else {}
-    pending: list[tuple[str, Any]] = [("", output.get("value"))]
-    while pending:
-        path, item = pending.pop()
+    for path, item in walk(output.get("value")):
         facts = as_object(known.get(path))
         # An object can be one field (an amount with its currency): its own facts are on its own path.
         if isinstance(item, dict) and item:
-            pending += [(f"{path}.{name}" if path else str(name), child) for name, child in reversed(item.items())]
             if facts:
                 yield path, None, facts
-        elif isinstance(item, list) and item:
-            pending += [(f"{path}[{index}]", child) for index, child in reversed(list(enumerate(item)))]
-        elif path:
+        elif path and not (isinstance(item, list) and item):
             yield path, item, facts
+
+
+def _member(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def walk(value: Any, member: Callable[[str, str], str] = _member) -> Iterator[tuple[str, Any]]:
+    """Iterate over a JSON value and all that is in it, each with its path; the value may be nested at will.
+
+    ``member`` returns the path of a member of an object.
+    """
+    pending: list[tuple[str, Any]] = [("", value)]
+    while pending:
+        path, item = pending.pop()
+        yield path, item
+        if isinstance(item, dict):
+            pending += [(member(path, str(name)), child) for name, child in reversed(item.items())]
+        elif isinstance(item, list):
+            pending += [(f"{path}[{index}]", child) for index, child in reversed(list(enumerate(item)))]
 
 
 def confidence(facts: Json) -> float | None:

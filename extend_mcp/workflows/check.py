@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from extend_mcp.workflows.graph import Json, at, choices_of, endless, entries, listed_choices
-from extend_mcp.workflows.steps import BLOCK_KINDS, CONFIGURED_LATER, STEP_TYPES, step_reader
+from extend_mcp.workflows.steps import BLOCK_KINDS, CONFIGURED_LATER, step_reader, step_types
 
 Steps = list[tuple[int, Json]]
 """Steps that are objects, with their index."""
@@ -103,7 +103,7 @@ def _path(index: int, problem: ErrorDetails) -> str:
     was_tag = False
     for part in problem["loc"]:
         in_block = not was_tag and (parts[-1:] == ["block"] or parts[-2:-1] == ["blocks"])
-        was_tag = part in STEP_TYPES or (in_block and part in BLOCK_KINDS)
+        was_tag = part in step_types() or (in_block and part in BLOCK_KINDS)
         if not was_tag:
             parts.append(str(part))
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found") and not parts:
@@ -126,7 +126,7 @@ _RULES: Final = {
 
 def _words(problem: ErrorDetails) -> str:
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        tags = str(problem.get("ctx", {}).get("expected_tags", "")) or ", ".join(STEP_TYPES)
+        tags = str(problem.get("ctx", {}).get("expected_tags", "")) or ", ".join(step_types())
         return "must be one of the known types: " + tags.replace("'", "")
     message = problem["msg"].removeprefix("Value error, ")
     return _RULES.get(problem["type"]) or re.sub(r"^(Input|String) should (be|have)", r"must \2", message)

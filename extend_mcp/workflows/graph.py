@@ -59,6 +59,11 @@ def choice(step: Json, entry: Json) -> str | None:
     return chosen if isinstance(chosen, str) else None
 
 
+def edges(step: Json) -> list[tuple[str | None, Any]]:
+    """Return what chooses each next entry, and the step that it names."""
+    return [(choice(step, entry), entry.get("step")) for _, entry in entries(step)]
+
+
 def listed_choices(step: Json) -> list[Any] | None:
     """Return what the config of a step lists as its outcomes; None where it has no such list."""
     choices = choices_of(step)
@@ -70,14 +75,13 @@ def by_distance(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
     """Return the steps that a run can reach, nearest first, and the others."""
     by_name = _by_name(steps)
     queue = [step for step in steps if step.get("type") == "TRIGGER"]
-    reached: list[Json] = []
+    reached: dict[int, Json] = {}
     while queue:
         step = queue.pop(0)
-        if any(step is each for each in reached):
-            continue
-        reached.append(step)
-        queue += [by_name[entry["step"]] for _, entry in entries(step) if _names_one(entry, by_name)]
-    return reached, [step for step in steps if not any(step is each for each in reached)]
+        if id(step) not in reached:
+            reached[id(step)] = step
+            queue += [by_name[target] for _, target in _ways(step, by_name)]
+    return list(reached.values()), [step for step in steps if id(step) not in reached]
 
 
 def endless(steps: Sequence[Json]) -> set[str]:
@@ -105,7 +109,7 @@ def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
     seen: set[str] = set()
     pending = [name]
     while pending:
-        targets = {entry["step"] for _, entry in entries(by_name[pending.pop()]) if _names_one(entry, by_name)}
+        targets = {target for _, target in _ways(by_name[pending.pop()], by_name)}
         pending += targets - seen
         seen |= targets
     return seen
@@ -113,11 +117,9 @@ def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
 
 def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:
     """Return, for each outcome of a step, the steps it leads to."""
-    ways: dict[Any, list[str]] = {outcome: [] for outcome in _possible(step)}
-    for _, entry in entries(step):
-        # A target that does not exist is another fault; here it counts as an end.
-        if _names_one(entry, by_name):
-            ways.setdefault(choice(step, entry), []).append(entry["step"])
+    ways: dict[object, list[str]] = {outcome: [] for outcome in _possible(step)}
+    for chosen, target in _ways(step, by_name):
+        ways.setdefault(chosen, []).append(target)
     return list(ways.values())
 
 
@@ -130,12 +132,10 @@ def _possible(step: Json) -> list[object]:
 
 
 def _by_name(steps: Sequence[Json]) -> dict[str, Json]:
-    named: dict[str, Json] = {}
-    for step in steps:
-        if isinstance(step.get("name"), str):
-            named.setdefault(step["name"], step)
-    return named
+    # Of two with the same name, the first counts.
+    return {step["name"]: step for step in reversed(steps) if isinstance(step.get("name"), str)}
 
 
-def _names_one(entry: Json, by_name: dict[str, Json]) -> bool:
-    return isinstance(entry.get("step"), str) and entry["step"] in by_name
+def _ways(step: Json, by_name: dict[str, Json]) -> list[tuple[str | None, str]]:
+    """Return where a step leads, each with what chooses it. A target that does not exist counts as an end."""
+    return [(chosen, target) for chosen, target in edges(step) if isinstance(target, str) and target in by_name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-Json = dict[str, Any]
+from extend_mcp.workflows.graph import Json
 
 
 def merged_draft(draft: Sequence[Json], steps: Sequence[Json]) -> list[Json]:

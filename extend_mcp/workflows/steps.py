@@ -77,25 +77,6 @@ def _http(url: str) -> str:
 _TEXT = Annotated[str, Field(min_length=1)]
 
 BLOCK_KINDS = ("code", "semantic")
-STEP_TYPES = (
-    "TRIGGER",
-    "PARSE",
-    "EXTRACT",
-    "CLASSIFY",
-    "SPLIT",
-    "MERGE_EXTRACT",
-    "CONDITIONAL",
-    "CONDITIONAL_EXTRACT",
-    "RULE_VALIDATION",
-    "VALIDATION",
-    "ROUTER",
-    "EXTERNAL_DATA_VALIDATION",
-    "HUMAN_REVIEW",
-    "COLLECT",
-    "FILE_CONVERSION",
-    "WEBHOOK_RESPONSE",
-)
-"""The types there are."""
 
 CONFIGURED_LATER = frozenset(
     {"EXTRACT", "CLASSIFY", "SPLIT", "CONDITIONAL_EXTRACT", "RULE_VALIDATION", "EXTERNAL_DATA_VALIDATION"}
@@ -103,8 +84,12 @@ CONFIGURED_LATER = frozenset(
 """Types whose config a draft may leave out; then they lead nowhere yet, and cannot be deployed."""
 
 
-def _shapes() -> dict[str, tuple[Any, Any]]:
-    """Return by type the model of its config, None where it has none, and of its next entries."""
+@cache
+def step_types() -> dict[str, tuple[Any, Any]]:
+    """Return by type the model of its config, None where it has none, and of its next entries.
+
+    They are made when they are first needed: that takes as long as importing ten modules.
+    """
     code = _part(language=Literal["javascript", "python"], code=str)
     code_block = _part(block_type=Literal["code"], id=str | None, name=_TEXT, code=code)
     semantic_block = _part(block_type=Literal["semantic"], id=str | None, name=_TEXT, semantic=_part(prompt_text=str))
@@ -167,8 +152,8 @@ def _shapes() -> dict[str, tuple[Any, Any]]:
 
 @cache
 def step_reader() -> TypeAdapter[Any]:
-    """Return what reads one step. It is made when it is first needed: that takes as long as importing ten modules."""
-    steps: Any = Union[tuple(_step(kind, *shape) for kind, shape in _shapes().items())]  # noqa: UP007
+    """Return what reads one step."""
+    steps: Any = Union[tuple(_step(kind, *shape) for kind, shape in step_types().items())]  # noqa: UP007
     return TypeAdapter(Annotated[steps, Field(discriminator="type")])
 
 
