@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta, timezone
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +101,16 @@ def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)
     assert view.total == len(summaries)
+
+
+@pytest.mark.parametrize("target", ["Review", [], {"name": "Review"}, None])
+def test_a_definition_of_any_form_leads_to_the_review_or_not(target: Any) -> None:
+    definition: list[dict[str, Any]] = [
+        {"name": "Review", "type": "HUMAN_REVIEW"},
+        {"name": "extract", "next": [{"step": target}]},
+    ]
+    run = WorkflowRun.model_validate({"stepRuns": [{"step": {"name": "extract"}, "stepType": "EXTRACT"}]})
+    assert [check.step for check in failed_checks(run, definition)] == (["extract"] if target == "Review" else [])
 
 
 @settings(max_examples=80)
