@@ -22,7 +22,6 @@ from extend_mcp.actions.confirm import (
     digest,
     earlier_proposal,
     issue_token,
-    principal_of,
     token_problem,
 )
 from extend_mcp.actions.execute import STOP_ASKING
@@ -43,16 +42,10 @@ AT_ONCE = 16
 
 @dataclass
 class BulkAction(ABC):
-    """One action on many runs, as a call wants it.
-
-    Attributes:
-        app: the caller's parts of the server.
-        name: the tool's name.
-        token_problem: why the token that the call brings names no plan.
-    """
+    """One action on many runs, as a call wants it."""
 
     app: CallerContext = field(repr=False)
-    token_problem: str = field(default="", init=False, repr=False)
+    token_problem: str = field(default="", init=False, repr=False)  # why the token that the call brings names no plan
 
     name: ClassVar[str]
 
@@ -84,12 +77,12 @@ class BulkAction(ABC):
         """Build an answer of this action."""
         return bulk_view(outcome, message, limit=self.app.limits.answer_chars, **known)
 
-    def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int], principal: str) -> Plan:
+    def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int]) -> Plan:
         """Make a plan of this action."""
         made_at = self.app.clock.now().timestamp()
         return Plan(
             action=self.name,
-            principal=principal,
+            principal=self.app.caller.principal,
             runs=runs,
             question=question,
             skipped=skipped,
@@ -117,12 +110,7 @@ class BulkAction(ABC):
 
 
 async def execute_bulk(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
-    """Propose or carry out an action on many runs.
-
-    Args:
-        ctx: the call.
-        action: what is wanted; its arguments matter for a proposal only.
-        token: names the plan, on the call that brings the yes or resumes.
+    """Propose or carry out an action on many runs. A token names the plan, on the call that brings the yes or resumes.
 
     Raises:
         ExtendError: the state that a plan needs could not be read, or the key is refused.
@@ -242,7 +230,9 @@ async def _earlier_plan(ctx: Ctx, action: BulkAction, token: str | None) -> Plan
     if earlier is None:
         return None
     now = action.app.clock.now().timestamp()
-    return await action.app.store.get(earlier.target, action=action.name, principal=principal_of(ctx), now=now)
+    return await action.app.store.get(
+        earlier.target, action=action.name, principal=action.app.caller.principal, now=now
+    )
 
 
 def _proposal(plan: Plan) -> Proposal:

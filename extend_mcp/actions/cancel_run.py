@@ -34,20 +34,12 @@ _POLL_GROWTH, _LONGEST_POLL = 1.5, 3.0
 
 @dataclass(frozen=True)
 class Cancelled:
-    """The outcome of one cancel.
+    """The outcome of one cancel."""
 
-    Attributes:
-        outcome: ``cancelled``, ``cancelling``, ``finished_first``, ``not_found``, ``refused``, ``unknown``, or why the
-            run could not be cancelled after all.
-        status: the status last seen; empty if the run could not be read after the request.
-        problem: the error behind ``refused`` and ``unknown``.
-        sent: whether a cancel request reached Extend, or may have.
-    """
-
-    outcome: Outcome
-    status: str = ""
-    problem: ExtendError | None = None
-    sent: bool = True
+    outcome: Outcome  # why the run could not be cancelled after all, where it could not
+    status: str = ""  # the status last seen; empty if the run could not be read after the request
+    problem: ExtendError | None = None  # the error behind ``refused`` and ``unknown``
+    sent: bool = True  # whether a cancel request reached Extend, or may have
 
 
 async def cancel_run(app: CallerContext, run: WorkflowRun) -> Cancelled:
@@ -145,15 +137,10 @@ async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float |
 
 @dataclass
 class CancelRun(Action[CancelView]):
-    """Cancel one run.
-
-    Attributes:
-        run_id: the run.
-        reason: why, in the user's words; shown to the person.
-    """
+    """Cancel one run."""
 
     run_id: str
-    reason: str | None = None
+    reason: str | None = None  # why, in the user's words; shown to the person
 
     name: ClassVar[str] = "cancel_workflow_run"
     kind: ClassVar[type[CancelView]] = CancelView

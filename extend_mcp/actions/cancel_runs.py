@@ -25,18 +25,11 @@ _UNFINISHED: Final = ("PENDING", "PROCESSING", "CANCELLING", "NEEDS_REVIEW")
 
 @dataclass
 class CancelRuns(BulkAction):
-    """Cancel those runs that can be cancelled, among some ids or among all that a filter selects.
+    """Cancel those runs that can be cancelled, among some ids or among all that a filter selects."""
 
-    Attributes:
-        run_ids: the runs; None to find them with ``filters``.
-        filters: selects the runs if no ids are given.
-        reason: why, in the user's words; shown to the person.
-    """
-
-    principal: str
-    run_ids: list[str] | None
+    run_ids: list[str] | None  # the runs; None to find them with ``filters``
     filters: RunFilter
-    reason: str | None = None
+    reason: str | None = None  # why, in the user's words; shown to the person
 
     name: ClassVar[str] = "cancel_runs"
 
@@ -69,7 +62,7 @@ class CancelRuns(BulkAction):
         lines += [f"Reason given: {Note(self.reason)}"] if self.reason else []
         lines.append("Cancelled runs do not resume.")
         runs = [PlannedRun(run_id=run.id, status=run.status) for run in planned]
-        return self.plan(runs, lines, dict(skipped), self.principal)
+        return self.plan(runs, lines, dict(skipped))
 
     async def _find(self, deadline: Deadline, skipped: Counter[str]) -> tuple[Sequence[RunBase], list[str]]:
         if self.run_ids is not None:

@@ -36,22 +36,14 @@ _REVEAL_KEY = "reveal"
 
 @dataclass(frozen=True)
 class Proposal:
-    """One action as shown to a person.
+    """One action as shown to a person."""
 
-    Attributes:
-        action: the tool's name.
-        target: the id of the object, or of the plan.
-        digest: the fingerprint of every fact shown and of every argument; a yes counts for this digest only.
-        seen: the status that was shown, repeated in the answer when the action came too late.
-        reason: the reason that was shown, so that the confirming call may leave it out.
-        id: names this proposal, so that its yes can be used once.
-    """
-
-    action: str
-    target: str
-    digest: str
-    seen: str = ""
-    reason: str = ""
+    action: str  # the tool's name
+    target: str  # the id of the object, or of the plan
+    digest: str  # the fingerprint of every fact shown and of every argument; a yes counts for this digest only
+    seen: str = ""  # the status that was shown, repeated in the answer when the action came too late
+    reason: str = ""  # the reason that was shown, so that the confirming call may leave it out
+    # Names this proposal, so that its yes can be used once.
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
 
     def same_as(self, other: Proposal) -> bool:
@@ -61,23 +53,14 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Consent:
-    """The answer to a proposal.
+    """The answer to a proposal."""
 
-    Attributes:
-        answer: ``yes``; ``no``; ``refused`` when policy forbids asking this way; or ``token_required``.
-        by: who said yes.
-        waited: True if time passed inside this call, so that earlier reads are stale.
-        proposal_id: the proposal whose yes this is; None where the yes cannot be presented twice.
-        token: the confirmation token of ``token_required``.
-        note: why a token does not count, or how a person said no.
-    """
-
-    answer: Literal["yes", "no", "refused", "token_required"]
-    by: Confirmed | None = None
-    waited: bool = False
-    proposal_id: str | None = None
-    token: str | None = None
-    note: str = ""
+    answer: Literal["yes", "no", "refused", "token_required"]  # refused where policy forbids asking this way
+    by: Confirmed | None = None  # who said yes
+    waited: bool = False  # True if time passed inside this call, so that earlier reads are stale
+    proposal_id: str | None = None  # the proposal whose yes this is; None where the yes cannot be presented twice
+    token: str | None = None  # the confirmation token of ``token_required``
+    note: str = ""  # why a token does not count, or how a person said no
 
 
 def digest(*facts: Any) -> str:
@@ -106,14 +89,8 @@ async def confirm(
 ) -> Consent | InputRequiredResult:
     """Obtain a person's consent, by the operator's policy and the client's abilities.
 
-    Args:
-        ctx: the call.
-        proposal: the action, from facts read a moment ago.
-        question: the text for the person.
-        token: the confirmation token that the model brought. It counts only where nobody can be asked.
-
-    Returns:
-        The consent; or, in protocol 2026-07-28, the result that makes the client ask its user and call again.
+    A token that the model brought counts only where nobody can be asked. In protocol 2026-07-28, return instead the
+    result that makes the client ask its user and call again.
     """
     policy = caller_context(ctx).settings.confirmation
     if policy == "trusted":
@@ -153,16 +130,9 @@ class Revealed:
 
 
 async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Revealed | InputRequiredResult:
-    """Show a secret to the person once, in the client's user interface and never in an answer to the model.
+    """Show a person the secret of one object once, in the client's user interface and never in an answer to the model.
 
-    Args:
-        ctx: the call.
-        action: the tool's name.
-        target: the id of the object that the secret belongs to.
-        message: the text with the secret.
-
-    Returns:
-        Whether it was shown; or, in protocol 2026-07-28, the result that makes the client show it and call again.
+    In protocol 2026-07-28, return the result that makes the client show the message and call again.
     """
     if not can_ask(ctx):
         return Revealed(target, shown=False)

@@ -47,13 +47,9 @@ class SealingKeys:
 
 
 class ConfirmationTokens:
-    """Issues and verifies confirmation tokens.
+    """Issues and verifies confirmation tokens, valid for ``lifetime`` seconds.
 
-    Args:
-        keys: the keys that seal them.
-        audience: everything that must be equal where a token is issued and used, such as the account.
-            Only its digest is in the token.
-        lifetime: seconds that a token is valid, above 0.
+    The ``audience`` must be equal where a token is issued and used, such as the account. A token holds its digest only.
     """
 
     def __init__(self, keys: SealingKeys, *, audience: str, lifetime: float) -> None:

@@ -29,39 +29,24 @@ STOP_ASKING = "Do not ask again unless the user wants it."
 
 @dataclass(frozen=True)
 class Inspection(Generic[ViewT]):
-    """The live state of an action's target, as a person sees it before saying yes.
+    """The live state of an action's target, as a person sees it before saying yes."""
 
-    Attributes:
-        question: the question and the facts that a yes is bound to.
-        progress: facts that move while a person thinks, such as the age. They are shown, and bind nothing.
-        bound: more facts that a yes is bound to, too long to show whole.
-        status: the target's status, where it has one.
-        refusal: the answer if the state forbids the action; nobody is asked then.
-    """
-
-    question: Sequence[str] = ()
-    progress: Sequence[str] = ()
-    bound: Any = None
+    question: Sequence[str] = ()  # with the facts that a yes is bound to
+    progress: Sequence[str] = ()  # what moves while a person thinks, such as the age; it is shown, and binds nothing
+    bound: Any = None  # more facts that a yes is bound to, too long to show whole
     status: str = ""
-    refusal: ViewT | None = None
+    refusal: ViewT | None = None  # the answer where the state forbids the action; nobody is asked then
 
 
 @dataclass
 class Action(ABC, Generic[ViewT]):
-    """One write: what it is about, what a person sees, what is sent, and how an unclear outcome is looked up.
-
-    Attributes:
-        app: the caller's parts of the server.
-        name: the tool's name.
-        kind: the class of the answer.
-        repeatable: True if a repeated request changes nothing more, as for a delete.
-    """
+    """One write: what it is about, what a person sees, what is sent, and how an unclear outcome is looked up."""
 
     app: CallerContext = field(repr=False)
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # the tool's name
     kind: ClassVar[type[Any]]
-    repeatable: ClassVar[bool] = True
+    repeatable: ClassVar[bool] = True  # True if a repeated request changes nothing more, as for a delete
 
     @property
     def target(self) -> str:
@@ -194,15 +179,10 @@ class OnObject(ObjectAction):
 
 @dataclass
 class DeleteObject(OnObject):
-    """Delete an object for good. An action ``delete_x`` uses the client's methods ``get_x`` and ``delete_x``.
+    """Delete an object for good. An action ``delete_x`` uses the client's methods ``get_x`` and ``delete_x``."""
 
-    Attributes:
-        deleted: the message of success.
-        then: what to do after it.
-    """
-
-    deleted: ClassVar[str]
-    then: ClassVar[str | None] = None
+    deleted: ClassVar[str]  # the message
+    then: ClassVar[str | None] = None  # the next step
 
     async def send(self) -> ActionView:
         """Delete the object."""

@@ -37,32 +37,19 @@ _LAST_SECONDS: Final = 5.0
 
 @dataclass
 class _Newer:
-    """The runs of one workflow that this call has seen to be newer than its plan, by their files.
+    """The runs of one workflow that this call has seen to be newer than its plan, by their files."""
 
-    Attributes:
-        until: every run created from the plan up to here was read.
-        begun: how many readings began.
-        done: the number of the last one that read everything.
-        reading: admits one reading at a time.
-    """
-
-    until: datetime
+    until: datetime  # every run created from the plan up to here was read
     by_files: dict[frozenset[str], list[str]] = field(default_factory=dict)
-    begun: int = 0
-    done: int = 0
-    reading: anyio.Lock = field(default_factory=anyio.Lock)
+    begun: int = 0  # how many readings began
+    done: int = 0  # the number of the last one that read everything
+    reading: anyio.Lock = field(default_factory=anyio.Lock)  # admits one reading at a time
 
 
 @dataclass
 class RerunRuns(BulkAction):
-    """Rerun the runs among some ids, or of a batch or a filter, that failed or were rejected or cancelled.
+    """Rerun the runs among some ids, or of a batch or a filter, that failed or were rejected or cancelled."""
 
-    Attributes:
-        principal: the caller.
-        wanted: the runs, and how to rerun them.
-    """
-
-    principal: str
     wanted: Wanted
     _newer: dict[str, _Newer] = field(default_factory=dict, init=False, repr=False)
     _usual: dict[str, UsualCredits | None] = field(default_factory=dict, init=False, repr=False)
@@ -111,7 +98,7 @@ class RerunRuns(BulkAction):
             )
             for run, _, _ in found.planned
         ]
-        plan = self.plan(items, lines, dict(found.skipped), self.principal)
+        plan = self.plan(items, lines, dict(found.skipped))
         # A run that another made while this plan was read is newer than the plan: it is found right before sending.
         plan.made_at = found.looked_at.timestamp() if found.looked_at else plan.made_at
         return plan
@@ -236,10 +223,7 @@ class RerunRuns(BulkAction):
 
         Several runs are about to be sent at once, and one reading serves all of them.
 
-        Args:
-            plan: the plan.
-            run: the run.
-            asked: how many readings had begun when this one was wanted; by default all that have.
+        ``asked`` is how many readings had begun when this one was wanted; by default all that have.
 
         Raises:
             ExtendError: the newer runs could not be read, or are too many to be searched.

@@ -80,26 +80,16 @@ class Cause:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The runs that a call wants to rerun.
+    """The runs that a call wants to rerun."""
 
-    Attributes:
-        run_ids: the runs; None to take those that ``filters`` selects.
-        filters: selects the runs; resolved.
-        version: ``newest`` for the latest published version, ``same`` for the one that each run used; or a number,
-            ``draft`` or an id.
-        again: True to rerun also what was rerun before.
-        include_processed: True to rerun also what was PROCESSED, with a newer version.
-        include_hopeless: True to rerun also where the file itself is at fault.
-        priority: the priority of the new runs; None for Extend's default.
-    """
-
-    run_ids: list[str] | None = None
-    filters: RunFilter = field(default_factory=RunFilter)
+    run_ids: list[str] | None = None  # the runs; None to take those that ``filters`` selects
+    filters: RunFilter = field(default_factory=RunFilter)  # selects the runs; resolved
+    # ``newest`` for the latest published one, ``same`` for the one that each run used; or a number, ``draft`` or an id.
     version: str = "newest"
-    again: bool = False
-    include_processed: bool = False
-    include_hopeless: bool = False
-    priority: int | None = None
+    again: bool = False  # True to rerun also what was rerun before
+    include_processed: bool = False  # True to rerun also what was PROCESSED, with a newer version
+    include_hopeless: bool = False  # True to rerun also where the file itself is at fault
+    priority: int | None = None  # the priority of the new runs; None for Extend's default
 
     @property
     def statuses(self) -> frozenset[str]:
@@ -112,33 +102,22 @@ class Wanted:
 
 @dataclass
 class Found:
-    """The runs of a plan, and what its person must know.
+    """The runs of a plan, and what its person must know."""
 
-    Attributes:
-        planned: the runs, the oldest first.
-        versions: the version to send for each workflow; None for the latest published one.
-        newest: the number of the latest published version of each workflow, where it was read.
-        skipped: how many runs were left out, by reason.
-        reruns: the newest rerun of each run that has one.
-        missing: what could not be read.
-        unchecked: the runs of which a possible rerun was not read in time.
-        looked_at: reruns created before it are known.
-        usual: the usual credits a file of each workflow; None where no run says so.
-        recent: runs so new that one might take them for reruns of the plan.
-        later: all runs of the time since the oldest planned run that were read.
-    """
-
-    planned: list[Insight] = field(default_factory=list)
+    planned: list[Insight] = field(default_factory=list)  # the runs, the oldest first
+    # The version to send for each workflow; None for the latest published one.
     versions: dict[str, str | None] = field(default_factory=dict)
+    # The number of the latest published version of each workflow, where it was read.
     newest: dict[str, str] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
-    reruns: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    unchecked: set[str] = field(default_factory=set)
-    looked_at: datetime | None = None
+    skipped: Counter[str] = field(default_factory=Counter)  # how many runs were left out, by reason
+    reruns: dict[str, str] = field(default_factory=dict)  # the newest rerun of each run that has one
+    missing: list[str] = field(default_factory=list)  # what could not be read
+    unchecked: set[str] = field(default_factory=set)  # the runs of which a possible rerun was not read in time
+    looked_at: datetime | None = None  # reruns created before it are known
+    # The usual credits a file of each workflow; None where no run says so.
     usual: dict[str, UsualCredits | None] = field(default_factory=dict)
-    recent: tuple[str, ...] = ()
-    later: Sequence[RunFacts] = ()
+    recent: tuple[str, ...] = ()  # runs so new that one might take them for reruns of the plan
+    later: Sequence[RunFacts] = ()  # all runs of the time since the oldest planned run that were read
 
     @property
     def causes(self) -> list[Cause]:

@@ -60,13 +60,8 @@ async def spending(
 ) -> AsyncIterator[None]:
     """Count a start of so many files against the caller's credits of the day while it is sent.
 
-    A start that Extend refuses is not counted. One whose outcome is unclear is.
-
-    Args:
-        app: the caller's parts of the server.
-        workflow_id: the workflow.
-        files: how many files are started.
-        known: the usual credits of workflows that this call has read; what it lacks is read and added.
+    A start that Extend refuses is not counted. One whose outcome is unclear is. What ``known`` lacks of the workflows'
+    usual credits is read and added to it.
 
     Raises:
         OverBudgetError: it would cost too much, or the sum cannot be read. Nothing was sent.

@@ -38,79 +38,48 @@ _MOST_USED = 10_000
 
 
 class RerunSource(BaseModel):
-    """The contents of a rerun, taken from the run when the plan was made.
-
-    Attributes:
-        workflow_id: the workflow.
-        version: the version's name; None for the latest published one.
-        file_ids: the run's files, one or a package.
-        priority: the new run's priority; None for Extend's default.
-        status: the run's status; a run in another status is not rerun.
-        known: runs of the same files that existed just before the plan.
-    """
+    """The contents of a rerun, taken from the run when the plan was made."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
     workflow_id: str
-    version: str | None
-    file_ids: tuple[str, ...]
-    priority: int | None = None
-    status: str
-    known: tuple[str, ...] = ()
+    version: str | None  # the version's name; None for the latest published one
+    file_ids: tuple[str, ...]  # the run's files, one or a package
+    priority: int | None = None  # the new run's priority; None for Extend's default
+    status: str  # the run's status; a run in another status is not rerun
+    known: tuple[str, ...] = ()  # runs of the same files that existed just before the plan
 
 
 class PlannedRun(BaseModel):
-    """One run of a plan, and what became of it.
-
-    Attributes:
-        run_id: the run.
-        outcome: the final outcome; None while it is open.
-        status: the status when the run was last read.
-        note: more to say, such as the id of a new run.
-        new_run_id: the run that was started in its place.
-        new_status: the status of that run.
-        sent_at: Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
-        rerun: what a rerun sends; None for other actions.
-    """
+    """One run of a plan, and what became of it."""
 
     model_config = ConfigDict(defer_build=True)
 
     run_id: str
-    outcome: Outcome | None = None
-    status: str = ""
-    note: str = ""
-    new_run_id: str = ""
-    new_status: str = ""
+    outcome: Outcome | None = None  # the final outcome; None while it is open
+    status: str = ""  # the status when the run was last read
+    note: str = ""  # more to say, such as the id of a new run
+    new_run_id: str = ""  # the run that was started in its place
+    new_status: str = ""  # the status of that run
+    # Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
     sent_at: float | None = None
-    rerun: RerunSource | None = None
+    rerun: RerunSource | None = None  # what a rerun sends; None for other actions
 
 
 class Plan(BaseModel):
-    """An action on many runs, as it was proposed.
-
-    Attributes:
-        action: the tool's name.
-        principal: the caller; for others the plan does not exist.
-        runs: the runs to act on, in order.
-        question: the question and its facts, as the person sees them.
-        skipped: how many runs were left out, by reason.
-        made_at: Unix seconds.
-        reason: why, in the user's words.
-        agreed: True once a person has said yes.
-        id: names the plan in tokens.
-    """
+    """An action on many runs, as it was proposed."""
 
     model_config = ConfigDict(defer_build=True)
 
-    action: str
-    principal: str
+    action: str  # the tool's name
+    principal: str  # the caller; for others the plan does not exist
     runs: list[PlannedRun]
-    question: list[str]
-    skipped: dict[str, int]
-    made_at: float
-    reason: str = ""
-    agreed: bool = False
-    id: str = Field(default_factory=lambda: secrets.token_urlsafe(9))
+    question: list[str]  # the question and its facts, as the person sees them
+    skipped: dict[str, int]  # how many runs were left out, by reason
+    made_at: float  # Unix seconds
+    reason: str = ""  # why, in the user's words
+    agreed: bool = False  # True once a person has said yes
+    id: str = Field(default_factory=lambda: secrets.token_urlsafe(9))  # names the plan in tokens
 
     @property
     def open_runs(self) -> list[PlannedRun]:
@@ -123,9 +92,6 @@ class PlanSealer:
 
     An outcome is saved without touching the other runs. Place and field are sealed in, so that no value can be put in
     another's place.
-
-    Args:
-        keys: the keys that seal.
     """
 
     def __init__(self, keys: SealingKeys) -> None:

@@ -20,11 +20,7 @@ from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_
 
 @dataclass
 class CreateEndpoint(ObjectAction):
-    """Create a webhook endpoint.
-
-    Attributes:
-        made: the endpoint with its signing secret, once it was created.
-    """
+    """Create a webhook endpoint."""
 
     url: str
     endpoint_name: str
@@ -33,6 +29,7 @@ class CreateEndpoint(ObjectAction):
 
     name: ClassVar[str] = "create_webhook_endpoint"
     repeatable: ClassVar[bool] = False
+    # The endpoint with its signing secret, once it was created.
     made: WebhookEndpoint | None = field(default=None, init=False)
 
     async def inspect(self) -> Inspection[ActionView]:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from extend_mcp.actions.bulk import execute_bulk
 from extend_mcp.actions.cancel_run import CancelRun
 from extend_mcp.actions.cancel_runs import CancelRuns
-from extend_mcp.actions.confirm import principal_of
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.rerun import RerunRuns
 from extend_mcp.actions.rerun_plan import CAN_RERUN, Wanted
@@ -88,7 +87,7 @@ async def cancel_runs(
         raise CallRefusedError(_ALL_RUNS)
     filters = await filters.resolve(app)
     ids = list(dict.fromkeys(run_ids)) if run_ids else None
-    action = CancelRuns(app, principal=principal_of(ctx), run_ids=ids, filters=filters, reason=reason)
+    action = CancelRuns(app, run_ids=ids, filters=filters, reason=reason)
     return await execute_bulk(ctx, action, confirmation_token)
 
 
@@ -132,7 +131,7 @@ async def rerun_workflow_runs(
         include_hopeless=include_hopeless,
         priority=priority,
     )
-    return await execute_bulk(ctx, RerunRuns(app, principal_of(ctx), wanted), confirmation_token)
+    return await execute_bulk(ctx, RerunRuns(app, wanted), confirmation_token)
 
 
 _ID = TypeAdapter(FileId)

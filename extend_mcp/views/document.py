@@ -76,21 +76,13 @@ class View(ViewPart):
 
 @dataclass(frozen=True)
 class Document:
-    """The lines of an answer before they are bounded.
+    """The lines of an answer before they are bounded."""
 
-    Attributes:
-        head: what must be said first.
-        rows: what may be left out or spread over pages, most important first.
-        tail: what must be said last.
-        columns: the heading of the rows, if they are a table.
-        note: the note on outside text; None for the usual one, where a line holds such text.
-    """
-
-    head: Sequence[str]
-    rows: Sequence[Line] = ()
-    tail: Sequence[str] = ()
-    columns: str = ""
-    note: str | None = None
+    head: Sequence[str]  # what must be said first
+    rows: Sequence[Line] = ()  # what may be left out or spread over pages, most important first
+    tail: Sequence[str] = ()  # what must be said last
+    columns: str = ""  # the heading of the rows, if they are a table
+    note: str | None = None  # the note on outside text; None for the usual one, where a line holds such text
 
     @property
     def text(self) -> str:
@@ -106,15 +98,9 @@ class Document:
         return "\n".join([*self.head[:at], *notes, *self.head[at:], *table, *self.tail])
 
     def fit(self, limit: int, more: Callable[[int], str], *, beyond: int = 0) -> tuple[str, int]:
-        """Leave out the last rows where not all fit in ``limit`` characters.
+        """Leave out the last rows where not all fit; return the text, and how many rows it holds.
 
-        Args:
-            limit: characters of the text.
-            more: given how many rows were left out, the line that says how to get them.
-            beyond: how many rows were left out before.
-
-        Returns:
-            The text, and how many rows it holds.
+        ``more`` writes the line that says how to get so many rows. ``beyond`` of them were left out before.
         """
         rows = self.rows
 
@@ -126,13 +112,9 @@ class Document:
         return document.text, kept
 
     def page(self, number: int, limit: int) -> Page:
-        """Show one page of the rows and say how to get the next; nothing of them is lost.
-
-        Args:
-            number: which page, from 1; one past the end, or below 0, gives the last.
-            limit: characters of the text; a page holds at least 400 of the rows.
-        """
+        """Show one page of the rows, numbered as in :func:`paginate`, and say how to get the next."""
         around = replace(self, rows=(), tail=[_footer(999, 9999), *self.tail], note=self.note or NOTE)
+        # A page holds at least 400 characters of the rows.
         lines, number, count = paginate(self.rows, number, max(400, limit - len(around.text) - 1))
         shown = replace(self, rows=lines, tail=[_footer(number, count), *self.tail])
         return Page(shown.text, "\n".join(lines), number, count)
@@ -140,32 +122,18 @@ class Document:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a long answer.
-
-    Attributes:
-        text: the answer.
-        content: its rows alone.
-        number: the number of the page, from 1.
-        count: how many pages there are.
-    """
+    """One page of a long answer."""
 
     text: str
-    content: str
+    content: str  # the rows alone
     number: int
     count: int
 
 
 def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Document, int]:
-    """Find the longest answer that fits.
+    """Find the longest answer that fits: the document that ``write`` gives for so many of its rows, and how many.
 
-    Args:
-        write: gives the document that shows the first so many rows.
-        count: how many rows there are.
-        limit: characters of the text.
-
-    Returns:
-        The document, and how many rows it shows. It shows at least one, shortened if need be: asking for the next page
-        would otherwise never get anywhere.
+    It shows at least one row, shortened if need be: asking for the next page would otherwise never get anywhere.
     """
     whole = write(count)
     if count == 0 or len(whole.text) <= limit:
@@ -183,15 +151,10 @@ def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Docum
 
 
 def paginate(lines: Sequence[Line], number: int, limit: int) -> tuple[list[str], int, int]:
-    """Divide ``lines`` into pages of at most ``limit`` characters; nothing is lost.
+    """Divide ``lines`` into pages; return the lines of one, its number, and how many pages there are.
 
-    Args:
-        lines: the whole text; a line longer than a page is continued on further lines.
-        number: which page, from 1; one past the end, or below 0, gives the last.
-        limit: characters a page, line ends included; at least 80.
-
-    Returns:
-        The lines of the page, its number, and how many pages there are.
+    Nothing is lost: a line longer than a page is continued on further lines. Pages count from 1; a number past the
+    end, or below 0, gives the last. A page has at most ``limit`` characters, 80 or more, line ends included.
     """
     # Where a quotation is divided is known before it is cleaned, which takes long: only the page's own parts are.
     pages: list[list[str | tuple[Quote, int, int]]] = [[]]

@@ -59,14 +59,7 @@ def file_list_view(files: list[FileSummary], *, token_after: TokenAfter, limit: 
 
 
 def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: int) -> FileView:
-    """Show a file.
-
-    Args:
-        file: as the API gave it.
-        with_text: whether its parsed text was asked for.
-        with_url: whether the download URL was asked for; anyone who has it can read the file for 15 minutes.
-        page: which page of the text, from 1.
-    """
+    """Show a file; a page of its parsed text, and its download URL, only where they were asked for."""
     view = FileView(**_facts(file), parent_file_id=file.parent_file_id or None)
     lines = file_lines(file)
     if with_url:

@@ -66,17 +66,11 @@ class UsualFacts(ViewPart):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Facts about a run that the run itself does not hold.
+    """Facts about a run that the run itself does not hold."""
 
-    Attributes:
-        changed_at: its last change, from its summary; None if it was not read.
-        usual: how long such runs take; None if that is not known.
-        definition: the steps of its workflow version; empty if they were not read.
-    """
-
-    changed_at: datetime | None = None
-    usual: UsualTime | None = None
-    definition: Sequence[Json] = ()
+    changed_at: datetime | None = None  # its last change, from its summary; None if it was not read
+    usual: UsualTime | None = None  # how long such runs take; None if that is not known
+    definition: Sequence[Json] = ()  # the steps of its workflow version; empty if they were not read
 
 
 NOTHING_KNOWN = Surroundings()
@@ -134,16 +128,9 @@ def run_view(
     limit: int,
     around: Surroundings = NOTHING_KNOWN,
 ) -> RunView:
-    """Explain ``run``.
+    """Explain ``run``, any field of which may be missing or unknown.
 
-    Args:
-        run: as the API gave it, any field missing or unknown.
-        detail: ``concise``: one line a step; ``full``: ids, files, metadata and charges too, in pages.
-        page: which page of the full form, from 1.
-        around: what else is known of it.
-
-    Returns:
-        The view, its text within ``limit``.
+    The ``concise`` form has one line a step. The ``full`` one has ids, files, metadata and charges too, in pages.
     """
     files = [_file_facts(file) for file in run.files]
     steps = [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
@@ -444,11 +431,9 @@ def wait_view(
     go_on: str,
     limit: int,
 ) -> WaitView:
-    """Sum up what was seen.
+    """Sum up the last state seen of every run that was waited for.
 
     Args:
-        runs: every run waited for, with the last state seen.
-        waited: seconds since waiting began.
         explained: the explanation of a single run that has ended, as text; None otherwise.
         problem: what went wrong with the last look, or None.
         go_on: the call that continues waiting.
@@ -512,12 +497,9 @@ def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
 
 
 def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, speaks: bool = False) -> WaitedRun:
-    """Return the state of a run that is waited for.
+    """Return the state of a run that is waited for: how many of its ``known`` steps are ``done``, if they were read.
 
-    Args:
-        done: how many of its steps are done, if they were read.
-        known: how many steps it has so far.
-        speaks: whether a text of it seems to be meant for an assistant.
+    ``speaks`` if a text of it seems to be meant for an assistant.
     """
     steps = run.step_runs if isinstance(run, WorkflowRun) else []
     moving = [step for step in steps if step.status not in STEP_OVER] if is_moving(run.status) else []

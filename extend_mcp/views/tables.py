@@ -85,11 +85,8 @@ def listing(
     """Write the rows of ``view`` as a table: as many of them as fit, the others left to the next page.
 
     Args:
-        view: the view, holding all rows of the page.
-        rows: these rows; those that do not fit are removed.
+        rows: the rows that the view holds; those that do not fit are removed.
         lines: the rows as lines; or a function that gives lines for the first so many rows.
-        noun: what a row is.
-        columns: the heading of the table.
         tool: the tool that takes the token.
         note: given how many rows are shown, what else the reader must know, in a line.
         shorter: gives shorter lines, used where not all rows fit.
@@ -255,25 +252,15 @@ class FoundRunsView(View):
 
 @dataclass(frozen=True)
 class Searched:
-    """The extent of a search.
+    """The extent of a search."""
 
-    Attributes:
-        runs: how many runs there are to search.
-        read: how many of them were searched in full; of the others, the file name and the reviewer's note.
-        unread_open: how many of the others have not ended; what these hold is never kept.
-        cut: how many of them hold more text than was searched.
-        goes_deeper: whether the next question searches more.
-        is_cut: whether the search ended before all that is kept was looked at.
-        missing: why older runs are missing; None if none are.
-    """
-
-    runs: int
-    read: int
-    unread_open: int
-    cut: int
-    goes_deeper: bool
-    is_cut: bool
-    missing: str | None
+    runs: int  # how many runs there are to search
+    read: int  # how many of them were searched in full; of the others, the file name and the reviewer's note
+    unread_open: int  # how many of the others have not ended; what these hold is never kept
+    cut: int  # how many of them hold more text than was searched
+    goes_deeper: bool  # whether the next question searches more
+    is_cut: bool  # whether the search ended before all that is kept was looked at
+    missing: str | None  # why older runs are missing; None if none are
 
 
 def found_runs_view(

@@ -80,13 +80,8 @@ _EXTEND_HOST = re.compile(r"(?:[a-z0-9-]+\.)*extend\.(?:ai|app)")
 def clean(text: str, *, keep_lines: bool = False) -> str:
     """Remove what cannot be seen and take the effect from what a host might act on.
 
-    Args:
-        text: any string, lone surrogates included.
-        keep_lines: keep line breaks (as ``\\n``); otherwise every run of white space becomes one space.
-
-    Returns:
-        The visible text. It holds none of our marks, and no image, link or tag of it is active. A bare address is
-        unchanged: what was extracted from a document must be exact.
+    The result holds none of our marks, and no image, link or tag of it is active. A bare address is unchanged: what was
+    extracted from a document must be exact. Line breaks are kept, as ``\n``, or become spaces like all white space.
     """
     if len(text) <= 1000 and _HARMLESS.fullmatch(text):
         return text
@@ -181,17 +176,20 @@ class Outside(str):
 
     ``f"{name}"`` writes it with its mark, ``f"{name:40}"`` with at most 40 characters of it. ``str.join`` and ``+`` do
     not mark: format each part first.
-
-    Attributes:
-        limit: most characters that are kept.
-        shown: most characters in a line, unless the format says otherwise.
-        repeats: a text of at most so many characters is cleaned and marked once, and kept: names are repeated.
     """
 
-    limit: ClassVar[int] = 120
-    shown: ClassVar[int] = 120
-    repeats: ClassVar[int] = 0
+    limit: ClassVar[int] = 120  # most characters that are kept
+    shown: ClassVar[int] = 120  # most characters in a line, unless the format says otherwise
+    repeats: ClassVar[int] = 0  # a text of so many characters is cleaned and marked once: names are repeated
     _whole: str
+
+    def __init_subclass__(
+        cls, *, limit: int | None = None, shown: int | None = None, repeats: int | None = None
+    ) -> None:
+        """Set the bounds of a kind of text; one that is not given is the parent's, and all that is kept is shown."""
+        cls.limit = limit or cls.limit
+        cls.shown = shown or limit or cls.shown
+        cls.repeats = repeats or cls.repeats
 
     def __new__(cls, text: object = "") -> Self:
         """Clean ``text`` and keep the first :attr:`limit` characters of it."""
@@ -247,11 +245,8 @@ def _marked_once(kind: type[Outside], whole: str, width: int) -> str:
     return kind._marked(whole, width)
 
 
-class Label(Outside):
+class Label(Outside, shown=80, repeats=80):
     """A name that people gave: of a workflow, a step, a file, a person."""
-
-    shown: ClassVar[int] = 80
-    repeats: ClassVar[int] = 80
 
 
 class Name(Label):
@@ -274,43 +269,28 @@ class Name(Label):
         return "".join(pieces)
 
 
-class Note(Outside):
+class Note(Outside, limit=300, shown=200):
     """A sentence or more that people or documents wrote: a message, a reason, a reviewer's note."""
 
-    limit: ClassVar[int] = 300
-    shown: ClassVar[int] = 200
 
-
-class Finding(Outside):
+class Finding(Outside, limit=1000):
     """A reason or value that a reader must see uncut, unless it is long enough to be a document."""
 
-    limit: ClassVar[int] = 1000
-    shown: ClassVar[int] = 1000
 
-
-class Text(Outside):
+class Text(Outside, limit=1_000_000):
     """A text that is shown whole, whatever its length."""
 
-    limit: ClassVar[int] = 1_000_000
-    shown: ClassVar[int] = 1_000_000
 
-
-class Value(Outside):
+class Value(Outside, limit=80):
     """A value that a document holds; a comparison shows it in short."""
 
-    limit: ClassVar[int] = 80
-    shown: ClassVar[int] = 80
 
-
-class Code(Outside):
+class Code(Outside, limit=60, repeats=80):
     """A status, a type, a code or a version: without a mark where it is a single word of at most 40 characters.
 
     A longer one could be an instruction with underscores for spaces.
     """
 
-    limit: ClassVar[int] = 60
-    shown: ClassVar[int] = 60
-    repeats: ClassVar[int] = 80
     bare: ClassVar[int] = 40
     _pattern: ClassVar[re.Pattern[str]] = _WORD
 
@@ -320,30 +300,23 @@ class Code(Outside):
         return whole if is_word or not whole else super()._marked(whole, width)
 
 
-class Id(Code):
+class Id(Code, limit=300):
     """An id that Extend gave."""
 
-    limit: ClassVar[int] = 300
-    shown: ClassVar[int] = 300
     bare: ClassVar[int] = 80
 
 
-class FieldPath(Code):
+class FieldPath(Code, limit=200):
     """The name of a field, or the path to one: documents and their schemas choose these."""
 
-    limit: ClassVar[int] = 200
-    shown: ClassVar[int] = 200
     _pattern: ClassVar[re.Pattern[str]] = _PATH
 
 
-class Url(Outside):
+class Url(Outside, limit=400, shown=200):
     """An http or https URL as it is sent. Its host is never cut; credentials, query and fragment are only announced.
 
     Those may hold secrets. The host is in ASCII: a look-alike of another host is seen as such.
     """
-
-    limit: ClassVar[int] = 400
-    shown: ClassVar[int] = 200
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
@@ -376,10 +349,8 @@ _NO_URL = "not a URL"
 _SHOWN_URL = re.compile(r"(https?://[^/?#]*)(.*?)((?:\?…)?(?:#…)?(?: \(credentials hidden\))?)")
 
 
-class DashboardUrl(Outside):
+class DashboardUrl(Outside, limit=400):
     """An address of Extend's dashboard, without a mark; empty for any other, which must not pass for Extend's own."""
-
-    limit: ClassVar[int] = 400
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
@@ -392,10 +363,8 @@ class DashboardUrl(Outside):
         return whole
 
 
-class DownloadUrl(DashboardUrl):
+class DownloadUrl(DashboardUrl, limit=100_000):
     """An address to download from, whole and without a mark; empty where it holds what no address may hold."""
-
-    limit: ClassVar[int] = 100_000
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
@@ -422,10 +391,7 @@ def _is_right_to_left(char: str) -> bool:
 class Quote:
     """Outside text that is written whole and cleaned when it is shown: of a long text, only the page asked for.
 
-    Args:
-        text: the text.
-        label: written in front of the text, in one line and between marks; None to write it over several lines, each
-            behind ``| ``.
+    After a ``label`` it is in one line and between marks, without one over several lines, each behind ``| ``.
     """
 
     __slots__ = ("_raw", "label")
@@ -453,10 +419,9 @@ class Quote:
         return "\n".join(f"| {line}" for line in clean(text, keep_lines=True).split("\n"))
 
     def parts(self, first: int, room: int) -> Iterator[tuple[int, int, int]]:
-        """Divide a text of several lines: the first part takes at most ``first`` characters, the others ``room``.
+        """Iterate over the parts of a text of several lines: where each begins and ends, and its most characters.
 
-        Yields:
-            Where each part begins and ends, and how many characters it takes at most.
+        The first part takes at most ``first`` characters, the others ``room``.
         """
         start, limit = 0, first
         while True:
@@ -515,14 +480,9 @@ def quote_json(value: Any) -> str:
 
 
 def tree_lines(value: Any, depth: int = 0) -> list[Line]:
-    """Render ``value`` whole: objects and lists indented, one leaf a line, strings marked as outside text.
+    """Render a JSON value whole: objects and lists indented, one leaf a line, strings marked as outside text.
 
-    Args:
-        value: what ``json.loads`` can return.
-        depth: how many levels are above it.
-
-    Returns:
-        Its lines. Below 40 levels the rest follows as one line of JSON.
+    So many levels are above it; below 40 levels the rest follows as one line of JSON.
     """
     if isinstance(value, dict):
         lines: list[Line] = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 RUN = "extend://workflow-runs/{run_id}"
@@ -15,6 +14,12 @@ ACCOUNT = "extend://account"
 
 RESOURCE_CHARS = 60_000
 """Most characters of one resource: a client attaches it on purpose, so it may be longer than an answer."""
+
+_PART = "[^/?#]{1,700}"
+_NAMED = re.compile(
+    rf"extend://(?:workflow-runs/(?P<run>{_PART})(?:/steps/{_PART})?|workflows/(?P<workflow>{_PART})"
+    rf"|batches/(?P<batch>{_PART})|(?P<account>account))"
+)
 
 
 def run_uri(run_id: str) -> str:
@@ -37,26 +42,14 @@ def workflow_uri(workflow_id: str) -> str:
     return WORKFLOW.format(workflow_id=quote(workflow_id, safe=""))
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """The object of a URI: a ``run`` (or one of its steps), a ``workflow``, a ``batch`` or the ``account``."""
 
-    kind: Literal["run", "workflow", "batch", "account"]
-    id: str = ""
-
-
-_PATTERNS: tuple[tuple[Literal["run", "workflow", "batch"], re.Pattern[str]], ...] = (
-    ("run", re.compile(r"extend://workflow-runs/([^/?#]{1,700})(?:/steps/[^/?#]{1,700})?")),
-    ("workflow", re.compile(r"extend://workflows/([^/?#]{1,700})")),
-    ("batch", re.compile(r"extend://batches/([^/?#]{1,700})")),
-)
+    kind: str
+    id: str
 
 
 def named_by(uri: str) -> Named | None:
     """Return the object that one of our URIs names; None for any other URI."""
-    if uri == ACCOUNT:
-        return Named("account")
-    for kind, pattern in _PATTERNS:
-        if found := pattern.fullmatch(uri):
-            return Named(kind, unquote(found[1]))
-    return None
+    found = _NAMED.fullmatch(uri)
+    return Named(found.lastgroup, unquote(found[found.lastgroup])) if found and found.lastgroup else None

@@ -126,19 +126,12 @@ def event_words(events: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Received:
-    """The runs that ended with an event that somebody subscribes to, compared with the events received here.
-
-    Attributes:
-        since: the begin of the window.
-        ended: how many runs ended.
-        missed: those whose event did not arrive, the last to end first.
-        missing: why not all were read; None if all were.
-    """
+    """The runs that ended with an event that somebody subscribes to, compared with the events received here."""
 
     since: datetime
-    ended: int
-    missed: Sequence[WorkflowRunSummary]
-    missing: str | None
+    ended: int  # how many runs ended
+    missed: Sequence[WorkflowRunSummary]  # those whose event did not arrive, the last to end first
+    missing: str | None  # why not all were read; None if all were
 
 
 class CoverageRow(ViewPart):
@@ -175,12 +168,7 @@ class WebhookCheckView(View):
 def webhook_check_view(
     coverage: Sequence[CoverageRow], received: Received | None, *, missing: Sequence[str], limit: int
 ) -> WebhookCheckView:
-    """Show which ends of runs no enabled endpoint receives.
-
-    Args:
-        coverage: each workflow that was looked at.
-        received: what arrived here; None where this server receives no webhooks.
-    """
+    """Show which ends of runs no enabled endpoint receives, and what arrived here if this server receives webhooks."""
     uncovered = [each for each in coverage if each.without]
     view = WebhookCheckView(
         workflows=len(coverage),
