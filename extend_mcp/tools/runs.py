@@ -215,13 +215,11 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
         for status, at in zip(search.streams, start.m or [(start.t, start.s)] * count, strict=True)
     ]
     first_of = max if search.sort_dir == "desc" else min
-    needs_causes = search.needs_causes
-    found, looked_into = _Found(), 0
-    children: list[ChildRun] | None = None
-    seen: list[RunFacts] = []
+    found = _Found()
+    causes = _Causes(app, search, deadline, found.causes) if search.needs_causes else None
     while len(found.runs) < search.page_size and not found.ended_by:
         taken: list[tuple[WorkflowRunSummary, Places]] = []
-        wanted = _CANDIDATES if needs_causes else search.page_size - len(found.runs)
+        wanted = _CANDIDATES if causes else search.page_size - len(found.runs)
         try:
             while len(taken) < wanted:
                 heads = [(run, stream) for stream in streams if (run := await stream.head())]
@@ -234,25 +232,10 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
             found.ended_by = f"reading {most_pages} API pages"
         if not taken:
             break
-        if needs_causes:
-            facts = [run_facts(run) for run, _ in taken]
-            if search.failure_reason and looked_into:
-                # Much faster than looking into each, where few of many runs failed for this reason.
-                if children is None:
-                    children = await read_failed_children(app, deadline, search.since)
-                seen += facts
-                reasons = reasons_from_children(seen, children)
-                facts = [
-                    run for run in facts if reasons.get(run.id, search.failure_reason).upper() == search.failure_reason
-                ]
-            read = await read_facts(app, deadline, facts)
-            found.causes |= read.found
-            looked_into += len(facts)
-            if read.skipped or looked_into >= app.limits.detail_runs:
-                found.ended_by = f"looking into {looked_into:,} runs"
+        if causes and not await causes.look_into([run_facts(run) for run, _ in taken]):
+            found.ended_by = f"looking into {causes.count:,} runs"
         for run, after in taken:
-            details = found.causes.get(run.id)
-            if needs_causes and not (details and search.matches_details(Failure(details.step, details.reason, ""), {})):
+            if causes and not causes.fits(run.id):
                 continue
             found.runs.append(run)
             found.places.append(after)
@@ -262,6 +245,41 @@ async def _find(app: CallerContext, search: _Search, start: PagePosition, deadli
     found.next = tuple(stream.position for stream in streams)
     found.ended_by = found.ended_by if any(found.next) else None
     return found
+
+
+class _Causes:
+    """Looks into runs for a filter by cause: ``found`` gets what those show that were read, ``count`` is how many."""
+
+    def __init__(self, app: CallerContext, search: _Search, deadline: Deadline, found: dict[str, RunDetails]) -> None:
+        self.count = 0
+        self._app = app
+        self._search = search
+        self._deadline = deadline
+        self._found = found
+        self._seen: list[RunFacts] = []
+        self._children: list[ChildRun] | None = None
+
+    async def look_into(self, runs: list[RunFacts]) -> bool:
+        """Read what is not known; return whether more may be read."""
+        if self._search.failure_reason and self.count:
+            runs = await self._without_others(runs, self._search.failure_reason)
+        read = await read_facts(self._app, self._deadline, runs)
+        self._found |= read.found
+        self.count += len(runs)
+        return not read.skipped and self.count < self._app.limits.detail_runs
+
+    async def _without_others(self, runs: list[RunFacts], reason: str) -> list[RunFacts]:
+        # Much faster than looking into each, where few of many runs failed for this reason.
+        if self._children is None:
+            self._children = await read_failed_children(self._app, self._deadline, self._search.since)
+        self._seen += runs
+        known = reasons_from_children(self._seen, self._children)
+        return [run for run in runs if known.get(run.id, reason).upper() == reason]
+
+    def fits(self, run_id: str) -> bool:
+        """Return whether a run failed as wanted."""
+        details = self._found.get(run_id)
+        return bool(details and self._search.matches_details(Failure(details.step, details.reason, ""), {}))
 
 
 class _BudgetSpentError(Exception):
