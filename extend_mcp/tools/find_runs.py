@@ -53,7 +53,7 @@ async def find_runs(
     history, fresh = await _refreshed(app, searched, deadline)
     needs_details = bool(query or metadata)
     opened = await _read_more(app, history, searched, deadline) if needs_details else []
-    result = await history.search(wanted, query, deadline)
+    result = await history.search(wanted, query, lambda: deadline.left <= 0)
     found = list(result.hits)
     known = {each.run.id for each in found}
     for run, details in opened:

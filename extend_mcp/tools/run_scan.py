@@ -23,7 +23,7 @@ from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
-    from extend_mcp.history.history import KeptRuns, RunHistory
+    from extend_mcp.history.history import Freshness, RunHistory
 
 T = TypeVar("T")
 
@@ -146,14 +146,14 @@ class Selected:
         missing: why older runs are missing; None if none are.
         reached: how far back in time was read; None if that was to the beginning.
         begins: when the first run was created that the filters select whatever their times, if that is known.
-        held: the kept runs that these are from, and how fresh they are.
+        held: how fresh the runs are, if they are kept ones.
     """
 
     runs: list[RunFacts]
     missing: str | None
     reached: datetime | None = None
     begins: datetime | None = None
-    held: KeptRuns | None = None
+    held: Freshness | None = None
 
 
 class Reading(TypedDict):
@@ -187,10 +187,11 @@ async def select_runs(
     # How Extend compares file names is not documented, so only Extend can apply that filter.
     history = None if filters.file_name_contains else await app.history()
     if history is not None:
-        held = await history.read(app.api, filters.selection(), deadline, **reading(app, filters, wanted))
-        if held is not None:
-            runs = [run for run in held.runs if run.status in wanted] if wanted else held.runs
-            return Selected(runs, held.missing, held.since, held.begins, held)
+        fresh = await history.refresh(app.api, filters.selection(), deadline, **reading(app, filters, wanted))
+        kept = await history.held(filters.selection()) if fresh else None
+        if fresh is not None and kept is not None:
+            runs = [run for run in kept if run.status in wanted] if wanted else kept
+            return Selected(runs, fresh.missing, fresh.since, fresh.begins, fresh)
     found: list[RunFacts] = []
     missing = reached = None
     is_whole = True
