@@ -60,7 +60,8 @@ _GROUPS: Final = {
 """The values of groups that are no columns. Days of any time zone consist of whole quarters of an hour."""
 
 _BY_IDS: Final = (
-    "json_each(?) AS wanted JOIN accounts ON fingerprint = ? JOIN runs ON account = accounts.number AND id = value"
+    "json_each(?) AS wanted JOIN accounts ON fingerprint = ?"
+    " JOIN runs ON account = accounts.number AND runs.id = wanted.value"
 )
 """Runs by a JSON list of ids and the account."""
 
@@ -200,8 +201,8 @@ class RunStore(Database):
     ) -> list[RunFacts]:
         """Return the newest runs that were not read in full, without those that had to make room.
 
-        ``final`` is for those in a final state, whose details can be kept, or the others; ``unexplained`` for only those
-        whose reason is not known in another way either.
+        ``final`` is for those in a final state, whose details can be kept, or the others; ``unexplained`` for those
+        alone whose reason is not known in another way either.
         """
         condition = (
             f"status {'' if final else 'NOT'} IN (SELECT value FROM json_each(:final)) AND created > details_floor"

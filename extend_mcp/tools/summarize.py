@@ -212,8 +212,8 @@ class _Count:
             failed = replace(wanted, status="FAILED")
             if not self.by_step:
                 unread = await history.unread(failed, unexplained=True)
-                others = await history.held(Selection(status="FAILED", since=wanted.since)) if unread else []
-                await read_reasons(app, self.deadline, unread, others)
+                others = await history.held(Selection(status="FAILED", since=wanted.since)) if unread else None
+                await read_reasons(app, self.deadline, unread, others or ())
             unread = await history.unread(failed, app.limits.detail_runs, unexplained=not self.by_step)
             await read_facts(app, self.deadline, unread, held=True)
         counted = []
