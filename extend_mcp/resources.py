@@ -22,7 +22,7 @@ from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, RunScan
+from extend_mcp.tools.run_scan import Deadline, scan_runs
 from extend_mcp.views.document import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
 from extend_mcp.views.steps import step_view
@@ -76,9 +76,8 @@ async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     app = caller_context(ctx)
     batch = _checked(parse_batch_id, batch_id)
     deadline = Deadline(ctx, app)
-    scan = RunScan(RunFilter(batch=batch), app.limits.summary_runs)
-    found = await _read(batch_uri(batch_id), scan.collect(app, deadline))
-    rows = [waited_run(run) for run in found]
+    scan = await _read(batch_uri(batch_id), scan_runs(app, deadline, RunFilter(batch=batch)))
+    rows = [waited_run(run) for run in scan.runs]
     go_on = f'wait_for_run(batch="{batch}")'
     return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
 

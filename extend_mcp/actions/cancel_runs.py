@@ -15,7 +15,7 @@ from extend_mcp.api.errors import ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.lifecycle import by_urgency, is_finished, may_cancel
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, RunScan, read_details
+from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, read_details, scan_runs
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
 from extend_mcp.views.document import age_words, counted, error_words, listed
 from extend_mcp.views.untrusted import Code, Id, Name, Note
@@ -76,8 +76,8 @@ class CancelRuns(BulkAction):
         found: dict[str, RunBase] = {}
         missing = []
         for status in wanted:
-            scan = RunScan(self.filters.model_copy(update={"status": status}), self.app.limits.summary_runs)
-            found |= {run.id: run for run in await scan.collect(self.app, deadline)}
+            scan = await scan_runs(self.app, deadline, self.filters.model_copy(update={"status": status}))
+            found |= {run.id: run for run in scan.runs}
             missing += [scan.missing] if scan.missing else []
         return list(found.values()), missing
 

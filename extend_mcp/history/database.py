@@ -86,6 +86,10 @@ class Database:
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """Run the block as one transaction, or as a part of the one that it is in."""
+        if self._database.in_transaction:
+            yield self._database
+            return
         try:
             self._database.execute(begin)
             yield self._database
@@ -183,9 +187,10 @@ class Database:
             Path(self.path + companion).unlink(missing_ok=True)
         logger.error("the file of kept runs is damaged (%s); it is now %s, and a new one begins", error, aside)
 
-    @staticmethod
-    def _has_index(database: sqlite3.Connection) -> bool:
-        return bool(database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'words'").fetchone()[0])
+    @property
+    def _has_index(self) -> bool:
+        found = self._database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'words'")
+        return bool(found.fetchone()[0])
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -7,15 +7,14 @@ what is known begins, and a full pass over the list sorted by ``createdAt`` is m
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, overload
 
 import anyio
 from anyio.to_thread import run_sync
-from typing_extensions import TypeVarTuple, Unpack
 
 from extend_mcp.api.errors import (
     AnswerTooLargeError,
@@ -30,9 +29,8 @@ from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE
 from extend_mcp.clock import Clock
 from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import RunDetails
-from extend_mcp.history.search import Query
 from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult
-from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting, run_facts
+from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
 from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Given = TypeVarTuple("Given")
+Given = ParamSpec("Given")
 
 PASS_SECONDS: Final = 86_400.0
 """Oldest a pass may be. Only a pass shows that somebody else deleted a run."""
@@ -89,11 +87,25 @@ class Freshness:
     begins: datetime | None
 
 
-@dataclass(frozen=True)
-class KeptRuns(Freshness):
-    """The selected runs that the store held after a refresh, newest first."""
+@overload
+def _ask(
+    question: Callable[Concatenate[RunStore, bytes, Given], T],
+) -> Callable[Concatenate[RunHistory, Given], Awaitable[T | None]]: ...
+@overload
+def _ask(
+    question: Callable[Concatenate[RunStore, bytes, Given], T], otherwise: Callable[[], T]
+) -> Callable[Concatenate[RunHistory, Given], Awaitable[T]]: ...
+def _ask(question: Any, otherwise: Callable[[], Any] = lambda: None) -> Any:
+    """Make a method that asks the store about the account, or returns another value if the store cannot answer."""
 
-    runs: list[RunFacts]
+    @wraps(question)
+    async def ask(self: RunHistory, *given: Any, **more: Any) -> Any:
+        try:
+            return await self._in_thread(question, *given, **more)
+        except StoreLostError:
+            return otherwise()
+
+    return ask
 
 
 class RunHistory:
@@ -122,19 +134,22 @@ class RunHistory:
             # The next refresh shows its change.
             del self._changed[next(iter(self._changed))]
 
-    async def read(
-        self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
-    ) -> KeptRuns | None:
-        """Refresh, and return the selected runs; None if the store cannot answer. Arguments as of `refresh`."""
-        fresh = await self.refresh(api, wanted, deadline, most_pages=most_pages, only_if_held=only_if_held)
-        runs = await self._kept(self._store.select, wanted) if fresh else None
-        if fresh is None or runs is None:
-            return None
-        return KeptRuns(**vars(fresh), runs=runs)
-
-    async def held(self, wanted: Selection) -> list[RunFacts]:
-        """Return the held runs as the last refresh left them; none if the store cannot answer."""
-        return await self._kept(self._store.select, wanted) or []
+    held = _ask(RunStore.select)
+    unread = _ask(RunStore.unread, list)
+    read_counts = _ask(RunStore.read_counts, ReadCounts)
+    tallies = _ask(RunStore.tallies)
+    course = _ask(RunStore.course, list)
+    oldest = _ask(RunStore.oldest, dict)
+    workflow_names = _ask(RunStore.workflow_names, dict)
+    reasons = _ask(RunStore.reasons, dict)
+    save_reasons = _ask(RunStore.save_reasons)
+    metadata = _ask(RunStore.metadata, dict)
+    details = _ask(RunStore.details, dict)
+    search = _ask(RunStore.search, lambda: SearchResult([], is_cut=True))
+    save_listed = _ask(RunStore.save_listed)
+    forget = _ask(RunStore.forget)
+    _save_details = _ask(RunStore.save_details)
+    _trim = _ask(RunStore.trim)
 
     async def refresh(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
@@ -169,85 +184,12 @@ class RunHistory:
         finally:
             self._asking.release()
 
-    async def tallies(
-        self, wanted: Selection, by: Sequence[str], metadata_key: str | None, span: Callable[[int], int]
-    ) -> dict[tuple[Any, ...], Tally] | None:
-        """Count the held runs by groups, as `RunStore.tallies` does; None if the store cannot answer."""
-        return await self._kept(self._store.tallies, wanted, by, metadata_key, span)
-
-    async def course(self, wanted: Selection) -> list[tuple[int, int, int]]:
-        """Return how many runs were created, and failed, in each quarter of an hour."""
-        return await self._kept(self._store.course, wanted) or []
-
-    async def oldest(self, wanted: Selection) -> dict[str, Waiting]:
-        """Return the run of each status in which runs wait that was created first."""
-        return await self._kept(self._store.oldest, wanted) or {}
-
-    async def workflow_names(self) -> dict[str, str]:
-        """Return the names of the workflows of held runs, by id."""
-        return await self._kept(self._store.workflow_names) or {}
-
-    async def unread(
-        self, wanted: Selection, most: int = -1, *, final: bool = True, unexplained: bool = False
-    ) -> list[RunFacts]:
-        """Return the newest held runs that were not read in full; arguments as of `RunStore.unread`."""
-        unread = partial(self._store.unread, final=final, unexplained=unexplained)
-        return await self._kept(unread, wanted, most) or []
-
-    async def read_counts(self, wanted: Selection) -> ReadCounts:
-        """Count the held runs, and those that were read in full."""
-        return await self._kept(self._store.read_counts, wanted) or ReadCounts(0, 0, 0, 0)
-
-    async def search(self, wanted: Selection, query: Query | None, deadline: Deadline) -> SearchResult:
-        """Find runs in what is kept; arguments as of `RunStore.search`."""
-        found = await self._kept(self._store.search, wanted, query, lambda: deadline.left <= 0)
-        return found or SearchResult([], is_cut=True)
-
-    async def save_listed(self, runs: Sequence[RunFacts]) -> None:
-        """Keep the list entries of runs, so that what they show in full can be kept."""
-        await self._kept(self._store.save_listed, [run for run in runs if run.id and run.created and run.updated])
-
     async def save_details(self, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
         """Keep what runs showed that were read in full; each with its list entry from before."""
-        found = [each for each in found if each[0].updated]
         for begin in range(0, len(found), _SAVED_AT_ONCE):
             # Long texts take time to index, and other processes must not wait for all of them.
-            await self._kept(self._store.save_details, found[begin : begin + _SAVED_AT_ONCE])
-        await self._kept(self._store.trim)
-
-    async def reasons(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return why runs failed, by id, where that is known."""
-        return await self._kept(self._store.reasons, run_ids) or {}
-
-    async def save_reasons(self, found: Sequence[tuple[RunFacts, str]]) -> None:
-        """Keep why runs failed that were not read in full; each with its list entry."""
-        await self._kept(self._store.save_reasons, [each for each in found if each[0].updated])
-
-    async def metadata(self, wanted: Selection, key: str) -> dict[str, str | None]:
-        """Return a metadata key's value of each run that was read in full; None where the run does not set it."""
-        return await self._kept(self._store.metadata, wanted, key) or {}
-
-    async def details(self, run_ids: Sequence[str]) -> dict[str, RunDetails]:
-        """Return what runs showed that were read in full, without their texts, by id."""
-        return await self._kept(self._store.details, run_ids) or {}
-
-    async def _kept(self, work: Callable[[bytes, Unpack[Given]], T], *given: Unpack[Given]) -> T | None:
-        try:
-            return await self._in_thread(work, self._account, *given)
-        except StoreLostError:
-            return None
-
-    async def forget(self, run_id: str, *, deleted: bool) -> None:
-        """Remove a run that the API no longer has.
-
-        Args:
-            run_id: the run.
-            deleted: whether this server deleted it; otherwise the API answered 404.
-        """
-        try:
-            await self._in_thread(self._store.forget, self._account, run_id, deleted)
-        except StoreLostError:
-            logger.warning("a run that is gone may be counted until the next full pass")
+            await self._save_details(found[begin : begin + _SAVED_AT_ONCE])
+        await self._trim()
 
     async def _refresh_all(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, most_pages: int, only_if_held: bool
@@ -256,8 +198,8 @@ class RunHistory:
         since = -float("inf") if wanted.since is None else wanted.since
         if self._changed:
             changed, self._changed = list(self._changed), {}
-            await self._in_thread(self._store.invalidate, self._account, changed)
-        held = await self._in_thread(self._store.coverage, self._account, as_of.timestamp())
+            await self._in_thread(RunStore.invalidate, changed)
+        held = await self._in_thread(RunStore.coverage, as_of.timestamp())
         begun = held.begun_at
         is_due = begun is None or not 0 <= as_of.timestamp() - begun < PASS_SECONDS
         if only_if_held and (is_due or not held.covers(since)):
@@ -269,7 +211,7 @@ class RunHistory:
             # Other accounts needed the room meanwhile.
             return None
         if missing:
-            count = (await self._in_thread(self._store.read_counts, self._account, wanted)).held
+            count = (await self._in_thread(RunStore.read_counts, wanted)).held
         return Freshness(
             as_of=as_of,
             pass_at=datetime.fromtimestamp(held.begun_at, timezone.utc),
@@ -281,12 +223,12 @@ class RunHistory:
     async def _begins(self, held: Coverage, wanted: Selection) -> datetime | None:
         if held.floor != -float("inf"):
             return None
-        return await self._in_thread(self._store.first_created, self._account, wanted)
+        return await self._in_thread(RunStore.first_created, wanted)
 
     async def _begin_pass(self, api: ExtendClient, as_of: datetime) -> Coverage:
         newest = await self._page(api, "updatedAt", None, 1)
         watermark = max((run.updated.timestamp() for run in _facts(newest.data) if run.updated), default=0.0)
-        return await self._in_thread(self._store.begin_pass, self._account, as_of.timestamp(), watermark)
+        return await self._in_thread(RunStore.begin_pass, as_of.timestamp(), watermark)
 
     async def _refresh(self, api: ExtendClient, held: Coverage, deadline: Deadline, most_pages: int) -> bool:
         """Read what changed since the watermark; return False if a new pass costs less."""
@@ -307,14 +249,14 @@ class RunHistory:
                     raise CannotKeepError("Extend did not sort the list by updatedAt")
                 previous, newest = moment, max(newest, moment)
             if page.next_page_token is None or previous < known:
-                await self._in_thread(self._store.save_changes, self._account, runs, newest)
+                await self._in_thread(RunStore.save_changes, runs, newest)
                 return True
             pages += 1
             if pages == 1 and size < self._page_size:
                 # Much has changed: begin again with large pages, since a token belongs to its page size.
                 size, previous = self._page_size, float("inf")
                 continue
-            await self._in_thread(self._store.save_changes, self._account, runs)
+            await self._in_thread(RunStore.save_changes, runs)
             token = page.next_page_token
 
     async def _read_on(
@@ -356,8 +298,8 @@ class RunHistory:
             held = await self._save_page(held, page)
             await deadline.report(f"{read:,} runs read")
         if pages:
-            await self._in_thread(self._store.trim, self._account)
-            held = await self._in_thread(self._store.coverage, self._account, self._clock.now().timestamp())
+            await self._in_thread(RunStore.trim)
+            held = await self._in_thread(RunStore.coverage, self._clock.now().timestamp())
         return held, missing
 
     async def _save_page(self, held: Coverage, page: Page[WorkflowRunSummary]) -> Coverage:
@@ -366,9 +308,7 @@ class RunHistory:
         if moments != sorted(moments, reverse=True):
             raise CannotKeepError("Extend did not sort the list by createdAt")
         floor = -float("inf") if page.next_page_token is None else min([*moments, held.floor])
-        return await self._in_thread(
-            self._store.save_page, self._account, held.number, runs, floor, page.next_page_token
-        )
+        return await self._in_thread(RunStore.save_page, held.number, runs, floor, page.next_page_token)
 
     async def _page(self, api: ExtendClient, sort_by: str, token: str | None, size: int) -> Page[WorkflowRunSummary]:
         """Read one page; if the API refuses large pages, read smaller ones from now on."""
@@ -391,8 +331,10 @@ class RunHistory:
             self._page_size = PAGE_SIZE
             return page
 
-    async def _in_thread(self, work: Callable[[Unpack[Given]], T], *given: Unpack[Given]) -> T:
-        return await run_sync(work, *given, limiter=self._thread)
+    async def _in_thread(
+        self, work: Callable[Concatenate[RunStore, bytes, Given], T], *given: Given.args, **more: Given.kwargs
+    ) -> T:
+        return await run_sync(partial(work, self._store, self._account, *given, **more), limiter=self._thread)
 
 
 def _facts(runs: Sequence[WorkflowRunSummary]) -> list[RunFacts]:

@@ -123,13 +123,17 @@ class Tally:
 
     def add(self, run: RunFacts) -> None:
         """Count one more run."""
+        self.count(run.status, run.duration_seconds, run.queue_seconds, run.credits)
+
+    def count(self, status: str, duration: float | None, queue: float | None, spent: float | None) -> None:
+        """Count one more run by its facts."""
         self.runs += 1
-        self.statuses[run.status] += 1
-        if run.duration_seconds is not None:
-            self.durations.append(run.duration_seconds)
-        if run.queue_seconds is not None:
-            self.queues.append(run.queue_seconds)
-        self.credits += run.credits or 0.0
+        self.statuses[status] += 1
+        if duration is not None:
+            self.durations.append(duration)
+        if queue is not None:
+            self.queues.append(queue)
+        self.credits += spent or 0.0
 
     def merge(self, other: Tally) -> None:
         """Count the runs of another tally too."""

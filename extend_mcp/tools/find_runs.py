@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.history.search import Hit, Query, list_passages
@@ -15,7 +14,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.tools.args import Example, FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, read_details, read_facts
+from extend_mcp.tools.run_scan import Deadline, kept_pages, read_details, read_facts
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.tables import FoundRunsView, Searched, found_runs_view
 
@@ -53,7 +52,7 @@ async def find_runs(
     history, fresh = await _refreshed(app, searched, deadline)
     needs_details = bool(query or metadata)
     opened = await _read_more(app, history, searched, deadline) if needs_details else []
-    result = await history.search(wanted, query, deadline)
+    result = await history.search(wanted, query, lambda: deadline.left <= 0)
     found = list(result.hits)
     known = {each.run.id for each in found}
     for run, details in opened:
@@ -90,8 +89,7 @@ async def find_runs(
 async def _refreshed(app: CallerContext, wanted: Selection, deadline: Deadline) -> tuple[RunHistory, Freshness]:
     for history in (await app.history(), app.history_of_one_call()):
         if history is not None:
-            pages = -(-app.limits.summary_runs // PAGE_SIZE)
-            fresh = await history.refresh(app.api, wanted, deadline, most_pages=pages, only_if_held=False)
+            fresh = await history.refresh(app.api, wanted, deadline, most_pages=kept_pages(app), only_if_held=False)
             if fresh is not None:
                 return history, fresh
     raise CallRefusedError("Extend's list of runs cannot be searched: its order or its times are not as documented.")

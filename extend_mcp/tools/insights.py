@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, RunScan, read_details, read_insights, select_runs
+from extend_mcp.tools.run_scan import Deadline, read_details, read_insights, scan_runs, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.actions import status_words
@@ -87,13 +87,12 @@ async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, crea
     cause = failures[0]
     filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
     filters.workflow_id = run.workflow.id or None
-    scan = RunScan(filters, app.limits.summary_runs)
-    failed = await scan.collect(app, deadline)
+    failed, unread, _ = await scan_runs(app, deadline, filters)
     others = [each for each in failed if each.id != run.id]
     details = await read_insights(app, deadline, [run_facts(each) for each in others], noun="other failed runs read")
     causes = {other: found.cause for other, found in details.found.items() if found.cause}
     alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
-    missing = [scan.missing] if scan.missing else []
+    missing = [unread] if unread else []
     if len(details.found) < len(others):
         missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
     assert filters.since
@@ -127,8 +126,7 @@ async def _later_good(app: CallerContext, run: WorkflowRun, cause: Failure) -> W
 
 async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
     filters = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
-    async with aclosing(RunScan(filters, 1).runs(app, deadline)) as runs:
-        return await anext(runs, None)
+    return next(iter((await scan_runs(app, deadline, filters, most=1)).runs), None)
 
 
 @RUNS.tool(title="Show the review queue", annotations=READ_ONLY, view="review")
@@ -147,8 +145,8 @@ async def review_queue(
     app = caller_context(ctx)
     filters = await RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since).resolve(app)
     deadline = Deadline(ctx, app)
-    scan = RunScan(filters, app.limits.summary_runs)
-    waiting = sorted(await scan.collect(app, deadline), key=lambda run: (run.created or app.clock.now(), run.id))
+    scan = await scan_runs(app, deadline, filters)
+    waiting = sorted(scan.runs, key=lambda run: (run.created or app.clock.now(), run.id))
     edge = parse_argument(app, "older_than", older_than)
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
-from extend_mcp.api.models import ChildRun, ChildRuns, Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import ChildRun, ChildRuns, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
@@ -23,7 +23,7 @@ from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
-    from extend_mcp.history.history import KeptRuns, RunHistory
+    from extend_mcp.history.history import Freshness, RunHistory
 
 T = TypeVar("T")
 
@@ -77,97 +77,77 @@ class Deadline:
         await self._ctx.report_progress(self._done, None, message)
 
 
-@dataclass
-class RunScan:
-    """Reads the runs that a filter selects, newest first.
+class Scan(NamedTuple):
+    """Runs that were read from their list, newest first."""
 
-    Attributes:
-        filter: selects the runs.
-        most: how many runs are read at most.
-        read: how many were read.
-        missing: why it ended early; None when it read everything, or has not ended.
-        reached: the creation time of the last run that was looked at.
-    """
-
-    filter: RunFilter
-    most: int
-    read: int = 0
-    missing: str | None = None
-    reached: datetime | None = None
-
-    async def runs(self, app: CallerContext, deadline: Deadline) -> AsyncGenerator[WorkflowRunSummary, None]:
-        """Iterate over the runs; pages are read when they are needed."""
-        pager = app.api.list_workflow_runs(**self.filter.api_query())
-        async with aclosing(pager.pages()) as pages:
-            while page := await self._next(pages, deadline):
-                for run in page.data:
-                    self.reached = run.created or self.reached
-                    if run.created and self.filter.since and run.created < self.filter.since:
-                        return
-                    if self.filter.matches(run):
-                        self.read += 1
-                        yield run
-                await deadline.report(f"{self.read:,} runs read")
-                if page.next_page_token is None:
-                    return
-
-    async def collect(self, app: CallerContext, deadline: Deadline) -> list[WorkflowRunSummary]:
-        """Return all runs in a list."""
-        async with aclosing(self.runs(app, deadline)) as runs:
-            return [run async for run in runs]
-
-    async def _next(
-        self, pages: AsyncGenerator[Page[WorkflowRunSummary], None], deadline: Deadline
-    ) -> Page[WorkflowRunSummary] | None:
-        if self.read >= self.most:
-            self.missing = f"only the newest {self.read:,} runs were read (the operator's bound)"
-            return None
-        if deadline.left <= 0:
-            self.missing = f"time was up after {self.read:,} runs"
-            return None
-        try:
-            with anyio.fail_after(max(deadline.left, 1.0)):
-                return await anext(pages)
-        except TimeoutError:
-            self.missing = f"time was up after {self.read:,} runs"
-        except ExtendError as error:
-            if isinstance(error, CREDENTIAL_ERRORS) or not self.read:
-                raise
-            self.missing = f"reading stopped after {self.read:,} runs: {error_words(error)}"
-        return None
+    runs: list[WorkflowRunSummary]
+    missing: str | None  # why reading ended early; None when everything was read
+    reached: datetime | None  # the creation time of the last run that was looked at
 
 
-@dataclass(frozen=True)
-class Selected:
-    """The runs that a filter selects.
+async def scan_runs(app: CallerContext, deadline: Deadline, filters: RunFilter, most: int | None = None) -> Scan:
+    """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
+    runs: list[WorkflowRunSummary] = []
+    reached = None
+    async with aclosing(app.api.list_workflow_runs(**filters.api_query()).pages()) as pages:
+        while True:
+            if len(runs) >= (most or app.limits.summary_runs):
+                return Scan(runs, f"only the newest {len(runs):,} runs were read (the operator's bound)", reached)
+            if deadline.left <= 0:
+                return Scan(runs, f"time was up after {len(runs):,} runs", reached)
+            try:
+                with anyio.fail_after(max(deadline.left, 1.0)):
+                    page = await anext(pages)
+            except TimeoutError:
+                return Scan(runs, f"time was up after {len(runs):,} runs", reached)
+            except ExtendError as error:
+                if isinstance(error, CREDENTIAL_ERRORS) or not runs:
+                    raise
+                return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
+            for run in page.data:
+                reached = run.created or reached
+                if run.created and filters.since and run.created < filters.since:
+                    return Scan(runs, None, reached)
+                if filters.matches(run):
+                    runs.append(run)
+            await deadline.report(f"{len(runs):,} runs read")
+            if page.next_page_token is None:
+                return Scan(runs, None, reached)
 
-    Attributes:
-        runs: the runs, newest first.
-        missing: why older runs are missing; None if none are.
-        reached: how far back in time was read; None if that was to the beginning.
-        begins: when the first run was created that the filters select whatever their times, if that is known.
-        held: the kept runs that these are from, and how fresh they are.
-    """
+
+class Selected(NamedTuple):
+    """The runs that a filter selects, newest first."""
 
     runs: list[RunFacts]
-    missing: str | None
-    reached: datetime | None = None
-    begins: datetime | None = None
-    held: KeptRuns | None = None
+    missing: str | None  # why older runs are missing; None if none are
+    reached: datetime | None = None  # how far back in time was read; None if that was to the beginning
+    begins: datetime | None = None  # creation of the first run that the filters select whatever their times, if known
+    held: Freshness | None = None  # how fresh the runs are, if they are kept ones
 
 
-class Reading(TypedDict):
-    """Bounds of reading for an answer from kept runs; see `RunHistory.refresh`."""
+async def refreshed(
+    app: CallerContext, filters: RunFilter, deadline: Deadline, statuses: Collection[str] = ()
+) -> tuple[RunHistory, Freshness] | None:
+    """Return the kept runs once they can answer about a resolved filter, or None where only the API can.
 
-    most_pages: int
-    only_if_held: bool
-
-
-def reading(app: CallerContext, filters: RunFilter, statuses: Collection[str] = ()) -> Reading:
-    """Return how much may be read: a window for the next question too, but no whole account for a narrow question."""
+    As much is read for them as the next question may need too, but no whole account for a narrow question.
+    """
+    # How Extend compares file names is not documented, so only Extend can apply that filter.
+    history = None if filters.file_name_contains else await app.history()
     narrow = bool(statuses or filters.statuses or filters.workflow_id or filters.batch)
-    pages = -(-app.limits.summary_runs // PAGE_SIZE)
-    return Reading(most_pages=pages, only_if_held=filters.since is None and narrow)
+    fresh = history and await history.refresh(
+        app.api,
+        filters.selection(),
+        deadline,
+        most_pages=kept_pages(app),
+        only_if_held=filters.since is None and narrow,
+    )
+    return (history, fresh) if history and fresh else None
+
+
+def kept_pages(app: CallerContext) -> int:
+    """Return how many pages of runs may be read for one question to keep them."""
+    return -(-app.limits.summary_runs // PAGE_SIZE)
 
 
 async def select_runs(
@@ -184,20 +164,18 @@ async def select_runs(
     of each status are read where none are kept, by default as many as a summary reads.
     """
     wanted = statuses or filters.statuses
-    # How Extend compares file names is not documented, so only Extend can apply that filter.
-    history = None if filters.file_name_contains else await app.history()
-    if history is not None:
-        held = await history.read(app.api, filters.selection(), deadline, **reading(app, filters, wanted))
-        if held is not None:
-            runs = [run for run in held.runs if run.status in wanted] if wanted else held.runs
-            return Selected(runs, held.missing, held.since, held.begins, held)
+    if kept := await refreshed(app, filters, deadline, statuses):
+        history, fresh = kept
+        if (held := await history.held(filters.selection())) is not None:
+            runs = [run for run in held if run.status in wanted] if wanted else held
+            return Selected(runs, fresh.missing, fresh.since, fresh.begins, fresh)
     found: list[RunFacts] = []
     missing = reached = None
     is_whole = True
     # A batch is listed whole: few runs, and one request for all statuses.
     for status in wanted if filters.batch is None and wanted else (filters.status,):
-        scan = RunScan(filters.model_copy(update={"status": status}), most or app.limits.summary_runs)
-        found += [run_facts(run) for run in await scan.collect(app, deadline)]
+        scan = await scan_runs(app, deadline, filters.model_copy(update={"status": status}), most)
+        found += [run_facts(run) for run in scan.runs]
         missing, reached = missing or scan.missing, scan.reached or reached
         is_whole = is_whole and not (scan.reached and filters.since and scan.reached < filters.since)
     found = sorted((run for run in found if not wanted or run.status in wanted), key=created_first, reverse=True)
@@ -220,17 +198,11 @@ def insight(run: WorkflowRun) -> Insight:
 
 @dataclass
 class Details(Generic[T]):
-    """The result of reading runs one by one.
+    """The result of reading runs one by one."""
 
-    Attributes:
-        found: the kept part of each run that was read, by id.
-        failed: the error of each run that could not be read.
-        skipped: ids that were not read because time was up.
-    """
-
-    found: dict[str, T]
-    failed: dict[str, ExtendError]
-    skipped: list[str]
+    found: dict[str, T]  # the kept part of each run that was read, by id
+    failed: dict[str, ExtendError]  # the error of each run that could not be read
+    skipped: list[str]  # ids that were not read because time was up
 
 
 async def read_details(

@@ -32,7 +32,7 @@ async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline,
         query = RunFilter(workflow_id=workflow, status="PROCESSED", since=app.clock.now() - _USUAL_OF)
         history = await app.history() if listed.held else None
         if history is not None:
-            done += await history.held(query.selection())
+            done += await history.held(query.selection()) or []
         else:
             done += (await select_runs(app, query.model_copy(update={"since": None}), deadline, most=_MOST_DONE)).runs
     stuck, unjudged = stuck_runs(listed.runs, usual_times(done), app.clock.now())
@@ -54,10 +54,10 @@ async def kept_stuck(app: CallerContext, filters: RunFilter) -> list[Stuck]:
     if history is None or not set(filters.statuses or MOVING) & set(MOVING):
         return []
     wanted, done = filters.selection(), []
-    moving = await history.held(replace(wanted, status=",".join(filters.statuses or MOVING)))
+    moving = await history.held(replace(wanted, status=",".join(filters.statuses or MOVING))) or []
     since = (app.clock.now() - _USUAL_OF).timestamp()
     for workflow in dict.fromkeys(run.workflow_id for run in moving):
-        done += await history.held(Selection(status="PROCESSED", workflow_id=workflow, since=since))
+        done += await history.held(Selection(status="PROCESSED", workflow_id=workflow, since=since)) or []
     return stuck_runs(moving, usual_times(done), app.clock.now())[0]
 
 

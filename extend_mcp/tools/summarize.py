@@ -28,7 +28,7 @@ from extend_mcp.runs.groups import (
 from extend_mcp.runs.statistics import Selection, Statistics, Tally, Waiting, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_facts, read_reasons, reading, select_runs
+from extend_mcp.tools.run_scan import Deadline, read_facts, read_reasons, refreshed, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
@@ -195,14 +195,11 @@ class _Count:
 
     async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Found | None:
         """Count the kept runs, and read what only their details show; None if they cannot answer this."""
-        # How Extend compares file names is not documented, so only Extend can apply that filter.
-        history = None if self.wide.file_name_contains else await self.app.history()
-        if history is None:
-            return None
         app, wanted = self.app, self.wide.selection()
-        fresh = await history.refresh(app.api, wanted, self.deadline, **reading(app, self.wide))
-        if fresh is None:
+        found = await refreshed(app, self.wide, self.deadline)
+        if found is None:
             return None
+        history, fresh = found
         if self.key is not None:
             counts = await history.read_counts(wanted)
             # Metadata of runs that are not over can change at any time, so it is never kept.
@@ -212,8 +209,8 @@ class _Count:
             failed = replace(wanted, status="FAILED")
             if not self.by_step:
                 unread = await history.unread(failed, unexplained=True)
-                others = await history.held(Selection(status="FAILED", since=wanted.since)) if unread else []
-                await read_reasons(app, self.deadline, unread, others)
+                others = await history.held(Selection(status="FAILED", since=wanted.since)) if unread else None
+                await read_reasons(app, self.deadline, unread, others or ())
             unread = await history.unread(failed, app.limits.detail_runs, unexplained=not self.by_step)
             await read_facts(app, self.deadline, unread, held=True)
         counted = []
