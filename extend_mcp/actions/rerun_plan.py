@@ -261,7 +261,7 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
     unread = [run for run in unread if run.status in wanted.statuses]
     if filters.failure_reason:
         unread = await leave_out_other_reasons(app, deadline, unread, filters.failure_reason)
-    details = await read_insights(app, deadline, unread, most=app.limits.bulk_runs)
+    details = await read_insights(app, deadline, unread, most=app.limits.bulk_runs, metadata=bool(filters.metadata))
     if left := len(unread) - len(details.found):
         span = format_span(left / app.settings.requests_per_second)
         more = f"make this call again to look into the others, in about {span}"

@@ -197,17 +197,17 @@ class RunStore(Database):
         return self._runs(account, wanted)
 
     def unread(
-        self, account: bytes, wanted: Selection, most: int = -1, *, final: bool = True, unexplained: bool = False
+        self, account: bytes, wanted: Selection, most: int = -1, *, final: bool = True, without: str | None = None
     ) -> list[RunFacts]:
         """Return the newest runs that were not read in full, without those that had to make room.
 
-        ``final`` is for those in a final state, whose details can be kept, or the others; ``unexplained`` for those
-        alone whose reason is not known in another way either.
+        ``final`` is for those in a final state, whose details can be kept, or the others; ``without`` for those
+        alone whose ``step`` or ``reason`` is not known in another way either.
         """
         condition = (
             f"status {'' if final else 'NOT'} IN (SELECT value FROM json_each(:final)) AND created > details_floor"
             " AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
-            f"{' AND reason IS NULL' if unexplained else ''}"
+            f"{f' AND {without} IS NULL' if without else ''}"
         )
         return self._runs(account, wanted, condition, most, final=json.dumps(FINISHED))
 
@@ -240,19 +240,25 @@ class RunStore(Database):
                 database.execute("DELETE FROM details WHERE number = ?", row)
                 database.execute("INSERT INTO details VALUES (?, ?, ?, ?, ?)", (*row, *facts))
 
-    def reasons(self, account: bytes, run_ids: Sequence[str]) -> dict[str, str]:
-        """Return why runs failed, by id, where that is known."""
+    def causes(self, account: bytes, run_ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:
+        """Return the failing step, where that is known, and the reason of failed runs, by id."""
         with self._transaction("BEGIN") as database:
             asked = (json.dumps(list(run_ids)), account)
-            return dict(database.execute(f"SELECT runs.id, reason FROM {_BY_IDS} WHERE reason IS NOT NULL", asked))
+            rows = database.execute(f"SELECT runs.id, step, reason FROM {_BY_IDS} WHERE reason IS NOT NULL", asked)
+            return {run_id: (step, reason) for run_id, step, reason in rows}
 
-    def save_reasons(self, account: bytes, found: Sequence[tuple[RunFacts, str]]) -> None:
-        """Keep why final runs failed that were not read in full, until they change; each as it was held."""
+    def save_causes(self, account: bytes, found: Sequence[tuple[RunFacts, str | None, str]]) -> None:
+        """Keep the failing step and the reason of failed runs that were not read in full; each run as it was held."""
         with self._transaction() as database:
             database.executemany(
-                "UPDATE runs SET reason = ? WHERE account = (SELECT number FROM accounts WHERE fingerprint = ?)"
-                " AND id = ? AND status = 'FAILED' AND updated = ? AND reason IS NULL",
-                [(_stored(reason), account, run.id, _stored(run.updated)) for run, reason in found],
+                "UPDATE runs SET step = ?, reason = ?"
+                " WHERE account = (SELECT number FROM accounts WHERE fingerprint = ?)"
+                " AND id = ? AND status = 'FAILED' AND updated = ? AND step IS NULL",
+                [
+                    (_stored(step), _stored(reason), account, run.id, _stored(run.updated))
+                    for run, step, reason in found
+                    if run.updated
+                ],
             )
 
     def details(self, account: bytes, run_ids: Sequence[str]) -> dict[str, RunDetails]:

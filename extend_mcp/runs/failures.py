@@ -116,8 +116,8 @@ CHILD_KINDS: Final[Mapping[str, tuple[ChildRuns, str]]] = {
 """By step type: the list of its child runs, and where a step's result holds one."""
 
 
-def reasons_from_children(failed: Iterable[RunFacts], children: Iterable[ChildRun]) -> dict[str, str]:
-    """Return the reasons of failed runs that lists of failed child runs show, by the run's id.
+def failed_children(failed: Iterable[RunFacts], children: Iterable[ChildRun]) -> dict[str, ChildRun]:
+    """Return the failed child run that says why a run failed, by the run's id, out of lists of failed child runs.
 
     A list of child runs names no workflow run. A child is that of a run that has its file and was under way when it
     began. A run is left out if several children or none could be its own, or if another run could have its child.
@@ -126,7 +126,7 @@ def reasons_from_children(failed: Iterable[RunFacts], children: Iterable[ChildRu
     for child in children:
         for file_id in {child.file.id, child.file.parent_file_id} - {"", None}:
             by_file.setdefault(file_id, []).append(child)
-    reasons: dict[str, str] = {}
+    found: dict[str, ChildRun] = {}
     parents: dict[str, list[str]] = {}
     for run in failed:
         near = [child for file_id in run.file_ids for child in by_file.get(file_id, ())]
@@ -134,9 +134,9 @@ def reasons_from_children(failed: Iterable[RunFacts], children: Iterable[ChildRu
         for child_id in own:
             parents.setdefault(child_id, []).append(run.id)
         if len(own) == 1:
-            reasons[run.id] = next(iter(own.values())).failure_reason or ""
+            found[run.id] = next(iter(own.values()))
     shared = {run_id for runs in parents.values() if len(runs) > 1 for run_id in runs}
-    return {run_id: reason for run_id, reason in reasons.items() if reason and run_id not in shared}
+    return {run_id: child for run_id, child in found.items() if child.failure_reason and run_id not in shared}
 
 
 def _began_in(run: RunFacts, child: ChildRun) -> bool:

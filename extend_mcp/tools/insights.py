@@ -14,13 +14,13 @@ from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
-from extend_mcp.runs.statistics import run_facts
+from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, read_details, read_insights, scan_runs, select_runs
+from extend_mcp.tools.run_scan import Deadline, Insight, read_details, read_insights, scan_runs, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.actions import status_words
@@ -42,6 +42,9 @@ from extend_mcp.views.reviews import (
 )
 from extend_mcp.views.runs import review_lines
 
+_MOST_EXAMPLES = 20
+"""Runs that are read in full to quote a message of each cause."""
+
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
 async def explain_failure(
@@ -59,7 +62,9 @@ async def explain_failure(
         return await _explain_one(app, deadline, run_id, created_since)
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
     selected = await select_runs(app, filters, deadline)
-    details = await read_insights(app, deadline, selected.runs, noun="failed runs read")
+    details = await read_insights(app, deadline, selected.runs, noun="failed runs read", metadata=False)
+    known = [details.found[run.id] for run in selected.runs if run.id in details.found]
+    details.found |= await _with_messages(app, deadline, known)
     missing = [selected.missing] if selected.missing else []
     if len(details.found) < len(selected.runs):
         missing.append(
@@ -73,6 +78,15 @@ async def explain_failure(
         missing=missing,
         limit=app.limits.answer_chars,
     )
+
+
+async def _with_messages(app: CallerContext, deadline: Deadline, found: Sequence[Insight]) -> dict[str, Insight]:
+    """Read the newest run of each cause whose message is not known, so that the answer can quote it."""
+    newest: dict[tuple[str, Failure], RunFacts] = {}
+    for run, cause, _ in found:
+        if cause and cause.reason and not cause.message:
+            newest.setdefault((run.workflow_id, cause), run)
+    return (await read_insights(app, deadline, list(newest.values())[:_MOST_EXAMPLES])).found
 
 
 async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, created_since: str) -> FailureView:
@@ -89,7 +103,8 @@ async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, crea
     filters.workflow_id = run.workflow.id or None
     failed, unread, _ = await scan_runs(app, deadline, filters)
     others = [each for each in failed if each.id != run.id]
-    details = await read_insights(app, deadline, [run_facts(each) for each in others], noun="other failed runs read")
+    facts = [run_facts(each) for each in others]
+    details = await read_insights(app, deadline, facts, noun="other failed runs read", metadata=False)
     causes = {other: found.cause for other, found in details.found.items() if found.cause}
     alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
     missing = [unread] if unread else []

@@ -16,9 +16,10 @@ from extend_mcp.api.models import ChildRun, ChildRuns, WorkflowRun, WorkflowRunS
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, failures_of, reasons_from_children
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, failures_of
 from extend_mcp.runs.reruns import created_first
 from extend_mcp.runs.statistics import RunFacts, run_facts
+from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
@@ -38,6 +39,7 @@ _AT_ONCE = 12
 _FEW = 12
 """Failed runs that are read one by one rather than by lists of child runs."""
 _MOST_CHILD_PAGES = 3
+_VERSION_SECONDS = 3600.0
 _MOST_REPORTS = 20
 """Most progress messages of one reading of many runs."""
 _READS_A_SAVE = 48
@@ -274,35 +276,65 @@ async def read_facts(
     return details
 
 
-async def read_reasons(
-    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], others: Sequence[RunFacts] = ()
-) -> dict[str, str]:
-    """Return why failed runs failed, by id, as far as that is kept or the lists of failed child runs show it.
+async def read_causes(
+    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], others: Sequence[RunFacts] = (), *, steps: bool
+) -> dict[str, Failure]:
+    """Return the first failure of failed runs, by id, as far as it is kept or lists of failed child runs show it.
 
     Four requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
-    not read for them. ``others`` are more failed runs, which may have some of the child runs.
+    not read for them. ``others`` are more failed runs, which may have some of the child runs. With ``steps`` the step
+    is given too, where the workflow has only one that starts such child runs; other runs are left out.
     """
     history = await app.history()
-    known = await history.reasons([run.id for run in runs]) if history else {}
+    kept = await history.causes([run.id for run in runs]) if history else {}
+    known = {
+        run_id: Failure(step or "", reason, "")
+        for run_id, (step, reason) in kept.items()
+        if step is not None or not steps
+    }
     unknown = [run for run in runs if run.id not in known]
     created = [run.created for run in unknown if run.created]
     if len(created) <= _FEW:
         return known
-    children = await read_failed_children(app, deadline, min(created))
-    reasons = reasons_from_children({run.id: run for run in (*runs, *others)}.values(), children)
+    listed = await read_failed_children(app, deadline, min(created))
+    children = failed_children({run.id: run for run in (*runs, *others)}.values(), listed)
+    found: list[tuple[RunFacts, str | None, str]] = []
+    for run in unknown:
+        if child := children.get(run.id):
+            step = await _step_of(app, run, child) if steps else None
+            if step or not steps:
+                found.append((run, step, child.failure_reason or ""))
+                known[run.id] = Failure(step or "", child.failure_reason or "", child.failure_message or "")
     if history:
         await history.save_listed(unknown)
-        await history.save_reasons([(run, reasons[run.id]) for run in unknown if run.id in reasons])
-    return reasons | known
+        await history.save_causes(found)
+    return known
+
+
+async def _step_of(app: CallerContext, run: RunFacts, child: ChildRun) -> str | None:
+    """Return the name of the step that started a child run; None if several can, or the definition cannot be read."""
+    if run.version in ("", "draft") or not app.caller.has_scope(WORKFLOWS_READ):
+        return None
+
+    async def read() -> list[dict[str, Any]]:
+        try:
+            return (await app.api.get_workflow_version(run.workflow_id, run.version)).steps
+        except ExtendError:
+            return []
+
+    # A published version never changes.
+    definition = await app.remember(f"version {run.workflow_id} {run.version}", _VERSION_SECONDS, read)
+    kinds = [(CHILD_KINDS.get(str(step.get("type"))), step.get("name")) for step in definition]
+    names = [name for kind, name in kinds if kind and kind[0] == f"{child.object}s"]
+    return str(names[0]) if len(names) == 1 and names[0] else None
 
 
 async def leave_out_other_reasons(
     app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], reason: str
 ) -> list[RunFacts]:
     """Return the runs without those that lists show to have failed for another reason; ``reason`` is in capitals."""
-    open_runs = [run for run in runs if run.status == "FAILED" and run.reason is None]
-    known = await read_reasons(app, deadline, open_runs, runs)
-    return [run for run in runs if (run.reason or known.get(run.id) or reason).upper() == reason]
+    known = await read_causes(app, deadline, [run for run in runs if run.status == "FAILED"], runs, steps=False)
+    return [run for run in runs if run.id not in known or (known[run.id].reason or reason).upper() == reason]
 
 
 async def read_failed_children(app: CallerContext, deadline: Deadline, since: datetime | None) -> list[ChildRun]:
@@ -339,11 +371,19 @@ async def read_insights(
     *,
     noun: str = "runs looked into",
     most: int | None = None,
+    metadata: bool = True,
 ) -> Details[Insight]:
-    """Return why runs failed and their metadata, the most important first, as `read_facts` does."""
-    details = await read_facts(app, deadline, runs, noun=noun, most=most)
+    """Return why runs failed and their metadata, the most important first, as `read_facts` does.
+
+    Without ``metadata``, a run that `read_causes` explains is not read in full.
+    """
+    failed = [run for run in runs if run.status == "FAILED" and not metadata]
+    causes = await read_causes(app, deadline, failed, runs, steps=True) if failed else {}
+    unknown = [run for run in runs if run.id not in causes]
+    details = await read_facts(app, deadline, unknown, noun=noun, most=most)
     listed = {run.id: run for run in runs}
-    found = {
+    found = {run_id: Insight(listed[run_id], cause, {}) for run_id, cause in causes.items()}
+    found |= {
         run_id: Insight(
             listed[run_id],
             Failure(each.step, each.reason, each.message) if each.step or each.reason else None,

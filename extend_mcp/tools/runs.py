@@ -19,7 +19,7 @@ from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, reasons_from_children, unexplained_steps
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
@@ -273,8 +273,10 @@ class _Causes:
         if self._children is None:
             self._children = await read_failed_children(self._app, self._deadline, self._search.since)
         self._seen += runs
-        known = reasons_from_children(self._seen, self._children)
-        return [run for run in runs if known.get(run.id, reason).upper() == reason]
+        known = failed_children(self._seen, self._children)
+        return [
+            run for run in runs if run.id not in known or (known[run.id].failure_reason or reason).upper() == reason
+        ]
 
     def fits(self, run_id: str) -> bool:
         """Return whether a run failed as wanted."""

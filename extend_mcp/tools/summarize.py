@@ -28,7 +28,7 @@ from extend_mcp.runs.groups import (
 from extend_mcp.runs.statistics import Selection, Statistics, Tally, Waiting, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_facts, read_reasons, refreshed, select_runs
+from extend_mcp.tools.run_scan import Deadline, read_causes, read_facts, refreshed, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
@@ -190,7 +190,7 @@ class _Count:
 
     @property
     def by_step(self) -> bool:
-        """True if the failing step is one of the facts, which no list shows."""
+        """True if the failing step is one of the facts."""
         return "step" in self.columns
 
     async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Found | None:
@@ -207,11 +207,11 @@ class _Count:
                 return None
         if self.fails and (not self.wide.statuses or "FAILED" in self.wide.statuses):
             failed = replace(wanted, status="FAILED")
-            if not self.by_step:
-                unread = await history.unread(failed, unexplained=True)
-                others = await history.held(Selection(status="FAILED", since=wanted.since)) if unread else None
-                await read_reasons(app, self.deadline, unread, others or ())
-            unread = await history.unread(failed, app.limits.detail_runs, unexplained=not self.by_step)
+            fact = "step" if self.by_step else "reason"
+            if unread := await history.unread(failed, without=fact):
+                others = await history.held(Selection(status="FAILED", since=wanted.since))
+                await read_causes(app, self.deadline, unread, others or (), steps=self.by_step)
+            unread = await history.unread(failed, app.limits.detail_runs, without=fact)
             await read_facts(app, self.deadline, unread, held=True)
         counted = []
         for each, first in zip(self.windows, firsts, strict=False):
@@ -229,10 +229,16 @@ class _Count:
         runs, held = selected.runs, selected.held
         history = await app.history() if key and held else None
         values = await history.metadata(self.wide.selection(), key) if history and key else {}
-        if self.fails and not key and not self.by_step:
+        if self.fails and not key:
             failed = [run for run in runs if run.status == "FAILED"]
-            reasons = await read_reasons(app, self.deadline, [run for run in failed if run.reason is None], failed)
-            runs = [run._replace(reason=reasons.get(run.id, run.reason)) for run in runs]
+            unknown = [run for run in failed if (run.step if self.by_step else run.reason) is None]
+            causes = await read_causes(app, self.deadline, unknown, failed, steps=self.by_step)
+            runs = [
+                run._replace(step=cause.where if self.by_step else run.step, reason=cause.reason)
+                if (cause := causes.get(run.id))
+                else run
+                for run in runs
+            ]
         unread = [
             run
             for run in runs

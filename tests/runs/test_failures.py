@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import ChildRun, FileSummary, WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.failures import Failure, failures_of, reasons_from_children, retry_advice
+from extend_mcp.runs.failures import Failure, failed_children, failures_of, retry_advice
 from extend_mcp.runs.statistics import RunFacts, run_facts
 
 
@@ -141,7 +141,7 @@ FAILED_RUNS = st.lists(
 def test_a_run_gets_the_reason_of_its_own_child_run_or_none(failed: list[Failed]) -> None:
     runs = [each.facts(number) for number, each in enumerate(failed)]
     children = [child for number, each in enumerate(failed) for child in each.child_runs(number)]
-    found = reasons_from_children(runs, children)
+    found = {run_id: child.failure_reason for run_id, child in failed_children(runs, children).items()}
     for number, each in enumerate(failed):
         # Rounding makes two runs meet that are a second apart or less.
         alone = all(
@@ -161,8 +161,8 @@ def test_a_run_without_times_or_file_gets_no_reason() -> None:
     child = ChildRun(id="child", failure_reason="OCR_ERROR", file=FileSummary(id="a"), created_at=NOON)
     summary = WorkflowRunSummary(id="run", status="FAILED", files=[FileSummary(id="a")], created_at=NOON)
     ended = summary.model_copy(update={"start_time": NOON, "end_time": NOON})
-    assert reasons_from_children([run_facts(ended)], [child]) == {"run": "OCR_ERROR"}
-    assert reasons_from_children([run_facts(summary)], [child]) == {}
-    assert reasons_from_children([run_facts(ended.model_copy(update={"files": []}))], [child]) == {}
-    assert reasons_from_children([run_facts(ended)], [child.model_copy(update={"created_at": None})]) == {}
-    assert reasons_from_children([run_facts(ended)], [child.model_copy(update={"failure_reason": None})]) == {}
+    assert failed_children([run_facts(ended)], [child]) == {"run": child}
+    assert failed_children([run_facts(summary)], [child]) == {}
+    assert failed_children([run_facts(ended.model_copy(update={"files": []}))], [child]) == {}
+    assert failed_children([run_facts(ended)], [child.model_copy(update={"created_at": None})]) == {}
+    assert failed_children([run_facts(ended)], [child.model_copy(update={"failure_reason": None})]) == {}
