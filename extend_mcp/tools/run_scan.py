@@ -279,7 +279,7 @@ async def read_facts(
 async def read_causes(
     app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], others: Sequence[RunFacts] = (), *, steps: bool
 ) -> dict[str, Failure]:
-    """Return the first failure of failed runs, by id, as far as it is kept or lists of failed child runs show it.
+    """Return the first failure of failed runs, by id, as far as kept facts or lists of failed child runs show it.
 
     Four requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
     not read for them. ``others`` are more failed runs, which may have some of the child runs. With ``steps`` the step
