@@ -139,30 +139,13 @@ async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float |
 class CancelRun(Action[CancelView]):
     """Cancel one run."""
 
-    run_id: str
-    reason: str | None = None  # why, in the user's words; shown to the person
-
     name: ClassVar[str] = "cancel_workflow_run"
     kind: ClassVar[type[CancelView]] = CancelView
     _run: WorkflowRun | None = None
 
-    @property
-    def target(self) -> str:
-        """The id of the run."""
-        return self.run_id
-
-    @property
-    def shown_reason(self) -> str:
-        """The reason, which the person sees."""
-        return self.reason or ""
-
-    def recall(self, earlier: Proposal) -> None:
-        """Take over the reason if the confirming call leaves it out."""
-        self.reason = self.reason if self.reason is not None else earlier.reason or None
-
     async def inspect(self) -> Inspection[CancelView]:
         """Read the run and judge its status."""
-        self._run = run = await self.app.api.get_workflow_run(self.run_id)
+        self._run = run = await self.app.api.get_workflow_run(self.target)
         if not may_cancel(run.status).allowed:
             return Inspection(status=run.status, refusal=self._refused(run.status))
         plan = cancel_plan(run, reason=self.reason, now=self.app.clock.now())
@@ -270,7 +253,7 @@ class CancelRun(Action[CancelView]):
         """Build an answer of this action."""
         message = " ".join([message, *details])
         lines = [*plan.facts(), *plan.progress()] if plan else []
-        return super().answer(outcome, message, run_id=self.run_id, plan=plan, details=lines, **known)
+        return super().answer(outcome, message, run_id=self.target, plan=plan, details=lines, **known)
 
     def _refused(self, status: str, *, before: str | None = None, raced: bool = False) -> CancelView:
         verdict = may_cancel(status)

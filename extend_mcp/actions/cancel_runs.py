@@ -29,14 +29,8 @@ class CancelRuns(BulkAction):
 
     run_ids: list[str] | None  # the runs; None to find them with ``filters``
     filters: RunFilter
-    reason: str | None = None  # why, in the user's words; shown to the person
 
     name: ClassVar[str] = "cancel_runs"
-
-    @property
-    def shown_reason(self) -> str:
-        """The reason, which the person sees."""
-        return self.reason or ""
 
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
         """Read the runs and plan those that can be cancelled."""

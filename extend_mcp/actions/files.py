@@ -65,6 +65,6 @@ class DeleteFile(DeleteObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the file."""
-        file = await self.app.api.get_file(self.object_id)
+        file = await self.app.api.get_file(self.target)
         lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
         return Inspection(lines)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from extend_mcp.actions.execute import Action, DeleteObject, Inspection, OnObject
+from extend_mcp.actions.execute import Action, DeleteObject, Inspection, ObjectAction
 from extend_mcp.actions.spend import spending, usual_credits
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
@@ -42,7 +42,7 @@ _MOST_HOSTS = 30
 
 
 @dataclass
-class UpdateRun(OnObject):
+class UpdateRun(ObjectAction):
     """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
     new_name: str | None
@@ -54,13 +54,13 @@ class UpdateRun(OnObject):
 
     async def inspect(self) -> None:
         """Read the metadata before the change."""
-        self._before = await self.app.api.get_workflow_run(self.object_id)
+        self._before = await self.app.api.get_workflow_run(self.target)
 
     async def send(self) -> ActionView:
         """Change the run."""
         assert self._before is not None
         body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
-        after = await self.app.api.update_workflow_run(self.object_id, body)
+        after = await self.app.api.update_workflow_run(self.target, body)
         details = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
         if self.app.caller.has_scope(RUNS_READ):
             details += _metadata_lines(self._before.metadata, after.metadata)
@@ -69,7 +69,7 @@ class UpdateRun(OnObject):
     async def verify(self, error: ExtendError) -> ActionView:
         """Say that the change may have been made."""
         message = f"No clear answer came ({error_words(error)}); the change may have been made."
-        look = f'Look with get_workflow_run({self.object_id}, detail="full").'
+        look = f'Look with get_workflow_run({self.target}, detail="full").'
         return self.answer("unknown", message, sent=True, next_step=f"{look} Repeating the change does no harm.")
 
 
@@ -84,7 +84,7 @@ class DeleteRun(DeleteObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read what would be lost; refuse a run that is still moving."""
-        run = await self.app.api.get_workflow_run(self.object_id)
+        run = await self.app.api.get_workflow_run(self.target)
         if is_moving(run.status):
             # Extend documents deleting for runs that have ended; deleting running work would hide what it costs.
             message = (

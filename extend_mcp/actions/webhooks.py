@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction, OnObject
+from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.api.requests import (
     CreateWebhookEndpoint,
@@ -58,7 +58,7 @@ class CreateEndpoint(ObjectAction):
 
 
 @dataclass
-class UpdateEndpoint(OnObject):
+class UpdateEndpoint(ObjectAction):
     """Change a webhook endpoint; None leaves a field unchanged."""
 
     url: str | None
@@ -70,8 +70,8 @@ class UpdateEndpoint(OnObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show before and after."""
-        present = await self.app.api.get_webhook_endpoint(self.object_id)
-        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.object_id)})?"]
+        present = await self.app.api.get_webhook_endpoint(self.target)
+        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.target)})?"]
         if self.url is not None:
             lines.append(f"URL: {Url(present.url)} -> {Url(self.url)}")
         if self.new_name is not None:
@@ -85,12 +85,12 @@ class UpdateEndpoint(OnObject):
     async def send(self) -> ActionView:
         """Change the endpoint."""
         body = UpdateWebhookEndpoint(url=self.url, name=self.new_name, enabled_events=self.events, status=self.status)
-        changed = await self.app.api.update_webhook_endpoint(self.object_id, body)
+        changed = await self.app.api.update_webhook_endpoint(self.target, body)
         return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
     async def look(self) -> str:
         """Say what the endpoint is now."""
-        present = await self.app.api.get_webhook_endpoint(self.object_id)
+        present = await self.app.api.get_webhook_endpoint(self.target)
         return f"A second look shows: {'; '.join(endpoint_lines(present))}."
 
 
@@ -103,8 +103,8 @@ class DeleteEndpoint(DeleteObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and count its subscriptions."""
-        present = await self.app.api.get_webhook_endpoint(self.object_id)
-        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.object_id, max_page_size=100)
+        present = await self.app.api.get_webhook_endpoint(self.target)
+        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.target, max_page_size=100)
         more = "or more " if page.next_page_token else ""
         lines = ["Delete this webhook endpoint for good?", *endpoint_lines(present)]
         lines.append(f"Subscriptions that end with it: {len(page.data)} {more}".rstrip())
@@ -112,7 +112,7 @@ class DeleteEndpoint(DeleteObject):
 
 
 @dataclass
-class CreateSubscription(OnObject):
+class CreateSubscription(ObjectAction):
     """Send one resource's events to an endpoint."""
 
     resource_type: str
@@ -125,7 +125,7 @@ class CreateSubscription(OnObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the endpoint and show where data would go."""
-        endpoint = await self.app.api.get_webhook_endpoint(self.object_id)
+        endpoint = await self.app.api.get_webhook_endpoint(self.target)
         present = await self._present()
         subject = f"{self.resource_type} {Name(self.resource_id):120}"
         lines = [
@@ -144,7 +144,7 @@ class CreateSubscription(OnObject):
         """Create the subscription."""
         made = await self.app.api.create_webhook_subscription(
             CreateWebhookSubscription(
-                webhook_endpoint_id=self.object_id,
+                webhook_endpoint_id=self.target,
                 resource_type=self.resource_type,
                 resource_id=self.resource_id,
                 enabled_events=self.events,
@@ -164,7 +164,7 @@ class CreateSubscription(OnObject):
     async def _present(self) -> WebhookSubscription | None:
         """Return the subscription of this endpoint and resource, which Extend changes instead of adding another."""
         page = await self.app.api.list_webhook_subscriptions(
-            webhook_endpoint_id=self.object_id, resource_id=self.resource_id, max_page_size=20
+            webhook_endpoint_id=self.target, resource_id=self.resource_id, max_page_size=20
         )
         found = next((each for each in page.data if each.resource_type == self.resource_type), None)
         self.present_id = found.id if found else None
@@ -172,7 +172,7 @@ class CreateSubscription(OnObject):
 
 
 @dataclass
-class UpdateSubscription(OnObject):
+class UpdateSubscription(ObjectAction):
     """Replace a subscription's events."""
 
     events: list[str]
@@ -181,7 +181,7 @@ class UpdateSubscription(OnObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the subscription and show before and after."""
-        present = await self.app.api.get_webhook_subscription(self.object_id)
+        present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
         lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
         return Inspection(lines, bound=present.enabled_events)
@@ -189,12 +189,12 @@ class UpdateSubscription(OnObject):
     async def send(self) -> ActionView:
         """Change the subscription."""
         body = UpdateWebhookSubscription(enabled_events=self.events)
-        changed = await self.app.api.update_webhook_subscription(self.object_id, body)
+        changed = await self.app.api.update_webhook_subscription(self.target, body)
         return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
     async def look(self) -> str:
         """Say which events the subscription has now."""
-        present = await self.app.api.get_webhook_subscription(self.object_id)
+        present = await self.app.api.get_webhook_subscription(self.target)
         return f"A second look shows the events {event_words(present.enabled_events)}."
 
 
@@ -207,6 +207,6 @@ class DeleteSubscription(DeleteObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read the subscription."""
-        present = await self.app.api.get_webhook_subscription(self.object_id)
+        present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Delete this webhook subscription?", *subscription_lines(present)]
         return Inspection(lines, bound=present.enabled_events)
