@@ -144,7 +144,6 @@ class CancelRun(Action[CancelView]):
     _run: WorkflowRun | None = None
 
     async def inspect(self) -> Inspection[CancelView]:
-        """Read the run and judge its status."""
         self._run = run = await self.app.api.get_workflow_run(self.target)
         if not may_cancel(run.status).allowed:
             return Inspection(status=run.status, refusal=self._refused(run.status))
@@ -210,7 +209,6 @@ class CancelRun(Action[CancelView]):
         return self._refused(found.status, before=before, raced=True)
 
     def declined(self, found: Inspection[CancelView], note: str) -> CancelView:
-        """Answer that nobody said yes."""
         return self.answer(
             "declined",
             f"{note} The run continues.",
@@ -220,7 +218,6 @@ class CancelRun(Action[CancelView]):
         )
 
     def unconfirmed(self, found: Inspection[CancelView], consent: Consent) -> CancelView:
-        """Answer with the plan and the token of a client that cannot ask."""
         assert self._run is not None
         return self.answer(
             "confirmation_required",
@@ -233,7 +230,6 @@ class CancelRun(Action[CancelView]):
         )
 
     def not_found(self, earlier: Inspection[CancelView] | Proposal | None = None) -> CancelView:
-        """Answer that the run does not exist."""
         return self.answer(
             "not_found",
             "There is no such run for this API key (wrong id, workspace or region, or deleted).",
@@ -250,7 +246,6 @@ class CancelRun(Action[CancelView]):
         plan: CancelPlan | None = None,
         **known: Any,
     ) -> CancelView:
-        """Build an answer of this action."""
         message = " ".join([message, *details])
         lines = [*plan.facts(), *plan.progress()] if plan else []
         return super().answer(outcome, message, run_id=self.target, plan=plan, details=lines, **known)

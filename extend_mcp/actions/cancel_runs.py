@@ -33,7 +33,6 @@ class CancelRuns(BulkAction):
     name: ClassVar[str] = "cancel_runs"
 
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
-        """Read the runs and plan those that can be cancelled."""
         if self.run_ids is None and self.filters == RunFilter():
             return self.no_such_plan()
         now = self.app.clock.now()
@@ -76,7 +75,6 @@ class CancelRuns(BulkAction):
         return list(found.values()), missing
 
     async def act(self, plan: Plan, run: PlannedRun) -> None:
-        """Read the run and cancel it if it still can be."""
         del plan
         try:
             present = await self.app.api.get_workflow_run(run.run_id)

@@ -161,12 +161,10 @@ class DeleteObject(ObjectAction):
     then: ClassVar[str | None] = None  # the next step
 
     async def send(self) -> ActionView:
-        """Delete the object."""
         await getattr(self.app.api, self.name)(self.target)
         return self.answer("done", self.deleted, sent=True, next_step=self.then)
 
     async def look(self) -> str:
-        """Say whether the object still exists."""
         try:
             found = await getattr(self.app.api, self.name.replace("delete", "get"))(self.target)
         except NotFoundError:

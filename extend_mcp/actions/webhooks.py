@@ -43,7 +43,6 @@ class CreateEndpoint(ObjectAction):
         )
 
     async def send(self) -> ActionView:
-        """Create the endpoint."""
         self.made = await self.app.api.create_webhook_endpoint(
             CreateWebhookEndpoint(url=self.url, name=self.endpoint_name, enabled_events=self.events, status=self.status)
         )
@@ -51,7 +50,6 @@ class CreateEndpoint(ObjectAction):
         return self.answer("done", f"Created webhook endpoint {made_id}.", target=made_id, sent=True)
 
     async def look(self) -> str:
-        """Say which endpoints of this URL and name exist."""
         page = await self.app.api.list_webhook_endpoints(sort_dir="desc", max_page_size=20)
         same = [f"{Id(each.id)}" for each in page.data if each.url == self.url and each.name == self.endpoint_name]
         return f"A second look finds such endpoints: {', '.join(same) or 'none'}; their secret is not shown again."
@@ -69,7 +67,6 @@ class UpdateEndpoint(ObjectAction):
     name: ClassVar[str] = "update_webhook_endpoint"
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the endpoint and show before and after."""
         present = await self.app.api.get_webhook_endpoint(self.target)
         lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.target)})?"]
         if self.url is not None:
@@ -83,13 +80,11 @@ class UpdateEndpoint(ObjectAction):
         return Inspection(lines, bound=[present.url, present.name, present.status, present.enabled_events])
 
     async def send(self) -> ActionView:
-        """Change the endpoint."""
         body = UpdateWebhookEndpoint(url=self.url, name=self.new_name, enabled_events=self.events, status=self.status)
         changed = await self.app.api.update_webhook_endpoint(self.target, body)
         return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
     async def look(self) -> str:
-        """Say what the endpoint is now."""
         present = await self.app.api.get_webhook_endpoint(self.target)
         return f"A second look shows: {'; '.join(endpoint_lines(present))}."
 
@@ -102,7 +97,6 @@ class DeleteEndpoint(DeleteObject):
     deleted: ClassVar[str] = "The endpoint is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the endpoint and count its subscriptions."""
         present = await self.app.api.get_webhook_endpoint(self.target)
         page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.target, max_page_size=100)
         more = "or more " if page.next_page_token else ""
@@ -124,7 +118,6 @@ class CreateSubscription(ObjectAction):
     present_id: str | None = field(default=None, init=False)
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the endpoint and show where data would go."""
         endpoint = await self.app.api.get_webhook_endpoint(self.target)
         present = await self._present()
         subject = f"{self.resource_type} {Name(self.resource_id):120}"
@@ -141,7 +134,6 @@ class CreateSubscription(ObjectAction):
         return Inspection(lines, bound=[endpoint.url, present and [present.id, present.enabled_events]])
 
     async def send(self) -> ActionView:
-        """Create the subscription."""
         made = await self.app.api.create_webhook_subscription(
             CreateWebhookSubscription(
                 webhook_endpoint_id=self.target,
@@ -155,7 +147,6 @@ class CreateSubscription(ObjectAction):
         return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
 
     async def look(self) -> str:
-        """Say which subscription of this endpoint and resource exists, and its events."""
         found = await self._present()
         if found is None:
             return "A second look finds no such subscription."
@@ -180,20 +171,17 @@ class UpdateSubscription(ObjectAction):
     name: ClassVar[str] = "update_webhook_subscription"
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the subscription and show before and after."""
         present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
         lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
         return Inspection(lines, bound=present.enabled_events)
 
     async def send(self) -> ActionView:
-        """Change the subscription."""
         body = UpdateWebhookSubscription(enabled_events=self.events)
         changed = await self.app.api.update_webhook_subscription(self.target, body)
         return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
     async def look(self) -> str:
-        """Say which events the subscription has now."""
         present = await self.app.api.get_webhook_subscription(self.target)
         return f"A second look shows the events {event_words(present.enabled_events)}."
 
@@ -206,7 +194,6 @@ class DeleteSubscription(DeleteObject):
     deleted: ClassVar[str] = "The subscription is deleted."
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the subscription."""
         present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Delete this webhook subscription?", *subscription_lines(present)]
         return Inspection(lines, bound=present.enabled_events)

@@ -31,7 +31,6 @@ class CreateWorkflowAction(ObjectAction):
     repeatable: ClassVar[bool] = False
 
     async def send(self) -> ActionView:
-        """Create the workflow."""
         made = await self.app.api.create_workflow(CreateWorkflow(name=self.new_name, steps=self.steps))
         made_id = Id(made.id)
         return self.answer(
@@ -44,7 +43,6 @@ class CreateWorkflowAction(ObjectAction):
         )
 
     async def verify(self, error: ExtendError) -> ActionView:
-        """Say that the workflow may have been created."""
         message = f"No clear answer came ({error_words(error)}). The workflow may have been created. It was not resent."
         return self.answer("unknown", message, sent=True, next_step="Look with list_workflows before repeating it.")
 
@@ -59,7 +57,6 @@ class UpdateDraft(ObjectAction):
     name: ClassVar[str] = "update_workflow"
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the draft and show the difference."""
         present = await self.app.api.get_workflow(self.target)
         lines = [f"Change the draft of workflow {Name(present.name):255} ({Id(self.target)})?"]
         if self.new_name is not None:
@@ -77,14 +74,12 @@ class UpdateDraft(ObjectAction):
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
     async def send(self) -> ActionView:
-        """Change the draft."""
         made = await self.app.api.update_workflow(self.target, UpdateWorkflow(name=self.new_name, steps=self.steps))
         steps = made.draft_version.steps
         details = [*graph_lines(steps), *warning_lines(steps)]
         return self.answer("done", "The draft was changed.", sent=True, details=details)
 
     async def look(self) -> str:
-        """Say whether the draft is as asked for."""
         present = await self.app.api.get_workflow(self.target)
         # What was left out, Extend kept or filled in.
         same = self.steps is None or contains(present.draft_version.steps, self.steps)
@@ -103,7 +98,6 @@ class DeployVersion(ObjectAction):
     repeatable: ClassVar[bool] = False
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the draft and the newest version, and show the difference."""
         present = await self.app.api.get_workflow(self.target)
         before, label = await _published(self.app, self.target)
         after = present.draft_version.steps if self.steps is None else self.steps
@@ -121,14 +115,12 @@ class DeployVersion(ObjectAction):
         return Inspection(lines, bound=[label, before, after])
 
     async def send(self) -> ActionView:
-        """Deploy the version."""
         body = DeployWorkflowVersion(name=self.new_name, steps=self.steps)
         made = await self.app.api.deploy_workflow_version(self.target, body)
         message = f"Deployed version {Code(made.version)} ({Id(made.id)})."
         return self.answer("done", message, sent=True, next_step="run_workflow uses it when no version is given.")
 
     async def look(self) -> str:
-        """Say which version is the newest."""
         _, label = await _published(self.app, self.target)
         return f"A second look shows {label}."
 
