@@ -45,14 +45,10 @@ class BulkAction(ABC):
     """One action on many runs, as a call wants it."""
 
     app: CallerContext = field(repr=False)
+    reason: str | None = field(default=None, kw_only=True)  # why, in the user's words; the person sees it
     token_problem: str = field(default="", init=False, repr=False)  # why the token that the call brings names no plan
 
     name: ClassVar[str]
-
-    @property
-    def shown_reason(self) -> str:
-        """The user's reason, which the person sees; empty where the action takes none."""
-        return ""
 
     @abstractmethod
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
@@ -86,7 +82,7 @@ class BulkAction(ABC):
             runs=runs,
             question=question,
             skipped=skipped,
-            reason=self.shown_reason,
+            reason=self.reason or "",
             made_at=made_at,
         )
 

@@ -139,30 +139,12 @@ async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float |
 class CancelRun(Action[CancelView]):
     """Cancel one run."""
 
-    run_id: str
-    reason: str | None = None  # why, in the user's words; shown to the person
-
     name: ClassVar[str] = "cancel_workflow_run"
     kind: ClassVar[type[CancelView]] = CancelView
     _run: WorkflowRun | None = None
 
-    @property
-    def target(self) -> str:
-        """The id of the run."""
-        return self.run_id
-
-    @property
-    def shown_reason(self) -> str:
-        """The reason, which the person sees."""
-        return self.reason or ""
-
-    def recall(self, earlier: Proposal) -> None:
-        """Take over the reason if the confirming call leaves it out."""
-        self.reason = self.reason if self.reason is not None else earlier.reason or None
-
     async def inspect(self) -> Inspection[CancelView]:
-        """Read the run and judge its status."""
-        self._run = run = await self.app.api.get_workflow_run(self.run_id)
+        self._run = run = await self.app.api.get_workflow_run(self.target)
         if not may_cancel(run.status).allowed:
             return Inspection(status=run.status, refusal=self._refused(run.status))
         plan = cancel_plan(run, reason=self.reason, now=self.app.clock.now())
@@ -227,7 +209,6 @@ class CancelRun(Action[CancelView]):
         return self._refused(found.status, before=before, raced=True)
 
     def declined(self, found: Inspection[CancelView], note: str) -> CancelView:
-        """Answer that nobody said yes."""
         return self.answer(
             "declined",
             f"{note} The run continues.",
@@ -237,7 +218,6 @@ class CancelRun(Action[CancelView]):
         )
 
     def unconfirmed(self, found: Inspection[CancelView], consent: Consent) -> CancelView:
-        """Answer with the plan and the token of a client that cannot ask."""
         assert self._run is not None
         return self.answer(
             "confirmation_required",
@@ -250,7 +230,6 @@ class CancelRun(Action[CancelView]):
         )
 
     def not_found(self, earlier: Inspection[CancelView] | Proposal | None = None) -> CancelView:
-        """Answer that the run does not exist."""
         return self.answer(
             "not_found",
             "There is no such run for this API key (wrong id, workspace or region, or deleted).",
@@ -267,10 +246,9 @@ class CancelRun(Action[CancelView]):
         plan: CancelPlan | None = None,
         **known: Any,
     ) -> CancelView:
-        """Build an answer of this action."""
         message = " ".join([message, *details])
         lines = [*plan.facts(), *plan.progress()] if plan else []
-        return super().answer(outcome, message, run_id=self.run_id, plan=plan, details=lines, **known)
+        return super().answer(outcome, message, run_id=self.target, plan=plan, details=lines, **known)
 
     def _refused(self, status: str, *, before: str | None = None, raced: bool = False) -> CancelView:
         verdict = may_cancel(status)

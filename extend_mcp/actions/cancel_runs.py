@@ -29,17 +29,10 @@ class CancelRuns(BulkAction):
 
     run_ids: list[str] | None  # the runs; None to find them with ``filters``
     filters: RunFilter
-    reason: str | None = None  # why, in the user's words; shown to the person
 
     name: ClassVar[str] = "cancel_runs"
 
-    @property
-    def shown_reason(self) -> str:
-        """The reason, which the person sees."""
-        return self.reason or ""
-
     async def propose(self, deadline: Deadline) -> Plan | BulkView:
-        """Read the runs and plan those that can be cancelled."""
         if self.run_ids is None and self.filters == RunFilter():
             return self.no_such_plan()
         now = self.app.clock.now()
@@ -82,7 +75,6 @@ class CancelRuns(BulkAction):
         return list(found.values()), missing
 
     async def act(self, plan: Plan, run: PlannedRun) -> None:
-        """Read the run and cancel it if it still can be."""
         del plan
         try:
             present = await self.app.api.get_workflow_run(run.run_id)

@@ -43,29 +43,17 @@ class Action(ABC, Generic[ViewT]):
     """One write: what it is about, what a person sees, what is sent, and how an unclear outcome is looked up."""
 
     app: CallerContext = field(repr=False)
+    target: str = field(default="", kw_only=True)  # the id of the object; empty if it does not exist yet
+    reason: str | None = field(default=None, kw_only=True)  # why, in the user's words; the person sees it
 
     name: ClassVar[str]  # the tool's name
     kind: ClassVar[type[Any]]
     repeatable: ClassVar[bool] = True  # True if a repeated request changes nothing more, as for a delete
 
     @property
-    def target(self) -> str:
-        """The id of the object; empty if it does not exist yet."""
-        return ""
-
-    @property
     def arguments(self) -> Any:
         """Everything that the call gives, so that a yes is bound to all of it."""
         return [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
-
-    @property
-    def shown_reason(self) -> str:
-        """The user's reason, which the person sees; empty where the action takes none."""
-        return ""
-
-    def recall(self, earlier: Proposal) -> None:
-        """Take over from the proposal what the confirming call may leave out."""
-        del earlier
 
     async def inspect(self) -> Inspection[ViewT] | None:
         """Read the live state; None if nobody needs to be asked.
@@ -166,33 +154,19 @@ class ObjectAction(Action[ActionView]):
 
 
 @dataclass
-class OnObject(ObjectAction):
-    """A write on an object that exists."""
-
-    object_id: str
-
-    @property
-    def target(self) -> str:
-        """The id of the object."""
-        return self.object_id
-
-
-@dataclass
-class DeleteObject(OnObject):
+class DeleteObject(ObjectAction):
     """Delete an object for good. An action ``delete_x`` uses the client's methods ``get_x`` and ``delete_x``."""
 
     deleted: ClassVar[str]  # the message
     then: ClassVar[str | None] = None  # the next step
 
     async def send(self) -> ActionView:
-        """Delete the object."""
-        await getattr(self.app.api, self.name)(self.object_id)
+        await getattr(self.app.api, self.name)(self.target)
         return self.answer("done", self.deleted, sent=True, next_step=self.then)
 
     async def look(self) -> str:
-        """Say whether the object still exists."""
         try:
-            found = await getattr(self.app.api, self.name.replace("delete", "get"))(self.object_id)
+            found = await getattr(self.app.api, self.name.replace("delete", "get"))(self.target)
         except NotFoundError:
             return "A second look does not find it: it is deleted."
         return f"A second look still {self.found(found)}."
@@ -213,9 +187,10 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     """
     record = write_record()
     earlier = earlier_proposal(ctx, action.name, token)
-    if earlier and earlier.target == action.target:
-        action.recall(earlier)
-    record.target, record.reason = action.target, action.shown_reason
+    if earlier and earlier.target == action.target and action.reason is None:
+        # The confirming call may leave the reason out.
+        action.reason = earlier.reason or None
+    record.target, record.reason = action.target, action.reason or ""
     try:
         found = await action.inspect()
     except NotFoundError:
@@ -258,7 +233,7 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
 
 def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
     facts = digest(list(found.question), found.bound, action.arguments)
-    return Proposal(action.name, action.target, facts, found.status, action.shown_reason)
+    return Proposal(action.name, action.target, facts, found.status, action.reason or "")
 
 
 async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:

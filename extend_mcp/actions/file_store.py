@@ -109,14 +109,12 @@ class FileStore(ActionStore):
             file.execute(_EVICT, (owner, owner, MOST_PLANS_OF_A_CALLER))
 
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
-        """Return a plan of this action and caller that is not too old."""
         place = _plan(principal, plan_id)
         with _reaching():
             fields = dict(self._file.execute("SELECT field, value FROM kept WHERE place = ?", (place,)).fetchall())
         return self._sealer.plan(place, fields, action=action, principal=principal, now=now)
 
     async def agree(self, plan: Plan) -> None:
-        """Record that a person said yes to the plan."""
         place = _plan(plan.principal, plan.id)
         name, value = self._sealer.agreed(place)
         row = (place, name, value, self._now() + KEPT_SECONDS, self._name(plan.principal))
@@ -141,7 +139,6 @@ class FileStore(ActionStore):
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[bool]:
-        """Hold a name while a request about it is sent; yields False if another call holds it."""
         place, mine = _place("lease", name), secrets.token_hex(8)
         with self._changing() as file:
             until = self._now() + LEASE_SECONDS
@@ -171,7 +168,6 @@ class FileStore(ActionStore):
                 logger.warning("a lease could not be released; it will expire")
 
     async def use(self, proposal_id: str) -> bool:
-        """Mark a proposal's yes as used; return False if it was used before."""
         row = (_place("used", proposal_id), "used", "", self._now() + KEPT_SECONDS)
         with self._changing() as file:
             return (
@@ -182,12 +178,10 @@ class FileStore(ActionStore):
             )
 
     async def unuse(self, proposal_id: str) -> None:
-        """Make a yes valid again, because nothing was sent."""
         with self._changing() as file:
             file.execute("DELETE FROM kept WHERE place = ?", (_place("used", proposal_id),))
 
     async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
-        """Add to a sum that all processes share, unless it would exceed ``most``."""
         place = _place("sum", name)
         with self._changing() as file:
             # Locks the file before the sum is read: another process may add in this moment.

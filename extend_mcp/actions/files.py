@@ -30,7 +30,6 @@ class UploadFile(ObjectAction):
     name: ClassVar[str] = "upload_file"
 
     async def send(self) -> ActionView:
-        """Upload the file."""
         made = await self.app.api.upload_file(
             self.file_name,
             self.content,
@@ -50,7 +49,6 @@ class UploadFile(ObjectAction):
         )
 
     async def verify(self, error: ExtendError) -> ActionView:
-        """Say that the file may have been uploaded."""
         message = f"No clear answer came ({error_words(error)}). The file may have been uploaded. It was not resent."
         step = f"Look with list_files(name_contains={Label(self.file_name)}); a second copy does no harm."
         return self.answer("unknown", message, sent=True, next_step=step)
@@ -64,7 +62,6 @@ class DeleteFile(DeleteObject):
     deleted: ClassVar[str] = "The file is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the file."""
-        file = await self.app.api.get_file(self.object_id)
+        file = await self.app.api.get_file(self.target)
         lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
         return Inspection(lines)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from extend_mcp.actions.execute import Action, DeleteObject, Inspection, OnObject
+from extend_mcp.actions.execute import Action, DeleteObject, Inspection, ObjectAction
 from extend_mcp.actions.spend import spending, usual_credits
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
@@ -42,7 +42,7 @@ _MOST_HOSTS = 30
 
 
 @dataclass
-class UpdateRun(OnObject):
+class UpdateRun(ObjectAction):
     """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
     new_name: str | None
@@ -53,23 +53,20 @@ class UpdateRun(OnObject):
     _before: WorkflowRun | None = None
 
     async def inspect(self) -> None:
-        """Read the metadata before the change."""
-        self._before = await self.app.api.get_workflow_run(self.object_id)
+        self._before = await self.app.api.get_workflow_run(self.target)
 
     async def send(self) -> ActionView:
-        """Change the run."""
         assert self._before is not None
         body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
-        after = await self.app.api.update_workflow_run(self.object_id, body)
+        after = await self.app.api.update_workflow_run(self.target, body)
         details = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
         if self.app.caller.has_scope(RUNS_READ):
             details += _metadata_lines(self._before.metadata, after.metadata)
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
     async def verify(self, error: ExtendError) -> ActionView:
-        """Say that the change may have been made."""
         message = f"No clear answer came ({error_words(error)}); the change may have been made."
-        look = f'Look with get_workflow_run({self.object_id}, detail="full").'
+        look = f'Look with get_workflow_run({self.target}, detail="full").'
         return self.answer("unknown", message, sent=True, next_step=f"{look} Repeating the change does no harm.")
 
 
@@ -84,7 +81,7 @@ class DeleteRun(DeleteObject):
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read what would be lost; refuse a run that is still moving."""
-        run = await self.app.api.get_workflow_run(self.object_id)
+        run = await self.app.api.get_workflow_run(self.target)
         if is_moving(run.status):
             # Extend documents deleting for runs that have ended; deleting running work would hide what it costs.
             message = (
@@ -109,7 +106,6 @@ class DeleteRun(DeleteObject):
         return Inspection(question, [f"Age: {age}"] if age else [], bound=bound, status=run.status)
 
     def found(self, found: WorkflowRun) -> str:
-        """Say in what status the run is."""
         return f"sees it, {Code(found.status)}"
 
 
@@ -148,7 +144,6 @@ class StartRun(Start[RunStartedView]):
     kind: ClassVar[type[RunStartedView]] = RunStartedView
 
     async def send(self) -> RunStartedView:
-        """Start the run."""
         files = len(self.body.package.files) if self.body.package else 1
         async with self.spending(self.body.workflow.id, files):
             return run_started_view(await self.app.api.create_workflow_run(self.body))
@@ -212,13 +207,11 @@ class StartBatch(Start[BatchStartedView]):
         ]
 
     async def send(self) -> BatchStartedView:
-        """Start the batch."""
         files = len(self.body.inputs)
         async with self.spending(self.body.workflow.id, files):
             return batch_started_view(await self.app.api.create_workflow_run_batch(self.body), files)
 
     async def verify(self, error: ExtendError) -> BatchStartedView:
-        """List batches that were created since the request."""
         found = await self.created_since(self.body.workflow.id)
         ids = list(dict.fromkeys(Id(run.batch_id) for run in found or () if run.batch_id))
         look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'

@@ -237,14 +237,12 @@ class MemoryStore(ActionStore):
             self._plans.popitem(last=False)
 
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
-        """Return a plan of this action and caller that is not too old."""
         plan = self._plans.get(plan_id)
         if plan is None or plan.action != action or plan.principal != principal or now - plan.made_at > PLAN_SECONDS:
             return None
         return plan
 
     async def agree(self, plan: Plan) -> None:
-        """Record that a person said yes to the plan."""
         plan.agreed = True
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
@@ -252,7 +250,6 @@ class MemoryStore(ActionStore):
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[bool]:
-        """Hold a name while a request about it is sent."""
         if name in self._held:
             yield False
             return
@@ -263,7 +260,6 @@ class MemoryStore(ActionStore):
             self._held.discard(name)
 
     async def use(self, proposal_id: str) -> bool:
-        """Mark a proposal's yes as used; return False if it was used before."""
         if proposal_id in self._used:
             return False
         self._used[proposal_id] = None
@@ -272,7 +268,6 @@ class MemoryStore(ActionStore):
         return True
 
     async def unuse(self, proposal_id: str) -> None:
-        """Make a yes valid again, because nothing was sent."""
         self._used.pop(proposal_id, None)
 
     async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:

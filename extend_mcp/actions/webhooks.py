@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction, OnObject
+from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.api.requests import (
     CreateWebhookEndpoint,
@@ -43,7 +43,6 @@ class CreateEndpoint(ObjectAction):
         )
 
     async def send(self) -> ActionView:
-        """Create the endpoint."""
         self.made = await self.app.api.create_webhook_endpoint(
             CreateWebhookEndpoint(url=self.url, name=self.endpoint_name, enabled_events=self.events, status=self.status)
         )
@@ -51,14 +50,13 @@ class CreateEndpoint(ObjectAction):
         return self.answer("done", f"Created webhook endpoint {made_id}.", target=made_id, sent=True)
 
     async def look(self) -> str:
-        """Say which endpoints of this URL and name exist."""
         page = await self.app.api.list_webhook_endpoints(sort_dir="desc", max_page_size=20)
         same = [f"{Id(each.id)}" for each in page.data if each.url == self.url and each.name == self.endpoint_name]
         return f"A second look finds such endpoints: {', '.join(same) or 'none'}; their secret is not shown again."
 
 
 @dataclass
-class UpdateEndpoint(OnObject):
+class UpdateEndpoint(ObjectAction):
     """Change a webhook endpoint; None leaves a field unchanged."""
 
     url: str | None
@@ -69,9 +67,8 @@ class UpdateEndpoint(OnObject):
     name: ClassVar[str] = "update_webhook_endpoint"
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the endpoint and show before and after."""
-        present = await self.app.api.get_webhook_endpoint(self.object_id)
-        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.object_id)})?"]
+        present = await self.app.api.get_webhook_endpoint(self.target)
+        lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.target)})?"]
         if self.url is not None:
             lines.append(f"URL: {Url(present.url)} -> {Url(self.url)}")
         if self.new_name is not None:
@@ -83,14 +80,12 @@ class UpdateEndpoint(OnObject):
         return Inspection(lines, bound=[present.url, present.name, present.status, present.enabled_events])
 
     async def send(self) -> ActionView:
-        """Change the endpoint."""
         body = UpdateWebhookEndpoint(url=self.url, name=self.new_name, enabled_events=self.events, status=self.status)
-        changed = await self.app.api.update_webhook_endpoint(self.object_id, body)
+        changed = await self.app.api.update_webhook_endpoint(self.target, body)
         return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
     async def look(self) -> str:
-        """Say what the endpoint is now."""
-        present = await self.app.api.get_webhook_endpoint(self.object_id)
+        present = await self.app.api.get_webhook_endpoint(self.target)
         return f"A second look shows: {'; '.join(endpoint_lines(present))}."
 
 
@@ -102,9 +97,8 @@ class DeleteEndpoint(DeleteObject):
     deleted: ClassVar[str] = "The endpoint is deleted for good."
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the endpoint and count its subscriptions."""
-        present = await self.app.api.get_webhook_endpoint(self.object_id)
-        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.object_id, max_page_size=100)
+        present = await self.app.api.get_webhook_endpoint(self.target)
+        page = await self.app.api.list_webhook_subscriptions(webhook_endpoint_id=self.target, max_page_size=100)
         more = "or more " if page.next_page_token else ""
         lines = ["Delete this webhook endpoint for good?", *endpoint_lines(present)]
         lines.append(f"Subscriptions that end with it: {len(page.data)} {more}".rstrip())
@@ -112,7 +106,7 @@ class DeleteEndpoint(DeleteObject):
 
 
 @dataclass
-class CreateSubscription(OnObject):
+class CreateSubscription(ObjectAction):
     """Send one resource's events to an endpoint."""
 
     resource_type: str
@@ -124,8 +118,7 @@ class CreateSubscription(OnObject):
     present_id: str | None = field(default=None, init=False)
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the endpoint and show where data would go."""
-        endpoint = await self.app.api.get_webhook_endpoint(self.object_id)
+        endpoint = await self.app.api.get_webhook_endpoint(self.target)
         present = await self._present()
         subject = f"{self.resource_type} {Name(self.resource_id):120}"
         lines = [
@@ -141,10 +134,9 @@ class CreateSubscription(OnObject):
         return Inspection(lines, bound=[endpoint.url, present and [present.id, present.enabled_events]])
 
     async def send(self) -> ActionView:
-        """Create the subscription."""
         made = await self.app.api.create_webhook_subscription(
             CreateWebhookSubscription(
-                webhook_endpoint_id=self.object_id,
+                webhook_endpoint_id=self.target,
                 resource_type=self.resource_type,
                 resource_id=self.resource_id,
                 enabled_events=self.events,
@@ -155,7 +147,6 @@ class CreateSubscription(OnObject):
         return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
 
     async def look(self) -> str:
-        """Say which subscription of this endpoint and resource exists, and its events."""
         found = await self._present()
         if found is None:
             return "A second look finds no such subscription."
@@ -164,7 +155,7 @@ class CreateSubscription(OnObject):
     async def _present(self) -> WebhookSubscription | None:
         """Return the subscription of this endpoint and resource, which Extend changes instead of adding another."""
         page = await self.app.api.list_webhook_subscriptions(
-            webhook_endpoint_id=self.object_id, resource_id=self.resource_id, max_page_size=20
+            webhook_endpoint_id=self.target, resource_id=self.resource_id, max_page_size=20
         )
         found = next((each for each in page.data if each.resource_type == self.resource_type), None)
         self.present_id = found.id if found else None
@@ -172,7 +163,7 @@ class CreateSubscription(OnObject):
 
 
 @dataclass
-class UpdateSubscription(OnObject):
+class UpdateSubscription(ObjectAction):
     """Replace a subscription's events."""
 
     events: list[str]
@@ -180,21 +171,18 @@ class UpdateSubscription(OnObject):
     name: ClassVar[str] = "update_webhook_subscription"
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the subscription and show before and after."""
-        present = await self.app.api.get_webhook_subscription(self.object_id)
+        present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
         lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
         return Inspection(lines, bound=present.enabled_events)
 
     async def send(self) -> ActionView:
-        """Change the subscription."""
         body = UpdateWebhookSubscription(enabled_events=self.events)
-        changed = await self.app.api.update_webhook_subscription(self.object_id, body)
+        changed = await self.app.api.update_webhook_subscription(self.target, body)
         return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
     async def look(self) -> str:
-        """Say which events the subscription has now."""
-        present = await self.app.api.get_webhook_subscription(self.object_id)
+        present = await self.app.api.get_webhook_subscription(self.target)
         return f"A second look shows the events {event_words(present.enabled_events)}."
 
 
@@ -206,7 +194,6 @@ class DeleteSubscription(DeleteObject):
     deleted: ClassVar[str] = "The subscription is deleted."
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the subscription."""
-        present = await self.app.api.get_webhook_subscription(self.object_id)
+        present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Delete this webhook subscription?", *subscription_lines(present)]
         return Inspection(lines, bound=present.enabled_events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from extend_mcp.actions.execute import Inspection, ObjectAction, OnObject
+from extend_mcp.actions.execute import Inspection, ObjectAction
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import CallerContext
@@ -31,7 +31,6 @@ class CreateWorkflowAction(ObjectAction):
     repeatable: ClassVar[bool] = False
 
     async def send(self) -> ActionView:
-        """Create the workflow."""
         made = await self.app.api.create_workflow(CreateWorkflow(name=self.new_name, steps=self.steps))
         made_id = Id(made.id)
         return self.answer(
@@ -44,13 +43,12 @@ class CreateWorkflowAction(ObjectAction):
         )
 
     async def verify(self, error: ExtendError) -> ActionView:
-        """Say that the workflow may have been created."""
         message = f"No clear answer came ({error_words(error)}). The workflow may have been created. It was not resent."
         return self.answer("unknown", message, sent=True, next_step="Look with list_workflows before repeating it.")
 
 
 @dataclass
-class UpdateDraft(OnObject):
+class UpdateDraft(ObjectAction):
     """Rename a workflow, or replace the steps of its draft."""
 
     new_name: str | None
@@ -59,9 +57,8 @@ class UpdateDraft(OnObject):
     name: ClassVar[str] = "update_workflow"
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the draft and show the difference."""
-        present = await self.app.api.get_workflow(self.object_id)
-        lines = [f"Change the draft of workflow {Name(present.name):255} ({Id(self.object_id)})?"]
+        present = await self.app.api.get_workflow(self.target)
+        lines = [f"Change the draft of workflow {Name(present.name):255} ({Id(self.target)})?"]
         if self.new_name is not None:
             lines.append(f"Name: {Name(present.name):255} -> {Name(self.new_name):255}")
         if self.steps is not None:
@@ -77,15 +74,13 @@ class UpdateDraft(OnObject):
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
     async def send(self) -> ActionView:
-        """Change the draft."""
-        made = await self.app.api.update_workflow(self.object_id, UpdateWorkflow(name=self.new_name, steps=self.steps))
+        made = await self.app.api.update_workflow(self.target, UpdateWorkflow(name=self.new_name, steps=self.steps))
         steps = made.draft_version.steps
         details = [*graph_lines(steps), *warning_lines(steps)]
         return self.answer("done", "The draft was changed.", sent=True, details=details)
 
     async def look(self) -> str:
-        """Say whether the draft is as asked for."""
-        present = await self.app.api.get_workflow(self.object_id)
+        present = await self.app.api.get_workflow(self.target)
         # What was left out, Extend kept or filled in.
         same = self.steps is None or contains(present.draft_version.steps, self.steps)
         as_asked = same and (self.new_name is None or present.name == self.new_name)
@@ -93,7 +88,7 @@ class UpdateDraft(OnObject):
 
 
 @dataclass
-class DeployVersion(OnObject):
+class DeployVersion(ObjectAction):
     """Publish a workflow's draft, or given steps, as its newest version."""
 
     new_name: str | None
@@ -103,13 +98,12 @@ class DeployVersion(OnObject):
     repeatable: ClassVar[bool] = False
 
     async def inspect(self) -> Inspection[ActionView]:
-        """Read the draft and the newest version, and show the difference."""
-        present = await self.app.api.get_workflow(self.object_id)
-        before, label = await _published(self.app, self.object_id)
+        present = await self.app.api.get_workflow(self.target)
+        before, label = await _published(self.app, self.target)
         after = present.draft_version.steps if self.steps is None else self.steps
         what = "the draft" if self.steps is None else "the given steps"
         called = f", named {Name(self.new_name):255}" if self.new_name is not None else ""
-        workflow = f"{Name(present.name):255} ({Id(self.object_id)})"
+        workflow = f"{Name(present.name):255} ({Id(self.target)})"
         lines = [
             f"Deploy {what} of workflow {workflow} as a new version{called}?",
             f"New runs without a version use it from then on. Difference from {label}:",
@@ -121,15 +115,13 @@ class DeployVersion(OnObject):
         return Inspection(lines, bound=[label, before, after])
 
     async def send(self) -> ActionView:
-        """Deploy the version."""
         body = DeployWorkflowVersion(name=self.new_name, steps=self.steps)
-        made = await self.app.api.deploy_workflow_version(self.object_id, body)
+        made = await self.app.api.deploy_workflow_version(self.target, body)
         message = f"Deployed version {Code(made.version)} ({Id(made.id)})."
         return self.answer("done", message, sent=True, next_step="run_workflow uses it when no version is given.")
 
     async def look(self) -> str:
-        """Say which version is the newest."""
-        _, label = await _published(self.app, self.object_id)
+        _, label = await _published(self.app, self.target)
         return f"A second look shows {label}."
 
 

@@ -52,7 +52,7 @@ async def update_workflow(
         raise CallRefusedError("Give name, steps or both.")
     _refuse_faults(steps)
     app = caller_context(ctx)
-    action = UpdateDraft(app, await resolve_workflow(app, workflow), name, steps)
+    action = UpdateDraft(app, name, steps, target=await resolve_workflow(app, workflow))
     return await execute(ctx, action, confirmation_token)
 
 
@@ -69,7 +69,7 @@ async def deploy_workflow_version(
     """
     _refuse_faults(steps, deploying=True)
     app = caller_context(ctx)
-    action = DeployVersion(app, await resolve_workflow(app, workflow), name, steps)
+    action = DeployVersion(app, name, steps, target=await resolve_workflow(app, workflow))
     return await execute(ctx, action, confirmation_token)
 
 

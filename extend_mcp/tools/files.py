@@ -104,4 +104,4 @@ async def delete_file(
     file_id: FileId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a file for good: runs can no longer be started from it. A person confirms first."""
-    return await execute(ctx, DeleteFile(caller_context(ctx), file_id), confirmation_token)
+    return await execute(ctx, DeleteFile(caller_context(ctx), target=file_id), confirmation_token)

@@ -62,7 +62,7 @@ async def cancel_workflow_run(
     """Stop one PENDING or PROCESSING run for good; other states are refused without sending anything.
     Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
     """
-    return await execute(ctx, CancelRun(caller_context(ctx), run_id, reason), confirmation_token)
+    return await execute(ctx, CancelRun(caller_context(ctx), target=run_id, reason=reason), confirmation_token)
 
 
 @RUNS.tool(title="Cancel many workflow runs", annotations=DESTRUCTIVE, scope=CANCEL, view="plan")
@@ -254,7 +254,7 @@ async def update_workflow_run(
     """
     if name is None and metadata is None:
         raise CallRefusedError("Give name, metadata or both.")
-    return await execute(ctx, UpdateRun(caller_context(ctx), run_id, name, metadata))
+    return await execute(ctx, UpdateRun(caller_context(ctx), name, metadata, target=run_id))
 
 
 @RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE, scope=DELETE)
@@ -264,7 +264,7 @@ async def delete_workflow_run(
     """Delete one run with its results, for good. Use it only when the user asked; to stop work, cancel instead.
     A person confirms first, seeing what is lost.
     """
-    return await execute(ctx, DeleteRun(caller_context(ctx), run_id), confirmation_token)
+    return await execute(ctx, DeleteRun(caller_context(ctx), target=run_id), confirmation_token)
 
 
 async def _target(app: CallerContext, workflow: str, version: str | None) -> WorkflowTarget:

@@ -125,7 +125,7 @@ async def update_webhook_endpoint(
         raise CallRefusedError("Give at least one of url, name, events and status.")
     if url is not None:
         url = normalized_url("url", url, _URL)
-    action = UpdateEndpoint(caller_context(ctx), endpoint_id, url, name, events, status)
+    action = UpdateEndpoint(caller_context(ctx), url, name, events, status, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -136,7 +136,7 @@ async def delete_webhook_endpoint(
     """Delete an endpoint and end its deliveries, for good. To pause it, set its status to disabled instead.
     A person confirms first.
     """
-    return await execute(ctx, DeleteEndpoint(caller_context(ctx), endpoint_id), confirmation_token)
+    return await execute(ctx, DeleteEndpoint(caller_context(ctx), target=endpoint_id), confirmation_token)
 
 
 def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> ActionView:
@@ -194,7 +194,7 @@ async def create_webhook_subscription(
     """Send one resource's events to an endpoint, such as workflow_run.completed of a workflow. A person confirms."""
     app = caller_context(ctx)
     resource = await resolve_workflow(app, resource_id) if resource_type == "workflow" else resource_id
-    action = CreateSubscription(app, endpoint_id, resource_type, resource, events)
+    action = CreateSubscription(app, resource_type, resource, events, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -206,7 +206,9 @@ async def update_webhook_subscription(
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Replace a subscription's events. A person sees before and after and confirms first."""
-    return await execute(ctx, UpdateSubscription(caller_context(ctx), subscription_id, events), confirmation_token)
+    return await execute(
+        ctx, UpdateSubscription(caller_context(ctx), events, target=subscription_id), confirmation_token
+    )
 
 
 @WEBHOOKS.tool(title="Delete a webhook subscription", annotations=DESTRUCTIVE)
@@ -214,7 +216,7 @@ async def delete_webhook_subscription(
     subscription_id: SubscriptionId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a subscription: its events are no longer sent. A person confirms first."""
-    return await execute(ctx, DeleteSubscription(caller_context(ctx), subscription_id), confirmation_token)
+    return await execute(ctx, DeleteSubscription(caller_context(ctx), target=subscription_id), confirmation_token)
 
 
 _UNDERWAY = timedelta(minutes=2)

@@ -68,10 +68,8 @@ class WriteView(View):
         self.account = label
         self.with_text(f"[{label}] {self.text}")
 
-    target_field: ClassVar[str] = ""
-    """The field that holds the id of the object."""
-    is_of_run: ClassVar[bool] = False
-    """True where that object is a workflow run."""
+    target_field: ClassVar[str] = ""  # the field that holds the id of the object
+    is_of_run: ClassVar[bool] = False  # True where that object is a workflow run
 
     @property
     def target(self) -> str | None:

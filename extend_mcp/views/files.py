@@ -21,7 +21,6 @@ class FileRow(ListingRow):
     created_at: datetime | None = None
 
     def line(self) -> str:
-        """Return the file as a line of a table."""
         pages = "?" if self.pages is None else self.pages
         return f"{self.file_id} · {self.name:80} · {self.type or '?'} · {pages} · {moment(self.created_at)}"
 

@@ -23,7 +23,6 @@ class EndpointRow(ListingRow):
     created_at: datetime | None = None
 
     def line(self) -> str:
-        """Return the endpoint as a line of a table."""
         events, created = event_words(self.events), moment(self.created_at)
         return f"{self.endpoint_id} · {self.name:60} · {self.url:120} · {self.status} · {events} · {created}"
 
@@ -49,7 +48,6 @@ class SubscriptionRow(ListingRow):
     created_at: datetime | None = None
 
     def line(self) -> str:
-        """Return the subscription as a line of a table."""
         events, created = event_words(self.events), moment(self.created_at)
         return f"{self.subscription_id} · {self.endpoint_id} · {self.resource:300} · {events} · {created}"
 

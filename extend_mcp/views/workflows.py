@@ -32,7 +32,6 @@ class WorkflowRow(ListingRow):
     updated_at: datetime | None = None
 
     def line(self) -> str:
-        """Return the workflow as a line of a table."""
         return f"{self.workflow_id} · {self.name} · {moment(self.created_at)} · {moment(self.updated_at)}"
 
 
@@ -55,7 +54,6 @@ class VersionRow(ListingRow):
     created_at: datetime | None = None
 
     def line(self) -> str:
-        """Return the version as a line of a table."""
         return f"{self.version or '?'} · {self.version_id} · {self.name or Label()} · {moment(self.created_at)}"
 
 
