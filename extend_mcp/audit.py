@@ -14,27 +14,14 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from extend_mcp.actions.store import PlannedRun
 
 logger = logging.getLogger(__name__)
 
 Confirmed = Literal["person", "token", "trusted"]
-
-
-class PlannedRun(Protocol):
-    """A run of a plan: its id, and what became of it so far."""
-
-    @property
-    def run_id(self) -> str:
-        """The run."""
-
-    @property
-    def outcome(self) -> str | None:
-        """The final outcome; None while it is open."""
-
-    @property
-    def new_run_id(self) -> str:
-        """The run that was started in its place; empty if none is known."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     AnyHttpUrl,
@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -68,6 +69,18 @@ class EnvironmentSettings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _stripped(cls, value: Any, info: ValidationInfo) -> Any:
+        """Strip a text, and split it where a setting has several values."""
+        if not isinstance(value, str):
+            return value
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if get_origin(kind) is not tuple:
+            return value.strip() or None
+        separator = os.pathsep if Path in get_args(kind) else ","
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
 
 
 SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
@@ -159,12 +172,6 @@ class Settings(EnvironmentSettings):
         pattern="^(json:)?(DEBUG|INFO|WARNING|ERROR)$",
     )
 
-    @field_validator("api_key", mode="before")
-    @classmethod
-    def _unset_key(cls, value: Any) -> Any:
-        """Strip the key; treat a blank one as not set."""
-        return value.strip() or None if isinstance(value, str) else value
-
     @field_validator("base_url")
     @classmethod
     def _encrypted(cls, value: AnyHttpUrl | None) -> AnyHttpUrl | None:
@@ -176,22 +183,12 @@ class Settings(EnvironmentSettings):
     @field_validator("region", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("toolsets", "state_keys", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("toolsets", mode="before")
     @classmethod
     def _all_toolsets(cls, value: Any) -> Any:
         return get_args(Toolset) if value in ("all", ("all",)) else value
-
-    @field_validator("file_roots", mode="before")
-    @classmethod
-    def _split_paths(cls, value: Any) -> Any:
-        return tuple(part for part in value.split(os.pathsep) if part.strip()) if isinstance(value, str) else value
 
     @field_validator("state_keys")
     @classmethod
