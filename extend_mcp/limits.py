@@ -14,7 +14,6 @@ class CallLimits:
 
     Attributes:
         answer_chars: the longest text of an answer, in characters; at least 2,000.
-        confirmation_seconds: the time for which a confirmation is valid.
         filter_pages: the most API pages that one call reads for a filter or a name that the API cannot look up.
         summary_runs: the most runs that one summary or plan reads, at 100 a request. A summary of kept runs may spend
             as many requests, of 1000 runs each.
@@ -22,7 +21,6 @@ class CallLimits:
         detail_runs: the most runs that one question reads one by one, where a list lacks a fact: as many as fit a call
             at 10 requests a second.
         bulk_runs: the most runs that one call may cancel or rerun, or read one by one for such a plan.
-        upload_bytes: the largest file that is uploaded.
     """
 
     answer_chars: int = 8000
