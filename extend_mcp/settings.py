@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -240,24 +239,18 @@ class Settings(EnvironmentSettings):
         )
 
 
-def load_settings(*, env_file: Mapping[str, str | None] | None = None, **given: Any) -> Settings:
+def load_settings(**given: Any) -> Settings:
     """Read the :class:`Settings`; see :func:`load`."""
-    return load(Settings, env_file=env_file, **given)
+    return load(Settings, **given)
 
 
-def load(kind: type[SettingsT], *, env_file: Mapping[str, str | None] | None = None, **given: Any) -> SettingsT:
-    """Read settings: command-line values win over the environment, which wins over ``env_file``.
-
-    Args:
-        kind: which settings.
-        env_file: the variables of a file; only the command line reads one.
-        given: values from the command line by field name; ``None`` means not given.
+def load(kind: type[SettingsT], **given: Any) -> SettingsT:
+    """Read settings from the environment; values ``given`` by field name that are not None win over it.
 
     Raises:
         SettingsError: one or more values do not fit; the text names them all.
     """
-    sources = (env_file or {}, os.environ)
-    variables = {name.upper(): value for source in sources for name, value in source.items() if value}
+    variables = {name.upper(): value for name, value in os.environ.items() if value}
     values = {name: variables.get(str(field.validation_alias)) for name, field in kind.model_fields.items()}
     values |= {name: value for name, value in given.items() if value is not None}
     try:
@@ -272,10 +265,9 @@ def _is_reference(value: object) -> bool:
     return isinstance(value, str) and bool(_REFERENCE.fullmatch(value.strip()))
 
 
-def ignored_settings(env_file: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Return the variables that the environment or ``env_file`` sets to no effect, each with the reason."""
-    given = {*os.environ, *(env_file or {})}
-    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in given}
+def ignored_settings() -> dict[str, str]:
+    """Return the variables that the environment sets to no effect, each with the reason."""
+    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in os.environ}
 
 
 def _line(kind: type[EnvironmentSettings], location: tuple[int | str, ...], message: str) -> str:
