@@ -40,12 +40,9 @@ class CallLimits:
 
 @dataclass
 class Shares:
-    """Counts of something limited that callers hold, such as requests in progress.
+    """Counts, by caller, of something limited, such as requests in progress.
 
-    Attributes:
-        most: the most of all together.
-        of_one_caller: the most of one caller; not for a caller without a name.
-        held: how many are held, by caller.
+    A caller without a name may hold any part of the ``most`` of all together.
     """
 
     most: float = inf

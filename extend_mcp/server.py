@@ -147,8 +147,6 @@ def build_server(
         local_files: whether the machine's files are the caller's own: over stdio yes, over HTTP no.
         own_caller: whether a call that nobody was identified for acts on the configured account: over stdio yes, over
             HTTP only without authentication.
-        shared: what all callers have in common; by default this process's own.
-        count_calls: counts the calls in progress.
 
     Returns:
         The server, ready to run on any transport, and its callers; close the registry when the server has ended.
