@@ -21,8 +21,6 @@ class Account:
     """The Extend account that a caller acts on. Its repr does not show the key.
 
     Attributes:
-        api_key: the Extend API key; without one every call says so.
-        workspace_id: needed with organization-scoped keys.
         organization: names the organization whose rate limit counts, where the operator knows it; keys of one
             organization then share a budget. Empty: each key is assumed to have its own limit.
         label: the operator's name for the account, such as PRODUCTION.
@@ -54,10 +52,8 @@ class Caller:
     Attributes:
         principal: names them uniquely among all callers and stays the same between calls; holds no secret. What is
             kept between calls is kept under this name.
-        account: the Extend account they act on.
         scopes: what they may do, such as ``runs:read``; None for everything that the operator offers.
         expires_at: Unix seconds after which the credential no longer counts; None where it does not expire.
-        client_id: the OAuth client, or its equivalent.
         issuer: who vouches for the subject, where somebody does.
         subject: the person or service behind the client, where the issuer names one.
         credential: names the credential they came with, to ask later whether it still counts; holds no secret.

@@ -14,27 +14,14 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from extend_mcp.actions.store import PlannedRun
 
 logger = logging.getLogger(__name__)
 
 Confirmed = Literal["person", "token", "trusted"]
-
-
-class PlannedRun(Protocol):
-    """A run of a plan: its id, and what became of it so far."""
-
-    @property
-    def run_id(self) -> str:
-        """The run."""
-
-    @property
-    def outcome(self) -> str | None:
-        """The final outcome; None while it is open."""
-
-    @property
-    def new_run_id(self) -> str:
-        """The run that was started in its place; empty if none is known."""
 
 
 @dataclass
@@ -86,18 +73,14 @@ class AuditLine:
     Attributes:
         at: when it ended, ISO 8601 in UTC.
         who: the caller's principal; ``local`` where the transport authenticates nobody.
-        tool: the tool's name.
         target: the id of what it acted on, where it was one object that exists.
         outcome: the answer's outcome, ``asked`` while a person is being asked, ``denied`` where scopes or read-only
             mode forbid the call, or the error's class.
         sent: whether a request that can change something left this server, where the answer says so.
-        confirmed: how it was confirmed.
         account: the fingerprint of the account it was for.
-        label: the operator's name for that account.
         counts: how many runs of an action on many had each outcome.
         runs: their ids, by outcome.
         new_runs: the ids of the runs that were started in their place.
-        reason: why, in the user's words.
         request_ids: Extend's ids of the requests that were sent to change something, or failed, for its support.
         verdict: ``allowed``, or why the live state forbids it; None where nothing was judged.
         call_id: this server's id of the HTTP request that made the call, as its logs and spans have it.

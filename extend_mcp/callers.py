@@ -74,10 +74,7 @@ class CallerContext:
     Attributes:
         connect: makes the caller's API client; called on first use, so that starting costs nothing.
         local_files: whether the machine's files are the caller's own, as over stdio.
-        store: keeps what writes need between two calls.
-        bus: reports changes of runs.
         events: remembers which events were received; None where this server receives none.
-        histories: keeps runs between calls; None to keep none.
         learn_key: called with the caller's key once Extend accepted it.
     """
 
@@ -179,11 +176,7 @@ class UnknownCallerError(Exception):
 class CallerRegistry:
     """The context of every caller, made on their first call.
 
-    Args:
-        make: makes the context of one caller.
-        local: the caller of a transport that authenticates nobody; None where every call must bring its own.
-        close: closes the connections that all callers share.
-        most: how many contexts are kept.
+    ``local`` is the caller of a transport that authenticates nobody; None where every call must bring its own.
     """
 
     def __init__(
@@ -295,12 +288,8 @@ class Histories:
 class ApiClients:
     """Makes the API client of each caller: one connection pool, one rate limit per organization, one key per client.
 
-    The first call loads httpx and the client, not the start of the server: clients wait for the tool list.
-
-    Args:
-        settings: where Extend is, and how fast it may be asked.
-        metrics: counts requests.
-        windows: makes the window that counts an account's requests; by default each process counts alone.
+    The first call loads httpx and the client, not the start of the server: clients wait for the tool list. ``windows``
+    makes the window that counts an account's requests; by default each process counts alone.
     """
 
     def __init__(

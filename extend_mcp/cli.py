@@ -65,9 +65,29 @@ class _Commands(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
+def read_env_file(_context: click.Context | None, _option: click.Parameter | None, path: Path | None) -> None:
+    """Set the ``EXTEND_`` variables of a file of ``NAME=value`` lines that the environment does not set."""
+    if path is None:
+        return
+    from dotenv import dotenv_values
+
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise click.ClickException(f"--env-file: {path} cannot be read: {error.strerror}") from None
+    # UTF-16 without a mark at its start is valid UTF-8, and would set nothing.
+    if "\0" in text or "\N{REPLACEMENT CHARACTER}" in text:
+        raise click.ClickException(f"--env-file: {path} cannot be read: it is not UTF-8 text; save it as UTF-8")
+    for name, value in dotenv_values(stream=io.StringIO(text)).items():
+        if name.startswith("EXTEND_") and value and not os.environ.get(name):
+            os.environ[name] = value
+
+
 _env_file = click.option(
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=read_env_file,
+    expose_value=False,
     help="Read settings from a file of NAME=value lines.",
 )
 
@@ -100,14 +120,14 @@ def main() -> None:
 @click.option("--read-only", is_flag=True, default=None, help="Leave out every tool that writes.")
 @click.option("--toolsets", metavar="A,B", help="Toolsets to offer, comma-separated.")
 @_env_file
-def serve(transport: str, host: str | None, port: int | None, env_file: Path | None, **given: Any) -> None:
+def serve(transport: str, host: str | None, port: int | None, **given: Any) -> None:
     """Start the MCP server (the default command)."""
     with _loading():
-        settings = _settings(env_file, **given)
+        settings = _settings(**given)
     if transport == "stdio":
         _serve_stdio(settings)
     else:
-        _serve_http(settings, env_file, host, port, sse=transport == "sse")
+        _serve_http(settings, host, port, sse=transport == "sse")
 
 
 @main.command()
@@ -149,16 +169,17 @@ def demo() -> None:
 @main.command()
 @click.option("--sandbox", is_flag=True, default=None, help="Check the built-in sandbox instead of Extend.")
 @_env_file
-def doctor(env_file: Path | None, **given: Any) -> None:
+def doctor(**given: Any) -> None:
     """Check the configuration and name the cause of a failure.
 
     Checks key, region, API version, workspace, proxy, certificates and reachability, and says what to do.
     """
     from extend_mcp.doctor import examine, report_unusable
-    from extend_mcp.settings import SettingsError
+    from extend_mcp.settings import SettingsError, load_settings
 
+    _report_ignored()
     try:
-        settings = _read_settings(env_file, **given)
+        settings = load_settings(**given)
     except SettingsError as error:
         sys.exit(report_unusable(error, _say))
     sys.exit(anyio.run(examine, settings, _say))
@@ -179,7 +200,7 @@ def doctor(env_file: Path | None, **given: Any) -> None:
 @click.option("--fail-if", metavar="A,B", default="", help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.")
 @click.option("--sandbox", is_flag=True, default=None, help="Report on the built-in sandbox instead of Extend.")
 @_env_file
-def report(since: str, form: Format, fail_if: str, env_file: Path | None, **given: Any) -> None:
+def report(since: str, form: Format, fail_if: str, **given: Any) -> None:
     """Report what happened: runs, failures, what waits for review.
 
     Asks no model and nobody. Exits with 3 when a threshold is crossed, and with 1 when the report failed or is too
@@ -187,7 +208,7 @@ def report(since: str, form: Format, fail_if: str, env_file: Path | None, **give
     """
     from extend_mcp.report import ReportError, make_report, parse_thresholds, render
 
-    settings = _settings(env_file, **given)
+    settings = _settings(**given)
     with _explaining(ValueError, "--fail-if: {}.", raising=click.UsageError):
         thresholds = parse_thresholds(fail_if)
     _observe(settings, settings.secrets)
@@ -237,7 +258,7 @@ def history() -> None:
 
 @history.command()
 @_env_file
-def clear(env_file: Path | None) -> None:
+def clear() -> None:
     """Remove all kept runs.
 
     Clears the file that EXTEND_MCP_HISTORY names, and removes damaged files that were set aside next to it.
@@ -245,7 +266,7 @@ def clear(env_file: Path | None) -> None:
     from extend_mcp.history.database import StoreLostError
     from extend_mcp.history.store import RunStore
 
-    path = _settings(env_file).history
+    path = _settings().history
     if path in ("memory", "off"):
         _say(f"EXTEND_MCP_HISTORY is {path}: no file holds runs.")
         return
@@ -313,7 +334,7 @@ def _shared_over_stdio(settings: Settings) -> Shared:
         return Shared(sealing_keys(settings))
 
 
-def _serve_http(settings: Settings, env_file: Path | None, host: str | None, port: int | None, *, sse: bool) -> None:
+def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: bool) -> None:
     from extend_mcp.http.serve import serve_http
     from extend_mcp.http.settings import HttpSettings
     from extend_mcp.settings import SettingsError, load
@@ -323,7 +344,7 @@ def _serve_http(settings: Settings, env_file: Path | None, host: str | None, por
         click.echo(f"extend-mcp serves {url}", err=True)
 
     with _explaining(SettingsError, _UNUSABLE):
-        http = load(HttpSettings, env_file=read_env_file(env_file), host=host, port=port)
+        http = load(HttpSettings, host=host, port=port)
         redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
         try:
             _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
@@ -356,42 +377,19 @@ def _explaining(
         raise raising(text.format(error)) from None
 
 
-def _settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError
+def _settings(**given: Any) -> Settings:
+    from extend_mcp.settings import SettingsError, load_settings
 
+    _report_ignored()
     with _explaining(SettingsError, _UNUSABLE):
-        return _read_settings(env_file, **given)
+        return load_settings(**given)
 
 
-def _read_settings(env_file: Path | None, **given: Any) -> Settings:
-    from extend_mcp.settings import ignored_settings, load_settings
+def _report_ignored() -> None:
+    from extend_mcp.settings import ignored_settings
 
-    variables = read_env_file(env_file)
-    for name, reason in ignored_settings(variables).items():
+    for name, reason in ignored_settings().items():
         click.echo(f"{name} {reason}", err=True)
-    return load_settings(env_file=variables, **given)
-
-
-def read_env_file(path: Path | None) -> dict[str, str | None]:
-    """Return the variables that a file of ``NAME=value`` lines sets.
-
-    Raises:
-        SettingsError: the file cannot be read.
-    """
-    if path is None:
-        return {}
-    from dotenv import dotenv_values
-
-    from extend_mcp.settings import SettingsError
-
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise SettingsError(f"--env-file: {path} cannot be read: {error.strerror}") from None
-    # UTF-16 without a mark at its start is valid UTF-8, and would set nothing.
-    if "\0" in text or "\N{REPLACEMENT CHARACTER}" in text:
-        raise SettingsError(f"--env-file: {path} cannot be read: it is not UTF-8 text; save it as UTF-8")
-    return dotenv_values(stream=io.StringIO(text))
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:

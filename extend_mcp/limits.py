@@ -14,7 +14,6 @@ class CallLimits:
 
     Attributes:
         answer_chars: the longest text of an answer, in characters; at least 2,000.
-        confirmation_seconds: the time for which a confirmation is valid.
         filter_pages: the most API pages that one call reads for a filter or a name that the API cannot look up.
         summary_runs: the most runs that one summary or plan reads, at 100 a request. A summary of kept runs may spend
             as many requests, of 1000 runs each.
@@ -22,7 +21,6 @@ class CallLimits:
         detail_runs: the most runs that one question reads one by one, where a list lacks a fact: as many as fit a call
             at 10 requests a second.
         bulk_runs: the most runs that one call may cancel or rerun, or read one by one for such a plan.
-        upload_bytes: the largest file that is uploaded.
     """
 
     answer_chars: int = 8000
@@ -42,12 +40,9 @@ class CallLimits:
 
 @dataclass
 class Shares:
-    """Counts of something limited that callers hold, such as requests in progress.
+    """Counts, by caller, of something limited, such as requests in progress.
 
-    Attributes:
-        most: the most of all together.
-        of_one_caller: the most of one caller; not for a caller without a name.
-        held: how many are held, by caller.
+    A caller without a name may hold any part of the ``most`` of all together.
     """
 
     most: float = inf

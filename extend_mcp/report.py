@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from mcp.client.client import Client
@@ -96,11 +97,15 @@ def parse_thresholds(text: str) -> list[Threshold]:
 
 
 class Table(NamedTuple):
-    """Rows under a heading."""
+    """Rows under a heading, and what each column shows of a row."""
 
     title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[dict[str, Any]]
+    columns: dict[str, Callable[[dict[str, Any]], str]]
+
+    def cells(self) -> list[list[str]]:
+        """Return the cells of each row."""
+        return [[_cell(show(row)) for show in self.columns.values()] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -172,42 +177,41 @@ class Report:
         tables = [
             Table(
                 "Runs by workflow",
-                ("workflow", "runs", "failed", "failure rate", "p95", "credits"),
-                [
-                    (
-                        each["group"],
-                        f"{each['runs']:,}",
-                        f"{each['failed']:,}",
-                        f"{100 * each['failed'] / each['runs']:.3g}%" if each["runs"] else "-",
-                        _span(each.get("duration_p95")),
-                        f"{each['credits']:,.10g}",
-                    )
-                    for each in self.by_workflow["groups"][:_MOST_ROWS]
-                ],
+                self.by_workflow["groups"][:_MOST_ROWS],
+                {
+                    "workflow": itemgetter("group"),
+                    "runs": lambda row: f"{row['runs']:,}",
+                    "failed": lambda row: f"{row['failed']:,}",
+                    "failure rate": lambda row: f"{100 * row['failed'] / row['runs']:.3g}%" if row["runs"] else "-",
+                    "p95": lambda row: _span(row.get("duration_p95")),
+                    "credits": lambda row: f"{row['credits']:,.10g}",
+                },
             ),
             Table(
                 "Failures by reason",
-                ("reason", "failed"),
-                [(each["group"], f"{each['runs']:,}") for each in self.by_reason["groups"][:_MOST_ROWS]],
+                self.by_reason["groups"][:_MOST_ROWS],
+                {"reason": itemgetter("group"), "failed": lambda row: f"{row['runs']:,}"},
             ),
             Table(
                 "Open failures by cause",
-                ("reason", "step", "documents", "rerun without success"),
-                [
-                    (each["reason"], each.get("step") or "-", f"{each['documents']:,}", f"{each['failed_again']:,}")
-                    for each in self.still_open["causes"][:_MOST_ROWS]
-                ],
+                self.still_open["causes"][:_MOST_ROWS],
+                {
+                    "reason": itemgetter("reason"),
+                    "step": lambda row: row.get("step") or "-",
+                    "documents": lambda row: f"{row['documents']:,}",
+                    "rerun without success": lambda row: f"{row['failed_again']:,}",
+                },
             ),
             Table(
                 "Waiting for review, oldest first",
-                ("waits", "run", "workflow", "file", "dashboard"),
-                [
-                    (
-                        _span(self._age(each)),
-                        *(each.get(name) or "-" for name in ("run_id", "workflow", "file", "dashboard_url")),
-                    )
-                    for each in self.queue["runs"][:_SHOWN_WAITING]
-                ],
+                self.queue["runs"][:_SHOWN_WAITING],
+                {
+                    "waits": lambda row: _span(self._age(row)),
+                    "run": itemgetter("run_id"),
+                    "workflow": lambda row: row.get("workflow") or "-",
+                    "file": lambda row: row.get("file") or "-",
+                    "dashboard": lambda row: row.get("dashboard_url") or "-",
+                },
             ),
         ]
         return [table for table in tables if table.rows]
@@ -276,14 +280,14 @@ def render(report: Report, thresholds: Sequence[Threshold], form: Format) -> str
 
 
 def _aligned(table: Table) -> list[str]:
-    rows = [[_cell(each) for each in row] for row in (table.columns, *table.rows)]
+    rows = [[*table.columns], *table.cells()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(each.ljust(width) for each, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return [f"{table.title}:", *(f"  {line}" for line in lines)]
 
 
 def _markdown(table: Table) -> list[str]:
-    rows = [f"| {' | '.join(_cell(each).replace('|', chr(92) + '|') for each in row)} |" for row in table.rows]
+    rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in table.cells()]
     return [f"### {table.title}", "", f"| {' | '.join(table.columns)} |", "|---" * len(table.columns) + "|", *rows]
 
 

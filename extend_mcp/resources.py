@@ -110,13 +110,7 @@ def account_resource(registry: CallerRegistry) -> str:
 
 
 class ResourceSpec(NamedTuple):
-    """A resource of this server. Its description is the docstring of the function that reads it.
-
-    Attributes:
-        uri: its URI, or URI template.
-        name: its name for programs.
-        scope: what a caller needs to read it; None where nothing is needed.
-    """
+    """A resource of this server, or a template of resources, described by the function that reads it."""
 
     uri: str
     name: str

@@ -143,15 +143,10 @@ def build_server(
     """Build the server for ``settings``.
 
     Args:
-        settings: what the operator chose.
         connect: makes a caller's API client on their first use; by default to Extend, or to the embedded sandbox.
-        clock: time; by default the machine's.
         local_files: whether the machine's files are the caller's own: over stdio yes, over HTTP no.
         own_caller: whether a call that nobody was identified for acts on the configured account: over stdio yes, over
             HTTP only without authentication.
-        shared: what all callers have in common; by default this process's own.
-        count_calls: MCP middleware that counts the calls in progress.
-        limits: limits of each call; tests give others.
 
     Returns:
         The server, ready to run on any transport, and its callers; close the registry when the server has ended.

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
     AnyHttpUrl,
@@ -20,6 +19,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -68,6 +68,18 @@ class EnvironmentSettings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _stripped(cls, value: Any, info: ValidationInfo) -> Any:
+        """Strip a text, and split it where a setting has several values."""
+        if not isinstance(value, str):
+            return value
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if get_origin(kind) is not tuple:
+            return value.strip() or None
+        separator = os.pathsep if Path in get_args(kind) else ","
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
 
 
 SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
@@ -159,12 +171,6 @@ class Settings(EnvironmentSettings):
         pattern="^(json:)?(DEBUG|INFO|WARNING|ERROR)$",
     )
 
-    @field_validator("api_key", mode="before")
-    @classmethod
-    def _unset_key(cls, value: Any) -> Any:
-        """Strip the key; treat a blank one as not set."""
-        return value.strip() or None if isinstance(value, str) else value
-
     @field_validator("base_url")
     @classmethod
     def _encrypted(cls, value: AnyHttpUrl | None) -> AnyHttpUrl | None:
@@ -176,22 +182,12 @@ class Settings(EnvironmentSettings):
     @field_validator("region", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("toolsets", "state_keys", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("toolsets", mode="before")
     @classmethod
     def _all_toolsets(cls, value: Any) -> Any:
         return get_args(Toolset) if value in ("all", ("all",)) else value
-
-    @field_validator("file_roots", mode="before")
-    @classmethod
-    def _split_paths(cls, value: Any) -> Any:
-        return tuple(part for part in value.split(os.pathsep) if part.strip()) if isinstance(value, str) else value
 
     @field_validator("state_keys")
     @classmethod
@@ -243,24 +239,18 @@ class Settings(EnvironmentSettings):
         )
 
 
-def load_settings(*, env_file: Mapping[str, str | None] | None = None, **given: Any) -> Settings:
+def load_settings(**given: Any) -> Settings:
     """Read the :class:`Settings`; see :func:`load`."""
-    return load(Settings, env_file=env_file, **given)
+    return load(Settings, **given)
 
 
-def load(kind: type[SettingsT], *, env_file: Mapping[str, str | None] | None = None, **given: Any) -> SettingsT:
-    """Read settings: command-line values win over the environment, which wins over ``env_file``.
-
-    Args:
-        kind: which settings.
-        env_file: the variables of a file; only the command line reads one.
-        given: values from the command line by field name; ``None`` means not given.
+def load(kind: type[SettingsT], **given: Any) -> SettingsT:
+    """Read settings from the environment; values ``given`` by field name that are not None win over it.
 
     Raises:
         SettingsError: one or more values do not fit; the text names them all.
     """
-    sources = (env_file or {}, os.environ)
-    variables = {name.upper(): value for source in sources for name, value in source.items() if value}
+    variables = {name.upper(): value for name, value in os.environ.items() if value}
     values = {name: variables.get(str(field.validation_alias)) for name, field in kind.model_fields.items()}
     values |= {name: value for name, value in given.items() if value is not None}
     try:
@@ -275,10 +265,9 @@ def _is_reference(value: object) -> bool:
     return isinstance(value, str) and bool(_REFERENCE.fullmatch(value.strip()))
 
 
-def ignored_settings(env_file: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Return the variables that the environment or ``env_file`` sets to no effect, each with the reason."""
-    given = {*os.environ, *(env_file or {})}
-    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in given}
+def ignored_settings() -> dict[str, str]:
+    """Return the variables that the environment sets to no effect, each with the reason."""
+    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in os.environ}
 
 
 def _line(kind: type[EnvironmentSettings], location: tuple[int | str, ...], message: str) -> str:

@@ -57,7 +57,7 @@ def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
 
 def _bundle(description: Description) -> dict[str, Any]:
     tools = [(tool.name, tool.description) for name in DEFAULT_TOOLSETS for tool in TOOLSETS[name].tools]
-    return bundle.bundle_manifest(description, tools, [(each.name, each.description) for each in PROMPTS])
+    return bundle.bundle_manifest(description, tools, [(each.name, each.description or "") for each in PROMPTS])
 
 
 _ASKED = "Nothing: it asks for the key when it is installed, and stores it."

@@ -1,6 +1,8 @@
 """Structure of the package: which module imports which, read from the source without running it."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -134,3 +136,28 @@ def test_the_sandbox_imports_at_the_top_of_its_files_only() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
     ]
     assert late == []
+
+
+def test_a_client_does_not_wait_for_what_only_calls_need() -> None:
+    """The list of all tools needs none of these, which a start over stdio would load before it."""
+    heavy = (
+        "httpx",
+        "sqlite3",
+        "redis",
+        "uvicorn.server",
+        "tomlkit",
+        "dotenv",
+        "extend_mcp.sandbox",
+        "extend_mcp.client_config",
+        "extend_mcp.http",
+    )
+    code = f"""
+import sys, mcp.server.mcpserver
+before = set(sys.modules)
+import extend_mcp.cli, extend_mcp.stdio, extend_mcp.server
+from extend_mcp.settings import load_settings
+extend_mcp.server.build_server(load_settings(toolsets="all"))
+print([name for name in sys.modules if name not in before and name.startswith({heavy!r})])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

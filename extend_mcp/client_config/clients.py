@@ -71,7 +71,6 @@ class Client:
     Attributes:
         path: its configuration file, after one of `Machine.folders`.
         fill: what the user has to fill in.
-        entry: makes the server's entry.
         table: the key that holds the servers.
         prompts: whether the file declares a prompt for each secret.
     """

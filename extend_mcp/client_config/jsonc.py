@@ -16,7 +16,7 @@ from typing import Any, Final
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _COMMENT: Final = re.compile(rf"{_STRING}|//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 _LAST_COMMA: Final = re.compile(rf"{_STRING}|,(?=[ \t\r\n]*[}}\]])", re.DOTALL)
-_BLANKS: Final = re.compile(r"[ \t\r\n]*")
+_BLANKS: Final = " \t\r\n"
 
 
 class EditError(Exception):
@@ -40,7 +40,7 @@ class Document:
         self._uncommented = _COMMENT.sub(_blank, text)
         self._plain = _LAST_COMMA.sub(_blank, self._uncommented)
         try:
-            self.value = _DECODER.decode(self._plain) if self._plain.strip(" \t\r\n") else None
+            self.value = _DECODER.decode(self._plain) if self._plain.strip(_BLANKS) else None
         except json.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}"
             raise EditError(f"it is not valid JSON ({place}: {error.msg})") from None
@@ -55,16 +55,16 @@ class Document:
         """
         if self.value is None:
             gap = "" if not self._text or self._text.endswith("\n") else self._newline
-            return self._text + gap + self._dump(_nested(path, value), "", "  ") + self._newline
+            return self._text + gap + self._dump(_nested(path, value), "") + self._newline
         start, end = self._skip(0), 0
         for depth, key in enumerate(path):
             if not self._plain.startswith("{", start):
                 raise EditError(f"{'.'.join(path[:depth]) or 'the document'} is not an object")
-            parts = self._parts(start)
-            if key not in parts:
+            members = self._members(start)
+            if key not in members:
                 return self._with_part(start, _nested(path[depth + 1 :], value), json.dumps(key) + ": ")
-            start, end = parts[key]
-        return self._text[:start] + self._dump(value, self._margin(start), self._indent()) + self._text[end:]
+            start, end = members[key]
+        return self._text[:start] + self._dump(value, self._margin(start)) + self._text[end:]
 
     def with_item(self, key: str, item: object) -> str:
         """Return the text with ``item`` at the end of the list at the top-level ``key``, which is made if missing.
@@ -72,42 +72,39 @@ class Document:
         Raises:
             EditError: the value is not a list.
         """
-        members = self.value or {}
-        if key not in members:
+        if not isinstance(self.value, dict) or key not in self.value:
             return self.with_value([key], [item])
-        if not isinstance(members[key], list):
+        start, _ = self._members(self._skip(0))[key]
+        if not self._plain.startswith("[", start):
             raise EditError(f"{key} is not a list")
-        return self._with_part(self._parts(self._skip(0))[key][0], item)
+        return self._with_part(start, item)
 
-    def _parts(self, at: int) -> dict[str | int, tuple[int, int]]:
-        """Return where each value of the object or list at this place begins and ends, by key or index."""
-        is_object, parts = self._plain[at] == "{", dict[str | int, tuple[int, int]]()
+    def _members(self, at: int) -> dict[str, tuple[int, int]]:
+        """Return where each value of the object at this place begins and ends."""
+        members: dict[str, tuple[int, int]] = {}
         at = self._skip(at + 1)
-        while self._plain[at] not in "}]":
-            key: str | int = len(parts)
-            if is_object:
-                key, colon = _DECODER.raw_decode(self._plain, at)
-                at = self._skip(self._skip(colon) + 1)
-            end = _DECODER.raw_decode(self._plain, at)[1]
-            parts[key] = at, end
+        while not self._plain.startswith("}", at):
+            key, colon = _DECODER.raw_decode(self._plain, at)
+            start = self._skip(self._skip(colon) + 1)
+            _, end = _DECODER.raw_decode(self._plain, start)
+            members[key] = start, end
             at = self._skip(end)
             at = self._skip(at + self._plain.startswith(",", at))
-        return parts
+        return members
 
     def _with_part(self, start: int, value: object, key: str = "") -> str:
         """Add a member or item after the last one and the comments that follow it."""
-        text, parts, close = self._text, self._parts(start), _DECODER.raw_decode(self._plain, start)[1] - 1
-        indent, outer, first = self._indent(), self._margin(start), self._skip(start + 1)
-        last = max((end for _, end in parts.values()), default=first)
-        comma = "," if parts and "," in self._uncommented[last:close] else ""
-        margin = self._margin(first) if parts and "\n" in text[start:first] else outer + indent
-        tail = len(text[:close].rstrip(" \t\r\n"))
-        head = text[:tail] if comma or not parts else f"{text[:last]},{text[last:tail]}"
-        blanks = text[tail:close] if "\n" in text[tail:close] else self._newline + outer
-        return head + self._newline + margin + key + self._dump(value, margin, indent) + comma + blanks + text[close:]
+        text, margin, close = self._text, self._margin(start), _DECODER.raw_decode(self._plain, start)[1] - 1
+        last, tail = len(self._plain[:close].rstrip(_BLANKS)), len(text[:close].rstrip(_BLANKS))
+        filled = last > start + 1
+        comma = "," if filled and "," in self._uncommented[last:close] else ""
+        head = f"{text[:last]},{text[last:tail]}" if filled and not comma else text[:tail]
+        blanks = text[tail:close] if "\n" in text[tail:close] else self._newline + margin
+        margin += self._indent()
+        return head + self._newline + margin + key + self._dump(value, margin) + comma + blanks + text[close:]
 
-    def _dump(self, value: object, margin: str, indent: str) -> str:
-        return json.dumps(value, indent=indent, ensure_ascii=False).replace("\n", self._newline + margin)
+    def _dump(self, value: object, margin: str) -> str:
+        return json.dumps(value, indent=self._indent(), ensure_ascii=False).replace("\n", self._newline + margin)
 
     def _margin(self, at: int) -> str:
         """Return the blanks at the start of the line that holds ``at``."""
@@ -121,8 +118,7 @@ class Document:
         return inner[len(outer) :] if self.value and inner.startswith(outer) and inner != outer else "  "
 
     def _skip(self, at: int) -> int:
-        match = _BLANKS.match(self._plain, at)
-        return match.end() if match else at
+        return len(self._plain) - len(self._plain[at:].lstrip(_BLANKS))
 
 
 def _blank(found: re.Match[str]) -> str:

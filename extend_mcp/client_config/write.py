@@ -44,14 +44,8 @@ class Written:
 def write(client: Client, file: Path, entry: Json, inputs: list[Json], *, agree: Agree, now: datetime) -> Written:
     """Put the server's entry into a configuration file, and what the client needs next to it.
 
-    Args:
-        client: the client whose file it is.
-        file: the file; links are followed.
-        entry: the server's entry; what a user added to an old one is kept.
-        inputs: prompts for secrets.
-        agree: called with the difference before an old entry is changed, and with whether that entry starts this
-            server; another may be Extend's own.
-        now: the time, for the backup's name.
+    What a user added to an old entry is kept. ``agree`` is called with the difference before an old entry is changed,
+    and with whether that entry starts this server; another may be Extend's own. ``now`` names the backup.
 
     Raises:
         WriteError: the file cannot be read, understood or written, or another program changed it meanwhile.

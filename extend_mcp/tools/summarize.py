@@ -7,13 +7,12 @@ import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Annotated, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
-from extend_mcp.history.history import Freshness
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.groups import (
     COLUMNS,
@@ -33,6 +32,9 @@ from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
+
+if TYPE_CHECKING:
+    from extend_mcp.history.history import Freshness
 
 _CELLS_A_TURN = 2000
 """Parts of groups added up before other tasks run."""

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -110,15 +109,6 @@ def test_the_old_name_works_and_says_that_it_is_old() -> None:
     help_text = CliRunner().invoke(main, ["--help"]).output
     assert "install" in help_text
     assert "manifests" not in help_text
-
-
-def test_serving_does_not_load_it() -> None:
-    code = (
-        "import sys, extend_mcp.server, extend_mcp.cli;"
-        "print([name for name in sys.modules if 'client_config' in name or 'tomlkit' in name])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_an_entry_of_extend_s_own_server_is_not_replaced_unasked(tmp_path: Path) -> None:
