@@ -16,9 +16,8 @@ from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
 from extend_mcp.clock import Clock
-from extend_mcp.events.payload import PayloadFetcher
+from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.seen import Seen
 from extend_mcp.http.app import HttpParts, build_app
 from extend_mcp.http.auth.base import Identify
 from extend_mcp.http.auth.keys import KEY_HEADER, ExtendKeys
@@ -95,8 +94,7 @@ def build_parts(
     )
     receiver = None
     if seen is not None and http.webhook_secrets:
-        fetcher = PayloadFetcher(http.webhook_payload_hosts)
-        receiver = Receiver(http.webhook_secrets, seen, shared.bus, fetcher, metrics)
+        receiver = Receiver(http.webhook_secrets, seen, shared.bus, http.webhook_payload_hosts, metrics)
     offered = scopes_of(settings.toolsets, read_only=settings.read_only)
     scopes = [scope for scope in SCOPES if scope in offered]
     return HttpParts(

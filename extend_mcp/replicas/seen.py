@@ -9,7 +9,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from extend_mcp.events.seen import REMEMBERED_SECONDS, Seen
+from extend_mcp.events.event import REMEMBERED_SECONDS, Seen
 from extend_mcp.replicas import outage_logged
 
 _PREFIX: Final = "extend-mcp:event:"
