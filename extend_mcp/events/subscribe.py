@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -68,28 +69,23 @@ class Subscriptions:
         self, ctx: _Context, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
-        caller = self.registry.caller()
-        self._admit(caller)
-        try:
-            uris = list(params.notifications.resource_subscriptions or ())
+        caller, uris = self.registry.caller(), list(params.notifications.resource_subscriptions or ())
+        with ExitStack() as exits:
+            self._admit(caller, exits)
             await check_readable(self.registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
             bus = _CallerBus(self, caller, uris)
             handler = ListenHandler(bus)
             bus.end = handler.close
             self._listening.add(handler)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    if caller.expires_at is not None:
-                        left = caller.expires_at - self.clock.now().timestamp()
-                        tasks.start_soon(self._end_after, handler, left)
-                    result = await handler(ctx, params)
-                    tasks.cancel_scope.cancel()
-                return result
-            finally:
-                self._listening.discard(handler)
-        finally:
-            self.shares.give_back(caller.principal)
+            exits.callback(self._listening.discard, handler)
+            async with anyio.create_task_group() as tasks:
+                if caller.expires_at is not None:
+                    left = caller.expires_at - self.clock.now().timestamp()
+                    tasks.start_soon(self._end_after, handler, left)
+                result = await handler(ctx, params)
+                tasks.cancel_scope.cancel()
+            return result
 
     async def subscribe(self, ctx: _Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Serve ``resources/subscribe`` of a client of 2025-11-25 and before."""
@@ -100,27 +96,19 @@ class Subscriptions:
         if len(held) >= MOST_URIS:
             raise MCPError(types.INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
         caller = self.registry.caller()
-        self._admit(caller)
-        try:
-            await check_readable(self.registry.current(), [uri])
-        except BaseException:
-            self.shares.give_back(caller.principal)
-            raise
-        bus = _CallerBus(self, caller, [uri])
 
         def on_event(event: ServerEvent) -> None:
             if isinstance(event, ResourceUpdated) and self.tasks is not None:
                 self.tasks.start_soon(_notify, connection, uri)
 
-        unsubscribe = bus.subscribe(on_event)
-
-        def end() -> None:
-            if held.pop(uri, None) is not None:
-                unsubscribe()
-                self.shares.give_back(caller.principal)
-
-        bus.end = held[uri] = end
-        connection.exit_stack.callback(end)
+        with ExitStack() as exits:
+            self._admit(caller, exits)
+            await check_readable(self.registry.current(), [uri])
+            bus = _CallerBus(self, caller, [uri])
+            exits.callback(bus.subscribe(on_event))
+            exits.callback(held.pop, uri, None)
+            bus.end = held[uri] = exits.pop_all().close
+        connection.exit_stack.callback(bus.end)
         return types.EmptyResult()
 
     async def unsubscribe(self, ctx: _Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -135,10 +123,9 @@ class Subscriptions:
         for handler in list(self._listening):
             handler.close()
 
-    def _admit(self, caller: Caller) -> None:
-        if self.shares.refuses(caller.principal):
+    def _admit(self, caller: Caller, exits: ExitStack) -> None:
+        if exits.enter_context(self.shares.hold(caller.principal)):
             raise MCPError(types.INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
-        self.shares.take(caller.principal)
 
     async def is_valid(self, caller: Caller) -> bool:
         """Return whether a caller's credential counts still."""

@@ -45,18 +45,17 @@ class Lifecycle:
         if ctx.request_id is None or ctx.method in _STREAMS:
             return await call_next(ctx)
         principal = ctx.lifespan_context.caller().principal
-        if self.shares.refuses(principal):
-            most = self.shares.of_one_caller
-            raise MCPError(INTERNAL_ERROR, f"{most} of your calls are in progress. Nothing was sent: try again later.")
-        self.shares.take(principal)
-        try:
-            return await call_next(ctx)
-        except Exception:
-            if ctx.method == "initialize" and isinstance(ctx.request, Request):
-                ctx.request.scope[FAILED_INITIALIZE] = True
-            raise
-        finally:
-            self.shares.give_back(principal)
+        with self.shares.hold(principal) as refused:
+            if refused:
+                most = self.shares.of_one_caller
+                problem = f"{most} of your calls are in progress. Nothing was sent: try again later."
+                raise MCPError(INTERNAL_ERROR, problem)
+            try:
+                return await call_next(ctx)
+            except Exception:
+                if ctx.method == "initialize" and isinstance(ctx.request, Request):
+                    ctx.request.scope[FAILED_INITIALIZE] = True
+                raise
 
     @property
     def calls(self) -> int:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
 import anyio
 import uvicorn
-from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
+from extend_mcp.actions.store import alongside
 from extend_mcp.clock import Clock
 from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
@@ -139,20 +138,19 @@ async def serve_http(
             on_ready(f"http://{shown}:{port}/mcp")
 
         try:
-            async with serving(app, parts.lifecycle, parts.limits, ready) as server:
-                await server.serve(sockets=[listener])
+            await GracefulServer(app, parts.lifecycle, parts.limits, ready).serve(sockets=[listener])
         finally:
             with anyio.CancelScope(shield=True):
                 await parts.registry.aclose()
 
 
-@asynccontextmanager
-async def serving(
-    app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None] = lambda: None
-) -> AsyncIterator[GracefulServer]:
-    """Make a uvicorn server for ``app``, not yet started."""
-    let_event_streams_finish()
-    async with anyio.create_task_group() as tasks:
+class GracefulServer(uvicorn.Server):
+    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls end."""
+
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None] = lambda: None
+    ) -> None:
+        let_event_streams_finish()
         config = uvicorn.Config(
             app,
             ws="none",
@@ -164,23 +162,8 @@ async def serving(
             http=Connections(most=limits.connections, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
-        yield GracefulServer(config, lifecycle, tasks, limits.drain_seconds, on_ready)
-        tasks.cancel_scope.cancel()
-
-
-class GracefulServer(uvicorn.Server):
-    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls end."""
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        lifecycle: Lifecycle,
-        tasks: TaskGroup,
-        drain_seconds: float,
-        on_ready: Callable[[], None],
-    ) -> None:
         super().__init__(config)
-        self._lifecycle, self._tasks, self._drain_seconds, self._on_ready = lifecycle, tasks, drain_seconds, on_ready
+        self._lifecycle, self._drain_seconds, self._on_ready = lifecycle, limits.drain_seconds, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and report it."""
@@ -195,13 +178,13 @@ class GracefulServer(uvicorn.Server):
             self.force_exit = self.should_exit = True
             return
         self._lifecycle.draining = True
-        self._tasks.start_soon(self._drain)
+        self._draining = asyncio.create_task(self._drain())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let calls finish, then end the streams that would stay open forever."""
         self._lifecycle.draining = True
-        self._tasks.start_soon(self._lifecycle.end_streams)
-        await super().shutdown(sockets)
+        async with alongside(self._lifecycle.end_streams):
+            await super().shutdown(sockets)
         if self.force_exit:
             await self._break_off()
 
