@@ -33,8 +33,7 @@ from extend_mcp.clock import Clock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.http import middleware as asgi
-from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
-from extend_mcp.http.auth.keys import KEY_HEADER
+from extend_mcp.http.auth.base import KEY_HEADER, Challenge, Identify, IdentityBackend
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import Shares

@@ -18,8 +18,7 @@ from extend_mcp.clock import Clock
 from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.http.app import HttpParts, build_app
-from extend_mcp.http.auth.base import Identify
-from extend_mcp.http.auth.keys import KEY_HEADER, ExtendKeys
+from extend_mcp.http.auth.base import KEY_HEADER, ExtendKeys, Identify
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.connections import Connections

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -73,8 +74,7 @@ class KeySet:
         self._fetch = fetch or download_keys
         self._seconds = seconds
         self._keys: tuple[Key, ...] = ()
-        self._fetched: float | None = None
-        self._tried: float | None = None
+        self._fetched = self._tried = -inf
         self._fetching = anyio.Lock()
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
@@ -89,7 +89,7 @@ class KeySet:
         return found
 
     def _age(self) -> float:
-        return float("inf") if self._fetched is None else self._clock.monotonic() - self._fetched
+        return self._clock.monotonic() - self._fetched
 
     def _matching(self, kid: str | None, algorithm: str) -> Sequence[Key]:
         if self._age() >= STALE_SECONDS:
@@ -100,7 +100,7 @@ class KeySet:
     async def _refresh(self) -> None:
         async with self._fetching:
             # A caller that waited for another's fetch finds it done here.
-            if self._tried is not None and self._clock.monotonic() - self._tried < RETRY_SECONDS:
+            if self._clock.monotonic() - self._tried < RETRY_SECONDS:
                 return
             self._tried = self._clock.monotonic()
             try:
