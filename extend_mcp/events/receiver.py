@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -33,7 +32,7 @@ from extend_mcp.events.event import (
     resources_of,
 )
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.urls import is_loopback
+from extend_mcp.urls import is_encrypted, split_url
 
 logger = logging.getLogger(__name__)
 
@@ -192,15 +191,14 @@ async def fetch_payload(
 
 
 def _check_address(url: str, hosts: set[str]) -> None:
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError:
-        raise PayloadRefusedError("the payload's URL is malformed") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+    parts = split_url(url)
+    if parts is None:
+        raise PayloadRefusedError("the payload's URL is malformed")
+    if not is_encrypted(parts):
         raise PayloadRefusedError("the payload's URL is not https")
     if parts.username or parts.password:
         raise PayloadRefusedError("the payload's URL carries credentials")
+    host, port = (parts.hostname or "").lower(), parts.port
     named = f"{host}:{port}" if port else host
     if named not in hosts and not (port in (None, 443) and host in hosts):
         raise PayloadRefusedError("the payload's host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")

@@ -17,7 +17,6 @@ from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import FAILED_INITIALIZE
 
 _POLL_SECONDS: Final = 0.1
-_STREAMS: Final = frozenset({"subscriptions/listen"})
 
 
 @dataclass
@@ -26,9 +25,7 @@ class Lifecycle:
 
     Attributes:
         shares: the MCP requests in progress, by caller, subscriptions left out.
-        draining: whether the process is about to end; /readyz reports it.
         on_end: called when open streams are to end, after the calls in flight.
-        streams: the event that asks each open stream to end.
     """
 
     shares: Shares = field(default_factory=Shares)
@@ -42,7 +39,7 @@ class Lifecycle:
         HTTP requests are counted by `ConcurrencyLimitMiddleware`. Over /sse, and after a client of 2025-11-25 and
         before has hung up, a call has no HTTP request to itself.
         """
-        if ctx.request_id is None or ctx.method in _STREAMS:
+        if ctx.request_id is None or ctx.method == "subscriptions/listen":
             return await call_next(ctx)
         principal = ctx.lifespan_context.caller().principal
         with self.shares.hold(principal) as refused:

@@ -26,7 +26,7 @@ from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import let_event_streams_finish
-from extend_mcp.scopes import READING, SCOPES, scopes_of
+from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.metrics import Metrics
@@ -94,7 +94,6 @@ def build_parts(
     if seen is not None and http.webhook_secrets:
         receiver = Receiver(http.webhook_secrets, seen, shared.bus, http.webhook_payload_hosts, metrics)
     offered = scopes_of(settings.toolsets, read_only=settings.read_only)
-    scopes = [scope for scope in SCOPES if scope in offered]
     return HttpParts(
         server=server,
         registry=registry,
@@ -102,8 +101,7 @@ def build_parts(
         metrics=metrics,
         lifecycle=lifecycle,
         limits=limits,
-        scopes=scopes,
-        first_scopes=[scope for scope in scopes if scope in READING.values()] or scopes,
+        scopes=[scope for scope in SCOPES if scope in offered],
         identify=_identify(settings, http, clock, metrics),
         receiver=receiver,
         background=background,

@@ -42,12 +42,8 @@ def configure_logging(
     Call it before or after MCP's SDK sets up logging, which it does when a server is made, and only where nobody has.
     Run uvicorn with ``log_config=None``, or it installs its own handlers again.
 
-    Args:
-        level: what is shown at least, such as ``WARNING``.
-        form: ``text``, one human-readable line, or ``json``, one object a line: timestamp, level, logger,
-            message, request_id and exc_info, as far as there are any, and what the record has in ``extra``.
-        redactor: takes secrets out of everything that is written.
-        stream: where to; stderr if omitted.
+    As ``text`` a record is one human-readable line; as ``json`` one object a line with timestamp, level, logger,
+    message, request_id and exc_info, as far as there are any, and what the record has in ``extra``.
     """
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_json_formatter(redactor) if form == "json" else _TextFormatter(redactor))

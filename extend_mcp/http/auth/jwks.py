@@ -16,9 +16,9 @@ from jwt import PyJWK
 from jwt.algorithms import AllowedPublicKeys
 
 from extend_mcp.api.transport import RefusedAnswerError, certificates, download
-from extend_mcp.api.wire import decode_json, is_header_safe
+from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock
-from extend_mcp.urls import is_loopback
+from extend_mcp.urls import is_encrypted, split_url
 
 logger = logging.getLogger(__name__)
 
@@ -169,13 +169,10 @@ def metadata_urls(issuer: str) -> list[str]:
 
 def is_secure(url: str) -> bool:
     """Return whether keys may be fetched from a URL: https, or http on this machine; no credentials, no fragment."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        good = is_header_safe(url) and host != "" and parts.port != 0 and "@" not in parts.netloc and not parts.fragment
-    except ValueError:
+    parts = split_url(url)
+    if parts is None or not parts.hostname or "@" in parts.netloc or parts.fragment:
         return False
-    return good and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    return is_encrypted(parts)
 
 
 def read_key(entry: object) -> Key | None:
