@@ -11,11 +11,12 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -78,6 +79,15 @@ def variable(name: str, default: Any, description: str, **rules: Any) -> Any:
     return Field(default, validation_alias=name, description=description, **rules)
 
 
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+T = TypeVar("T")
+CommaSeparated = Annotated[tuple[T, ...], BeforeValidator(_split)]
+"""Several values of one variable."""
+
+
 class Settings(EnvironmentSettings):
     """Hold the settings of every transport. Serving over HTTP has more: see `http.settings`."""
 
@@ -98,7 +108,7 @@ class Settings(EnvironmentSettings):
     )
     sandbox: bool = variable("EXTEND_MCP_SANDBOX", False, "Use the built-in sandbox instead of Extend.")
     read_only: bool = variable("EXTEND_MCP_READ_ONLY", False, "Leave out every tool that writes.")
-    toolsets: tuple[Toolset, ...] = variable(
+    toolsets: CommaSeparated[Toolset] = variable(
         "EXTEND_MCP_TOOLSETS",
         DEFAULT_TOOLSETS,
         "Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, incidents, or all.",
@@ -118,7 +128,7 @@ class Settings(EnvironmentSettings):
         "file; replicas share the sum through Redis. Default: no limit.",
         gt=0,
     )
-    state_keys: tuple[SecretStr, ...] = variable(
+    state_keys: CommaSeparated[SecretStr] = variable(
         "EXTEND_MCP_STATE_KEYS",
         (),
         "Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
@@ -177,11 +187,6 @@ class Settings(EnvironmentSettings):
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("toolsets", "state_keys", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("toolsets", mode="before")
     @classmethod

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from math import inf
 from types import FrameType
 from typing import Final
 
@@ -64,7 +65,8 @@ def build_parts(
     """
     limits = limits or http.limits
     # Without authentication all requests are of one caller, to whom everything belongs.
-    lifecycle = Lifecycle(Shares(limits.requests_of_one_caller)) if http.identifies_callers else Lifecycle()
+    share = limits.requests_of_one_caller if http.identifies_callers else inf
+    lifecycle = Lifecycle(Shares(of_one_caller=share))
     metrics = PrometheusMetrics()
     shared, background = Shared(sealing_keys(settings), metrics=metrics, learn_key=redactor.add), None
     seen: Seen | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, field_validator, model_validator
 
-from extend_mcp.settings import EnvironmentSettings, variable
+from extend_mcp.settings import CommaSeparated, EnvironmentSettings, variable
 from extend_mcp.urls import is_loopback
 
 _AUTH = re.compile(r"none|anyone|passthrough|passthrough-header|token:.+|oauth:https?://[\w.:\[\]-]+(?:/\S*)?")
@@ -22,22 +22,11 @@ DRAIN_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one HTTP server. The values are documented in docs/deploy.md; tests give others.
+    """Limits of one HTTP server; docs/deploy.md says what happens beyond each. Tests give others.
 
-    Attributes:
-        body_bytes: the largest request body; a larger one gets 413.
-        body_seconds: the longest time for a body to arrive; a slower one gets 408.
-        delivery_bytes: the largest webhook delivery; a larger one gets 413. It is held until its end, unsigned.
-        delivery_seconds: the longest time for a webhook delivery to arrive.
-        deliveries_bytes: the most bytes of webhook deliveries held at once; a delivery beyond gets 503.
-        header_seconds: the longest time for a connection to send the headers of a request; it is closed after that.
-        connections: the most open connections. A new one closes the one that has been idle longest.
-        requests: the most MCP requests at once, open streams included; more get 503. One caller may have a quarter.
-        sessions: the most sessions of clients of protocol 2025-11-25 and before. One caller may have a quarter.
-        session_idle_seconds: the time after which an unused session ends.
-        subscriptions: the most open subscriptions; one caller may hold a tenth of them.
-        drain_seconds: the time after SIGTERM in which requests are still taken.
-        shutdown_seconds: the longest wait for calls in flight after that.
+    A delivery is one of a webhook; it is held until its end, unsigned. One caller may have a quarter of the requests
+    and of the sessions, and a tenth of the subscriptions. After SIGTERM requests are taken for ``drain_seconds`` more,
+    and calls in flight may then take ``shutdown_seconds``.
     """
 
     body_bytes: int = 4 * 1024 * 1024
@@ -85,13 +74,13 @@ class HttpSettings(EnvironmentSettings):
         None,
         "This server's /mcp URL as clients see it. For oauth also the audience of access tokens.",
     )
-    allowed_hosts: tuple[str, ...] = variable(
+    allowed_hosts: CommaSeparated[str] = variable(
         "EXTEND_MCP_ALLOWED_HOSTS",
         (),
         "Comma-separated Host headers to accept in addition to loopback and the public URL's; `name:*` "
         "accepts any port.",
     )
-    allowed_origins: tuple[str, ...] = variable(
+    allowed_origins: CommaSeparated[str] = variable(
         "EXTEND_MCP_ALLOWED_ORIGINS",
         (),
         "Comma-separated Origin headers of browser clients, such as https://chat.example.com. Default: loopback only.",
@@ -102,13 +91,13 @@ class HttpSettings(EnvironmentSettings):
         "Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, but "
         "they confirm by token and cannot subscribe.",
     )
-    webhook_secrets: tuple[SecretStr, ...] = variable(
+    webhook_secrets: CommaSeparated[SecretStr] = variable(
         "EXTEND_MCP_WEBHOOK_SECRETS",
         (),
         "Comma-separated signing secrets of your webhook endpoints. Setting it turns on the receiver at "
         "/webhooks/extend.",
     )
-    webhook_payload_hosts: tuple[str, ...] = variable(
+    webhook_payload_hosts: CommaSeparated[str] = variable(
         "EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
         (),
         "Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
@@ -116,11 +105,6 @@ class HttpSettings(EnvironmentSettings):
     redis_url: SecretStr | None = variable(
         "EXTEND_MCP_REDIS_URL", None, "URL of the Redis that replicas share for events, the rate limit and bulk plans."
     )
-
-    @field_validator("allowed_hosts", "allowed_origins", "webhook_secrets", "webhook_payload_hosts", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("auth")
     @classmethod
