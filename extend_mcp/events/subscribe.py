@@ -30,7 +30,7 @@ from extend_mcp.mcp_compat import connection_of
 from extend_mcp.tools.run_scan import in_parallel
 from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Note
-from extend_mcp.views.uris import Named, named_by
+from extend_mcp.views.uris import named_by
 
 logger = logging.getLogger(__name__)
 
@@ -183,10 +183,8 @@ class _CallerBus:
 
 
 async def _notify(connection: Connection, uri: str) -> None:
-    notification = types.ResourceUpdatedNotification(params=types.ResourceUpdatedNotificationParams(uri=uri))
-    data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
     with anyio.move_on_after(_SEND_SECONDS):
-        await connection.outbound.notify(data["method"], data.get("params"))
+        await connection.send_resource_updated(uri)
 
 
 async def check_readable(app: CallerContext, uris: Sequence[str]) -> None:
@@ -216,20 +214,17 @@ async def _refusal(app: CallerContext, uri: str) -> str | None:
     named, shown = named_by(uri), f"{Note(uri)}"
     if named is None:
         return f"{shown} is no resource of this server."
+    absent = f"{shown}: there is no such object for this API key."
     try:
-        there = await _is_there(app, named)
+        if named.kind == "run":
+            await app.api.get_workflow_run(named.id)
+        elif named.kind == "workflow":
+            await app.api.get_workflow(named.id)
+        elif named.kind == "batch":
+            page = await app.api.list_workflow_runs(batch_id=named.id, max_page_size=1)
+            return None if page.data else absent
     except (NotFoundError, ValueError):
-        there = False
+        return absent
     except ExtendError as error:
         return f"{shown}: {error_words(error)}."
-    return None if there else f"{shown}: there is no such object for this API key."
-
-
-async def _is_there(app: CallerContext, named: Named) -> bool:
-    if named.kind == "run":
-        await app.api.get_workflow_run(named.id)
-    elif named.kind == "workflow":
-        await app.api.get_workflow(named.id)
-    elif named.kind == "batch":
-        return bool((await app.api.list_workflow_runs(batch_id=named.id, max_page_size=1)).data)
-    return True
+    return None
