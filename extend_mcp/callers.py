@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from extend_mcp.api.client import ExtendClient
     from extend_mcp.api.rate_limit import RateLimiter, RequestWindow
-    from extend_mcp.events.seen import Seen
+    from extend_mcp.events.event import Seen
     from extend_mcp.history.history import RunHistory
     from extend_mcp.history.store import RunStore
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
@@ -49,18 +51,18 @@ class Shares:
     of_one_caller: float = inf
     held: Counter[str] = field(default_factory=Counter)
 
-    def refuses(self, caller: str) -> Literal["", "share", "full"]:
-        """Return why a caller gets no more; empty if they do."""
+    @contextmanager
+    def hold(self, caller: str) -> Iterator[Literal["", "share", "full"]]:
+        """Hold one more while the block runs, or yield why the caller gets no more."""
         if caller and self.held[caller] >= self.of_one_caller:
-            return "share"
-        return "full" if self.held.total() >= self.most else ""
-
-    def take(self, caller: str) -> None:
-        """Count one more."""
-        self.held[caller] += 1
-
-    def give_back(self, caller: str) -> None:
-        """Count one less, and forget a caller who holds none."""
-        self.held[caller] -= 1
-        if not self.held[caller]:
-            del self.held[caller]
+            yield "share"
+        elif self.held.total() >= self.most:
+            yield "full"
+        else:
+            self.held[caller] += 1
+            try:
+                yield ""
+            finally:
+                self.held[caller] -= 1
+                if not self.held[caller]:
+                    del self.held[caller]

@@ -43,7 +43,7 @@ from extend_mcp.tools.toolsets import TOOLSETS
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
     from extend_mcp.api.rate_limit import RequestWindow
-    from extend_mcp.events.seen import Seen
+    from extend_mcp.events.event import Seen
 
 NAME = "extend-mcp"
 

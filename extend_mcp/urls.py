@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import unicodedata
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AnyHttpUrl, TypeAdapter, ValidationError
+
+from extend_mcp.api.wire import is_header_safe
 
 _URL = TypeAdapter(AnyHttpUrl)
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"})
@@ -17,6 +20,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def split_url(address: str) -> SplitResult | None:
+    """Split a URL; return None if it is not one. The errors of urllib would quote it, credentials included."""
+    try:
+        url = urlsplit(address)
+        # The port is checked only when it is read.
+        return url if is_header_safe(address) and url.port != 0 else None
+    except ValueError:
+        return None
+
+
+def is_encrypted(url: SplitResult) -> bool:
+    """Return whether nobody on the network can read what is sent: https, or http on this machine."""
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
 
 
 def normalize_url(text: str) -> str:

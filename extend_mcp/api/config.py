@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
 from extend_mcp.api.wire import is_header_safe
+from extend_mcp.urls import split_url
 
 REGION_BASE_URLS: Final[dict[str, str]] = {
     "us": "https://api.extend.ai",
@@ -20,14 +20,8 @@ REGION_BASE_URLS: Final[dict[str, str]] = {
 class ClientConfig:
     """Hold the address, credentials and limits of one API client. No ValueError or repr shows the key.
 
-    Args:
-        api_key: Without a key each call raises `MissingApiKeyError`.
-        base_url: Address of the API, such as a value of `REGION_BASE_URLS`; `http` or `https`.
-        workspace_id: Organization-scoped keys need it, workspace keys do not (Extend API reference, Authentication).
-        connect_timeout: Seconds to wait for a connection.
-        read_timeout: Seconds to wait for the next bytes of a response.
-        total_timeout: Seconds one call may take in all, retries and waits included.
-        max_attempts: Most times that a GET is sent, 1 or more. Other methods are sent once.
+    Organization-scoped keys need a workspace id, workspace keys do not (Extend API reference, Authentication). Timeouts
+    are in seconds: the total one includes retries and waits. Only a GET is sent more than once.
     """
 
     api_key: SecretStr | None
@@ -39,7 +33,7 @@ class ClientConfig:
     max_attempts: int = 4
 
     def __post_init__(self) -> None:
-        url = _split(self.base_url)
+        url = split_url(self.base_url)
         if url is None or url.scheme not in {"http", "https"} or not url.hostname:
             raise ValueError("base_url must be an http or https URL with a host, in ASCII")
         # Credentials in the URL would be sent as a second Authorization and shown by repr.
@@ -51,13 +45,3 @@ class ClientConfig:
             raise ValueError("timeouts must be above 0 seconds")
         if self.max_attempts < 1:
             raise ValueError("max_attempts must be 1 or more")
-
-
-def _split(address: str) -> SplitResult | None:
-    """Split a URL; return None if it is not one. The errors of urllib would quote it, credentials included."""
-    try:
-        url = urlsplit(address)
-        # The port is checked only when it is read.
-        return url if is_header_safe(address) and url.port != 0 else None
-    except ValueError:
-        return None

@@ -18,6 +18,7 @@ RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later, unless the body says otherwise."""
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
 _MAX_ERROR_BODY: Final = 65_536
 _CHECK_BEFORE_REPEATING: Final = (
     "The request may have taken effect. Read the object it was about, or list the newest ones, to see what happened; "
@@ -182,7 +183,7 @@ def error_from_response(method: str, status: int, headers: Mapping[str, str], bo
     retryable = fields.get("retryable")
     kind = ServerError if status >= 500 else _BY_STATUS.get(status, UnexpectedStatusError)
     return kind(
-        _short_text(fields.get("message"), 300) or _reason_phrase(status),
+        _short_text(fields.get("message"), 300) or _PHRASES.get(status, "no message"),
         status=status,
         code=_short_text(fields.get("code"), 100),
         request_id=_short_text(fields.get("requestId") or lower.get("x-extend-request-id"), 100),
@@ -213,10 +214,3 @@ def _error_fields(body: bytes) -> dict[str, Any]:
 
 def _short_text(value: object, limit: int) -> str | None:
     return (clean_text(value, limit) or None) if isinstance(value, str) else None
-
-
-def _reason_phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "no message"

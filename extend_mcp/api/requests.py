@@ -199,10 +199,7 @@ class UpdateWebhookSubscription(RequestModel):
 class ListQuery(TypedDict, total=False):
     """The page and order of a list; what is left out is Extend's default.
 
-    Attributes:
-        next_page_token: from the page before; the query must be the same as for that page.
-        max_page_size: most items on a page, 1 to 1000.
-        sort_dir: "asc" (earliest first) or "desc".
+    With a token the query must be that of the page before. A page has at most 1000 items; "asc" is earliest first.
     """
 
     next_page_token: str | None

@@ -1,16 +1,24 @@
-"""Events and the resources they change. Source: Extend API reference, Webhooks (envelope and payloads)."""
+"""Events, the resources they change, and which came before.
+
+Source: Extend API reference, Webhooks (envelope and payloads).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from extend_mcp.api.wire import decode_json
 from extend_mcp.views.uris import batch_uri, run_uri, workflow_uri
 
-_LONGEST_ID = 255
+REMEMBERED_SECONDS: Final = 24 * 3600
+"""The time for which an event's id is kept: far longer than a signature is valid."""
 
+_MOST_REMEMBERED = 100_000
+_LONGEST_ID = 255
 
 END_EVENTS: Final = {
     "PROCESSED": "workflow_run.completed",
@@ -85,6 +93,43 @@ def end_of(event: WebhookEvent) -> str | None:
 def end_mark(event_type: str, run_id: object) -> str:
     """Return the name under which the end of a run is remembered. No id of an event has a space."""
     return f"{event_type} {run_id}"
+
+
+class Seen:
+    """Remembers the ids of events, and which runs' ends were received, in this process.
+
+    Extend delivers at least once, so the same event may come again.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        self._since = monotonic()
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    async def first(self, event_id: str) -> bool:
+        """Note an event; False where it was noted before."""
+        now = self._monotonic()
+        while self._until and (len(self._until) > _MOST_REMEMBERED or next(iter(self._until.values())) <= now):
+            _, until = self._until.popitem(last=False)
+            self._since = max(self._since, until - REMEMBERED_SECONDS)
+        if event_id in self._until:
+            return False
+        self._until[event_id] = now + REMEMBERED_SECONDS
+        return True
+
+    async def forget(self, event_id: str) -> None:
+        """Take a note back, so that the event may come again."""
+        self._until.pop(event_id, None)
+
+    async def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Return which of these were noted."""
+        return self._until.keys() & set(event_ids)
+
+    async def since(self) -> float:
+        """Return the Unix seconds since which every note is kept."""
+        now = self._monotonic()
+        return self._wall() - (now - max(self._since, now - REMEMBERED_SECONDS))
 
 
 def _is_id(value: object) -> bool:

@@ -1,4 +1,7 @@
-"""The webhook receiver: checks a delivery, responds at once, and publishes what changed."""
+"""The webhook receiver: checks a delivery, responds at once, and publishes what changed.
+
+Extend sends a large payload as a signed URL. It is fetched from hosts that the operator named, and from nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,34 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import anyio
+import httpx
 from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from extend_mcp.events.event import NotAnEventError, WebhookEvent, end_of, needs_payload, read_event, resources_of
-from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
-from extend_mcp.events.seen import Seen
+from extend_mcp.api.transport import RefusedAnswerError, download
+from extend_mcp.api.wire import decode_json
+from extend_mcp.events.event import (
+    NotAnEventError,
+    Seen,
+    WebhookEvent,
+    end_of,
+    needs_payload,
+    read_event,
+    resources_of,
+)
 from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.urls import is_encrypted, split_url
 
 logger = logging.getLogger(__name__)
 
 _MOST_WAITING = 1000
+_PAYLOAD_SECONDS: Final = 10.0
+_MOST_PAYLOAD_BYTES: Final = 16 * 1024 * 1024
 
 TIMESTAMP_HEADER: Final = "x-extend-request-timestamp"
 SIGNATURE_HEADER: Final = "x-extend-request-signature"
@@ -39,6 +54,10 @@ class BadSignatureError(Exception):
     """A delivery that does not prove where and when it comes from. The text is for the log and holds no secret."""
 
 
+class PayloadRefusedError(Exception):
+    """A payload that is not fetched, or could not be. The text names no URL: a signed one is a credential."""
+
+
 @dataclass
 class Receiver:
     """Takes deliveries, signed with one of the secrets, and turns them into changes on the bus.
@@ -49,7 +68,7 @@ class Receiver:
     secrets: Sequence[SecretStr]
     seen: Seen
     bus: SubscriptionBus
-    fetcher: PayloadFetcher
+    payload_hosts: Sequence[str]
     metrics: Metrics
     wall: Callable[[], float] = time.time
 
@@ -92,7 +111,7 @@ class Receiver:
         """Publish what changed with an event."""
         if needs_payload(event):
             try:
-                payload = await self.fetcher.fetch(str(event.payload_url))
+                payload = await fetch_payload(str(event.payload_url), self.payload_hosts)
             except PayloadRefusedError as error:
                 # The event's own content must do: for a run that is its id.
                 logger.warning("the payload of a %s event was not fetched: %s", event.type, error)
@@ -142,3 +161,44 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[SecretStr]
 
 def _sign(secret: SecretStr, signed: bytes) -> bytes:
     return hmac.new(secret.get_secret_value().encode(), signed, hashlib.sha256).hexdigest().encode()
+
+
+async def fetch_payload(
+    url: str, hosts: Sequence[str], transport: httpx.AsyncBaseTransport | None = None
+) -> dict[str, Any]:
+    """Fetch a payload. No redirect is followed and no credential is sent.
+
+    A host is a name or ``name:port``; https only, except on loopback addresses.
+
+    Raises:
+        PayloadRefusedError: the host is not allowed, or no JSON object came from it in time.
+    """
+    _check_address(url, {host.lower() for host in hosts})
+    client = httpx.AsyncClient(transport=transport, timeout=_PAYLOAD_SECONDS, trust_env=False)
+    try:
+        with anyio.fail_after(_PAYLOAD_SECONDS):
+            document = decode_json(await download(client, url, max_bytes=_MOST_PAYLOAD_BYTES))
+    except RefusedAnswerError as error:
+        problem = str(error)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
+        problem = type(error).__name__
+    else:
+        if isinstance(document, dict):
+            return document
+        problem = "not a JSON object"
+    # Raised out here, so that it is not chained to an exception that quotes the URL.
+    raise PayloadRefusedError(f"the payload could not be read: {problem}")
+
+
+def _check_address(url: str, hosts: set[str]) -> None:
+    parts = split_url(url)
+    if parts is None:
+        raise PayloadRefusedError("the payload's URL is malformed")
+    if not is_encrypted(parts):
+        raise PayloadRefusedError("the payload's URL is not https")
+    if parts.username or parts.password:
+        raise PayloadRefusedError("the payload's URL carries credentials")
+    host, port = (parts.hostname or "").lower(), parts.port
+    named = f"{host}:{port}" if port else host
+    if named not in hosts and not (port in (None, 443) and host in hosts):
+        raise PayloadRefusedError("the payload's host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -21,13 +22,22 @@ from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 
 from extend_mcp.accounts import Caller
-from extend_mcp.callers import CallerRegistry
+from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.callers import CallerContext, CallerRegistry
 from extend_mcp.clock import Clock
-from extend_mcp.events.access import MOST_URIS, check_readable
 from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import connection_of
+from extend_mcp.tools.run_scan import in_parallel
+from extend_mcp.views.document import error_words
+from extend_mcp.views.untrusted import Note
+from extend_mcp.views.uris import named_by
 
 logger = logging.getLogger(__name__)
+
+MOST_URIS: Final = 50
+"""The most resources that one subscription may name: each is read once, to check that the caller may."""
+
+_READ_AT_ONCE: Final = 5
 
 _SEND_SECONDS: Final = 10.0
 """The time that a client has to accept one notification before it is dropped."""
@@ -59,28 +69,23 @@ class Subscriptions:
         self, ctx: _Context, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
         """Serve one ``subscriptions/listen`` until the client leaves, the server ends, or the credential expires."""
-        caller = self.registry.caller()
-        self._admit(caller)
-        try:
-            uris = list(params.notifications.resource_subscriptions or ())
+        caller, uris = self.registry.caller(), list(params.notifications.resource_subscriptions or ())
+        with ExitStack() as exits:
+            self._admit(caller, exits)
             await check_readable(self.registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
             bus = _CallerBus(self, caller, uris)
             handler = ListenHandler(bus)
             bus.end = handler.close
             self._listening.add(handler)
-            try:
-                async with anyio.create_task_group() as tasks:
-                    if caller.expires_at is not None:
-                        left = caller.expires_at - self.clock.now().timestamp()
-                        tasks.start_soon(self._end_after, handler, left)
-                    result = await handler(ctx, params)
-                    tasks.cancel_scope.cancel()
-                return result
-            finally:
-                self._listening.discard(handler)
-        finally:
-            self.shares.give_back(caller.principal)
+            exits.callback(self._listening.discard, handler)
+            async with anyio.create_task_group() as tasks:
+                if caller.expires_at is not None:
+                    left = caller.expires_at - self.clock.now().timestamp()
+                    tasks.start_soon(self._end_after, handler, left)
+                result = await handler(ctx, params)
+                tasks.cancel_scope.cancel()
+            return result
 
     async def subscribe(self, ctx: _Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
         """Serve ``resources/subscribe`` of a client of 2025-11-25 and before."""
@@ -91,27 +96,19 @@ class Subscriptions:
         if len(held) >= MOST_URIS:
             raise MCPError(types.INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
         caller = self.registry.caller()
-        self._admit(caller)
-        try:
-            await check_readable(self.registry.current(), [uri])
-        except BaseException:
-            self.shares.give_back(caller.principal)
-            raise
-        bus = _CallerBus(self, caller, [uri])
 
         def on_event(event: ServerEvent) -> None:
             if isinstance(event, ResourceUpdated) and self.tasks is not None:
                 self.tasks.start_soon(_notify, connection, uri)
 
-        unsubscribe = bus.subscribe(on_event)
-
-        def end() -> None:
-            if held.pop(uri, None) is not None:
-                unsubscribe()
-                self.shares.give_back(caller.principal)
-
-        bus.end = held[uri] = end
-        connection.exit_stack.callback(end)
+        with ExitStack() as exits:
+            self._admit(caller, exits)
+            await check_readable(self.registry.current(), [uri])
+            bus = _CallerBus(self, caller, [uri])
+            exits.callback(bus.subscribe(on_event))
+            exits.callback(held.pop, uri, None)
+            bus.end = held[uri] = exits.pop_all().close
+        connection.exit_stack.callback(bus.end)
         return types.EmptyResult()
 
     async def unsubscribe(self, ctx: _Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
@@ -126,10 +123,9 @@ class Subscriptions:
         for handler in list(self._listening):
             handler.close()
 
-    def _admit(self, caller: Caller) -> None:
-        if self.shares.refuses(caller.principal):
+    def _admit(self, caller: Caller, exits: ExitStack) -> None:
+        if exits.enter_context(self.shares.hold(caller.principal)):
             raise MCPError(types.INTERNAL_ERROR, "Too many subscriptions are open; close one, or try later.")
-        self.shares.take(caller.principal)
 
     async def is_valid(self, caller: Caller) -> bool:
         """Return whether a caller's credential counts still."""
@@ -187,7 +183,48 @@ class _CallerBus:
 
 
 async def _notify(connection: Connection, uri: str) -> None:
-    notification = types.ResourceUpdatedNotification(params=types.ResourceUpdatedNotificationParams(uri=uri))
-    data = notification.model_dump(by_alias=True, mode="json", exclude_none=True)
     with anyio.move_on_after(_SEND_SECONDS):
-        await connection.outbound.notify(data["method"], data.get("params"))
+        await connection.send_resource_updated(uri)
+
+
+async def check_readable(app: CallerContext, uris: Sequence[str]) -> None:
+    """Read each resource once with the caller's own key.
+
+    Raises:
+        MCPError: a resource is not ours, not there, or not theirs - which look the same - or could not be read.
+    """
+    if len(uris) > MOST_URIS:
+        raise MCPError(
+            types.INVALID_PARAMS, f"{len(uris)} resources in one subscription; at most {MOST_URIS} are taken."
+        )
+    waiting, refusals = list(uris), list[str]()
+
+    async def work() -> None:
+        while waiting and not refusals:
+            refusal = await _refusal(app, waiting.pop())
+            refusals.extend([refusal] if refusal else ())
+
+    await in_parallel(work, min(_READ_AT_ONCE, len(waiting)))
+    if refusals:
+        raise MCPError(types.INVALID_PARAMS, refusals[0])
+
+
+async def _refusal(app: CallerContext, uri: str) -> str | None:
+    """Return why the caller may not follow a resource; None if they may."""
+    named, shown = named_by(uri), f"{Note(uri)}"
+    if named is None:
+        return f"{shown} is no resource of this server."
+    absent = f"{shown}: there is no such object for this API key."
+    try:
+        if named.kind == "run":
+            await app.api.get_workflow_run(named.id)
+        elif named.kind == "workflow":
+            await app.api.get_workflow(named.id)
+        elif named.kind == "batch":
+            page = await app.api.list_workflow_runs(batch_id=named.id, max_page_size=1)
+            return None if page.data else absent
+    except (NotFoundError, ValueError):
+        return absent
+    except ExtendError as error:
+        return f"{shown}: {error_words(error)}."
+    return None

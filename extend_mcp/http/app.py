@@ -33,12 +33,12 @@ from extend_mcp.clock import Clock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.http import middleware as asgi
-from extend_mcp.http.auth.base import Challenge, Identify, IdentityBackend
-from extend_mcp.http.auth.keys import KEY_HEADER
+from extend_mcp.http.auth.base import KEY_HEADER, Challenge, Identify, IdentityBackend
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import FairSessions
+from extend_mcp.scopes import READING
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 
 WEBHOOK_PATH: Final = "/webhooks/extend"
@@ -60,9 +60,7 @@ class HttpParts:
     Attributes:
         lifecycle: what is in progress; must be among the server's middleware.
         scopes: the scopes of what the operator switched on.
-        first_scopes: those of them that a client should ask for first: it asks for more when a call needs it.
         identify: identifies callers; None without authentication.
-        receiver: takes webhook deliveries; None where none are expected.
         background: runs as long as the application does.
     """
 
@@ -73,7 +71,6 @@ class HttpParts:
     lifecycle: Lifecycle
     limits: Limits
     scopes: Sequence[str] = ()
-    first_scopes: Sequence[str] = ()
     identify: Identify | None = None
     receiver: Receiver | None = None
     background: Callable[[], AbstractAsyncContextManager[object]] | None = None
@@ -132,7 +129,9 @@ def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
 
 def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) -> list[tuple[str, Middleware]]:
     """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
-    limits, challenge = parts.limits, Challenge(metadata_url, parts.first_scopes)
+    # What only reads is asked for first: a client asks for more when a call needs it.
+    first = [scope for scope in parts.scopes if scope in READING.values()] or parts.scopes
+    limits, challenge = parts.limits, Challenge(metadata_url, first)
     trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(http))
     authentication: list[tuple[str, Middleware]] = []
     if parts.identify is not None:

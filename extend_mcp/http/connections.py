@@ -42,19 +42,19 @@ class Connections:
             oldest = next(iter(self._idle))
             del self._idle[oldest]
             oldest.transport.abort()
-        self._idle[connection] = None
+        self.note(connection, idle=True)
 
     def closed(self, connection: Connection) -> None:
         """Stop counting a connection."""
         self._open -= 1
-        self._idle.pop(connection, None)
+        self.note(connection, idle=False)
 
-    def looked_at(self, connection: Connection, *, idle: bool) -> None:
+    def note(self, connection: Connection, *, idle: bool) -> None:
         """Note whether a connection has a request in progress."""
-        if not idle:
+        if idle:
+            self._idle.setdefault(connection)
+        else:
             self._idle.pop(connection, None)
-        elif connection not in self._idle:
-            self._idle[connection] = None
 
 
 class Connection(H11Protocol):
@@ -104,7 +104,7 @@ class Connection(H11Protocol):
 
     def _look(self, *, between_requests: bool = False) -> None:
         idle = self.cycle is None or self.cycle.response_complete
-        self._all.looked_at(self, idle=idle)
+        self._all.note(self, idle=idle)
         if not idle:
             self._stop_waiting()
         elif not between_requests:

@@ -17,7 +17,6 @@ from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import FAILED_INITIALIZE
 
 _POLL_SECONDS: Final = 0.1
-_STREAMS: Final = frozenset({"subscriptions/listen"})
 
 
 @dataclass
@@ -26,9 +25,7 @@ class Lifecycle:
 
     Attributes:
         shares: the MCP requests in progress, by caller, subscriptions left out.
-        draining: whether the process is about to end; /readyz reports it.
         on_end: called when open streams are to end, after the calls in flight.
-        streams: the event that asks each open stream to end.
     """
 
     shares: Shares = field(default_factory=Shares)
@@ -42,21 +39,20 @@ class Lifecycle:
         HTTP requests are counted by `ConcurrencyLimitMiddleware`. Over /sse, and after a client of 2025-11-25 and
         before has hung up, a call has no HTTP request to itself.
         """
-        if ctx.request_id is None or ctx.method in _STREAMS:
+        if ctx.request_id is None or ctx.method == "subscriptions/listen":
             return await call_next(ctx)
         principal = ctx.lifespan_context.caller().principal
-        if self.shares.refuses(principal):
-            most = self.shares.of_one_caller
-            raise MCPError(INTERNAL_ERROR, f"{most} of your calls are in progress. Nothing was sent: try again later.")
-        self.shares.take(principal)
-        try:
-            return await call_next(ctx)
-        except Exception:
-            if ctx.method == "initialize" and isinstance(ctx.request, Request):
-                ctx.request.scope[FAILED_INITIALIZE] = True
-            raise
-        finally:
-            self.shares.give_back(principal)
+        with self.shares.hold(principal) as refused:
+            if refused:
+                most = self.shares.of_one_caller
+                problem = f"{most} of your calls are in progress. Nothing was sent: try again later."
+                raise MCPError(INTERNAL_ERROR, problem)
+            try:
+                return await call_next(ctx)
+            except Exception:
+                if ctx.method == "initialize" and isinstance(ctx.request, Request):
+                    ctx.request.scope[FAILED_INITIALIZE] = True
+                raise
 
     @property
     def calls(self) -> int:

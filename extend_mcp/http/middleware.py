@@ -122,17 +122,14 @@ class ConcurrencyLimitMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         user = scope.get("user")
         caller = user.caller.principal if isinstance(user, CallerUser) else ""
-        if reason := self.shares.refuses(caller):
-            share = f"{self.shares.of_one_caller} of your requests are being answered, open streams included."
-            text, status = (share, 429) if reason == "share" else ("Too many requests are being answered.", 503)
-            refusal = PlainTextResponse(text, status, {"Retry-After": "1", "Connection": "close"})
-            await refusal(scope, receive, send)
-            return
-        self.shares.take(caller)
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self.shares.give_back(caller)
+        with self.shares.hold(caller) as refused:
+            if not refused:
+                await self.app(scope, receive, send)
+                return
+        share = f"{self.shares.of_one_caller} of your requests are being answered, open streams included."
+        text, status = (share, 429) if refused == "share" else ("Too many requests are being answered.", 503)
+        refusal = PlainTextResponse(text, status, {"Retry-After": "1", "Connection": "close"})
+        await refusal(scope, receive, send)
 
 
 @dataclass

@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from math import inf
 from types import FrameType
 from typing import Final
 
 import anyio
 import uvicorn
-from anyio.abc import TaskGroup
 from starlette.types import ASGIApp
 
+from extend_mcp.actions.store import alongside
 from extend_mcp.clock import Clock
-from extend_mcp.events.payload import PayloadFetcher
+from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.seen import Seen
 from extend_mcp.http.app import HttpParts, build_app
-from extend_mcp.http.auth.base import Identify
-from extend_mcp.http.auth.keys import KEY_HEADER, ExtendKeys
+from extend_mcp.http.auth.base import KEY_HEADER, ExtendKeys, Identify
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.connections import Connections
@@ -29,7 +27,7 @@ from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import let_event_streams_finish
-from extend_mcp.scopes import READING, SCOPES, scopes_of
+from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.server import Connect, Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.metrics import Metrics
@@ -67,7 +65,8 @@ def build_parts(
     """
     limits = limits or http.limits
     # Without authentication all requests are of one caller, to whom everything belongs.
-    lifecycle = Lifecycle(Shares(limits.requests_of_one_caller)) if http.identifies_callers else Lifecycle()
+    share = limits.requests_of_one_caller if http.identifies_callers else inf
+    lifecycle = Lifecycle(Shares(of_one_caller=share))
     metrics = PrometheusMetrics()
     shared, background = Shared(sealing_keys(settings), metrics=metrics, learn_key=redactor.add), None
     seen: Seen | None = None
@@ -95,10 +94,8 @@ def build_parts(
     )
     receiver = None
     if seen is not None and http.webhook_secrets:
-        fetcher = PayloadFetcher(http.webhook_payload_hosts)
-        receiver = Receiver(http.webhook_secrets, seen, shared.bus, fetcher, metrics)
+        receiver = Receiver(http.webhook_secrets, seen, shared.bus, http.webhook_payload_hosts, metrics)
     offered = scopes_of(settings.toolsets, read_only=settings.read_only)
-    scopes = [scope for scope in SCOPES if scope in offered]
     return HttpParts(
         server=server,
         registry=registry,
@@ -106,8 +103,7 @@ def build_parts(
         metrics=metrics,
         lifecycle=lifecycle,
         limits=limits,
-        scopes=scopes,
-        first_scopes=[scope for scope in scopes if scope in READING.values()] or scopes,
+        scopes=[scope for scope in SCOPES if scope in offered],
         identify=_identify(settings, http, clock, metrics),
         receiver=receiver,
         background=background,
@@ -141,20 +137,19 @@ async def serve_http(
             on_ready(f"http://{shown}:{port}/mcp")
 
         try:
-            async with serving(app, parts.lifecycle, parts.limits, ready) as server:
-                await server.serve(sockets=[listener])
+            await GracefulServer(app, parts.lifecycle, parts.limits, ready).serve(sockets=[listener])
         finally:
             with anyio.CancelScope(shield=True):
                 await parts.registry.aclose()
 
 
-@asynccontextmanager
-async def serving(
-    app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None] = lambda: None
-) -> AsyncIterator[GracefulServer]:
-    """Make a uvicorn server for ``app``, not yet started."""
-    let_event_streams_finish()
-    async with anyio.create_task_group() as tasks:
+class GracefulServer(uvicorn.Server):
+    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls end."""
+
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None] = lambda: None
+    ) -> None:
+        let_event_streams_finish()
         config = uvicorn.Config(
             app,
             ws="none",
@@ -166,23 +161,8 @@ async def serving(
             http=Connections(most=limits.connections, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
-        yield GracefulServer(config, lifecycle, tasks, limits.drain_seconds, on_ready)
-        tasks.cancel_scope.cancel()
-
-
-class GracefulServer(uvicorn.Server):
-    """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls end."""
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        lifecycle: Lifecycle,
-        tasks: TaskGroup,
-        drain_seconds: float,
-        on_ready: Callable[[], None],
-    ) -> None:
         super().__init__(config)
-        self._lifecycle, self._tasks, self._drain_seconds, self._on_ready = lifecycle, tasks, drain_seconds, on_ready
+        self._lifecycle, self._drain_seconds, self._on_ready = lifecycle, limits.drain_seconds, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and report it."""
@@ -197,13 +177,13 @@ class GracefulServer(uvicorn.Server):
             self.force_exit = self.should_exit = True
             return
         self._lifecycle.draining = True
-        self._tasks.start_soon(self._drain)
+        self._draining = asyncio.create_task(self._drain())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let calls finish, then end the streams that would stay open forever."""
         self._lifecycle.draining = True
-        self._tasks.start_soon(self._lifecycle.end_streams)
-        await super().shutdown(sockets)
+        async with alongside(self._lifecycle.end_streams):
+            await super().shutdown(sockets)
         if self.force_exit:
             await self._break_off()
 

@@ -12,10 +12,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
+from extend_mcp.actions.store import alongside
 from extend_mcp.api.rate_limit import LocalWindow, RequestWindow
-from extend_mcp.replicas.bus import RedisBus
+from extend_mcp.replicas.events import RedisBus, RedisSeen
 from extend_mcp.replicas.rate_limit import RedisWindow
-from extend_mcp.replicas.seen import RedisSeen
 from extend_mcp.replicas.store import RedisStore
 from extend_mcp.settings import SettingsError
 from extend_mcp.telemetry.metrics import Metrics
@@ -43,13 +43,11 @@ class Replicas:
     async def connected(self) -> AsyncIterator[None]:
         """Receive the other replicas' changes until the block ends, then close the connections."""
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.bus.run)
+            async with alongside(self.bus.run):
                 # Without Redis the replica still serves, alone.
                 with anyio.move_on_after(_FIRST_CONTACT_SECONDS):
                     await self.bus.listening.wait()
                 yield
-                tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(_SECONDS):
                 await self.redis.aclose()

@@ -38,7 +38,6 @@ _PLANS_PREFIX: Final = "extend-mcp:plans:"
 _LEASE_PREFIX: Final = "extend-mcp:lease:"
 _USED_PREFIX: Final = "extend-mcp:used:"
 _SUM_PREFIX: Final = "extend-mcp:sum:"
-_LEASE_SECONDS: Final = LEASE_SECONDS
 
 _SAVE: Final = (
     "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) return 1"
@@ -132,7 +131,7 @@ class RedisStore(ActionStore):
     @asynccontextmanager
     async def _lease(self, key: str) -> AsyncIterator[bool]:
         mine = secrets.token_hex(8)
-        lock = self._redis.lock(key, timeout=_LEASE_SECONDS, blocking=False, thread_local=False)
+        lock = self._redis.lock(key, timeout=LEASE_SECONDS, blocking=False, thread_local=False)
         with _reaching():
             ours = await lock.acquire(token=mine)
         if not ours:
@@ -146,7 +145,7 @@ class RedisStore(ActionStore):
                 await lock.reacquire()
 
         try:
-            async with renewing(renew, _LEASE_SECONDS / 4):
+            async with renewing(renew, LEASE_SECONDS / 4):
                 yield True
         finally:
             if self._held.get(key) == mine:

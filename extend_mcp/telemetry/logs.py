@@ -42,15 +42,11 @@ def configure_logging(
     Call it before or after MCP's SDK sets up logging, which it does when a server is made, and only where nobody has.
     Run uvicorn with ``log_config=None``, or it installs its own handlers again.
 
-    Args:
-        level: what is shown at least, such as ``WARNING``.
-        form: ``text``, one human-readable line, or ``json``, one object a line: timestamp, level, logger,
-            message, request_id and exc_info, as far as there are any, and what the record has in ``extra``.
-        redactor: takes secrets out of everything that is written.
-        stream: where to; stderr if omitted.
+    As ``text`` a record is one human-readable line; as ``json`` one object a line with timestamp, level, logger,
+    message, request_id and exc_info, as far as there are any, and what the record has in ``extra``.
     """
     handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(_json_formatter(redactor) if form == "json" else _TextFormatter(redactor))
+    handler.setFormatter(_JsonFormatter(redactor) if form == "json" else _TextFormatter(redactor))
     root = logging.getLogger()
     for old in root.handlers[:]:
         if _is_ours_or_default(old):
@@ -104,6 +100,13 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(JsonFormatter):
+    """One JSON object for each record."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        renamed = {"levelname": "level", "name": "logger"}
+        super().__init__("%(levelname)s %(name)s %(message)s", rename_fields=renamed, timestamp=True)
+        self._redact = redactor
+
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         # uvicorn's message over again, with colors.
         log_data.pop("color_message", None)
@@ -112,22 +115,11 @@ class _JsonFormatter(JsonFormatter):
         stamp = log_data.pop("timestamp")
         return {"timestamp": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **log_data}
 
-
-def _json_formatter(redactor: Redactor) -> logging.Formatter:
-    """Return a formatter that writes one JSON object for each record."""
-
-    def write(log_data: dict[str, Any], **_: Any) -> str:
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
         # Written and read once, so that all of it is text, numbers and lists of such when it is redacted.
         # By str, not by the library's encoder: that one writes bytes in base64 and looks into dataclasses.
         document = json.loads(json.dumps(log_data, default=str), parse_constant=str)
-        return json.dumps(_redacted(document, redactor))
-
-    return _JsonFormatter(
-        "%(levelname)s %(name)s %(message)s",
-        rename_fields={"levelname": "level", "name": "logger"},
-        timestamp=True,
-        json_serializer=write,
-    )
+        return json.dumps(_redacted(document, self._redact))
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:

@@ -21,13 +21,9 @@ class Metrics:
     def tool_call(self, *, tool: str, outcome: str, seconds: float, characters: int) -> None:
         """Count a tool call that was answered, and the length of its text, which is what a model reads.
 
-        Args:
-            tool: the name of a tool that exists; a call of an unknown one goes under ``unknown``.
-            outcome: the result's own outcome such as ``cancelled``, ``done`` where it has none, ``asked`` while a
-                person is being asked, ``denied`` where the caller may not use the tool,
-                ``wrong_arguments``, ``interrupted``, or the class name of an error.
-            seconds: how long it took.
-            characters: the length.
+        A call of a tool that does not exist goes under ``unknown``. The outcome is the result's own such as
+        ``cancelled``, ``done`` where it has none, ``asked`` while a person is being asked, ``denied`` where the caller
+        may not use the tool, ``wrong_arguments``, ``interrupted``, or the class name of an error.
         """
         self._add("tool_calls_total", 1, tool, outcome)
         self._observe("tool_call_seconds", seconds, tool)
@@ -38,13 +34,10 @@ class Metrics:
         self._add("guard_refusals_total", 1, tool, verdict)
 
     def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        """Count one attempt of a request to Extend.
+        """Count one attempt of a request to Extend, from sending it to the end of the response's body.
 
-        Args:
-            method: the HTTP method.
-            endpoint: the template of the path, such as ``/workflow_runs/{id}``.
-            status: the HTTP status such as ``200``, or the class name of the error if there was no response.
-            seconds: from sending the request to the end of the response's body.
+        The endpoint is the template of the path, such as ``/workflow_runs/{id}``; the status the HTTP status, or the
+        class name of the error if there was no response.
         """
         self._add("api_requests_total", 1, method, endpoint, status)
         self._observe("api_request_seconds", seconds, method, endpoint)
@@ -79,5 +72,5 @@ class Metrics:
     def _observe(self, name: str, value: float, *labels: str) -> None:
         """Put a value into a histogram."""
 
-    def _note(self, name: str, about: str, holds: bool) -> None:
+    def _note(self, name: str, about: str, value: float) -> None:
         """Set a gauge, which is made when it is first set: a server without Redis must not say that it is away."""

@@ -45,9 +45,8 @@ class PrometheusMetrics(Metrics):
         ProcessCollector(registry=registry)
         build = Gauge("extend_mcp_build_info", "Always 1; see the label.", ("version",), registry=registry)
         build.labels(__version__).set(1)
-        self._gauges = {
-            "calls_in_flight": Gauge("extend_mcp_calls_in_flight", "Tool calls under way.", registry=registry)
-        }
+        self._gauges: dict[str, Gauge] = {}
+        self._note("calls_in_flight", "Tool calls under way.", 0)
         self._counters = {
             name: Counter(f"extend_mcp_{name}", about, labels, registry=registry)
             for name, (about, labels) in _COUNTERS.items()
@@ -73,7 +72,7 @@ class PrometheusMetrics(Metrics):
     def _observe(self, name: str, value: float, *labels: str) -> None:
         self._histograms[name].labels(*labels).observe(value)
 
-    def _note(self, name: str, about: str, holds: bool) -> None:
+    def _note(self, name: str, about: str, value: float) -> None:
         if name not in self._gauges:
             self._gauges[name] = Gauge(f"extend_mcp_{name}", about, registry=self._registry)
-        self._gauges[name].set(holds)
+        self._gauges[name].set(value)

@@ -55,11 +55,7 @@ _BRACKET_OR_QUOTE: Final = r"\\+[\"']?|[\"'()\[\]{}]"
 
 
 class Redactor:
-    """Replaces secrets in text by ``[redacted]``; may be called from any thread.
-
-    Args:
-        secrets: known secrets, as for `add`.
-    """
+    """Replaces secrets in text by ``[redacted]``; may be called from any thread."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: OrderedDict[str, tuple[str, ...]] = OrderedDict()
@@ -74,8 +70,7 @@ class Redactor:
     def add(self, secret: str) -> None:
         """Know a secret from now on, also where it is percent-encoded, escaped in JSON or quoted by ``repr``.
 
-        Args:
-            secret: ignored if it has fewer than 8 characters without the spaces around it.
+        One of fewer than 8 characters without the spaces around it is ignored.
         """
         secret = secret.strip()
         if len(secret) < SHORTEST:
@@ -106,14 +101,15 @@ class Redactor:
 
     def _count(self, form: str, change: int) -> None:
         start = form[:SHORTEST]
+        lengths = self._lengths[start]
         self._forms[form] += change
-        self._lengths[start][len(form)] += change
+        lengths[len(form)] += change
         if not self._forms[form]:
             del self._forms[form]
-        if not self._lengths[start][len(form)]:
-            del self._lengths[start][len(form)]
-        if self._lengths[start]:
-            self._candidates[start] = tuple(sorted(self._lengths[start], reverse=True))
+        if not lengths[len(form)]:
+            del lengths[len(form)]
+        if lengths:
+            self._candidates[start] = tuple(sorted(lengths, reverse=True))
         else:
             del self._lengths[start], self._candidates[start]
 

@@ -111,7 +111,7 @@ class _Watch:
         pause = 0.0
         uris = [batch_uri(self._batch)] if self._batch else [run_uri(run_id) for run_id in self._ids]
         # Subscribed before the first look, so that no change between two looks is missed.
-        with waking(self._app.bus, uris) as waker:
+        with waking(self._app.bus, uris, clock.sleep) as sleep:
             while True:
                 await self._look(begun + seconds - clock.monotonic())
                 elapsed = clock.monotonic() - begun
@@ -126,7 +126,7 @@ class _Watch:
                     return elapsed
                 # Spread by a quarter, so that many who wait do not look at the same moment.
                 spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
-                await waker.sleep(min(pause * spread, left), clock.sleep)
+                await sleep(min(pause * spread, left))
 
     def go_on(self) -> str:
         """Return the call that continues waiting."""

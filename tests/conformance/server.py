@@ -41,7 +41,7 @@ from mcp_types import (
 from pydantic import Field
 
 from extend_mcp.http.app import build_app
-from extend_mcp.http.serve import build_parts, listen, serving
+from extend_mcp.http.serve import GracefulServer, build_parts, listen
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
@@ -473,8 +473,8 @@ async def main() -> None:
     watch_fixtures(parts.server.session_manager.app)
     with listen("127.0.0.1", 0) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        async with serving(app, parts.lifecycle, parts.limits, lambda: print(address, flush=True)) as server:
-            await server.serve(sockets=[listener])
+        server = GracefulServer(app, parts.lifecycle, parts.limits, lambda: print(address, flush=True))
+        await server.serve(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.events.event import NotAnEventError, WebhookEvent, needs_payload, read_event, resources_of
+from extend_mcp.events import event as module
+from extend_mcp.events.event import (
+    REMEMBERED_SECONDS,
+    NotAnEventError,
+    Seen,
+    WebhookEvent,
+    needs_payload,
+    read_event,
+    resources_of,
+)
 from extend_mcp.views.uris import named_by
 from tests.events.kit import event
 
@@ -73,3 +82,43 @@ def test_a_payload_behind_a_url_is_wanted_for_runs_only() -> None:
     assert not needs_payload(WebhookEvent("e", "workflow.created", behind))
     assert not needs_payload(WebhookEvent("e", "workflow_run.completed", {"id": "r"}))
     assert WebhookEvent("e", "t", {**behind, "data": 5}).payload_url is None
+
+
+async def test_an_event_is_new_once_until_it_is_forgotten_or_a_day_has_passed() -> None:
+    now = 0.0
+    seen = Seen(lambda: now)
+    assert await seen.first("a")
+    assert not await seen.first("a")
+    assert await seen.first("b")
+    await seen.forget("a")
+    assert await seen.first("a")
+    now = REMEMBERED_SECONDS - 1
+    assert not await seen.first("b")
+    now = REMEMBERED_SECONDS
+    assert await seen.first("b")
+
+
+async def test_it_says_since_when_every_note_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    seen = Seen(lambda: now, wall=lambda: now + 5000)
+    assert await seen.since() == 5100
+    for event_id in "abc":
+        await seen.first(event_id)
+        now += 10
+    assert await seen.known(["a", "c", "d"]) == {"a", "c"}
+    assert await seen.since() == 5100
+    # What made room for others was noted at 100 and 110.
+    monkeypatch.setattr(module, "_MOST_REMEMBERED", 1)
+    await seen.first("d")
+    assert (await seen.known(["a", "b", "c"]), await seen.since()) == ({"c"}, 5110)
+    now += 2 * REMEMBERED_SECONDS
+    assert await seen.since() == 5000 + now - REMEMBERED_SECONDS
+
+
+async def test_it_does_not_grow_without_bound() -> None:
+    seen = Seen(lambda: 0.0)
+    most = module._MOST_REMEMBERED
+    for number in range(most + 50):
+        await seen.first(str(number))
+    assert len(seen._until) <= most + 1
+    assert not await seen.first(str(most + 49))

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from extend_mcp.events import payload as module
-from extend_mcp.events.payload import PayloadFetcher, PayloadRefusedError
+from extend_mcp.events import receiver as module
+from extend_mcp.events.receiver import PayloadRefusedError, fetch_payload
 from extend_mcp.sandbox.sandbox_server import running_app
 
 
@@ -42,7 +42,7 @@ def files() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 async def test_a_named_host_is_asked_without_any_credential(files: tuple[str, list[dict[str, str]]]) -> None:
     url, asked = files
-    assert await PayloadFetcher([url.removeprefix("http://")]).fetch(f"{url}/good?sig=x") == {"id": "workflow_run_1"}
+    assert await fetch_payload(f"{url}/good?sig=x", [url.removeprefix("http://")]) == {"id": "workflow_run_1"}
     assert "authorization" not in asked[-1]
     assert "cookie" not in asked[-1]
 
@@ -52,10 +52,10 @@ async def test_whatever_else_comes_back_is_no_payload(
     files: tuple[str, list[dict[str, str]]], path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, asked = files
-    monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(module, "_MOST_PAYLOAD_BYTES", 1_000_000)
     before = len(asked)
     with pytest.raises(PayloadRefusedError) as refused:
-        await PayloadFetcher([url.removeprefix("http://")]).fetch(f"{url}/{path}?sig=canary")
+        await fetch_payload(f"{url}/{path}?sig=canary", [url.removeprefix("http://")])
     assert "canary" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert len(asked) == before, "a redirect is not followed"
@@ -88,15 +88,14 @@ async def test_no_other_address_is_asked(url: str) -> None:
     def asked(request: httpx.Request) -> httpx.Response:
         raise AssertionError(f"{request.url} was asked")
 
-    fetcher = PayloadFetcher(["files.example"], httpx.MockTransport(asked))
     with pytest.raises(PayloadRefusedError) as refused:
-        await fetcher.fetch(url)
+        await fetch_payload(url, ["files.example"], httpx.MockTransport(asked))
     assert "canary" not in str(refused.value)
 
 
 async def test_by_default_nobody_is_asked() -> None:
     with pytest.raises(PayloadRefusedError, match="EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS"):
-        await PayloadFetcher([]).fetch("https://api.extend.ai/x")
+        await fetch_payload("https://api.extend.ai/x", [])
 
 
 async def test_a_host_is_matched_without_case_and_with_the_port_of_https() -> None:
@@ -105,6 +104,5 @@ async def test_a_host_is_matched_without_case_and_with_the_port_of_https() -> No
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, stream=httpx.ByteStream(b'{"a": 1}'))
 
-    fetcher = PayloadFetcher(["Files.Example"], httpx.MockTransport(answer))
-    assert await fetcher.fetch("https://FILES.example/x") == {"a": 1}
-    assert await fetcher.fetch("https://files.example:443/x") == {"a": 1}
+    for url in ("https://FILES.example/x", "https://files.example:443/x"):
+        assert await fetch_payload(url, ["Files.Example"], httpx.MockTransport(answer)) == {"a": 1}

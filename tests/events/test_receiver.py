@@ -13,9 +13,8 @@ import pytest
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 from pydantic import SecretStr
 
-from extend_mcp.events.payload import PayloadFetcher
+from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.seen import Seen
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri
@@ -110,7 +109,7 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
         [SecretStr(SECRET)],
         seen=seen,
         bus=None,
-        fetcher=PayloadFetcher([]),
+        payload_hosts=[],
         metrics=Noting(),
         wall=lambda: 1e9,  # type: ignore[arg-type]
     )

@@ -16,11 +16,11 @@ async def at_once(_: float) -> None:
 
 async def test_a_change_ends_the_waiting_and_only_one_that_is_waited_for() -> None:
     bus = InMemorySubscriptionBus()
-    with waking(bus, ["extend://workflow-runs/a"]) as waker, anyio.fail_after(5):
+    with waking(bus, ["extend://workflow-runs/a"], never) as sleep, anyio.fail_after(5):
         ended = anyio.Event()
 
         async def wait() -> None:
-            await waker.sleep(60, never)
+            await sleep(60)
             ended.set()
 
         async with anyio.create_task_group() as tasks:
@@ -34,17 +34,17 @@ async def test_a_change_ends_the_waiting_and_only_one_that_is_waited_for() -> No
 
 async def test_a_change_between_two_waits_is_not_lost_and_counts_once() -> None:
     bus = InMemorySubscriptionBus()
-    with waking(bus, ["extend://a"]) as waker, anyio.fail_after(5):
+    with waking(bus, ["extend://a"], never) as sleep, anyio.fail_after(5):
         await bus.publish(ResourceUpdated("extend://a"))
-        await waker.sleep(60, never)
+        await sleep(60)
         with anyio.move_on_after(0.01) as scope:
-            await waker.sleep(60, never)
+            await sleep(60)
         assert scope.cancelled_caught
-        await waker.sleep(60, at_once)
 
 
-async def test_nothing_listens_once_the_block_has_ended() -> None:
+async def test_time_ends_the_waiting_and_nothing_listens_once_the_block_has_ended() -> None:
     bus = InMemorySubscriptionBus()
-    with waking(bus, ["extend://a"]):
+    with waking(bus, ["extend://a"], at_once) as sleep:
         assert len(bus._listeners) == 1
+        await sleep(60)
     assert bus._listeners == {}

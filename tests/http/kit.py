@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extend_mcp.clock import Clock
 from extend_mcp.http.app import HttpParts, build_app
-from extend_mcp.http.serve import GracefulServer, build_parts, listen, serving
+from extend_mcp.http.serve import GracefulServer, build_parts, listen
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox.sandbox_server import running_app
@@ -82,17 +82,12 @@ async def serving_http(
     app = build_app(parts, http_settings, sse=sse)
     with listen("127.0.0.1", 0) as listener:
         ready = anyio.Event()
-        async with (
-            anyio.create_task_group() as tasks,
-            serving(app, parts.lifecycle, bounds, ready.set) as server,
-        ):
+        server = GracefulServer(app, parts.lifecycle, bounds, ready.set)
+        async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: server.serve(sockets=[listener]))
             await ready.wait()
             yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", parts, server)
             server.should_exit = True
-            # The server's own task group must outlive it.
-            while server.started and not server.lifespan.shutdown_event.is_set():
-                await anyio.sleep(0.01)
     await parts.registry.aclose()
 
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from starlette.datastructures import Headers
 
-from extend_mcp.http.auth.base import UnidentifiedError
-from extend_mcp.http.auth.keys import ExtendKeys
+from extend_mcp.http.auth.base import ExtendKeys, UnidentifiedError
 
 KEY = "sk_canary_5d2e"
 

@@ -111,7 +111,7 @@ async def test_subscriptions_of_one_caller_leave_room_for_another(box: Box, call
 
 async def test_calls_over_sse_count_for_their_caller(box: Box, callers: Callers) -> None:
     """Over /sse a request is accepted at once, and its call runs on."""
-    box.fault(method="GET", path="/workflow_runs", delaySeconds=0.5, times=10)
+    box.fault(method="GET", path="/workflow_runs", delaySeconds=1, times=10)
     async with (
         serving_http(box.base_url, http=callers.http, limits={"requests": 8}, sse=True) as running,
         plain_client() as client,
@@ -130,6 +130,9 @@ async def test_calls_over_sse_count_for_their_caller(box: Box, callers: Callers)
         with anyio.fail_after(5):
             refusals = [await anext(line async for line in lines if "of your calls are in progress" in line)]
             refusals.append(await anext(line async for line in lines if "of your calls are in progress" in line))
+        assert running.parts.lifecycle.calls == 2, "the other two are in progress still"
+        assert "in progress" not in (await running.post(CALL, {**HEADERS, **callers.other})).text
+    assert all("2 of your calls" in refusal for refusal in refusals)
     assert len(refusals) == 2, "two of four calls are more than a quarter of eight"
 
 

@@ -17,7 +17,7 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
 from extend_mcp.api.requests import Secrets as SecretValues
 from extend_mcp.callers import CallerUser
-from extend_mcp.http.auth.keys import ExtendKeys
+from extend_mcp.http.auth.base import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.server import Shared

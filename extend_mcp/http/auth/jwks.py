@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -15,9 +16,9 @@ from jwt import PyJWK
 from jwt.algorithms import AllowedPublicKeys
 
 from extend_mcp.api.transport import RefusedAnswerError, certificates, download
-from extend_mcp.api.wire import decode_json, is_header_safe
+from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock
-from extend_mcp.urls import is_loopback
+from extend_mcp.urls import is_encrypted, split_url
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,7 @@ class KeySet:
         self._fetch = fetch or download_keys
         self._seconds = seconds
         self._keys: tuple[Key, ...] = ()
-        self._fetched: float | None = None
-        self._tried: float | None = None
+        self._fetched = self._tried = -inf
         self._fetching = anyio.Lock()
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
@@ -89,7 +89,7 @@ class KeySet:
         return found
 
     def _age(self) -> float:
-        return float("inf") if self._fetched is None else self._clock.monotonic() - self._fetched
+        return self._clock.monotonic() - self._fetched
 
     def _matching(self, kid: str | None, algorithm: str) -> Sequence[Key]:
         if self._age() >= STALE_SECONDS:
@@ -100,7 +100,7 @@ class KeySet:
     async def _refresh(self) -> None:
         async with self._fetching:
             # A caller that waited for another's fetch finds it done here.
-            if self._tried is not None and self._clock.monotonic() - self._tried < RETRY_SECONDS:
+            if self._clock.monotonic() - self._tried < RETRY_SECONDS:
                 return
             self._tried = self._clock.monotonic()
             try:
@@ -169,13 +169,10 @@ def metadata_urls(issuer: str) -> list[str]:
 
 def is_secure(url: str) -> bool:
     """Return whether keys may be fetched from a URL: https, or http on this machine; no credentials, no fragment."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        good = is_header_safe(url) and host != "" and parts.port != 0 and "@" not in parts.netloc and not parts.fragment
-    except ValueError:
+    parts = split_url(url)
+    if parts is None or not parts.hostname or "@" in parts.netloc or parts.fragment:
         return False
-    return good and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    return is_encrypted(parts)
 
 
 def read_key(entry: object) -> Key | None:

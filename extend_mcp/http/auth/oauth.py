@@ -42,11 +42,8 @@ _LATEST: Final = 253_402_300_799
 class OAuth(Identify):
     """Identifies callers by their access token, until it expires. All act on one account, within their scopes.
 
-    Args:
-        issuer: the authorization server's identifier, letter for letter as in its tokens; https, or loopback.
-        audience: this server's public MCP URL, as clients name it when they ask for a token.
-        default: the account they act on.
-        fetch: gets a body; given by tests, as the clock.
+    The issuer is the authorization server's identifier, letter for letter as in its tokens; the audience this server's
+    public MCP URL, as clients name it when they ask for a token.
 
     Raises:
         SettingsError: an address cannot be used.

@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -27,8 +28,7 @@ from starlette.datastructures import Headers
 from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
 from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock
-from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
-from extend_mcp.http.auth.keys import is_sendable
+from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer, is_sendable
 from extend_mcp.scopes import SCOPES, scopes_of
 from extend_mcp.settings import SettingsError, Toolset
 from extend_mcp.telemetry.metrics import Metrics
@@ -44,15 +44,9 @@ _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
 
 class TokenEntry(BaseModel):
-    """One token. It has at most one of the three ``api_key`` fields; without any it is for the server's own account.
+    """One token, for the server's own account unless it names a key in one of the three ways.
 
-    Attributes:
-        name: names the caller in logs and audit lines; unique.
-        workspace_id: needed with organization-scoped keys.
-        organization: see :class:`~extend_mcp.accounts.Account`, as for the label.
-        scopes: what the caller may do. Neither these nor the next two: everything.
-        toolsets: another way to say it: everything of these.
-        read_only: only what reads.
+    A caller may do what the scopes, or the toolsets and ``read_only``, allow; without any of them, everything.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -154,7 +148,7 @@ class Tokens(Identify):
     async def still_valid(self, caller: Caller) -> bool:
         """Return whether the file still has the caller's token, with the same rights."""
         await self._look()
-        return any(each.credential == caller.credential and each == caller for each in self._callers)
+        return any(each == caller and each.credential == caller.credential for each in self._callers)
 
     async def _look(self) -> None:
         now = self._clock.monotonic()
@@ -187,17 +181,15 @@ class Tokens(Identify):
         self._metrics.tokens_file_rejected(rejected=False)
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
-        key, fault = _key(entry)
-        if fault:
-            raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}")
-        account = Account(key, entry.workspace_id, entry.organization, entry.label)
+        try:
+            key = _key(entry)
+        except ValueError as fault:
+            raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}") from None
+        given: dict[str, Any] = entry.model_dump(include={"workspace_id", "organization", "label"})
         if key is None:
-            account = replace(
-                self._default,
-                workspace_id=entry.workspace_id or self._default.workspace_id,
-                organization=entry.organization or self._default.organization,
-                label=entry.label or self._default.label,
-            )
+            account = replace(self._default, **{name: value for name, value in given.items() if value})
+        else:
+            account = Account(SecretStr(key), **given)
         return Caller(
             f"token:{entry.name}",
             account,
@@ -209,10 +201,7 @@ class Tokens(Identify):
 
 
 def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = False) -> tuple[str, dict[str, Any]]:
-    """Make a token for a caller, who may do what the scopes allow, by default everything.
-
-    Returns:
-        The token, which is to be shown once and kept nowhere, and its entry for the file.
+    """Make a token, to be shown once and kept nowhere, and its entry for the file.
 
     Raises:
         SettingsError: the name or the rights do not fit.
@@ -284,21 +273,21 @@ def _fault(problem: Any, document: Any) -> str:
     return f"{where}: {field} {message}" if field else f"{where}: {message}"
 
 
-def _key(entry: TokenEntry) -> tuple[SecretStr | None, str]:
-    """Return the entry's own key, if it names one, and the fault of it."""
+def _key(entry: TokenEntry) -> str | None:
+    """Return the entry's own key, if it names one, or raise a ValueError that says what is wrong with it."""
     if entry.api_key is not None:
         key, rule = entry.api_key.get_secret_value(), "api_key is not a key"
     elif entry.api_key_env is not None:
         key, rule = os.environ.get(entry.api_key_env, ""), "api_key_env names a variable that is not set to a key"
     elif entry.api_key_file is not None:
-        rule = "api_key_file names a file that holds no key or cannot be read"
-        try:
+        key, rule = "", "api_key_file names a file that holds no key or cannot be read"
+        with suppress(OSError, ValueError):
             key = entry.api_key_file.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return None, rule
     else:
-        return None, ""
-    return (SecretStr(key.strip()), "") if is_sendable(key.strip()) else (None, rule)
+        return None
+    if not is_sendable(key.strip()):
+        raise ValueError(rule)
+    return key.strip()
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from extend_mcp.events.seen import REMEMBERED_SECONDS
-from extend_mcp.replicas.seen import RedisSeen
+from extend_mcp.events.event import REMEMBERED_SECONDS
+from extend_mcp.replicas.events import RedisSeen
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
 pytestmark = needs_redis
