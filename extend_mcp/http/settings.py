@@ -20,22 +20,11 @@ DRAIN_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one HTTP server. The values are documented in docs/deploy.md; tests give others.
+    """Limits of one HTTP server; docs/deploy.md says what happens beyond each. Tests give others.
 
-    Attributes:
-        body_bytes: the largest request body; a larger one gets 413.
-        body_seconds: the longest time for a body to arrive; a slower one gets 408.
-        delivery_bytes: the largest webhook delivery; a larger one gets 413. It is held until its end, unsigned.
-        delivery_seconds: the longest time for a webhook delivery to arrive.
-        deliveries_bytes: the most bytes of webhook deliveries held at once; a delivery beyond gets 503.
-        header_seconds: the longest time for a connection to send the headers of a request; it is closed after that.
-        connections: the most open connections. A new one closes the one that has been idle longest.
-        requests: the most MCP requests at once, open streams included; more get 503. One caller may have a quarter.
-        sessions: the most sessions of clients of protocol 2025-11-25 and before. One caller may have a quarter.
-        session_idle_seconds: the time after which an unused session ends.
-        subscriptions: the most open subscriptions; one caller may hold a tenth of them.
-        drain_seconds: the time after SIGTERM in which requests are still taken.
-        shutdown_seconds: the longest wait for calls in flight after that.
+    A delivery is one of a webhook; it is held until its end, unsigned. One caller may have a quarter of the requests
+    and of the sessions, and a tenth of the subscriptions. After SIGTERM requests are taken for ``drain_seconds`` more,
+    and calls in flight may then take ``shutdown_seconds``.
     """
 
     body_bytes: int = 4 * 1024 * 1024
