@@ -40,31 +40,18 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True)
 class RunDetails:
-    """The part of a run that only reading it in full shows.
+    """The part of a run that only reading it in full shows."""
 
-    Attributes:
-        status: the status in which it was read.
-        step: the name of the failing step, or empty.
-        reason: the code of the failure, or empty.
-        message: the text of the failure, or empty.
-        checks: the checks that it did not pass, those of the last step first.
-        metadata: its values as text; those that are not strings as JSON.
-        values: the extracted values, by step and path.
-        texts: the parsed texts, by page; empty where only the other facts were asked for.
-        is_cut: whether the run holds more text than is kept.
-        speaks: whether a text of it seems to be meant for an assistant.
-    """
-
-    status: str
-    step: str = ""
-    reason: str = ""
-    message: str = ""
-    checks: tuple[FailedCheck, ...] = ()
-    metadata: dict[str, str] | None = None
-    values: tuple[Passage, ...] = ()
-    texts: tuple[Passage, ...] = ()
-    is_cut: bool = False
-    speaks: bool = False
+    status: str  # the status in which it was read
+    step: str = ""  # the name of the failing step, or empty
+    reason: str = ""  # the code of the failure, or empty
+    message: str = ""  # the text of the failure, or empty
+    checks: tuple[FailedCheck, ...] = ()  # the checks that it did not pass, those of the last step first
+    metadata: dict[str, str] | None = None  # its values as text; those that are not strings as JSON
+    values: tuple[Passage, ...] = ()  # the extracted values, by step and path
+    texts: tuple[Passage, ...] = ()  # the parsed texts, by page; empty where only the other facts were asked for
+    is_cut: bool = False  # whether the run holds more text than is kept
+    speaks: bool = False  # whether a text of it seems to be meant for an assistant
 
     def passages(self) -> Iterator[Passage]:
         """Iterate over all texts that a search looks at, the most telling first."""

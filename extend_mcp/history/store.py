@@ -80,23 +80,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The part of an account that the store holds. Times are in Unix seconds.
+    """The part of an account that the store holds. Times are in Unix seconds."""
 
-    Attributes:
-        number: counts the passes over the list of runs, from 1; 0 before the first.
-        begun_at: when this pass began; None before the first.
-        floor: every run created after it was read; ``-inf`` once the end of the list was reached.
-        token: continues this pass.
-        watermark: every change up to this ``updatedAt`` is known.
-        is_full: whether older runs had to leave, because the store holds no more.
-    """
-
-    number: int
-    begun_at: float | None
-    floor: float
-    token: str | None
-    watermark: float | None
-    is_full: bool
+    number: int  # counts the passes over the list of runs, from 1; 0 before the first
+    begun_at: float | None  # when this pass began; None before the first
+    floor: float  # every run created after it was read; ``-inf`` once the end of the list was reached
+    token: str | None  # continues this pass
+    watermark: float | None  # every change up to this ``updatedAt`` is known
+    is_full: bool  # whether older runs had to leave, because the store holds no more
 
     def covers(self, since: float) -> bool:
         """Return whether all runs created since then are held."""
@@ -104,12 +95,12 @@ class Coverage:
 
 
 class ReadCounts(NamedTuple):
-    """The numbers of held runs: all, those read in full, those of them with more text than is kept, and open ones."""
+    """The numbers of held runs."""
 
     held: int = 0
-    read: int = 0
-    cut: int = 0
-    open: int = 0
+    read: int = 0  # those whose details are kept
+    cut: int = 0  # of these, those that hold more text than is kept
+    open: int = 0  # those that have not ended, whose details are never kept
 
 
 class SearchResult(NamedTuple):
