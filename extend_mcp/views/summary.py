@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from extend_mcp.history.history import Freshness
 from extend_mcp.runs.groups import OF_FAILURES, OF_TIME, Course
 from extend_mcp.runs.lifecycle import by_urgency
 from extend_mcp.runs.statistics import FEW, Group, Statistics, Tally, quantile
@@ -18,6 +17,10 @@ from extend_mcp.views.document import Document, View, ViewPart, age_words, incom
 from extend_mcp.views.document import counted as counted_noun
 from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
+
+if TYPE_CHECKING:
+    # Imports SQLite, which starting need not wait for.
+    from extend_mcp.history.history import Freshness
 
 Sort = Literal["count", "rate", "change"]
 Groups = tuple[Group, ...]
