@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import MEMORY, TABLES, Database
-from extend_mcp.history.details import RunDetails, pack_facts, pack_texts, unpack
+from extend_mcp.history.details import RunDetails, pack, unpack
 from extend_mcp.history.search import Hit, Query, list_passages
 from extend_mcp.runs.lifecycle import FINISHED, is_finished
 from extend_mcp.runs.statistics import WAITING, RunFacts, Selection, Tally, Waiting
@@ -196,22 +196,16 @@ class RunStore(Database):
         alone whose reason is not known in another way either.
         """
         condition = (
-            f"status {'' if final else 'NOT'} IN (SELECT value FROM json_each(:final)) AND created > details_floor"
+            f"status {'' if final else 'NOT'} IN {FINISHED} AND created > details_floor"
             " AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
             f"{' AND reason IS NULL' if unexplained else ''}"
         )
-        return self._runs(account, wanted, condition, most, final=json.dumps(FINISHED))
+        return self._runs(account, wanted, condition, most)
 
     def read_counts(self, account: bytes, wanted: Selection) -> ReadCounts:
         """Count the held runs, and those that were read in full."""
-        is_open = "status NOT IN (SELECT value FROM json_each(:final))"
-        [counts] = self._query(
-            f"count(*), count(details.number), coalesce(sum(cut), 0), coalesce(sum({is_open}), 0)",
-            account,
-            wanted,
-            f"LEFT {_WITH_DETAILS}",
-            final=json.dumps(FINISHED),
-        )
+        columns = f"count(*), count(details.number), coalesce(sum(cut), 0), coalesce(sum(status NOT IN {FINISHED}), 0)"
+        [counts] = self._query(columns, account, wanted, f"LEFT {_WITH_DETAILS}")
         return ReadCounts(*counts)
 
     def save_details(self, account: bytes, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
@@ -225,11 +219,10 @@ class RunStore(Database):
                 ).fetchone()
                 if row is None or not is_finished(details.status):
                     continue
-                facts = (json.dumps(details.metadata or {}), pack_facts(details), pack_texts(details), details.is_cut)
                 cause = map(_stored, (details.step, details.reason))
                 database.execute("UPDATE runs SET step = ?, reason = ? WHERE number = ?", (*cause, *row))
                 database.execute("DELETE FROM details WHERE number = ?", row)
-                database.execute("INSERT INTO details VALUES (?, ?, ?, ?, ?)", (*row, *facts))
+                database.execute("INSERT INTO details VALUES (?, ?, ?, ?, ?)", (*row, *pack(details), details.is_cut))
 
     def reasons(self, account: bytes, run_ids: Sequence[str]) -> dict[str, str]:
         """Return why runs failed, by id, where that is known."""
@@ -303,13 +296,8 @@ class RunStore(Database):
 
     def oldest(self, account: bytes, wanted: Selection) -> dict[str, Waiting]:
         """Return the run of each status in which runs wait that was created first."""
-        rows = self._query(
-            "status, runs.id, min(created)",
-            account,
-            wanted,
-            rest="AND status IN (SELECT value FROM json_each(:waiting)) GROUP BY status",
-            waiting=json.dumps(WAITING),
-        )
+        first = f"AND status IN {WAITING} GROUP BY status"
+        rows = self._query("status, runs.id, min(created)", account, wanted, rest=first)
         return {status: Waiting(run_id, _moment(created)) for status, run_id, created in rows}
 
     def first_created(self, account: bytes, wanted: Selection) -> datetime | None:

@@ -339,15 +339,8 @@ async def read_insights(
 ) -> Details[Insight]:
     """Return why runs failed and their metadata, the most important first, as `read_facts` does."""
     details = await read_facts(app, deadline, runs, noun=noun, most=most)
-    listed = {run.id: run for run in runs}
-    found = {
-        run_id: Insight(
-            listed[run_id],
-            Failure(each.step, each.reason, each.message) if each.step or each.reason else None,
-            each.metadata or {},
-        )
-        for run_id, each in details.found.items()
-    }
+    known = [(run, each) for run in runs if (each := details.found.get(run.id))]
+    found = {run.id: Insight(run, each.cause, each.metadata or {}) for run, each in known}
     return Details(found, details.failed, details.skipped)
 
 
