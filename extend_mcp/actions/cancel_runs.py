@@ -11,11 +11,11 @@ from typing import ClassVar, Final
 from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow, outcome_of
 from extend_mcp.actions.store import Plan, PlannedRun
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.lifecycle import by_urgency, is_finished, may_cancel
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline, read_details, scan_runs
+from extend_mcp.tools.run_scan import Deadline, read_details, scan_runs
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
 from extend_mcp.views.document import age_words, counted, error_words, listed
 from extend_mcp.views.untrusted import Code, Id, Name, Note
@@ -88,7 +88,7 @@ class CancelRuns(BulkAction):
             run.outcome = "not_found"
         except ExtendError as error:
             run.sent_at = None
-            if isinstance(error, CREDENTIAL_ERRORS):
+            if isinstance(error, CredentialError):
                 raise
             run.note = error_words(error)
         else:

@@ -15,13 +15,13 @@ from extend_mcp.actions.cancel_run import ATTEMPTS, LONGEST_WAIT
 from extend_mcp.actions.rerun_plan import CLOCK_SKEW, Wanted, find_reruns
 from extend_mcp.actions.spend import OverBudgetError, UsualCredits, spending
 from extend_mcp.actions.store import Plan, PlannedRun, RerunSource, alongside
-from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
+from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
 from extend_mcp.runs.reruns import RERUN_OF
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS, Deadline
+from extend_mcp.tools.run_scan import Deadline
 from extend_mcp.views.actions import BulkView
 from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Code, Id
@@ -126,9 +126,9 @@ class RerunRuns(BulkAction):
         for _ in range(ATTEMPTS):
             try:
                 wait = await self._start_once(plan, run)
+            except CredentialError:
+                raise
             except ExtendError as error:
-                if isinstance(error, CREDENTIAL_ERRORS):
-                    raise
                 # A read failed, so nothing was sent: the next call tries again.
                 run.note = error_words(error)
                 return
@@ -178,7 +178,7 @@ class RerunRuns(BulkAction):
         except ExtendError as error:
             if error.effect == "none":
                 run.sent_at = None
-                if isinstance(error, CREDENTIAL_ERRORS):
+                if isinstance(error, CredentialError):
                     raise
                 # A passing failure is left for the next call.
                 run.outcome = None if error.retryable else "refused"
@@ -213,9 +213,9 @@ class RerunRuns(BulkAction):
     async def _look(self, plan: Plan, run: PlannedRun) -> str | None:
         try:
             return await self._newer_rerun(plan, run)
-        except ExtendError as error:
-            if isinstance(error, CREDENTIAL_ERRORS):
-                raise
+        except CredentialError:
+            raise
+        except ExtendError:
             return None
 
     async def _newer_rerun(self, plan: Plan, run: PlannedRun, asked: int | None = None) -> str | None:

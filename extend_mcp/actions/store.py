@@ -8,9 +8,9 @@ import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, ClassVar, Final
 
 import anyio
 from mcp.server.mcpserver import InvalidRequestState
@@ -87,61 +87,6 @@ class Plan(BaseModel):
         return [run for run in self.runs if run.outcome is None]
 
 
-class PlanSealer:
-    """Seals a plan for a place that others may read or write: its head, each run and the yes apart.
-
-    An outcome is saved without touching the other runs. Place and field are sealed in, so that no value can be put in
-    another's place.
-    """
-
-    def __init__(self, keys: SealingKeys) -> None:
-        self._codec = keys.codec("stored plan")
-
-    def fields(self, key: str, plan: Plan) -> dict[str, str]:
-        """Return the sealed fields of a new plan that is kept under ``key``."""
-        head = {**plan.model_dump(), "runs": [run.run_id for run in plan.runs], "agreed": None}
-        agreed = [self.agreed(key)] if plan.agreed else []
-        return dict([("plan", self._seal(key, "plan", head)), *(self.run(key, run) for run in plan.runs), *agreed])
-
-    def run(self, key: str, run: PlannedRun) -> tuple[str, str]:
-        """Return the name and the sealed value of one run's field."""
-        name = _field(key, run.run_id)
-        return name, self._seal(key, name, run.model_dump())
-
-    def agreed(self, key: str) -> tuple[str, str]:
-        """Return the name and the sealed value of the field that records a person's yes."""
-        return "agreed", self._seal(key, "agreed", True)
-
-    def plan(self, key: str, fields: dict[str, str], *, action: str, principal: str, now: float) -> Plan | None:
-        """Return the plan of this action and caller, if it is whole and not too old."""
-        head = self._unseal(key, "plan", fields)
-        if head is None or head["action"] != action or head["principal"] != principal:
-            return None
-        if now - head["made_at"] > PLAN_SECONDS:
-            return None
-        runs = [self._unseal(key, _field(key, run_id), fields) for run_id in head["runs"]]
-        agreed = self._unseal(key, "agreed", fields) is True
-        try:
-            return Plan.model_validate({**head, "runs": runs, "agreed": agreed})
-        except ValidationError:
-            logger.warning("a plan is incomplete, altered, or of another version: it is ignored")
-            return None
-
-    def _seal(self, key: str, name: str, value: Any) -> str:
-        return self._codec.seal(json.dumps([key, name, value]).encode())
-
-    def _unseal(self, key: str, name: str, fields: dict[str, str]) -> Any:
-        try:
-            sealed_key, sealed_name, value = json.loads(self._codec.unseal(fields[name]))
-        except (KeyError, ValueError, InvalidRequestState):
-            return None
-        return value if (sealed_key, sealed_name) == (key, name) else None
-
-
-def _field(key: str, run_id: str) -> str:
-    return f"item:{hashlib.sha256(f'{key} {run_id}'.encode()).hexdigest()[:32]}"
-
-
 class StoreUnavailableError(Exception):
     """Raised when the store cannot be reached at the moment."""
 
@@ -165,9 +110,9 @@ class ActionStore(ABC):
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
         """Record what is known of one run of a plan that this call holds."""
 
+    @abstractmethod
     def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
         """Hold the plan while a call carries it out; yields False if another call holds it."""
-        return self.lease(f"plan {plan.id}")
 
     @abstractmethod
     def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
@@ -218,6 +163,159 @@ async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> Asyn
         yield
 
 
+class SealedStore(ActionStore):
+    """Keeps plans where other processes find them, and others may read or write.
+
+    A plan's head, each run and the yes are sealed apart, so an outcome is saved without touching the other runs. Place
+    and field are sealed in, so that no value can be put in another's place. A holder whose lease ended while it was
+    paused can save nothing more.
+    """
+
+    unreachable: ClassVar[tuple[type[Exception], ...]]
+    """Errors of a place that cannot be used at the moment."""
+
+    prefix: ClassVar[str] = ""
+
+    def __init__(self, keys: SealingKeys) -> None:
+        self._codec = keys.codec("stored plan")
+        self._held: dict[str, str] = {}
+
+    async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
+        place = self._plan_place(principal, plan_id)
+        with self._reaching():
+            fields = await self._read(place)
+        head = self._unseal(place, "plan", fields)
+        if head is None or head["action"] != action or head["principal"] != principal:
+            return None
+        if now - head["made_at"] > PLAN_SECONDS:
+            return None
+        runs = [self._unseal(place, _field(place, run_id), fields) for run_id in head["runs"]]
+        agreed = self._unseal(place, "agreed", fields) is True
+        try:
+            return Plan.model_validate({**head, "runs": runs, "agreed": agreed})
+        except ValidationError:
+            logger.warning("a plan is incomplete, altered, or of another version: it is ignored")
+            return None
+
+    async def agree(self, plan: Plan) -> None:
+        place = self._plan_place(plan.principal, plan.id)
+        with self._reaching():
+            await self._write(place, "agreed", self._seal(place, "agreed", True))
+        plan.agreed = True
+
+    async def save_run(self, plan: Plan, run: PlannedRun) -> None:
+        place, lease = self._plan_place(plan.principal, plan.id), self._plan_lease(plan)
+        name = _field(place, run.run_id)
+        sealed = self._seal(place, name, run.model_dump())
+        with self._reaching():
+            # Checked and written in one step: a process that takes the plan over afterwards reads this.
+            saved = await self._write_held(place, name, sealed, lease, self._held.get(lease, ""))
+        if not saved:
+            logger.warning("a plan is not held any more: this process leaves it to another")
+            raise StoreUnavailableError
+
+    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
+        return self._lease(self._plan_lease(plan))
+
+    def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
+        return self._lease(self._place("lease", name))
+
+    @asynccontextmanager
+    async def _lease(self, place: str) -> AsyncIterator[bool]:
+        mine, lock = secrets.token_hex(8), self._lock(place, LEASE_SECONDS)
+        with self._reaching():
+            ours = await lock.acquire(token=mine)
+        if not ours:
+            yield False
+            return
+        self._held[place] = mine
+
+        async def renew() -> None:
+            # What follows needs the store as well and will report it.
+            with self._logging("a lease could not be renewed"):
+                await lock.reacquire()
+
+        try:
+            async with renewing(renew, LEASE_SECONDS / 4):
+                yield True
+        finally:
+            if self._held.get(place) == mine:
+                del self._held[place]
+            with (
+                anyio.CancelScope(shield=True),
+                anyio.move_on_after(2),
+                self._logging("a lease could not be released; it will expire"),
+            ):
+                await lock.release()
+
+    @abstractmethod
+    async def _read(self, place: str) -> dict[str, str]:
+        """Return the fields of a plan; none if it is not kept."""
+
+    @abstractmethod
+    async def _write(self, place: str, field: str, value: str) -> None:
+        """Write a field of a plan."""
+
+    @abstractmethod
+    async def _write_held(self, place: str, field: str, value: str, lease: str, mine: str) -> bool:
+        """Write a field of a plan whose lease is ours; return False, with nothing written, if it is not."""
+
+    @abstractmethod
+    def _lock(self, place: str, seconds: float) -> Any:
+        """Return a lock that ends after so many seconds, with the methods of one of redis-py."""
+
+    def _plan_place(self, principal: str, plan_id: str) -> str:
+        return self._place("plan", f"{principal} {plan_id}")
+
+    def _plan_lease(self, plan: Plan) -> str:
+        return self._place("lease", f"plan {plan.id}")
+
+    def _place(self, kind: str, name: str) -> str:
+        return f"{self.prefix}{kind}:{digest(name)}"
+
+    def _fields(self, place: str, plan: Plan) -> dict[str, str]:
+        """Return the sealed fields of a new plan."""
+        values = {"plan": {**plan.model_dump(), "runs": [run.run_id for run in plan.runs], "agreed": None}}
+        values |= {_field(place, run.run_id): run.model_dump() for run in plan.runs}
+        fields = {name: self._seal(place, name, value) for name, value in values.items()}
+        return {**fields, "agreed": self._seal(place, "agreed", True)} if plan.agreed else fields
+
+    def _seal(self, place: str, name: str, value: Any) -> str:
+        return self._codec.seal(json.dumps([place, name, value]).encode())
+
+    def _unseal(self, place: str, name: str, fields: dict[str, str]) -> Any:
+        try:
+            sealed_place, sealed_name, value = json.loads(self._codec.unseal(fields[name]))
+        except (KeyError, ValueError, InvalidRequestState):
+            return None
+        return value if (sealed_place, sealed_name) == (place, name) else None
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except self.unreachable as error:
+            # The type only: the text may quote addresses or what was sent.
+            logger.warning("the store of plans cannot be used: %s", type(error).__name__)
+            raise StoreUnavailableError from None
+
+    @contextmanager
+    def _logging(self, consequence: str) -> Iterator[None]:
+        try:
+            yield
+        except self.unreachable as error:
+            logger.warning("%s: %s", consequence, type(error).__name__)
+
+
+def digest(name: str) -> str:
+    """Return a name of fixed length for a place: it shows nothing of what it names."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _field(place: str, run_id: str) -> str:
+    return f"item:{digest(f'{place} {run_id}')}"
+
+
 class MemoryStore(ActionStore):
     """Keeps everything in this process."""
 
@@ -247,6 +345,9 @@ class MemoryStore(ActionStore):
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
         """Do nothing: the run is part of the kept plan already."""
+
+    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
+        return self.lease(f"plan {plan.id}")
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[bool]:

@@ -65,15 +65,19 @@ class ExtendError(Exception):
         return f"{line} (request {self.request_id})" if self.request_id else line
 
 
+class CredentialError(ExtendError):
+    """The key cannot be used for this, so every later request would fail too. Never raised itself."""
+
+
 @dataclass(eq=False, repr=False)
-class MissingApiKeyError(ExtendError):
+class MissingApiKeyError(CredentialError):
     """No usable API key is configured. Nothing was sent."""
 
     advice = "Ask the user to set EXTEND_API_KEY for this server and to restart it; no call can succeed before."
     message: str = "No Extend API key is configured: EXTEND_API_KEY is not set."
 
 
-class AuthenticationError(ExtendError):
+class AuthenticationError(CredentialError):
     """401: Extend does not accept the API key."""
 
     advice = "Ask the user to check EXTEND_API_KEY and that the configured region is the one the key belongs to."
@@ -85,7 +89,7 @@ class PaymentRequiredError(ExtendError):
     advice = "Ask the user to check credits and billing in Extend; the same call fails until then."
 
 
-class PermissionDeniedError(ExtendError):
+class PermissionDeniedError(CredentialError):
     """403: the key is valid but may not do this, or belongs to another workspace."""
 
     advice = (

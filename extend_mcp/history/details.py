@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from extend_mcp.api.models import StepRun, WorkflowRun
-from extend_mcp.runs.failures import failures_of
+from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.reviews import failed_checks
 from extend_mcp.views.steps import as_object, extracted_fields, objects, output_of
@@ -40,31 +40,23 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True)
 class RunDetails:
-    """The part of a run that only reading it in full shows.
+    """The part of a run that only reading it in full shows."""
 
-    Attributes:
-        status: the status in which it was read.
-        step: the name of the failing step, or empty.
-        reason: the code of the failure, or empty.
-        message: the text of the failure, or empty.
-        checks: the checks that it did not pass, those of the last step first.
-        metadata: its values as text; those that are not strings as JSON.
-        values: the extracted values, by step and path.
-        texts: the parsed texts, by page; empty where only the other facts were asked for.
-        is_cut: whether the run holds more text than is kept.
-        speaks: whether a text of it seems to be meant for an assistant.
-    """
+    status: str  # the status in which it was read
+    step: str = ""  # the name of the failing step, or empty
+    reason: str = ""  # the code of the failure, or empty
+    message: str = ""  # the text of the failure, or empty
+    checks: tuple[FailedCheck, ...] = ()  # the checks that it did not pass, those of the last step first
+    metadata: dict[str, str] | None = None  # its values as text; those that are not strings as JSON
+    values: tuple[Passage, ...] = ()  # the extracted values, by step and path
+    texts: tuple[Passage, ...] = ()  # the parsed texts, by page; empty where only the other facts were asked for
+    is_cut: bool = False  # whether the run holds more text than is kept
+    speaks: bool = False  # whether a text of it seems to be meant for an assistant
 
-    status: str
-    step: str = ""
-    reason: str = ""
-    message: str = ""
-    checks: tuple[FailedCheck, ...] = ()
-    metadata: dict[str, str] | None = None
-    values: tuple[Passage, ...] = ()
-    texts: tuple[Passage, ...] = ()
-    is_cut: bool = False
-    speaks: bool = False
+    @property
+    def cause(self) -> Failure | None:
+        """The failure of a run that failed."""
+        return Failure(self.step, self.reason, self.message) if self.step or self.reason else None
 
     def passages(self) -> Iterator[Passage]:
         """Iterate over all texts that a search looks at, the most telling first."""
@@ -79,14 +71,14 @@ class RunDetails:
 
 def run_details(run: WorkflowRun) -> RunDetails:
     """Return what a run that was read in full shows."""
-    cause = next(iter(failures_of(run)), None)
+    cause = next(iter(failures_of(run)), Failure("", "", ""))
     values, values_cut = _bounded(_values(run.step_runs), _MOST_FIELD_CHARS, each=_MOST_CHARS)
     texts, texts_cut = _bounded(_texts(run.step_runs), _MOST_TEXT_CHARS, each=_MOST_TEXT_CHARS)
     return RunDetails(
         status=run.status,
-        step=cause.where if cause else "",
-        reason=cause.reason if cause else "",
-        message=(cause.message if cause else "")[:_MOST_CHARS],
+        step=cause.where,
+        reason=cause.reason,
+        message=cause.message[:_MOST_CHARS],
         checks=tuple(FailedCheck(check.step, check.check or "", check.error or "") for check in failed_checks(run, ())),
         metadata={key: unicodedata.normalize("NFC", as_text(value)) for key, value in run.metadata.items()},
         values=values,
@@ -101,14 +93,11 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def pack_facts(details: RunDetails) -> str:
-    """Return everything but status, metadata and texts as JSON."""
-    return json.dumps([details.step, details.reason, details.message, details.checks, details.values, details.speaks])
-
-
-def pack_texts(details: RunDetails) -> bytes | None:
-    """Return the texts in a compressed form; None for none."""
-    return zlib.compress(json.dumps(details.texts).encode(), 4) if details.texts else None
+def pack(details: RunDetails) -> tuple[str, str, bytes | None]:
+    """Return the metadata, the texts in a compressed form, if any, and between them the rest except the status."""
+    facts = [details.step, details.reason, details.message, details.checks, details.values, details.speaks]
+    texts = zlib.compress(json.dumps(details.texts).encode(), 4) if details.texts else None
+    return json.dumps(details.metadata or {}), json.dumps(facts), texts
 
 
 def unpack(status: str, metadata: str, facts: str, texts: bytes | None) -> RunDetails:

@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, 
 import anyio
 from anyio.to_thread import run_sync
 
-from extend_mcp.api.errors import (
-    AnswerTooLargeError,
-    AuthenticationError,
-    ExtendError,
-    InvalidRequestError,
-    MissingApiKeyError,
-    PermissionDeniedError,
-)
+from extend_mcp.api.errors import AnswerTooLargeError, CredentialError, ExtendError, InvalidRequestError
 from extend_mcp.api.models import Page, WorkflowRunSummary
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE
 from extend_mcp.clock import Clock
@@ -69,22 +62,13 @@ class CannotKeepError(Exception):
 
 @dataclass(frozen=True)
 class Freshness:
-    """The state of the kept runs after a refresh.
+    """The state of the kept runs after a refresh."""
 
-    Attributes:
-        as_of: when the refresh began.
-        pass_at: when the last full pass began: runs deleted by others since may still be among these.
-        since: every run created after it is included; None if these are all.
-        missing: why older runs are missing; None if none are.
-        begins: when the first run that the filters select, whatever their times, was created; None if that may be one
-            that is not held.
-    """
-
-    as_of: datetime
-    pass_at: datetime
-    since: datetime | None
-    missing: str | None
-    begins: datetime | None
+    as_of: datetime  # when the refresh began
+    pass_at: datetime  # when the last full pass began: runs deleted by others since may still be among these
+    since: datetime | None  # every run created after it is included; None if these are all
+    missing: str | None  # why older runs are missing; None if none are
+    begins: datetime | None  # creation of the first run that the filters select whatever their times; None if not held
 
 
 @overload
@@ -109,14 +93,7 @@ def _ask(question: Any, otherwise: Callable[[], Any] = lambda: None) -> Any:
 
 
 class RunHistory:
-    """The kept runs of one account.
-
-    Args:
-        store: keeps the runs of all accounts.
-        thread: admits one task at a time to the store.
-        account: the account's fingerprint.
-        clock: time.
-    """
+    """The kept runs of one account; ``thread`` admits one task at a time to the store."""
 
     def __init__(self, store: RunStore, thread: anyio.CapacityLimiter, account: bytes, clock: Clock) -> None:
         self._store = store
@@ -156,12 +133,7 @@ class RunHistory:
     ) -> Freshness | None:
         """Refresh what is held and read what is missing, so that the store can answer.
 
-        Args:
-            api: the caller's own client.
-            wanted: selects the runs.
-            deadline: when to stop reading.
-            most_pages: how many requests may be spent on runs that are not held yet.
-            only_if_held: return None rather than read runs that are not held yet.
+        ``most_pages`` requests may be spent on runs that are not held yet; with ``only_if_held`` none.
 
         Returns:
             The state of what is held, or None if the store cannot answer: ask the API.
@@ -211,19 +183,15 @@ class RunHistory:
             # Other accounts needed the room meanwhile.
             return None
         if missing:
+            before, after = missing
             count = (await self._in_thread(RunStore.read_counts, wanted)).held
         return Freshness(
             as_of=as_of,
             pass_at=datetime.fromtimestamp(held.begun_at, timezone.utc),
             since=None if held.floor == -float("inf") else _moment(max(held.floor, since), as_of),
-            missing=missing(count) if missing else None,
-            begins=await self._begins(held, wanted),
+            missing=f"{before} {count:,} runs{after}" if missing else None,
+            begins=await self._in_thread(RunStore.first_created, wanted) if held.floor == -float("inf") else None,
         )
-
-    async def _begins(self, held: Coverage, wanted: Selection) -> datetime | None:
-        if held.floor != -float("inf"):
-            return None
-        return await self._in_thread(RunStore.first_created, wanted)
 
     async def _begin_pass(self, api: ExtendClient, as_of: datetime) -> Coverage:
         newest = await self._page(api, "updatedAt", None, 1)
@@ -261,24 +229,27 @@ class RunHistory:
 
     async def _read_on(
         self, api: ExtendClient, held: Coverage, since: float, deadline: Deadline, most_pages: int
-    ) -> tuple[Coverage, Callable[[int], str] | None]:
-        """Continue the pass until it reaches ``since``; return what is held then, and why it ended early."""
+    ) -> tuple[Coverage, tuple[str, str] | None]:
+        """Continue the pass until it reaches ``since``; return what is held then, and why it ended early.
+
+        The reason is the words before and after the number of runs.
+        """
         read = pages = 0
-        missing: Callable[[int], str] | None = None
+        missing: tuple[str, str] | None = None
         while not held.covers(since):
             if held.is_full:
-                missing = "only the newest {:,} runs are kept (the store's bound)".format
+                missing = ("only the newest", " are kept (the store's bound)")
             elif pages >= most_pages:
-                missing = "only the newest {:,} runs were read (the operator's bound)".format
+                missing = ("only the newest", " were read (the operator's bound)")
             elif deadline.left <= 0:
-                missing = "time was up after {:,} runs".format
+                missing = ("time was up after", "")
             if missing:
                 break
             try:
                 with anyio.fail_after(max(deadline.left, 1.0)):
                     page = await self._page(api, "createdAt", held.token, self._page_size)
             except TimeoutError:
-                missing = "time was up after {:,} runs".format
+                missing = ("time was up after", "")
                 break
             except ExtendError as error:
                 if isinstance(error, InvalidRequestError) and held.token is not None and not pages:
@@ -286,12 +257,9 @@ class RunHistory:
                     held = await self._begin_pass(api, self._clock.now())
                     pages += 1
                     continue
-                if isinstance(error, (AuthenticationError, MissingApiKeyError, PermissionDeniedError)) or (
-                    held.floor == float("inf")
-                ):
+                if isinstance(error, CredentialError) or held.floor == float("inf"):
                     raise
-                words = error_words(error).replace("{", "(").replace("}", ")")
-                missing = ("reading stopped after {:,} runs: " + words).format
+                missing = ("reading stopped after", f": {error_words(error)}")
                 break
             pages += 1
             read += len(page.data)
@@ -312,22 +280,14 @@ class RunHistory:
 
     async def _page(self, api: ExtendClient, sort_by: str, token: str | None, size: int) -> Page[WorkflowRunSummary]:
         """Read one page; if the API refuses large pages, read smaller ones from now on."""
+        read = partial(api.list_workflow_runs, next_page_token=token, sort_by=sort_by, sort_dir="desc")
         size = min(size, self._page_size)
-
-        async def read(size: int) -> Page[WorkflowRunSummary]:
-            return await api.list_workflow_runs(
-                next_page_token=token,
-                max_page_size=size,
-                sort_by="updatedAt" if sort_by == "updatedAt" else "createdAt",
-                sort_dir="desc",
-            )
-
         try:
-            return await read(size)
+            return await read(max_page_size=size)
         except (InvalidRequestError, AnswerTooLargeError):
             if size <= PAGE_SIZE:
                 raise
-            page = await read(PAGE_SIZE)
+            page = await read(max_page_size=PAGE_SIZE)
             self._page_size = PAGE_SIZE
             return page
 

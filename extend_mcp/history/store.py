@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import MEMORY, TABLES, Database
-from extend_mcp.history.details import RunDetails, pack_facts, pack_texts, unpack
+from extend_mcp.history.details import RunDetails, pack, unpack
 from extend_mcp.history.search import Hit, Query, list_passages
 from extend_mcp.runs.lifecycle import FINISHED, is_finished
 from extend_mcp.runs.statistics import WAITING, RunFacts, Selection, Tally, Waiting
@@ -80,23 +80,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The part of an account that the store holds. Times are in Unix seconds.
+    """The part of an account that the store holds. Times are in Unix seconds."""
 
-    Attributes:
-        number: counts the passes over the list of runs, from 1; 0 before the first.
-        begun_at: when this pass began; None before the first.
-        floor: every run created after it was read; ``-inf`` once the end of the list was reached.
-        token: continues this pass.
-        watermark: every change up to this ``updatedAt`` is known.
-        is_full: whether older runs had to leave, because the store holds no more.
-    """
-
-    number: int
-    begun_at: float | None
-    floor: float
-    token: str | None
-    watermark: float | None
-    is_full: bool
+    number: int  # counts the passes over the list of runs, from 1; 0 before the first
+    begun_at: float | None  # when this pass began; None before the first
+    floor: float  # every run created after it was read; ``-inf`` once the end of the list was reached
+    token: str | None  # continues this pass
+    watermark: float | None  # every change up to this ``updatedAt`` is known
+    is_full: bool  # whether older runs had to leave, because the store holds no more
 
     def covers(self, since: float) -> bool:
         """Return whether all runs created since then are held."""
@@ -104,12 +95,12 @@ class Coverage:
 
 
 class ReadCounts(NamedTuple):
-    """The numbers of held runs: all, those read in full, those of them with more text than is kept, and open ones."""
+    """The numbers of held runs."""
 
     held: int = 0
-    read: int = 0
-    cut: int = 0
-    open: int = 0
+    read: int = 0  # those whose details are kept
+    cut: int = 0  # of these, those that hold more text than is kept
+    open: int = 0  # those that have not ended, whose details are never kept
 
 
 class SearchResult(NamedTuple):
@@ -205,22 +196,16 @@ class RunStore(Database):
         alone whose ``step`` or ``reason`` is not known in another way either.
         """
         condition = (
-            f"status {'' if final else 'NOT'} IN (SELECT value FROM json_each(:final)) AND created > details_floor"
+            f"status {'' if final else 'NOT'} IN {FINISHED} AND created > details_floor"
             " AND NOT EXISTS (SELECT 1 FROM details WHERE number = runs.number)"
             f"{f' AND {without} IS NULL' if without else ''}"
         )
-        return self._runs(account, wanted, condition, most, final=json.dumps(FINISHED))
+        return self._runs(account, wanted, condition, most)
 
     def read_counts(self, account: bytes, wanted: Selection) -> ReadCounts:
         """Count the held runs, and those that were read in full."""
-        is_open = "status NOT IN (SELECT value FROM json_each(:final))"
-        [counts] = self._query(
-            f"count(*), count(details.number), coalesce(sum(cut), 0), coalesce(sum({is_open}), 0)",
-            account,
-            wanted,
-            f"LEFT {_WITH_DETAILS}",
-            final=json.dumps(FINISHED),
-        )
+        columns = f"count(*), count(details.number), coalesce(sum(cut), 0), coalesce(sum(status NOT IN {FINISHED}), 0)"
+        [counts] = self._query(columns, account, wanted, f"LEFT {_WITH_DETAILS}")
         return ReadCounts(*counts)
 
     def save_details(self, account: bytes, found: Sequence[tuple[RunFacts, RunDetails]]) -> None:
@@ -234,11 +219,10 @@ class RunStore(Database):
                 ).fetchone()
                 if row is None or not is_finished(details.status):
                     continue
-                facts = (json.dumps(details.metadata or {}), pack_facts(details), pack_texts(details), details.is_cut)
                 cause = map(_stored, (details.step, details.reason))
                 database.execute("UPDATE runs SET step = ?, reason = ? WHERE number = ?", (*cause, *row))
                 database.execute("DELETE FROM details WHERE number = ?", row)
-                database.execute("INSERT INTO details VALUES (?, ?, ?, ?, ?)", (*row, *facts))
+                database.execute("INSERT INTO details VALUES (?, ?, ?, ?, ?)", (*row, *pack(details), details.is_cut))
 
     def causes(self, account: bytes, run_ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:
         """Return the failing step, where that is known, and the reason of failed runs, by id."""
@@ -318,13 +302,8 @@ class RunStore(Database):
 
     def oldest(self, account: bytes, wanted: Selection) -> dict[str, Waiting]:
         """Return the run of each status in which runs wait that was created first."""
-        rows = self._query(
-            "status, runs.id, min(created)",
-            account,
-            wanted,
-            rest="AND status IN (SELECT value FROM json_each(:waiting)) GROUP BY status",
-            waiting=json.dumps(WAITING),
-        )
+        first = f"AND status IN {WAITING} GROUP BY status"
+        rows = self._query("status, runs.id, min(created)", account, wanted, rest=first)
         return {status: Waiting(run_id, _moment(created)) for status, run_id, created in rows}
 
     def first_created(self, account: bytes, wanted: Selection) -> datetime | None:

@@ -170,13 +170,9 @@ def _wants_object(annotation: Any) -> bool:
 
 
 class ExtendTool(Tool):
-    """A tool whose function returns a :class:`View` (or asks the client for input).
+    """A tool whose function returns a :class:`View` (or asks the client for input)."""
 
-    Attributes:
-        scope: what a caller needs to see and use it.
-    """
-
-    scope: str
+    scope: str  # what a caller needs to see and use it
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
         """Run the tool. Expected failures become an answer marked as an error.

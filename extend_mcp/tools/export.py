@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 from pydantic import Field
 
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
@@ -27,7 +27,7 @@ from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, Workflo
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CALL_SECONDS, CREDENTIAL_ERRORS, Deadline, read_details
+from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, read_details
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
 from extend_mcp.views.document import error_words
@@ -150,7 +150,7 @@ class _Export:
                     next_page_token=self.place.t,
                 )
             except ExtendError as error:
-                if isinstance(error, CREDENTIAL_ERRORS) or not (self.written or "size" in wanted):
+                if isinstance(error, CredentialError) or not (self.written or "size" in wanted):
                     raise
                 return error_words(error)
             for start in range(self.place.s, len(page.data), _AT_A_TIME):

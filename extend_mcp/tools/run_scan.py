@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
-from extend_mcp.api.errors import AuthenticationError, ExtendError, MissingApiKeyError, PermissionDeniedError
+from extend_mcp.api.errors import CredentialError, ExtendError
 from extend_mcp.api.models import ChildRun, ChildRuns, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from extend_mcp.history.history import Freshness, RunHistory
 
 T = TypeVar("T")
-
-CREDENTIAL_ERRORS = (AuthenticationError, MissingApiKeyError, PermissionDeniedError)
-"""Errors that every later request would meet too."""
 
 CALL_SECONDS = 50.0
 """Time that one call reads, or begins to act: many clients give up on a call after 60 seconds, whatever progress they
@@ -103,7 +100,7 @@ async def scan_runs(app: CallerContext, deadline: Deadline, filters: RunFilter, 
             except TimeoutError:
                 return Scan(runs, f"time was up after {len(runs):,} runs", reached)
             except ExtendError as error:
-                if isinstance(error, CREDENTIAL_ERRORS) or not runs:
+                if isinstance(error, CredentialError) or not runs:
                     raise
                 return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
             for run in page.data:
@@ -231,7 +228,7 @@ async def read_details(
             except TimeoutError:
                 details.skipped.append(run_id)
             except ExtendError as error:
-                if isinstance(error, CREDENTIAL_ERRORS):
+                if isinstance(error, CredentialError):
                     raise
                 details.failed[run_id] = error
             if len(details.found) % (len(run_ids) // _MOST_REPORTS + 1) == 0 or not waiting:
@@ -381,16 +378,12 @@ async def read_insights(
     causes = await read_causes(app, deadline, failed, runs, steps=True) if failed else {}
     unknown = [run for run in runs if run.id not in causes]
     details = await read_facts(app, deadline, unknown, noun=noun, most=most)
-    listed = {run.id: run for run in runs}
-    found = {run_id: Insight(listed[run_id], cause, {}) for run_id, cause in causes.items()}
-    found |= {
-        run_id: Insight(
-            listed[run_id],
-            Failure(each.step, each.reason, each.message) if each.step or each.reason else None,
-            each.metadata or {},
-        )
-        for run_id, each in details.found.items()
-    }
+    found: dict[str, Insight] = {}
+    for run in runs:
+        if each := details.found.get(run.id):
+            found[run.id] = Insight(run, each.cause, each.metadata or {})
+        elif run.id in causes:
+            found[run.id] = Insight(run, causes[run.id], {})
     return Details(found, details.failed, details.skipped)
 
 

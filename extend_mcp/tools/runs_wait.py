@@ -11,7 +11,7 @@ from typing import Annotated
 import anyio
 from pydantic import BeforeValidator, Field
 
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.wake import waking
@@ -19,7 +19,6 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving, next_pause
 from extend_mcp.tools.args import BatchId, Example, RunId
 from extend_mcp.tools.pagination import read_all
-from extend_mcp.tools.run_scan import CREDENTIAL_ERRORS
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import error_words
 from extend_mcp.views.instructions import spoken_to
@@ -81,16 +80,11 @@ async def wait_for_run(
 
 
 class _Watch:
-    """The runs to poll, and the last state seen of each.
-
-    Attributes:
-        run: the run, if it is the only one waited for.
-        problem: what went wrong with the last look.
-    """
+    """The runs to poll, and the last state seen of each."""
 
     def __init__(self, app: CallerContext, run_ids: list[str], batch: str | None) -> None:
-        self.run: WorkflowRun | None = None
-        self.problem: ExtendError | None = None
+        self.run: WorkflowRun | None = None  # the run, if it is the only one waited for
+        self.problem: ExtendError | None = None  # what went wrong with the last look
         self._app = app
         self._ids = run_ids
         self._batch = batch
@@ -148,7 +142,7 @@ class _Watch:
             self.problem = ExtendError("Extend did not answer in time")
         except ExtendError as error:
             self.problem = error
-        if self.problem and (isinstance(self.problem, CREDENTIAL_ERRORS) or not self._seen):
+        if self.problem and (isinstance(self.problem, CredentialError) or not self._seen):
             raise self.problem
 
     async def _read_batch(self, batch: str) -> None:
@@ -172,7 +166,7 @@ class _Watch:
                     self.problem, self._seen = error, {}
             except ExtendError as error:
                 # Of several failures, the one that ends the waiting counts.
-                if not isinstance(self.problem, CREDENTIAL_ERRORS):
+                if not isinstance(self.problem, CredentialError):
                     self.problem = error
             else:
                 speaks = not is_moving(run.status) and bool(spoken_to(run))

@@ -6,8 +6,8 @@ import difflib
 import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone, tzinfo
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
+from datetime import timedelta, timezone, tzinfo
+from typing import Annotated, Any, NamedTuple, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -24,17 +24,14 @@ from extend_mcp.runs.groups import (
     group_of,
     is_unread,
 )
-from extend_mcp.runs.statistics import Selection, Statistics, Tally, Waiting, course, oldest, tallies
+from extend_mcp.runs.statistics import Selection, Statistics, Tally, course, oldest, tallies
 from extend_mcp.tools.args import Example, joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_causes, read_facts, refreshed, select_runs
+from extend_mcp.tools.run_scan import Deadline, Selected, read_causes, read_facts, refreshed, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
-
-if TYPE_CHECKING:
-    from extend_mcp.history.history import Freshness
 
 _CELLS_A_TURN = 2000
 """Parts of groups added up before other tasks run."""
@@ -102,41 +99,41 @@ async def summarize(
     firsts = [calendar.firsts(by, shift) for shift in (0, int(length.total_seconds()))]
     fails = bool(OF_FAILURES.intersection(by))
     count = _Count(app, Deadline(ctx, app), wide, windows, columns, metadata_key, fails)
-    found = await count.kept(firsts) or await count.listed()
-    counted = [Statistics(oldest=each.oldest, course=each.course) for each in found.windows]
+    counted, names, read = await count.kept(firsts) or await count.listed()
     unread = [0, 0]
-    for number, (window, statistics) in enumerate(zip(found.windows, counted, strict=True)):
+    for number, (cells, statistics) in enumerate(counted):
         shift = int(length.total_seconds()) if number else 0
-        for place, (key, tally) in enumerate(window.cells.items()):
+        for place, (key, tally) in enumerate(cells.items()):
             if place % _CELLS_A_TURN == 0:
                 await anyio.lowlevel.checkpoint()
             facts = dict(zip(columns, key, strict=True))
             unread[number] += tally.runs if any(is_unread(each, facts) for each in by) else 0
-            groups = [group_of(each, facts, found.names, calendar, shift) for each in by]
+            groups = [group_of(each, facts, names, calendar, shift) for each in by]
             statistics.add(tally, groups)
     # Runs are read backwards, so the window may be whole where that ended early.
-    is_read = filters.since is not None and found.reached is not None and found.reached < filters.since
-    missing = [found.missing] if found.missing and not is_read else []
+    is_read = filters.since is not None and read.reached is not None and read.reached < filters.since
+    missing = [read.missing] if read.missing and not is_read else []
+    present = counted[0][1]
     if unread[0]:
-        of = counted[0].total.failed if metadata_key is None else counted[0].total.runs
+        of = present.total.failed if metadata_key is None else present.total.runs
         more = "; ask again to read more" if app.histories else "; the others were not read"
         missing.append(f"the groups hold the newest {of - unread[0]:,} of {of:,} runs{more}")
     before = None
     if filters.since:
-        is_whole = found.missing is None and not any(unread)
+        is_whole = read.missing is None and not any(unread)
         # Each group of the window has one of the window before to be compared with.
         follows = not any(length % OF_TIME[name] for name in by if name in OF_TIME)
-        before = Before(filters.since - length, filters.since, counted[1], is_whole, found.begins, follows)
+        before = Before(filters.since - length, filters.since, counted[1][1], is_whole, read.begins, follows)
     return summary_view(
-        counted[0],
+        present,
         by=[metadata_key or name if name == "metadata" else name for name in by],
         filters=filters.description(),
         before=before,
-        course=calendar.course(counted[0].course),
+        course=calendar.course(present.course),
         zone=str(zone),
         sort=sort,
-        kept=found.kept,
-        stuck=await kept_stuck(app, filters) if found.kept else (),
+        kept=read.held,
+        stuck=await kept_stuck(app, filters) if read.held else (),
         missing=missing,
         is_window=bool(filters.since or filters.before),
         now=now,
@@ -144,35 +141,16 @@ async def summarize(
     )
 
 
-Cells = dict[tuple[Any, ...], Tally]
+_Window = tuple[dict[tuple[Any, ...], Tally], Statistics]
+"""The figures of a window by the facts that its groups are made of, and those that have no groups."""
 
 
-class _Window(NamedTuple):
-    """The figures of a window, by the facts that its groups are made of."""
-
-    cells: Cells
-    oldest: Mapping[str, Waiting]
-    course: Sequence[tuple[int, int, int]]
-
-
-class _Found(NamedTuple):
-    """The figures of the window, and of the one before it.
-
-    Attributes:
-        windows: the window, and the one before it if it has a beginning.
-        names: of the workflows, by id.
-        missing: why older runs are missing; None if none are.
-        reached: how far back in time was read; None if that was to the beginning.
-        begins: when the first run was created, if that is known.
-        kept: how fresh the runs are, where they were kept.
-    """
+class _Counted(NamedTuple):
+    """The figures of the window and, if that has a beginning, of the one before it."""
 
     windows: list[_Window]
-    names: Mapping[str, str]
-    missing: str | None
-    reached: datetime | None
-    begins: datetime | None
-    kept: Freshness | None = None
+    names: Mapping[str, str]  # of the workflows, by id
+    read: Selected  # what was read of them; its list of runs is not needed any more
 
 
 @dataclass(frozen=True)
@@ -195,7 +173,7 @@ class _Count:
         """True if the failing step is one of the facts."""
         return "step" in self.columns
 
-    async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Found | None:
+    async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Counted | None:
         """Count the kept runs, and read what only their details show; None if they cannot answer this."""
         app, wanted = self.app, self.wide.selection()
         found = await refreshed(app, self.wide, self.deadline)
@@ -215,21 +193,24 @@ class _Count:
                 await read_causes(app, self.deadline, unread, others or (), steps=self.by_step)
             unread = await history.unread(failed, app.limits.detail_runs, without=fact)
             await read_facts(app, self.deadline, unread, held=True)
-        counted = []
+        counted: list[_Window] = []
         for each, first in zip(self.windows, firsts, strict=False):
             chosen = each.selection()
             cells = await history.tallies(chosen, self.columns, self.key, first)
             if cells is None:
                 return None
-            counted.append(_Window(cells, await history.oldest(chosen), await history.course(chosen)))
-        return _Found(counted, await history.workflow_names(), fresh.missing, fresh.since, fresh.begins, fresh)
+            counted.append(
+                (cells, Statistics(oldest=await history.oldest(chosen), course=await history.course(chosen)))
+            )
+        read = Selected([], fresh.missing, fresh.since, fresh.begins, fresh)
+        return _Counted(counted, await history.workflow_names(), read)
 
-    async def listed(self) -> _Found:
+    async def listed(self) -> _Counted:
         """Count the runs that the API lists, one by one."""
         app, key = self.app, self.key
         selected = await select_runs(app, self.wide, self.deadline)
-        runs, held = selected.runs, selected.held
-        history = await app.history() if key and held else None
+        runs = selected.runs
+        history = await app.history() if key and selected.held else None
         values = await history.metadata(self.wide.selection(), key) if history and key else {}
         if self.fails and not key:
             failed = [run for run in runs if run.status == "FAILED"]
@@ -248,20 +229,21 @@ class _Count:
             or (self.fails and run.status == "FAILED" and (run.step if self.by_step else run.reason) is None)
         ]
         if unread:
-            known = (await read_facts(app, self.deadline, unread, held=held is not None)).found
+            known = (await read_facts(app, self.deadline, unread, held=selected.held is not None)).found
             values |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
             runs = [
                 run._replace(step=known[run.id].step, reason=known[run.id].reason) if run.id in known else run
                 for run in runs
             ]
-        chosen = [[run for run in runs if each.selects(run)] for each in self.windows]
-        return _Found(
-            [_Window(tallies(each, self.columns, values), oldest(each), course(each)) for each in chosen],
+        counted: list[_Window] = []
+        for each in self.windows:
+            chosen = [run for run in runs if each.selects(run)]
+            figures = Statistics(oldest=oldest(chosen), course=course(chosen))
+            counted.append((tallies(chosen, self.columns, values), figures))
+        return _Counted(
+            counted,
             {run.workflow_id: run.workflow_name for run in runs},
-            selected.missing,
-            selected.reached,
-            selected.begins,
-            held,
+            selected,
         )
 
 

@@ -19,6 +19,7 @@ from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
 
 if TYPE_CHECKING:
+    # Imports SQLite, which starting need not wait for.
     from extend_mcp.history.history import Freshness
 
 Sort = Literal["count", "rate", "change"]
