@@ -203,9 +203,7 @@ def later_runs(runs: Iterable[RunFacts]) -> dict[str, list[RunFacts]]:
 def chains(runs: Iterable[RunFacts], marks: Mapping[str, str]) -> list[list[RunFacts]]:
     """Group runs of the same document, oldest first: of the same files, or joined by a mark.
 
-    Args:
-        runs: the runs.
-        marks: the run that another repeats, by the id of the other, as its metadata says.
+    ``marks`` names the run that another repeats, by the id of the other, as its metadata says.
     """
     every = list(runs)
     groups = {run.id: group for group in same_files(every) for run in group}

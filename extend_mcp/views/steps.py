@@ -80,11 +80,10 @@ def step_view(
     """Show one step's result.
 
     Args:
-        step: one of its step runs.
         detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
         page: which page, from 1; one past the end, or -1, gives the last.
-        field: the path of one part, shown whole; None for everything.
-        contains: show only the lines with this text, below what they belong to; None for all lines.
+        field: the path of one part, shown whole.
+        contains: show only the lines with this text, below what they belong to.
 
     Raises:
         NoSuchPartError: the result has no such part.

@@ -115,12 +115,9 @@ class SummaryView(View):
 
 @dataclass(frozen=True)
 class Before:
-    """The window before, from ``since`` to ``until``, and its figures.
+    """The window before: its figures, whether all of it was read, and whether its groups correspond.
 
-    Attributes:
-        complete: whether all of it was read.
-        begins: when the first run of all was created, if that is known.
-        by_group: whether its groups correspond to those of the window.
+    ``begins`` is the time at which the first run of all was created, if that is known.
     """
 
     since: datetime
@@ -156,15 +153,12 @@ def summary_view(
     """Write figures of many runs.
 
     Args:
-        counted: what was counted.
         by: names of the groups.
         before: the window before, if the window has a beginning.
-        course: runs over time.
         zone: the time zone of days and hours.
         sort: the order of the groups; by default the largest first, and spans of time as they follow.
         is_window: whether only runs of some time are counted.
         kept: how fresh the figures are, where they come from kept runs.
-        stuck: the runs that hang, where that is known.
     """
     total = counted.total
     course = course if total.runs >= FEW else None
