@@ -157,7 +157,7 @@ def step_failure(step: StepRun) -> Failure | None:
     if not step.failed:
         return None
     reason, message = step.child_run.get("failureReason"), step.child_run.get("failureMessage")
-    return Failure(step.step.name or step.step_type, str(reason or ""), str(message or ""))
+    return Failure(step.title, str(reason or ""), str(message or ""))
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _of_step(step: StepRun, run: WorkflowRun, definition: Sequence[Json]) -> Ite
         items = f" (items {', '.join(map(str, places[:20]))})" if places else ""
         formula = _formula(definition, step.step.name, item.get("name"))
         yield FailedCheck(
-            step=step.step.name or step.step_type,
+            step=step.title,
             check=item.get("name") or "?",
             error=f"{said}{items}" or None,
             formula=formula or None,
