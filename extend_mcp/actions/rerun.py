@@ -18,7 +18,7 @@ from extend_mcp.actions.store import Plan, PlannedRun, RerunSource, alongside
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
-from extend_mcp.runs.reruns import RERUN_OF
+from extend_mcp.runs.failures import RERUN_OF
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline

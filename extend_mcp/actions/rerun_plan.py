@@ -12,8 +12,7 @@ from typing import Final
 from extend_mcp.actions.spend import UsualCredits, usual_credits
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.callers import CallerContext
-from extend_mcp.runs.failures import file_is_at_fault, retry_advice
-from extend_mcp.runs.reruns import RERUN_OF, created_first, later_runs
+from extend_mcp.runs.failures import RERUN_OF, created_first, file_is_at_fault, later_runs, retry_advice
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.tools.run_filter import RunFilter

@@ -219,6 +219,17 @@ class StepRun(ApiModel):
         return next((child for child in given if isinstance(child, dict)), {})
 
     @property
+    def output(self) -> dict[str, Any]:
+        """The output of the child run, or an empty dict."""
+        found = self.child_run.get("output")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def title(self) -> str:
+        """The name of the step, or its type where it has no name."""
+        return self.step.name or self.step_type
+
+    @property
     def failed(self) -> bool:
         """True if the step, or the child run inside its result, failed."""
         return "FAILED" in (self.status, self.child_run.get("status"))

@@ -13,7 +13,7 @@ from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.reviews import failed_checks
-from extend_mcp.views.steps import as_object, extracted_fields, objects, output_of
+from extend_mcp.views.steps import as_object, extracted_fields, objects
 
 _MOST_FIELD_CHARS: Final = 200_000
 _MOST_TEXT_CHARS: Final = 4_000_000
@@ -121,21 +121,17 @@ def _values(steps: Iterable[StepRun]) -> Iterator[Passage]:
         for path, value, _ in extracted_fields(step):
             if value is not None and not isinstance(value, bool):
                 yield Passage(f"field {path}", as_text(value))
-        for split in objects(output_of(step).get("splits")):
-            yield Passage(f"part of step {_name(step)}", str(split.get("identifier") or split.get("name") or ""))
+        for split in objects(step.output.get("splits")):
+            yield Passage(f"part of step {step.title}", str(split.get("identifier") or split.get("name") or ""))
 
 
 def _texts(steps: Iterable[StepRun]) -> Iterator[Passage]:
     for step in steps:
-        for chunk in objects(output_of(step).get("chunks")):
+        for chunk in objects(step.output.get("chunks")):
             span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
             first, last = span.get("start"), span.get("end")
             place = f"page {first}" if first == last else f"pages {first}-{last}"
             yield Passage(place if isinstance(first, int) else "text", str(chunk.get("content") or ""))
-
-
-def _name(step: StepRun) -> str:
-    return step.step.name or step.step_type
 
 
 def _bounded(passages: Iterable[Passage], most: int, *, each: int) -> tuple[tuple[Passage, ...], bool]:

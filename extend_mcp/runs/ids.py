@@ -55,12 +55,6 @@ _KINDS = (
 def parse_run_id(text: str) -> str:
     """Extract a workflow run id from pasted text: from white space, quotes or a dashboard URL.
 
-    Args:
-        text: an id such as ``workflow_run_xKm9pNv3qWsY_jL2tR5Dh`` or a dashboard URL that contains one.
-
-    Returns:
-        The bare id.
-
     Raises:
         ValueError: it is something else; the text says what, and what to use it for.
     """
@@ -94,9 +88,8 @@ def parse_batch_id(text: str) -> str:
 
 def is_workflow_id(text: str) -> bool:
     """Return true if ``text`` looks like a workflow's id rather than its name."""
-    return bool(re.fullmatch(r"(workflow|wf)_[A-Za-z0-9_-]{3,}", text)) and (_kind(text) or "").startswith(
-        "a workflow;"
-    )
+    is_id = re.fullmatch(r"(workflow|wf)_[A-Za-z0-9_-]{3,}", text)
+    return bool(is_id) and (_kind(text) or "").startswith("a workflow;")
 
 
 def _kind(candidate: str) -> str | None:

@@ -237,10 +237,6 @@ def _quarter(run: RunFacts) -> int | None:
 def quantile(values: Sequence[float], share: float) -> float | None:
     """Return the smallest value that at least this share of the values does not exceed; None without values.
 
-    Args:
-        values: in any order.
-        share: above 0 and at most 1; 0.5 is the median, 0.95 the 95th percentile.
+    ``share`` is above 0 and at most 1: 0.5 is the median.
     """
-    if not values:
-        return None
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None

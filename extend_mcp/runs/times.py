@@ -11,15 +11,8 @@ _FAR = timedelta(days=36_500)
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """Turn ``text`` into an instant.
-
-    Args:
-        text: ``90m``, ``24h``, ``7d``, ``2w`` (that long before now), ``now``, ``today``, ``yesterday``
-            (midnight UTC), or an ISO 8601 date or time; without a zone it counts as UTC.
-        now: the present, zone-aware.
-
-    Returns:
-        A zone-aware instant in UTC.
+    """Turn ``90m``, ``24h``, ``7d``, ``2w`` (that long before now), ``now``, ``today``, ``yesterday`` (midnight UTC) or
+    an ISO 8601 date or time into an instant in UTC.
 
     Raises:
         ValueError: the text fits none of these.

@@ -31,7 +31,7 @@ from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, read_details
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
 from extend_mcp.views.document import error_words
-from extend_mcp.views.steps import as_object, output_of
+from extend_mcp.views.steps import as_object
 from extend_mcp.views.untrusted import FieldPath
 
 _ABOUT = ("run_id", "created_at", "status", "file")
@@ -292,9 +292,9 @@ def _row(run: WorkflowRun) -> dict[str, Any]:
     """Return what is kept of a run: its values by step and path."""
     found: dict[str, dict[str, Any]] = {}
     for step in run.step_runs:
-        values = dict(_leaves(as_object(output_of(step).get("value"))))
+        values = dict(_leaves(as_object(step.output.get("value"))))
         if values:
-            name, number = step.step.name or step.step_type, 1
+            name, number = step.title, 1
             while (key := f"{name} #{number}" if number > 1 else name) in found:
                 number += 1
             found[key] = values

@@ -10,7 +10,7 @@ from pydantic import Field
 from extend_mcp.audit import AuditScan
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.reruns import RERUN_OF, Repeat, chains, fate, same_files
+from extend_mcp.runs.failures import RERUN_OF, Repeat, chains, fate, same_files
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import AUDIT_READ
 from extend_mcp.tools.args import Example, Moment, PageToken, RunId

@@ -73,7 +73,7 @@ def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(
-        f"{number}. {Label(step.step.name or step.step_type):40}"
+        f"{number}. {Label(step.title):40}"
         for number, step in enumerate(steps, 1)
         if not found or any(step is each for each in found)
     )

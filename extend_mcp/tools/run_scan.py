@@ -16,8 +16,7 @@ from extend_mcp.api.models import ChildRun, ChildRuns, WorkflowRun, WorkflowRunS
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, failures_of
-from extend_mcp.runs.reruns import created_first
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, created_first, failed_children, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.run_filter import RunFilter

@@ -62,4 +62,4 @@ async def kept_stuck(app: CallerContext, filters: RunFilter) -> list[Stuck]:
 
 
 def _present_step(run: WorkflowRun) -> str:
-    return next((step.step.name or step.step_type for step in run.step_runs if step.status not in STEP_OVER), "")
+    return next((step.title for step in run.step_runs if step.status not in STEP_OVER), "")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from extend_mcp.runs.failures import Failure, retry_advice
+from extend_mcp.runs.failures import Failure, Fate, Repeat, created_first, retry_advice
 from extend_mcp.runs.groups import largest
-from extend_mcp.runs.reruns import Fate, Repeat, created_first
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns

@@ -12,7 +12,7 @@ from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
 from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
-from extend_mcp.views.steps import as_object, confidence, extracted_fields, output_of
+from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
 
 _MOST_ALIKE = 10
@@ -344,7 +344,7 @@ def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
 def _step_facts(run: WorkflowRun) -> Facts:
     facts: Facts = {}
     for name, step in _named_steps(run).items():
-        result, output = as_object(step.result), output_of(step)
+        result, output = as_object(step.result), step.output
         failure = step_failure(step)
         branch = as_object(result.get("matchedBranch"))
         verdict = result.get("allPassed", result.get("valid"))
@@ -372,7 +372,7 @@ def _named_steps(run: WorkflowRun) -> dict[str, StepRun]:
     """Return the steps by name; the parts of a split take a step several times, so these are counted."""
     named: dict[str, StepRun] = {}
     for step in run.step_runs:
-        name, number = str(Value(step.step.name or step.step_type)), 1
+        name, number = str(Value(step.title)), 1
         while (key := f"{name} #{number}" if number > 1 else name) in named:
             number += 1
         named[key] = step

@@ -176,7 +176,7 @@ def _texts(run: WorkflowRun) -> Iterator[tuple[str, str]]:
             yield "the name of the file's part", file.metadata.parent_split.identifier
     yield from (("the metadata", text) for text in _strings(run.metadata))
     for step in run.step_runs:
-        name = f"step {Label(step.step.name or step.step_type):60}"
+        name = f"step {Label(step.title):60}"
         for text in _strings(step.result):
             if len(text) >= _SHORTEST:
                 yield name, text

@@ -53,14 +53,10 @@ class FailedCheck(ViewPart):
 
 
 def failed_checks(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCheck]:
-    """Return every check that did not pass, those of the last step first.
+    """Return every check that a run in review did not pass, those of the last step first.
 
-    Args:
-        run: a run that waits for a review, or was reviewed.
-        definition: the steps of its workflow version; without them values and inferred checks are missing.
-
-    Returns:
-        The checks; where no step names one, the step that probably led to the review by the workflow's graph.
+    Where no step names one, it is the step that probably led to the review by the workflow's graph. Without the
+    ``definition``, the steps of the run's workflow version, values and inferred checks are missing.
     """
     found = [check for step in reversed(run.step_runs) for check in _of_step(step, run, definition)]
     return found or _inferred(run, definition)
@@ -76,7 +72,7 @@ def _of_step(step: StepRun, run: WorkflowRun, definition: Sequence[Json]) -> Ite
         items = f" (items {', '.join(map(str, places[:20]))})" if places else ""
         formula = _formula(definition, step.step.name, item.get("name"))
         yield FailedCheck(
-            step=step.step.name or step.step_type,
+            step=step.title,
             check=item.get("name") or "?",
             error=f"{said}{items}" or None,
             formula=formula or None,
@@ -85,13 +81,9 @@ def _of_step(step: StepRun, run: WorkflowRun, definition: Sequence[Json]) -> Ite
 
 
 def _formula(definition: Sequence[Json], step: str, check: object) -> str:
-    rules = [
-        rule
-        for each in definition
-        if each.get("name") == step
-        for rule in objects(as_object(each.get("config")).get("rules"))
-    ]
-    return next((str(rule.get("formula") or "") for rule in rules if rule.get("name") == check), "")
+    configs = [as_object(each.get("config")) for each in definition if each.get("name") == step]
+    rules = [rule for config in configs for rule in objects(config.get("rules")) if rule.get("name") == check]
+    return str(rules[0].get("formula") or "") if rules else ""
 
 
 def _values(run: WorkflowRun, formula: str, places: list[int] | None) -> dict[str, str]:
@@ -204,12 +196,9 @@ def review_queue_view(
     group_by: GroupBy | None = None,
     flow: Flow | None = None,
 ) -> ReviewQueueView:
-    """Show which runs wait for a review, or how many in each group.
+    """Show which runs wait for a review, the oldest first, or how many in each group.
 
-    Args:
-        waiting: all runs that wait, the oldest first.
-        known: what is known of each run that was read, by its id.
-        flow: the inflow and outflow of a window.
+    ``known`` holds what is known of each run that was read, by its id.
     """
     counts = Counter(run.workflow.name for run in waiting)
     groups = _groups(waiting, known, group_by, flow) if group_by else None

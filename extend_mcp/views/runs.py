@@ -338,7 +338,7 @@ def waits_for(run: WorkflowRun) -> str | None:
         return "the cancel to take effect"
     moving = [step for step in run.step_runs if step.status not in STEP_OVER]
     if phase == "active" and moving:
-        return f"step {Label(moving[0].step.name or moving[0].step_type):60} ({Code(moving[0].status):40})"
+        return f"step {Label(moving[0].title):60} ({Code(moving[0].status):40})"
     return None
 
 
@@ -507,7 +507,7 @@ def waited_run(run: RunBase, *, done: int | None = None, known: int | None = Non
         run_id=run.id,
         status=Code(run.status) or "unknown",
         file=run.files[0].name or None if run.files else None,
-        step=moving[0].step.name or moving[0].step_type if moving else None,
+        step=moving[0].title if moving else None,
         review="; ".join(review_lines(run)[:1]) or None if run.status == "REJECTED" else None,
         speaks_to_assistant=speaks or None,
         steps_done=done,

@@ -80,17 +80,16 @@ def step_view(
     """Show one step's result.
 
     Args:
-        step: one of its step runs.
         detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
         page: which page, from 1; one past the end, or -1, gives the last.
-        field: the path of one part, shown whole; None for everything.
-        contains: show only the lines with this text, below what they belong to; None for all lines.
+        field: the path of one part, shown whole.
+        contains: show only the lines with this text, below what they belong to.
 
     Raises:
         NoSuchPartError: the result has no such part.
     """
     run_id, run_status = Id(run.id), Code(run.status) or Code("unknown")
-    name, kind, status = Label(step.step.name or step.step_type), Code(step.step_type), Code(step.status)
+    name, kind, status = Label(step.title), Code(step.step_type), Code(step.status)
     head = [f"Run {run_id} · {run_status}", f"Step {name} · {kind or '?'} · {status or '?'}"]
     # A part that is no extracted field is shown whole, so there is no fuller form of it.
     part = select_part(step, field, detail) if field else None
@@ -162,7 +161,7 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
         NoSuchPartError: there is no such part.
     """
     parts = [int(index) if index else name for index, name in _PART.findall(path)]
-    output = output_of(step)
+    output = step.output
     roots = [output.get("value"), output, step.child_run, step.result]
     found = [value for root in roots if (value := _follow(root, parts)) is not _MISSING]
     if not parts or not found:
@@ -245,7 +244,7 @@ def extracted_fields(step: StepRun, *, with_facts: bool = True) -> Iterator[tupl
     Yields:
         The path, such as ``lines[0].amount``, the leaf, None for an object, and its metadata, such as a confidence.
     """
-    output = output_of(step)
+    output = step.output
     known = as_object(output.get("metadata")) if with_facts else {}
     for path, item in walk(output.get("value")):
         facts = as_object(known.get(path))
@@ -292,11 +291,6 @@ def objects(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def output_of(step: StepRun) -> Json:
-    """Return the output of the step's child run."""
-    return as_object(step.child_run.get("output"))
-
-
 def failed_items(check: Json) -> list[int] | None:
     """Return the places of the items that did not pass a rule over a list; None for any other rule."""
     each = check.get("validArray")
@@ -304,12 +298,12 @@ def failed_items(check: Json) -> list[int] | None:
 
 
 def _parse_digest(step: StepRun) -> str:
-    pages, chunks = as_object(step.child_run.get("metrics")).get("pageCount"), objects(output_of(step).get("chunks"))
+    pages, chunks = as_object(step.child_run.get("metrics")).get("pageCount"), objects(step.output.get("chunks"))
     return ", ".join([*([counted(pages, "page")] if isinstance(pages, int) else []), counted(len(chunks), "chunk")])
 
 
 def _parse_lines(step: StepRun) -> Iterator[Line]:
-    for number, chunk in enumerate(objects(output_of(step).get("chunks")), 1):
+    for number, chunk in enumerate(objects(step.output.get("chunks")), 1):
         span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
         kind, first, last = f"{Code(chunk.get('type')):20}", _number(span.get("start")), _number(span.get("end"))
         yield f"Chunk {number} ({kind}, pages {first}-{last}):"
@@ -353,19 +347,19 @@ def _field(path: str, value: Any, facts: Json) -> str:
 
 
 def _classify_digest(step: StepRun) -> str:
-    output = output_of(step)
+    output = step.output
     sure = confidence(output)
     with_confidence = "" if sure is None else f", confidence {sure:.2f}"
     return f"type {Label(output.get('type') or output.get('id') or '?'):60}{with_confidence}"
 
 
 def _classify_lines(step: StepRun) -> Iterator[Line]:
-    for insight in objects(output_of(step).get("insights")):
+    for insight in objects(step.output.get("insights")):
         yield f"- {Note(insight.get('content') or insight):{_LONG}}"
 
 
 def _split_digest(step: StepRun) -> str:
-    splits = objects(output_of(step).get("splits"))
+    splits = objects(step.output.get("splits"))
     kinds = Counter(str(split.get("type") or "?") for split in splits)
     shown = ", ".join(f"{count} {Label(kind):24}" for kind, count in kinds.most_common(3))
     rest = len(kinds) - 3
@@ -373,7 +367,7 @@ def _split_digest(step: StepRun) -> str:
 
 
 def _split_lines(step: StepRun) -> Iterator[Line]:
-    for split in objects(output_of(step).get("splits")):
+    for split in objects(step.output.get("splits")):
         pages = f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}"
         named = f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
         seen = f" {Note(split['observation']):{_LONG}}" if split.get("observation") else ""

@@ -118,12 +118,9 @@ class SummaryView(View):
 
 @dataclass(frozen=True)
 class Before:
-    """The window before, from ``since`` to ``until``, and its figures.
+    """The window before: its figures, whether all of it was read, and whether its groups correspond.
 
-    Attributes:
-        complete: whether all of it was read.
-        begins: when the first run of all was created, if that is known.
-        by_group: whether its groups correspond to those of the window.
+    ``begins`` is the time at which the first run of all was created, if that is known.
     """
 
     since: datetime
@@ -159,15 +156,12 @@ def summary_view(
     """Write figures of many runs.
 
     Args:
-        counted: what was counted.
         by: names of the groups.
         before: the window before, if the window has a beginning.
-        course: runs over time.
         zone: the time zone of days and hours.
         sort: the order of the groups; by default the largest first, and spans of time as they follow.
         is_window: whether only runs of some time are counted.
         kept: how fresh the figures are, where they come from kept runs.
-        stuck: the runs that hang, where that is known.
     """
     total = counted.total
     course = course if total.runs >= FEW else None
@@ -204,11 +198,12 @@ def summary_view(
         time_zone=zone,
         groups=[figures for _, figures in ordered],
     )
-    compares = earlier is not None
+    names = [f"{name} ({zone})" if name in OF_TIME else name.replace("_", " ") for name in by]
+    rows = [_cells(groups, figures, names, compares=earlier is not None) for groups, figures in ordered]
     document = Document(
         [*_head(view, course, filters, now), *stuck_line(stuck), *(_freshness(kept) if kept else [])],
-        [_group_line(groups, figures, compares=compares) for groups, figures in ordered],
-        columns=_columns(by, zone, of_failures=of_failures, compares=compares),
+        [" · ".join(cell for _, cell in row) for row in rows],
+        columns=" · ".join(heading for heading, _ in rows[0]) if rows else "",
     )
     text, shown = document.fit(
         limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=len(pairs) - len(ordered)
@@ -354,24 +349,19 @@ def _bars(course: Course, counts: Sequence[int]) -> str:
     return f"{bars} most {most:,}: {listed(spans, 3)}"
 
 
-def _columns(by: Sequence[str], zone: str, *, of_failures: bool, compares: bool) -> str:
-    names = [f"{name} ({zone})" if name in OF_TIME else name.replace("_", " ") for name in by]
-    figures = ["failed", "share of failures"] if of_failures else ["runs", "failed", "rate"]
-    times = ["change", "p50 (before)", "p95 (before)"] if compares else ["took p50", "p95"]
-    return " · ".join([*names, *figures, *times, "credits"])
-
-
-def _group_line(groups: Groups, figures: GroupFigures, *, compares: bool) -> str:
-    cells = [_name(group) for group in groups]
-    if figures.share_of_failures is not None:
-        cells += [f"{figures.failed:,}", _percent(figures.share_of_failures)]
-    else:
-        cells += [f"{figures.runs:,}", f"{figures.failed:,}", _percent(figures.failure_rate)]
+def _cells(groups: Groups, figures: GroupFigures, names: Sequence[str], *, compares: bool) -> list[tuple[str, str]]:
+    """Return the cells of a row, each with its heading."""
     p50, p95 = _span(figures.duration_p50), _span(figures.duration_p95)
-    if compares:
-        cells.append(_points(figures.change))
-        p50, p95 = f"{p50} ({_span(figures.before_p50)})", f"{p95} ({_span(figures.before_p95)})"
-    return " · ".join([*cells, p50, p95, f"{figures.credits:,.10g}"])
+    failed, share = ("failed", f"{figures.failed:,}"), figures.share_of_failures
+    return [
+        *((name, _name(group)) for name, group in zip(names, groups, strict=True)),
+        *([("runs", f"{figures.runs:,}"), failed] if share is None else [failed]),
+        ("rate", _percent(figures.failure_rate)) if share is None else ("share of failures", _percent(share)),
+        *([("change", _points(figures.change))] if compares else []),
+        ("p50 (before)", f"{p50} ({_span(figures.before_p50)})") if compares else ("took p50", p50),
+        ("p95 (before)", f"{p95} ({_span(figures.before_p95)})") if compares else ("p95", p95),
+        ("credits", f"{figures.credits:,.10g}"),
+    ]
 
 
 def _name(group: Group) -> str:

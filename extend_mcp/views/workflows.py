@@ -142,11 +142,7 @@ def workflow_view(
 
 
 def graph_lines(steps: Sequence[Json]) -> list[str]:
-    """Write a line a step, as a run comes to them: name, type, what it uses, and where it leads.
-
-    Args:
-        steps: the definition's steps, of any form; an unknown type is shown like the others.
-    """
+    """Write a line a step, as a run comes to them: name, type, what it uses, and where it leads."""
     if not steps:
         return ["No steps."]
     reached, others = by_distance(steps)
@@ -159,7 +155,7 @@ def graph_lines(steps: Sequence[Json]) -> list[str]:
 
 def _line(number: int, step: Json) -> str:
     uses = _uses(step)
-    return f"{number}. {_called(step)} {_kind(step)}{f' ({uses})' if uses else ''}{_leads(step)}"
+    return f"{number}. {Label(step.get('name') or '?'):60} {_kind(step)}{f' ({uses})' if uses else ''}{_leads(step)}"
 
 
 def _leads(step: Json, kind: type[Label] = Label) -> str:
@@ -193,11 +189,7 @@ def _uses(step: Json) -> str:
 
 
 def mermaid_lines(steps: Sequence[Json]) -> list[str]:
-    """Write the same graph as a Mermaid flowchart; names cannot break out of their labels.
-
-    Args:
-        steps: the definition's steps, of any form.
-    """
+    """Write the same graph as a Mermaid flowchart; names cannot break out of their labels."""
     lines = ["flowchart TD"]
     nodes = {id(step): f"n{number}" for number, step in enumerate(steps, 1)}
     # Of two with the same name, the first counts.
@@ -224,10 +216,6 @@ def diff_lines(before: Sequence[Json], after: Sequence[Json]) -> list[str]:
 
     An added step is shown with its configuration, a changed step with each change and all its URLs. Lines with a URL
     come before other values, since a long difference may be cut.
-
-    Args:
-        before: the steps that are there.
-        after: the steps that would be.
     """
     pairs, removed = _matched(before, after)
     heads = [f"+ {_named(step)} {_kind(step)}{_leads(step, Name)}" for old, step in pairs if old is None]
@@ -278,9 +266,8 @@ def _seen_name(step: Json) -> str:
     return unicodedata.normalize("NFC", clean(_exact_name(step))).casefold()
 
 
-def _content(step: Json) -> tuple[str, frozenset[tuple[str, str]]]:
-    leaves = ((f"{key}{path}", repr(value)) for (key, path), value in _leaves_of(step).items())
-    return str(step.get("type")), frozenset(leaves)
+def _content(step: Json) -> tuple[str, frozenset[tuple[tuple[str, str], str]]]:
+    return str(step.get("type")), frozenset((place, repr(value)) for place, value in _leaves_of(step).items())
 
 
 def _changes(before: Json, after: Json) -> list[str]:
@@ -325,17 +312,12 @@ def _holds_url(path: str, value: Any) -> bool:
 def _leaves_of(step: Json) -> dict[tuple[str, str], Any]:
     """Every leaf of a step but its name, type and edges, by its field and its path there."""
     return {
-        (str(key), path): leaf
+        (str(key), path): part
         for key, value in step.items()
-        if key not in ("name", "type", "next")
-        for path, leaf in _leaves(value).items()
+        if key not in ("name", "type", "next") and value is not None
+        for path, part in walk(value, _member)
+        if not (isinstance(part, (dict, list)) and part)
     }
-
-
-def _leaves(value: Any) -> dict[str, Any]:
-    """Every leaf of a JSON value by its path."""
-    parts = walk(value, _member) if value is not None else ()
-    return {path: part for path, part in parts if not (isinstance(part, (dict, list)) and part)}
 
 
 def _member(path: str, name: str) -> str:
@@ -369,10 +351,6 @@ def _url(text: str) -> str:
 
 def _named(step: Json) -> str:
     return f"{Name(step.get('name') or '?'):120}"
-
-
-def _called(step: Json) -> str:
-    return f"{Label(step.get('name') or '?'):60}"
 
 
 def _kind(step: Json) -> str:

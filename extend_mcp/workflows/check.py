@@ -22,12 +22,7 @@ Steps = list[tuple[int, Json]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a definition.
-
-    Attributes:
-        path: where, such as ``steps.2.next.0.step``.
-        rule: what is wanted there.
-    """
+    """One thing wrong with a definition: where, such as ``steps.2.next.0.step``, and what is wanted there."""
 
     path: str
     rule: str
@@ -36,9 +31,7 @@ class Fault:
 def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
     """Find everything that is wrong with a definition, in order of the path.
 
-    Args:
-        steps: the definition's steps, any JSON value.
-        deploying: whether it is to be published, so that every step must be configured.
+    The steps are any JSON value. Where it is ``deploying``, every step must be configured.
     """
     if not isinstance(steps, list) or not steps:
         return [Fault("steps", "must be an array of at least one step")]
@@ -52,7 +45,11 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
     for rule in _GRAPH_RULES:
         faults += rule(read)
     for index, step in read:
-        faults += _unconfigured(index, step, deploying=deploying)
+        is_configured = step.get("type") not in CONFIGURED_LATER or step.get("config") is not None
+        if not is_configured and step.get("next"):
+            faults.append(Fault(f"steps.{index}.next", "can be set only when config is"))
+        if not is_configured and deploying:
+            faults.append(Fault(f"steps.{index}.config", "is required before a workflow can be deployed"))
         if deploying:
             faults += [Fault(path, 'must have an entry of type "other"') for path in _without_other(index, step)]
     return _in_order(faults)
@@ -61,17 +58,14 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
 def find_warnings(steps: object, *, deploying: bool = False) -> list[Fault]:
     """Find what Extend takes now and will object to later, in a deploy or when a run reaches it.
 
-    Args:
-        steps: the definition's steps, any JSON value.
-        deploying: whether it is to be published; what a deploy refuses is a fault then.
+    Where it is ``deploying``, what a deploy refuses is a fault and no warning.
     """
-    given = steps if isinstance(steps, list) else []
-    warnings = []
-    for index, step in enumerate(given):
+    python = 'is "python", which Extend stores and cannot run: a run that reaches it gets an error'
+    other = 'has no entry of type "other", which a deploy needs'
+    warnings: list[Fault] = []
+    for index, step in enumerate(steps if isinstance(steps, list) else []):
         if isinstance(step, dict):
-            python = 'is "python", which Extend stores and cannot run: a run that reaches it gets an error'
             warnings += [Fault(path, python) for path in _python_blocks(index, step)]
-            other = 'has no entry of type "other", which a deploy needs'
             warnings += [] if deploying else [Fault(path, other) for path in _without_other(index, step)]
     return _in_order(warnings)
 
@@ -193,14 +187,6 @@ def _endings(steps: Steps) -> Iterator[Fault]:
 
 
 _GRAPH_RULES: tuple[Callable[[Steps], Iterable[Fault]], ...] = (_names, _beginning, _targets, _choices, _endings)
-
-
-def _unconfigured(index: int, step: Json, *, deploying: bool) -> Iterator[Fault]:
-    if step.get("type") in CONFIGURED_LATER and step.get("config") is None:
-        if step.get("next"):
-            yield Fault(f"steps.{index}.next", "can be set only when config is")
-        if deploying:
-            yield Fault(f"steps.{index}.config", "is required before a workflow can be deployed")
 
 
 def _without_other(index: int, step: Json) -> list[str]:

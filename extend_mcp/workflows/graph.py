@@ -117,18 +117,13 @@ def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
 
 def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:
     """Return, for each outcome of a step, the steps it leads to."""
-    ways: dict[object, list[str]] = {outcome: [] for outcome in _possible(step)}
+    choices = choices_of(step)
+    ids: list[object] = [each for item in listed_choices(step) or () if isinstance(each := at(item, "id"), str)]
+    possible = [*(ids or ([_OPEN] if choices.is_open else [])), *choices.others] if choices else [None]
+    ways: dict[object, list[str]] = {outcome: [] for outcome in possible}
     for chosen, target in _ways(step, by_name):
         ways.setdefault(chosen, []).append(target)
     return list(ways.values())
-
-
-def _possible(step: Json) -> list[object]:
-    choices = choices_of(step)
-    if choices is None:
-        return [None]
-    ids: list[object] = [each for item in listed_choices(step) or () if isinstance(each := at(item, "id"), str)]
-    return [*(ids or ([_OPEN] if choices.is_open else [])), *choices.others]
 
 
 def _by_name(steps: Sequence[Json]) -> dict[str, Json]:
