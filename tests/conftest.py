@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
+from mcp.server.mcpserver.resources import ResourceTemplate
 
 from tests.harness import Box
 from tests.hosting import Host, hosting
@@ -36,6 +38,22 @@ def _check_once(schema: Any) -> None:
 
 
 Draft202012Validator.check_schema = _check_once  # type: ignore[method-assign, assignment]
+
+_make_template = ResourceTemplate.from_function
+_templates: dict[tuple[object, ...], ResourceTemplate] = {}
+
+
+def _template_once(fn: Any, uri_template: str, **described: Any) -> ResourceTemplate:
+    """Make the template of a function once: it takes longer than the rest of a server, and each test has a server."""
+    key = (fn, uri_template, str(described))
+    return _templates.get(key) or _templates.setdefault(key, _make_template(fn, uri_template, **described))
+
+
+ResourceTemplate.from_function = _template_once  # type: ignore[method-assign, assignment]
+
+# Each of the many processes that tests start would compile the package again, which an installed package does not.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Servers that tests start keep their plans here, not in the state folder of the person who runs the tests.
 _STATE = tempfile.TemporaryDirectory(prefix="extend-mcp-tests-")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,14 +38,18 @@ KEY = "sk_test_canary_4f1d"
 
 def example(name: str) -> dict[str, Any]:
     """A documented example run as wire JSON."""
-    document: dict[str, Any] = json.loads((EXAMPLES / f"{name}.json").read_text())
+    document: dict[str, Any] = json.loads(_text(name))
     return document
+
+
+@cache
+def _text(name: str) -> str:
+    return (EXAMPLES / f"{name}.json").read_text()
 
 
 def example_run(run_id: str, status: str) -> dict[str, Any]:
     """The all-steps example under another id and status."""
-    run = copy.deepcopy(example("workflow_run.allsteps"))
-    return {**run, "id": run_id, "status": status}
+    return {**example("workflow_run.allsteps"), "id": run_id, "status": status}
 
 
 # One client for all: making one loads certificates, which takes longer than the call.

@@ -23,15 +23,15 @@ async def test_two_entries_are_told_apart_at_a_glance(box: Box, mode: Mode, tmp_
     box.load(example_run(RUN, "PROCESSING"))
     log, person = tmp_path / "audit.jsonl", Person()
     async with serving(box, mode=mode, person=person, label="PRODUCTION (EU)", audit=str(log)) as client:
-        told = await client.call_tool("cancel_workflow_run", {"run_id": RUN})
+        cancelled = await client.call_tool("cancel_workflow_run", {"run_id": RUN})
         read = await client.call_tool("list_runs", {})
         account = str((await client.read_resource("extend://account")).contents)
         assert "(PRODUCTION (EU))" in str(client.server_info.title)
         assert "The account here is PRODUCTION (EU)." in str(client.instructions)
     assert person.asked[0].startswith(f"[PRODUCTION (EU)] Cancel workflow run {RUN}?\n")
-    assert text_of(told).startswith("[PRODUCTION (EU)] cancelled: ")
-    assert facts_of(told)["account"] == "PRODUCTION (EU)"
-    assert (told.meta or {})[ACCOUNT_KEY] == (read.meta or {})[ACCOUNT_KEY] == "PRODUCTION (EU)"
+    assert text_of(cancelled).startswith("[PRODUCTION (EU)] cancelled: ")
+    assert facts_of(cancelled)["account"] == "PRODUCTION (EU)"
+    assert (cancelled.meta or {})[ACCOUNT_KEY] == (read.meta or {})[ACCOUNT_KEY] == "PRODUCTION (EU)"
     assert "Account: PRODUCTION (EU)" in account
     assert {json.loads(line)["label"] for line in log.read_text().splitlines()} == {"PRODUCTION (EU)"}
 

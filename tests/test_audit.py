@@ -184,8 +184,8 @@ async def test_actions_are_listed_by_run_caller_and_time(box: Box, log: Path) ->
         rest = await actions(page_token=page["next_page_token"])
         assert (rest["actions"], rest["complete"]) == ([many], True)
     async with serving(box, toolsets=["incidents"]) as client:
-        told = text_of(await client.call_tool("list_actions", {}))
-    assert "INCOMPLETE: this server keeps no audit that it can read" in told
+        answer = text_of(await client.call_tool("list_actions", {}))
+    assert "INCOMPLETE: this server keeps no audit that it can read" in answer
 
 
 def test_an_audit_is_read_backwards_in_blocks(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Ready:
     arguments: dict[str, Any]
     method: str
     path: str
-    told: tuple[str, ...]
+    shown: tuple[str, ...]
     """Texts that the person must read."""
     alter: Callable[[], object]
     """Changes the object so that an earlier consent no longer fits."""
@@ -227,7 +227,7 @@ async def test_a_yes_sends_it_once(box: Box, ready: Ready, mode: Mode) -> None:
     assert facts["outcome"] == "done", facts
     assert facts["request_sent"] is True
     [question] = person.asked
-    for part in ready.told:
+    for part in ready.shown:
         assert part in question
     assert writes(box) == [(ready.method, ready.path)]
     # What is asked about is read again after the answer: nothing stale is acted on.
@@ -248,7 +248,7 @@ async def test_a_no_sends_nothing(box: Box, ready: Ready, mode: Mode, action: An
 async def test_without_a_person_a_plan_and_a_token_come_first(box: Box, ready: Ready, mode: Mode) -> None:
     plan = await call(box, ready, mode=mode)
     assert plan["outcome"] == "confirmation_required"
-    for part in ready.told:
+    for part in ready.shown:
         assert part in "\n".join(plan["details"])
     assert writes(box) == []
 

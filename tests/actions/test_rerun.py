@@ -62,7 +62,7 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
         first = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
         second = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
         third = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
-        told = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:1], again=True)))
+        fourth = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:1], again=True)))
     assert first["counts"] == {"started": 2}
     new = {box.sandbox.record(each["new_run_id"]).run["metadata"]["rerunOf"] for each in first["results"]}
     assert new == set(ids[:2])
@@ -73,7 +73,7 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     # Both were started in the same moment; the message names one.
     assert any(run_id in third["message"] for run_id in ids[:2])
     assert "again=true" in third["next_step"]
-    assert told["counts"] == {"started": 1}
+    assert fourth["counts"] == {"started": 1}
     assert len(started(box)) == len(ids) + 1
 
 

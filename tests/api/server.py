@@ -63,8 +63,8 @@ async def answering(*answers: Answer) -> AsyncIterator[Server]:
             if answer.wait:
                 await answer.wait.wait()
             if not answer.silent:
-                told = {"content-type": "application/json", "content-length": str(len(answer.body)), **answer.headers}
-                text = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+                fields = {"content-type": "application/json", "content-length": str(len(answer.body)), **answer.headers}
+                text = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
                 writer.write(f"HTTP/1.1 {answer.status} X\r\n{text}connection: close\r\n\r\n".encode())
                 writer.write(answer.body[: answer.cut])
                 await writer.drain()

@@ -405,5 +405,5 @@ async def test_the_key_is_in_no_error_repr_or_traceback(answer: Answer) -> None:
         with pytest.raises(ExtendError) as problem:
             await get(client)
     error = problem.value
-    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    assert KEY not in told + repr(error) + repr(vars(error))
+    printed = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    assert KEY not in printed + repr(error) + repr(vars(error))

@@ -19,7 +19,7 @@ from extend_mcp.telemetry.metrics import Metrics
 from tests.api.simulated_time import Clock, answer_with
 
 
-class Told(Metrics):
+class RecordingMetrics(Metrics):
     """Metrics that remember the waits."""
 
     def __init__(self) -> None:
@@ -37,18 +37,18 @@ class Told(Metrics):
 
 async def test_categories_do_not_wait_for_each_other_and_waits_are_told() -> None:
     clock = Clock()
-    told = Told()
-    transport = RateLimitTransport(answer_with(200), clock.limiter(2), metrics=told)
+    metrics = RecordingMetrics()
+    transport = RateLimitTransport(answer_with(200), clock.limiter(2), metrics=metrics)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         for _ in range(2):
             await client.get("/workflow_runs")
             await client.post("/workflow_runs")
             await client.delete("/workflow_runs/1")
         assert clock.seconds == 0
-        assert told.waits == []
+        assert metrics.waits == []
         await client.get("/workflow_runs")
         assert clock.seconds >= 1
-    assert told.waits == [("GET", clock.seconds)]
+    assert metrics.waits == [("GET", clock.seconds)]
 
 
 async def test_each_attempt_of_a_retry_counts() -> None:

@@ -65,7 +65,7 @@ ENDPOINTS = {
 
 
 @dataclass
-class Told:
+class RecordingMetrics:
     """Metrics that record each report."""
 
     requests: list[tuple[str, str, str, float]] = field(default_factory=list)
@@ -88,14 +88,14 @@ class Told:
 class Watched:
     """Metrics, spans and a client whose attempts they see."""
 
-    told: Told
+    metrics: RecordingMetrics
     exporter: InMemorySpanExporter
     provider: TracerProvider
 
     def transport(self, inner: httpx.AsyncBaseTransport | None = None, **options: Any) -> TracingTransport:
         tracer = self.provider.get_tracer("tests")
         reading = BufferTransport(inner or httpx.AsyncHTTPTransport(), max_bytes=100_000)
-        return TracingTransport(reading, self.told, tracer=tracer, **options)
+        return TracingTransport(reading, self.metrics, tracer=tracer, **options)
 
     def client(self, base_url: str, **options: Any) -> ExtendClient:
         async def no_sleep(_: float) -> None:
@@ -114,7 +114,7 @@ def watched() -> Watched:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return Watched(Told(), exporter, provider)
+    return Watched(RecordingMetrics(), exporter, provider)
 
 
 async def call_everything(client: ExtendClient) -> None:
@@ -138,7 +138,7 @@ async def test_every_operation_has_its_endpoint(watched: Watched, prefix: str) -
     inner = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
     async with watched.client(f"https://api.test{prefix}", inner=inner) as client:
         await call_everything(client)
-    assert {f"{method} {endpoint}" for method, endpoint, _, _ in watched.told.requests} == ENDPOINTS
+    assert {f"{method} {endpoint}" for method, endpoint, _, _ in watched.metrics.requests} == ENDPOINTS
     assert {span.name for span in watched.spans} == ENDPOINTS
 
 
@@ -146,7 +146,7 @@ async def test_a_request_that_the_client_did_not_make_has_no_endpoint(watched: W
     inner = httpx.MockTransport(lambda _: httpx.Response(200))
     async with httpx.AsyncClient(transport=watched.transport(inner)) as http:
         await http.get("https://api.test/files/canary")
-    assert watched.told.requests[0][:3] == ("GET", "other", "200")
+    assert watched.metrics.requests[0][:3] == ("GET", "other", "200")
 
 
 @given(st.text(min_size=1), st.sampled_from(["", "/api", "/v1/files", "/workflows/a%2Fb", "/batch"]))
@@ -156,18 +156,18 @@ async def test_a_request_that_the_client_did_not_make_has_no_endpoint(watched: W
 async def test_no_id_shows_whatever_it_is(found: str, prefix: str) -> None:
     assume(found not in {".", ".."})
     found = found.encode("utf-8", "replace").decode()
-    told, paths = Told(), list[str]()
+    metrics, paths = RecordingMetrics(), list[str]()
 
     def answer(request: httpx.Request) -> httpx.Response:
         paths.append(request.url.path.removeprefix(httpx.URL(f"https://api.test{prefix}").path.rstrip("/")))
         return httpx.Response(200, json={"id": "x"})
 
     config = ClientConfig(api_key=SecretStr(KEY), base_url=f"https://api.test{prefix}")
-    async with ExtendClient(config, transport=httpx.MockTransport(answer), metrics=told) as client:
+    async with ExtendClient(config, transport=httpx.MockTransport(answer), metrics=metrics) as client:
         await client.get_workflow_version(found, found)
         await client.cancel_workflow_run(found)
     endpoints = ["/workflows/{id}/versions/{version_id}", "/workflow_runs/{id}/cancel"]
-    assert [endpoint for _, endpoint, _, _ in told.requests] == endpoints
+    assert [endpoint for _, endpoint, _, _ in metrics.requests] == endpoints
     assert paths == [each.replace("{id}", found).replace("{version_id}", found) for each in endpoints]
 
 
@@ -178,8 +178,10 @@ async def test_each_attempt_is_told_and_spanned(box: Box, watched: Watched) -> N
     with watched.provider.get_tracer("tests").start_as_current_span("the call") as call:
         async with watched.client(box.base_url) as client:
             await client.get_workflow_run(RUN)
-    assert watched.told.outcomes == ["503", "RemoteProtocolError", "200"]
-    assert {(method, endpoint) for method, endpoint, _, _ in watched.told.requests} == {("GET", "/workflow_runs/{id}")}
+    assert watched.metrics.outcomes == ["503", "RemoteProtocolError", "200"]
+    assert {(method, endpoint) for method, endpoint, _, _ in watched.metrics.requests} == {
+        ("GET", "/workflow_runs/{id}")
+    }
     *attempts, _ = watched.spans
     host = {
         "http.request.method": "GET",
@@ -269,7 +271,7 @@ async def test_an_attempt_lasts_until_its_body_ends(watched: Watched) -> None:
     body = Chunks(3)
     async with streaming(watched, body) as http:
         assert (await http.get(URL, extensions=FILES)).content == b"piece" * 3
-    assert watched.told.requests == [("GET", "/files", "200", 3.0)]
+    assert watched.metrics.requests == [("GET", "/files", "200", 3.0)]
     assert len(watched.spans) == 1
     assert body.closed
 
@@ -279,7 +281,7 @@ async def test_a_body_that_is_read_no_further_ends_with_its_error(watched: Watch
     async with streaming(watched, body) as http:
         with pytest.raises(BodyTooLargeError):
             await http.get(URL, extensions=FILES)
-    assert watched.told.requests == [("GET", "/files", "BodyTooLargeError", 20_001.0)]
+    assert watched.metrics.requests == [("GET", "/files", "BodyTooLargeError", 20_001.0)]
     assert len(watched.spans) == 1
     assert body.closed
 
@@ -289,7 +291,7 @@ async def test_a_body_that_breaks_is_an_error_though_its_head_was_fine(watched: 
     async with streaming(watched, body) as http:
         with pytest.raises(httpx.ReadError):
             await http.get(URL, extensions=FILES)
-    assert watched.told.requests == [("GET", "/files", "ReadError", 2.0)]
+    assert watched.metrics.requests == [("GET", "/files", "ReadError", 2.0)]
     (span,) = watched.spans
     assert (span.attributes or {})["error.type"] == "ReadError"
     assert span.status.status_code is StatusCode.ERROR
@@ -300,7 +302,7 @@ async def test_a_truncated_answer_is_told_as_broken(watched: Watched) -> None:
     cut = Answer(cut=5)
     async with answering(cut, Answer()) as server, watched.client(server.url) as client:
         await client.get_workflow_run("workflow_run_1")
-    assert watched.told.outcomes == ["RemoteProtocolError", "200"]
+    assert watched.metrics.outcomes == ["RemoteProtocolError", "200"]
 
 
 async def test_a_cancelled_attempt_is_told(watched: Watched) -> None:
@@ -313,7 +315,7 @@ async def test_a_cancelled_attempt_is_told(watched: Watched) -> None:
 
         async with watched.client("https://api.test", inner=httpx.MockTransport(hang)) as client:
             await client.get_workflow_run("workflow_run_1")
-    assert watched.told.outcomes == ["CancelledError"]
+    assert watched.metrics.outcomes == ["CancelledError"]
     assert len(watched.spans) == 1
 
 

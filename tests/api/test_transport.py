@@ -73,7 +73,7 @@ class Network(httpx.AsyncBaseTransport):
 
 
 @dataclass
-class Told(Metrics):
+class RecordingMetrics(Metrics):
     """Metrics that remember everything."""
 
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -180,7 +180,7 @@ async def test_a_bomb_is_not_unpacked_further_than_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "encoding", "told"),
+    ("pieces", "encoding", "metrics"),
     [
         ([b"this is no gzip"], "gzip", "not valid gzip"),
         ([zlib.compress(b"{}")], "gzip", "not valid gzip"),
@@ -191,10 +191,10 @@ async def test_a_bomb_is_not_unpacked_further_than_is_allowed() -> None:
     ],
 )
 async def test_what_cannot_be_unpacked_is_an_error_of_a_good_answer_only(
-    pieces: list[bytes], encoding: str, told: str
+    pieces: list[bytes], encoding: str, metrics: str
 ) -> None:
     body = Body(pieces)
-    with pytest.raises(httpx.DecodingError, match=told) as failed:
+    with pytest.raises(httpx.DecodingError, match=metrics) as failed:
         await BufferTransport(Network(coded(body, encoding))).handle_async_request(get())
     assert not isinstance(failed.value, BodyTooLargeError)
     assert body.closed
@@ -331,22 +331,22 @@ async def test_a_wait_that_would_outlast_the_call_is_not_begun() -> None:
 
 
 async def test_who_watches_is_told_of_every_repetition_and_so_is_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    told, waits = Told(), Waits()
+    metrics, waits = RecordingMetrics(), Waits()
     network = Network(answer(503), httpx.ReadError("reset"), answer())
     with caplog.at_level(logging.INFO, logger="extend_mcp.api.transport"):
-        await retrying(network, waits, metrics=told).handle_async_request(get())
+        await retrying(network, waits, metrics=metrics).handle_async_request(get())
     endpoint = "/workflow_runs/{id}"
-    assert told.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
+    assert metrics.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
     first, second = (record.getMessage() for record in caplog.records)
     assert first == "GET attempt 1 met 503; next in 0.5 s"
     assert second == "GET attempt 2 met ReadError; next in 1.0 s"
 
 
 async def test_a_path_that_has_no_template_is_told_to_nobody() -> None:
-    told = Told()
+    metrics = RecordingMetrics()
     request = httpx.Request("GET", "http://x/workflow_runs?fileNameContains=secret?plan")
-    await retrying(Network(answer(503), answer()), Waits(), metrics=told).handle_async_request(request)
-    assert told.retries == [("GET", "other", "503")]
+    await retrying(Network(answer(503), answer()), Waits(), metrics=metrics).handle_async_request(request)
+    assert metrics.retries == [("GET", "other", "503")]
 
 
 # The end of a call
@@ -412,7 +412,7 @@ async def test_connections_are_used_again_and_idle_ones_closed() -> None:
         RetryTransport,
         lambda inner: DeadlineTransport(inner, seconds=1),
         lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, limiter=RateLimiter(LocalWindow(1))),
-        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, metrics=Told()),
+        lambda inner: build_transport(inner, total_timeout=1, max_attempts=1, metrics=RecordingMetrics()),
     ],
     ids=["buffer", "retry", "deadline", "stack with a limit", "stack with metrics"],
 )
@@ -423,7 +423,7 @@ async def test_closing_closes_the_network(wrap: Callable[[httpx.AsyncBaseTranspo
 
 
 async def test_every_attempt_every_repetition_and_every_wait_is_reported() -> None:
-    told, waits = Told(), Waits()
+    metrics, waits = RecordingMetrics(), Waits()
     clock = iter(range(0, 1_000_000, 1))
     limiter = RateLimiter(
         LocalWindow(1, monotonic=lambda: next(clock) / 4), sleep=waits.sleep, monotonic=lambda: next(clock)
@@ -433,15 +433,15 @@ async def test_every_attempt_every_repetition_and_every_wait_is_reported() -> No
         total_timeout=60,
         max_attempts=3,
         limiter=limiter,
-        metrics=told,
+        metrics=metrics,
         sleep=waits.sleep,
     )
     assert (await transport.handle_async_request(get())).status_code == 200
     endpoint = "/workflow_runs/{id}"
-    assert told.requests == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError"), ("GET", endpoint, "200")]
-    assert told.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
-    assert told.waits
-    assert set(told.waits) == {"GET"}
+    assert metrics.requests == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError"), ("GET", endpoint, "200")]
+    assert metrics.retries == [("GET", endpoint, "503"), ("GET", endpoint, "ReadError")]
+    assert metrics.waits
+    assert set(metrics.waits) == {"GET"}
 
 
 async def test_the_stack_repeats_as_often_as_told_and_a_truncated_body_counts() -> None:

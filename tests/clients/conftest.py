@@ -126,7 +126,7 @@ def report_of(story: str) -> dict[str, Any]:
     makers = {"{mcp}": served, "{sse}": served, "{sandbox}": sandboxed}
     make = next((makers[part] for part in arguments if part in makers), None)
     with make() if make else nullcontext({}) as urls:
-        told = [urls.get(part, part) for part in arguments]
-        printed = output_of([str(interpreters[program]), script, *told])
+        filled = [urls.get(part, part) for part in arguments]
+        printed = output_of([str(interpreters[program]), script, *filled])
     report: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return report

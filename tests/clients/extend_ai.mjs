@@ -140,12 +140,12 @@ const subscribe = (enabledEvents) =>
 const first = await subscribe(["workflow_run.failed"]);
 const second = await subscribe(["workflow_run.completed"]);
 report.subscription = { same: first.id === second.id, id: second.id, events: second.enabledEvents };
-const told = await client.workflowRuns.create({ workflow: { id: workflow.id }, file: { text: "a" } });
+const newRun = await client.workflowRuns.create({ workflow: { id: workflow.id }, file: { text: "a" } });
 await control("/clock", { advanceSeconds: 300 });
 await control("/deliveries", {});
-const mine = got.find(([body]) => body.includes(told.id));
+const mine = got.find(([body]) => body.includes(newRun.id));
 const event = client.webhooks.verifyAndParse(mine[0], mine[1], endpoint.signingSecret);
-report.event = { type: event.eventType, run: event.payload.id === told.id, version: mine[1]["x-extend-api-version"] };
+report.event = { type: event.eventType, run: event.payload.id === newRun.id, version: mine[1]["x-extend-api-version"] };
 report.forged = await refused(() => client.webhooks.verifyAndParse(`${mine[0]} `, mine[1], endpoint.signingSecret));
 receiver.close();
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastmcp import Client
 from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.transports import StdioTransport
-from story import Report, play, told
+from story import Report, play, summarize
 
 report = Report("fastmcp")
 
@@ -37,7 +37,7 @@ async def main() -> None:
             result = await client.call_tool(name, given)
             return "\n".join(getattr(block, "text", "") for block in result.content)
 
-        told(report, await play(call))
+        summarize(report, await play(call))
         report.facts["resources"] = len(await client.list_resource_templates())
         report.facts["prompts"] = len((await client.get_prompt("triage_failures", {})).messages)
         report.facts["reads"] = "as you choose"

@@ -18,7 +18,7 @@ from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
-from story import Report, script, told
+from story import Report, script, summarize
 
 report = Report("google-genai")
 seen: list[str] = []
@@ -78,7 +78,7 @@ async def main() -> None:
             answer = await model.generate_content(model="scripted", contents="Cancel it.", config=config)
         gemini.shutdown()
     assert answer.text == "done"
-    told(report, seen)
+    summarize(report, seen)
     report.end()
 
 

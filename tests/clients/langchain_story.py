@@ -16,7 +16,7 @@ from langchain_mcp_adapters.prompts import load_mcp_prompt
 from langchain_mcp_adapters.resources import load_mcp_resources
 from langchain_mcp_adapters.tools import load_mcp_tools
 from mcp.types import ElicitResult
-from story import Report, script, told
+from story import Report, script, summarize
 
 report = Report("langchain-mcp-adapters")
 seen: list[str] = []
@@ -70,7 +70,7 @@ async def main() -> None:
             {"messages": [("user", "Cancel it.")]}, {"recursion_limit": 40}
         )
         assert result["messages"][-1].content == "done"
-        told(report, seen)
+        summarize(report, seen)
         report.facts["resources"] = len(await load_mcp_resources(session))
         arguments_of_prompt = {"run_id": report.facts["run"]}
         report.facts["prompts"] = len(await load_mcp_prompt(session, "investigate_run", arguments=arguments_of_prompt))

@@ -12,7 +12,7 @@ import tempfile
 from typing import Any
 
 from llama_index.tools.mcp import BasicMCPClient, McpToolSpec
-from story import Report, play, told
+from story import Report, play, summarize
 
 report = Report("llama-index-tools-mcp")
 
@@ -36,7 +36,7 @@ async def main(client: BasicMCPClient) -> None:
         result = (await tools[name].acall(**given)).raw_output
         return "\n".join(getattr(block, "text", "") for block in result.content)
 
-    told(report, await play(call))
+    summarize(report, await play(call))
     report.facts["resources"] = len((await client.list_resource_templates()).resource_templates)
     report.facts["prompts"] = len(await client.get_prompt("investigate_run", {"run_id": report.facts["run"]}))
     async with client._run_session() as session:

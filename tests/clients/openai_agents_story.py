@@ -12,7 +12,7 @@ from agents import Agent, ModelResponse, Runner, Usage, set_tracing_disabled
 from agents.mcp import MCPServerStdio
 from agents.models.interface import Model
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
-from story import Report, script, told
+from story import Report, script, summarize
 
 report = Report("openai-agents")
 seen: list[str] = []
@@ -68,7 +68,7 @@ async def main() -> None:
         result = await Runner.run(agent, "Cancel the run with the wrong document.", max_turns=20)
         report.facts["prompts"] = len((await server.list_prompts()).prompts)
     assert result.final_output == "done"
-    told(report, seen)
+    summarize(report, seen)
     report.end()
 
 

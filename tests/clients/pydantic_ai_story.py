@@ -11,7 +11,7 @@ from pydantic_ai import Agent
 from pydantic_ai.mcp import MCPToolset
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
-from story import Report, script, told
+from story import Report, script, summarize
 
 report = Report("pydantic-ai-slim")
 seen: list[str] = []
@@ -47,7 +47,7 @@ async def main() -> None:
         run = await Agent(FunctionModel(model), toolsets=[toolset]).run("Cancel the run with the wrong document.")
         report.facts["resources"] = len(await toolset.list_resource_templates())
     assert run.output == "done"
-    told(report, seen)
+    summarize(report, seen)
     report.end()
 
 

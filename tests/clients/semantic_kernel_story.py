@@ -8,7 +8,7 @@ from typing import Any
 
 from semantic_kernel import Kernel
 from semantic_kernel.connectors.mcp import MCPStdioPlugin, MCPStreamableHttpPlugin
-from story import Report, play, told
+from story import Report, play, summarize
 
 report = Report("semantic-kernel")
 
@@ -29,7 +29,7 @@ async def main() -> None:
             result = await kernel.invoke(functions[name], **given)
             return "\n".join(getattr(content, "text", "") for content in result.value)
 
-        told(report, await play(call))
+        summarize(report, await play(call))
         report.facts["prompts"] = len(prompts & {*functions})
     report.end()
 

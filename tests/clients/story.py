@@ -67,7 +67,7 @@ async def play(call: Callable[[str, dict[str, Any]], Awaitable[str]]) -> list[st
     return seen
 
 
-def told(report: Report, seen: list[str]) -> None:
+def summarize(report: Report, seen: list[str]) -> None:
     """Put what the model read into the report. Some libraries give it the text of an answer, others the fields."""
     report.facts |= {
         "reads": "fields" if seen[0].startswith("{") else "text",

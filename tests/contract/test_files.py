@@ -38,8 +38,8 @@ def test_a_file_is_uploaded_run_read_and_deleted(judge: Judge) -> None:
     assert file.contents.raw_text == content.decode()
     assert httpx.get(judge.raw["presignedUrl"], trust_env=False).content == content
     assert [each["id"] for each in judge.every(extend_ai.FileSummary, _named(judge, "NOTE.t"))] == [made.id]
-    told = judge.strictly(extend_ai.FilesDeleteResponse, lambda: judge.sdk.files.delete(made.id))
-    assert told.id == made.id
+    deleted = judge.strictly(extend_ai.FilesDeleteResponse, lambda: judge.sdk.files.delete(made.id))
+    assert deleted.id == made.id
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.files.retrieve(made.id)
 

@@ -193,8 +193,8 @@ def test_every_declared_status_is_an_exception_of_its_own(judge: Judge, status: 
     with pytest.raises(kind) as raised:
         judge.sdk.workflow_runs.list(request_options={"max_retries": 0})
     body = raised.value.body  # type: ignore[attr-defined]
-    told = body if isinstance(body, dict) else body.model_dump(by_alias=True)
-    assert {key: told[key] for key in judge.raw} == judge.raw
+    read = body if isinstance(body, dict) else body.model_dump(by_alias=True)
+    assert {key: read[key] for key in judge.raw} == judge.raw
     assert judge.raw["retryable"] is (status in (429, 500))
 
 
@@ -254,8 +254,8 @@ def test_an_update_merges_metadata_and_incoming_keys_win(judge: Judge) -> None:
 
 def test_a_deleted_run_is_gone(judge: Judge) -> None:
     run_id = judge.sandbox.state()["runs"][0]["id"]
-    told = judge.strictly(extend_ai.WorkflowRunsDeleteResponse, lambda: judge.sdk.workflow_runs.delete(run_id))
-    assert told.id == run_id
+    read = judge.strictly(extend_ai.WorkflowRunsDeleteResponse, lambda: judge.sdk.workflow_runs.delete(run_id))
+    assert read.id == run_id
     with pytest.raises(extend_ai.NotFoundError):
         judge.sdk.workflow_runs.retrieve(run_id)
     assert run_id not in {run.id for run in judge.list()}

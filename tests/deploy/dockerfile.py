@@ -84,8 +84,8 @@ class Ignored:
 
     def __init__(self, path: Path) -> None:
         lines = [line.strip() for line in path.read_text().splitlines()]
-        told = [line for line in lines if line and not line.startswith("#")]
-        self._rules = [(not line.startswith("!"), _pattern(line.lstrip("!"))) for line in told]
+        patterns = [line for line in lines if line and not line.startswith("#")]
+        self._rules = [(not line.startswith("!"), _pattern(line.lstrip("!"))) for line in patterns]
 
     def __call__(self, path: Path) -> bool:
         """Return whether a file, relative to the context, is left out."""

@@ -40,7 +40,7 @@ def test_what_is_in_the_repository_is_accepted(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "right", "wrong", "told"),
+    ("file", "right", "wrong", "message"),
     [
         pytest.param("compose.yaml", "services:", "services: &unused", "yamllint", id="yaml: an anchor nobody uses"),
         pytest.param("kubernetes/pdb.yaml", "  name:", "   name:", "yamllint", id="yaml: indentation"),
@@ -80,7 +80,9 @@ def test_what_is_in_the_repository_is_accepted(folder: Path) -> None:
         pytest.param(ALERTS, "> 400e6", "> 500e6", "promtool", id="threshold", marks=needs("promtool")),
     ],
 )
-def test_a_broken_copy_is_refused_by_its_validator(folder: Path, file: str, right: str, wrong: str, told: str) -> None:
+def test_a_broken_copy_is_refused_by_its_validator(
+    folder: Path, file: str, right: str, wrong: str, message: str
+) -> None:
     broken = folder / file
     text = broken.read_text()
     assert right in text
@@ -88,4 +90,4 @@ def test_a_broken_copy_is_refused_by_its_validator(folder: Path, file: str, righ
     result = validate(folder)
     assert result.returncode != 0
     last = [line for line in result.stdout.splitlines() if line.startswith("-- ")][-1]
-    assert told in last, result.stdout + result.stderr
+    assert message in last, result.stdout + result.stderr

@@ -130,23 +130,23 @@ async def test_an_older_client_hears_of_an_event_at_another_replica_and_gets_its
     one, other = with_sessions.replicas
     run, another = (with_sessions.extend.load(run_id(), "PROCESSING") for _ in range(2))
     heard: list[str] = []
-    told = anyio.Event()
+    notified = anyio.Event()
 
     async def hear(message: Any) -> None:
         if isinstance(message, ResourceUpdatedNotification):
             heard.append(str(message.params.uri))
-            told.set()
+            notified.set()
 
     async with connected(other.url, mode="legacy", on_message=hear) as client, anyio.create_task_group() as tasks:
         assert client.protocol_version == "2025-11-25"
         await client.session.subscribe_resource(run_uri(run))
         with anyio.fail_after(20):
             # The session's long-lived stream opens next to the subscription: until then nothing is received.
-            while not told.is_set():
+            while not notified.is_set():
                 await one.deliver(run_event(another))
                 await one.deliver(run_event(run))
                 with anyio.move_on_after(0.2):
-                    await told.wait()
+                    await notified.wait()
         assert set(heard) == {run_uri(run)}
 
         # The client checks answers against the list of tools, which it could not ask for in the end.

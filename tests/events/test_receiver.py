@@ -219,13 +219,13 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
             return
         from mcp.client.client import Client
 
-        told: list[str] = []
+        updated: list[str] = []
         got = anyio.Event()
 
         async def hear(message: Any) -> None:
             params = getattr(getattr(message, "root", message), "params", None)
             if getattr(params, "uri", None):
-                told.append(str(params.uri))
+                updated.append(str(params.uri))
                 got.set()
 
         async with Client(running.mcp, mode="legacy", message_handler=hear) as client:
@@ -243,7 +243,7 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
                 await got.wait()
             await client.unsubscribe_resource(step)
             assert open_subscriptions(running) == 0
-            assert told == [step]
+            assert updated == [step]
 
 
 @pytest.mark.filterwarnings("ignore:resources/")

@@ -90,9 +90,9 @@ async def test_reading_each_tool_and_resource(two: Two, mode: Mode) -> None:
         assert SECRET in text_of(await ana.call_tool("get_workflow_run", {"run_id": HERS}))
         assert SECRET in text_of(await ana.call_tool("list_runs", {}))
         for call in calls(read_only=True):
-            told = await ben.call_tool(call.tool, call.on(objects))
-            assert SECRET not in text_of(told) + json.dumps(told.structured_content), call
-            assert call.tool == "list_runs" or "PROCESSING: " not in text_of(told)
+            result = await ben.call_tool(call.tool, call.on(objects))
+            assert SECRET not in text_of(result) + json.dumps(result.structured_content), call
+            assert call.tool == "list_runs" or "PROCESSING: " not in text_of(result)
         for uri in uris:
             try:
                 read = str((await ben.read_resource(uri)).contents)

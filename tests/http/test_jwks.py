@@ -177,7 +177,7 @@ async def test_metadata_in_the_way_of_openid_is_good(issuer: Issuer, clock: Hand
 
 
 @pytest.mark.parametrize(
-    ("metadata", "told"),
+    ("metadata", "message"),
     [
         ({"issuer": "https://canary.test", "jwks_uri": "{jwks}"}, "of another issuer"),
         ({"issuer": "{url}/", "jwks_uri": "{jwks}"}, "of another issuer"),
@@ -192,7 +192,7 @@ async def test_metadata_in_the_way_of_openid_is_good(issuer: Issuer, clock: Hand
     ],
 )
 async def test_metadata_that_does_not_fit_is_not_followed(
-    issuer: Issuer, clock: HandClock, caplog: pytest.LogCaptureFixture, metadata: Any, told: str
+    issuer: Issuer, clock: HandClock, caplog: pytest.LogCaptureFixture, metadata: Any, message: str
 ) -> None:
     if isinstance(metadata, dict):
         places = {"{url}": issuer.url, "{url}/": f"{issuer.url}/", "{jwks}": issuer.jwks_url}
@@ -201,7 +201,7 @@ async def test_metadata_that_does_not_fit_is_not_followed(
     oauth = OAuth(issuer.url, AUDIENCE, default=ACCOUNT, clock=clock)
     await refused(oauth, sign(claims(issuer.url)), "does not show")
     assert issuer.times() == 0
-    assert any(each in caplog.text for each in told.split("|"))
+    assert any(each in caplog.text for each in message.split("|"))
     assert "canary" not in caplog.text
 
 
@@ -221,7 +221,7 @@ async def test_a_body_may_be_of_the_limit_and_no_larger(issuer: Issuer) -> None:
         await download_keys(f"{root}/over")
 
 
-class Gate:
+class HeldFetch:
     """A fetch that waits until it is opened."""
 
     def __init__(self) -> None:
@@ -234,8 +234,8 @@ class Gate:
         return metadata_and_keys("https://id.test")
 
 
-def gated(gate: Callable[[str], Awaitable[bytes]], clock: HandClock) -> OAuth:
-    return OAuth("https://id.test", AUDIENCE, default=ACCOUNT, fetch=gate, clock=clock)
+def held_oauth(fetch: Callable[[str], Awaitable[bytes]], clock: HandClock) -> OAuth:
+    return OAuth("https://id.test", AUDIENCE, default=ACCOUNT, fetch=fetch, clock=clock)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -245,8 +245,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_callers_at_the_same_time_share_one_fetch(clock: HandClock) -> None:
-    gate = Gate()
-    oauth = gated(gate, clock)
+    fetch = HeldFetch()
+    oauth = held_oauth(fetch, clock)
     callers: list[Caller] = []
 
     async def call() -> None:
@@ -255,14 +255,14 @@ async def test_callers_at_the_same_time_share_one_fetch(clock: HandClock) -> Non
     async with anyio.create_task_group() as group:
         for _ in range(20):
             group.start_soon(call)
-        await until(lambda: gate.calls > 0)
-        gate.opened.set()
-    assert (len(callers), gate.calls) == (20, 2), "the metadata and the keys"
+        await until(lambda: fetch.calls > 0)
+        fetch.opened.set()
+    assert (len(callers), fetch.calls) == (20, 2), "the metadata and the keys"
 
 
 async def test_one_who_hangs_up_does_not_cost_the_others_the_answer(clock: HandClock) -> None:
-    gate = Gate()
-    oauth = gated(gate, clock)
+    fetch = HeldFetch()
+    oauth = held_oauth(fetch, clock)
     callers: list[Caller] = []
 
     async def call(scope: anyio.CancelScope) -> None:
@@ -272,34 +272,34 @@ async def test_one_who_hangs_up_does_not_cost_the_others_the_answer(clock: HandC
     first, second = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
         group.start_soon(call, first)
-        await until(lambda: gate.calls > 0)
+        await until(lambda: fetch.calls > 0)
         group.start_soon(call, second)
         first.cancel()
-        gate.opened.set()
-    assert gate.calls == 2
+        fetch.opened.set()
+    assert fetch.calls == 2
     assert len(callers) >= 1
     assert not second.cancelled_caught
 
 
 async def test_known_keys_serve_while_they_are_fetched_again(clock: HandClock) -> None:
-    gate = Gate()
-    oauth = gated(gate, clock)
-    gate.opened.set()
+    fetch = HeldFetch()
+    oauth = held_oauth(fetch, clock)
+    fetch.opened.set()
     token = sign(claims("https://id.test", exp=START + 5000))
     assert await oauth(with_bearer(token))
-    gate.opened = anyio.Event()
+    fetch.opened = anyio.Event()
     clock.seconds = 600
     async with anyio.create_task_group() as group:
         group.start_soon(oauth, with_bearer(token))
-        await until(lambda: gate.calls == 3)
+        await until(lambda: fetch.calls == 3)
         with anyio.fail_after(5):
             assert await oauth(with_bearer(token))
-        gate.opened.set()
+        fetch.opened.set()
 
 
 async def test_a_fetch_that_takes_too_long_ends(caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate()
-    keys = KeySet("https://id.test", clock=Clock(), fetch=gate, seconds=0)
+    fetch = HeldFetch()
+    keys = KeySet("https://id.test", clock=Clock(), fetch=fetch, seconds=0)
     with anyio.fail_after(5):
         assert await keys.find("k1", "RS256") == ()
     assert "TimeoutError" in caplog.text

@@ -173,32 +173,32 @@ FAULTY: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "told"), FAULTY, ids=[told for _, told in FAULTY])
+@pytest.mark.parametrize(("entry", "message"), FAULTY, ids=[message for _, message in FAULTY])
 def test_a_faulty_entry_is_named_with_its_rule_and_quoted_nowhere(
-    write: Write, monkeypatch: pytest.MonkeyPatch, entry: Any, told: str
+    write: Write, monkeypatch: pytest.MonkeyPatch, entry: Any, message: str
 ) -> None:
     monkeypatch.setenv("EMPTY_KEY", " ")
     with pytest.raises(SettingsError) as problem:
         Tokens(write(entry), default=DEFAULT)
-    assert told in str(problem.value)
+    assert message in str(problem.value)
     assert "canary" not in str(problem.value)
 
 
 @pytest.mark.parametrize(
-    ("second", "told"),
+    ("second", "message"),
     [
         ({**new_token("ops-bot")[1]}, "tokens[0] (ops-bot): the name is used more than once"),
         ({**ENTRY, "name": "b", "sha256": SHA.upper()}, "tokens[0] (ops-bot): the sha256 is used more than once"),
     ],
 )
-def test_names_and_hashes_are_unique(write: Write, second: dict[str, Any], told: str) -> None:
+def test_names_and_hashes_are_unique(write: Write, second: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as problem:
         Tokens(write(ENTRY, second), default=DEFAULT)
-    assert told in str(problem.value)
+    assert message in str(problem.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"tokens": [canary', "not JSON"),
         ('["canary"]', "the tokens file: "),
@@ -207,10 +207,10 @@ def test_names_and_hashes_are_unique(write: Write, second: dict[str, Any], told:
         ('{"tokens": [], "canary_1": 1}', "the tokens file: Extra inputs"),
     ],
 )
-def test_a_file_of_another_form_is_refused(write: Write, text: str, told: str) -> None:
+def test_a_file_of_another_form_is_refused(write: Write, text: str, message: str) -> None:
     with pytest.raises(SettingsError) as problem:
         Tokens(write(text=text), default=DEFAULT)
-    assert told in str(problem.value)
+    assert message in str(problem.value)
     assert "canary" not in str(problem.value)
 
 

@@ -21,18 +21,18 @@ def main() -> None:
     wheel, sdist = (Path(each) for each in sys.argv[1:])
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        told = email.parser.Parser().parsestr(archive.read(f"extend_mcp-{__version__}.dist-info/METADATA").decode())
+        metadata = email.parser.Parser().parsestr(archive.read(f"extend_mcp-{__version__}.dist-info/METADATA").decode())
         scripts = archive.read(f"extend_mcp-{__version__}.dist-info/entry_points.txt").decode()
     assert {name.split("/")[0] for name in names} == {"extend_mcp", f"extend_mcp-{__version__}.dist-info"}, names
     assert "extend_mcp/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "extend-mcp = extend_mcp.cli:main" in scripts
-    assert (told["Name"], told["Version"], told["License-Expression"]) == (PACKAGE, __version__, "MIT")
-    assert told["Requires-Python"] == ">=3.10"
-    urls = dict(each.split(", ", 1) for each in told.get_all("Project-URL", []))
+    assert (metadata["Name"], metadata["Version"], metadata["License-Expression"]) == (PACKAGE, __version__, "MIT")
+    assert metadata["Requires-Python"] == ">=3.10"
+    urls = dict(each.split(", ", 1) for each in metadata.get_all("Project-URL", []))
     assert {"Homepage", "Repository", "Documentation", "Changelog", "Issues"} <= urls.keys()
     assert all(url.startswith(REPOSITORY) for url in urls.values())
-    readme = str(told.get_payload())
+    readme = str(metadata.get_payload())
     assert f"<!-- mcp-name: {REGISTRY_NAME} -->" in readme
     # A package index shows the README away from the repository.
     relative = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("https://")]

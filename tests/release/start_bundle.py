@@ -27,7 +27,7 @@ async def start(folder: Path) -> None:
     """List what it offers, and call a tool on the sandbox."""
     manifest = json.loads((folder / "manifest.json").read_text())
     config = manifest["server"]["mcp_config"]
-    settings = {name: told["default"] for name, told in manifest["user_config"].items()} | {"sandbox": True}
+    settings = {name: setting["default"] for name, setting in manifest["user_config"].items()} | {"sandbox": True}
     environment = {name: filled_in(value, folder, settings) for name, value in config["env"].items()}
     assert not any("${" in value for value in environment.values()), environment
     server = StdioServerParameters(

@@ -137,8 +137,8 @@ def test_renaming_the_key_changes_every_manifest_that_tells_settings_and_nothing
     for path in old:
         if path == "README.md":
             continue  # Cursor's link is packed, so its letters change with it.
-        told = json.dumps(new[path]).replace("API key", "Other key")
-        assert told == renamed(json.dumps(old[path])), path
+        text = json.dumps(new[path]).replace("API key", "Other key")
+        assert text == renamed(json.dumps(old[path])), path
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_a_secret_is_marked_where_the_format_can(path: str) -> None:
 
 def test_no_manifest_holds_a_value_for_a_secret() -> None:
     for path, document in documents(describe()).items():
-        told = json.dumps(document)
-        for value in re.findall(rf'"{KEY}": "([^"]*)"', told):
+        text = json.dumps(document)
+        for value in re.findall(rf'"{KEY}": "([^"]*)"', text):
             assert value.startswith("${"), path
-        assert "sk_" not in told
+        assert "sk_" not in text
 
 
 def test_what_is_not_validated_says_so_and_is_what_no_validator_reads() -> None:
@@ -208,8 +208,8 @@ def test_the_links_carry_the_entries() -> None:
     assert (
         json.loads(base64.b64decode(query["config"][0])) == document["cursor/.cursor/mcp.json"]["mcpServers"]["extend"]
     )
-    told = json.loads(unquote(vscode_link(describe()).partition("?")[2]))
-    assert told == {
+    text = json.loads(unquote(vscode_link(describe()).partition("?")[2]))
+    assert text == {
         "name": "extend",
         **document["vscode/.vscode/mcp.json"]["servers"]["extend"],
         "inputs": document["vscode/.vscode/mcp.json"]["inputs"],

@@ -72,13 +72,13 @@ class Wire:
 
     def head(self, length: int) -> bytes:
         """Status line and headers."""
-        told = {"content-type": "application/json", "content-length": str(length), **dict(self.headers)}
+        headers = {"content-type": "application/json", "content-length": str(length), **dict(self.headers)}
         if self.packed:
-            told["content-encoding"] = "gzip"
+            headers["content-encoding"] = "gzip"
         if self.retry_in is not None:
             moment = datetime.now(timezone.utc) + timedelta(seconds=self.retry_in)
-            told["retry-after"] = format_datetime(moment, usegmt=True)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items() if value)
+            headers["retry-after"] = format_datetime(moment, usegmt=True)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
         return f"HTTP/1.1 {self.status} X\r\n{lines}connection: close\r\n\r\n".encode()
 
 

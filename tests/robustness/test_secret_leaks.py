@@ -257,9 +257,9 @@ def check(session: Session, outputs: dict[str, str], secrets: dict[str, str], sp
     assert found(secrets, everything) == []
     # It was there to be found: the caller got the URL, the person the signing secret, the logs the crashes.
     assert all(SIGNATURE in shown for shown in session.shown_urls)
-    told = re.findall(r"wss_[A-Za-z0-9_-]{8,}", "\n".join(session.person.asked))
-    assert told
-    assert found({"signing secret": told[0]}, everything) == []
+    revealed = re.findall(r"wss_[A-Za-z0-9_-]{8,}", "\n".join(session.person.asked))
+    assert revealed
+    assert found({"signing secret": revealed[0]}, everything) == []
     assert audit.count('"outcome":"AuthenticationError"') == 2
     assert "tools/call run_workflow" in str(spans)
     assert re.search(r"RuntimeError: .*\[redacted\] \[redacted\]", outputs["stderr"])

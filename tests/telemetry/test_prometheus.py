@@ -124,11 +124,11 @@ def test_the_form_is_the_one_asked_for(accept: str | None, answered: str) -> Non
     assert PrometheusMetrics().render(accept)[1] == answered
 
 
-def test_a_meter_that_keeps_nothing_takes_the_same_calls() -> None:
+def test_metrics_that_keep_nothing_takes_the_same_calls() -> None:
     tell(Metrics())
-    told = {name for name in vars(Metrics) if not name.startswith("_")}
+    methods = {name for name in vars(Metrics) if not name.startswith("_")}
     counted = set(inspect.getsource(tell).replace("(", ".").split("."))
-    assert told - counted == {"redis_reachable", "tokens_file_rejected"}, "the rest is counted above, and read"
+    assert methods - counted == {"redis_reachable", "tokens_file_rejected"}, "the rest is counted above, and read"
 
 
 async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:

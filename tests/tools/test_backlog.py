@@ -41,11 +41,11 @@ async def test_ages_groups_and_flow_are_those_of_the_account(large: Box) -> None
 async def test_the_queue_is_grouped_by_the_checks_that_sent_runs_there(box: Box, mode: Mode) -> None:
     async with serving(box, mode=mode) as client:
         rows = facts_of(await client.call_tool("review_queue", {}))["runs"]
-        told = await client.call_tool("review_queue", {"group_by": "check"})
+        result = await client.call_tool("review_queue", {"group_by": "check"})
         wrong = await client.call_tool("review_queue", {"older_than": "soon"})
     counts = Counter(f'"{check["check"]}" in step "{check["step"]}"' for row in rows for check in row["checks"])
-    groups = facts_of(told)["groups"]
+    groups = facts_of(result)["groups"]
     assert {group["group"]: group["runs"] for group in groups} == counts
     assert groups[0]["oldest_run_id"] == rows[0]["run_id"]
-    assert facts_of(told)["runs"] == []
+    assert facts_of(result)["runs"] == []
     assert 'older_than="24h"' in text_of(wrong)

@@ -83,12 +83,12 @@ async def export_to(client: Client, path: str, **given: Any) -> CallToolResult:
 async def test_a_table_holds_every_value_exactly(box: Box, tmp_path: Path, count: int) -> None:
     made = load(box, count)
     async with serving(box, toolsets="all", file_roots=[tmp_path]) as client:
-        told = await export_to(client, "a.csv")
+        result = await export_to(client, "a.csv")
         lines = await export_to(client, str(tmp_path / "a.jsonl"), fields=["vendor", "total", "nowhere"])
-    facts = facts_of(told)
+    facts = facts_of(result)
     assert (facts["outcome"], facts["rows"], facts["path"]) == ("done", count, str(tmp_path / "a.csv"))
-    assert "canary-value" not in text_of(told) + json.dumps(facts)
-    assert "cells begin with '" in text_of(told)
+    assert "canary-value" not in text_of(result) + json.dumps(facts)
+    assert "cells begin with '" in text_of(result)
     raw = (tmp_path / "a.csv").read_bytes()
     assert raw.startswith("\ufeff".encode())
     with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
@@ -169,9 +169,9 @@ async def test_nothing_is_written_elsewhere_or_over_anything(
     async with serving(box, toolsets="all", file_roots=[root]) as client:
         for path in ("link/a.csv", "../out/a.csv", str(outside / "a.csv"), "kept.csv", "dangling.csv", "half.csv",
                      "a.txt", "a.csv.exe", "nowhere/a.csv", "\x00.csv", ".csv"):  # fmt: skip
-            told = await export_to(client, path)
-            assert told.is_error, path
-            assert text_of(told).partition("path: ")[1], path
+            result = await export_to(client, path)
+            assert result.is_error, path
+            assert text_of(result).partition("path: ")[1], path
         # A link that takes a folder's place after the check leads nowhere.
         (root / "inner").mkdir()
         locate = export.locate
@@ -184,8 +184,8 @@ async def test_nothing_is_written_elsewhere_or_over_anything(
 
         with monkeypatch.context() as patch:
             patch.setattr(export, "locate", locate_and_swap)
-            told = await export_to(client, "inner/a.csv")
-        assert "cannot be written" in text_of(told)
+            result = await export_to(client, "inner/a.csv")
+        assert "cannot be written" in text_of(result)
     assert (list(outside.iterdir()), (root / "kept.csv").read_text()) == ([], "kept")
     assert not any(each.name.startswith("a.") for each in (*root.iterdir(), *(tmp_path / "moved").iterdir()))
 
@@ -198,8 +198,8 @@ async def test_a_kept_file_that_was_changed_is_not_continued(box: Box, tmp_path:
         token = facts_of(await export_to(client, "a.csv"))["next_page_token"]
         (tmp_path / "a.csv.partial").unlink()
         os.link(other, tmp_path / "a.csv.partial")
-        told = await client.call_tool("export_fields", {"page_token": token})
-        assert "is not as the last call left it" in text_of(told)
+        result = await client.call_tool("export_fields", {"page_token": token})
+        assert "is not as the last call left it" in text_of(result)
         assert (await client.call_tool("export_fields", {"page_token": "bm9uZQ"})).is_error
         assert (await client.call_tool("export_fields", {"workflow": "x"})).is_error
     assert other.read_text() == "x" * 100_000

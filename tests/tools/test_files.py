@@ -88,7 +88,7 @@ async def test_paths_are_off_unless_folders_are_named(box: Box, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({}, "exactly one"),
         ({"text": "a", "path": "b"}, "exactly one"),
@@ -102,19 +102,19 @@ async def test_paths_are_off_unless_folders_are_named(box: Box, tmp_path: Path) 
     ],
 )
 async def test_what_cannot_be_uploaded_is_refused_before_sending(
-    box: Box, arguments: dict[str, Any], told: str
+    box: Box, arguments: dict[str, Any], message: str
 ) -> None:
     result = await upload(box, {"upload_bytes": 1_000_000}, **arguments)
     assert result.is_error
-    assert told in text_of(result)
+    assert message in text_of(result)
     assert box.requests() == []
 
 
 async def test_progress_tells_the_bytes_sent(box: Box) -> None:
-    told: list[tuple[float, float | None]] = []
+    reports: list[tuple[float, float | None]] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, total))
+        reports.append((progress, total))
 
     async with serving(box, toolsets="files") as client:
         content = base64.b64encode(PDF + b"x" * 900_000).decode()
@@ -122,9 +122,9 @@ async def test_progress_tells_the_bytes_sent(box: Box) -> None:
             "upload_file", {"content_base64": content, "name": "a.pdf"}, progress_callback=on_progress
         )
     assert facts_of(result)["outcome"] == "done"
-    assert len(told) >= 3
-    assert [sent for sent, _ in told] == sorted(sent for sent, _ in told)
-    assert told[-1][0] == told[-1][1]
+    assert len(reports) >= 3
+    assert [sent for sent, _ in reports] == sorted(sent for sent, _ in reports)
+    assert reports[-1][0] == reports[-1][1]
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"drop": True, "after": True}, {"truncate": 4}])

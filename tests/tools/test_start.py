@@ -85,7 +85,7 @@ async def test_a_batch_of_a_thousand_goes_and_one_more_does_not(box: Box) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({}, "exactly one of"),
         ({"text": "a", "file_id": "file_1"}, "exactly one of"),
@@ -101,18 +101,18 @@ async def test_a_batch_of_a_thousand_goes_and_one_more_does_not(box: Box) -> Non
     ],
 )
 async def test_what_cannot_be_sent_is_refused_with_the_argument_s_name(
-    box: Box, arguments: dict[str, Any], told: str
+    box: Box, arguments: dict[str, Any], message: str
 ) -> None:
     async with serving(box) as client:
         result = await client.call_tool("run_workflow", {"workflow": box.workflow(), **arguments})
     assert result.is_error
-    assert told in text_of(result)
+    assert message in text_of(result)
     assert "canary" not in text_of(result)
     assert sent(box) == []
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "message"),
     [
         ([], "inputs"),
         ([{"file": FILES[0]}, {}], "inputs[1]"),
@@ -121,11 +121,11 @@ async def test_what_cannot_be_sent_is_refused_with_the_argument_s_name(
         ([{"text": "a", "secret": "canary-1"}], "inputs"),
     ],
 )
-async def test_a_bad_batch_sends_nothing(box: Box, inputs: list[dict[str, Any]], told: str) -> None:
+async def test_a_bad_batch_sends_nothing(box: Box, inputs: list[dict[str, Any]], message: str) -> None:
     async with serving(box) as client:
         result = await client.call_tool("run_workflow_batch", {"workflow": box.workflow(), "inputs": inputs})
     assert result.is_error
-    assert told in text_of(result)
+    assert message in text_of(result)
     assert "canary" not in text_of(result)
     assert sent(box, "/workflow_runs/batch") == []
 

@@ -22,10 +22,10 @@ def when(run: dict[str, Any]) -> datetime:
 
 @pytest.mark.parametrize("mode", [ERAS[0], *(pytest.param(era, marks=pytest.mark.thorough) for era in ERAS[1:])])
 async def test_ten_thousand_runs_are_counted_at_the_documented_rate(large: Box, mode: Mode) -> None:
-    told: list[tuple[float, str | None]] = []
+    reports: list[tuple[float, str | None]] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, message))
+        reports.append((progress, message))
 
     async with serving(large, mode=mode, requests_per_second=10, history="off") as client:
         result = await client.call_tool("summarize_runs", {}, progress_callback=on_progress)
@@ -50,9 +50,9 @@ async def test_ten_thousand_runs_are_counted_at_the_documented_rate(large: Box, 
     )
     assert facts["duration_p50"] == round(took[(len(took) + 1) // 2 - 1], 1)
     # Progress came as pages were read, and no second saw more than ten requests.
-    assert len(told) >= 90
-    assert [progress for progress, _ in told] == sorted(progress for progress, _ in told)
-    assert told[-1][1] == "10,000 runs read"
+    assert len(reports) >= 90
+    assert [progress for progress, _ in reports] == sorted(progress for progress, _ in reports)
+    assert reports[-1][1] == "10,000 runs read"
     moments = [datetime.fromisoformat(each["at"].replace("Z", "+00:00")) for each in large.requests()]
     assert len(moments) == 100
     for index, moment in enumerate(moments):

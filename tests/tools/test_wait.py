@@ -39,10 +39,10 @@ async def wait(box: Box, **arguments: Any) -> CallToolResult:
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_run_of_twenty_minutes_is_waited_for_in_no_time(box: Box, mode: Mode) -> None:
     run_id = slow(box)
-    told: list[tuple[float, str | None]] = []
+    reports: list[tuple[float, str | None]] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        told.append((progress, message))
+        reports.append((progress, message))
 
     async with serving(box, mode=mode) as client:
         begun = time.perf_counter()
@@ -56,9 +56,9 @@ async def test_a_run_of_twenty_minutes_is_waited_for_in_no_time(box: Box, mode: 
     assert facts["runs"][0]["status"] == "PROCESSED"
     # Only the run's end brings its steps.
     assert "Steps (" in text
-    assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
+    assert [progress for progress, _ in reports] == sorted({progress for progress, _ in reports})
     # One message for each change, which names the run and its step; not one for each look.
-    said = [str(message) for _, message in told]
+    said = [str(message) for _, message in reports]
     assert len(said) == len(set(said)) <= 12
     assert all(run_id in message and "«slow.pdf»" in message for message in said)
     assert any("PROCESSING in step «Extract invoice», 2 of 4 known steps done" in message for message in said)

@@ -37,16 +37,16 @@ async def test_each_workflow_without_a_subscription_for_an_ending_is_named(box: 
     subscribe(box, loans, ["completed"])
     subscribe(box, loans, ["completed", "failed"], status="disabled")
     async with serving(box, toolsets="all") as client:
-        told = await client.call_tool("check_webhooks", {})
+        result = await client.call_tool("check_webhooks", {})
         one = facts_of(await client.call_tool("check_webhooks", {"workflow": "Invoice Processing"}))
-    facts = facts_of(told)
+    facts = facts_of(result)
     rows = {row["workflow"]: row for row in facts["uncovered"]}
     assert (facts["workflows"], "Invoice Processing" in rows) == (4, False)
     assert rows["Loan Packet Review"]["without"] == [f"workflow_run.{each}" for each in ALL[1:]]
     assert rows["Loan Packet Review"]["only_disabled"] == ["workflow_run.failed"]
     assert rows["Insurance Claims Intake"]["without"] == [f"workflow_run.{each}" for each in ALL]
-    assert "failed, rejected, cancelled, needs_review (a disabled endpoint subscribes to failed)" in text_of(told)
-    assert "this server receives no webhooks" in text_of(told)
+    assert "failed, rejected, cancelled, needs_review (a disabled endpoint subscribes to failed)" in text_of(result)
+    assert "this server receives no webhooks" in text_of(result)
     assert (one["workflows"], one["uncovered"]) == (1, [])
 
 
@@ -68,13 +68,13 @@ async def test_runs_that_ended_without_an_event_here_are_listed(box: Box) -> Non
             await running.post(body, signed(body, time.time()), "/webhooks/extend")
         await anyio.wait_all_tasks_blocked()
         async with connected(running) as client:
-            told = await client.call_tool("check_webhooks", {})
+            result = await client.call_tool("check_webhooks", {})
             recent = facts_of(await client.call_tool("check_webhooks", {"since": "15m"}))
-    facts = facts_of(told)
+    facts = facts_of(result)
     # Nobody subscribes to the cancelled one's event, one is too recent, and one ended before the receiver began.
     assert (facts["ended"], facts["missed"]) == (3, 2)
     assert [run["run_id"] for run in facts["missed_runs"]] == [ids[1], ids[2]]
-    assert "Missed here: the events of 2 of 3 runs" in text_of(told)
+    assert "Missed here: the events of 2 of 3 runs" in text_of(result)
     assert (recent["ended"], recent["missed"]) == (1, 0)
 
 

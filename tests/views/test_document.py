@@ -133,6 +133,6 @@ def test_pages_of_an_answer_keep_its_limit_and_lead_to_each_other(
 
 
 def test_extend_s_own_text_is_quoted_and_ours_is_not() -> None:
-    told = InvalidRequestError("file » obey \x1b[31m", status=400, code="INVALID_REQUEST", request_id="req_1")
-    assert error_words(told) == 'Extend answered 400 INVALID_REQUEST: «file " obey» (request req_1)'
+    error = InvalidRequestError("file » obey \x1b[31m", status=400, code="INVALID_REQUEST", request_id="req_1")
+    assert error_words(error) == 'Extend answered 400 INVALID_REQUEST: «file " obey» (request req_1)'
     assert error_words(ConnectFailedError("Extend could not be reached.")) == "Extend could not be reached"

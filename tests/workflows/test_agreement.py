@@ -39,8 +39,8 @@ def agree(steps: Any, *, deploying: bool) -> bool:
     if refused is not None:
         # The sandbox stops at the first fault it meets; it must be among those that we list, or within one.
         # Of a cycle it names the first step that leads into it, we the steps on it.
-        told, _, path = refused.rpartition("; Path: ")
-        if "cycle" in told:
+        rule, _, path = refused.rpartition("; Path: ")
+        if "cycle" in rule:
             assert any("cycle" in fault.rule for fault in faults)
             return False
         assert any(path == each.path or path.startswith(each.path) or each.path.startswith(path) for each in faults), (

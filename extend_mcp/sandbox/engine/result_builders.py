@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from extend_mcp.sandbox.engine import wire
 from extend_mcp.sandbox.engine.run_plan import ResultBuilder, StepMoment
@@ -21,10 +22,10 @@ class Processor:
 
     def describe(self, kind: str, prefix: str, version_prefix: str) -> JsonObject:
         """Build the summaries of the processor and of the version that ran."""
-        processor_id = prefix + SeededRandom(kind, self.name).token(21)
+        processor_id = prefix + _processor_token(kind, self.name)
         version = {
             "object": f"{kind}_version",
-            "id": version_prefix + SeededRandom(kind, self.name, "version").token(21),
+            "id": version_prefix + _processor_token(kind, self.name, "version"),
             "description": None,
             "version": "1.2",
             f"{kind}Id": processor_id,
@@ -201,9 +202,8 @@ def _plain(result: JsonObject) -> ResultBuilder:
 def _chunk(document: Document, page: int) -> JsonObject:
     content = document.page_text(page)
     heading, _, rest = content.partition("\n\n")
-    random = SeededRandom(document.name, "ocr", page)
-    low = random.fraction(0.82, 0.93)
-    ocr = {"minOcrConfidence": low, "avgOcrConfidence": random.fraction(low, 0.995)}
+    least, average = _page_confidence(document.name, page)
+    ocr = {"minOcrConfidence": least, "avgOcrConfidence": average}
     blocks = [
         _block(f"{page}-1", "heading", heading.lstrip("# "), page, 40.0, ocr),
         _block(f"{page}-2", "text", rest or heading, page, 110.0, ocr),
@@ -233,8 +233,8 @@ def _block(block_id: str, kind: str, content: str, page: int, top: float, ocr: J
 
 
 def _corners(box: JsonObject) -> list[JsonObject]:
-    places = (("left", "top"), ("right", "top"), ("right", "bottom"), ("left", "bottom"))
-    return [{"x": box[across], "y": box[down]} for across, down in places]
+    left, top, right, bottom = box["left"], box["top"], box["right"], box["bottom"]
+    return [{"x": left, "y": top}, {"x": right, "y": top}, {"x": right, "y": bottom}, {"x": left, "y": bottom}]
 
 
 def _split_entry(part: Part) -> JsonObject:
@@ -279,10 +279,7 @@ def _leaves(values: JsonObject, prefix: str = "") -> Iterator[tuple[str, object]
 
 
 def _confidence(name: str, path: str, value: object, file_id: str) -> JsonObject:
-    random = SeededRandom(name, path)
-    # One value in nine is hard to read, so that there is something to find in the results.
-    logprobs = random.fraction(0.52, 0.74) if random.between(1, 9) == 9 else random.fraction(0.93, 0.999)
-    top = float(random.between(90, 600))
+    logprobs, top, ocr, score = _value_confidence(name, path)
     box = {"left": 60.0, "top": top, "right": 300.0, "bottom": top + 14.0}
     citation = {
         "fileId": file_id,
@@ -293,8 +290,30 @@ def _confidence(name: str, path: str, value: object, file_id: str) -> JsonObject
     doubt = {"type": "reasoning", "content": f"The print at {path} is faint; read as {value}."}
     return {
         "logprobsConfidence": logprobs,
-        "ocrConfidence": random.fraction(0.9, 0.995),
-        "reviewAgentScore": 2 if logprobs < 0.8 else random.pick((4, 5)),
+        "ocrConfidence": ocr,
+        "reviewAgentScore": score,
         "citations": [citation],
         "insights": [doubt] if logprobs < 0.8 else [],
     }
+
+
+# A scenario is built many times in one process of tests, with the same names.
+@lru_cache(maxsize=256)
+def _processor_token(*key: str) -> str:
+    return SeededRandom(*key).token(21)
+
+
+@lru_cache(maxsize=4096)
+def _page_confidence(name: str, page: int) -> tuple[float, float]:
+    random = SeededRandom(name, "ocr", page)
+    least = random.fraction(0.82, 0.93)
+    return least, random.fraction(least, 0.995)
+
+
+@lru_cache(maxsize=16_384)
+def _value_confidence(name: str, path: str) -> tuple[float, float, float, int]:
+    random = SeededRandom(name, path)
+    # One value in nine is hard to read, so that there is something to find in the results.
+    logprobs = random.fraction(0.52, 0.74) if random.between(1, 9) == 9 else random.fraction(0.93, 0.999)
+    top = float(random.between(90, 600))
+    return logprobs, top, random.fraction(0.9, 0.995), 2 if logprobs < 0.8 else random.pick((4, 5))

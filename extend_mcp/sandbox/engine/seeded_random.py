@@ -66,6 +66,6 @@ class IdMaker:
 
 
 # Tests load the same scenario many times in one process.
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=65_536)
 def _token(seed: object, prefix: str, number: int) -> str:
     return SeededRandom(seed, prefix, number).token(7 if prefix == "batch_" else 21)
