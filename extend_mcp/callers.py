@@ -69,14 +69,7 @@ class Kept(Generic[K, T]):
 
 @dataclass(eq=False)
 class CallerContext:
-    """The context of one caller's tool calls.
-
-    Attributes:
-        connect: makes the caller's API client; called on first use, so that starting costs nothing.
-        local_files: whether the machine's files are the caller's own, as over stdio.
-        events: remembers which events were received; None where this server receives none.
-        learn_key: called with the caller's key once Extend accepted it.
-    """
+    """The context of one caller's tool calls. `build_server` and `Shared` say what its parts are for."""
 
     caller: Caller
     settings: Settings

@@ -98,10 +98,12 @@ Connect = Callable[[Caller], "ExtendClient"]
 
 @dataclass
 class Shared:
-    """Parts that all callers have in common; with Redis, all replicas too. `CallerContext` says what most are for.
+    """Parts that all callers have in common; with Redis, all replicas too.
 
     Attributes:
         keys: encrypt confirmation tokens and plans.
+        events: remembers which webhook events were received; None where this server receives none.
+        store: keeps what writes need between two calls.
         windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
         learn_key: called with a caller's key once Extend accepted it, to keep it out of logs.
     """
