@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, model_validator
+from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, field_validator, model_validator
 
 from extend_mcp.settings import EnvironmentSettings, variable
 from extend_mcp.urls import is_loopback
 
+_AUTH = re.compile(r"none|anyone|passthrough(-header)?|token:.+|oauth:https?://[\w.:\[\]-]+(/\S*)?")
 # An issuer is compared letter for letter: it must not gain a slash.
 _AS_GIVEN = ConfigDict(url_preserve_empty_path=True)
 
@@ -66,7 +68,6 @@ class HttpSettings(EnvironmentSettings):
         "connect uses this server's key; passthrough: with their Extend key; passthrough-header: with it in "
         "X-Extend-Api-Key, where a proxy uses Authorization; token:FILE: with a token whose hash is in this JSON file; "
         "oauth:ISSUER: with an access token of the authorization server with this issuer URL.",
-        pattern=r"^(none|anyone|passthrough|passthrough-header|token:.+|oauth:https?://[\w.:\[\]-]+(/\S*)?)$",
     )
     public_url: AnyHttpUrl | None = variable(
         "EXTEND_MCP_PUBLIC_URL",
@@ -104,6 +105,13 @@ class HttpSettings(EnvironmentSettings):
     redis_url: SecretStr | None = variable(
         "EXTEND_MCP_REDIS_URL", None, "URL of the Redis that replicas share for events, the rate limit and bulk plans."
     )
+
+    @field_validator("auth")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not _AUTH.fullmatch(value):
+            raise ValueError("must be none, anyone, passthrough, passthrough-header, token:FILE or oauth:ISSUER")
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> HttpSettings:

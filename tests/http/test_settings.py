@@ -21,7 +21,7 @@ class TestSettings:
         [
             ({"host": "0.0.0.0"}, "EXTEND_MCP_AUTH is none"),
             ({"host": "10.1.2.3"}, "set it to anyone"),
-            *(({"auth": auth}, "EXTEND_MCP_AUTH: ") for auth in ("token", "token:", "oauth", "oauth:x", "open")),
+            *(({"auth": auth}, "EXTEND_MCP_AUTH: must be") for auth in ("token", "token:", "oauth", "oauth:x", "open")),
             ({"auth": "oauth:https://login.example.com"}, "EXTEND_MCP_PUBLIC_URL"),
         ],
     )
