@@ -72,11 +72,10 @@ def _explain(metadata: FuncMetadata, properties: dict[str, Any], problem: ErrorD
 
 def _example(known: Any, schema: dict[str, Any]) -> str:
     """Return a good value as JSON: the example of the argument's type, else one made from its schema."""
-    kinds = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
     given = _marked([*known.metadata, known.annotation])
     if given is None:
-        return json.dumps(_sample(kinds[0], known.annotation))
-    if all(each.get("type", "string") == "string" for each in kinds):
+        return json.dumps(_sample(schema, known.annotation))
+    if schema.get("type", "string") == "string":
         return json.dumps(given)
     try:
         json.loads(given)
