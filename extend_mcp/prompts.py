@@ -146,8 +146,8 @@ def add_prompts(server: MCPServer[CallerRegistry], *, read_only: bool) -> None:
 @_prompt("Triage failures")
 async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
     """Group recent failures by cause and recommend which to rerun, fix or ignore."""
-    facts = await _facts(_summary(ctx, since, "failure_reason"))
-    steps = [
+    return _messages(
+        [await _facts(_summary(ctx, since, "failure_reason"))],
         f"Triage the failed Extend workflow runs since {Label(since)!s}. The figures above were read just now.",
         "1. Start with the largest group, or the one that grew against the window before.",
         '2. For each: list_runs(status="FAILED", created_since=...) finds one; explain_failure shows similar failures',
@@ -155,14 +155,15 @@ async def triage_failures(ctx: Ctx, since: Since = "24h") -> Sequence[Message]:
         '3. summarize_runs(group_by="failing_step") or "version" shows whether one step or one version is to blame.',
         "4. Report a table: cause, how many, since when, what to do (rerun, fix file or workflow, wait).",
         "5. Offer rerun_workflow_runs only for causes that a rerun can help; it shows a plan that a person confirms.",
-    ]
-    return _messages(facts, steps=steps)
+    )
 
 
 @_prompt("Investigate a run")
 async def investigate_run(run_id: RunRef, ctx: Ctx) -> Sequence[Message]:
     """Find out what one run did, why it failed or waits, and what to do about it."""
-    steps = [
+    return await _with_run(
+        ctx,
+        run_id,
         f"Find out what happened to the Extend workflow run {run_id}. Its state a moment ago is attached.",
         f"1. If it failed: explain_failure({run_id}) shows the cause, similar failures, what differs from a good run.",
         f"2. If it waits for review: get_step_result({run_id}, step) of the check that did not pass.",
@@ -170,23 +171,20 @@ async def investigate_run(run_id: RunRef, ctx: Ctx) -> Sequence[Message]:
         "4. Answer in a few sentences: what happened, since when, how much is affected, what to do next.",
         "   Say what you did not look at.",
         "Change nothing: rerun_workflow_runs, cancel_workflow_run and the like only when the user asks.",
-    ]
-    return await _with_run(ctx, run_id, steps)
+    )
 
 
 @_prompt("Write a shift report")
 async def shift_report(ctx: Ctx, since: Since = "12h") -> Sequence[Message]:
     """Write the handover report for the next shift."""
-    figures = await _facts(_summary(ctx, since, "workflow"))
-    waiting = await _facts(review_queue(ctx, None))
-    steps = [
+    return _messages(
+        [await _facts(_summary(ctx, since, "workflow")), await _facts(review_queue(ctx, None))],
         f"Write a shift report on the Extend workflow runs since {Label(since)!s}, from the facts above.",
         "1. Two sentences: how much ran, what went wrong, whether it is better or worse than the window before.",
         "2. What failed and why, largest first: explain_failure on one run of each group where the cause is unclear.",
         "3. What waits: the review queue with the oldest run, and anything PENDING for long.",
         "4. What the next shift must do, with run ids and dashboard links. If something above is INCOMPLETE, say so.",
-    ]
-    return _messages(figures, waiting, steps=steps)
+    )
 
 
 @_prompt("Clear the review queue")
@@ -194,16 +192,15 @@ async def clear_review_queue(
     ctx: Ctx, workflow: Annotated[str, Field(description="Only this workflow: id or exact name")] = ""
 ) -> Sequence[Message]:
     """Prepare the waiting reviews so that a person can decide each in a minute."""
-    waiting = await _facts(review_queue(ctx, workflow.strip() or None))
-    steps = [
+    return _messages(
+        [await _facts(review_queue(ctx, workflow.strip() or None))],
         "Prepare these reviews for a person. The API cannot approve or reject: the person does it in the dashboard.",
         "1. Go through the runs from the oldest. get_step_result(run, step) of the check that did not pass, and of the",
         "   extraction before it, shows values and confidences.",
         "2. For each: what the check wanted, what the document says, what you would look at first, the dashboard link.",
         "3. Group runs that wait for the same reason: one wrong rule may hold them all.",
         "4. Never say that you approved or rejected anything.",
-    ]
-    return _messages(waiting, steps=steps)
+    )
 
 
 @_prompt("Cancel a run safely", writes=True)
@@ -212,7 +209,9 @@ async def cancel_run_safely(
 ) -> Sequence[Message]:
     """Check a workflow run, ask the user, cancel it, and verify the end."""
     because = f' with reason="{" ".join(reason.split())[:300]}"' if reason.strip() else ""
-    steps = [
+    return await _with_run(
+        ctx,
+        run_id,
         f"Cancel the Extend workflow run {run_id}, safely:",
         f"1. Call get_workflow_run({run_id}): it may have moved since the state attached was read.",
         "   Tell the user its workflow, file, status, steps done and credits.",
@@ -221,15 +220,14 @@ async def cancel_run_safely(
         "   On confirmation_required show the plan, wait for a clear yes, then repeat with the confirmation_token.",
         "4. Report the outcome as given. On cancelling or unknown look again with get_workflow_run.",
         "   Say cancelled only when a read shows CANCELLED.",
-    ]
-    return await _with_run(ctx, run_id, steps)
+    )
 
 
 @_prompt("Stop a bad batch", writes=True)
 async def stop_a_bad_batch(batch_id: BatchRef, ctx: Ctx) -> Sequence[Message]:
     """Stop what still runs of a batch, with a person's yes to an exact plan."""
-    facts = await _facts(summarize(ctx, RunFilter(batch=batch_id), "status"))
-    steps = [
+    return _messages(
+        [await _facts(summarize(ctx, RunFilter(batch=batch_id), "status"))],
         f"Stop the batch {batch_id}. The figures above were read just now.",
         "1. Tell the user how many of its runs are PENDING or PROCESSING, and that the others cannot be cancelled.",
         f'2. Call cancel_runs(batch="{batch_id}"). It sends nothing yet: it makes a plan, which a person confirms.',
@@ -237,15 +235,14 @@ async def stop_a_bad_batch(batch_id: BatchRef, ctx: Ctx) -> Sequence[Message]:
         "3. On partial call again with its token until it is done. Report every run that did not end as cancelled.",
         f'4. wait_for_run(batch="{batch_id}") shows the end. Say cancelled only of runs that a read shows CANCELLED.',
         "5. Only if the user wants: rerun_workflow_runs later runs cancelled ones again.",
-    ]
-    return _messages(facts, steps=steps)
+    )
 
 
 @_prompt("Release a workflow version", scope=WORKFLOWS_READ, writes=True)
 async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[Message]:
     """Compare a workflow's draft with what runs now, try it, and publish it with a person's yes."""
-    facts = await _facts(_release(ctx, workflow))
-    steps = [
+    return _messages(
+        [await _facts(_release(ctx, workflow))],
         f"Release the draft of the Extend workflow {Label(workflow)}. The changes are above.",
         "1. Explain the difference to the user. If a fault is listed, stop: the draft must be fixed first.",
         '2. Try the draft: run_workflow(workflow, version="draft", file_id=...) on a file that the user names,',
@@ -253,15 +250,14 @@ async def release_a_workflow_version(workflow: Workflow, ctx: Ctx) -> Sequence[M
         "3. If the user still wants it, deploy_workflow_version(workflow). A person sees the difference and confirms.",
         '4. Afterwards watch: summarize_runs(workflow, group_by="version", created_since="1h").',
         "There is no roll-back operation: deploying the former steps again is how to go back.",
-    ]
-    return _messages(facts, steps=steps)
+    )
 
 
-def _messages(*facts: str | TextContent, steps: list[str]) -> list[Message]:
+def _messages(facts: Sequence[str | TextContent], *steps: str) -> list[Message]:
     return [*map(UserMessage, facts), UserMessage("\n".join([*steps, _DATA]))]
 
 
-async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message]:
+async def _with_run(ctx: Ctx, run_id: str, *steps: str) -> Sequence[Message]:
     """Return the steps, behind the run's text where it can be read.
 
     An embedded resource would fit, but LangChain and LlamaIndex raise on it.
@@ -271,7 +267,7 @@ async def _with_run(ctx: Ctx, run_id: str, steps: list[str]) -> Sequence[Message
     except ResourceError as error:
         return [UserMessage("\n".join([*steps, _DATA, _unread("run", str(error))]))]
     annotations = Annotations(audience=["assistant"], priority=1.0)
-    return _messages(TextContent(type="text", text=text, annotations=annotations), steps=steps)
+    return _messages([TextContent(type="text", text=text, annotations=annotations)], *steps)
 
 
 async def _facts(reading: Awaitable[View | str]) -> str:
