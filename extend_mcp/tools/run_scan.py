@@ -19,6 +19,7 @@ from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.runs.failures import CHILD_KINDS, Failure, created_first, failed_children, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
+from extend_mcp.tools.args import SortBy
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
@@ -83,11 +84,17 @@ class Scan(NamedTuple):
     reached: datetime | None  # the creation time of the last run that was looked at
 
 
-async def scan_runs(app: CallerContext, deadline: Deadline, filters: RunFilter, most: int | None = None) -> Scan:
+async def scan_runs(
+    app: CallerContext,
+    deadline: Deadline,
+    filters: RunFilter,
+    most: int | None = None,
+    sort_by: SortBy = "createdAt",
+) -> Scan:
     """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
     runs: list[WorkflowRunSummary] = []
-    reached = None
-    async with aclosing(app.api.list_workflow_runs(**filters.api_query()).pages()) as pages:
+    reached, by_creation = None, sort_by == "createdAt"
+    async with aclosing(app.api.list_workflow_runs(**filters.api_query(sort_by=sort_by)).pages()) as pages:
         while True:
             if len(runs) >= (most or app.limits.summary_runs):
                 return Scan(runs, f"only the newest {len(runs):,} runs were read (the operator's bound)", reached)
@@ -104,7 +111,8 @@ async def scan_runs(app: CallerContext, deadline: Deadline, filters: RunFilter, 
                 return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
             for run in page.data:
                 reached = run.created or reached
-                if run.created and filters.since and run.created < filters.since:
+                moment, since = (run.created, filters.since) if by_creation else (run.updated_at, filters.changed_since)
+                if moment and since and moment < since:
                     return Scan(runs, None, reached)
                 if filters.matches(run):
                     runs.append(run)
