@@ -12,7 +12,7 @@ import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import CredentialError, ExtendError
-from extend_mcp.api.models import ChildRun, ChildRuns, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import ChildRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
@@ -291,11 +291,8 @@ async def read_causes(
     """
     history = await app.history()
     kept = await history.causes([run.id for run in runs]) if history else {}
-    known = {
-        run_id: Failure(step or "", reason, "")
-        for run_id, (step, reason) in kept.items()
-        if step is not None or not steps
-    }
+    usable = {run_id: cause for run_id, cause in kept.items() if cause[0] is not None or not steps}
+    known = {run_id: Failure(step or "", reason, "") for run_id, (step, reason) in usable.items()}
     unknown = [run for run in runs if run.id not in known]
     created = [run.created for run in unknown if run.created]
     if len(created) <= _FEW:
@@ -345,27 +342,21 @@ async def read_failed_children(app: CallerContext, deadline: Deadline, since: da
     """Read the lists of failed child runs, the newest first, back to a time or a bound."""
     children: list[ChildRun] = []
     for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
+        query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
+        if kind != "parse_runs":
+            query |= {"sort_by": "createdAt", "sort_dir": "desc"}
+        pages_read = 0
         # What cannot be listed is left to the reading of single runs.
         with suppress(ExtendError):
-            await _read_children(app, deadline, kind, since, children)
+            async with aclosing(app.api.list_child_runs(kind, **query).pages()) as pages:
+                async for page in pages:
+                    children += page.data
+                    pages_read += 1
+                    await deadline.report(f"{len(children):,} failed child runs read")
+                    is_past = since and any(each.created_at and each.created_at < since for each in page.data)
+                    if is_past or pages_read == _MOST_CHILD_PAGES or deadline.left <= 0:
+                        break
     return children
-
-
-async def _read_children(
-    app: CallerContext, deadline: Deadline, kind: ChildRuns, since: datetime | None, found: list[ChildRun]
-) -> None:
-    query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
-    if kind != "parse_runs":
-        query |= {"sort_by": "createdAt", "sort_dir": "desc"}
-    left = _MOST_CHILD_PAGES
-    async with aclosing(app.api.list_child_runs(kind, **query).pages()) as pages:
-        async for page in pages:
-            found += page.data
-            await deadline.report(f"{len(found):,} failed child runs read")
-            left -= 1
-            is_past = since and any(each.created_at and each.created_at < since for each in page.data)
-            if not left or deadline.left <= 0 or is_past:
-                return
 
 
 async def read_insights(
