@@ -176,6 +176,8 @@ async def test_actions_are_listed_by_run_caller_and_time(box: Box, log: Path) ->
         assert (await actions(before="1h"))["actions"] == [many]
         assert (await actions(caller="local"))["shown"] == 2
         assert (await actions(caller="token:anna"))["shown"] == 0
+        refused = await client.call_tool("list_actions", {"since": "1h", "before": "2h"})
+        assert text_of(refused) == "since must be earlier than before."
         # A page token keeps its place while new lines arrive.
         page = await actions(page_size=1)
         log.write_text(log.read_text() + "\n")

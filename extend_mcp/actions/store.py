@@ -8,7 +8,7 @@ import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, ClassVar, Final
 
@@ -150,19 +150,6 @@ async def alongside(job: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
         raise problem
 
 
-@asynccontextmanager
-async def renewing(renew: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
-    """Call ``renew`` every so many seconds while the block runs."""
-
-    async def repeat() -> None:
-        while True:
-            await anyio.sleep(seconds)
-            await renew()
-
-    async with alongside(repeat):
-        yield
-
-
 class SealedStore(ActionStore):
     """Keeps plans where other processes find them, and others may read or write.
 
@@ -231,12 +218,14 @@ class SealedStore(ActionStore):
         self._held[place] = mine
 
         async def renew() -> None:
-            # What follows needs the store as well and will report it.
-            with self._logging("a lease could not be renewed"):
-                await lock.reacquire()
+            while True:
+                await anyio.sleep(LEASE_SECONDS / 4)
+                # What follows needs the store as well and will report it.
+                with self._logging("a lease could not be renewed"):
+                    await lock.reacquire()
 
         try:
-            async with renewing(renew, LEASE_SECONDS / 4):
+            async with alongside(renew):
                 yield True
         finally:
             if self._held.get(place) == mine:

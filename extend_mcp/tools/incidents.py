@@ -15,7 +15,7 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import AUDIT_READ
 from extend_mcp.tools.args import Example, Moment, PageToken, RunId
 from extend_mcp.tools.pagination import open_token
-from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, parse_window, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
 from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
 from extend_mcp.views.actions import ActionListView, action_list_view
@@ -120,13 +120,13 @@ async def list_actions(
     who confirmed it, the reason given and the runs. Actions in Extend's dashboard are not in it.
     """
     app = caller_context(ctx)
-    window = await RunFilter(created_since=since, created_before=before).resolve(app)
+    first, last = parse_window(app, since=since, before=before)
     given = {
         "run_id": run_id,
         "caller": caller,
         # Later pages mean the same: "24h" moves.
-        "since": format_instant(window.since) if window.since else None,
-        "before": format_instant(window.before) if window.before else None,
+        "since": format_instant(first) if first else None,
+        "before": format_instant(last) if last else None,
     }
     place = open_token("list_actions", given, page_token)
     wanted, account = place.a, app.account_id

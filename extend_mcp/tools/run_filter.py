@@ -72,11 +72,9 @@ class RunFilter(BaseModel):
 
     async def resolve(self, app: CallerContext) -> Self:
         """Return a copy with instants for the times and an id for the workflow; refuse those that mean nothing."""
-        moments = {name: parse_argument(app, argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
-        for first, last, what in (("since", "before", "created"), ("changed_since", "changed_before", "updated")):
-            since, before = moments[first], moments[last]
-            if since and before and since >= before:
-                raise CallRefusedError(f"{what}_since must be earlier than {what}_before.")
+        created = parse_window(app, created_since=self.created_since, created_before=self.created_before)
+        updated = parse_window(app, updated_since=self.updated_since, updated_before=self.updated_before)
+        moments = dict(zip(_MOMENTS.values(), (*created, *updated), strict=True))
         workflow_id = await resolve_workflow(app, self.workflow) if self.workflow else None
         return self.model_copy(update={**moments, "workflow_id": workflow_id})
 
@@ -238,3 +236,12 @@ def parse_argument(app: CallerContext, name: str, text: str | None) -> datetime 
         return parse_moment(text, app.clock.now())
     except ValueError as error:
         raise CallRefusedError(f'{name}: {error}. Example: {name}="24h".') from None
+
+
+def parse_window(app: CallerContext, **given: str | None) -> tuple[datetime | None, datetime | None]:
+    """Turn two arguments, the begin and the end of a time, into instants, or refuse them by name."""
+    since, before = (parse_argument(app, name, text) for name, text in given.items())
+    if since and before and since >= before:
+        first, last = given
+        raise CallRefusedError(f"{first} must be earlier than {last}.")
+    return since, before

@@ -12,13 +12,14 @@ import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import CredentialError, ExtendError
-from extend_mcp.api.models import ChildRun, ChildRuns, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import ChildRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.runs.failures import CHILD_KINDS, Failure, created_first, failed_children, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
+from extend_mcp.tools.args import SortBy
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
@@ -83,11 +84,17 @@ class Scan(NamedTuple):
     reached: datetime | None  # the creation time of the last run that was looked at
 
 
-async def scan_runs(app: CallerContext, deadline: Deadline, filters: RunFilter, most: int | None = None) -> Scan:
+async def scan_runs(
+    app: CallerContext,
+    deadline: Deadline,
+    filters: RunFilter,
+    most: int | None = None,
+    sort_by: SortBy = "createdAt",
+) -> Scan:
     """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
     runs: list[WorkflowRunSummary] = []
-    reached = None
-    async with aclosing(app.api.list_workflow_runs(**filters.api_query()).pages()) as pages:
+    reached, by_creation = None, sort_by == "createdAt"
+    async with aclosing(app.api.list_workflow_runs(**filters.api_query(sort_by=sort_by)).pages()) as pages:
         while True:
             if len(runs) >= (most or app.limits.summary_runs):
                 return Scan(runs, f"only the newest {len(runs):,} runs were read (the operator's bound)", reached)
@@ -104,7 +111,8 @@ async def scan_runs(app: CallerContext, deadline: Deadline, filters: RunFilter, 
                 return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
             for run in page.data:
                 reached = run.created or reached
-                if run.created and filters.since and run.created < filters.since:
+                moment, since = (run.created, filters.since) if by_creation else (run.updated_at, filters.changed_since)
+                if moment and since and moment < since:
                     return Scan(runs, None, reached)
                 if filters.matches(run):
                     runs.append(run)
@@ -283,11 +291,8 @@ async def read_causes(
     """
     history = await app.history()
     kept = await history.causes([run.id for run in runs]) if history else {}
-    known = {
-        run_id: Failure(step or "", reason, "")
-        for run_id, (step, reason) in kept.items()
-        if step is not None or not steps
-    }
+    usable = {run_id: cause for run_id, cause in kept.items() if cause[0] is not None or not steps}
+    known = {run_id: Failure(step or "", reason, "") for run_id, (step, reason) in usable.items()}
     unknown = [run for run in runs if run.id not in known]
     created = [run.created for run in unknown if run.created]
     if len(created) <= _FEW:
@@ -337,27 +342,21 @@ async def read_failed_children(app: CallerContext, deadline: Deadline, since: da
     """Read the lists of failed child runs, the newest first, back to a time or a bound."""
     children: list[ChildRun] = []
     for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
+        query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
+        if kind != "parse_runs":
+            query |= {"sort_by": "createdAt", "sort_dir": "desc"}
+        pages_read = 0
         # What cannot be listed is left to the reading of single runs.
         with suppress(ExtendError):
-            await _read_children(app, deadline, kind, since, children)
+            async with aclosing(app.api.list_child_runs(kind, **query).pages()) as pages:
+                async for page in pages:
+                    children += page.data
+                    pages_read += 1
+                    await deadline.report(f"{len(children):,} failed child runs read")
+                    is_past = since and any(each.created_at and each.created_at < since for each in page.data)
+                    if is_past or pages_read == _MOST_CHILD_PAGES or deadline.left <= 0:
+                        break
     return children
-
-
-async def _read_children(
-    app: CallerContext, deadline: Deadline, kind: ChildRuns, since: datetime | None, found: list[ChildRun]
-) -> None:
-    query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
-    if kind != "parse_runs":
-        query |= {"sort_by": "createdAt", "sort_dir": "desc"}
-    left = _MOST_CHILD_PAGES
-    async with aclosing(app.api.list_child_runs(kind, **query).pages()) as pages:
-        async for page in pages:
-            found += page.data
-            await deadline.report(f"{len(found):,} failed child runs read")
-            left -= 1
-            is_past = since and any(each.created_at and each.created_at < since for each in page.data)
-            if not left or deadline.left <= 0 or is_past:
-                return
 
 
 async def read_insights(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable
-from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
@@ -29,8 +28,8 @@ from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.args import ConfirmationToken, Example, Moment, PageSize, PageToken, WorkflowRef, normalized_url
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
-from extend_mcp.tools.run_filter import parse_argument
-from extend_mcp.tools.run_scan import Deadline
+from extend_mcp.tools.run_filter import RunFilter, parse_argument
+from extend_mcp.tools.run_scan import Deadline, scan_runs
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.untrusted import Code, Id, Label
@@ -285,25 +284,14 @@ async def _received(
     """Compare the runs that ended in a window with the events that the receiver took."""
     assert app.events is not None
     begin, end = window
+    filters = RunFilter(workflow_id=workflow_id, changed_since=begin)
+    scan = await scan_runs(app, deadline, filters, sort_by="updatedAt")
     ended: dict[str, WorkflowRunSummary] = {}
-    missing = None
-    pager = app.api.list_workflow_runs(workflow_id=workflow_id, sort_by="updatedAt", sort_dir="desc")
-    async with aclosing(pager.pages()) as pages:
-        for _ in range(app.limits.summary_runs):
-            page = await anext(pages, None)
-            if page is None:
-                break
-            for run in page.data:
-                event = END_EVENTS.get(run.status)
-                moment = run.end_time or run.updated_at
-                if event in covered[run.workflow.id] and moment and begin <= moment <= end:
-                    ended[end_mark(event, run.id)] = run
-            if page.data and (oldest := page.data[-1].updated_at) and oldest < begin:
-                break
-            if deadline.left <= 0:
-                missing = "time was up before all runs that ended were read"
-                break
-            await deadline.report(f"{len(ended):,} runs that ended read")
+    for run in scan.runs:
+        event = END_EVENTS.get(run.status)
+        moment = run.end_time or run.updated_at
+        if event in covered[run.workflow.id] and moment and begin <= moment <= end:
+            ended[end_mark(event, run.id)] = run
     known = await app.events.known(list(ended))
     missed = [run for mark, run in ended.items() if mark not in known]
-    return Received(begin, len(ended), missed, missing)
+    return Received(begin, len(ended), missed, scan.missing)

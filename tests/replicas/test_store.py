@@ -284,12 +284,12 @@ async def test_a_hold_lasts_seconds_and_is_renewed_while_its_holder_lives(
         assert 15_000 < await redis.pttl(lease) <= 20_000
 
     # The same, faster.
-    monkeypatch.setattr("extend_mcp.actions.store.LEASE_SECONDS", 0.2)
+    monkeypatch.setattr("extend_mcp.actions.store.LEASE_SECONDS", 0.8)
     async with plans.hold(plan):
         for _ in range(3):
-            await redis.pexpire(lease, 100)
+            await redis.pexpire(lease, 400)
             with anyio.fail_after(10):
-                while await redis.pttl(lease) <= 100:
+                while await redis.pttl(lease) <= 400:
                     await anyio.sleep(0.005)
 
 
