@@ -16,6 +16,7 @@ from mcp_types import InputRequiredResult
 from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earlier_proposal
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.requests import RequestModel
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
@@ -53,7 +54,8 @@ class Action(ABC, Generic[ViewT]):
     @property
     def arguments(self) -> Any:
         """Everything that the call gives, so that a yes is bound to all of it."""
-        return [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
+        given = [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
+        return [each.model_dump(mode="json") if isinstance(each, RequestModel) else each for each in given]
 
     async def inspect(self) -> Inspection[ViewT] | None:
         """Read the live state; None if nobody needs to be asked.
