@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 import anyio
 
-from extend_mcp.actions.confirm import Consent, Proposal
+from extend_mcp.actions.confirm import Consent
 from extend_mcp.actions.execute import STOP_ASKING, Action, Inspection
 from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
 from extend_mcp.api.models import WorkflowRun
@@ -203,9 +203,8 @@ class CancelRun(Action[CancelView]):
             next_step=next_step,
         )
 
-    def too_late(self, found: Inspection[CancelView], earlier: Inspection[CancelView] | Proposal) -> CancelView:
+    def too_late(self, found: Inspection[CancelView], before: str) -> CancelView:
         """Answer that the run ended, or began to end, since it was proposed."""
-        before = earlier.status if isinstance(earlier, Inspection) else earlier.seen
         return self._refused(found.status, before=before, raced=True)
 
     def declined(self, found: Inspection[CancelView], note: str) -> CancelView:
@@ -229,11 +228,11 @@ class CancelRun(Action[CancelView]):
             next_step="Show this plan to the user. Only if they agree, call again with the confirmation_token.",
         )
 
-    def not_found(self, earlier: Inspection[CancelView] | Proposal | None = None) -> CancelView:
+    def not_found(self, before: str | None = None) -> CancelView:
         return self.answer(
             "not_found",
             "There is no such run for this API key (wrong id, workspace or region, or deleted).",
-            status_before=earlier.status if isinstance(earlier, Inspection) else None,
+            status_before=before,
             next_step="Find the run with list_runs.",
         )
 

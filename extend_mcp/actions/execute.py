@@ -16,6 +16,7 @@ from mcp_types import InputRequiredResult
 from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earlier_proposal
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.requests import RequestModel
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
@@ -53,7 +54,8 @@ class Action(ABC, Generic[ViewT]):
     @property
     def arguments(self) -> Any:
         """Everything that the call gives, so that a yes is bound to all of it."""
-        return [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
+        given = [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
+        return [each.model_dump(mode="json") if isinstance(each, RequestModel) else each for each in given]
 
     async def inspect(self) -> Inspection[ViewT] | None:
         """Read the live state; None if nobody needs to be asked.
@@ -101,9 +103,9 @@ class Action(ABC, Generic[ViewT]):
         )
         return view.rendered(self.app.limits.answer_chars, details)
 
-    def too_late(self, found: Inspection[ViewT], earlier: Inspection[ViewT] | Proposal) -> ViewT:
-        """Answer that the state forbids the action since it was proposed."""
-        del earlier
+    def too_late(self, found: Inspection[ViewT], before: str) -> ViewT:
+        """Answer that the state forbids the action since it was proposed, when the target's status was ``before``."""
+        del before
         return found.refusal or self.changed(found)
 
     def changed(self, found: Inspection[ViewT]) -> ViewT:
@@ -130,9 +132,9 @@ class Action(ABC, Generic[ViewT]):
             next_step="Show this plan to the user. Only if they agree, make the same call with the confirmation_token.",
         )
 
-    def not_found(self, earlier: Inspection[ViewT] | Proposal | None = None) -> ViewT:
-        """Answer that the target does not exist."""
-        del earlier
+    def not_found(self, before: str | None = None) -> ViewT:
+        """Answer that the target does not exist; a moment ago it did, in the status ``before``, if that is given."""
+        del before
         return self.answer(
             "not_found", "There is no such object for this API key: wrong id, workspace or region, or deleted already."
         )
@@ -194,12 +196,12 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     try:
         found = await action.inspect()
     except NotFoundError:
-        return action.not_found(earlier)
+        return action.not_found()
     if found is None:
         return await _send(action)
     if found.refusal is not None:
         record.verdict = found.refusal.outcome
-        return action.too_late(found, earlier) if earlier else found.refusal
+        return action.too_late(found, earlier.seen) if earlier else found.refusal
     record.verdict = "allowed"
     proposal = _proposal(action, found)
     if earlier and earlier.target == proposal.target and not earlier.same_as(proposal):
@@ -221,11 +223,11 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
         try:
             found = await action.inspect()
         except NotFoundError:
-            return action.not_found(shown)
+            return action.not_found(shown.status)
         assert found is not None
         if found.refusal is not None:
             record.verdict = found.refusal.outcome
-            return action.too_late(found, shown)
+            return action.too_late(found, shown.status)
         if not _proposal(action, found).same_as(proposal):
             return action.changed(found)
     return await _send_once(action, consent)

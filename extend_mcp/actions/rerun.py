@@ -114,11 +114,7 @@ class RerunRuns(BulkAction):
                 await self._start(plan, run)
                 return
             # An earlier call sent it without a clear answer: look, and never send again.
-            found = await self._newer_rerun(plan, run)
-            if found:
-                run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
-                run.new_run_id = found
-            else:
+            if not _note_found(run, await self._newer_rerun(plan, run)):
                 run.outcome = "unknown"
                 run.note = f"sent once; look with list_runs before starting it again: {run.note}"
 
@@ -183,11 +179,10 @@ class RerunRuns(BulkAction):
                 # A passing failure is left for the next call.
                 run.outcome = None if error.retryable else "refused"
             run.note = error_words(error)
-            if error.effect != "none" and (found := await self._look(plan, run)):
-                run.outcome, run.note = "started", f"as {found} (found by looking; its answer was lost)"
-                run.new_run_id = found
+            if error.effect != "none":
+                _note_found(run, await self._look(plan, run))
         else:
-            run.outcome, run.note = "started", f"as {made.id}, {Code(made.status)}"
+            run.outcome, run.note = "started", f"as {Id(made.id)}, {Code(made.status)}"
             run.new_run_id, run.new_status = made.id, made.status
         return None
 
@@ -205,7 +200,7 @@ class RerunRuns(BulkAction):
             run.outcome, run.status = "changed", present.status
             run.note = "it is not as it was in the plan"
         elif found := await self._newer_rerun(plan, run, asked):
-            run.outcome, run.note = "already_rerun", f"as {found}"
+            run.outcome, run.note = "already_rerun", f"as {Id(found)}"
         else:
             return present
         return None
@@ -265,6 +260,15 @@ class RerunRuns(BulkAction):
                     newer.until = begun
                     return
         raise _TooManyRunsError("too many runs were created since this plan was made: make a new one")
+
+
+def _note_found(run: PlannedRun, new_run_id: str | None) -> bool:
+    """Note that a lost answer was that of this new run; return False if none was found."""
+    if new_run_id is None:
+        return False
+    run.outcome, run.new_run_id = "started", new_run_id
+    run.note = f"as {Id(new_run_id)} (found by looking; its answer was lost)"
+    return True
 
 
 def _start_of(plan: Plan) -> datetime:

@@ -45,8 +45,7 @@ _MOST_HOSTS = 30
 class UpdateRun(ObjectAction):
     """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
-    new_name: str | None
-    metadata: dict[str, Any] | None
+    body: UpdateWorkflowRun
 
     name: ClassVar[str] = "update_workflow_run"
     kind: ClassVar[type[ActionView]] = RunActionView
@@ -57,9 +56,9 @@ class UpdateRun(ObjectAction):
 
     async def send(self) -> ActionView:
         assert self._before is not None
-        body = UpdateWorkflowRun(name=self.new_name, metadata=self.metadata)
-        after = await self.app.api.update_workflow_run(self.target, body)
-        details = [f"The name is now {Label(self.new_name):120} (Extend does not return it)."] if self.new_name else []
+        after = await self.app.api.update_workflow_run(self.target, self.body)
+        name = self.body.name
+        details = [f"The name is now {Label(name):120} (Extend does not return it)."] if name else []
         if self.app.caller.has_scope(RUNS_READ):
             details += _metadata_lines(self._before.metadata, after.metadata)
         return self.answer("done", "The run was changed.", sent=True, details=details)
@@ -182,8 +181,8 @@ class StartBatch(Start[BatchStartedView]):
             return None
         usual = await usual_credits(self.app, self.body.workflow.id)
         cost = usual.words(files) if usual else "unknown, since no processed run of this workflow shows them"
-        # The usual credits move with each run that ends; a yes is bound to the files and the workflow.
-        return Inspection(self._question(), [f"Credits: {cost}"], bound=self.body.to_json().decode())
+        # The usual credits move with each run that ends; a yes is bound to the files and the workflow, in the body.
+        return Inspection(self._question(), [f"Credits: {cost}"])
 
     def _question(self) -> list[str]:
         files, workflow = [each.file for each in self.body.inputs], self.body.workflow

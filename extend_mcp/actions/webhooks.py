@@ -22,10 +22,7 @@ from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_
 class CreateEndpoint(ObjectAction):
     """Create a webhook endpoint."""
 
-    url: str
-    endpoint_name: str
-    events: list[str]
-    status: str
+    body: CreateWebhookEndpoint
 
     name: ClassVar[str] = "create_webhook_endpoint"
     repeatable: ClassVar[bool] = False
@@ -36,22 +33,21 @@ class CreateEndpoint(ObjectAction):
         """Show where data would go; nothing exists yet that could be read."""
         return Inspection(
             [
-                f"Create webhook endpoint {Name(self.endpoint_name)}?",
-                f"Extend will send to: {Url(self.url)}",
-                f"Events: {', '.join(self.events) or 'none yet'}. They hold document data.",
+                f"Create webhook endpoint {Name(self.body.name)}?",
+                f"Extend will send to: {Url(self.body.url)}",
+                f"Events: {', '.join(self.body.enabled_events) or 'none yet'}. They hold document data.",
             ]
         )
 
     async def send(self) -> ActionView:
-        self.made = await self.app.api.create_webhook_endpoint(
-            CreateWebhookEndpoint(url=self.url, name=self.endpoint_name, enabled_events=self.events, status=self.status)
-        )
+        self.made = await self.app.api.create_webhook_endpoint(self.body)
         made_id = Id(self.made.id)
         return self.answer("done", f"Created webhook endpoint {made_id}.", target=made_id, sent=True)
 
     async def look(self) -> str:
         page = await self.app.api.list_webhook_endpoints(sort_dir="desc", max_page_size=20)
-        same = [f"{Id(each.id)}" for each in page.data if each.url == self.url and each.name == self.endpoint_name]
+        wanted = (self.body.url, self.body.name)
+        same = [f"{Id(each.id)}" for each in page.data if (each.url, each.name) == wanted]
         return f"A second look finds such endpoints: {', '.join(same) or 'none'}; their secret is not shown again."
 
 
@@ -59,29 +55,25 @@ class CreateEndpoint(ObjectAction):
 class UpdateEndpoint(ObjectAction):
     """Change a webhook endpoint; None leaves a field unchanged."""
 
-    url: str | None
-    new_name: str | None
-    events: list[str] | None
-    status: str | None
+    body: UpdateWebhookEndpoint
 
     name: ClassVar[str] = "update_webhook_endpoint"
 
     async def inspect(self) -> Inspection[ActionView]:
-        present = await self.app.api.get_webhook_endpoint(self.target)
+        present, body = await self.app.api.get_webhook_endpoint(self.target), self.body
         lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.target)})?"]
-        if self.url is not None:
-            lines.append(f"URL: {Url(present.url)} -> {Url(self.url)}")
-        if self.new_name is not None:
-            lines.append(f"Name: {Name(present.name)} -> {Name(self.new_name)}")
-        if self.events is not None:
-            lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
-        if self.status is not None:
-            lines.append(f"Status: {Code(present.status)} -> {self.status}")
+        if body.url is not None:
+            lines.append(f"URL: {Url(present.url)} -> {Url(body.url)}")
+        if body.name is not None:
+            lines.append(f"Name: {Name(present.name)} -> {Name(body.name)}")
+        if body.enabled_events is not None:
+            lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(body.enabled_events)}")
+        if body.status is not None:
+            lines.append(f"Status: {Code(present.status)} -> {body.status}")
         return Inspection(lines, bound=[present.url, present.name, present.status, present.enabled_events])
 
     async def send(self) -> ActionView:
-        body = UpdateWebhookEndpoint(url=self.url, name=self.new_name, enabled_events=self.events, status=self.status)
-        changed = await self.app.api.update_webhook_endpoint(self.target, body)
+        changed = await self.app.api.update_webhook_endpoint(self.target, self.body)
         return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
     async def look(self) -> str:
@@ -109,22 +101,20 @@ class DeleteEndpoint(DeleteObject):
 class CreateSubscription(ObjectAction):
     """Send one resource's events to an endpoint."""
 
-    resource_type: str
-    resource_id: str
-    events: list[str]
+    body: CreateWebhookSubscription
 
     name: ClassVar[str] = "create_webhook_subscription"
     repeatable: ClassVar[bool] = False
     present_id: str | None = field(default=None, init=False)
 
     async def inspect(self) -> Inspection[ActionView]:
-        endpoint = await self.app.api.get_webhook_endpoint(self.target)
+        endpoint, body = await self.app.api.get_webhook_endpoint(self.target), self.body
         present = await self._present()
-        subject = f"{self.resource_type} {Name(self.resource_id):120}"
+        subject = f"{body.resource_type} {Name(body.resource_id):120}"
         lines = [
             f"Subscribe webhook endpoint {Name(endpoint.name)} to {subject}?",
             f"Extend will send to: {Url(endpoint.url)}",
-            f"Events: {', '.join(self.events)}. They hold document data.",
+            f"Events: {', '.join(body.enabled_events)}. They hold document data.",
         ]
         if present is not None:
             lines.append(
@@ -134,14 +124,7 @@ class CreateSubscription(ObjectAction):
         return Inspection(lines, bound=[endpoint.url, present and [present.id, present.enabled_events]])
 
     async def send(self) -> ActionView:
-        made = await self.app.api.create_webhook_subscription(
-            CreateWebhookSubscription(
-                webhook_endpoint_id=self.target,
-                resource_type=self.resource_type,
-                resource_id=self.resource_id,
-                enabled_events=self.events,
-            )
-        )
+        made = await self.app.api.create_webhook_subscription(self.body)
         made_id = Id(made.id)
         message = f"{'Changed' if made.id == self.present_id else 'Created'} webhook subscription {made_id}."
         return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
@@ -155,9 +138,9 @@ class CreateSubscription(ObjectAction):
     async def _present(self) -> WebhookSubscription | None:
         """Return the subscription of this endpoint and resource, which Extend changes instead of adding another."""
         page = await self.app.api.list_webhook_subscriptions(
-            webhook_endpoint_id=self.target, resource_id=self.resource_id, max_page_size=20
+            webhook_endpoint_id=self.target, resource_id=self.body.resource_id, max_page_size=20
         )
-        found = next((each for each in page.data if each.resource_type == self.resource_type), None)
+        found = next((each for each in page.data if each.resource_type == self.body.resource_type), None)
         self.present_id = found.id if found else None
         return found
 
@@ -166,19 +149,18 @@ class CreateSubscription(ObjectAction):
 class UpdateSubscription(ObjectAction):
     """Replace a subscription's events."""
 
-    events: list[str]
+    body: UpdateWebhookSubscription
 
     name: ClassVar[str] = "update_webhook_subscription"
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_webhook_subscription(self.target)
         lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
-        lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.events)}")
+        lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.body.enabled_events)}")
         return Inspection(lines, bound=present.enabled_events)
 
     async def send(self) -> ActionView:
-        body = UpdateWebhookSubscription(enabled_events=self.events)
-        changed = await self.app.api.update_webhook_subscription(self.target, body)
+        changed = await self.app.api.update_webhook_subscription(self.target, self.body)
         return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
     async def look(self) -> str:

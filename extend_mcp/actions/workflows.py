@@ -24,14 +24,13 @@ Steps = list[dict[str, Any]]
 class CreateWorkflowAction(ObjectAction):
     """Create a workflow with a draft. Nobody is asked: nothing runs until a deploy."""
 
-    new_name: str
-    steps: Steps | None
+    body: CreateWorkflow
 
     name: ClassVar[str] = "create_workflow"
     repeatable: ClassVar[bool] = False
 
     async def send(self) -> ActionView:
-        made = await self.app.api.create_workflow(CreateWorkflow(name=self.new_name, steps=self.steps))
+        made = await self.app.api.create_workflow(self.body)
         made_id = Id(made.id)
         return self.answer(
             "done",
@@ -51,18 +50,17 @@ class CreateWorkflowAction(ObjectAction):
 class UpdateDraft(ObjectAction):
     """Rename a workflow, or replace the steps of its draft."""
 
-    new_name: str | None
-    steps: Steps | None
+    body: UpdateWorkflow
 
     name: ClassVar[str] = "update_workflow"
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_workflow(self.target)
         lines = [f"Change the draft of workflow {Name(present.name):255} ({Id(self.target)})?"]
-        if self.new_name is not None:
-            lines.append(f"Name: {Name(present.name):255} -> {Name(self.new_name):255}")
-        if self.steps is not None:
-            after = merged_draft(present.draft_version.steps, self.steps)
+        if self.body.name is not None:
+            lines.append(f"Name: {Name(present.name):255} -> {Name(self.body.name):255}")
+        if self.body.steps is not None:
+            after = merged_draft(present.draft_version.steps, self.body.steps)
             lines += diff_lines(present.draft_version.steps, after)
             lines += [
                 f"Branch {Name(branch)} of {Name(step)} has no block: Extend adds one that is always true."
@@ -74,7 +72,7 @@ class UpdateDraft(ObjectAction):
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
     async def send(self) -> ActionView:
-        made = await self.app.api.update_workflow(self.target, UpdateWorkflow(name=self.new_name, steps=self.steps))
+        made = await self.app.api.update_workflow(self.target, self.body)
         steps = made.draft_version.steps
         details = [*graph_lines(steps), *warning_lines(steps)]
         return self.answer("done", "The draft was changed.", sent=True, details=details)
@@ -82,8 +80,8 @@ class UpdateDraft(ObjectAction):
     async def look(self) -> str:
         present = await self.app.api.get_workflow(self.target)
         # What was left out, Extend kept or filled in.
-        same = self.steps is None or contains(present.draft_version.steps, self.steps)
-        as_asked = same and (self.new_name is None or present.name == self.new_name)
+        same = self.body.steps is None or contains(present.draft_version.steps, self.body.steps)
+        as_asked = same and (self.body.name is None or present.name == self.body.name)
         return f"A second look shows the draft {'as' if as_asked else 'not as'} asked for."
 
 
@@ -91,8 +89,7 @@ class UpdateDraft(ObjectAction):
 class DeployVersion(ObjectAction):
     """Publish a workflow's draft, or given steps, as its newest version."""
 
-    new_name: str | None
-    steps: Steps | None
+    body: DeployWorkflowVersion
 
     name: ClassVar[str] = "deploy_workflow_version"
     repeatable: ClassVar[bool] = False
@@ -100,9 +97,9 @@ class DeployVersion(ObjectAction):
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_workflow(self.target)
         before, label = await _published(self.app, self.target)
-        after = present.draft_version.steps if self.steps is None else self.steps
-        what = "the draft" if self.steps is None else "the given steps"
-        called = f", named {Name(self.new_name):255}" if self.new_name is not None else ""
+        after = present.draft_version.steps if self.body.steps is None else self.body.steps
+        what = "the draft" if self.body.steps is None else "the given steps"
+        called = f", named {Name(self.body.name):255}" if self.body.name is not None else ""
         workflow = f"{Name(present.name):255} ({Id(self.target)})"
         lines = [
             f"Deploy {what} of workflow {workflow} as a new version{called}?",
@@ -115,8 +112,7 @@ class DeployVersion(ObjectAction):
         return Inspection(lines, bound=[label, before, after])
 
     async def send(self) -> ActionView:
-        body = DeployWorkflowVersion(name=self.new_name, steps=self.steps)
-        made = await self.app.api.deploy_workflow_version(self.target, body)
+        made = await self.app.api.deploy_workflow_version(self.target, self.body)
         message = f"Deployed version {Code(made.version)} ({Id(made.id)})."
         return self.answer("done", message, sent=True, next_step="run_workflow uses it when no version is given.")
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from extend_mcp.actions.execute import execute
 from extend_mcp.actions.workflows import CreateWorkflowAction, DeployVersion, UpdateDraft, fault_line
+from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import ConfirmationToken, Example, WorkflowRef
@@ -34,7 +35,7 @@ async def create_workflow(name: Name, ctx: Ctx, steps: Steps | None = None) -> A
     It runs after deploy_workflow_version, or as version "draft".
     """
     _refuse_faults(steps)
-    return await execute(ctx, CreateWorkflowAction(caller_context(ctx), name, steps))
+    return await execute(ctx, CreateWorkflowAction(caller_context(ctx), CreateWorkflow(name=name, steps=steps)))
 
 
 @AUTHORING.tool(title="Change a workflow's draft", annotations=DESTRUCTIVE)
@@ -52,7 +53,8 @@ async def update_workflow(
         raise CallRefusedError("Give name, steps or both.")
     _refuse_faults(steps)
     app = caller_context(ctx)
-    action = UpdateDraft(app, name, steps, target=await resolve_workflow(app, workflow))
+    body = UpdateWorkflow(name=name, steps=steps)
+    action = UpdateDraft(app, body, target=await resolve_workflow(app, workflow))
     return await execute(ctx, action, confirmation_token)
 
 
@@ -69,7 +71,8 @@ async def deploy_workflow_version(
     """
     _refuse_faults(steps, deploying=True)
     app = caller_context(ctx)
-    action = DeployVersion(app, name, steps, target=await resolve_workflow(app, workflow))
+    body = DeployWorkflowVersion(name=name, steps=steps)
+    action = DeployVersion(app, body, target=await resolve_workflow(app, workflow))
     return await execute(ctx, action, confirmation_token)
 
 

@@ -24,6 +24,7 @@ from extend_mcp.api.requests import (
     FileInput,
     OutputOverride,
     PackageFiles,
+    UpdateWorkflowRun,
     WorkflowTarget,
 )
 from extend_mcp.api.requests import Secrets as SecretValues
@@ -254,7 +255,8 @@ async def update_workflow_run(
     """
     if name is None and metadata is None:
         raise CallRefusedError("Give name, metadata or both.")
-    return await execute(ctx, UpdateRun(caller_context(ctx), name, metadata, target=run_id))
+    body = UpdateWorkflowRun(name=name, metadata=metadata)
+    return await execute(ctx, UpdateRun(caller_context(ctx), body, target=run_id))
 
 
 @RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE, scope=DELETE)

@@ -21,6 +21,12 @@ from extend_mcp.actions.webhooks import (
     UpdateSubscription,
 )
 from extend_mcp.api.models import Page, WebhookSubscription, WorkflowRunSummary
+from extend_mcp.api.requests import (
+    CreateWebhookEndpoint,
+    CreateWebhookSubscription,
+    UpdateWebhookEndpoint,
+    UpdateWebhookSubscription,
+)
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
@@ -90,7 +96,8 @@ async def create_webhook_endpoint(
     url = normalized_url("url", url, _URL)
     if earlier := already_revealed(ctx, CreateEndpoint.name):
         return _created(app, earlier)
-    action = CreateEndpoint(app, url, name, events, status)
+    body = CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
+    action = CreateEndpoint(app, body)
     answer = await execute(ctx, action, confirmation_token)
     if action.made is None:
         return answer
@@ -124,7 +131,8 @@ async def update_webhook_endpoint(
         raise CallRefusedError("Give at least one of url, name, events and status.")
     if url is not None:
         url = normalized_url("url", url, _URL)
-    action = UpdateEndpoint(caller_context(ctx), url, name, events, status, target=endpoint_id)
+    body = UpdateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
+    action = UpdateEndpoint(caller_context(ctx), body, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -193,7 +201,10 @@ async def create_webhook_subscription(
     """Send one resource's events to an endpoint, such as workflow_run.completed of a workflow. A person confirms."""
     app = caller_context(ctx)
     resource = await resolve_workflow(app, resource_id) if resource_type == "workflow" else resource_id
-    action = CreateSubscription(app, resource_type, resource, events, target=endpoint_id)
+    body = CreateWebhookSubscription(
+        webhook_endpoint_id=endpoint_id, resource_type=resource_type, resource_id=resource, enabled_events=events
+    )
+    action = CreateSubscription(app, body, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -205,9 +216,9 @@ async def update_webhook_subscription(
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Replace a subscription's events. A person sees before and after and confirms first."""
-    return await execute(
-        ctx, UpdateSubscription(caller_context(ctx), events, target=subscription_id), confirmation_token
-    )
+    body = UpdateWebhookSubscription(enabled_events=events)
+    action = UpdateSubscription(caller_context(ctx), body, target=subscription_id)
+    return await execute(ctx, action, confirmation_token)
 
 
 @WEBHOOKS.tool(title="Delete a webhook subscription", annotations=DESTRUCTIVE)
