@@ -204,23 +204,12 @@ class StreamShutdownMiddleware:
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
-        with self.lifecycle.open_stream() as end:
+        async def receive_or_end() -> Message:
+            with self.lifecycle.until_streams_end():
+                return await receive()
+            return {"type": "http.disconnect"}
 
-            async def receive_or_end() -> Message:
-                message: Message = {"type": "http.disconnect"}
-                async with anyio.create_task_group() as tasks:
-
-                    async def client() -> None:
-                        nonlocal message
-                        message = await receive()
-                        tasks.cancel_scope.cancel()
-
-                    tasks.start_soon(client)
-                    await end.wait()
-                    tasks.cancel_scope.cancel()
-                return message
-
-            await self.app(scope, receive_or_end, watched_send)
+        await self.app(scope, receive_or_end, watched_send)
         if started and not ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
