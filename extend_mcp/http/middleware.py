@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -330,13 +331,9 @@ async def _refuse(status: int, text: str, receive: Receive, send: Send) -> None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    given = False
+    messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(messages, None) or await receive()
 
     return replay
