@@ -243,11 +243,12 @@ def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None
 
 def _serve_subscriptions(parts: HttpParts, http: HttpSettings) -> Subscriptions:
     """Replace the SDK's handlers with our own, which check what the caller may read."""
+    most = parts.limits.subscriptions
     subscriptions = Subscriptions(
         parts.bus,
         parts.registry,
         parts.clock,
-        Shares(parts.limits.subscriptions, max(parts.limits.subscriptions // 10, 1)),
+        Shares(most, max(most // 10, 1) if parts.identify else most),
         still_valid=parts.identify.still_valid if parts.identify else None,
     )
     server = parts.server.session_manager.app
