@@ -242,7 +242,7 @@ class BodyLimitMiddleware:
             if not (length.isdigit() and int(length) > self.max_bytes):
                 refusal = _TOO_SLOW
                 with anyio.move_on_after(self.seconds):
-                    refusal = await self._read(receive, body)
+                    refusal = await self._read(Request(scope, receive), body)
             if refusal is None:
                 await self.app(scope, _replay(bytes(body), receive), send)
         except ClientDisconnect:
@@ -253,21 +253,16 @@ class BodyLimitMiddleware:
         if refusal is not None:
             await _refuse(*refusal, receive, send)
 
-    async def _read(self, receive: Receive, body: bytearray) -> tuple[int, str] | None:
+    async def _read(self, request: Request, body: bytearray) -> tuple[int, str] | None:
         """Read the body; return the refusal of one that is too large."""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            part = message.get("body", b"")
+        async for part in request.stream():
             body += part
             self.held += len(part)
             if len(body) > self.max_bytes:
                 return _TOO_LARGE
             if self.held > self.total_bytes:
                 return 503, "Too many requests are being received."
-            if not message.get("more_body", False):
-                return None
+        return None
 
 
 @dataclass
