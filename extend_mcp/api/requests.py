@@ -9,7 +9,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    RootModel,
     SecretStr,
     SerializerFunctionWrapHandler,
     field_serializer,
@@ -81,15 +80,6 @@ class FileFromText(RequestModel):
 FileInput: TypeAlias = FileFromUrl | FileFromId | FileFromText
 
 
-class Secrets(RootModel[dict[str, Any]]):
-    """Secret values. No repr shows them; only the JSON to send contains them."""
-
-    def __repr__(self) -> str:
-        return "Secrets(...)"
-
-    __str__ = __repr__
-
-
 class PackageFiles(RequestModel):
     """2 to 50 files, by URL or id, that become one run."""
 
@@ -116,7 +106,7 @@ class CreateWorkflowRun(RequestModel):
     outputs: list[OutputOverride] | None = None
     priority: int | None = Field(None, ge=1, le=100)
     metadata: dict[str, Any] | None = None
-    secrets: Secrets | None = None
+    secrets: dict[str, Any] | None = Field(None, repr=False)
 
 
 class BatchInput(RequestModel):
@@ -124,7 +114,7 @@ class BatchInput(RequestModel):
 
     file: FileInput
     metadata: dict[str, Any] | None = None
-    secrets: Secrets | None = None
+    secrets: dict[str, Any] | None = Field(None, repr=False)
 
 
 class CreateWorkflowRunBatch(RequestModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import anyio
 from mcp.server.subscriptions import ResourceUpdated, ServerEvent, SubscriptionBus
@@ -14,30 +14,23 @@ def waking(
     bus: SubscriptionBus, uris: Collection[str], sleep: Callable[[float], Awaitable[None]]
 ) -> Iterator[Callable[[float], Awaitable[None]]]:
     """Yield a sleep that ends early after a change of these resources, also one since the last sleep."""
-    changed, changes = anyio.create_memory_object_stream[None](1)
+    changed, sleeping = False, anyio.CancelScope()
 
     def on_event(event: ServerEvent) -> None:
+        nonlocal changed
         if isinstance(event, ResourceUpdated) and event.uri in uris:
-            with suppress(anyio.WouldBlock):
-                changed.send_nowait(None)
+            changed = True
+            sleeping.cancel()
 
     async def sleep_or_wake(seconds: float) -> None:
-        with suppress(anyio.WouldBlock):
-            changes.receive_nowait()
-            return
-        async with anyio.create_task_group() as tasks:
-
-            async def time_passes() -> None:
+        nonlocal changed, sleeping
+        if not changed:
+            with anyio.CancelScope() as sleeping:
                 await sleep(seconds)
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(time_passes)
-            await changes.receive()
-            tasks.cancel_scope.cancel()
+        changed = False
 
     unsubscribe = bus.subscribe(on_event)
-    with changed, changes:
-        try:
-            yield sleep_or_wake
-        finally:
-            unsubscribe()
+    try:
+        yield sleep_or_wake
+    finally:
+        unsubscribe()

@@ -33,7 +33,7 @@ from extend_mcp.clock import Clock
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.http import middleware as asgi
-from extend_mcp.http.auth.base import KEY_HEADER, Challenge, Identify, IdentityBackend
+from extend_mcp.http.auth.base import KEY_HEADER, Challenge, Identify
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import Shares
@@ -135,9 +135,9 @@ def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) 
     trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(http))
     authentication: list[tuple[str, Middleware]] = []
     if parts.identify is not None:
-        backend = IdentityBackend(parts.identify)
+        refuse = challenge.unidentified
         authentication = [
-            ("mcp", Middleware(AuthenticationMiddleware, backend=backend, on_error=challenge.unidentified)),
+            ("mcp", Middleware(AuthenticationMiddleware, backend=parts.identify, on_error=refuse)),
             ("mcp", Middleware(AuthContextMiddleware)),
         ]
     return [
@@ -243,11 +243,12 @@ def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None
 
 def _serve_subscriptions(parts: HttpParts, http: HttpSettings) -> Subscriptions:
     """Replace the SDK's handlers with our own, which check what the caller may read."""
+    most = parts.limits.subscriptions
     subscriptions = Subscriptions(
         parts.bus,
         parts.registry,
         parts.clock,
-        Shares(parts.limits.subscriptions, max(parts.limits.subscriptions // 10, 1)),
+        Shares(most, max(most // 10, 1) if parts.identify else most),
         still_valid=parts.identify.still_valid if parts.identify else None,
     )
     server = parts.server.session_manager.app

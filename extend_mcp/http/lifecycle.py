@@ -31,7 +31,8 @@ class Lifecycle:
     shares: Shares = field(default_factory=Shares)
     draining: bool = False
     on_end: list[Callable[[], None]] = field(default_factory=list)
-    streams: set[anyio.Event] = field(default_factory=set)
+    streams: set[anyio.CancelScope] = field(default_factory=set)
+    streams_end: bool = False
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Count a request while it is in progress (MCP middleware), and refuse more than a caller's share.
@@ -60,14 +61,16 @@ class Lifecycle:
         return self.shares.held.total()
 
     @contextmanager
-    def open_stream(self) -> Iterator[anyio.Event]:
-        """Register a stream that would stay open forever; yields the event that asks it to end."""
-        end = anyio.Event()
-        self.streams.add(end)
-        try:
-            yield end
-        finally:
-            self.streams.discard(end)
+    def until_streams_end(self) -> Iterator[None]:
+        """Run the block, in which a stream waits for its client, until open streams are to end."""
+        with anyio.CancelScope() as waiting:
+            self.streams.add(waiting)
+            if self.streams_end:
+                waiting.cancel()
+            try:
+                yield
+            finally:
+                self.streams.discard(waiting)
 
     async def end_streams(self) -> None:
         """Ask all open streams to end as soon as no call is in progress.
@@ -80,5 +83,6 @@ class Lifecycle:
             quiet = quiet + 1 if self.calls == 0 else 0
         for end in self.on_end:
             end()
-        for stream in list(self.streams):
-            stream.set()
+        self.streams_end = True
+        for waiting in self.streams:
+            waiting.cancel()

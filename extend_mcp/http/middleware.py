@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -204,23 +205,12 @@ class StreamShutdownMiddleware:
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
-        with self.lifecycle.open_stream() as end:
+        async def receive_or_end() -> Message:
+            with self.lifecycle.until_streams_end():
+                return await receive()
+            return {"type": "http.disconnect"}
 
-            async def receive_or_end() -> Message:
-                message: Message = {"type": "http.disconnect"}
-                async with anyio.create_task_group() as tasks:
-
-                    async def client() -> None:
-                        nonlocal message
-                        message = await receive()
-                        tasks.cancel_scope.cancel()
-
-                    tasks.start_soon(client)
-                    await end.wait()
-                    tasks.cancel_scope.cancel()
-                return message
-
-            await self.app(scope, receive_or_end, watched_send)
+        await self.app(scope, receive_or_end, watched_send)
         if started and not ended:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -252,7 +242,7 @@ class BodyLimitMiddleware:
             if not (length.isdigit() and int(length) > self.max_bytes):
                 refusal = _TOO_SLOW
                 with anyio.move_on_after(self.seconds):
-                    refusal = await self._read(receive, body)
+                    refusal = await self._read(Request(scope, receive), body)
             if refusal is None:
                 await self.app(scope, _replay(bytes(body), receive), send)
         except ClientDisconnect:
@@ -263,21 +253,16 @@ class BodyLimitMiddleware:
         if refusal is not None:
             await _refuse(*refusal, receive, send)
 
-    async def _read(self, receive: Receive, body: bytearray) -> tuple[int, str] | None:
+    async def _read(self, request: Request, body: bytearray) -> tuple[int, str] | None:
         """Read the body; return the refusal of one that is too large."""
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            part = message.get("body", b"")
+        async for part in request.stream():
             body += part
             self.held += len(part)
             if len(body) > self.max_bytes:
                 return _TOO_LARGE
             if self.held > self.total_bytes:
                 return 503, "Too many requests are being received."
-            if not message.get("more_body", False):
-                return None
+        return None
 
 
 @dataclass
@@ -341,13 +326,9 @@ async def _refuse(status: int, text: str, receive: Receive, send: Send) -> None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    given = False
+    messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return next(messages, None) or await receive()
 
     return replay

@@ -28,7 +28,7 @@ from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import let_event_streams_finish
 from extend_mcp.scopes import SCOPES, scopes_of
-from extend_mcp.server import Connect, Shared, build_server, sealing_keys
+from extend_mcp.server import Shared, build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
@@ -53,10 +53,9 @@ def build_parts(
     *,
     limits: Limits | None = None,
     call_limits: CallLimits | None = None,
-    connect: Connect | None = None,
     clock: Clock | None = None,
 ) -> HttpParts:
-    """Build what is to be served; tests give the last four arguments.
+    """Build what is to be served; tests give the last three arguments.
 
     The redactor learns the keys that callers bring, once Extend accepted them.
 
@@ -84,7 +83,6 @@ def build_parts(
         shared.events = seen = seen or Seen()
     server, registry = build_server(
         settings,
-        connect=connect,
         clock=clock,
         local_files=False,
         own_caller=not http.identifies_callers,
@@ -146,9 +144,7 @@ async def serve_http(
 class GracefulServer(uvicorn.Server):
     """Ends in steps: reports that it is not ready, takes requests a while longer, stops listening, lets calls end."""
 
-    def __init__(
-        self, app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, limits: Limits, on_ready: Callable[[], None]) -> None:
         let_event_streams_finish()
         config = uvicorn.Config(
             app,

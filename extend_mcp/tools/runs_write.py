@@ -27,7 +27,6 @@ from extend_mcp.api.requests import (
     UpdateWorkflowRun,
     WorkflowTarget,
 )
-from extend_mcp.api.requests import Secrets as SecretValues
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import CANCEL, DELETE
@@ -215,7 +214,7 @@ async def run_workflow(
         outputs=[OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []] or None,
         metadata=metadata,
         priority=priority,
-        secrets=SecretValues(secrets) if secrets else None,
+        secrets=secrets or None,
     )
     return await execute(ctx, StartRun(app, body))
 
@@ -282,7 +281,7 @@ def _batch_input(where: str, item: BatchItem) -> BatchInput:
         file = _by_reference(f"{where}.file", item.file, item.name)
     else:
         file = FileFromText(text=item.text or "", name=item.name)
-    return BatchInput(file=file, metadata=item.metadata, secrets=SecretValues(item.secrets) if item.secrets else None)
+    return BatchInput(file=file, metadata=item.metadata, secrets=item.secrets or None)
 
 
 def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl | FileFromId:

@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Theirs, Ours]] = {
                 ],
                 priority=7,
                 metadata=METADATA,
-                secrets=requests.Secrets({"erp": "canary", "nested": {"a": 1}}),
+                secrets={"erp": "canary", "nested": {"a": 1}},
             )
         ),
     ),
@@ -100,7 +100,7 @@ CASES: dict[str, tuple[Theirs, Ours]] = {
                     requests.BatchInput(
                         file=requests.FileFromUrl(**URL),
                         metadata=METADATA,
-                        secrets=requests.Secrets({"a": "canary"}),
+                        secrets={"a": "canary"},
                     ),
                     requests.BatchInput(file=requests.FileFromId(id=ids.file)),
                 ],

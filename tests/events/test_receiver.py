@@ -305,8 +305,8 @@ async def test_subscriptions_are_bounded_and_released(box: Box) -> None:
     from mcp.shared.exceptions import MCPError
 
     uri = run_uri(RUN)
-    async with receiving(box, limits={"subscriptions": 10}) as (running, _), connected(running) as client:
-        async with client.listen(resource_subscriptions=[uri]):
+    async with receiving(box, limits={"subscriptions": 2}) as (running, _), connected(running) as client:
+        async with client.listen(resource_subscriptions=[uri]), client.listen(resource_subscriptions=[uri]):
             with pytest.raises(MCPError, match="Too many subscriptions"):
                 async with client.listen(resource_subscriptions=[uri]):
                     pass

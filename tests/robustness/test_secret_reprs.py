@@ -15,7 +15,6 @@ from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
-from extend_mcp.api.requests import Secrets as SecretValues
 from extend_mcp.callers import CallerUser
 from extend_mcp.http.auth.base import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
@@ -74,7 +73,7 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
             "oauth": OAuth("http://127.0.0.1:1", "aud", default=account),
             "passthrough": ExtendKeys(),
             "run request": CreateWorkflowRun(
-                workflow=target, file=file_input, secrets=SecretValues({"db": SECRET, "deep": {"list": [SECRET]}})
+                workflow=target, file=file_input, secrets={"db": SECRET, "deep": {"list": [SECRET]}}
             ),
         }
 

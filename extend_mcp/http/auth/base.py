@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from pydantic import SecretStr
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError
@@ -40,16 +40,26 @@ class UnidentifiedError(AuthenticationError):
         self.missing = missing
 
 
-class Identify(Protocol):
-    """Identifies the caller of a request by its headers."""
+class Identify(AuthenticationBackend, ABC):
+    """Identifies the caller of a request by its headers, for Starlette's authentication."""
 
+    @abstractmethod
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller, or raise an UnidentifiedError."""
-        ...
 
     async def still_valid(self, caller: Caller) -> bool:
         """Return whether the credential that a caller came with counts still; its expiry is checked elsewhere."""
         return True
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser]:
+        """Identify the caller of a request. `Challenge` responds to an `UnidentifiedError`."""
+        try:
+            caller = await self(conn.headers)
+        except UnidentifiedError as error:
+            # OAuth clients begin without a token, to learn where to get one.
+            logger.log(logging.INFO if error.missing else logging.WARNING, "a request was refused: %s", error)
+            raise
+        return AuthCredentials(sorted(caller.scopes or ())), CallerUser(caller)
 
 
 def bearer(headers: Headers) -> str:
@@ -131,20 +141,3 @@ class Challenge:
         parts = [f'{name}="{_NOT_IN_A_CHALLENGE.sub("", value)}"' for name, value in sent.items() if value]
         challenge = f"Bearer {', '.join(parts)}".strip()
         return JSONResponse(named or {"message": description}, status, {"WWW-Authenticate": challenge})
-
-
-@dataclass
-class IdentityBackend(AuthenticationBackend):
-    """Starlette's authentication by an `Identify`."""
-
-    identify: Identify
-
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, CallerUser] | None:
-        """Identify the caller of a request. `Challenge` responds to an `UnidentifiedError`."""
-        try:
-            caller = await self.identify(conn.headers)
-        except UnidentifiedError as error:
-            # OAuth clients begin without a token, to learn where to get one.
-            logger.log(logging.INFO if error.missing else logging.WARNING, "a request was refused: %s", error)
-            raise
-        return AuthCredentials(sorted(caller.scopes or ())), CallerUser(caller)
