@@ -92,26 +92,32 @@ def test_a_call_decides_for_the_newer_protocol(line: Line) -> None:
     assert line.receive()["error"]["code"] == -32022
 
 
-@pytest.mark.parametrize(
-    ("sent", "code", "number"),
-    [
-        (request("tools/list", [], 7), -32600, 7),
-        (b"\xef\xbb\xbf" + request("tools/list", {}, 7), -32700, 7),
-        (request("tools/call", {"name": "list_runs", "arguments": {"batch": "\ud800"}}, 7), -32700, 7),
-        (b"{", -32700, None),
-        (b"[]", -32600, None),
-    ],
-    ids=["params as a list", "byte order mark", "half a surrogate", "half an object", "batch"],
-)
-def test_what_is_no_message_is_answered(line: Line, sent: bytes, code: int, number: int | None) -> None:
-    line.send(sent, OPEN, READY)
-    answer = line.receive()
-    assert (answer["error"]["code"], answer["id"]) == (code, number)
+def test_what_is_no_message_is_answered_before_and_after_the_handshake(line: Line) -> None:
+    broken = {
+        "params as a list": (request("tools/list", [], 7), -32600, 7),
+        "byte order mark": (b"\xef\xbb\xbf" + request("tools/list", {}, 8), -32700, 8),
+        "half a surrogate": (
+            request("tools/call", {"name": "list_runs", "arguments": {"batch": "\ud800"}}, 9),
+            -32700,
+            9,
+        ),
+        "half an object": (b"{", -32700, None),
+        "batch": (b"[]", -32600, None),
+    }
+
+    def each_is_answered() -> None:
+        for name, (sent, code, number) in broken.items():
+            line.send(sent)
+            answer = line.receive()
+            assert (answer["error"]["code"], answer["id"]) == (code, number), name
+
+    each_is_answered()
+    line.send(OPEN, READY)
     assert line.receive()["id"] == 0
+    each_is_answered()
     line.is_well()
 
 
-@pytest.mark.parametrize("sent", [b"", b'{"jsonrpc":"2.0","id":7}', notice("notifications/none", [])])
-def test_a_blank_line_an_answer_and_a_notice_get_no_answer(line: Line, sent: bytes) -> None:
-    line.send(sent, OPEN, READY)
+def test_a_blank_line_an_answer_and_a_notice_get_no_answer(line: Line) -> None:
+    line.send(b"", b'{"jsonrpc":"2.0","id":7}', notice("notifications/none", []), OPEN, READY)
     assert line.receive()["id"] == 0

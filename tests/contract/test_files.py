@@ -36,7 +36,7 @@ def test_a_file_is_uploaded_run_read_and_deleted(judge: Judge) -> None:
     judge.sandbox.advance(300)
     file = judge.strictly(extend_ai.File, lambda: judge.sdk.files.retrieve(made.id, raw_text=True))
     assert file.contents.raw_text == content.decode()
-    assert httpx.get(judge.raw["presignedUrl"], trust_env=False).content == content
+    assert httpx.get(judge.raw["presignedUrl"], trust_env=False, verify=False).content == content
     assert [each["id"] for each in judge.every(extend_ai.FileSummary, _named(judge, "NOTE.t"))] == [made.id]
     deleted = judge.strictly(extend_ai.FilesDeleteResponse, lambda: judge.sdk.files.delete(made.id))
     assert deleted.id == made.id

@@ -22,6 +22,7 @@ import pytest
 from click.testing import CliRunner
 
 from extend_mcp.cli import main
+from tests.harness import Box
 
 ROOT = Path(__file__).parent.parent.parent
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("EXTEND_")}
@@ -105,9 +106,8 @@ def test_an_unknown_scenario_is_refused_in_a_line() -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_the_doctor_finds_a_good_configuration_good() -> None:
-    with sandbox() as (address, _):
-        ended = run("doctor", EXTEND_API_KEY="sk_canary", EXTEND_BASE_URL=address)
+def test_the_doctor_finds_a_good_configuration_good(box: Box) -> None:
+    ended = run("doctor", EXTEND_API_KEY="sk_canary", EXTEND_BASE_URL=box.base_url)
     assert ended.returncode == 0, ended.stdout
     assert "All good" in ended.stdout
     assert "canary" not in ended.stdout + ended.stderr
@@ -130,10 +130,9 @@ def closed_port() -> str:
         ),
     ],
 )
-def test_the_doctor_says_what_to_do(environment: dict[str, str], said: str) -> None:
-    with sandbox() as (address, _):
-        places = {"closed": closed_port(), "sandbox": address}
-        ended = run("doctor", **{name: value.format(**places) for name, value in environment.items()})
+def test_the_doctor_says_what_to_do(box: Box, environment: dict[str, str], said: str) -> None:
+    places = {"closed": closed_port(), "sandbox": box.base_url}
+    ended = run("doctor", **{name: value.format(**places) for name, value in environment.items()})
     assert ended.returncode == 1
     assert said in ended.stdout
     assert "canary" not in ended.stdout + ended.stderr

@@ -1,15 +1,18 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
 from extend_mcp.sandbox import Sandbox
+from tests.hosting import empty
 from tests.sandbox.kit import client_of, make_sandbox
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return make_sandbox()
+def sandbox() -> Iterator[Sandbox]:
+    sandbox = make_sandbox()
+    yield sandbox
+    empty(sandbox)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def process() -> Iterator[subprocess.Popen[str]]:
 def test_a_signal_ends_it_cleanly(process: subprocess.Popen[str], sent: signal.Signals) -> None:
     assert process.stdout
     base_url = process.stdout.readline().strip()
-    with httpx.Client(headers=HEADERS, trust_env=False) as client:
+    with httpx.Client(headers=HEADERS, trust_env=False, verify=False) as client:
         assert client.get(f"{base_url}/workflow_runs").status_code == 200
         process.send_signal(sent)
         assert process.wait(timeout=10) == 0
@@ -58,11 +58,11 @@ async def test_it_serves_once_it_reports_ready_and_ends_when_cancelled() -> None
         group.start_soon(lambda: serve(make_sandbox(), on_ready=on_ready))
         with anyio.fail_after(5):
             await listening.wait()
-        async with httpx.AsyncClient(headers=HEADERS, trust_env=False) as client:
+        async with httpx.AsyncClient(headers=HEADERS, trust_env=False, verify=False) as client:
             assert (await client.get(f"{ready[0]}/workflow_runs")).status_code == 200
             group.cancel_scope.cancel()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{ready[0]}/workflow_runs", trust_env=False)
+        httpx.get(f"{ready[0]}/workflow_runs", trust_env=False, verify=False)
 
 
 async def test_a_used_port_is_an_os_error() -> None:
@@ -73,7 +73,9 @@ async def test_a_used_port_is_an_os_error() -> None:
 def test_a_running_sandbox_can_be_controlled_in_process_and_ends_with_its_block() -> None:
     with running_sandbox(SandboxSettings(scenario="empty")) as running:
         running.sandbox.load_run({"id": "workflow_run_here", "status": "PROCESSED"})
-        response = httpx.get(f"{running.base_url}/workflow_runs/workflow_run_here", headers=HEADERS, trust_env=False)
+        response = httpx.get(
+            f"{running.base_url}/workflow_runs/workflow_run_here", headers=HEADERS, trust_env=False, verify=False
+        )
         assert response.json() == {"id": "workflow_run_here", "status": "PROCESSED"}
     with pytest.raises(httpx.ConnectError):
-        httpx.get(running.base_url, trust_env=False)
+        httpx.get(running.base_url, trust_env=False, verify=False)

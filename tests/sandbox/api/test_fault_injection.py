@@ -19,7 +19,7 @@ def running() -> Iterator[RunningSandbox]:
 
 @pytest.fixture
 def http(running: RunningSandbox) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=running.base_url, headers=HEADERS, timeout=5, trust_env=False) as client:
+    with httpx.Client(base_url=running.base_url, headers=HEADERS, timeout=5, trust_env=False, verify=False) as client:
         yield client
         client.delete("/_sandbox/faults")
         client.delete("/_sandbox/requests")

@@ -190,7 +190,7 @@ async def test_a_large_payload_is_sent_as_a_signed_url_that_expires(
 def test_a_served_sandbox_delivers_on_its_own(receiver: Receiver) -> None:
     with (
         running_sandbox(clock=SandboxClock(speed=0)) as running,
-        httpx.Client(base_url=running.base_url, headers=HEADERS) as api,
+        httpx.Client(base_url=running.base_url, headers=HEADERS, verify=False) as api,
     ):
         body = {
             "url": receiver.url,
