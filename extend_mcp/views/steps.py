@@ -150,12 +150,11 @@ class Part(NamedTuple):
 
 
 def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
-    """Show one part of a step's result: a field, a chunk, a rule.
+    """Show one part of a step's result; in full with all that the API knows of an extracted field.
 
     Args:
         path: names and indexes, such as ``line_items[0].amount`` or ``chunks[3].content``; it may begin at the
             whole result, at the child run's output, or at the extracted values.
-        detail: ``full``: with all that the API knows of an extracted field, its place on the page included.
 
     Raises:
         NoSuchPartError: there is no such part.
