@@ -269,7 +269,7 @@ def walk(value: Any, member: Callable[[str, str], str] = _member) -> Iterator[tu
         path, item = pending.pop()
         yield path, item
         if isinstance(item, dict):
-            pending += [(member(path, str(name)), child) for name, child in reversed(item.items())]
+            pending += [(member(path, name), child) for name, child in reversed(item.items())]
         elif isinstance(item, list):
             pending += [(f"{path}[{index}]", child) for index, child in reversed(list(enumerate(item)))]
 
