@@ -16,7 +16,6 @@ from extend_mcp.api.models import ChildRun, ChildRuns, StepRun, WorkflowRun
 from extend_mcp.runs.lifecycle import is_finished
 from extend_mcp.runs.statistics import RunFacts
 
-MAY_HELP = "running it again may help (Extend documents it)"
 WRAPPER: Final = "DOCUMENT_PROCESSOR_ERROR"
 """The reason of a run whose step failed after its own retries. The step has the cause."""
 
@@ -70,7 +69,7 @@ class Failure:
 def retry_advice(reason: str) -> str:
     """Return half a sentence on whether running again can help after ``reason``."""
     if reason in _RETRYABLE:
-        return MAY_HELP
+        return "running it again may help (Extend documents it)"
     if reason == "ABORTED":
         return "a user stopped it: run it again only if the user wants that"
     if reason in _CANNOT_HELP:

@@ -307,11 +307,8 @@ def _verdicts(found: StuckRuns) -> list[str]:
         )
     elif stalled:
         (one,) = stalled
-        in_step = Counter(
-            found.steps[each.run.id]
-            for each in found.stuck
-            if each.run.status == "PROCESSING" and each.run.id in found.steps
-        )
+        running = [each.run.id for each in found.stuck if each.run.status == "PROCESSING"]
+        in_step = Counter(found.steps[run_id] for run_id in running if run_id in found.steps)
         step, count = next(iter(in_step.most_common(1)), ("", 0))
         where = f"; {count} of {sum(in_step.values())} hang in step {Label(step):60}" if count > 1 else ""
         others = len(found.stalls) - 1
@@ -320,8 +317,8 @@ def _verdicts(found: StuckRuns) -> list[str]:
         said.append(f"{whose}: {_figures(one)}{where}{moving}.")
     waiting = sum(each.run.status == "PENDING" for each in found.stuck)
     if waiting:
-        running = sum(each.running for each in found.stalls)
-        behind = f", behind {counted(running, 'PROCESSING run')}" if running else ""
+        ahead = sum(each.running for each in found.stalls)
+        behind = f", behind {counted(ahead, 'PROCESSING run')}" if ahead else ""
         said.append(f"Queue: {counted(waiting, 'PENDING run')} longer than usual{behind}.")
     return said
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import ACCOUNT_REASONS, WRAPPER, Failure, failures_of, retry_advice, step_failure
 from extend_mcp.runs.groups import largest
-from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
 from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
@@ -168,12 +168,7 @@ def failures_view(
     missing: Sequence[str],
     limit: int,
 ) -> FailureView:
-    """Group failures by cause, most first.
-
-    Args:
-        found: failed runs with their causes, the newest first.
-        failed: how many runs failed, those that were not read included.
-    """
+    """Group failures by cause, most first: runs with their causes, the newest first, of so many that failed."""
     known = [(run, cause or Failure("", "", "")) for run, cause, _ in found]
     groups = largest(known, lambda each: (each[1].reason, each[1].where, each[0].workflow_id))
     causes = [_cause(members) for members in groups[:_MOST_CAUSES]]
@@ -224,27 +219,16 @@ def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
 def _cause_line(cause: FailureCause) -> str:
     moments = dict.fromkeys(format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
     message = f" {cause.message:60}" if cause.message else ""
-    return (
-        f"{cause.runs:,} · {reason_words(cause.reason)}{message} · {cause.step or Label('no step'):40} · "
-        f"{cause.workflow:40} · {' - '.join(moments)} · {listed(cause.run_ids, _IDS_A_LINE, of=cause.runs)}"
-    )
+    where = f"{cause.step or Label('no step'):40} · {cause.workflow:40}"
+    ids = listed(cause.run_ids, _IDS_A_LINE, of=cause.runs)
+    return f"{cause.runs:,} · {reason_words(cause.reason)}{message} · {where} · {' - '.join(moments)} · {ids}"
 
 
 def _differences(good: RunBase, run: RunBase) -> list[Difference]:
+    then, now = run_facts(good), run_facts(run)
     # Only what can be the reason: pages and names differ from file to file.
-    pairs = [
-        ("version", good.workflow_version.version, run.workflow_version.version),
-        ("file type", _file_type(good), _file_type(run)),
-    ]
-    return [
-        Difference(of=name, good=Value(before) or "?", this=Value(now) or "?")
-        for name, before, now in pairs
-        if before != now
-    ]
-
-
-def _file_type(run: RunBase) -> str:
-    return run.files[0].type if run.files else ""
+    pairs = (("version", then.version, now.version), ("file type", then.file_type, now.file_type))
+    return [Difference(of=of, good=Value(a) or "?", this=Value(b) or "?") for of, a, b in pairs if a != b]
 
 
 # Two runs compared
@@ -275,12 +259,7 @@ class ComparisonView(View):
 
 
 def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limit: int) -> ComparisonView:
-    """Compare two runs: only what differs.
-
-    Args:
-        one: the first run.
-        other: the second, of the same workflow.
-    """
+    """Compare two runs of a workflow: only what differs."""
     before, after = _field_facts(one), _field_facts(other)
     empty = [name for name, facts in (("first", before), ("second", after)) if not facts]
     view = ComparisonView(

@@ -97,10 +97,12 @@ def step_view(
     lines = part.lines if part else _lines(step, detail)
     if contains is not None:
         whole = [each for line in lines for each in str(line).split("\n")]
-        head.append(f"{counted(count_lines(whole, contains), 'line')} of {len(whole):,} with {Label(contains):80}:")
+        count = sum(_folded(contains) in _folded(line) for line in whole)
+        head.append(f"{counted(count, 'line')} of {len(whole):,} with {Label(contains):80}:")
         lines = [*lines_with(whole, contains)]
     tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
     shown = Document(head, lines, tail).page(page, limit)
+    fields = islice(extracted_fields(step), _MOST_FIELDS) if fuller and shown.number == 1 else ()
     return StepResultView(
         run_id=run_id,
         status=run_status,
@@ -113,7 +115,11 @@ def step_view(
             page=shown.number,
             pages=shown.count,
             content=shown.content,
-            fields=(field_facts(step) or None) if fuller and shown.number == 1 else None,
+            fields=[
+                FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
+                for path, value, facts in fields
+            ]
+            or None,
         ),
     ).with_text(shown.text)
 
@@ -150,12 +156,11 @@ class Part(NamedTuple):
 
 
 def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
-    """Show one part of a step's result: a field, a chunk, a rule.
+    """Show one part of a step's result; in full with all that the API knows of an extracted field.
 
     Args:
         path: names and indexes, such as ``line_items[0].amount`` or ``chunks[3].content``; it may begin at the
             whole result, at the child run's output, or at the extracted values.
-        detail: ``full``: with all that the API knows of an extracted field, its place on the page included.
 
     Raises:
         NoSuchPartError: there is no such part.
@@ -176,14 +181,8 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
     return Part([*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, is_short=False)
 
 
-def count_lines(lines: list[str], text: str) -> int:
-    """Count the lines that contain a text, whatever its case and white space."""
-    wanted = _folded(text)
-    return sum(wanted in _folded(line) for line in lines)
-
-
 def lines_with(lines: list[str], text: str) -> list[str]:
-    """Return the lines that contain a text, each below the lines that say what it belongs to."""
+    """Return the lines that contain a text, whatever its case and space, each below what it belongs to."""
     wanted = _folded(text)
     above: list[tuple[int, str]] = []
     kept: list[str] = []
@@ -211,14 +210,6 @@ def _around(line: str, wanted: str) -> str:
         return line
     start, end = max(2, at - _AROUND), at + len(wanted) + _AROUND
     return f"| {'…' if start > 2 else ''}{line[start:end]}{'…' if end < len(line) else ''}"
-
-
-def field_facts(step: StepRun) -> list[FieldFacts]:
-    """Return the first extracted fields of a step."""
-    return [
-        FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
-        for path, value, facts in islice(extracted_fields(step), _MOST_FIELDS)
-    ]
 
 
 def step_times(step: StepRun) -> tuple[datetime | None, datetime | None]:
@@ -270,7 +261,7 @@ def walk(value: Any, member: Callable[[str, str], str] = _member) -> Iterator[tu
         path, item = pending.pop()
         yield path, item
         if isinstance(item, dict):
-            pending += [(member(path, str(name)), child) for name, child in reversed(item.items())]
+            pending += [(member(path, name), child) for name, child in reversed(item.items())]
         elif isinstance(item, list):
             pending += [(f"{path}[{index}]", child) for index, child in reversed(list(enumerate(item)))]
 

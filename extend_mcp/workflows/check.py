@@ -6,7 +6,7 @@ Rules: Extend API reference, WorkflowStepDefinition and Create Workflow Version.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,8 +42,7 @@ def find_faults(steps: object, *, deploying: bool = False) -> list[Fault]:
         for index, step in enumerate(steps)
         if isinstance(step, dict)
     ]
-    for rule in _GRAPH_RULES:
-        faults += rule(read)
+    faults += _of_graph(read)
     for index, step in read:
         is_configured = step.get("type") not in CONFIGURED_LATER or step.get("config") is not None
         if not is_configured and step.get("next"):
@@ -126,67 +125,49 @@ def _words(problem: ErrorDetails) -> str:
     return _RULES.get(problem["type"]) or re.sub(r"^(Input|String) should (be|have)", r"must \2", message)
 
 
-def _names(steps: Steps) -> Iterator[Fault]:
-    first: dict[str, int] = {}
-    for index, step in steps:
-        if "name" in step and first.setdefault(step["name"], index) != index:
-            yield Fault(f"steps.{index}.name", f"must be unique; steps.{first[step['name']]} has it already")
-
-
-def _beginning(steps: Steps) -> Iterator[Fault]:
-    for kind in ("TRIGGER", "PARSE"):
-        found = [index for index, step in steps if step.get("type") == kind]
-        if not found:
-            yield Fault("steps", f"must have exactly one {kind} step")
-        yield from (Fault(f"steps.{index}.type", f"only one step may be a {kind}") for index in found[1:])
-    parses = {step["name"] for _, step in steps if step.get("type") == "PARSE" and "name" in step}
-    for index, step in steps:
-        leads = [entry.get("step") for _, entry in entries(step)]
-        if step.get("type") == "TRIGGER" and not (len(leads) == 1 and isinstance(leads[0], str) and leads[0] in parses):
-            yield Fault(f"steps.{index}.next", "must have one entry, which names the PARSE step")
-
-
-def _targets(steps: Steps) -> Iterator[Fault]:
+def _of_graph(steps: Steps) -> Iterator[Fault]:
+    """Find the faults of steps among one another."""
     kinds = {step["name"]: step.get("type") for _, step in steps if "name" in step}
-    for index, step in steps:
-        for place, entry in entries(step):
-            target, path = entry.get("step"), f"steps.{index}.next.{place}.step"
-            if isinstance(target, str) and target and target not in kinds:
-                yield Fault(path, "must be the name of a step")
-            elif isinstance(target, str) and kinds.get(target) == "TRIGGER":
-                yield Fault(path, "nothing leads back to the TRIGGER")
-
-
-def _choices(steps: Steps) -> Iterator[Fault]:
-    """Find ids in `next` that are not among those that the step's own configuration makes."""
-    for index, step in steps:
-        choices, made = choices_of(step), listed_choices(step)
-        if choices is None or made is None:
-            continue
-        ids = [item.get("id") for item in made if isinstance(item, dict)]
-        known = {*filter(lambda each: isinstance(each, str), ids), *choices.others}
-        seen = set(choices.others)
-        for number, each in enumerate(ids):
-            if isinstance(each, str):
-                if each in seen:
-                    rule = "is reserved" if each in choices.others else "must be unique"
-                    yield Fault(f"steps.{index}.config.{choices.place}.{number}.id", rule)
-                seen.add(each)
-        for number, entry in entries(step):
-            chosen = entry.get(choices.key)
-            if isinstance(chosen, str) and chosen and chosen not in known:
-                rule = " or ".join([f"must be one of the ids in config.{choices.place}", *choices.others])
-                yield Fault(f"steps.{index}.next.{number}.{choices.key}", rule)
-
-
-def _endings(steps: Steps) -> Iterator[Fault]:
+    parses = [step["name"] for _, step in steps if step.get("type") == "PARSE" and "name" in step]
+    single = {kind: [index for index, step in steps if step.get("type") == kind] for kind in ("TRIGGER", "PARSE")}
     stuck = endless([step for _, step in steps])
+    first: dict[str, int] = {}
+    yield from (Fault("steps", f"must have exactly one {kind} step") for kind, found in single.items() if not found)
     for index, step in steps:
-        if step.get("name") in stuck:
-            yield Fault(f"steps.{index}.next", "is on a cycle that cannot end: some way out of it must lead elsewhere")
+        path, name, kind = f"steps.{index}", step.get("name"), step.get("type")
+        if name is not None and first.setdefault(name, index) != index:
+            yield Fault(f"{path}.name", f"must be unique; steps.{first[name]} has it already")
+        if index in single.get(str(kind), ())[1:]:
+            yield Fault(f"{path}.type", f"only one step may be a {kind}")
+        targets = [(place, entry.get("step")) for place, entry in entries(step)]
+        if kind == "TRIGGER" and not (len(targets) == 1 and targets[0][1] in parses):
+            yield Fault(f"{path}.next", "must have one entry, which names the PARSE step")
+        if name in stuck:
+            yield Fault(f"{path}.next", "is on a cycle that cannot end: some way out of it must lead elsewhere")
+        for place, target in targets:
+            if isinstance(target, str) and target and target not in kinds:
+                yield Fault(f"{path}.next.{place}.step", "must be the name of a step")
+            elif isinstance(target, str) and kinds.get(target) == "TRIGGER":
+                yield Fault(f"{path}.next.{place}.step", "nothing leads back to the TRIGGER")
+        yield from _of_choices(path, step)
 
 
-_GRAPH_RULES: tuple[Callable[[Steps], Iterable[Fault]], ...] = (_names, _beginning, _targets, _choices, _endings)
+def _of_choices(path: str, step: Json) -> Iterator[Fault]:
+    """Find ids in `next` that are not among those that the step's own configuration makes."""
+    choices, made = choices_of(step), listed_choices(step)
+    if choices is None or made is None:
+        return
+    seen = set(choices.others)
+    for number, each in enumerate([item.get("id") for item in made if isinstance(item, dict)]):
+        if isinstance(each, str) and each in seen:
+            rule = "is reserved" if each in choices.others else "must be unique"
+            yield Fault(f"{path}.config.{choices.place}.{number}.id", rule)
+        seen |= {each} if isinstance(each, str) else set()
+    for number, entry in entries(step):
+        chosen = entry.get(choices.key)
+        if isinstance(chosen, str) and chosen and chosen not in seen:
+            rule = " or ".join([f"must be one of the ids in config.{choices.place}", *choices.others])
+            yield Fault(f"{path}.next.{number}.{choices.key}", rule)
 
 
 def _without_other(index: int, step: Json) -> list[str]:

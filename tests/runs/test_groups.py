@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.runs.groups import Calendar, Unit
+from extend_mcp.runs.groups import COLUMNS, Calendar, GroupName, Unit, group_of, is_unread, largest
+from extend_mcp.runs.statistics import Group, Statistics, Tally
 
 ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")]
 SECONDS = st.integers(1_600_000_000, 1_900_000_000)
@@ -59,3 +61,52 @@ def test_the_hour_that_happens_twice_is_two_hours_and_the_day_has_25() -> None:
 @pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
 def test_a_time_that_no_calendar_has_is_unknown(unit: Unit) -> None:
     assert Calendar(ZONES[0]).span(unit, 1e12) == "unknown"
+
+
+FAILED = {"status": "FAILED", "workflow": "w1"}
+
+
+@pytest.mark.parametrize(
+    ("by", "facts", "group"),
+    [
+        ("workflow", {"workflow": "w1"}, Group("w1", "Invoices", "w1")),
+        ("version", {"workflow": "w1", "version": "3"}, Group("w1 3", "Invoices, version 3")),
+        ("version", {"workflow": "gone", "version": ""}, Group("gone ?", ", version ?")),
+        ("status", {"status": ""}, Group("", "")),
+        ("batch", {"batch": None}, Group("no batch", "no batch")),
+        ("batch", {"batch": "b1"}, Group("b1", "b1")),
+        ("reviewer", {"reviewer": ""}, Group("not reviewed", "not reviewed")),
+        ("file_type", {"file_type": ""}, Group("unknown", "unknown")),
+        ("failure_reason", {**FAILED, "reason": "OCR_ERROR"}, Group("OCR_ERROR", "OCR_ERROR")),
+        ("failure_reason", {**FAILED, "reason": ""}, Group("no reason given", "no reason given")),
+        ("failure_reason", {**FAILED, "reason": None}, None),
+        ("failure_reason", {**FAILED, "reason": "X", "status": "PROCESSED"}, None),
+        ("failing_step", {**FAILED, "step": "read"}, Group("Invoices: read", "Invoices: read")),
+        ("failing_step", {**FAILED, "step": ""}, Group("before any step", "before any step")),
+        ("failing_step", {**FAILED, "step": None}, None),
+        ("failing_step", {**FAILED, "step": "read", "status": "REJECTED"}, None),
+        ("metadata", {"is_read": True, "metadata": "x" * 300}, Group("x" * 200, "x" * 200)),
+        ("metadata", {"is_read": True, "metadata": None}, Group("(not set)", "(not set)")),
+        ("metadata", {"is_read": False, "metadata": None}, None),
+        ("day", {"quarter_hour": 96}, Group("1970-01-02", "1970-01-02", is_time=True)),
+        ("hour", {"quarter_hour": 96}, Group("1970-01-02T01:00Z", "1970-01-02T01:00Z", is_time=True)),
+        ("day", {"quarter_hour": None}, Group("unknown", "unknown")),
+    ],
+)
+def test_a_group_is_a_fact_or_its_absence(by: GroupName, facts: dict[str, Any], group: Group | None) -> None:
+    assert set(facts) >= set(COLUMNS[by])
+    assert group_of(by, facts, {"w1": "Invoices"}, Calendar(timezone.utc), 3600) == group
+    assert is_unread(by, facts) == (group is None and facts.get("status", "FAILED") == "FAILED")
+
+
+def test_runs_of_no_group_count_in_the_total_alone() -> None:
+    counted = Statistics()
+    counted.add(Tally(runs=2), [Group("a", "a"), None])
+    counted.add(Tally(runs=3), [Group("a", "a"), Group("b", "b")])
+    assert counted.total.runs == 5
+    assert {groups: tally.runs for groups, tally in counted.groups.items()} == {(Group("a", "a"), Group("b", "b")): 3}
+
+
+def test_the_largest_group_is_first_and_of_equals_the_one_that_began_first() -> None:
+    assert largest("abcbca", str) == [["a", "a"], ["b", "b"], ["c", "c"]]
+    assert largest("abbb", str) == [["b", "b", "b"], ["a"]]
