@@ -49,7 +49,6 @@ IGNORED_SETTINGS = {
     "EXTEND_MCP_LOG_LEVEL": f"{_GONE}: use EXTEND_MCP_LOG",
     "EXTEND_MCP_OAUTH_ISSUER": f"{_GONE}: use EXTEND_MCP_AUTH=oauth:ISSUER",
     "EXTEND_MCP_TOKENS_FILE": f"{_GONE}: use EXTEND_MCP_AUTH=token:FILE",
-    "EXTEND_MCP_WITHOUT_AUTHENTICATION": f"{_GONE}: use EXTEND_MCP_AUTH=anyone",
     "EXTEND_ENVIRONMENT": "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production",
 }
 """Variables that earlier versions or Extend's own server read, and what a start with one of them says."""

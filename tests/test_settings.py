@@ -167,13 +167,11 @@ def test_a_removed_variable_is_reported_wherever_it_is_set(monkeypatch: pytest.M
     file.write_text("# EXTEND_MCP_MAX_SESSIONS=1\nexport EXTEND_MCP_SUBSCRIPTIONS = 5\nEXTEND_MCP_HOST=::1\n")
     monkeypatch.setenv("EXTEND_MCP_BODY_SECONDS", "5")
     monkeypatch.setenv("EXTEND_MCP_LOG_LEVEL", "INFO")
-    monkeypatch.setenv("EXTEND_MCP_WITHOUT_AUTHENTICATION", "true")
     read(file)
     assert ignored_settings() == {
         "EXTEND_MCP_BODY_SECONDS": "is no longer a setting and is ignored",
         "EXTEND_MCP_LOG_LEVEL": "is no longer a setting and is ignored: use EXTEND_MCP_LOG",
         "EXTEND_MCP_SUBSCRIPTIONS": "is no longer a setting and is ignored",
-        "EXTEND_MCP_WITHOUT_AUTHENTICATION": "is no longer a setting and is ignored: use EXTEND_MCP_AUTH=anyone",
     }
 
 

@@ -12,7 +12,7 @@ from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, field_valid
 from extend_mcp.settings import EnvironmentSettings, variable
 from extend_mcp.urls import is_loopback
 
-_AUTH = re.compile(r"none|anyone|passthrough(-header)?|token:.+|oauth:https?://[\w.:\[\]-]+(/\S*)?")
+_AUTH = re.compile(r"none|passthrough(-header)?|token:.+|oauth:https?://[\w.:\[\]-]+(/\S*)?")
 # An issuer is compared letter for letter: it must not gain a slash.
 _AS_GIVEN = ConfigDict(url_preserve_empty_path=True)
 
@@ -64,10 +64,15 @@ class HttpSettings(EnvironmentSettings):
     auth: str = variable(
         "EXTEND_MCP_AUTH",
         "none",
-        "How callers authenticate. none: not at all (loopback only); anyone: not at all, on any address: who can "
-        "connect uses this server's key; passthrough: with their Extend key; passthrough-header: with it in "
-        "X-Extend-Api-Key, where a proxy uses Authorization; token:FILE: with a token whose hash is in this JSON file; "
-        "oauth:ISSUER: with an access token of the authorization server with this issuer URL.",
+        "How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
+        "passthrough-header: with it in X-Extend-Api-Key, where a proxy uses Authorization; token:FILE: with a token "
+        "whose hash is in this JSON file; oauth:ISSUER: with an access token of the authorization server with this "
+        "issuer URL.",
+    )
+    without_authentication: bool = variable(
+        "EXTEND_MCP_WITHOUT_AUTHENTICATION",
+        False,
+        "Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
     )
     public_url: AnyHttpUrl | None = variable(
         "EXTEND_MCP_PUBLIC_URL",
@@ -110,16 +115,16 @@ class HttpSettings(EnvironmentSettings):
     @classmethod
     def _known(cls, value: str) -> str:
         if not _AUTH.fullmatch(value):
-            raise ValueError("must be none, anyone, passthrough, passthrough-header, token:FILE or oauth:ISSUER")
+            raise ValueError("must be none, passthrough, passthrough-header, token:FILE or oauth:ISSUER")
         return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> HttpSettings:
-        if self.auth == "none" and not is_loopback(self.host):
+        if self.auth == "none" and not is_loopback(self.host) and not self.without_authentication:
             raise ValueError(
                 "EXTEND_MCP_HOST is not a loopback address and EXTEND_MCP_AUTH is none. Set EXTEND_MCP_AUTH to "
                 "passthrough, token:FILE or oauth:ISSUER. To let anyone who can connect act with this server's key, "
-                "set it to anyone"
+                "set EXTEND_MCP_WITHOUT_AUTHENTICATION to true"
             )
         if self.oauth_issuer and self.public_url is None:
             raise ValueError("EXTEND_MCP_AUTH=oauth:ISSUER needs EXTEND_MCP_PUBLIC_URL")
@@ -128,7 +133,7 @@ class HttpSettings(EnvironmentSettings):
     @property
     def identifies_callers(self) -> bool:
         """Return whether calls need a credential."""
-        return self.auth not in ("none", "anyone")
+        return self.auth != "none"
 
     @property
     def tokens_file(self) -> Path | None:

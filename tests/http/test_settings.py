@@ -20,7 +20,7 @@ class TestSettings:
         ("given", "said"),
         [
             ({"host": "0.0.0.0"}, "EXTEND_MCP_AUTH is none"),
-            ({"host": "10.1.2.3"}, "set it to anyone"),
+            ({"host": "10.1.2.3"}, "EXTEND_MCP_WITHOUT_AUTHENTICATION to true"),
             *(({"auth": auth}, "EXTEND_MCP_AUTH: must be") for auth in ("token", "token:", "oauth", "oauth:x", "open")),
             ({"auth": "oauth:https://login.example.com"}, "EXTEND_MCP_PUBLIC_URL"),
         ],
@@ -32,7 +32,7 @@ class TestSettings:
             load(HttpSettings, **given)
 
     def test_an_open_server_must_be_asked_for(self) -> None:
-        assert not load(HttpSettings, host="0.0.0.0", auth="anyone").identifies_callers
+        assert not load(HttpSettings, host="0.0.0.0", without_authentication=True).identifies_callers
         assert load(HttpSettings, host="0.0.0.0", auth="passthrough").identifies_callers
         assert not load(HttpSettings, host="::1").identifies_callers
 
