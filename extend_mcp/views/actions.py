@@ -390,7 +390,7 @@ def export_view(
     return view.rendered(limit, lines)
 
 
-SCOPE_OF_AUDIT = (
+_SCOPE_OF_AUDIT = (
     "This is the audit of this server alone: actions in Extend's dashboard, by other programs and through "
     "other servers are not in it."
 )
@@ -436,12 +436,14 @@ def action_list_view(
         run_id: the run that was asked about: of an action on many, its own outcome is shown.
         missing: what could not be read, or None.
     """
-    note = SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else "")
-    view = ActionListView(actions=[_row(line, run_id) for line in lines], shown=len(lines), complete=True, note=note)
+    note = _SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else "")
+    view = ActionListView(
+        actions=[_action_row(line, run_id) for line in lines], shown=len(lines), complete=True, note=note
+    )
     return listing(
         view,
         view.actions,
-        [_line(row, with_requests=run_id is not None) for row in view.actions],
+        [_action_line(row, with_requests=run_id is not None) for row in view.actions],
         noun="action",
         columns="time (UTC) · caller · tool · outcome · on · reason" + (" · requests" if run_id is not None else ""),
         tool="list_actions",
@@ -452,7 +454,7 @@ def action_list_view(
     )
 
 
-def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
+def _action_row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
     by_outcome: dict[str, list[str]] = line.get("runs") or {}
     new = line.get("new_runs") or []
     if run_id is not None and run_id in new:
@@ -475,7 +477,7 @@ def _row(line: Mapping[str, Any], run_id: str | None) -> ActionRow:
     )
 
 
-def _line(row: ActionRow, *, with_requests: bool) -> str:
+def _action_line(row: ActionRow, *, with_requests: bool) -> str:
     # For Extend's support, and a quarter of a line: the fields always hold them.
     requests = [listed(row.request_ids or [], _SHOWN_IDS) or "-"] if with_requests else []
     counts = ", ".join(f"{count:,} {name}" for name, count in (row.counts or {}).items())

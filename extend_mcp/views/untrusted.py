@@ -349,26 +349,26 @@ _NO_URL = "not a URL"
 _SHOWN_URL = re.compile(r"(https?://[^/?#]*)(.*?)((?:\?…)?(?:#…)?(?: \(credentials hidden\))?)")
 
 
-class DashboardUrl(Outside, limit=400):
-    """An address of Extend's dashboard, without a mark; empty for any other, which must not pass for Extend's own."""
+class DownloadUrl(Outside, limit=100_000):
+    """An address to download from, whole and without a mark; empty where it holds what no address may hold."""
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        host = text.removeprefix("https://").partition("/")[0]
-        is_ours = text.startswith("https://") and _EXTEND_HOST.fullmatch(host)
-        return text if is_ours and len(text) <= cls.limit and _LINK.fullmatch(text) else ""
+        return text if len(text) <= cls.limit and _LINK.fullmatch(text) else ""
 
     @classmethod
     def _marked(cls, whole: str, width: int) -> str:
         return whole
 
 
-class DownloadUrl(DashboardUrl, limit=100_000):
-    """An address to download from, whole and without a mark; empty where it holds what no address may hold."""
+class DashboardUrl(DownloadUrl, limit=400):
+    """An address of Extend's dashboard, without a mark; empty for any other, which must not pass for Extend's own."""
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        return text if len(text) <= cls.limit and _LINK.fullmatch(text) else ""
+        host = text.removeprefix("https://").partition("/")[0]
+        is_ours = text.startswith("https://") and _EXTEND_HOST.fullmatch(host)
+        return super()._cleaned(text) if is_ours else ""
 
 
 def isolate(line: str) -> str:
@@ -485,16 +485,12 @@ def tree_lines(value: Any, depth: int = 0) -> list[Line]:
     So many levels are above it; below 40 levels the rest follows as one line of JSON.
     """
     if isinstance(value, dict):
-        lines: list[Line] = []
-        for name, item in value.items():
-            lines += _entry(f"{' ' * depth}{FieldPath(name)}", item, depth)
-        return lines
-    if isinstance(value, list):
-        lines = []
-        for index, item in enumerate(value):
-            lines += _entry(f"{' ' * depth}[{index}]", item, depth)
-        return lines
-    return _entry(" " * depth, value, depth)
+        entries = [(f"{FieldPath(name)}", item) for name, item in value.items()]
+    else:
+        entries = (
+            [(f"[{index}]", item) for index, item in enumerate(value)] if isinstance(value, list) else [("", value)]
+        )
+    return [line for label, item in entries for line in _entry(f"{' ' * depth}{label}", item, depth)]
 
 
 def _entry(label: str, value: Any, depth: int) -> list[Line]:
