@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -70,11 +70,11 @@ class HttpParts:
     metrics: PrometheusMetrics
     lifecycle: Lifecycle
     limits: Limits
-    scopes: Sequence[str] = ()
-    identify: Identify | None = None
-    receiver: Receiver | None = None
-    background: Callable[[], AbstractAsyncContextManager[object]] | None = None
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock
+    scopes: Sequence[str]
+    identify: Identify | None
+    receiver: Receiver | None
+    background: Callable[[], AbstractAsyncContextManager[object]] | None
 
 
 def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:

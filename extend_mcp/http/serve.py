@@ -62,13 +62,13 @@ def build_parts(
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
-    limits = limits or http.limits
+    limits, clock = limits or http.limits, clock or Clock()
     # Without authentication all requests are of one caller, to whom everything belongs.
-    share = limits.requests_of_one_caller if http.identifies_callers else inf
-    lifecycle = Lifecycle(Shares(of_one_caller=share))
+    lifecycle = Lifecycle(Shares(of_one_caller=limits.requests_of_one_caller if http.identifies_callers else inf))
     metrics = PrometheusMetrics()
     shared, background = Shared(sealing_keys(settings), metrics=metrics, learn_key=redactor.add), None
     seen: Seen | None = None
+    receiver: Receiver | None = None
     if http.redis_url is not None:
         if not settings.state_keys:
             raise SettingsError(
@@ -81,6 +81,7 @@ def build_parts(
         background, seen = replicas.connected, replicas.seen
     if http.webhook_secrets:
         shared.events = seen = seen or Seen()
+        receiver = Receiver(http.webhook_secrets, seen, shared.bus, http.webhook_payload_hosts, metrics)
     server, registry = build_server(
         settings,
         clock=clock,
@@ -90,9 +91,6 @@ def build_parts(
         count_calls=lifecycle,
         limits=call_limits,
     )
-    receiver = None
-    if seen is not None and http.webhook_secrets:
-        receiver = Receiver(http.webhook_secrets, seen, shared.bus, http.webhook_payload_hosts, metrics)
     offered = scopes_of(settings.toolsets, read_only=settings.read_only)
     return HttpParts(
         server=server,
@@ -105,7 +103,7 @@ def build_parts(
         identify=_identify(settings, http, clock, metrics),
         receiver=receiver,
         background=background,
-        clock=clock or Clock(),
+        clock=clock,
     )
 
 
@@ -208,7 +206,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _identify(settings: Settings, http: HttpSettings, clock: Clock | None, metrics: Metrics) -> Identify | None:
+def _identify(settings: Settings, http: HttpSettings, clock: Clock, metrics: Metrics) -> Identify | None:
     if http.tokens_file:
         return Tokens(http.tokens_file, default=settings.account, clock=clock, metrics=metrics)
     if http.oauth_issuer:
