@@ -184,7 +184,7 @@ def test_names_of_secrets_are_told_apart(name: str, secret: bool) -> None:
     assert is_secret_name(name) is secret
 
 
-# No log line of ours is as long.
+# No log line of this server is as long.
 LENGTH = 250_000
 
 
