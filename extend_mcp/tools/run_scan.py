@@ -281,13 +281,19 @@ async def read_facts(
 
 
 async def read_causes(
-    app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], others: Sequence[RunFacts] = (), *, steps: bool
+    app: CallerContext,
+    deadline: Deadline,
+    runs: Sequence[RunFacts],
+    others: Sequence[RunFacts] | None = None,
+    *,
+    steps: bool,
 ) -> dict[str, Failure]:
     """Return the first failure of failed runs, by id, as far as kept facts or lists of failed child runs show it.
 
-    Four requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
-    not read for them. ``others`` are more failed runs, which may have some of the child runs. With ``steps`` the step
-    is given too, where the workflow has only one that starts such child runs; other runs are left out.
+    Five requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
+    not read for them. ``others`` are all failed runs, any of which may have a child run; by default the newest are
+    read. With ``steps`` the step is given too, where the workflow has only one that starts such child runs; other runs
+    are left out.
     """
     history = await app.history()
     kept = await history.causes([run.id for run in runs]) if history else {}
@@ -297,6 +303,12 @@ async def read_causes(
     created = [run.created for run in unknown if run.created]
     if len(created) <= _FEW:
         return known
+    if others is None:
+        try:
+            page = await app.api.list_workflow_runs(status="FAILED", sort_by="createdAt", max_page_size=LARGE_PAGE)
+        except ExtendError:
+            return known
+        others = [run_facts(run) for run in page.data]
     listed = await read_failed_children(app, deadline, min(created))
     children = failed_children({run.id: run for run in (*runs, *others)}.values(), listed)
     found: list[tuple[RunFacts, str | None, str]] = []
@@ -323,7 +335,7 @@ async def _step_of(app: CallerContext, run: RunFacts, child: ChildRun) -> str | 
         except ExtendError:
             return []
 
-    # A published version never changes.
+    # A published version never changes, and one that cannot be read is not asked for again for each run.
     definition = await app.remember(f"version {run.workflow_id} {run.version}", _VERSION_SECONDS, read)
     kinds = [(CHILD_KINDS.get(str(step.get("type"))), step.get("name")) for step in definition]
     names = [name for kind, name in kinds if kind and kind[0] == f"{child.object}s"]
@@ -334,7 +346,7 @@ async def leave_out_other_reasons(
     app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], reason: str
 ) -> list[RunFacts]:
     """Return the runs without those that lists show to have failed for another reason; ``reason`` is in capitals."""
-    known = await read_causes(app, deadline, [run for run in runs if run.status == "FAILED"], runs, steps=False)
+    known = await read_causes(app, deadline, [run for run in runs if run.status == "FAILED"], steps=False)
     return [run for run in runs if run.id not in known or (known[run.id].reason or reason).upper() == reason]
 
 
@@ -373,7 +385,7 @@ async def read_insights(
     Without ``metadata``, a run that `read_causes` explains is not read in full.
     """
     failed = [run for run in runs if run.status == "FAILED" and not metadata]
-    causes = await read_causes(app, deadline, failed, runs, steps=True) if failed else {}
+    causes = await read_causes(app, deadline, failed, steps=True) if failed else {}
     unknown = [run for run in runs if run.id not in causes]
     details = await read_facts(app, deadline, unknown, noun=noun, most=most)
     found: dict[str, Insight] = {}

@@ -190,7 +190,7 @@ class _Count:
             fact = "step" if self.by_step else "reason"
             if unread := await history.unread(failed, without=fact):
                 others = await history.held(Selection(status="FAILED", since=wanted.since))
-                await read_causes(app, self.deadline, unread, others or (), steps=self.by_step)
+                await read_causes(app, self.deadline, unread, others, steps=self.by_step)
             unread = await history.unread(failed, app.limits.detail_runs, without=fact)
             await read_facts(app, self.deadline, unread, held=True)
         counted: list[_Window] = []
@@ -215,7 +215,7 @@ class _Count:
         if self.fails and not key:
             failed = [run for run in runs if run.status == "FAILED"]
             unknown = [run for run in failed if (run.step if self.by_step else run.reason) is None]
-            causes = await read_causes(app, self.deadline, unknown, failed, steps=self.by_step)
+            causes = await read_causes(app, self.deadline, unknown, steps=self.by_step)
             runs = [
                 run._replace(step=cause.where if self.by_step else run.step, reason=cause.reason)
                 if (cause := causes.get(run.id))

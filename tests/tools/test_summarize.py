@@ -13,7 +13,7 @@ from extend_mcp.runs.groups import Course
 from extend_mcp.runs.statistics import Statistics, Tally
 from extend_mcp.sandbox.engine import wire
 from extend_mcp.views.summary import summary_view
-from tests.harness import ERAS, Box, Mode, facts_of, serving, text_of
+from tests.harness import ERAS, Box, Mode, example_run, facts_of, serving, text_of
 
 
 def when(run: dict[str, Any]) -> datetime:
@@ -99,6 +99,41 @@ async def test_only_failed_runs_are_looked_into(large: Box, group_by: str, are_l
             large.sandbox.record(run["id"]).run["stepRuns"][0]["result"]["parseRun"]["failureReason"] for run in recent
         )
         assert {group["group"]: group["runs"] for group in facts["groups"]} == known
+
+
+def failed_in_parse(number: int, workflow: str, reason: str | None) -> dict[str, Any]:
+    """A run of a file of its own that failed in a minute of its own; its parse run too, if it has a reason."""
+    began = f"2026-02-10T08:{number:02}:"
+    run = example_run(f"workflow_run_alike{number:02}{workflow}", "FAILED")
+    child = {"object": "parse_run", "id": f"pr_{number}{workflow}", "status": "FAILED", "failureReason": reason}
+    child["file"] = {"object": "file", "id": f"file_{number}"}
+    step = {"object": "step", "id": "step_1", "name": "Parse", "type": "PARSE"}
+    result = {"parseRun": child} if reason else None
+    return {
+        **run,
+        "initialRunAt": f"{began}00Z",
+        "startTime": f"{began}01Z",
+        "endTime": f"{began}09Z",
+        "workflow": {**run["workflow"], "id": f"workflow_{workflow * 21}", "name": workflow},
+        "files": [{"object": "file", "id": f"file_{number}", "name": "a.pdf"}],
+        "failureReason": "INTERNAL_ERROR",
+        "stepRuns": [{**run["stepRuns"][0], "step": step, "status": "FAILED", "result": result}],
+    }
+
+
+@pytest.mark.parametrize("history", ["memory", "off"])
+async def test_a_child_run_of_another_workflows_run_explains_nothing(box: Box, history: str) -> None:
+    for number in range(14):
+        box.load(failed_in_parse(number, "a", "OCR_ERROR"))
+    # Both have the file, and both were under way when the parse run failed.
+    alone = box.load(failed_in_parse(30, "a", None))
+    box.load(failed_in_parse(30, "b", "CORRUPT_FILE"))
+    arguments = {"workflow": f"workflow_{'a' * 21}", "created_since": "365d", "group_by": "failure_reason"}
+    async with serving(box, history=history) as client:
+        facts = facts_of(await client.call_tool("summarize_runs", arguments))
+    assert {group["group"]: group["runs"] for group in facts["groups"]} == {"OCR_ERROR": 14, "INTERNAL_ERROR": 1}
+    reads = [each["path"] for each in box.requests() if each["path"].startswith("/workflow_runs/")]
+    assert reads == [f"/workflow_runs/{alone}"]
 
 
 async def test_a_metadata_key_groups_all_runs(large: Box) -> None:
