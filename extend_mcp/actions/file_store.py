@@ -138,13 +138,10 @@ class FileStore(SealedStore):
     async def _read(self, place: str) -> dict[str, str]:
         return dict(self._file.execute("SELECT field, value FROM kept WHERE place = ?", (place,)).fetchall())
 
-    async def _write(self, place: str, field: str, value: str) -> None:
+    async def _write(self, place: str, field: str, value: str, lease: str = "", mine: str = "") -> bool:
+        statement, values = (_WRITE + _IF_HELD, (lease, mine)) if lease else (_WRITE, ())
         with self.changing() as file:
-            file.execute(_WRITE, (place, field, value))
-
-    async def _write_held(self, place: str, field: str, value: str, lease: str, mine: str) -> bool:
-        with self.changing() as file:
-            return file.execute(_WRITE + _IF_HELD, (place, field, value, lease, mine)).rowcount == 1
+            return file.execute(statement, (place, field, value, *values)).rowcount == 1
 
     def _lock(self, place: str, seconds: float) -> _Lock:
         return _Lock(self, place, seconds)

@@ -196,7 +196,7 @@ class SealedStore(ActionStore):
         sealed = self._seal(place, name, run.model_dump())
         with self._reaching():
             # Checked and written in one step: a process that takes the plan over afterwards reads this.
-            saved = await self._write_held(place, name, sealed, lease, self._held.get(lease, ""))
+            saved = await self._write(place, name, sealed, lease, self._held.get(lease, ""))
         if not saved:
             logger.warning("a plan is not held any more: this process leaves it to another")
             raise StoreUnavailableError
@@ -242,12 +242,8 @@ class SealedStore(ActionStore):
         """Return the fields of a plan; none if it is not kept."""
 
     @abstractmethod
-    async def _write(self, place: str, field: str, value: str) -> None:
-        """Write a field of a plan."""
-
-    @abstractmethod
-    async def _write_held(self, place: str, field: str, value: str, lease: str, mine: str) -> bool:
-        """Write a field of a plan whose lease is ours; return False, with nothing written, if it is not."""
+    async def _write(self, place: str, field: str, value: str, lease: str = "", mine: str = "") -> bool:
+        """Write a field of a plan; with a lease, return False and write nothing if that is not ours."""
 
     @abstractmethod
     def _lock(self, place: str, seconds: float) -> Any:

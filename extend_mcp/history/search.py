@@ -29,19 +29,11 @@ class Hit(NamedTuple):
 
 
 class Query:
-    """A text to find.
-
-    Args:
-        text: what the user asked for.
-
-    Attributes:
-        text: the text, in NFC.
-        compact: the text without case and separators; empty if nothing is left to find.
-    """
+    """A text to find."""
 
     def __init__(self, text: str) -> None:
         self.text = unicodedata.normalize("NFC", text)
-        self.compact = compact(self.text)
+        self.compact = compact(self.text)  # empty if nothing is left to find
         self._pattern = _pattern(self.text)
 
     @property

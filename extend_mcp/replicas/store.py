@@ -77,11 +77,11 @@ class RedisStore(SealedStore):
     async def _read(self, place: str) -> dict[str, str]:
         return {_text(name): _text(value) for name, value in (await self._redis.hgetall(place)).items()}
 
-    async def _write(self, place: str, field: str, value: str) -> None:
+    async def _write(self, place: str, field: str, value: str, lease: str = "", mine: str = "") -> bool:
+        if lease:
+            return bool(await self._save([lease, place], [mine, field, value]))
         await self._redis.hset(place, field, value)
-
-    async def _write_held(self, place: str, field: str, value: str, lease: str, mine: str) -> bool:
-        return bool(await self._save([lease, place], [mine, field, value]))
+        return True
 
     def _lock(self, place: str, seconds: float) -> Lock:
         return self._redis.lock(place, timeout=seconds, blocking=False, thread_local=False)

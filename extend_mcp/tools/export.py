@@ -10,6 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,18 +138,14 @@ class _Export:
     async def _read(self, file: int) -> str | None:
         """Read runs and keep their values; return why not all were read."""
         wanted = self.place.a
-        filters = RunFilter(created_since=wanted.get("since"), created_before=wanted.get("before"))
-        filters = await filters.resolve(self.app)
+        times = {"created_since": wanted.get("since"), "created_before": wanted.get("before")}
+        filters = await RunFilter(status=wanted["status"], **times).resolve(self.app)
+        query = filters.model_copy(update={"workflow_id": wanted["workflow"]}).api_query()
+        query["max_page_size"] = PAGE_SIZE
+        read = partial(self.app.api.list_workflow_runs, **query)
         while True:
             try:
-                page = await self.app.api.list_workflow_runs(
-                    workflow_id=wanted["workflow"],
-                    status=wanted["status"],
-                    sort_by="createdAt",
-                    sort_dir="desc",
-                    max_page_size=PAGE_SIZE,
-                    next_page_token=self.place.t,
-                )
+                page = await read(next_page_token=self.place.t)
             except ExtendError as error:
                 if isinstance(error, CredentialError) or not (self.written or "size" in wanted):
                     raise

@@ -243,15 +243,13 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
     begin = parse_argument(app, "since", since) or now
     chosen = await resolve_workflow(app, workflow) if workflow else None
     missing = []
-    subscriptions, complete = await read_all(
-        app.api.list_webhook_subscriptions(resource_id=chosen) if chosen else app.api.list_webhook_subscriptions(),
-        most_pages=most,
-    )
+    read, complete = await read_all(app.api.list_webhook_subscriptions(resource_id=chosen), most_pages=most)
+    subscriptions = [each for each in read if each.resource_type == "workflow"]
     endpoints, all_endpoints = await read_all(app.api.list_webhook_endpoints(), most_pages=most)
     if not (complete and all_endpoints):
         missing.append("not all subscriptions and endpoints were read")
     enabled = {each.id for each in endpoints if each.status == "enabled"}
-    names = dict.fromkeys([chosen] if chosen else [each.resource_id for each in subscriptions if _is_of_runs(each)], "")
+    names = dict.fromkeys([chosen] if chosen else [each.resource_id for each in subscriptions], "")
     if app.caller.has_scope(RUNS_READ, WORKFLOWS_READ):
         workflows, complete = await read_all(app.api.list_workflows(), most_pages=most)
         names |= {each.id: each.name for each in workflows if chosen in (None, each.id)}
@@ -260,7 +258,7 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
         missing.append("workflows without any subscription are not listed: this caller may not read workflows")
     covered: defaultdict[str, set[str]] = defaultdict(set)
     disabled: defaultdict[str, set[str]] = defaultdict(set)
-    for each in (subscription for subscription in subscriptions if _is_of_runs(subscription)):
+    for each in subscriptions:
         (covered if each.webhook_endpoint_id in enabled else disabled)[each.resource_id].update(each.enabled_events)
     coverage = [
         CoverageRow(
@@ -279,10 +277,6 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
         received = await _received(app, Deadline(ctx, app), window, chosen, covered)
         missing += [received.missing] if received.missing else []
     return webhook_check_view(coverage, received, missing=missing, limit=app.limits.answer_chars)
-
-
-def _is_of_runs(subscription: WebhookSubscription) -> bool:
-    return subscription.resource_type == "workflow"
 
 
 async def _received(
