@@ -181,8 +181,12 @@ def test_too_few_runs_show_no_usual_time() -> None:
 def test_stalls_count_what_runs_and_what_hangs() -> None:
     other: dict[str, Any] = {"workflow_id": "workflow_2", "workflow_name": "Claims"}
     running = [fact(97, "PROCESSING", changed=500), fact(98, "PROCESSING", changed=1), fact(99, "PROCESSING", **other)]
+    # A run that waits or is being cancelled may hang too, but does not run.
+    running += [fact(95, "CANCELLING", changed=500), fact(96, "PENDING", changed=500)]
     over = ended(STEADY) + [each._replace(**other) for each in ended(STEADY)]
+    over.append(fact(94, changed=40, duration_seconds=60.0))
     stuck, _ = stuck_runs(running, usual_times(over), NOW)
+    assert len(stuck) == 3
     assert [(each.workflow, each.stuck, each.running, each.last_good) for each in stalls(stuck, running, over)] == [
         ("Invoices", 1, 2, NOW),
         ("Claims", 0, 1, NOW),
