@@ -176,6 +176,14 @@ def test_too_few_runs_show_no_usual_time() -> None:
     found, unjudged = stuck_runs(runs, usual_times(ended(STEADY[:4])), NOW)
     assert [each.run.status for each in found] == ["CANCELLING"]
     assert unjudged == 1
+    assert stuck_runs(runs, usual_times(ended(STEADY[:5])), NOW)[1] == 0
+
+
+def test_a_queue_is_usual_up_to_its_95th_percentile() -> None:
+    waited = [each._replace(queue_seconds=100.0 + number) for number, each in enumerate(ended(STEADY))]
+    waiting = [fact(98, "PENDING", changed=118), fact(99, "PENDING", changed=119)]
+    found, _ = stuck_runs(waiting, usual_times(waited), NOW)
+    assert [(each.run.id, each.usual) for each in found] == [("workflow_run_99", 118.0)]
 
 
 def test_stalls_count_what_runs_and_what_hangs() -> None:
