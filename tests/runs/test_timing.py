@@ -176,13 +176,25 @@ def test_too_few_runs_show_no_usual_time() -> None:
     found, unjudged = stuck_runs(runs, usual_times(ended(STEADY[:4])), NOW)
     assert [each.run.status for each in found] == ["CANCELLING"]
     assert unjudged == 1
+    assert stuck_runs(runs, usual_times(ended(STEADY[:5])), NOW)[1] == 0
+
+
+def test_a_queue_is_usual_up_to_its_95th_percentile() -> None:
+    waited = [each._replace(queue_seconds=100.0 + number) for number, each in enumerate(ended(STEADY))]
+    waiting = [fact(98, "PENDING", changed=118), fact(99, "PENDING", changed=119)]
+    found, _ = stuck_runs(waiting, usual_times(waited), NOW)
+    assert [(each.run.id, each.usual) for each in found] == [("workflow_run_99", 118.0)]
 
 
 def test_stalls_count_what_runs_and_what_hangs() -> None:
     other: dict[str, Any] = {"workflow_id": "workflow_2", "workflow_name": "Claims"}
     running = [fact(97, "PROCESSING", changed=500), fact(98, "PROCESSING", changed=1), fact(99, "PROCESSING", **other)]
+    # A run that waits or is being cancelled may hang too, but does not run.
+    running += [fact(95, "CANCELLING", changed=500), fact(96, "PENDING", changed=500)]
     over = ended(STEADY) + [each._replace(**other) for each in ended(STEADY)]
+    over.append(fact(94, changed=40, duration_seconds=60.0))
     stuck, _ = stuck_runs(running, usual_times(over), NOW)
+    assert len(stuck) == 3
     assert [(each.workflow, each.stuck, each.running, each.last_good) for each in stalls(stuck, running, over)] == [
         ("Invoices", 1, 2, NOW),
         ("Claims", 0, 1, NOW),

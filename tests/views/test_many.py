@@ -101,6 +101,10 @@ def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)
     assert view.total == len(summaries)
+    grouped = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit, group_by="workflow")
+    fine(grouped, limit)
+    assert grouped.groups is not None
+    assert sum(group.runs for group in grouped.groups) == len(summaries)
 
 
 @pytest.mark.parametrize("target", ["Review", [], {"name": "Review"}, None])
@@ -111,6 +115,19 @@ def test_a_definition_of_any_form_leads_to_the_review_or_not(target: Any) -> Non
     ]
     run = WorkflowRun.model_validate({"stepRuns": [{"step": {"name": "extract"}, "stepType": "EXTRACT"}]})
     assert [check.step for check in failed_checks(run, definition)] == (["extract"] if target == "Review" else [])
+
+
+def test_a_failed_rule_shows_the_values_that_it_names_and_no_object() -> None:
+    output = {"value": {"total": {"amount": 5}, "tax": 1}, "metadata": {"total": {"confidence": 0.5}}}
+    rule = {"name": "sum", "valid": False, "failureReason": "RULE_FAILED"}
+    steps = [
+        {"step": {"name": "extract"}, "stepType": "EXTRACT", "result": {"extractRun": {"output": output}}},
+        {"step": {"name": "check"}, "stepType": "RULE_VALIDATION", "result": {"rules": [rule]}},
+    ]
+    definition = [{"name": "check", "config": {"rules": [{"name": "sum", "formula": "extract.tax < extract.total"}]}}]
+    [check] = failed_checks(WorkflowRun.model_validate({"stepRuns": steps}), definition)
+    said = "«sum» did not pass in step «check»: «RULE_FAILED»; rule «extract.tax < extract.total»; tax «1»"
+    assert check.line() == said
 
 
 @settings(max_examples=80)

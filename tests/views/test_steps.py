@@ -50,6 +50,40 @@ def test_a_field_is_one_line_and_its_place_on_the_page_is_shown_on_request() -> 
     assert "61.25" not in whole
 
 
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("PARSE", ["5 pages, 1 chunk", "Chunk 1 (page, pages 1-1):", "| This is the content of the chunk."]),
+        ("CLASSIFY", ["type «invoice», confidence 0.98", "- «Header says Invoice»"]),
+        ("SPLIT", ["1 part: 1 «invoice»", "1-2: «invoice» «INV-001» file_child1 «pages 1-2»"]),
+        (
+            "EXTRACT",
+            [
+                "2 fields, lowest confidence 0.97 («total»)",
+                "invoice_number: «INV-001» (confidence 0.99)",
+                "total: 120.5 (confidence 0.97)",
+            ],
+        ),
+        (
+            "RULE_VALIDATION",
+            [
+                "1 of 3 rules passed; not: «lines ok» RULE_FAILED, «bad formula» PARSE_ERROR",
+                "passed: «total positive»",
+                "FAILED: «lines ok» RULE_FAILED (items failed: [1])",
+                "FAILED: «bad formula» PARSE_ERROR - error «unexpected token»",
+            ],
+        ),
+        ("VALIDATION", ["1 of 1 block valid", "passed: «sum check» - reasoning «matches»"]),
+        ("ROUTER", ["took branch «High value»", "took: «High value»"]),
+        ("EXTERNAL_DATA_VALIDATION", ["HTTP 200, data: «ok»", "status: 200", "data:", " ok: true"]),
+    ],
+)
+def test_each_type_of_step_has_its_lines(kind: str, lines: list[str]) -> None:
+    [step] = [step for step in example("workflow_run.allsteps")["stepRuns"] if step["stepType"] == kind]
+    view = step_view(WorkflowRun(), StepRun.model_validate(step), detail="concise", page=1, limit=8000)
+    assert view.step_result.content.splitlines() == lines
+
+
 def test_lines_with_a_text_are_below_what_they_belong_to() -> None:
     far = "x" * 500
     lines = [
