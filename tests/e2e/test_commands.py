@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -114,28 +113,10 @@ def test_the_doctor_finds_a_good_configuration_good(box: Box) -> None:
     assert run("doctor", "--sandbox").returncode == 0
 
 
-def closed_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({}, "EXTEND_API_KEY is not set"),
-        ({"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{closed}"}, "connection refused"),
-        pytest.param(
-            {"EXTEND_API_KEY": "sk_canary", "EXTEND_BASE_URL": "{sandbox}/wrong"}, "Next", marks=pytest.mark.thorough
-        ),
-    ],
-)
-def test_the_doctor_says_what_to_do(box: Box, environment: dict[str, str], said: str) -> None:
-    places = {"closed": closed_port(), "sandbox": box.base_url}
-    ended = run("doctor", **{name: value.format(**places) for name, value in environment.items()})
+def test_the_doctor_ends_with_an_error_where_something_is_wrong() -> None:
+    ended = run("doctor")
     assert ended.returncode == 1
-    assert said in ended.stdout
-    assert "canary" not in ended.stdout + ended.stderr
+    assert "EXTEND_API_KEY is not set" in ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import re
 import sys
 import unicodedata
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -339,11 +338,6 @@ def test_bottomless_nesting_ends_in_one_line_of_json() -> None:
     assert "deep" in str(lines[-1])
 
 
-@cache
-def unicode() -> list[str]:
-    return [chr(code) for code in range(sys.maxunicode + 1)]
-
-
 # DerivedCoreProperties.txt of Unicode 15: Default_Ignorable_Code_Point, what a program draws nothing for.
 IGNORABLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
@@ -358,9 +352,11 @@ SINGLE_ANGLES = re.compile(r"(?:.* )?(?:ANGLE BRACKET(?: ORNAMENT)?|ANGLE QUOTAT
 
 def test_no_character_of_unicode_looks_like_a_mark_or_like_nothing() -> None:
     unseen = re.compile(f"[{IGNORABLE}\u2800\ufffc\U0001d159]")
-    hidden = {char for char in unicode() if unseen.match(char) or unicodedata.category(char) in HIDDEN - {"Cc"}}
+    characters = [chr(code) for code in range(sys.maxunicode + 1)]
+    kinds = HIDDEN - {"Cc"}
+    hidden = {char for char in characters if unicodedata.category(char) in kinds or unseen.match(char)}
     assert clean("".join(hidden)) == ""
-    names = {char: unicodedata.name(char, "") for char in unicode() if not char.isalpha() and char not in hidden}
+    names = {char: unicodedata.name(char, "") for char in characters if not char.isalpha() and char not in hidden}
     doubles = {char for char, name in names.items() if ANGLES.match(name) and "QUOTATION MARK ORNAMENT" not in name}
     singles = {char for char, name in names.items() if SINGLE_ANGLES.match(name)}
     assert len(doubles) > 15
