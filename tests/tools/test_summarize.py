@@ -103,7 +103,7 @@ async def test_only_failed_runs_are_looked_into(large: Box, group_by: str, are_l
 
 
 def failed_in_parse(number: int, workflow: str, reason: str | None) -> dict[str, Any]:
-    """A run that failed in the minute of that number, on the file of that number; its parse run too, if it has a reason."""
+    """A run that failed in the minute and on the file of a number; its parse run failed too, if it has a reason."""
     began = f"2026-02-10T08:{number:02}:"
     run = example_run(f"workflow_run_alike{number:02}{workflow}", "FAILED")
     child = {"object": "parse_run", "id": f"pr_{number}{workflow}", "status": "FAILED", "failureReason": reason}
