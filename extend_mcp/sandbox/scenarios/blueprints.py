@@ -96,8 +96,8 @@ def _lay_out_invoice(document: Document, ids: IdMaker, created: datetime) -> lis
 
 
 def _lay_out_loan_packet(document: Document, ids: IdMaker, created: datetime) -> list[PlannedStep]:
-    if document.needs_review and len(document.sections) > 1:
-        document.sections[1].values["account_holder"] = "R. Unknown"
+    if document.needs_review:
+        document.sections[:2][-1].values["account_holder"] = "R. Unknown"
     parts = [
         results.Part(section, part_file(document.file, section, ids, created), f"cls_{section.kind}")
         for section in document.sections

@@ -58,6 +58,12 @@ def test_lists_and_runs_agree(many: Sandbox) -> None:
         assert record.created_at < record.updated_at <= many.started_at
 
 
+def test_every_document_that_a_person_looked_at_has_a_check_that_failed(many: Sandbox) -> None:
+    looked_at = [record for record in many.store if record.make and record.status in ("NEEDS_REVIEW", "REJECTED")]
+    assert len(looked_at) > 100
+    assert [record.make().status for record in looked_at if record.make] == [record.status for record in looked_at]
+
+
 def test_a_run_is_made_the_same_each_time(many: Sandbox) -> None:
     for record in sample(many)[:20]:
         many.store.made.clear()
