@@ -16,18 +16,11 @@ from typing import Any, ClassVar
 import anyio
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import (
-    Proposal,
-    confirm,
-    digest,
-    earlier_proposal,
-    issue_token,
-    token_problem,
-)
+from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, issue_token, token_problem
 from extend_mcp.actions.execute import STOP_ASKING
 from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
 from extend_mcp.audit import write_record
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
 from extend_mcp.views.actions import BulkResult, BulkView, Outcome, bulk_view
@@ -65,17 +58,12 @@ class BulkAction(ABC):
         """Follow up once every run has an outcome, such as by a last look."""
         del plan, deadline
 
-    async def save(self, plan: Plan, run: PlannedRun) -> None:
-        """Record what is known of one run, so that any call that resumes the plan knows it."""
-        await self.app.store.save_run(plan, run)
-
     def view(self, outcome: Outcome, message: str, **known: Any) -> BulkView:
         """Build an answer of this action."""
         return bulk_view(outcome, message, limit=self.app.limits.answer_chars, **known)
 
     def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int]) -> Plan:
         """Make a plan of this action."""
-        made_at = self.app.clock.now().timestamp()
         return Plan(
             action=self.name,
             principal=self.app.caller.principal,
@@ -83,7 +71,7 @@ class BulkAction(ABC):
             question=question,
             skipped=skipped,
             reason=self.reason or "",
-            made_at=made_at,
+            made_at=self.app.clock.now().timestamp(),
         )
 
     def too_many(self, planned: Sequence[object]) -> BulkView | None:
@@ -121,9 +109,11 @@ async def execute_bulk(ctx: Ctx, action: BulkAction, token: str | None) -> BulkV
 async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
     app, record = action.app, write_record()
     deadline = Deadline(ctx, app)
-    plan = await _earlier_plan(ctx, action, token)
+    earlier = earlier_proposal(ctx, action.name, token)
+    # None if this call names no plan, or one that is no longer kept.
+    plan = await _kept_plan(action, earlier.target) if earlier else None
     if plan is None:
-        if token and not earlier_proposal(ctx, action.name, token):
+        if token and not earlier:
             action.token_problem = token_problem(ctx, token)
         proposed = await action.propose(deadline)
         if isinstance(proposed, BulkView):
@@ -161,7 +151,7 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
 
 
 async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:
-    app = caller_context(ctx)
+    app = action.app
     async with app.store.hold(plan) as ours:
         if not ours:
             return action.view(
@@ -171,8 +161,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
                 next_step="Make the same call again in a few seconds.",
             )
         # Another call may have acted between our reading of the plan and our hold on it.
-        now = app.clock.now().timestamp()
-        fresh = await app.store.get(plan.id, action=plan.action, principal=plan.principal, now=now)
+        fresh = await _kept_plan(action, plan.id)
         if fresh is None:
             return action.no_such_plan()
         plan = fresh
@@ -187,7 +176,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
                 finally:
                     # Also when the call is cut short: a resuming call must know what was sent.
                     with anyio.CancelScope(shield=True):
-                        await action.save(plan, run)
+                        await app.store.save_run(plan, run)
                 done = f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done"
                 await deadline.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
 
@@ -195,7 +184,7 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
         if not plan.open_runs:
             await action.finish(plan, deadline)
             for run in plan.runs:
-                await action.save(plan, run)
+                await app.store.save_run(plan, run)
     results = [
         BulkResult(
             run_id=run.run_id,
@@ -220,15 +209,10 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
     return action.view("done", f"{counted(len(plan.runs), 'planned run')} done.", **about)
 
 
-async def _earlier_plan(ctx: Ctx, action: BulkAction, token: str | None) -> Plan | None:
-    """Return the plan that this call resumes; None if it names none that is still kept."""
-    earlier = earlier_proposal(ctx, action.name, token)
-    if earlier is None:
-        return None
-    now = action.app.clock.now().timestamp()
-    return await action.app.store.get(
-        earlier.target, action=action.name, principal=action.app.caller.principal, now=now
-    )
+async def _kept_plan(action: BulkAction, plan_id: str) -> Plan | None:
+    app = action.app
+    now = app.clock.now().timestamp()
+    return await app.store.get(plan_id, action=action.name, principal=app.caller.principal, now=now)
 
 
 def _proposal(plan: Plan) -> Proposal:

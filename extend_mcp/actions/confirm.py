@@ -74,7 +74,7 @@ def earlier_proposal(ctx: Ctx, action: str, token: str | None) -> Proposal | Non
     claims = _round_state(ctx)
     if not claims and token:
         app = caller_context(ctx)
-        claims = app.tokens.verify(token, principal=principal_of(ctx), now=app.clock.now())
+        claims = app.tokens.verify(token, principal=app.caller.principal, now=app.clock.now())
     if not claims or claims.get("action") != action or "digest" not in claims:
         return None
     try:
@@ -160,19 +160,14 @@ def already_revealed(ctx: Ctx, action: str) -> Revealed | None:
 def issue_token(ctx: Ctx, proposal: Proposal) -> str:
     """Issue the confirmation token of a proposal."""
     app = caller_context(ctx)
-    return app.tokens.issue(asdict(proposal), principal=principal_of(ctx), now=app.clock.now())
+    return app.tokens.issue(asdict(proposal), principal=app.caller.principal, now=app.clock.now())
 
 
 def token_problem(ctx: Ctx, token: str) -> str:
     """Say why a confirmation token does not count for this call."""
     app = caller_context(ctx)
-    problem = app.tokens.problem(token, principal=principal_of(ctx), now=app.clock.now())
+    problem = app.tokens.problem(token, principal=app.caller.principal, now=app.clock.now())
     return problem or "it is for another action, object or state than this call"
-
-
-def principal_of(ctx: Ctx) -> str:
-    """Return who calls, as the transport authenticated them."""
-    return caller_context(ctx).caller.principal
 
 
 def can_ask(ctx: Ctx) -> bool:

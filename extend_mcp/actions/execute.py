@@ -199,13 +199,9 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
         return action.not_found()
     if found is None:
         return await _send(action)
-    if found.refusal is not None:
-        record.verdict = found.refusal.outcome
-        return action.too_late(found, earlier.seen) if earlier else found.refusal
-    record.verdict = "allowed"
-    proposal = _proposal(action, found)
-    if earlier and earlier.target == proposal.target and not earlier.same_as(proposal):
-        return action.changed(found)
+    proposal = _judge(action, found, earlier)
+    if not isinstance(proposal, Proposal):
+        return proposal
     consent = await confirm(ctx, proposal, [*found.question, *found.progress], token)
     if isinstance(consent, InputRequiredResult):
         return consent
@@ -219,23 +215,29 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     record.confirmed_by = consent.by
     if consent.waited:
         # A person takes time: an earlier read says nothing about the present.
-        shown = found
         try:
             found = await action.inspect()
         except NotFoundError:
-            return action.not_found(shown.status)
+            return action.not_found(proposal.seen)
         assert found is not None
-        if found.refusal is not None:
-            record.verdict = found.refusal.outcome
-            return action.too_late(found, shown.status)
-        if not _proposal(action, found).same_as(proposal):
-            return action.changed(found)
+        judged = _judge(action, found, proposal)
+        if not isinstance(judged, Proposal):
+            return judged
     return await _send_once(action, consent)
 
 
-def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
+def _judge(action: Action[ViewT], found: Inspection[ViewT], shown: Proposal | None) -> Proposal | ViewT:
+    """Return what the live state lets us propose; the answer if it forbids the action, or is not what was ``shown``."""
+    record = write_record()
+    if found.refusal is not None:
+        record.verdict = found.refusal.outcome
+        return action.too_late(found, shown.seen) if shown else found.refusal
+    record.verdict = "allowed"
     facts = digest(list(found.question), found.bound, action.arguments)
-    return Proposal(action.name, action.target, facts, found.status, action.reason or "")
+    proposal = Proposal(action.name, action.target, facts, found.status, action.reason or "")
+    if shown and shown.target == proposal.target and not shown.same_as(proposal):
+        return action.changed(found)
+    return proposal
 
 
 async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:

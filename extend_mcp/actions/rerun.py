@@ -29,8 +29,6 @@ from extend_mcp.views.untrusted import Code, Id
 _MOST_PAGES: Final = 100
 """Pages of newer runs that are searched for a rerun. In a busier hour than that, the runs are planned again."""
 
-_MOST_PAIRS: Final = 1
-
 _LAST_SECONDS: Final = 5.0
 """Time for a start that was begun to be sent and answered, when the call is cut short."""
 
@@ -64,9 +62,9 @@ class RerunRuns(BulkAction):
         found = await find_reruns(self.app, deadline, wanted)
         notes = [f"INCOMPLETE: {each}." for each in found.missing]
         if found.reruns and not wanted.again:
-            pairs = [f"{Id(old)} as {Id(new)}" for old, new in found.reruns.items()]
-            more = f" and {len(pairs) - _MOST_PAIRS:,} more" if len(pairs) > _MOST_PAIRS else ""
-            notes.insert(0, f"Rerun already: {', '.join(pairs[:_MOST_PAIRS])}{more}.")
+            old, new = next(iter(found.reruns.items()))
+            more = f" and {len(found.reruns) - 1:,} more" if len(found.reruns) > 1 else ""
+            notes.insert(0, f"Rerun already: {Id(old)} as {Id(new)}{more}.")
         if not found.planned:
             message = " ".join(["There is nothing to rerun here.", *notes])
             ways = {
@@ -156,7 +154,7 @@ class RerunRuns(BulkAction):
         )
         run.sent_at = self.app.clock.now().timestamp()
         # Saved before it is sent: if this process dies now, a resuming call looks and never sends it again.
-        await self.save(plan, run)
+        await self.app.store.save_run(plan, run)
         # Cut off here, it would be unclear whether it was sent, and the run would never be rerun.
         async with to_the_end(_LAST_SECONDS):
             return await self._send(plan, run, body)

@@ -52,32 +52,6 @@ _CHECK_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Cause:
-    """Planned runs of one status that failed in the same step for the same reason.
-
-    ``good_since`` counts later runs of the same workflows that went well.
-    """
-
-    status: str
-    reason: str
-    step: str
-    runs: int
-    versions: frozenset[str]
-    advice: str
-    good_since: int
-
-    def line(self) -> str:
-        """Return the cause as a line of text."""
-        why = self.status if self.status != "FAILED" else self.reason or "FAILED without a reason"
-        where = f" in {Name(self.step):60}" if self.step else ""
-        version = f" with version {Code(next(iter(self.versions)))}" if len(self.versions) == 1 else ""
-        since = f"{counted(self.good_since, 'later run')} went well" if self.good_since else "no later run went well"
-        # Other documents say nothing of the one that failed.
-        since += ", so it may be over" if self.good_since and self.runs >= _SEVERAL else ""
-        return f"- {self.runs:,} {Code(why):60}{where}{version}: {self.advice}; {since}"
-
-
-@dataclass(frozen=True)
 class Wanted:
     """The runs that a call wants to rerun."""
 
@@ -118,33 +92,33 @@ class Found:
     recent: tuple[str, ...] = ()  # runs so new that one might take them for reruns of the plan
     later: Sequence[RunFacts] = ()  # all runs of the time since the oldest planned run that were read
 
-    @property
-    def causes(self) -> list[Cause]:
-        """The planned runs by cause, most first."""
+    def causes(self) -> list[tuple[int, str]]:
+        """Return each status and cause of the planned runs, most first: how many have it, and a line about it."""
         groups: dict[tuple[str, str, str], list[RunFacts]] = {}
         for run, cause, _ in self.planned:
             key = (run.status, cause.reason, cause.where) if cause else (run.status, "", "")
             groups.setdefault(key, []).append(run)
-        found = [
-            Cause(
-                status,
-                reason,
-                step,
-                runs=len(runs),
-                versions=frozenset(run.version for run in runs),
-                advice=_ADVICE.get(status) or retry_advice(reason),
-                good_since=self._good_since(runs),
-            )
-            for (status, reason, step), runs in groups.items()
-        ]
-        return sorted(found, key=lambda each: -each.runs)
+        found = [(len(runs), self._cause_line(*key, runs)) for key, runs in groups.items()]
+        return sorted(found, key=lambda each: -each[0])
+
+    def _cause_line(self, status: str, reason: str, step: str, runs: Sequence[RunFacts]) -> str:
+        why = status if status != "FAILED" else reason or "FAILED without a reason"
+        where = f" in {Name(step):60}" if step else ""
+        versions = {run.version for run in runs}
+        version = f" with version {Code(versions.pop())}" if len(versions) == 1 else ""
+        good = self._good_since(runs)
+        since = f"{counted(good, 'later run')} went well" if good else "no later run went well"
+        # Other documents say nothing of the one that failed.
+        since += ", so it may be over" if good and len(runs) >= _SEVERAL else ""
+        advice = _ADVICE.get(status) or retry_advice(reason)
+        return f"- {len(runs):,} {Code(why):60}{where}{version}: {advice}; {since}"
 
     def question(self, wanted: Wanted, requests_per_second: int) -> list[str]:
         """Return the question: the causes and whether a rerun helps, what it costs, and what was left out.
 
         There is at least one run. ``requests_per_second`` is the limit of the account's plan.
         """
-        runs, causes = [each.run for each in self.planned], self.causes
+        runs, causes = [each.run for each in self.planned], self.causes()
         words = {"same": "the version that each used", "newest": "the latest published version"}
         version = words.get(wanted.version) or f"version {Code(wanted.version)}"
         if len(self.newest) == 1:
@@ -155,9 +129,9 @@ class Found:
                 f"WARNING: {processed:,} of them succeeded before. Rerunning them costs credits a second time, and "
                 "every receiver of webhooks gets their events again, as for new documents."
             )
-        lines += [each.line() for each in causes[:_MOST_CAUSES]]
+        lines += [line for _, line in causes[:_MOST_CAUSES]]
         if others := causes[_MOST_CAUSES:]:
-            lines.append(f"- {sum(each.runs for each in others):,} of {len(others)} other causes")
+            lines.append(f"- {sum(count for count, _ in others):,} of {len(others)} other causes")
         created = [format_instant(run.created) if run.created else "?" for run in (runs[0], runs[-1])]
         files = sum(len(run.file_ids) for run in runs)
         rate = next(rate for least, rate in _FILES_A_MINUTE if requests_per_second >= least)
