@@ -197,7 +197,8 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
         )
         for run in plan.runs
     ]
-    about = {"planned": len(plan.runs), "skipped": plan.skipped, "results": results}
+    sent = any(run.sent_at is not None or run.outcome == "refused" for run in plan.runs)
+    about = {"sent": sent, "planned": len(plan.runs), "skipped": plan.skipped, "results": results}
     if left := len(plan.open_runs):
         return action.view(
             "partial",

@@ -124,7 +124,7 @@ class Calendar:
         if unit == "hour":
             return local.replace(minute=0, second=0).isoformat(timespec="minutes").replace("+00:00", "Z")
         if unit == "week":
-            return (local.date() - timedelta(days=min(local.weekday(), local.toordinal() - 1))).isoformat()
+            return (local.date() - timedelta(days=local.weekday())).isoformat()
         return local.date().isoformat() if unit == "day" else local.strftime("%Y-%m")
 
 

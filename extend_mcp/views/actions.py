@@ -223,6 +223,7 @@ def bulk_view(
     outcome: Outcome,
     message: str,
     *,
+    sent: bool = False,
     planned: int = 0,
     skipped: Mapping[str, int] | None = None,
     results: Sequence[BulkResult] = (),
@@ -236,7 +237,7 @@ def bulk_view(
     ordered = sorted(results, key=lambda result: (counts[result.outcome], result.outcome))
     view = BulkView(
         outcome=outcome,
-        request_sent=any(result.outcome not in ("not_done_yet", "busy") for result in results),
+        request_sent=sent,
         planned=planned,
         skipped=skipped or {},
         counts=dict(counts),

@@ -54,6 +54,37 @@ def _cancel_many(box: Box) -> Ready:
     )
 
 
+def _cancel_named(box: Box) -> Ready:
+    # One run that is cancelled: of several, a refusal would stop the others at any moment.
+    [run_id] = batch_of(box, 1)
+    box.load(example_run(_CANCELLED, "FAILED"))
+    arguments = {"run_ids": [run_id, _CANCELLED, "workflow_run_gone1", "workflow_run_gone2"]}
+    return Ready("cancel_runs", arguments, "POST", f"/workflow_runs/{run_id}/cancel", (), _nothing)
+
+
+def _rerun(box: Box) -> Ready:
+    run = {**example_run("workflow_run_failedMe000000001", "FAILED"), "batchId": _BATCH}
+    run["workflow"] = {**run["workflow"], "id": box.workflow()}
+    run["files"] = [box.api("POST", "/files/upload", files={"file": ("a.pdf", b"x")})]
+    run_id = box.load(run)
+    return Ready(
+        "rerun_workflow_runs",
+        {"run_ids": [run_id, "workflow_run_gone1", "workflow_run_gone2"], "priority": 9},
+        "POST",
+        "/workflow_runs",
+        (),
+        lambda: box.load({**run, "status": "REJECTED"}),
+    )
+
+
+def _start_batch(box: Box) -> Ready:
+    inputs = [{"file": f"https://u:p@{'ab'[number % 2]}.example/{number}.pdf?sig=1"} for number in range(20)]
+    file = box.api("POST", "/files/upload", files={"file": ("a.pdf", b"x")})["id"]
+    inputs += [{"text": "total 5"}, {"file": file}]
+    arguments = {"workflow": "Invoice Processing", "inputs": inputs, "version": "2"}
+    return Ready("run_workflow_batch", arguments, "POST", "/workflow_runs/batch", (), _nothing)
+
+
 def _create(tool: str) -> Callable[[Box], Ready]:
     arguments, path = CREATES[tool]
     return lambda box: Ready(tool, arguments, "POST", f"*{path}", (), _nothing)
@@ -65,6 +96,9 @@ WRITES: dict[str, Callable[[Box], Ready]] = {
     "deploy_workflow_version with steps": _create("deploy_workflow_version"),
     "cancel_workflow_run": _cancel,
     "cancel_runs": _cancel_many,
+    "cancel_runs by ids": _cancel_named,
+    "rerun_workflow_runs": _rerun,
+    "run_workflow_batch": _start_batch,
 }
 
 

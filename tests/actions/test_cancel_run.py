@@ -347,3 +347,17 @@ async def test_a_refused_request_is_an_error_that_says_nothing_changed(box: Box,
     assert result.is_error
     assert "Nothing was changed" in text_of(result)
     assert str(status) in text_of(result)
+
+
+@pytest.mark.parametrize("part", ["files", "workflow"])
+async def test_a_yes_is_for_these_files_of_this_workflow_whatever_their_names(box: Box, part: str) -> None:
+    run = example_run(RUN, "PROCESSING")
+    box.load(run)
+    async with serving(box) as client:
+        plan = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
+        changed = run["files"][0] if part == "files" else run["workflow"]
+        changed["id"] = "another"
+        box.load(run)
+        arguments = {"run_id": RUN, "confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool("cancel_workflow_run", arguments))
+    assert (facts["outcome"], facts["request_sent"]) == ("changed", False)

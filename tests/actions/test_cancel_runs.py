@@ -232,11 +232,10 @@ async def test_the_runs_must_be_named_in_one_way(box: Box, arguments: dict[str, 
 async def test_a_token_that_is_none_of_ours_cancels_nothing(box: Box, token: str) -> None:
     batch_of(box, 2)
     async with serving(box) as client:
-        result = await client.call_tool("cancel_runs", {"confirmation_token": token})
-    if not result.is_error:
-        assert facts_of(result)["outcome"] == "refused"
-        why = "it is no confirmation token" if token else "the plan is no longer kept"
-        assert f"names no plan: {why}" in facts_of(result)["message"]
+        facts = facts_of(await client.call_tool("cancel_runs", {"confirmation_token": token}))
+    assert (facts["outcome"], facts["next_step"]) == ("refused", "Make the first call again, with the runs.")
+    why = "it is no confirmation token" if token else "the plan is no longer kept"
+    assert f"names no plan: {why}" in facts["message"]
     assert posts(box) == []
 
 
