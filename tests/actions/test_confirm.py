@@ -1,4 +1,4 @@
-"""The fingerprint of what a person was shown."""
+"""Bind a yes to the facts that a person was shown, by their fingerprint."""
 
 from __future__ import annotations
 

@@ -85,6 +85,7 @@ async def test_another_account_action_or_hour_finds_no_plan(folder: Folder) -> N
     store, plan = folder.store(), plan_of()
     await store.put(plan)
     assert await found(folder.store(SealingKeys(["other" * 8])), plan) is None
+    assert await found(store, plan, now=NOW + PLAN_SECONDS) == plan
     for other in ({"principal": "ben"}, {"action": "rerun"}, {"now": NOW + PLAN_SECONDS + 1}):
         assert await found(store, plan, **other) is None
 

@@ -1,4 +1,4 @@
-"""Which runs may have been started by a request whose answer was lost."""
+"""Find the runs that a request whose answer was lost may have started, by their files."""
 
 from __future__ import annotations
 
