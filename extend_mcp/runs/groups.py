@@ -122,7 +122,7 @@ class Calendar:
         except (OSError, OverflowError, ValueError):
             return UNKNOWN
         if unit == "hour":
-            return local.replace(minute=0, second=0).isoformat(timespec="minutes").replace("+00:00", "Z")
+            return local.replace(minute=0).isoformat(timespec="minutes").replace("+00:00", "Z")
         if unit == "week":
             return (local.date() - timedelta(days=local.weekday())).isoformat()
         return local.date().isoformat() if unit == "day" else local.strftime("%Y-%m")

@@ -89,3 +89,10 @@ def test_what_was_sealed_for_another_purpose_is_no_token(purpose: Purpose) -> No
         sealed = KEYS.codec(purpose).seal(json.dumps(content).encode())
         assert TOKENS.verify(sealed, principal="ana", now=NOW) is None
         assert TOKENS.problem(sealed, principal="ana", now=NOW)
+
+
+def test_a_name_is_of_the_text_and_of_the_first_key() -> None:
+    names = {SealingKeys([key * 32]).name(text) for key in "ab" for text in ("x", "y")}
+    assert len(names) == 4
+    assert SealingKeys(["a" * 32, "b" * 32]).name("x") in names
+    assert {len(name) for name in names} == {32}
