@@ -82,6 +82,54 @@ def test_a_quantile_is_a_value_that_its_share_does_not_exceed(values: list[float
     assert quantile(values, 0.5) == statistics.median_low(values)
 
 
+def test_every_fact_of_a_run_is_read() -> None:
+    files = [
+        {"id": "file_1\t", "name": "a\n b.pdf", "type": "PDF", "metadata": {"pageCount": 2}},
+        {"id": "file_2", "name": "c", "type": "IMG", "metadata": {"pageCount": 3}},
+    ]
+    at = {
+        name: START + timedelta(minutes=minute) for minute, name in enumerate(("created", "start", "end", "reviewed"))
+    }
+    wire = {
+        "id": "workflow_run_1",
+        "status": "REJECTED",
+        "workflow": {"id": "workflow_1", "name": "Invoices"},
+        "workflowVersion": {"version": "7"},
+        "batchId": "batch_1",
+        "files": files,
+        "createdAt": at["created"].isoformat(),
+        "startTime": at["start"].isoformat(),
+        "endTime": (at["end"] + timedelta(seconds=5)).isoformat(),
+        "updatedAt": at["reviewed"].isoformat(),
+        "reviewedByUser": "ana@example.com",
+        "reviewedAt": at["reviewed"].isoformat(),
+        "rejectionNote": "blurred",
+        "usage": {"credits": 1, "totalCredits": 10},
+    }
+    found = run_facts(WorkflowRunSummary.model_validate(wire))
+    assert found == RunFacts(
+        id="workflow_run_1",
+        status="REJECTED",
+        workflow_id="workflow_1",
+        workflow_name="Invoices",
+        version="7",
+        file_type="PDF",
+        batch_id="batch_1",
+        created=at["created"],
+        updated=at["reviewed"],
+        duration_seconds=65.0,
+        queue_seconds=60.0,
+        credits=10.0,
+        files="file_1\ta b.pdf\nfile_2\tc",
+        pages=5,
+        reviewer="ana@example.com",
+        reviewed=at["reviewed"],
+        note="blurred",
+    )
+    bare = run_facts(WorkflowRunSummary.model_validate({"id": "workflow_run_2", "files": [{"id": "file_1"}]}))
+    assert (bare.pages, bare.reviewer, bare.note, bare.files) == (None, "", "", "file_1\t")
+
+
 def test_of_nothing_there_is_no_quantile() -> None:
     assert quantile([], 0.5) is None
 
