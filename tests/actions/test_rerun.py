@@ -72,6 +72,7 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     assert third["outcome"] == "nothing_to_do"
     # Both were started in the same moment; the message names one.
     assert any(run_id in third["message"] for run_id in ids[:2])
+    assert " and 1 more." in third["message"]
     assert "again=true" in third["next_step"]
     assert fourth["counts"] == {"started": 1}
     assert len(started(box)) == len(ids) + 1

@@ -63,6 +63,12 @@ def test_a_time_that_no_calendar_has_is_unknown(unit: Unit) -> None:
     assert Calendar(ZONES[0]).span(unit, 1e12) == "unknown"
 
 
+@pytest.mark.parametrize(("by", "firsts"), [(["day", "hour"], [0, 0, 4, 4, 8, 96]), (["day"], [0, 0, 0, 0, 0, 96])])
+def test_all_quarters_of_the_shortest_span_are_its_first(by: list[GroupName], firsts: list[int]) -> None:
+    first_of = Calendar(timezone.utc).firsts(by, 0)
+    assert [first_of(quarter) for quarter in (0, 3, 4, 7, 8, 96)] == firsts
+
+
 FAILED = {"status": "FAILED", "workflow": "w1"}
 
 

@@ -11,6 +11,7 @@ from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.timing import (
     Began,
+    UsualTime,
     present_state,
     stalls,
     stuck_runs,
@@ -104,6 +105,14 @@ def test_the_time_of_a_person_does_not_count() -> None:
     usual = usual_time(moving(2), timings([reviewed, done(1, 2)]))
     assert usual
     assert usual.p95 == 60
+
+
+def test_a_run_at_the_95th_percentile_is_within_it() -> None:
+    usual = UsualTime(7, (1, 1), 60, 90)
+    assert [usual.words(seconds).rpartition("this one ")[2] for seconds in (90, 90.5)] == [
+        "is within that",
+        "takes longer",
+    ]
 
 
 def fact(number: int, status: str = "PROCESSED", *, changed: float = 0, **facts: Any) -> RunFacts:
