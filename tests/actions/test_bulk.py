@@ -28,7 +28,7 @@ class Remote(MemoryStore):
         await super().save_run(plan, run)
 
 
-@pytest.mark.parametrize("stop_after", [1, 4, 11, 15, 19])
+@pytest.mark.parametrize("stop_after", [1, 15])
 async def test_what_was_sent_is_noted_though_the_call_is_cut_short(box: Box, stop_after: int) -> None:
     ids, store = batch_of(box, 10), Remote()
     store.noted = set()
