@@ -88,10 +88,7 @@ def kept_section(scenarios: Sequence[str] = ("large", "huge"), groups: Sequence[
             for group_by in groups:
                 rows += _kept_rows(client, group_by, result)
     result.table(["grouped by", "question", "runs", "complete", "requests", "s", "MB in RAM"], rows)
-    result.say(
-        "Over all runs of the account, over stdio. A reason is in no list: each failed run is read once, 300 a call, "
-        "and the following questions read on."
-    )
+    result.say("Over all runs of the account, over stdio. Reasons are learned from the lists of failed child runs.")
     return result
 
 

@@ -256,6 +256,7 @@ report.done = (await page.evaluate(() => window.answered())).structuredContent;
 await shows("Done");
 report.planDone = await text();
 await page.evaluate(() => window.retheme("dark"));
+await inner().waitForFunction(() => getComputedStyle(document.documentElement).colorScheme === "dark");
 report.scheme = await inner().evaluate(() => getComputedStyle(document.documentElement).colorScheme);
 
 // --- 4. Hostile texts in place of every text ---
