@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from kit.processes import BENCHMARKS, PROGRAM, Child
 
@@ -46,7 +47,8 @@ OURS = Server(
 
 def earlier(python: str | None) -> tuple[Server, ...]:
     """Return the earlier version that is installed for another Python; nothing without one."""
-    program = (python or "", "-m", "extend_mcp")
+    # Not `-m extend_mcp`, which takes the package of the folder where it is started: this version.
+    program = (str(Path(python or "").with_name("extend-mcp")),) if python else ()
     stdio = (*program, *OURS.stdio[len(PROGRAM) :])
     return (Server("extend-mcp, earlier", stdio, (*program, *OURS.http[len(PROGRAM) :])),) if python else ()
 

@@ -70,8 +70,7 @@ _ANCHORS: Final[dict[str, tuple[str, ...]]] = {
         *("dimentica", "игнорируй", "забудь", "忽略", "无视", "無視", "忘"),
     ),
     "order an assistant": (
-        *("assistant", "ai:", "ai,", "llm", "chatbot", "language model", "system:", "system,", "system notice"),
-        *("system note", "system message", "system prompt", "developer", "you are an", "you are now", "hidden "),
+        *("assistant", "ai:", "ai,", "llm", "chatbot", "language model", "system", "developer", "you are ", "hidden "),
     ),
     "name this server's tools": ("_workflow", "_run", "_file", "_webhook", "confirmation_token"),
     "answer for the user": ("the user", "the human", "the operator", "approved for"),
