@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -131,10 +132,16 @@ def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
     # One search through all texts costs a tenth of one through each.
     joined = _BETWEEN.join(text for _, text in texts)[:_MOST_CHARS]
     found: dict[str, SpokenTo] = {}
-    for does, start, excerpt in sorted(islice(_marks(joined), _MOST_MARKS), key=lambda mark: mark[1]):
+    for does, start, excerpt in _first_marks(joined):
         where = texts[joined.count(_BETWEEN, 0, start)][0]
         found.setdefault(where, SpokenTo(where=where, does=does, excerpt=excerpt.replace(_APART, "")))
     return list(found.values())[:_MOST_PLACES]
+
+
+@lru_cache(128)
+def _first_marks(text: str) -> list[tuple[str, int, str]]:
+    """Return the first marks by their place; kept, since a conversation reads the same run again and again."""
+    return sorted(islice(_marks(text), _MOST_MARKS), key=lambda mark: mark[1])
 
 
 def find_mark(text: str) -> tuple[str, str] | None:
