@@ -363,6 +363,8 @@ def _loading() -> Iterator[None]:
     finally:
         # What was made stays until the end: no later collection needs to look at it either.
         gc.freeze()
+        # One call makes thousands of objects that need no collector. Python looks for garbage every 700 by default.
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 
