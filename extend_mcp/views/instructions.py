@@ -140,7 +140,7 @@ def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
 
 @lru_cache(128)
 def _first_marks(text: str) -> list[tuple[str, int, str]]:
-    """Return the first marks by their place; kept, since a conversation reads the same run again and again."""
+    """Return the first marks by their place; kept, since a conversation reads the same run repeatedly."""
     return sorted(islice(_marks(text), _MOST_MARKS), key=lambda mark: mark[1])
 
 
