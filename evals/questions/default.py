@@ -146,7 +146,8 @@ QUESTIONS = [
         "Did more runs fail in the last 24 hours than in the 24 hours before?",
         "figures",
         lambda account: [
-            count(len(account.runs("FAILED", since=DAY)), "failed"),
+            # Before dawn none may have failed: that is a rate of 0%, and no count.
+            *(count(len(failed), "failed") for failed in [account.runs("FAILED", since=DAY)] if failed),
             count(len(account.runs("FAILED", since=2 * DAY, before=DAY)), *BEFORE, same_line=True),
             percent(len(account.runs("FAILED", since=DAY)), len(account.runs(since=DAY)), "failed", "now", "rate"),
         ],
