@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import anyio
@@ -291,9 +292,9 @@ async def read_causes(
     """Return the first failure of failed runs, by id, as far as kept facts or lists of failed child runs show it.
 
     Five requests may explain a thousand runs. A few runs are better read one by one, which shows more: the lists are
-    not read for them. ``others`` are all failed runs, any of which may have a child run; by default the newest are
-    read. With ``steps`` the step is given too, where the workflow has only one that starts such child runs; other runs
-    are left out.
+    not read for them. ``others`` are all failed runs, any of which may have a child run; by default they are read. With
+    ``steps`` the step is given too, where the workflow has only one that starts such child runs; other runs are left
+    out.
     """
     history = await app.history()
     kept = await history.causes([run.id for run in runs]) if history else {}
@@ -303,18 +304,17 @@ async def read_causes(
     created = [run.created for run in unknown if run.created]
     if len(created) <= _FEW:
         return known
-    if others is None:
-        try:
-            page = await app.api.list_workflow_runs(status="FAILED", sort_by="createdAt", max_page_size=LARGE_PAGE)
-        except ExtendError:
-            return known
-        others = [run_facts(run) for run in page.data]
-    listed = await read_failed_children(app, deadline, min(created))
-    children = failed_children({run.id: run for run in (*runs, *others)}.values(), listed)
+    listed = await read_failures(app, deadline, min(created), others)
+    children = listed.children_of(unknown)
+    definitions: dict[tuple[str, str], list[dict[str, Any]]] = {}
     found: list[tuple[RunFacts, str | None, str]] = []
     for run in unknown:
         if child := children.get(run.id):
-            step = await _step_of(app, run, child) if steps else None
+            step, version = None, (run.workflow_id, run.version)
+            if steps:
+                if version not in definitions:
+                    definitions[version] = await _definition_of(app, run)
+                step = _step_of(definitions[version], child)
             if step or not steps:
                 found.append((run, step, child.failure_reason or ""))
                 known[run.id] = Failure(step or "", child.failure_reason or "", child.failure_message or "")
@@ -324,19 +324,24 @@ async def read_causes(
     return known
 
 
-async def _step_of(app: CallerContext, run: RunFacts, child: ChildRun) -> str | None:
-    """Return the name of the step that started a child run; None if several can, or the definition cannot be read."""
+async def version_steps(app: CallerContext, workflow_id: str, version: str) -> list[dict[str, Any]]:
+    """Return the steps of a published version, by its id or number. It never changes, so it is read once an hour."""
+    read = partial(app.api.get_workflow_version, workflow_id, version)
+    return (await app.remember(f"version {workflow_id} {version}", _VERSION_SECONDS, read)).steps
+
+
+async def _definition_of(app: CallerContext, run: RunFacts) -> list[dict[str, Any]]:
+    """Return the steps of the version that a run used; none if they changed since or cannot be read."""
     if run.version in ("", "draft") or not app.caller.has_scope(WORKFLOWS_READ):
-        return None
+        return []
+    try:
+        return await version_steps(app, run.workflow_id, run.version)
+    except ExtendError:
+        return []
 
-    async def read() -> list[dict[str, Any]]:
-        try:
-            return (await app.api.get_workflow_version(run.workflow_id, run.version)).steps
-        except ExtendError:
-            return []
 
-    # A published version never changes, and one that cannot be read is not asked for again for each run.
-    definition = await app.remember(f"version {run.workflow_id} {run.version}", _VERSION_SECONDS, read)
+def _step_of(definition: Sequence[dict[str, Any]], child: ChildRun) -> str | None:
+    """Return the name of the step that started a child run; None if several can, or none is known to."""
     kinds = [(CHILD_KINDS.get(str(step.get("type"))), step.get("name")) for step in definition]
     names = [name for kind, name in kinds if kind and kind[0] == f"{child.object}s"]
     return str(names[0]) if len(names) == 1 and names[0] else None
@@ -350,9 +355,35 @@ async def leave_out_other_reasons(
     return [run for run in runs if run.id not in known or (known[run.id].reason or reason).upper() == reason]
 
 
-async def read_failed_children(app: CallerContext, deadline: Deadline, since: datetime | None) -> list[ChildRun]:
-    """Read the lists of failed child runs, the newest first, back to a time or a bound."""
+class Failures(NamedTuple):
+    """The newest failed runs and failed child runs, as their lists show them."""
+
+    runs: Sequence[RunFacts]
+    since: datetime | None  # every failed run that was created from then on is here; None if all are
+    children: Sequence[ChildRun]
+
+    def children_of(self, runs: Sequence[RunFacts]) -> dict[str, ChildRun]:
+        """Return the child run that says why a run failed, by the run's id, where it can be that of no other run."""
+        found = failed_children({run.id: run for run in (*runs, *self.runs)}.values(), self.children)
+        sure = [run for run in runs if self.since is None or (run.created and run.created >= self.since)]
+        return {run.id: found[run.id] for run in sure if run.id in found}
+
+
+async def read_failures(
+    app: CallerContext, deadline: Deadline, since: datetime | None, runs: Sequence[RunFacts] | None = None
+) -> Failures:
+    """Read the lists of failed runs, unless they are given, and of failed child runs, back to a time or a bound."""
+    all_since: datetime | None = None
     children: list[ChildRun] = []
+    if runs is None:
+        try:
+            newest = await app.api.list_workflow_runs(
+                status="FAILED", sort_by="createdAt", sort_dir="desc", max_page_size=LARGE_PAGE
+            )
+        except ExtendError:
+            return Failures((), None, ())
+        runs = [run_facts(run) for run in newest.data]
+        all_since = runs[-1].created if runs and newest.next_page_token else None
     for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
         query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
         if kind != "parse_runs":
@@ -368,7 +399,7 @@ async def read_failed_children(app: CallerContext, deadline: Deadline, since: da
                     is_past = since and any(each.created_at and each.created_at < since for each in page.data)
                     if is_past or pages_read == _MOST_CHILD_PAGES or deadline.left <= 0:
                         break
-    return children
+    return Failures(runs, all_since, children)
 
 
 async def read_insights(

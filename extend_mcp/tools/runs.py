@@ -14,12 +14,12 @@ import anyio.to_thread
 from pydantic import Field, ValidationError
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import ChildRun, Page, RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import Page, RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, unexplained_steps
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
@@ -38,7 +38,7 @@ from extend_mcp.tools.args import (
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_facts, read_failed_children
+from extend_mcp.tools.run_scan import Deadline, Failures, read_facts, read_failures, version_steps
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
@@ -50,7 +50,6 @@ from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
 _USUAL_SECONDS = 60.0
-_VERSION_SECONDS = 3600.0
 _MOST_CHILDREN = 3
 """Failed steps of a run that are looked up among its child runs."""
 
@@ -256,8 +255,7 @@ class _Causes:
         self._search = search
         self._deadline = deadline
         self._found = found
-        self._seen: list[RunFacts] = []
-        self._children: list[ChildRun] | None = None
+        self._failures: Failures | None = None
 
     async def look_into(self, runs: list[RunFacts]) -> bool:
         """Read what is not known; return whether more may be read."""
@@ -270,10 +268,9 @@ class _Causes:
 
     async def _without_others(self, runs: list[RunFacts], reason: str) -> list[RunFacts]:
         # Much faster than looking into each, where few of many runs failed for this reason.
-        if self._children is None:
-            self._children = await read_failed_children(self._app, self._deadline, self._search.since)
-        self._seen += runs
-        known = failed_children(self._seen, self._children)
+        if self._failures is None:
+            self._failures = await read_failures(self._app, self._deadline, self._search.since)
+        known = self._failures.children_of(runs)
         return [
             run for run in runs if run.id not in known or (known[run.id].failure_reason or reason).upper() == reason
         ]
@@ -445,11 +442,9 @@ async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
 async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]]:
     """Return the steps of the version that a run used."""
     version = run.workflow_version
-    read = partial(app.api.get_workflow_version, run.workflow.id, version.id or version.version)
-    # A published version never changes.
     if version.version == "draft" or not version.id:
-        return (await read()).steps
-    return (await app.remember(f"version {run.workflow.id} {version.id}", _VERSION_SECONDS, read)).steps
+        return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
+    return await version_steps(app, run.workflow.id, version.id)
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)

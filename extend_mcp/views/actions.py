@@ -82,7 +82,7 @@ class WriteView(View):
         return self.target if self.is_of_run and self.request_sent else None
 
     sending: ClassVar[tuple[str, str]] = ("", "")
-    """What follows the message where nothing was sent, and where something was."""
+    """Words after the message where nothing was sent, and where something was."""
 
     def rendered(
         self: WriteT,

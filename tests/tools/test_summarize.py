@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from extend_mcp.api.models import ChildRun, FileSummary, WorkflowRunSummary
 from extend_mcp.runs.groups import Course
-from extend_mcp.runs.statistics import Statistics, Tally
+from extend_mcp.runs.statistics import Statistics, Tally, run_facts
 from extend_mcp.sandbox.engine import wire
+from extend_mcp.tools.run_scan import Failures
 from extend_mcp.views.summary import summary_view
 from tests.harness import ERAS, Box, Mode, example_run, facts_of, serving, text_of
 
@@ -120,6 +122,17 @@ def failed_in_parse(number: int, workflow: str, reason: str | None) -> dict[str,
         "failureReason": "INTERNAL_ERROR",
         "stepRuns": [{**run["stepRuns"][0], "step": step, "status": "FAILED", "result": result}],
     }
+
+
+def test_a_child_run_explains_no_run_older_than_the_failed_runs_that_were_listed() -> None:
+    noon = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
+    file = FileSummary(id="a")
+    known = {"status": "FAILED", "created_at": noon, "start_time": noon, "end_time": noon, "files": [file]}
+    run = run_facts(WorkflowRunSummary(id="run", **known))
+    child = ChildRun(id="child", failure_reason="OCR_ERROR", file=file, created_at=noon)
+    assert Failures([], None, [child]).children_of([run]) == {"run": child}
+    assert Failures([], noon, [child]).children_of([run]) == {"run": child}
+    assert Failures([], noon + timedelta(seconds=1), [child]).children_of([run]) == {}
 
 
 @pytest.mark.parametrize("history", ["memory", "off"])
