@@ -9,14 +9,17 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
 import pytest
 from mcp_types import ErrorData
 
+from extend_mcp.sandbox.api.fault_injection import Fault
 from tests.actions.test_cancel_runs import batch_of
 from tests.actions.test_execute import CREATES, SETUPS, STEPS, Ready
 from tests.harness import Box, Person, example_run, serving, text_of
@@ -115,7 +118,7 @@ UNASKED: dict[str, Callable[[Box], Ready]] = {
     ),
     "upload_file": lambda _: Ready(
         "upload_file",
-        {"file_name": "a.txt", "content": "total 5", "convert_to_pdf": True},
+        {"name": "a.txt", "text": "total 5", "convert_to_pdf": True},
         "POST",
         "/files/upload",
         (),
@@ -135,10 +138,15 @@ UNASKED: dict[str, Callable[[Box], Ready]] = {
 STATUSES = ("PENDING", "NEEDS_REVIEW", "CANCELLING", "PROCESSED", "FAILED", "REJECTED", "CANCELLED", "PAUSED_TOMORROW")
 
 
-async def answers(host: Host, tool: str) -> str:
-    """Return what a person and a model read, and what Extend receives, in every situation of a write."""
+async def answers(host: Host, tool: str, folder: Path) -> str:
+    """Return what a person and a model read, what Extend receives and what is audited, in every situation of a write.
+
+    The audit log is in ``folder``, which must not hold one yet.
+    """
     lines: list[str] = []
     questions: list[str] = []
+    audit = folder / "audit.jsonl"
+    common: dict[str, Any] = {"toolsets": "all", "audit": str(audit)}
 
     @asynccontextmanager
     async def scene(title: str) -> AsyncIterator[tuple[Box, Ready]]:
@@ -156,6 +164,7 @@ async def answers(host: Host, tool: str) -> str:
                 ["? (the same question)"] if question in questions else [f"? {line}" for line in question.splitlines()]
             )
             questions.append(question)
+        assert "wrong arguments" not in text_of(result)
         # The sandbox may drop a connection before it has noted the body.
         for each in box.requests():
             body = json.dumps(each["body"]) if each["status"] == 200 else ""
@@ -165,13 +174,16 @@ async def answers(host: Host, tool: str) -> str:
         lines.extend(text_of(result).splitlines())
         short = {key: each for key, each in facts.items() if isinstance(each, (bool, int)) or key.startswith("status")}
         lines.append(f"= {json.dumps(short, sort_keys=True)}")
+        if audit.exists():
+            lines.extend(f"@ {_audited(line)}" for line in audit.read_text(encoding="utf-8").splitlines())
+            audit.unlink()
         return str(facts.get("confirmation_token", ""))
 
     async def asked(title: str, person: Person, before: Callable[[Box, Ready], object] = lambda *_: None) -> None:
         async with scene(title) as (box, ready):
             before(box, ready)
             box.forget()
-            async with serving(box, person=person, toolsets="all", label="Ops") as client:
+            async with serving(box, person=person, label="Ops", **common) as client:
                 note(box, await client.call_tool(ready.tool, ready.arguments), person)
 
     await asked("a person says yes", Person())
@@ -187,6 +199,9 @@ async def answers(host: Host, tool: str) -> str:
                 Person(),
                 lambda box, _, status=status: box.finish(_CANCELLED, status, before_cancel=True),
             )
+    if tool.startswith("cancel"):
+        await asked("nothing can be read afterwards", Person(), _break_reads_after)
+    await asked("the answer is lost, and nothing can be read afterwards", Person(), _lose_and_break_reads_after)
     if tool in UNASKED:
         return "\n".join(_steady(line) for line in lines)
     await asked("a person says no", Person("decline"))
@@ -198,30 +213,30 @@ async def answers(host: Host, tool: str) -> str:
     }.items():
         async with (
             scene(f"a person says {title}") as (box, ready),
-            serving(box, mode="legacy", person=person, toolsets="all", label="Ops") as client,
+            serving(box, mode="legacy", person=person, label="Ops", **common) as client,
         ):
             note(box, await client.call_tool(ready.tool, ready.arguments), person)
     async with scene("it changes while a person thinks") as (box, ready):
         person = Person(meanwhile=lambda: (ready.alter(), box.forget()))
-        async with serving(box, mode="legacy", person=person, toolsets="all") as client:
+        async with serving(box, mode="legacy", person=person, **common) as client:
             note(box, await client.call_tool(ready.tool, ready.arguments), person)
     async with scene("it disappears while a person thinks") as (box, ready):
         person = Person(meanwhile=lambda: box.fault(method="GET", status=404, times=9))
-        async with serving(box, mode="legacy", person=person, toolsets="all") as client:
+        async with serving(box, mode="legacy", person=person, **common) as client:
             note(box, await client.call_tool(ready.tool, ready.arguments), person)
     async with (
         scene("nobody can be asked, and only a person may say yes") as (box, ready),
-        serving(box, toolsets="all", confirmation="person") as client,
+        serving(box, confirmation="person", **common) as client,
     ):
         note(box, await client.call_tool(ready.tool, ready.arguments))
     async with (
         scene("by token: a wrong one, the right one, and that again") as (box, ready),
-        serving(box, toolsets="all") as client,
+        serving(box, **common) as client,
     ):
         token = note(box, await client.call_tool(ready.tool, ready.arguments))
         for given in ("nonsense", token, token):
             note(box, await client.call_tool(ready.tool, {**ready.arguments, "confirmation_token": given}))
-    async with scene("by token: it changed since") as (box, ready), serving(box, toolsets="all") as client:
+    async with scene("by token: it changed since") as (box, ready), serving(box, **common) as client:
         token = note(box, await client.call_tool(ready.tool, ready.arguments))
         ready.alter()
         box.forget()
@@ -263,13 +278,42 @@ def _arm(fault: dict[str, Any], box: Box, ready: Ready) -> None:
     box.fault(method=ready.method, path=ready.path, **fault)
 
 
+def _break_reads_after(box: Box, ready: Ready) -> None:
+    """Let every read fail once the request of the write has arrived."""
+    faults = box.sandbox.faults
+    take = faults.take
+
+    def take_and_break(method: str, path: str) -> Fault | None:
+        if method == ready.method and fnmatchcase(path, ready.path):
+            box.fault(method="GET", status=403, times=999)
+        return take(method, path)
+
+    setattr(faults, "take", take_and_break)  # noqa: B010
+
+
+def _lose_and_break_reads_after(box: Box, ready: Ready) -> None:
+    _arm(FAULTS["the answer is lost"], box, ready)
+    _break_reads_after(box, ready)
+
+
+def _audited(line: str) -> str:
+    """Write an audit line without what differs between runs or is the same in all."""
+    known = {name: value for name, value in json.loads(line).items() if name not in _SAME}
+    return json.dumps({**known, "request_ids": len(known.get("request_ids", ()))}, sort_keys=True)
+
+
+_SAME = ("audit", "at", "who", "tool", "account", "label")
+
+
 @pytest.mark.parametrize("tool", [*WRITES, *UNASKED])
-async def test_the_answers_are_the_approved_ones(host: Host, tool: str) -> None:
+async def test_the_answers_are_the_approved_ones(host: Host, tool: str, tmp_path: Path) -> None:
     approved = APPROVED.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
-    assert await answers(host, tool) == next((each for each in approved if each.startswith(f"## {tool}:")), "")
+    assert await answers(host, tool, tmp_path) == next(
+        (each for each in approved if each.startswith(f"## {tool}:")), ""
+    )
 
 
 if __name__ == "__main__":
-    with hosting() as served:
-        approved_now = "\n\n".join(anyio.run(answers, served, each) for each in [*WRITES, *UNASKED])
+    with hosting() as served, TemporaryDirectory() as temporary:
+        approved_now = "\n\n".join(anyio.run(answers, served, each, Path(temporary)) for each in [*WRITES, *UNASKED])
     APPROVED.write_text(f"{approved_now}\n", encoding="utf-8")
