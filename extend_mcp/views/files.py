@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from extend_mcp.api.models import File, FileSummary
-from extend_mcp.views.document import Document, View
+from extend_mcp.views.document import Document, View, counted
 from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
 from extend_mcp.views.untrusted import Code, DownloadUrl, Id, Label, tree_lines
 
@@ -86,7 +86,7 @@ _NO_TEXT = (
 def file_lines(file: FileSummary) -> list[str]:
     """Return a file's facts, a line each."""
     pages = file.metadata.page_count
-    said = [f"{Code(file.type) or 'type unknown'}", "page count unknown" if pages is None else f"{pages} pages"]
+    said = [f"{Code(file.type) or 'type unknown'}", "page count unknown" if pages is None else counted(pages, "page")]
     lines = [
         f"File {Label(file.name):120} ({Id(file.id)})",
         f"{', '.join(said)}, created {moment(file.created_at)}",
