@@ -65,7 +65,7 @@ class Consent:
 
 def digest(*facts: Any) -> str:
     """Return a short fingerprint of JSON values."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 

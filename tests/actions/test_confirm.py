@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 from hypothesis import given
@@ -21,9 +21,9 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=5), JSON, min_size=1, max_size=4), JSON)
 def test_a_digest_is_of_the_facts_and_not_of_their_order(facts: dict[str, Any], other: Any) -> None:
-    found = digest(facts, NOW)
-    assert found == digest(dict(reversed(facts.items())), NOW)
+    found = digest(facts, 1)
+    assert found == digest(dict(reversed(facts.items())), 1)
     assert (len(found), found.islower()) == (24, found != found.upper())
-    assert found != digest(facts, NOW + timedelta(seconds=1)) != digest([facts], NOW)
+    assert found != digest(facts, 2) != digest([facts], 1)
     assert digest(facts, other) != digest(facts, [other])
     assert digest("\ud800") != digest("?")

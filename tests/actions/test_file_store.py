@@ -49,7 +49,7 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path / "extend-mcp")
+    folder = Folder(tmp_path / "state" / "extend-mcp")
     yield folder
     for store in folder.opened:
         store.close()

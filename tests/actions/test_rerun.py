@@ -73,7 +73,7 @@ async def test_a_second_rerun_is_not_made_without_being_told(box: Box) -> None:
     # Both were started in the same moment; the message names one.
     assert any(run_id in third["message"] for run_id in ids[:2])
     assert " and 1 more." in third["message"]
-    assert "again=true" in third["next_step"]
+    assert third["next_step"] == "again=true makes a second rerun."
     assert fourth["counts"] == {"started": 1}
     assert len(started(box)) == len(ids) + 1
 
@@ -133,24 +133,73 @@ async def test_a_package_is_repeated_as_one(box: Box) -> None:
     assert started(box)[0]["package"] == {"files": [{"id": file["id"]} for file in made["files"]]}
 
 
-@pytest.mark.parametrize("status", ["PROCESSED", "NEEDS_REVIEW", "PROCESSING"])
-async def test_what_is_not_over_or_went_well_is_left_out(box: Box, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ("PROCESSED", "already PROCESSED"),
+        ("NEEDS_REVIEW", "waiting for review"),
+        ("PROCESSING", "PROCESSING"),
+    ],
+)
+async def test_what_is_not_over_or_went_well_is_left_out(box: Box, status: str, why: str) -> None:
     run = next(run for run in box.state()["runs"] if run["status"] == status)["id"]
     async with serving(box, confirmation="trusted") as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["outcome"] == "nothing_to_do"
+    assert facts["skipped"] == {why: 1}
     assert started(box) == []
 
 
 async def test_what_has_no_file_any_more_is_refused(box: Box) -> None:
-    gone, bare, good = failed_batch(box)[:3]
+    gone, bare, unnamed, good = failed_batch(box)[:4]
     box.sandbox.store.delete_file(box.sandbox.record(gone).run["files"][0]["id"])
     box.sandbox.record(bare).run["files"] = []
+    package = box.sandbox.record(unnamed).run["files"]
+    box.sandbox.record(unnamed).run["files"] = [*package, {**package[0], "id": ""}]
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([gone, bare, good])))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([gone, bare, unnamed, good])))
     outcomes = {result["run_id"]: result["outcome"] for result in facts["results"]}
     assert outcomes == {gone: "refused", good: "started"}
-    assert facts["skipped"] == {"without a known file or workflow": 1}
+    assert facts["skipped"] == {"without a known file or workflow": 2}
+
+
+async def test_what_could_not_be_read_is_counted_apart_from_what_is_gone(box: Box) -> None:
+    ids = failed_batch(box)[:3]
+    for run_id, status in zip(ids, (404, 404, 400), strict=True):
+        box.fault(method="GET", path=f"/workflow_runs/{run_id}", status=status)
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
+    assert facts["skipped"] == {"not found": 2, "could not be read": 1}
+
+
+async def test_each_file_that_fails_again_is_counted(box: Box) -> None:
+    ids = [run_id for run_id in failed_batch(box) if cause(box, run_id)[1] == "CORRUPT_FILE"]
+    twin = copy.deepcopy(box.sandbox.record(ids[0]).run)
+    ids.append(box.load({**twin, "id": "workflow_run_twin00000000000000000"}))
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
+    assert facts["skipped"] == {"CORRUPT_FILE: the file fails again": len(ids)}
+
+
+async def test_a_rerun_of_a_run_that_is_not_in_the_plan_leaves_nothing_out(box: Box) -> None:
+    run_id = failed_batch(box)[0]
+    later = copy.deepcopy(box.sandbox.record(run_id).run)
+    created = format_instant(box.now() - timedelta(minutes=1))
+    another = {"id": "workflow_run_another00000000000000", "initialRunAt": created, "status": "FAILED"}
+    box.load({**later, **another, "metadata": {"rerunOf": "workflow_run_elsewhere"}})
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run_id])))
+    assert facts["planned"] == 1
+    assert "Rerun already" not in "\n".join(facts["plan"])
+
+
+async def test_a_plan_for_two_workflows_names_no_version(box: Box) -> None:
+    failed = [box.sandbox.record(run["id"]).run for run in box.state()["runs"] if run["status"] == "FAILED"]
+    one_each = {run["workflow"]["id"]: run["id"] for run in failed}
+    assert len(one_each) > 1
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([*one_each.values()])))
+    assert "with the latest published version? " in facts["plan"][0]
 
 
 async def test_a_lost_answer_is_found_by_its_mark(box: Box) -> None:
@@ -178,10 +227,12 @@ async def test_a_lost_request_is_never_sent_again_by_itself(box: Box) -> None:
 async def test_a_refusal_for_rate_is_waited_for(box: Box) -> None:
     ids = failed_batch(box)
     box.fault(method="POST", path="/workflow_runs", status=429, headers={"Retry-After": "2"}, times=2)
+    began = box.now()
     async with serving(box, confirmation="trusted") as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
     assert facts["counts"] == {"started": len(ids)}
     assert len(started(box)) == len(ids) + 2
+    assert (box.now() - began).total_seconds() >= 4
 
 
 @pytest.mark.parametrize(
@@ -317,6 +368,7 @@ async def test_a_run_whose_possible_rerun_was_not_read_in_time_is_left_out(box: 
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
     assert facts["outcome"] == "nothing_to_do"
     assert facts["skipped"] == {"already rerun": 1, "perhaps rerun already, which was not read in time": 1}
+    assert " more." not in facts["message"]
 
 
 async def test_a_rerun_that_another_makes_while_a_plan_is_read_is_not_made_twice(box: Box) -> None:
@@ -409,6 +461,7 @@ async def test_a_run_that_changed_since_the_plan_is_not_rerun(box: Box) -> None:
         token = {"confirmation_token": plan["confirmation_token"]}
         facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
     assert facts["counts"] == {"changed": 1}
+    assert facts["results"][0]["note"] == "it is not as it was in the plan"
     assert started(box) == []
 
 

@@ -178,6 +178,9 @@ def test_pages_count_where_they_explain_more() -> None:
     # Times that do not follow the pages are compared as they are.
     flat = usual_times(ended(STEADY, pages))
     assert len(stuck_runs([small, large], flat, NOW)[0]) == 2
+    # Small figures that differ much are no better than large ones that differ little.
+    near = usual_times(ended([100.0 + 4 * (number % 3) for number in range(20)], [10, 100] * 10))
+    assert [each.usual for each in stuck_runs([small, large], near, NOW)[0]] == [108.0, 108.0]
 
 
 def test_too_few_runs_show_no_usual_time() -> None:
