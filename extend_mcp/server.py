@@ -24,7 +24,7 @@ from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histor
 from extend_mcp.clock import Clock
 from extend_mcp.completions import COMPLETIONS, add_completions
 from extend_mcp.limits import CallLimits
-from extend_mcp.prompts import PROMPTS, add_prompts
+from extend_mcp.prompts import PROMPTS
 from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.skills import SCHEME, SkillsExtension
@@ -235,7 +235,9 @@ def build_server(
     )
     add_resources(server, registry)
     add_completions(server, registry)
-    add_prompts(server, read_only=settings.read_only)
+    for prompt in PROMPTS:
+        if not (prompt.writes and settings.read_only):
+            server.add_prompt(prompt)
     return server, registry
 
 

@@ -3,157 +3,88 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
 
 import anyio
 from mcp.server.mcpserver import MCPServer
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp_types import (
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    ErrorData,
-    JSONRPCError,
-    JSONRPCNotification,
-    JSONRPCRequest,
-    JSONRPCResponse,
-    RequestId,
-)
+from mcp_types import INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest
 from pydantic import ValidationError
 
 from extend_mcp.mcp_compat import ReadStream, WriteStream, lowlevel_server
 
-_PROBE: Final = "server/discover"
-_ANSWER_SECONDS: Final = 2.0
-"""Time that ``initialize`` waits for the answer to the probe before it."""
+_MOST_NOTICES = 8
 
 
 async def run_stdio(server: MCPServer[Any]) -> None:
     """Serve one client over stdio until it closes stdin.
 
     Unlike the SDK, let a client that only probed with ``server/discover`` open a 2025 session, and answer what is no
-    message with a JSON-RPC error.
+    message with a JSON-RPC error. The SDK's loop serves the protocol of its first request for good, so each probe gets
+    its own loop, and the next message waits for the probe's answer.
     """
     lowlevel = lowlevel_server(server)
+    options = lowlevel.create_initialization_options()
     async with stdio_server() as (incoming, outgoing), outgoing:
-        wire = StdioWire(incoming, outgoing)
-        while wire.open:
-            await lowlevel.run(wire, wire, lowlevel.create_initialization_options())
+        messages = _messages(incoming, outgoing)
+        first: deque[SessionMessage] = deque(maxlen=_MOST_NOTICES + 1)
+        async for item in messages:
+            request = item.message
+            if isinstance(request, JSONRPCRequest) and request.method == "server/discover":
+                sender, receiver = anyio.create_memory_object_stream[SessionMessage | Exception]()
+                answer, answers = anyio.create_memory_object_stream[SessionMessage]()
+                async with anyio.create_task_group() as tasks, sender, answers:
+                    tasks.start_soon(lowlevel.run, receiver, answer, options)
+                    await sender.send(item)
+                    await outgoing.send(await answers.receive())
+            else:
+                first.append(item)
+                if isinstance(request, JSONRPCRequest):
+                    break
+        sender, receiver = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        async with anyio.create_task_group() as tasks, sender:
+            tasks.start_soon(lowlevel.run, receiver, outgoing, options)
+            for item in first:
+                await sender.send(item)
+            async for item in messages:
+                await sender.send(item)
 
 
-class StdioWire:
-    """Both directions of one stdio connection, as the SDK's loop reads and writes them; ``open`` until the client ends.
-
-    The SDK's loop serves the protocol of the first request for good. Where that was a probe, the loop ends at
-    ``initialize`` as if the client had left, and the next loop begins with that message.
-    """
-
-    def __init__(self, incoming: ReadStream[SessionMessage | Exception], outgoing: WriteStream[SessionMessage]) -> None:
-        self.open = True
-        self._incoming = incoming
-        self._outgoing = outgoing
-        self._held: SessionMessage | None = None
-        self._probes: list[RequestId] = []
-        self._probed = False
-        self._decided = False
-        self._answered = anyio.Event()
-
-    def __aiter__(self) -> StdioWire:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        item, self._held = self._held, None
-        while item is None:
-            item = await self._next()
-        if isinstance(item.message, JSONRPCRequest) and not self._decided:
-            probe = item.message.method == _PROBE
-            if probe:
-                self._probes.append(item.message.id)
-            elif item.message.method == "initialize" and self._probed:
-                await self._end_probe(item)
-                raise StopAsyncIteration
-            self._probed, self._decided = probe, not probe
-        elif isinstance(item.message, JSONRPCNotification) and item.message.method == "notifications/cancelled":
-            self._settle((item.message.params or {}).get("requestId"))
-        return item
-
-    async def receive(self) -> SessionMessage | Exception:
-        """Return the next message."""
-        try:
-            return await self.__anext__()
-        except StopAsyncIteration:
-            raise anyio.EndOfStream from None
-
-    async def send(self, item: SessionMessage, /) -> None:
-        """Send a message."""
-        await self._outgoing.send(item)
-        if self._probes and isinstance(item.message, JSONRPCResponse | JSONRPCError):
-            self._settle(item.message.id)
-
-    async def aclose(self) -> None:
-        """Keep both streams open: the next loop needs them."""
-
-    async def __aenter__(self) -> StdioWire:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def _next(self) -> SessionMessage | None:
-        """Return the next message; None for an invalid line, once that is answered."""
-        try:
-            item = await self._incoming.__anext__()
-        except (StopAsyncIteration, anyio.ClosedResourceError):
-            self.open = False
-            raise StopAsyncIteration from None
+async def _messages(
+    incoming: ReadStream[SessionMessage | Exception], outgoing: WriteStream[SessionMessage]
+) -> AsyncIterator[SessionMessage]:
+    """Yield the messages, and answer the other lines."""
+    async for item in incoming:
         if isinstance(item, SessionMessage):
-            return item
-        if (error := no_message(item)) is not None:
-            await self._outgoing.send(SessionMessage(error))
-        return None
-
-    def _settle(self, number: Any) -> None:
-        """Note that a request needs no answer any more: it got one, or the client gave up on it."""
-        if number in self._probes:
-            self._probes.remove(number)
-            self._answered.set()
-
-    async def _end_probe(self, initialize: SessionMessage) -> None:
-        self._held, self._probed = initialize, False
-        with anyio.move_on_after(_ANSWER_SECONDS):
-            while self._probes:
-                await self._answered.wait()
-                self._answered = anyio.Event()
+            yield item
+        elif (error := _answer_to(item)) is not None:
+            await outgoing.send(SessionMessage(error))
 
 
-def no_message(error: Exception) -> JSONRPCError | None:
+def _answer_to(error: Exception) -> JSONRPCError | None:
     """Return the answer to a line that is no message; None where JSON-RPC wants none.
 
     A notice and an answer get none, whatever is wrong with them. A blank line is no message either.
     """
     if not isinstance(error, ValidationError):
         return None
-    given = [(each["type"], each["input"]) for each in error.errors(include_url=False, include_context=False)]
-    line = next((value for kind, value in given if kind == "json_invalid"), None)
-    if line is None:
-        document: Any = next((value for kind, value in given if kind in ("missing", "model_type")), None)
-        data = ErrorData(code=INVALID_REQUEST, message="Invalid request: this is not a JSON-RPC 2.0 request")
-    elif not line.strip():
-        return None
-    else:
-        document = _read(line)
+    given = {each["type"]: each["input"] for each in reversed(error.errors(include_url=False, include_context=False))}
+    document: Any = given.get("missing", given.get("model_type"))
+    data = ErrorData(code=INVALID_REQUEST, message="Invalid request: this is not a JSON-RPC 2.0 request")
+    if (line := given.get("json_invalid")) is not None:
+        if not line.strip():
+            return None
         data = ErrorData(code=PARSE_ERROR, message="Parse error: this line is not JSON (UTF-8, no byte order mark)")
+        # Python takes as JSON what pydantic refuses, such as half a surrogate. That gives the id.
+        with suppress(ValueError, RecursionError):
+            document = json.loads(line.removeprefix("\ufeff"))
     if not isinstance(document, dict):
         return JSONRPCError(jsonrpc="2.0", id=None, error=data)
-    if "id" not in document or "method" not in document:
+    if not document.keys() >= {"id", "method"}:
         return None
     number = document["id"]
     return JSONRPCError(jsonrpc="2.0", id=number if type(number) in (int, str) else None, error=data)
-
-
-def _read(line: str) -> Any:
-    """Read what Python takes as JSON and pydantic refuses, such as half a surrogate, for the id in it."""
-    try:
-        return json.loads(line.removeprefix("\ufeff"))
-    except (ValueError, RecursionError):
-        return None

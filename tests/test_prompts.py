@@ -47,7 +47,6 @@ async def test_a_run_that_cannot_be_read_leaves_the_steps(box: Box, name: str) -
     result = await prompt(box, name, run_id=RUN)
     assert "could not be read" in words(result)
     assert "1." in words(result)
-    assert len(result.messages) == 1
 
 
 async def test_triage_brings_failures_by_reason(box: Box) -> None:

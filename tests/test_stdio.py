@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import anyio
 import pytest
-from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCRequest, JSONRPCResponse
 
-from extend_mcp.stdio import StdioWire
 from tests.e2e.line import INITIALIZE, Line, notice, request, started
 from tests.harness import Box
 from tests.http.calls import CALL
@@ -42,30 +38,6 @@ def test_a_probe_and_the_handshake_back_to_back_are_both_answered(line: Line, se
     line.is_well()
     assert line.close() == 0
     assert b"Traceback" not in line.errors
-
-
-async def test_the_handshake_waits_for_the_answer_to_the_probe() -> None:
-    client, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](2)
-    outgoing, answers = anyio.create_memory_object_stream[SessionMessage](1)
-    wire = StdioWire(incoming, outgoing)
-    seen: list[str] = []
-
-    async def loop() -> None:
-        async for each in wire:
-            assert isinstance(each, SessionMessage)
-            assert isinstance(each.message, JSONRPCRequest)
-            seen.append(each.message.method)
-        seen.append("the loop of the probe ended")
-
-    async with client, answers, outgoing, anyio.create_task_group() as tasks:
-        for number, method in enumerate(("server/discover", "initialize")):
-            await client.send(SessionMessage(JSONRPCRequest(jsonrpc="2.0", id=number, method=method)))
-        tasks.start_soon(loop)
-        await anyio.wait_all_tasks_blocked()
-        assert seen == ["server/discover"]
-        await wire.send(SessionMessage(JSONRPCResponse(jsonrpc="2.0", id=0, result={})))
-    assert seen == ["server/discover", "the loop of the probe ended"]
-    incoming.close()
 
 
 def test_a_probe_that_was_cancelled_holds_nothing_up(line: Line) -> None:
