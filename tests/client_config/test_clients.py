@@ -12,7 +12,7 @@ from extend_mcp.client_config.clients import CLIENTS, Client, Launch, published,
 def started(
     program: Path, prefix: Path, monkeypatch: pytest.MonkeyPatch, python: str = "/opt/python", exists: bool = True
 ) -> Launch:
-    """What is named where the program of this path runs, or the interpreter where it does not exist."""
+    """Return what is named where the program of this path runs."""
     program.parent.mkdir(parents=True, exist_ok=True)
     if exists:
         program.write_text("#!/bin/sh\n")
