@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from extend_mcp import REGISTRY_NAME, __version__
-from extend_mcp.client_config.clients import TITLE, Secret
-from extend_mcp.client_config.launch import PACKAGE, Launch, published
+from extend_mcp.client_config.clients import PACKAGE, TITLE, Launch, Secret, published
 from extend_mcp.settings import Settings
 
 SUMMARY = "Operate Extend document workflows: find, explain, start, re-run and safely cancel workflow runs."

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from extend_mcp.client_config.clients import CLIENTS, Syntax, to_text
+import yaml
+
+from extend_mcp.client_config.clients import CLIENTS, to_text
 from extend_mcp.prompts import PROMPTS
 from extend_mcp.settings import DEFAULT_TOOLSETS
 from extend_mcp.skills import SKILLS
@@ -36,11 +38,6 @@ class Manifest:
     fill: str
     checked: str
     make: Callable[[Description], dict[str, Any]]
-
-    @property
-    def syntax(self) -> Syntax:
-        """Return the syntax that the file's name implies."""
-        return {"json": "json", "toml": "toml", "yaml": "yaml"}[self.path.rpartition(".")[2]]  # type: ignore[return-value]
 
 
 def _of_client(name: str, path: str, goes: str, checked: str) -> Manifest:
@@ -188,9 +185,13 @@ SKILL_FOLDERS = ("claude-plugin/extend-mcp/skills", "codex-plugin/skills", "agen
 
 def render_all(description: Description) -> dict[str, str]:
     """Return the text of each file by its path in ``manifests/``."""
-    made = {each.path: to_text(each.make(description), each.syntax) for each in MANIFESTS}
+    made = {each.path: _text(each.make(description), each.path) for each in MANIFESTS}
     skills = {f"{folder}/{each.name}/SKILL.md": each.text for folder in SKILL_FOLDERS for each in SKILLS}
     return {**made, **skills, "README.md": _readme(description)}
+
+
+def _text(document: dict[str, Any], path: str) -> str:
+    return str(yaml.safe_dump(document, sort_keys=False)) if path.endswith(".yaml") else to_text(document, path)
 
 
 def _readme(description: Description) -> str:

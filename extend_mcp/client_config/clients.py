@@ -4,23 +4,50 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import tomlkit
 
-from extend_mcp.client_config.launch import Launch
+from extend_mcp import __version__
 from extend_mcp.settings import Settings
 
 Json = dict[str, Any]
-Syntax = Literal["json", "toml", "yaml"]
 
+PACKAGE: Final = "extend-mcp"
 SERVER: Final = "extend"
 TITLE: Final = "Extend workflows"
 EXAMPLE_URL: Final = "https://extend-mcp.example.com/mcp"
+
+
+class Launch(NamedTuple):
+    """A command, its arguments and its environment variables, secrets excepted."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = MappingProxyType({})
+
+
+def published(version: str = __version__) -> Launch:
+    """Start this version from PyPI; without a version, whatever was published last would be started."""
+    return Launch("uvx", (f"{PACKAGE}=={version}",))
+
+
+def this_machine() -> Launch:
+    """Return what starts this installation from any folder: the command that runs now, or the interpreter."""
+    parts = Path(sys.prefix).parts
+    # uv deletes the environments that it makes for one run.
+    if "archive-v0" in parts or ("uv" in parts and {"cache", ".cache"} & set(parts)):
+        return published()
+    program = shutil.which(sys.argv[0])
+    if program and Path(program).stem == PACKAGE:
+        return Launch(str(Path(program).absolute()))
+    return Launch(sys.executable, ("-m", "extend_mcp"))
 
 
 class Secret(NamedTuple):
@@ -32,72 +59,61 @@ class Secret(NamedTuple):
 
 KEY: Final = Secret("EXTEND_API_KEY", Settings.model_fields["api_key"].description or "")
 
-MakeEntry: TypeAlias = Callable[[Launch, "Secret | None"], Json]
-"""Makes the server's entry from how it is started and the key; without one for the sandbox, which needs none."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The home, project folder, platform and environment variables that decide where a file is."""
-
-    home: Path = field(default_factory=Path.home)
-    project: Path = field(default_factory=Path.cwd)
-    platform: str = sys.platform
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-
-    @property
-    def folders(self) -> dict[str, Path]:
-        """The folders that files of clients are in, by the name that `Client.path` has for them."""
-        home, environment = self.home, self.environment
-        settings = dotted = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-        if self.platform == "win32":
-            settings = dotted = Path(environment.get("APPDATA") or home / "AppData" / "Roaming")
-        elif self.platform == "darwin":
-            settings, dotted = home / "Library" / "Application Support", home / ".config"
-        return {
-            "home": home,
-            "project": self.project,
-            "settings": settings,
-            "dotted": dotted,
-            "zed": dotted / ("Zed" if self.platform == "win32" else "zed"),
-            "codex": Path(environment.get("CODEX_HOME") or home / ".codex"),
-        }
-
 
 @dataclass(frozen=True)
 class Client:
     """A client.
 
     Attributes:
-        path: its configuration file, after one of `Machine.folders`.
+        path: its configuration file; see `file`.
         fill: what the user has to fill in.
+        reference: how the file refers to a secret, by its name or the id of its prompt; empty where it takes names.
+        form: the entry, with placeholders.
         table: the key that holds the servers.
-        prompts: whether the file declares a prompt for each secret.
     """
 
     name: str
     title: str
     path: str
     fill: str
-    entry: MakeEntry
+    reference: str
+    form: Json
     table: str = "mcpServers"
-    prompts: bool = False
 
-    @property
-    def syntax(self) -> Syntax:
-        """The syntax of its file."""
-        return {"json": "json", "toml": "toml", "yaml": "yaml"}[self.path.rpartition(".")[2]]  # type: ignore[return-value]
+    def file(
+        self, home: Path | None = None, platform: str = sys.platform, environment: Mapping[str, str] = os.environ
+    ) -> Path:
+        """Return where its configuration file is; a project's is relative to the project's folder."""
+        home = home or Path.home()
+        settings = dotted = environment.get("XDG_CONFIG_HOME") or f"{home}/.config"
+        if platform == "win32":
+            settings = dotted = environment.get("APPDATA") or f"{home}/AppData/Roaming"
+        elif platform == "darwin":
+            settings, dotted = f"{home}/Library/Application Support", f"{home}/.config"
+        zed = f"{dotted}/{'Zed' if platform == 'win32' else 'zed'}"
+        codex = environment.get("CODEX_HOME") or f"{home}/.codex"
+        return Path(self.path.format(home=home, settings=settings, dotted=dotted, zed=zed, codex=codex))
 
-    def file(self, machine: Machine) -> Path:
-        """Return where its configuration file is."""
-        folder, _, name = self.path.partition("/")
-        return machine.folders[folder] / name
+    def entry(self, launch: Launch, key: Secret | None = KEY) -> Json:
+        """Return the server's entry. The one for the sandbox has no key."""
+        name, text = key or KEY
+        secret = {name: self.reference % {"name": name, "id": input_id(name)}} if key and self.reference else {}
+        values = {
+            _COMMAND: launch.command,
+            _ARGS: list(launch.args),
+            _ENV: {**launch.env, **secret},
+            _NAMES: [name] if key else [],
+            _HEADERS: {"Authorization": f"Bearer {{{{{name}}}}}"},
+            _USER_VARS: {name: {"title": "Extend API key", "description": text}},
+        }
+        entry = {field: values.get(value, value) for field, value in self.form.items()}
+        return {field: value for field, value in entry.items() if value or field == "args"}
 
     def inputs(self, key: Secret | None = KEY) -> list[Json]:
         """Return the prompts for secrets that the file needs next to the servers."""
-        if not self.prompts or not key:
+        if not key or self.reference != _INPUT:
             return []
-        return [{"type": "promptString", "id": input_id(key), "description": key.help, "password": True}]
+        return [{"type": "promptString", "id": input_id(key.name), "description": key.help, "password": True}]
 
     def document(self, launch: Launch, key: Secret | None = KEY) -> Json:
         """Return a configuration file with this server only."""
@@ -105,108 +121,79 @@ class Client:
         return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
 
 
-def input_id(secret: Secret) -> str:
+def input_id(name: str) -> str:
     """Return the id of VS Code's prompt for a secret."""
-    return secret.name.lower().replace("_", "-")
+    return name.lower().replace("_", "-")
 
 
-def to_text(document: Json, syntax: Syntax) -> str:
-    """Write a document as a file's text."""
-    if syntax == "toml":
+def to_text(document: Json, path: str) -> str:
+    """Write a document in the syntax that the file's name implies."""
+    if path.endswith(".toml"):
         return tomlkit.dumps(document)
-    if syntax == "yaml":
-        return "\n".join(_yaml(document, "")) + "\n"
+    if path.endswith(".yaml"):
+        return _yaml(document)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _yaml(value: Json, indent: str) -> list[str]:
-    lines: list[str] = []
-    for key, item in value.items():
-        if isinstance(item, dict) and item:
-            lines += [f"{indent}{key}:", *_yaml(item, indent + "  ")]
-        elif isinstance(item, list) and item and all(isinstance(each, dict) for each in item):
-            lines.append(f"{indent}{key}:")
-            for each in item:
-                first, *rest = _yaml(each, indent + "    ")
-                lines += [f"{indent}  - {first.strip()}", *rest]
-        else:
-            # JSON is YAML: quoted strings are not mistaken for numbers or dates.
-            lines.append(f"{indent}{key}: {json.dumps(item, ensure_ascii=False)}")
-    return lines
+def _yaml(document: Json, indent: str = "") -> str:
+    # JSON is YAML: lists keep its form, and quoted strings are not mistaken for numbers or dates.
+    return "".join(
+        f"{indent}{key}:\n{_yaml(value, indent + '  ')}"
+        if value and isinstance(value, dict)
+        else f"{indent}{key}: {json.dumps(value, ensure_ascii=False)}\n"
+        for key, value in document.items()
+    )
 
 
-def _entry(reference: str, *, names_key: str = "", **extra: Any) -> MakeEntry:
-    """Describe an entry with a command.
+_COMMAND, _ARGS, _ENV, _NAMES, _HEADERS, _USER_VARS = "<command>", "<args>", "<env>", "<names>", "<headers>", "<vars>"
+"""The placeholders of a form; `Client.entry` fills them in."""
 
-    Args:
-        reference: how the file refers to a secret, by its name or by the id of its prompt.
-        names_key: the key that lists the names of secrets, for a client that takes names only.
-        extra: what the entry has in addition to command, arguments and environment.
-    """
-
-    def make(launch: Launch, key: Secret | None) -> Json:
-        entry = {**extra, "command": launch.command, "args": list(launch.args)}
-        env = dict(launch.env)
-        if key and names_key:
-            entry[names_key] = [key.name]
-        elif key:
-            env[key.name] = reference % {"name": key.name, "id": input_id(key)}
-        return entry | ({"env": env} if env else {})
-
-    return make
-
-
-def _goose(launch: Launch, key: Secret | None) -> Json:
-    """Name the key, which Goose asks for and keeps in the system keyring."""
-    return {
-        "name": TITLE,
-        "type": "stdio",
-        "enabled": True,
-        "cmd": launch.command,
-        "args": list(launch.args),
-        "envs": dict(launch.env),
-        "env_keys": [key.name] if key else [],
-        "timeout": 300,
-    }
-
-
-def _librechat(_: Launch, key: Secret | None) -> Json:
-    """Name a shared server at a URL, to which LibreChat sends each user's own key."""
-    name, text = key or KEY
-    return {
-        "type": "streamable-http",
-        "url": EXAMPLE_URL,
-        "headers": {"Authorization": f"Bearer {{{{{name}}}}}"},
-        "customUserVars": {name: {"title": "Extend API key", "description": text}},
-    }
-
-
-_PLAIN = "${%(name)s}"
-_ENV = "${env:%(name)s}"
-_INPUT = "${input:%(id)s}"
-
-_EXPORT = "Set EXTEND_API_KEY in the environment that the client starts in."
-_IN_FILE = "Replace the reference with your key. The file then holds it in plain text."
-_BUNDLE = f"{_IN_FILE} The bundle stores it in the system keychain instead."
-_ASKED = "No key to enter here: VS Code prompts for it the first time the server starts, and stores it."
-_GOOSE = "Nothing in the file: `goose configure` asks for the key."
-_URL = "The URL of your server. Each user is asked for their own key."
-
+_STDIO: Final = {"command": _COMMAND, "args": _ARGS, "env": _ENV}
+_TYPED: Final = {"type": "stdio", **_STDIO}
 # The first start with uvx downloads the package, and Codex's default is 10 seconds.
-_CODEX = _entry(_PLAIN, names_key="env_vars", startup_timeout_sec=60)
-_VSCODE = _entry(_INPUT, type="stdio")
-_ZED = _entry(_PLAIN, source="custom")
+_CODEX: Final = {"startup_timeout_sec": 60, "command": _COMMAND, "args": _ARGS, "env_vars": _NAMES, "env": _ENV}
+# Goose asks for the key and keeps it in the system keyring.
+_GOOSE: Final = {
+    "name": TITLE,
+    "type": "stdio",
+    "enabled": True,
+    "cmd": _COMMAND,
+    "args": _ARGS,
+    "envs": _ENV,
+    "env_keys": _NAMES,
+    "timeout": 300,
+}
+# A shared server, to which LibreChat sends each user's own key.
+_LIBRECHAT: Final = {
+    "type": "streamable-http",
+    "url": EXAMPLE_URL,
+    "headers": _HEADERS,
+    "customUserVars": _USER_VARS,
+}
 
-_CLIENTS = (
-    Client("claude-desktop", "Claude Desktop", "settings/Claude/claude_desktop_config.json", _BUNDLE, _entry(_PLAIN)),
-    Client("claude-code", "Claude Code", "project/.mcp.json", _EXPORT, _entry(_PLAIN, type="stdio")),
-    Client("cursor", "Cursor", "home/.cursor/mcp.json", _EXPORT, _entry(_ENV)),
-    Client("vscode", "VS Code", "settings/Code/User/mcp.json", _ASKED, _VSCODE, table="servers", prompts=True),
-    Client("windsurf", "Windsurf", "home/.codeium/windsurf/mcp_config.json", _EXPORT, _entry(_ENV)),
-    Client("zed", "Zed", "zed/settings.json", _IN_FILE, _ZED, table="context_servers"),
-    Client("gemini", "Gemini CLI", "home/.gemini/settings.json", _EXPORT, _entry(_PLAIN)),
-    Client("codex", "Codex", "codex/config.toml", _EXPORT, _CODEX, table="mcp_servers"),
-    Client("goose", "Goose", "dotted/goose/config.yaml", _GOOSE, _goose, table="extensions"),
-    Client("librechat", "LibreChat", "project/librechat.yaml", _URL, _librechat),
+_PLAIN: Final = "${%(name)s}"
+_BY_ENV: Final = "${env:%(name)s}"
+_INPUT: Final = "${input:%(id)s}"
+
+_EXPORT: Final = "Set EXTEND_API_KEY in the environment that the client starts in."
+_IN_FILE: Final = "Replace the reference with your key. The file then holds it in plain text."
+_BUNDLE: Final = f"{_IN_FILE} The bundle stores it in the system keychain instead."
+_ASKED: Final = "No key to enter here: VS Code prompts for it the first time the server starts, and stores it."
+_KEYRING: Final = "Nothing in the file: `goose configure` asks for the key."
+_URL: Final = "The URL of your server. Each user is asked for their own key."
+
+_CLIENTS: Final = (
+    Client("claude-desktop", "Claude Desktop", "{settings}/Claude/claude_desktop_config.json", _BUNDLE, _PLAIN, _STDIO),
+    Client("claude-code", "Claude Code", ".mcp.json", _EXPORT, _PLAIN, _TYPED),
+    Client("cursor", "Cursor", "{home}/.cursor/mcp.json", _EXPORT, _BY_ENV, _STDIO),
+    Client("vscode", "VS Code", "{settings}/Code/User/mcp.json", _ASKED, _INPUT, _TYPED, table="servers"),
+    Client("windsurf", "Windsurf", "{home}/.codeium/windsurf/mcp_config.json", _EXPORT, _BY_ENV, _STDIO),
+    Client(
+        "zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom", **_STDIO}, table="context_servers"
+    ),
+    Client("gemini", "Gemini CLI", "{home}/.gemini/settings.json", _EXPORT, _PLAIN, _STDIO),
+    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, table="mcp_servers"),
+    Client("goose", "Goose", "{dotted}/goose/config.yaml", _KEYRING, "", _GOOSE, table="extensions"),
+    Client("librechat", "LibreChat", "librechat.yaml", _URL, "", _LIBRECHAT),
 )
 CLIENTS: Final = {client.name: client for client in _CLIENTS}

@@ -1,134 +1,157 @@
-"""Merge the server's entry into the text of a client's configuration, keeping everything else."""
+"""Merge the server's entry into the text of a client's configuration: every byte outside the change is preserved.
+
+The libraries for JSON with comments do not fit: ``json-five`` adds members without layout, ``codemod-json`` loses
+comments, ``jsoncgx`` and ``json5kit`` cannot read all of it, ``jsonc-edit`` needs Node.js, and ``jsonc-document`` needs
+Python 3.12. So the entry is inserted into the text, and the text is read again.
+"""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from typing import Any
+import re
+from typing import Any, Final, NamedTuple
 
 import tomlkit
-from tomlkit.exceptions import ParseError, TOMLKitError
-from tomlkit.items import Table
 
 from extend_mcp.client_config.clients import SERVER, Client, Json
-from extend_mcp.client_config.jsonc import Document, EditError
 
-_REMOTE_ONLY = frozenset({"type", "url", "serverUrl", "httpUrl", "headers"})
+_REMOTE_ONLY: Final = frozenset({"type", "url", "serverUrl", "httpUrl", "headers"})
+_NOT_IN_JSON: Final = [
+    re.compile(rf'"(?:[^"\\]|\\.)*"|{pattern}', re.DOTALL)
+    for pattern in (r"//[^\r\n]*|/\*.*?\*/", r",(?=[ \t\r\n]*[}\]])")
+]
+"""Comments, and commas after the last member or item; strings are matched first, since they may hold either."""
 
 
-def current_entry(client: Client, text: str) -> Json | None:
-    """Return the server's entry in the text, or None.
+class UnusableError(ValueError):
+    """The text is not what the client reads, or its layout does not allow the change."""
+
+
+class Merged(NamedTuple):
+    """The server's entry before and after, the whole text, and whether the old entry started this server."""
+
+    old: Json
+    new: Json
+    text: str
+    ours: bool
+
+
+def merge(client: Client, text: str, entry: Json, inputs: list[Json]) -> Merged:
+    """Put the entry into the text, with what the user added to an old one, and the prompts whose id is not there yet.
 
     Raises:
-        EditError: the text is invalid, or its servers are not a table.
+        ValueError: the text is invalid, or its layout does not allow the change (`UnusableError`).
+        TOMLKitError: the same.
     """
-    document = _value(client, text)
-    if not isinstance(document, dict):
-        raise EditError("the document is not an object")
-    servers = document.get(client.table, {})
+    is_toml = client.path.endswith(".toml")
+    before = tomlkit.parse(text).unwrap() if is_toml else _read(text)
+    servers, prompts = before.get(client.table, {}), before.get("inputs", [])
     if not isinstance(servers, dict):
-        raise EditError(f"{client.table} is not a table of servers")
-    entry = servers.get(SERVER)
-    if entry is None or isinstance(entry, dict):
-        return entry
-    raise EditError(f"{client.table}.{SERVER} is not a table")
+        raise UnusableError(f"{client.table} is not a table of servers")
+    old = servers.get(SERVER, {})
+    if not isinstance(old, dict):
+        raise UnusableError(f"{client.table}.{SERVER} is not a table")
+    entry = _updated(old, entry)
+    wanted = {**before, client.table: {**servers, SERVER: entry}}
+    if is_toml:
+        text = _with_table(client, text, entry)
+        # TOML has many layouts, and not each accepts another table.
+        if tomlkit.parse(text).unwrap() != wanted:
+            raise UnusableError(f"the layout of {client.table} does not allow the change")
+    elif SERVER in servers:
+        text = text if old == entry else _edited(text, wanted, rf'"{SERVER}"\s*:\s*', entry)
+    elif client.table in before:
+        text = _edited(text, wanted, rf'"{client.table}"\s*:\s*\{{', entry, f'"{SERVER}": ')
+    else:
+        text = _edited(text, wanted, r"\A\s*\{", {SERVER: entry}, f'"{client.table}": ')
+    for item in inputs:
+        if not isinstance(prompts, list):
+            raise UnusableError("inputs is not a list")
+        if any(isinstance(each, dict) and each.get("id") == item["id"] for each in prompts):
+            continue
+        wanted["inputs"] = [item, *prompts]
+        if "inputs" in before:
+            text = _edited(text, wanted, r'"inputs"\s*:\s*\[', item)
+        else:
+            text = _edited(text, wanted, r"\A\s*\{", [item], '"inputs": ')
+    started = json.dumps([old.get(key) for key in ("command", "args", *_REMOTE_ONLY)])
+    # Extend's own MCP server uses the same name for its entry.
+    ours = "EXTEND_ENVIRONMENT" not in (old.get("env") or {}) and bool(re.search("extend[-_]mcp", started))
+    return Merged(old, entry, text, ours)
 
 
-def is_ours(entry: Json) -> bool:
-    """Return whether an entry starts this server. Extend's own MCP server uses the same name for its entry."""
-    if "EXTEND_ENVIRONMENT" in (entry.get("env") or {}):
-        return False
-    started = json.dumps([entry.get(key) for key in ("command", "args", *_REMOTE_ONLY)])
-    return "extend-mcp" in started or "extend_mcp" in started
-
-
-def updated(old: Json | None, new: Json) -> Json:
+def _updated(old: Json, new: Json) -> Json:
     """Return the new entry with what the user added to the old one: a key, a region, a timeout, allowed tools.
 
     The new entry starts a command, so keys that only a server at a URL has are dropped.
     """
-    made = dict(new)
-    for key, value in (old or {}).items():
-        if key in _REMOTE_ONLY:
-            continue
-        if isinstance(value, dict) and isinstance(new.get(key, {}), dict):
-            # A region in the new entry was chosen on the command line.
-            chosen = {name: each for name, each in new.get(key, {}).items() if name == "EXTEND_REGION"}
-            made[key] = {**new.get(key, {}), **value, **chosen}
-        elif isinstance(value, list) and key == "env_vars":
-            made[key] = [*value, *(each for each in new.get(key, []) if each not in value)]
-        elif key not in new:
-            made[key] = value
+    made = {key: value for key, value in old.items() if key not in _REMOTE_ONLY} | new
+    if isinstance(old.get("env"), dict):
+        # A region in the new entry was chosen on the command line.
+        chosen = {name: value for name, value in new.get("env", {}).items() if name == "EXTEND_REGION"}
+        made["env"] = {**new.get("env", {}), **old["env"], **chosen}
+    if isinstance(old.get("env_vars"), list):
+        made["env_vars"] = [
+            *old["env_vars"],
+            *(each for each in new.get("env_vars", ()) if each not in old["env_vars"]),
+        ]
     return made
-
-
-def merged(client: Client, text: str, entry: Json, inputs: list[Json]) -> str:
-    """Return the text with the entry in it, in place of an old one, and with the prompts whose id is not there yet.
-
-    Raises:
-        EditError: the layout does not allow the change.
-    """
-    before = _value(client, text)
-    wanted = {**before, client.table: {**before.get(client.table, {}), SERVER: entry}}
-    present = before.get("inputs", [])
-    known = [each.get("id") for each in present if isinstance(each, dict)] if isinstance(present, list) else []
-    made = text
-    for item in inputs:
-        if item["id"] not in known:
-            made = Document(made).with_item("inputs", item)
-            wanted["inputs"] = [*wanted.get("inputs", []), item]
-    if client.syntax == "toml":
-        made = _with_table(client, made, entry)
-    elif before.get(client.table, {}).get(SERVER) != entry:
-        made = Document(made).with_value([client.table, SERVER], entry)
-    # TOML has many layouts, and not each accepts another table.
-    if _value(client, made) != wanted:
-        raise EditError(f"the layout of {client.table} does not allow the change")
-    return made
-
-
-def _value(client: Client, text: str) -> Any:
-    if client.syntax == "toml":
-        return _toml(text).unwrap()
-    value = Document(text).value
-    return {} if value is None else value
 
 
 def _with_table(client: Client, text: str, entry: Json) -> str:
-    document = _toml(text)
+    """Update TOML key by key, so that comments between the keys stay."""
+    document = tomlkit.parse(text)
     servers = document.setdefault(client.table, tomlkit.table(is_super_table=True))
-    if isinstance(servers, Table) and isinstance(servers.get(SERVER), Table):
-        # Updated key by key, so that comments between the keys stay.
-        old = servers[SERVER]
-        for key in [key for key in old if key not in entry]:
-            del old[key]
-        old.update(entry)
-    else:
-        table = tomlkit.table()
-        table.update(entry)
-        with suppress(ValueError):  # an inline table cannot be extended
-            servers[SERVER] = table
+    table = servers.setdefault(SERVER, tomlkit.table())
+    for key in table.keys() - entry.keys():
+        del table[key]
+    table.update(entry)
     return tomlkit.dumps(document)
 
 
-def _toml(text: str) -> Any:
-    try:
-        return tomlkit.parse(text)
-    except TOMLKitError as error:
-        place = f"line {error.line}, column {error.col}" if isinstance(error, ParseError) else error
-        raise EditError(f"it is not valid TOML ({place})") from None
+def _plain(text: str) -> str:
+    """Blank what JSON does not have: every index is one in the text too."""
+    for extra in _NOT_IN_JSON:
+        text = extra.sub(lambda found: found[0] if found[0][0] == '"' else re.sub(r"[^\r\n]", " ", found[0]), text)
+    return text
 
 
-def difference(old: Json, new: Json) -> list[str]:
-    """Return a line for each key that changes. Values that may be secrets are not shown."""
-    lines = []
-    for key in dict.fromkeys((*old, *new)):
-        if old.get(key) != new.get(key):
-            lines += [f"{sign} {key}: {_shown(key, of[key])}" for sign, of in (("-", old), ("+", new)) if key in of]
-    return lines
+def _read(text: str) -> Json:
+    """Return the object in a text of JSON with comments; an empty one if it holds only blanks and comments."""
+    plain = _plain(text)
+    value: Any = json.loads(plain) if plain.strip() else {}
+    if not isinstance(value, dict):
+        raise UnusableError("the document is not an object")
+    return value
 
 
-def _shown(key: str, value: object) -> str:
-    if key in ("env", "headers") and isinstance(value, dict):
-        return ", ".join(f"{name}=..." for name in value) or "{}"
-    return json.dumps(value, ensure_ascii=False)
+def _edited(text: str, wanted: Json, opening: str, value: object, label: str = "") -> str:
+    """Put a value after an opening, a pattern, where the text then says what is ``wanted``.
+
+    After a brace or bracket the value comes first among the others; elsewhere it replaces the value there.
+    """
+    newline = "\r\n" if "\r\n" in text else "\n"
+    text = text if _plain(text).strip() else f"{text}{newline}{{}}{newline}".lstrip()
+    plain = _plain(text)
+    step = re.search(r"\n([ \t]+)\S", plain)
+    indent = step[1] if step else "  "
+    dumped = json.dumps(value, indent=indent, ensure_ascii=False)
+    inside = opening.endswith(("{", "["))
+    # A comment on the line of the brace stays there.
+    for pattern in (rf"{opening}[ \t]*(?=[\r\n])", opening) if inside else (opening,):
+        for found in re.finditer(pattern, plain):
+            at = found.end()
+            line = text[text.rfind("\n", 0, at) + 1 : at]
+            margin = newline + line[: len(line) - len(line.lstrip(" \t"))]
+            if inside:
+                rest = plain[at:].lstrip()
+                blanks = plain[at : len(plain) - len(rest)]
+                after = "," if rest[0] not in "}]" else "" if "\n" in blanks else margin
+                inner = dumped.replace("\n", margin + indent)
+                piece, end = f"{margin}{indent}{label}{inner}{after}", at
+            else:
+                piece, end = dumped.replace("\n", margin), json.JSONDecoder().raw_decode(plain, at)[1]
+            made = text[:at] + piece + text[end:]
+            if _read(made) == wanted:
+                return made
+    raise UnusableError("its layout does not allow the change")

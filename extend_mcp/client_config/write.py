@@ -2,118 +2,110 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
+from datetime import datetime, timezone
 from pathlib import Path
 
-from extend_mcp.client_config.clients import Client, Json
-from extend_mcp.client_config.jsonc import EditError
-from extend_mcp.client_config.merge import current_entry, difference, is_ours, merged, updated
+import click
+from tomlkit.exceptions import TOMLKitError
 
-_BOM = "\ufeff"
-_MAX_BYTES = 10 * 2**20
-
-Agree = Callable[[list[str], bool], bool]
+from extend_mcp.client_config.clients import SERVER, Client, Launch, Secret
+from extend_mcp.client_config.merge import Merged, merge
 
 
-class WriteError(Exception):
-    """The file was not changed; the message says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """The outcome.
-
-    Attributes:
-        outcome: ``created``, ``added``, ``updated``, ``unchanged`` or ``declined``.
-        file: the file, with links resolved.
-        backup: a copy of the old file; None if nothing was changed.
-    """
-
-    outcome: str
-    file: Path
-    backup: Path | None = None
-
-
-def write(client: Client, file: Path, entry: Json, inputs: list[Json], *, agree: Agree, now: datetime) -> Written:
-    """Put the server's entry into a configuration file, and what the client needs next to it.
-
-    What a user added to an old entry is kept. ``agree`` is called with the difference before an old entry is changed,
-    and with whether that entry starts this server; another may be Extend's own. ``now`` names the backup.
+def write(client: Client, file: Path, launch: Launch, key: Secret | None, yes: bool) -> None:
+    """Put the server's entry into a client's file, and say what became of the file.
 
     Raises:
-        WriteError: the file cannot be read, understood or written, or another program changed it meanwhile.
+        ClickException: the file was not changed; the text says why, and what to do.
     """
-    target = file.resolve()
-    before = _read(target)
+    if client.path.endswith(".yaml"):
+        raise click.ClickException(
+            f"{file} was not changed: YAML cannot be edited without losing comments. "
+            f"Paste what `extend-mcp install {client.name}` prints."
+        )
     try:
+        before = _read(file)
         text = (before or b"").decode()
-        bom = _BOM if text.startswith(_BOM) else ""
-        text = text.removeprefix(_BOM)
-        old = current_entry(client, text)
-        entry = updated(old, entry)
-        made = merged(client, text, entry, inputs)
-    except (EditError, UnicodeDecodeError) as error:
-        why = error if isinstance(error, EditError) else "it is not UTF-8 text"
-        raise WriteError(f"{target} was not changed: {why}. Fix the file and run the command again.") from None
-    if old == entry and made == text:
-        return Written("unchanged", target)
-    if old is not None and old != entry and not agree(difference(old, entry), is_ours(old)):
-        return Written("declined", target)
-    try:
-        backup = _replace(target, before, (bom + made).encode(), now)
+        bom = "\ufeff" if text.startswith("\ufeff") else ""
+        merged = merge(client, text.removeprefix(bom), client.entry(launch, key), client.inputs(key))
+        if before is not None and text == bom + merged.text:
+            click.echo(f"{file} was not changed. It already has this entry.")
+            return
+        if not yes or not merged.ours:
+            _ask(file, merged)
+        backup = _replace(file, before, (bom + merged.text).encode())
     except OSError as error:
-        raise WriteError(f"{target} was not changed: it cannot be written ({error.strerror}).") from None
-    return Written("created" if before is None else "updated" if old is not None else "added", target, backup)
+        raise click.ClickException(f"{file} was not changed: {error.strerror}.") from None
+    except (ValueError, RecursionError, TOMLKitError) as error:
+        # A text that cannot be decoded is quoted by its error.
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error
+        raise click.ClickException(
+            f"{file} was not changed, since it cannot be used: {reason}. Fix the file and run the command again."
+        ) from None
+    kept = f" (backup: {backup.name})" if backup else ""
+    click.echo(f"{'Updated' if backup else 'Created'} {file}{kept}. Restart {client.title} to load it.")
+    if key:
+        click.echo(client.fill, err=True)
 
 
-def _read(target: Path) -> bytes | None:
-    try:
-        if target.stat().st_size > _MAX_BYTES:
-            raise WriteError(f"{target} was not changed: it is too large for a configuration file.")
-        return target.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise WriteError(f"{target} cannot be read: {error.strerror}.") from None
+def _ask(file: Path, merged: Merged) -> None:
+    """Let a person agree to the change of an entry. Another server, perhaps Extend's own, is not lost without a yes."""
+    keys = [key for key in {**merged.old, **merged.new} if merged.old.get(key) != merged.new.get(key)]
+    if not merged.old or not keys:
+        return
+    held = "already has an entry for the" if merged.ours else f"has an entry named {SERVER} that starts another"
+    click.echo(f"{file} {held} server. These keys change: {', '.join(keys)}.", err=True)
+    if not sys.stdin.isatty():
+        raise click.ClickException(
+            "Nothing was changed. Run the command again with --yes to update the entry."
+            if merged.ours
+            else "Nothing was changed. Rename that entry to keep both servers, or run this in a terminal to replace it."
+        )
+    if not click.confirm("Update it?" if merged.ours else "Replace it?", err=True):
+        raise click.ClickException("Nothing was changed.")
 
 
-def _replace(target: Path, before: bytes | None, after: bytes, now: datetime) -> Path | None:
-    """Write a file in the same folder, which then replaces the target in one step; return the backup."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _read(file: Path) -> bytes | None:
+    """Return the content of a file; None if it does not exist."""
+    return file.read_bytes() if file.exists() else None
+
+
+def _replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
+    """Give a file that had the content ``before`` the content ``after`` in one step, and return the backup.
+
+    Raises:
+        OSError: the file cannot be written, or another program changed it meanwhile.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     # A new file may come to hold a key, so only its owner may read it.
-    mode = stat.S_IMODE(target.stat().st_mode) if before is not None else 0o600
-    if before is not None and not (mode & stat.S_IWUSR and os.access(target, os.W_OK)):
+    mode = 0o600 if before is None else stat.S_IMODE(file.stat().st_mode)
+    if before is not None and not (mode & stat.S_IWUSR and os.access(file, os.W_OK)):
         # Renaming over a file needs no write permission, but its owner removed that on purpose.
-        raise WriteError(f"{target} was not changed: it is read-only. Make it writable, or paste the block.")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    made = Path(name)
+        raise PermissionError(errno.EACCES, "it is read-only. Make it writable, or paste the block")
+    made = _next_to(file, "new", after, mode)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(after)
-            file.flush()
-            os.fsync(handle)
-        made.chmod(mode)
-        backup = _back_up(target, before, mode, now) if before is not None else None
-        if _read(target) != before:
-            raise WriteError(f"{target} was not changed: another program changed it meanwhile. Try again.")
-        made.replace(target)
+        backup = None
+        if before is not None:
+            backup = _next_to(file, f"bak-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}", before, mode)
+        if _read(file) != before:
+            raise OSError(errno.EBUSY, "another program changed it meanwhile. Try again")
+        made.replace(file)
     finally:
         made.unlink(missing_ok=True)
     return backup
 
 
-def _back_up(target: Path, before: bytes, mode: int, now: datetime) -> Path:
-    number = 0
-    while True:
-        backup = target.with_name(f"{target.name}.bak-{now:%Y%m%d-%H%M%S}{f'-{number}' if number else ''}")
-        with suppress(FileExistsError), open(backup, "xb", opener=partial(os.open, mode=mode)) as file:
-            file.write(before)
-            return backup
-        number += 1
+def _next_to(file: Path, label: str, content: bytes, mode: int) -> Path:
+    """Write a new file in the folder of another."""
+    handle, name = tempfile.mkstemp(prefix=f"{file.name}.{label}-", dir=file.parent)
+    with os.fdopen(handle, "wb") as copy:
+        copy.write(content)
+        copy.flush()
+        os.fsync(handle)
+    Path(name).chmod(mode)
+    return Path(name)

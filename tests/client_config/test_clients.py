@@ -1,57 +1,55 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
-from extend_mcp import __version__
-from extend_mcp.client_config.clients import CLIENTS, Client, Machine, to_text
-from extend_mcp.client_config.launch import PUBLISHED, Launch, this_machine
+from extend_mcp.client_config.clients import CLIENTS, Client, Launch, published, this_machine, to_text
 
 
-def program(file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("#!/bin/sh\n")
-    file.chmod(0o755)
-    return file
+def started(
+    program: Path, prefix: Path, monkeypatch: pytest.MonkeyPatch, python: str = "/opt/python", exists: bool = True
+) -> Launch:
+    """Return what is named where the program of this path runs."""
+    program.parent.mkdir(parents=True, exist_ok=True)
+    if exists:
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program), "install", "cursor"])
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setattr(sys, "executable", python)
+    return this_machine()
 
 
 @pytest.mark.parametrize("home", [".cache/uv/archive-v0/abc", ".cache/uv/environments-v2/x"])
-def test_an_environment_that_uv_made_for_one_run_is_not_named(home: str, tmp_path: Path) -> None:
-    script = program(tmp_path / home / "bin" / "extend-mcp")
-    assert this_machine(str(script.with_name("python")), str(tmp_path / home), {}) == PUBLISHED
+def test_an_environment_that_uv_made_for_one_run_is_not_named(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert started(tmp_path / home / "bin" / "extend-mcp", tmp_path / home, monkeypatch) == published()
 
 
-def test_the_command_that_pipx_exposes_is_named(tmp_path: Path) -> None:
+def test_the_command_that_runs_is_named_as_pipx_exposes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     venv = tmp_path / "pipx" / "venvs" / "extend-mcp"
-    script = program(venv / "bin" / "extend-mcp")
+    script = venv / "bin" / "extend-mcp"
+    assert started(script, venv, monkeypatch) == Launch(str(script))
     exposed = tmp_path / "bin" / "extend-mcp"
     exposed.parent.mkdir()
     exposed.symlink_to(script)
-    python = str(script.with_name("python"))
-    assert this_machine(python, str(venv), {"PATH": str(exposed.parent)}) == Launch(str(exposed))
-    # Where it is not on the search path, or another program of that name is, the script itself is what works.
-    other = program(tmp_path / "other" / "extend-mcp")
-    for path in ("", str(other.parent)):
-        assert this_machine(python, str(venv), {"PATH": path}) == Launch(str(script))
+    monkeypatch.setattr(sys, "argv", [str(exposed)])
+    assert this_machine() == Launch(str(exposed))
+    # A relative path is good in one folder only.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bin/extend-mcp"])
+    assert this_machine() == Launch(str(exposed))
 
 
-@pytest.mark.parametrize("name", ["extend-mcp", "extend-mcp.exe"])
-def test_else_the_script_beside_the_interpreter_is_named(name: str, tmp_path: Path) -> None:
-    script = program(tmp_path / "venv" / "bin" / name)
-    assert this_machine(str(script.with_name("python")), str(tmp_path / "venv"), {}) == Launch(str(script))
-
-
-def test_else_the_interpreter(tmp_path: Path) -> None:
-    python = str(tmp_path / "bin" / "python")
-    assert this_machine(python, str(tmp_path), {}) == Launch(python, ("-m", "extend_mcp"))
-
-
-def test_flags_follow_the_command() -> None:
-    made = PUBLISHED.with_flags(sandbox=True, read_only=True, toolsets="runs,files")
-    assert made.args == (f"extend-mcp=={__version__}", "--sandbox", "--read-only", "--toolsets", "runs,files")
-    assert PUBLISHED.with_flags() == PUBLISHED
+@pytest.mark.parametrize("name", ["__main__.py", "pytest"])
+def test_else_the_interpreter(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = Launch("/opt/python", ("-m", "extend_mcp"))
+    assert started(tmp_path / name, tmp_path, monkeypatch) == interpreter
+    assert started(tmp_path / "gone" / "extend-mcp", tmp_path, monkeypatch, exists=False) == interpreter
 
 
 @pytest.mark.parametrize(
@@ -71,8 +69,7 @@ def test_flags_follow_the_command() -> None:
     ],
 )
 def test_where_a_client_keeps_its_settings(client: str, platform: str, where: str, tmp_path: Path) -> None:
-    machine = Machine(home=tmp_path, project=tmp_path / "project", platform=platform, environment={})
-    assert CLIENTS[client].file(machine) == tmp_path / where
+    assert CLIENTS[client].file(tmp_path, platform, {}) == tmp_path / where
 
 
 def test_variables_that_move_settings_are_heeded(tmp_path: Path) -> None:
@@ -81,30 +78,33 @@ def test_variables_that_move_settings_are_heeded(tmp_path: Path) -> None:
         "XDG_CONFIG_HOME": str(tmp_path / "x"),
         "CODEX_HOME": str(tmp_path / "c"),
     }
-    windows = Machine(tmp_path, tmp_path, "win32", environment)
-    linux = Machine(tmp_path, tmp_path / "project", "linux", environment)
-    assert CLIENTS["vscode"].file(windows) == tmp_path / "a" / "Code" / "User" / "mcp.json"
-    assert CLIENTS["vscode"].file(linux) == tmp_path / "x" / "Code" / "User" / "mcp.json"
-    assert CLIENTS["codex"].file(linux) == tmp_path / "c" / "config.toml"
-    assert CLIENTS["claude-code"].file(linux) == tmp_path / "project" / ".mcp.json"
-    assert CLIENTS["librechat"].file(linux) == tmp_path / "project" / "librechat.yaml"
+    assert CLIENTS["vscode"].file(tmp_path, "win32", environment) == tmp_path / "a" / "Code" / "User" / "mcp.json"
+    assert CLIENTS["vscode"].file(tmp_path, "linux", environment) == tmp_path / "x" / "Code" / "User" / "mcp.json"
+    assert CLIENTS["codex"].file(tmp_path, "linux", environment) == tmp_path / "c" / "config.toml"
+    assert CLIENTS["claude-code"].file(tmp_path, "linux", environment) == Path(".mcp.json")
 
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 def test_the_docs_name_the_file_on_each_system(client: Client) -> None:
     cells = []
     for platform in ("win32", "darwin", "linux"):
-        file = str(client.file(Machine(Path("~"), Path("PROJECT"), platform, {})))
-        file = file.replace("~/AppData/Roaming", "%APPDATA%")
-        file = file.replace("/", "\\") if platform == "win32" and "PROJECT" not in file else file
-        cells.append(f"`{file.removeprefix('PROJECT/')}`" + " in your project" * file.startswith("PROJECT"))
+        file = str(client.file(Path("~"), platform, {}))
+        if "/" in file and platform == "win32":
+            file = file.replace("~/AppData/Roaming", "%APPDATA%").replace("/", "\\")
+        cells.append(f"`{file}`" + " in your project" * (file == client.path))
     page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
     assert f"| {client.title} | `{client.name}` | {' | '.join(cells)} | " in page
 
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
-def test_a_block_for_the_sandbox_needs_no_key(client: Any) -> None:
-    made = to_text(client.document(PUBLISHED.with_flags(sandbox=True), None), client.syntax)
+def test_a_block_for_the_sandbox_needs_no_key(client: Client) -> None:
+    made = to_text(client.document(Launch("extend-mcp", ("--sandbox",)), None), client.path)
     if client.name != "librechat":
         assert "EXTEND_API_KEY" not in made
         assert "--sandbox" in made
+
+
+@pytest.mark.parametrize("name", ["goose", "librechat"])
+def test_a_block_of_yaml_says_what_its_entry_says(name: str) -> None:
+    document = CLIENTS[name].document(published())
+    assert yaml.safe_load(to_text(document, CLIENTS[name].path)) == document

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
-from datetime import datetime, timezone
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import tomlkit
 
 from extend_mcp.client_config import write as writing
-from extend_mcp.client_config.clients import CLIENTS, KEY, Client
-from extend_mcp.client_config.launch import Launch
-from extend_mcp.client_config.write import WriteError, Written, write
+from extend_mcp.client_config.clients import CLIENTS, KEY, Client, Launch
 
-NOW = datetime(2026, 11, 25, 6, 0, 0, tzinfo=timezone.utc)
 LAUNCH = Launch("/opt/bin/extend-mcp")
 CURSOR, VSCODE, CODEX = (CLIENTS[name] for name in ("cursor", "vscode", "codex"))
-ENTRY = CURSOR.entry(LAUNCH, KEY)
+ENTRY = CURSOR.entry(LAUNCH)
 
 COMMENTED = """\
 // My servers.
@@ -34,7 +33,7 @@ OTHERS = '{"theme": "dark", "mcpServers": {"a": {"command": "a"}, "b": {"url": "
 OLD = """\
 {
   "mcpServers": {
-    "extend": { "command": "python", "args": ["-m", "old"], "env": { "EXTEND_API_KEY": "sk_canary" } },
+    "extend": { "command": "python", "args": ["-m", "extend_mcp"], "env": { "EXTEND_API_KEY": "sk_canary" } },
     "files": { "command": "npx" }
   }
 }
@@ -53,7 +52,7 @@ model = "small"
 CODEX_OLD = """\
 [mcp_servers.extend] # mine
 command = "python"
-args = ["-m", "old"]
+args = ["-m", "extend_mcp"]
 cwd = "/tmp"
 
 [mcp_servers.extend.env]
@@ -64,12 +63,15 @@ command = "x"
 """
 
 
-def never(_: list[str]) -> bool:
-    raise AssertionError("nobody should be asked")
+class Terminal(io.StringIO):
+    """A person who types these lines."""
+
+    def isatty(self) -> bool:
+        return True
 
 
-def put(file: Path, client: Client = CURSOR, *, agree: Any = never) -> Written:
-    return write(client, file, client.entry(LAUNCH, KEY), client.inputs(), agree=lambda lines, _: agree(lines), now=NOW)
+def put(file: Path, client: Client = CURSOR, *, yes: bool = False) -> None:
+    writing.write(client, file.resolve(), LAUNCH, KEY, yes)
 
 
 def backups(file: Path) -> list[Path]:
@@ -95,12 +97,13 @@ def bare_lines(text: str) -> list[str]:
 
 @pytest.mark.parametrize("client", [CURSOR, VSCODE, CODEX], ids=lambda client: client.name)
 def test_a_missing_file_in_a_missing_folder_is_made_and_only_its_owner_may_read_it(
-    client: Client, tmp_path: Path
+    client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "not" / "yet" / "settings"
-    assert put(file, client) == Written("created", file)
+    put(file, client)
+    assert f"Created {file}. Restart {client.title} to load it." in capsys.readouterr().out
     text = file.read_text()
-    document = tomlkit.parse(text).unwrap() if client.syntax == "toml" else json.loads(text)
+    document = tomlkit.parse(text).unwrap() if client is CODEX else json.loads(text)
     assert document == client.document(LAUNCH)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert_nothing_is_left_behind(file.parent, file)
@@ -110,11 +113,9 @@ def test_a_missing_file_in_a_missing_folder_is_made_and_only_its_owner_may_read_
 def test_an_empty_file_is_filled(before: str, tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(before)
-    done = put(file)
-    assert done.outcome == "added"
+    put(file)
     assert json.loads(file.read_text()) == {"mcpServers": {"extend": ENTRY}}
-    assert done.backup
-    assert done.backup.read_text() == before
+    assert [backup.read_text() for backup in backups(file)] == [before]
 
 
 @pytest.mark.parametrize("before", [COMMENTED, OTHERS, "\ufeff" + COMMENTED.replace("\n", "\r\n")], ids=range(3))
@@ -122,7 +123,7 @@ def test_comments_other_servers_line_ends_and_layout_stay(before: str, tmp_path:
     file = tmp_path / "mcp.json"
     file.write_bytes(before.encode())
     file.chmod(0o640)
-    assert put(file).outcome == "added"
+    put(file)
     after = file.read_bytes().decode()
     if before != OTHERS:
         assert_kept(before, file)
@@ -142,35 +143,35 @@ def test_comments_other_servers_line_ends_and_layout_stay(before: str, tmp_path:
 def test_toml_keeps_its_comments_and_tables(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(CODEX_COMMENTED)
-    assert put(file, CODEX).outcome == "added"
+    put(file, CODEX)
     assert_kept(CODEX_COMMENTED, file)
     document = tomlkit.parse(file.read_text()).unwrap()
     assert document["mcp_servers"]["extend"] == CODEX.entry(LAUNCH, KEY)
     assert document["profiles"] == {"fast": {"model": "small"}}
 
 
-def test_an_old_entry_is_updated_only_after_a_yes_that_shows_no_secret(tmp_path: Path) -> None:
+def test_an_old_entry_is_updated_only_after_a_yes_that_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(OLD)
-    shown: list[str] = []
+    for answer in ("n\n", ""):
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        with pytest.raises((click.ClickException, click.Abort)):
+            put(file)
+        assert file.read_text() == OLD
+        assert_nothing_is_left_behind(tmp_path, file)
+    shown = capsys.readouterr()
+    assert "already has an entry for the server. These keys change: command, args." in shown.err
+    assert "sk_canary" not in shown.out + shown.err
 
-    def no(difference: list[str]) -> bool:
-        shown.extend(difference)
-        return False
-
-    assert put(file, agree=no).outcome == "declined"
-    assert file.read_text() == OLD
-    assert_nothing_is_left_behind(tmp_path, file)
-    assert '- command: "python"' in shown
-    assert '+ command: "/opt/bin/extend-mcp"' in shown
-    assert "sk_canary" not in "\n".join(shown)
-
-    assert put(file, agree=lambda _: True).outcome == "updated"
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    put(file)
     after = json.loads(file.read_text())
     # The key that the user had filled in is still there.
     filled = {**ENTRY, "env": {"EXTEND_API_KEY": "sk_canary"}}
     assert after["mcpServers"] == {"extend": filled, "files": {"command": "npx"}}
-    assert put(file).outcome == "unchanged"
+    put(file)
     [backup] = backups(file)
     assert backup.read_text() == OLD
 
@@ -178,7 +179,7 @@ def test_an_old_entry_is_updated_only_after_a_yes_that_shows_no_secret(tmp_path:
 def test_an_old_entry_of_toml_is_updated_with_all_its_tables(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(CODEX_OLD)
-    assert put(file, CODEX, agree=lambda _: True).outcome == "updated"
+    put(file, CODEX, yes=True)
     document = tomlkit.parse(file.read_text()).unwrap()
     mine = {"cwd": "/tmp", "env": {"EXTEND_API_KEY": "sk_canary"}}
     assert document["mcp_servers"] == {"extend": CODEX.entry(LAUNCH, KEY) | mine, "other": {"command": "x"}}
@@ -195,14 +196,18 @@ def test_an_old_entry_of_toml_is_updated_with_all_its_tables(tmp_path: Path) -> 
         'mcp_servers.extend.command = "x"\n',
     ],
 )
-def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: Path) -> None:
+def test_however_toml_is_laid_out_nothing_of_it_is_lost(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is changed without changing anything else, or not changed."""
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     file = tmp_path / "config.toml"
     file.write_text(before)
     said = tomlkit.parse(before).unwrap()
     try:
-        put(file, CODEX, agree=lambda _: True)
-    except WriteError:
+        put(file, CODEX)
+    except click.ClickException:
+        assert before.startswith(("mcp_servers = {", "mcp_servers.files."))
         assert file.read_text() == before
         return
     old = said["mcp_servers"].get("extend", {})
@@ -211,11 +216,14 @@ def test_however_toml_is_laid_out_nothing_of_it_is_lost(before: str, tmp_path: P
 
 
 @pytest.mark.parametrize("client", [CURSOR, VSCODE, CODEX], ids=lambda client: client.name)
-def test_an_entry_that_is_there_already_changes_nothing(client: Client, tmp_path: Path) -> None:
+def test_an_entry_that_is_there_already_changes_nothing(
+    client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "settings"
     put(file, client)
     before = file.stat()
-    assert put(file, client).outcome == "unchanged"
+    put(file, client)
+    assert f"{file} was not changed. It already has this entry." in capsys.readouterr().out
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     assert_nothing_is_left_behind(tmp_path, file)
 
@@ -226,24 +234,25 @@ def test_an_entry_that_is_there_already_changes_nothing(client: Client, tmp_path
         (
             CURSOR,
             '{\n  "mcpServers": {\n',
-            "it is not valid JSON (line 3, column 1: Expecting property name enclosed in double quotes)",
+            "Expecting property name enclosed in double quotes: line 3 column 1",
         ),
         (CURSOR, '{"mcpServers": []}', "mcpServers is not a table of servers"),
         (CURSOR, '{"mcpServers": {"extend": 1}}', "mcpServers.extend is not a table"),
-        (CURSOR, '{"mcpServers": {}, "mcpServers": {}}', 'duplicate key "mcpServers"'),
+        (CURSOR, "[" * 100_000, "maximum recursion depth exceeded"),
         (CURSOR, "[]", "the document is not an object"),
         (VSCODE, '{"inputs": {}}', "inputs is not a list"),
-        (CODEX, "a = \n", "it is not valid TOML (line 1, column 4)"),
+        (CODEX, "a = \n", "at line 1 col 4"),
         (CODEX, "mcp_servers = 3\n", "mcp_servers is not a table of servers"),
-        (CURSOR, b"\xff\xfe{\x00}\x00", "it is not UTF-8 text"),
+        (CURSOR, b"\xff\xfe{\x00}\x00", "invalid start byte"),
     ],
 )
 def test_a_broken_file_is_left_as_it_is(client: Client, before: str | bytes, said: str, tmp_path: Path) -> None:
     raw = before if isinstance(before, bytes) else before.encode()
     file = tmp_path / "settings"
     file.write_bytes(raw)
-    with pytest.raises(WriteError) as problem:
+    with pytest.raises(click.ClickException) as problem:
         put(file, client)
+    assert f"{file} was not changed, since it cannot be used: " in str(problem.value)
     assert said in str(problem.value)
     assert file.read_bytes() == raw
     assert_nothing_is_left_behind(tmp_path, file)
@@ -253,7 +262,7 @@ def test_a_read_only_file_is_left_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(OTHERS)
     file.chmod(0o444)
-    with pytest.raises(WriteError, match="was not changed: it is read-only"):
+    with pytest.raises(click.ClickException, match="was not changed: it is read-only"):
         put(file)
     assert file.read_text() == OTHERS
     assert_nothing_is_left_behind(tmp_path, file)
@@ -265,7 +274,7 @@ def test_a_link_stays_a_link_and_what_it_leads_to_is_changed(tmp_path: Path) -> 
     real.write_text(OTHERS)
     link = tmp_path / "mcp.json"
     link.symlink_to(real)
-    assert put(link).file == real
+    put(link)
     assert link.is_symlink()
     assert json.loads(real.read_text())["mcpServers"]["extend"] == ENTRY
     assert [backup.read_text() for backup in backups(real)] == [OTHERS]
@@ -274,14 +283,14 @@ def test_a_link_stays_a_link_and_what_it_leads_to_is_changed(tmp_path: Path) -> 
 def test_what_another_program_writes_meanwhile_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mcp.json"
     file.write_text(OTHERS)
-    merged = writing.merged
+    merge = writing.merge
 
-    def meanwhile(*given: Any) -> str:
+    def meanwhile(*given: Any) -> Any:
         file.write_text('{"theirs": 1}')
-        return merged(*given)
+        return merge(*given)
 
-    monkeypatch.setattr(writing, "merged", meanwhile)
-    with pytest.raises(WriteError, match="was not changed: another program changed it meanwhile"):
+    monkeypatch.setattr(writing, "merge", meanwhile)
+    with pytest.raises(click.ClickException, match="was not changed: another program changed it meanwhile"):
         put(file)
     assert file.read_text() == '{"theirs": 1}'
 
@@ -304,12 +313,18 @@ def test_a_question_that_vscode_has_already_is_left_alone(tmp_path: Path) -> Non
     assert list(document["servers"]) == ["extend"]
 
 
-def test_what_a_user_put_into_the_entry_stays_and_what_a_remote_server_needs_goes(tmp_path: Path) -> None:
+def test_what_a_user_put_into_the_entry_stays_and_what_a_remote_server_needs_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "mcp.json"
     mine = {"env": {"EXTEND_API_KEY": "sk_mine", "EXTEND_REGION": "eu"}, "disabled": True, "alwaysAllow": ["list_runs"]}
     remote = {"type": "http", "url": "https://x.example/mcp", "headers": {"Authorization": "Bearer sk_mine"}}
     file.write_text(
         json.dumps({"mcpServers": {"extend": {**mine, **remote, "command": "old", "args": ["--read-only"]}}})
     )
-    assert put(file, agree=lambda _: True).outcome == "updated"
+    # It starts another server, which --yes does not replace.
+    with pytest.raises(click.ClickException, match="Rename that entry"):
+        put(file, yes=True)
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    put(file)
     assert json.loads(file.read_text())["mcpServers"]["extend"] == {**ENTRY, **mine}

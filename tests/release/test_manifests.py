@@ -16,8 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from extend_mcp import __version__
-from extend_mcp.client_config.clients import CLIENTS, Secret, input_id
-from extend_mcp.client_config.launch import PUBLISHED
+from extend_mcp.client_config.clients import CLIENTS, input_id, published
 from extend_mcp.settings import Settings
 from release.__main__ import main
 from release.description import REGISTRY_NAME, REPOSITORY, SUMMARY, Description, Variable, describe
@@ -87,7 +86,7 @@ def test_the_blocks_of_the_readme_are_the_clients_own() -> None:
     shown = [
         json.loads(block) for block in re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     ]
-    assert shown == [CLIENTS["claude-desktop"].document(PUBLISHED)]
+    assert shown == [CLIENTS["claude-desktop"].document(published())]
 
 
 def _unpacked(document: Any) -> str:
@@ -126,11 +125,7 @@ def test_renaming_the_key_changes_every_manifest_that_tells_settings_and_nothing
     assert {path for path in old if old[path] != new[path]} == set(old) - WITHOUT_SETTINGS - {"self-hosted/server.json"}
 
     def renamed(text: str) -> str:
-        for made in (
-            lambda name: name,
-            lambda name: Variable(name, "").id,
-            lambda name: input_id(Secret(name, "")),
-        ):
+        for made in (lambda name: name, lambda name: Variable(name, "").id, input_id):
             text = text.replace(made(KEY), made("EXTEND_OTHER_KEY"))
         return text.replace("API key", "Other key") if "API key" in text else text
 
