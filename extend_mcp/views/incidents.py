@@ -13,6 +13,7 @@ from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
+from extend_mcp.views.runs import NO_REASON, NOT_READ, reason_words
 from extend_mcp.views.tables import RunListView, RunRow
 from extend_mcp.views.untrusted import Code, Id, Label
 
@@ -42,7 +43,7 @@ class Chain:
         """The reason of the last failure in a few words."""
         if self.cause and self.cause.reason:
             return self.cause.reason
-        return "no reason given" if self.is_read else "not read"
+        return NO_REASON if self.is_read else NOT_READ
 
 
 class OpenCause(ViewPart):
@@ -146,7 +147,7 @@ def _cause_line(cause: OpenCause, now: datetime) -> str:
     since = ""
     if cause.first_failed_at:
         since = f", since {format_instant(cause.first_failed_at)} ({age_words(cause.first_failed_at, now)} ago)"
-    return f"- {cause.documents:,} {cause.reason}{where}{again}{since}: {cause.advice}"
+    return f"- {cause.documents:,} {reason_words(cause.reason)}{where}{again}{since}: {cause.advice}"
 
 
 class RepeatedFile(ViewPart):

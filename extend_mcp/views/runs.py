@@ -22,7 +22,7 @@ from extend_mcp.workflows.graph import Json
 
 _STEPS_IN_FIELDS = 50
 _FILES_IN_FIELDS = 20
-NO_REASON = "no reason given"
+NO_REASON, NOT_READ = "no reason given", "not read"
 
 
 class FileFacts(ViewPart):
@@ -238,8 +238,8 @@ def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime
 
 
 def reason_words(reason: Code) -> str:
-    """Write the reason of a failure, or say that none was given."""
-    return NO_REASON if reason == NO_REASON else f"{reason}"
+    """Write the reason of a failure; our own words for one that is not known have no marks."""
+    return str(reason) if reason in (NO_REASON, NOT_READ) else f"{reason}"
 
 
 def step_facts(number: int, step: StepRun) -> StepFacts:
