@@ -208,7 +208,8 @@ async def test_a_lost_answer_is_found_by_its_mark(box: Box) -> None:
     async with serving(box, confirmation="trusted") as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["counts"] == {"started": 1}
-    assert "found by looking" in facts["results"][0]["note"]
+    [result] = facts["results"]
+    assert result["note"] == f"as {result['new_run_id']} (found by looking; its answer was lost)"
     assert len(started(box)) == 1
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import anyio
 
+from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.runs.times import format_instant
+from extend_mcp.sandbox.api.fault_injection import Fault
 from tests.events.kit import SECRET, event, signed
 from tests.harness import Box, BoxClock, example_run, facts_of, serving, text_of
 from tests.http.kit import connected, serving_http
@@ -90,3 +92,29 @@ async def test_a_receiver_that_no_event_reaches_is_said_to_be_another(box: Box) 
         async with connected(running) as client:
             text = text_of(await client.call_tool("check_webhooks", {"workflow": workflow}))
     assert "the subscribed endpoint may be another receiver" in text
+
+
+async def test_runs_that_were_read_before_extend_fails_are_kept_and_the_rest_said_to_be_missing(box: Box) -> None:
+    workflow = box.workflow()
+    subscribe(box, workflow, ALL)
+    async with serving_http(
+        box.base_url, http={"webhook_secrets": SECRET}, clock=BoxClock(box), toolsets=["webhooks"]
+    ) as running:
+        box.advance(3600)
+        for number in range(PAGE_SIZE + 1):
+            run = example_run(f"workflow_run_ended{number:016}", "PROCESSED")
+            box.load(ended(run, workflow, box.now() - timedelta(minutes=30)))
+        # The first page of runs is read, and no other.
+        take, lists = box.sandbox.faults.take, []
+
+        def fail_the_second_list(method: str, path: str) -> Fault | None:
+            lists.extend([path] if path == "/workflow_runs" else [])
+            if len(lists) == 2:
+                box.fault(method="GET", path="/workflow_runs", status=400, times=9)
+            return take(method, path)
+
+        setattr(box.sandbox.faults, "take", fail_the_second_list)  # noqa: B010
+        async with connected(running) as client:
+            facts = facts_of(await client.call_tool("check_webhooks", {}))
+    assert (facts["ended"], facts["complete"]) == (PAGE_SIZE, False)
+    assert any(f"reading stopped after {PAGE_SIZE} runs" in each for each in facts["missing"])
