@@ -166,13 +166,15 @@ async def answers(host: Host, tool: str, folder: Path) -> str:
             questions.append(question)
         assert "wrong arguments" not in text_of(result)
         # The sandbox may drop a connection before it has noted the body.
-        for each in box.requests():
+        requests = box.requests()
+        for each in requests:
             body = json.dumps(each["body"]) if each["status"] == 200 else ""
             lines.extend([f"> {each['method']} {each['path']} {body}".rstrip()] if each["method"] != "GET" else [])
         box.forget()
         facts = result.structured_content or {}
         lines.extend(text_of(result).splitlines())
         short = {key: each for key, each in facts.items() if isinstance(each, (bool, int)) or key.startswith("status")}
+        short["reads"] = sum(each["method"] == "GET" for each in requests)
         lines.append(f"= {json.dumps(short, sort_keys=True)}")
         if audit.exists():
             lines.extend(f"@ {_audited(line)}" for line in audit.read_text(encoding="utf-8").splitlines())
