@@ -245,13 +245,15 @@ async def test_what_an_update_leaves_out_is_kept_and_not_shown_as_deleted(box: B
     assert steps[3]["config"]["branches"][0] == {"id": "large", "name": "Large", "block": BLOCK}
 
 
-async def test_a_second_look_recognizes_a_draft_that_kept_what_was_left_out(box: Box) -> None:
-    made = box.api("POST", "/workflows", json={"name": "Routed", "steps": ROUTED})
-    box.fault(method="POST", path=f"/workflows/{made['id']}", drop=True, after=True)
+@pytest.mark.parametrize(("arrives", "said"), [(True, "as asked for"), (False, "not as asked for")])
+async def test_a_second_look_recognizes_a_draft_that_kept_what_was_left_out(box: Box, arrives: bool, said: str) -> None:
+    steps = ROUTED if arrives else GOOD
+    made = box.api("POST", "/workflows", json={"name": "Routed", "steps": steps})
+    box.fault(method="POST", path=f"/workflows/{made['id']}", drop=True, after=arrives)
     async with serving(box, person=Person(), toolsets="all") as client:
         facts = facts_of(await client.call_tool("update_workflow", {"workflow": "Routed", "steps": LEFT_OUT}))
     assert facts["outcome"] == "unknown"
-    assert "shows the draft as asked for" in facts["message"]
+    assert f"shows the draft {said}" in facts["message"]
 
 
 async def test_a_route_that_the_kept_branches_lack_is_warned_of_before_extend_refuses_it(box: Box) -> None:
