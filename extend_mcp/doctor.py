@@ -6,25 +6,15 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import anyio
-from anyio.streams.tls import TLSStream
 
+from extend_mcp.api import errors
 from extend_mcp.api.base import API_VERSION
 from extend_mcp.api.config import REGION_BASE_URLS
-from extend_mcp.api.errors import (
-    AuthenticationError,
-    ExtendError,
-    InvalidRequestError,
-    MalformedResponseError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnexpectedStatusError,
-)
 from extend_mcp.api.transport import certificates, proxy_for
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings, SettingsError
@@ -39,34 +29,35 @@ _ROWS = {
 }
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 _CONNECT_SECONDS = 5.0
-_SET_URL = "Correct EXTEND_BASE_URL, or unset it to use EXTEND_REGION."
 _SET_WORKSPACE = "Set EXTEND_WORKSPACE_ID (ws_...) to a workspace of the key. An organization-scoped key needs it."
 
 
-class Fault(NamedTuple):
+class CheckError(Exception):
     """A failed check: its row, its cause and the next step."""
 
-    row: str
-    cause: str
-    advice: str
+    def __init__(self, row: str, cause: str, advice: str) -> None:
+        super().__init__(cause)
+        self.row, self.advice = row, advice
 
 
 async def examine(settings: Settings, say: Say) -> int:
     """Check ``settings`` part by part, then make one harmless request; return 0 when it could be made, else 1."""
     rows = _configured(settings)
-    fault = None
-    if not settings.sandbox:
-        fault = _key_fault(settings) or _machine_fault(settings.api_base_url) or await _connection_fault(settings)
-    if fault is None:
-        answer = await _ask(settings)
-        fault = answer if isinstance(answer, Fault) else None
-        rows["reachability"] = f"{settings.api_base_url} answered" if isinstance(answer, Fault) else answer
-    if fault:
-        rows[fault.row] = fault.cause
+    failed, advice = "", "All good: an MCP client can use this configuration."
+    try:
+        if not settings.sandbox:
+            _check_key(settings)
+            _check_machine(settings.api_base_url)
+            await _check_connection(settings)
+        rows["reachability"] = f"{settings.api_base_url} answered"
+        rows["reachability"] = await _read_one_run(settings)
+    except CheckError as fault:
+        rows[fault.row] = str(fault)
+        failed, advice = fault.row, f"Next: {fault.advice}"
     for name, text in rows.items():
-        say(f"{'FAIL' if fault and name == fault.row else 'ok  '} {name:<12} {text}")
-    say(f"Next: {fault.advice}" if fault else "All good: an MCP client can use this configuration.")
-    return 1 if fault else 0
+        say(f"{'FAIL' if name == failed else 'ok  '} {name:<12} {text}")
+    say(advice)
+    return 1 if failed else 0
 
 
 def report_unusable(error: SettingsError, say: Say) -> int:
@@ -98,10 +89,10 @@ def _configured(settings: Settings) -> dict[str, str]:
     return rows
 
 
-def _key_fault(settings: Settings) -> Fault | None:
+def _check_key(settings: Settings) -> None:
     if settings.api_key is None:
         advice = "Create an API key in the Extend dashboard and set EXTEND_API_KEY, or try --sandbox."
-        return Fault("key", "EXTEND_API_KEY is not set", advice)
+        raise CheckError("key", "EXTEND_API_KEY is not set", advice)
     key = settings.api_key.get_secret_value()
     odd = not (key.isascii() and key.isprintable())
     faults = (
@@ -111,105 +102,92 @@ def _key_fault(settings: Settings) -> Fault | None:
         (any(char.isspace() for char in key), "contains a space", "Copy the key again, without spaces."),
         (odd, "contains a character that no key has", "Copy the key from the Extend dashboard again."),
     )
-    return next((Fault("key", f"EXTEND_API_KEY {cause}", advice) for found, cause, advice in faults if found), None)
+    for found, cause, advice in faults:
+        if found:
+            raise CheckError("key", f"EXTEND_API_KEY {cause}", advice)
 
 
-def _machine_fault(base_url: str) -> Fault | None:
-    """Find what is wrong with this machine's proxy and certificate settings."""
-    for name, exists in (("SSL_CERT_FILE", Path.is_file), ("SSL_CERT_DIR", Path.is_dir)):
-        value = os.environ.get(name)
-        if value and not exists(Path(value)):
-            return Fault("certificates", f"{name} names {value}, which does not exist", f"Correct {name}, or unset it.")
+def _check_machine(base_url: str) -> None:
+    """Check this machine's certificate and proxy settings."""
     try:
         certificates()
     except OSError as error:
         name = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
         cause = f"{name} cannot be used: {error.strerror or error}"
-        return Fault("certificates", cause, f"Correct {name}, or unset it.")
+        raise CheckError("certificates", cause, f"Correct {name}, or unset it.") from None
     if proxy_for(base_url) is None:
-        return None
+        return
     name, scheme = _proxy_variable(base_url), (_readable_proxy(base_url) or "").partition("://")[0]
     if scheme in ("socks5", "socks5h") and find_spec("socksio") is None:
         cause = f"{name} names a SOCKS proxy, and the package socksio is not installed"
         advice = f"Install it next to extend-mcp (pip install socksio), or set {name} to an http:// proxy."
-        return Fault("proxy", cause, advice)
+        raise CheckError("proxy", cause, advice)
     if scheme not in ("http", "https", "socks5", "socks5h"):
-        return Fault("proxy", f"{name} is not the URL of a proxy", f"Set {name} to http://HOST:PORT, or unset it.")
-    return None
+        raise CheckError("proxy", f"{name} is not the URL of a proxy", f"Set {name} to http://HOST:PORT, or unset it.")
 
 
-async def _connection_fault(settings: Settings) -> Fault | None:
+async def _check_connection(settings: Settings) -> None:
     """Open one connection, to the proxy if there is one, to tell apart what the API client reports as one error."""
     proxy = proxy_for(settings.api_base_url)
-    row, url = ("proxy", proxy) if proxy else ("reachability", settings.api_base_url)
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    parts = urlsplit(proxy or settings.api_base_url)
+    tls = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if tls else 80)
     name = _proxy_variable(settings.api_base_url) if proxy else "EXTEND_BASE_URL"
-    advice = (
-        f"Check {name} and the network." if proxy or settings.base_url else "Check the network, a firewall and DNS."
-    )
-    context = certificates() if parts.scheme == "https" else None
     try:
         with anyio.fail_after(_CONNECT_SECONDS):
-            await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        with anyio.fail_after(_CONNECT_SECONDS):
-            async with await anyio.connect_tcp(host, port) as stream:
-                if context:
-                    await TLSStream.wrap(stream, hostname=host, ssl_context=context)
-    except (socket.gaierror, UnicodeError):
-        cause = f"{host}: DNS knows no such name"
-    except TimeoutError:
-        cause = f"{host} port {port}: no answer within {_CONNECT_SECONDS:g} seconds"
+            connect = partial(anyio.connect_tcp, ssl_context=certificates()) if tls else anyio.connect_tcp
+            await (await connect(host, port)).aclose()
+            return
     except ssl.SSLCertVerificationError as error:
-        return Fault(
-            "certificates",
-            f"the certificate of {host} is not trusted: {error.verify_message}",
-            "Set SSL_CERT_FILE to your organization's certificate file if a proxy inspects traffic.",
-        )
-    except ssl.SSLError:
-        cause = f"{host} port {port}: no TLS connection is possible"
-    except OSError as error:
+        cause = f"the certificate of {host} is not trusted: {error.verify_message}"
+        advice = "Set SSL_CERT_FILE to your organization's certificate file if a proxy inspects traffic."
+        raise CheckError("certificates", cause, advice) from None
+    except (OSError, UnicodeError, anyio.BrokenResourceError) as error:
         causes = getattr(error.__cause__, "exceptions", (error.__cause__,))
-        refused = any(isinstance(each, ConnectionRefusedError) for each in causes)
-        cause = f"{host} port {port}: {'connection refused' if refused else 'no connection is possible'}"
-    except anyio.BrokenResourceError:
-        cause = f"{host} port {port}: the connection broke"
-    else:
-        return None
-    return Fault(row, f"{name}: {cause}" if proxy else cause, advice)
+        if isinstance(error, (socket.gaierror, UnicodeError)):
+            cause = f"{host}: DNS knows no such name"
+        elif any(isinstance(each, ConnectionRefusedError) for each in causes):
+            cause = f"{host} port {port}: connection refused"
+        elif isinstance(error, TimeoutError):
+            cause = f"{host} port {port}: no answer within {_CONNECT_SECONDS:g} seconds"
+        else:
+            cause = f"{host} port {port}: no {'TLS ' if isinstance(error, ssl.SSLError) else ''}connection is possible"
+    if proxy:
+        raise CheckError("proxy", f"{name}: {cause}", f"Check {name} and the network.")
+    what = f"{name} and the network" if settings.base_url else "the network, a firewall and DNS"
+    raise CheckError("reachability", cause, f"Check {what}.")
 
 
-async def _ask(settings: Settings) -> str | Fault:
-    """Read one run. Return what the row says, or the fault."""
+async def _read_one_run(settings: Settings) -> str:
+    """Read one run. Return what the row says."""
     _, registry = build_server(settings)
     try:
         page = await registry.current().api.list_workflow_runs(max_page_size=1)
-    except ExtendError as error:
-        return _refused(settings, error)
+    except errors.ExtendError as error:
+        row, cause, advice = "reachability", str(error), error.next_step
+        path = settings.base_url.path if settings.base_url else None
+        match error:
+            case errors.AuthenticationError():
+                row = "key"
+                advice = "Check EXTEND_API_KEY, and that EXTEND_REGION is the region the key was created in."
+            case errors.InvalidRequestError() if "version" in error.message.lower():
+                row, advice = "version", "Update extend-mcp."
+            case errors.PermissionDeniedError() | errors.InvalidRequestError() if not settings.workspace_id:
+                row, advice = "workspace", _SET_WORKSPACE
+            case errors.PermissionDeniedError():
+                row, advice = "workspace", f"Check what the key may do. {_SET_WORKSPACE}"
+            case errors.NotFoundError() if path and path != "/":
+                row, cause = "region", f"EXTEND_BASE_URL has a path: {error}"
+                advice = f"Remove the path {path} from EXTEND_BASE_URL."
+            case errors.NotFoundError() | errors.MalformedResponseError() | errors.UnexpectedStatusError() if (
+                settings.base_url
+            ):
+                row, cause = "region", f"EXTEND_BASE_URL is not Extend's API: {error}"
+                advice = "Correct EXTEND_BASE_URL, or unset it to use EXTEND_REGION."
+        raise CheckError(row, cause, advice) from None
     finally:
         await registry.aclose()
     return f"GET /workflow_runs answered ({'there are runs' if page.data else 'no runs yet'})"
-
-
-def _refused(settings: Settings, error: ExtendError) -> Fault:
-    match error:
-        case AuthenticationError():
-            advice = "Check EXTEND_API_KEY, and that EXTEND_REGION is the region the key was created in."
-            return Fault("key", str(error), advice)
-        case PermissionDeniedError() if settings.workspace_id:
-            return Fault("workspace", str(error), f"Check what the key may do. {_SET_WORKSPACE}")
-        case PermissionDeniedError():
-            return Fault("workspace", str(error), _SET_WORKSPACE)
-        case InvalidRequestError() if "version" in error.message.lower():
-            return Fault("version", str(error), "Update extend-mcp.")
-        case InvalidRequestError() if not settings.workspace_id:
-            return Fault("workspace", str(error), _SET_WORKSPACE)
-        case NotFoundError() if settings.base_url and (settings.base_url.path or "/") != "/":
-            advice = f"Remove the path {settings.base_url.path} from EXTEND_BASE_URL."
-            return Fault("region", f"EXTEND_BASE_URL has a path: {error}", advice)
-        case NotFoundError() | MalformedResponseError() | UnexpectedStatusError() if settings.base_url:
-            return Fault("region", f"EXTEND_BASE_URL is not Extend's API: {error}", _SET_URL)
-    return Fault("reachability", str(error), error.next_step)
 
 
 def _proxy_variable(base_url: str) -> str:
