@@ -84,7 +84,7 @@ def test_the_demo_tells_its_story_and_ends_well() -> None:
 def test_the_demo_fails_where_a_step_goes_otherwise() -> None:
     ended = run("demo", EXTEND_MCP_READ_ONLY="true")
     assert ended.returncode == 1
-    assert "The demo failed: StoryError: cancel_workflow_run failed: Unknown tool" in ended.stdout
+    assert "The demo failed: MCPError: Unknown tool" in ended.stdout
     assert ended.stderr == ""
 
 
