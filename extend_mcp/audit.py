@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_ALWAYS = frozenset({"audit", "at", "who", "tool", "outcome"})
+
 Confirmed = Literal["person", "token", "trusted"]
 
 
@@ -28,7 +30,7 @@ Confirmed = Literal["person", "token", "trusted"]
 class WriteRecord:
     """The decisions and requests of the write engine in one call. They outlive a call that fails or is interrupted.
 
-    The fields are those of `AuditLine`, where ``planned`` becomes its runs by outcome.
+    An audit line has them by these names, and ``planned`` as its runs by outcome.
     """
 
     target: str = ""
@@ -66,44 +68,6 @@ def write_record() -> WriteRecord:
     return _record.get(WriteRecord())
 
 
-@dataclass(frozen=True)
-class AuditLine:
-    """One call.
-
-    Attributes:
-        at: when it ended, ISO 8601 in UTC.
-        who: the caller's principal; ``local`` where the transport authenticates nobody.
-        target: the id of what it acted on, where it was one object that exists.
-        outcome: the answer's outcome, ``asked`` while a person is being asked, ``denied`` where scopes or read-only
-            mode forbid the call, or the error's class.
-        sent: whether a request that can change something left this server, where the answer says so.
-        account: the fingerprint of the account it was for.
-        counts: how many runs of an action on many had each outcome.
-        runs: their ids, by outcome.
-        new_runs: the ids of the runs that were started in their place.
-        request_ids: Extend's ids of the requests that were sent to change something, or failed, for its support.
-        verdict: ``allowed``, or why the live state forbids it; None where nothing was judged.
-        call_id: this server's id of the HTTP request that made the call, as its logs and spans have it.
-    """
-
-    at: str
-    who: str
-    tool: str
-    target: str | None
-    outcome: str
-    sent: bool | None
-    confirmed: Confirmed | None
-    account: str | None = None
-    label: str | None = None
-    counts: dict[str, int] | None = None
-    runs: dict[str, list[str]] | None = None
-    new_runs: list[str] | None = None
-    reason: str | None = None
-    request_ids: list[str] | None = None
-    verdict: str | None = None
-    call_id: str | None = None
-
-
 class Audit:
     """Writes audit lines to a file or ``stderr``, or nowhere where this is ``off``."""
 
@@ -115,11 +79,11 @@ class Audit:
         """The file that lines are added to; None where they go elsewhere."""
         return None if self._to in ("off", "stderr") else Path(self._to)
 
-    def write(self, entry: AuditLine) -> None:
-        """Write a line. A failure to write is logged and fails no call."""
+    def write(self, fields: dict[str, Any]) -> None:
+        """Write a line of the fields that are known. A failure to write is logged and fails no call."""
         if self._to == "off":
             return
-        known = {name: value for name, value in asdict(entry).items() if value not in (None, {}, [], "")}
+        known = {name: value for name, value in fields.items() if value not in (None, {}, [], "")}
         line = json.dumps({"audit": 1, **known}, separators=(",", ":")) + "\n"
         if self._to == "stderr":
             sys.stderr.write(line)
@@ -128,7 +92,7 @@ class Audit:
             with open(self._to, "a", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file:
                 file.write(line)
         except OSError as error:
-            logger.error("the audit line of %s could not be written: %s", entry.tool, error.strerror)  # noqa: TRY400
+            logger.error("the audit line of %s could not be written: %s", fields["tool"], error.strerror)  # noqa: TRY400
 
 
 @dataclass
@@ -146,35 +110,21 @@ class AuditScan:
         Raises:
             OSError: the file cannot be read.
         """
-        try:
-            file = self.file.open("rb")
-        except FileNotFoundError:
-            # The first line makes the file.
+        # The first line makes the file.
+        if not self.file.exists():
             self.complete = True
             return
-        with file:
+        with self.file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            position = size if self.end is None else min(self.end, size)
-            stop = max(position - self.most_bytes, 0)
-            rest = b""
-            while position > stop:
-                length = min(_BLOCK, position - stop)
-                position = file.seek(position - length)
-                block = file.read(length) + rest
-                rest, *whole = block.split(b"\n")
-                place = position + len(block)
-                for line in reversed(whole):
-                    place -= len(line)
-                    if found := _audit_line(line):
-                        yield place, found
-                    place -= 1
-            self.complete = position == 0
-            if self.complete and (found := _audit_line(rest)):
-                yield 0, found
-
-
-_ALWAYS = frozenset({"audit", "at", "who", "tool", "outcome"})
-_BLOCK = 256 * 1024
+            place = size if self.end is None else min(self.end, size)
+            start = file.seek(max(place - self.most_bytes, 0))
+            lines = file.read(place - start).split(b"\n")
+        for line in reversed(lines[1:] if start else lines):
+            place -= len(line)
+            if found := _audit_line(line):
+                yield place, found
+            place -= 1
+        self.complete = start == 0
 
 
 def _audit_line(line: bytes) -> dict[str, Any] | None:

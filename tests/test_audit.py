@@ -190,7 +190,7 @@ async def test_actions_are_listed_by_run_caller_and_time(box: Box, log: Path) ->
     assert "INCOMPLETE: this server keeps no audit that it can read" in answer
 
 
-def test_an_audit_is_read_backwards_in_blocks(tmp_path: Path) -> None:
+def test_an_audit_is_read_backwards(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     made = [{"audit": 1, "at": f"{n:06}", "who": "w" * (n % 300), "tool": "t", "outcome": "o"} for n in range(9000)]
     file.write_text("".join(json.dumps(each) + "\n" for each in made))

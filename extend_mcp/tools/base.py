@@ -29,7 +29,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.apps import view_meta
-from extend_mcp.audit import AuditLine, WriteRecord, begin_write_record
+from extend_mcp.audit import WriteRecord, begin_write_record
 from extend_mcp.callers import CallerContext
 from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata, find_context_parameter
 from extend_mcp.refusal import CallRefusedError
@@ -279,19 +279,21 @@ class ExtendTool(Tool):
 
 
 def write_audit_line(app: CallerContext, tool: str, outcome: str, **facts: Any) -> None:
-    """Write who called a tool, when and for which account, with how it ended and more facts of an `AuditLine`."""
-    line = {"target": None, "sent": False, "confirmed": None, **facts}
+    """Write who called a tool, when, for which account and in which HTTP request, how it ended, and more facts."""
     app.audit.write(
-        AuditLine(
-            at=format_instant(app.clock.now()),
-            who=app.caller.principal,
-            tool=tool,
-            outcome=outcome,
-            account=app.account_id,
-            label=app.caller.account.label,
-            call_id=call_id.get(),
-            **line,
-        )
+        {
+            "at": format_instant(app.clock.now()),
+            "who": app.caller.principal,
+            "tool": tool,
+            "target": None,
+            "outcome": outcome,
+            "sent": False,
+            "confirmed": None,
+            "account": app.account_id,
+            "label": app.caller.account.label,
+            **facts,
+            "call_id": call_id.get(),
+        }
     )
 
 
