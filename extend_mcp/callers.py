@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import anyio
@@ -17,7 +17,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent, SubscriptionBus
 
 from extend_mcp.accounts import Account, Caller
-from extend_mcp.actions.confirmation_tokens import ConfirmationTokens
+from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
 from extend_mcp.actions.store import ActionStore, MemoryStore
 from extend_mcp.audit import Audit, write_record
 from extend_mcp.clock import Clock
@@ -41,7 +41,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 K = TypeVar("K")
 
-_MOST_LIMITERS = 2000
 _MOST_CALLERS = 1000
 _MOST_REMEMBERED = 32
 
@@ -68,25 +67,39 @@ class Kept(Generic[K, T]):
 
 
 @dataclass(eq=False)
-class CallerContext:
-    """The context of one caller's tool calls. `build_server` and `Shared` say what its parts are for."""
+class Shared:
+    """Parts that all callers have in common; with Redis, all replicas too.
+
+    Attributes:
+        keys: encrypt confirmation tokens and plans.
+        events: remembers which webhook events were received; None where this server receives none.
+        store: keeps what writes need between two calls.
+        windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
+        learn_key: called with a caller's key once Extend accepted it, to keep it out of logs.
+    """
+
+    keys: SealingKeys
+    bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
+    events: Seen | None = None
+    store: ActionStore = field(default_factory=MemoryStore)
+    metrics: Metrics = field(default_factory=Metrics)
+    windows: Callable[[str, int], RequestWindow] | None = None
+    learn_key: Callable[[str], None] | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class CallerContext(Shared):
+    """The context of one caller's tool calls. `build_server` says what its parts are for."""
 
     caller: Caller
     settings: Settings
-    connect: Callable[[], ExtendClient]
-    tokens: ConfirmationTokens
+    connect: Callable[[Caller], ExtendClient]
+    histories: Histories | None = None
     limits: CallLimits = field(default_factory=CallLimits)
     clock: Clock = field(default_factory=Clock)
     local_files: bool = True
-    store: ActionStore = field(default_factory=MemoryStore)
     audit: Audit = field(default_factory=Audit)
-    metrics: Metrics = field(default_factory=Metrics)
-    bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
-    events: Seen | None = None
-    histories: Histories | None = None
-    learn_key: Callable[[str], None] | None = None
-    _client: ExtendClient | None = field(default=None, init=False, repr=False)
-    _remembered: OrderedDict[str, tuple[float, Any]] = field(default_factory=OrderedDict, init=False, repr=False)
+    _remembered: dict[str, tuple[float, Any]] = field(default_factory=dict, init=False, repr=False)
 
     async def remember(self, name: str, seconds: float, read: Callable[[], Awaitable[T]]) -> T:
         """Return what was read under this name in the last seconds, or read it. For facts that hardly change."""
@@ -94,21 +107,30 @@ class CallerContext:
         until, value = self._remembered.get(name, (now, None))
         if until <= now:
             value = await read()
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
             self._remembered[name] = (now + seconds, value)
-            while len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
         return value  # type: ignore[no-any-return]
 
-    @property
+    @cached_property
     def api(self) -> ExtendClient:
         """Return the API client, made on first use."""
-        if self._client is None:
-            self._client = self.connect()
-            self._client.on_write_answered = lambda request_id: write_record().note_request(request_id)
-            self._client.on_key_accepted = self.learn_key
-            if self.histories is not None:
-                self._client.on_run_gone = partial(self.histories.forget, self.caller.account)
-        return self._client
+        client = self.connect(self.caller)
+        client.on_write_answered = lambda request_id: write_record().note_request(request_id)
+        client.on_key_accepted = self.learn_key
+        if self.histories:
+            client.on_run_gone = partial(self.histories.forget, self.caller.account)
+        return client
+
+    @cached_property
+    def tokens(self) -> ConfirmationTokens:
+        """Return what issues and verifies confirmation tokens of the caller's account."""
+        return ConfirmationTokens(self.keys, audience=self.audience, lifetime=self.limits.confirmation_seconds)
+
+    @property
+    def audience(self) -> str:
+        """Return what a token is valid for: the caller's account at this address of Extend. Holds no secret."""
+        return self.caller.account.fingerprint("tokens", self.settings.api_base_url).hex()
 
     @property
     def account_id(self) -> str:
@@ -125,12 +147,6 @@ class CallerContext:
         from extend_mcp.history.store import RunStore
 
         return RunHistory(RunStore(), anyio.CapacityLimiter(1), b"", self.clock)
-
-    async def aclose(self) -> None:
-        """Close the client."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
 
 
 Ctx: TypeAlias = Context["CallerRegistry", Any]
@@ -207,18 +223,20 @@ class CallerRegistry:
         return self._contexts.of(caller, lambda: self._make(caller))
 
     async def aclose(self) -> None:
-        """Close all connections. A call after this opens new ones."""
+        """Close all connections."""
         for context in self._contexts.all():
-            await context.aclose()
+            if "api" in vars(context):
+                await context.api.aclose()
         await self._close()
 
 
 class Histories:
     """The kept runs of every account: one store for all callers, opened by the first question."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, bus: SubscriptionBus) -> None:
         self._settings = settings
         self._clock = clock
+        self._unsubscribe = bus.subscribe(self._note_change)
         self._opening = anyio.Lock()
         self._store: RunStore | None = None
         self._thread = anyio.CapacityLimiter(1)
@@ -239,8 +257,7 @@ class Histories:
         name, store = partition(account, self._settings.api_base_url), await self._opened()
         return self._accounts.of(name, lambda: RunHistory(store, self._thread, name, self._clock))
 
-    def note_change(self, event: ServerEvent) -> None:
-        """Note on the bus of events that a run changed, of any account."""
+    def _note_change(self, event: ServerEvent) -> None:
         named = named_by(event.uri) if isinstance(event, ResourceUpdated) else None
         if named is not None and named.kind == "run":
             for history in self._accounts.all():
@@ -248,18 +265,14 @@ class Histories:
 
     async def forget(self, account: Account, run_id: str, deleted: bool) -> None:
         """Remove a run that the API no longer has. A store in memory that no question opened holds none."""
-        if self._store is None and self._settings.history == "memory":
-            return
-        history = await self.of(account)
-        if history is not None:
+        if (self.is_open or self._settings.history != "memory") and (history := await self.of(account)):
             await history.forget(run_id, deleted=deleted)
 
     async def aclose(self) -> None:
-        """Close the store. A call after this opens it again."""
-        store, self._store = self._store, None
-        self._accounts = Kept(_MOST_CALLERS)
-        if store is not None:
-            await anyio.to_thread.run_sync(store.close, limiter=self._thread)
+        """Close the store."""
+        self._unsubscribe()
+        if self._store is not None:
+            await anyio.to_thread.run_sync(self._store.close, limiter=self._thread)
 
     async def _opened(self) -> RunStore:
         from extend_mcp.history.database import MEMORY, StoreLostError
@@ -291,45 +304,35 @@ class ApiClients:
         self._settings = settings
         self._metrics = metrics
         self._windows = windows
-        self._limiters: Kept[str, RateLimiter] = Kept(_MOST_LIMITERS)
+        self._limiters: Kept[str, RateLimiter] = Kept(_MOST_CALLERS)
         self._transport: httpx.AsyncBaseTransport | None = None
 
     def client(self, caller: Caller) -> ExtendClient:
         """Return the API client of one caller: their key, the shared connections."""
-        from extend_mcp.api.client import ExtendClient
+        import httpx
 
-        config = self._settings.client_config(caller.account)
-        limiter = None if self._settings.sandbox else self._limiter(caller.account)
+        from extend_mcp.api.client import ExtendClient
+        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+        from extend_mcp.api.transport import SharedTransport, network_transport
+
+        settings, budget, limiter = self._settings, caller.account.budget, None
+        if not settings.sandbox:
+            self._transport = self._transport or network_transport(settings.api_base_url)
+            make_window = self._windows or (lambda _, per_second: LocalWindow(per_second))
+            limiter = self._limiters.of(budget, lambda: RateLimiter(make_window(budget, settings.requests_per_second)))
+        elif self._transport is None:
+            from extend_mcp.sandbox import Sandbox
+
+            self._transport = httpx.ASGITransport(Sandbox().app)
         return ExtendClient(
-            config, transport=self._shared(), limiter=limiter, caller=caller.principal, metrics=self._metrics
+            settings.client_config(caller.account),
+            transport=SharedTransport(self._transport),
+            limiter=limiter,
+            caller=caller.principal,
+            metrics=self._metrics,
         )
 
     async def aclose(self) -> None:
-        """Close all connections. A call after this opens new ones."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.aclose()
-
-    def _limiter(self, account: Account) -> RateLimiter:
-        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
-
-        name, per_second = account.budget, self._settings.requests_per_second
-
-        def make() -> RateLimiter:
-            return RateLimiter(self._windows(name, per_second) if self._windows else LocalWindow(per_second))
-
-        return self._limiters.of(name, make)
-
-    def _shared(self) -> httpx.AsyncBaseTransport:
-        from extend_mcp.api.transport import SharedTransport, network_transport
-
-        if self._transport is None:
-            if self._settings.sandbox:
-                import httpx
-
-                from extend_mcp.sandbox import Sandbox
-
-                self._transport = httpx.ASGITransport(Sandbox().app)
-            else:
-                self._transport = network_transport(self._settings.api_base_url)
-        return SharedTransport(self._transport)
+        """Close all connections."""
+        if self._transport is not None:
+            await self._transport.aclose()

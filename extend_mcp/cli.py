@@ -26,8 +26,8 @@ from extend_mcp import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from extend_mcp.callers import Shared
     from extend_mcp.report import Format
-    from extend_mcp.server import Shared
     from extend_mcp.settings import Settings
     from extend_mcp.telemetry.redaction import Redactor
 
@@ -316,22 +316,26 @@ def _serve_stdio(settings: Settings) -> None:
 
 def _shared_over_stdio(settings: Settings) -> Shared:
     """Keep plans and used confirmations where the next process finds them: some clients start one for each call."""
-    from extend_mcp.server import Shared, account_keys, sealing_keys
+    from extend_mcp.callers import Shared
+    from extend_mcp.server import sealing_keys
 
-    keys = account_keys(settings)
+    keys = sealing_keys(settings)
     # The embedded sandbox ends with its process, and so does everything that a plan is about.
-    if keys is None or settings.read_only or settings.sandbox:
-        return Shared(sealing_keys(settings))
+    if settings.read_only or settings.sandbox or not (settings.state_keys or settings.api_key):
+        return Shared(keys)
+    from extend_mcp.actions.confirmation_tokens import SealingKeys
     from extend_mcp.actions.file_store import FileStore, state_folder
     from extend_mcp.actions.store import StoreUnavailableError
 
-    folder = state_folder()
+    folder, lasting = state_folder(), keys
+    if settings.api_key and not settings.state_keys:
+        lasting = SealingKeys.of_account(settings.api_key.get_secret_value(), settings.api_base_url)
     try:
-        return Shared(keys, store=FileStore(folder, keys))
+        return Shared(lasting, store=FileStore(folder, lasting))
     except StoreUnavailableError:
         # With a key of this process, no other one accepts its tokens: it could not know that they were used.
         logger.warning("%s cannot be written: a confirmation counts only in the process that asked for it", folder)
-        return Shared(sealing_keys(settings))
+        return Shared(keys)
 
 
 def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: bool) -> None:

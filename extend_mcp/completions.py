@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import anyio
 from mcp.server.mcpserver import MCPServer
@@ -25,33 +23,15 @@ _MOST_CHARS = 120
 _SECONDS = 3.0
 
 
-@dataclass
-class Recent:
-    """The newest runs and workflows, read again when they are older than half a minute."""
+class Recent(NamedTuple):
+    """The newest runs and workflows of a caller."""
 
-    app: CallerContext
-    runs: list[WorkflowRunSummary] = field(default_factory=list)
-    workflows: list[WorkflowSummary] = field(default_factory=list)
-    read_at: float | None = None
-    _reading: anyio.Lock = field(default_factory=anyio.Lock)
-
-    async def refresh(self) -> None:
-        """Read them where that is due; what could not be read stays as it was."""
-        api = self.app.api
-        async with self._reading:
-            now = self.app.clock.monotonic()
-            if self.read_at is not None and now - self.read_at < _FRESH_SECONDS:
-                return
-            # A person types: better no completion than a late one.
-            with anyio.move_on_after(_SECONDS), suppress(ExtendError):
-                runs = await api.list_workflow_runs(sort_by="createdAt", sort_dir="desc", max_page_size=100)
-                workflows = await api.list_workflows(max_page_size=100)
-                self.runs, self.workflows, self.read_at = runs.data, workflows.data, now
+    runs: list[WorkflowRunSummary]
+    workflows: list[WorkflowSummary]
 
 
 def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Answer completion requests for the arguments of prompts and resource templates, each caller from their own."""
-    seen: WeakKeyDictionary[CallerContext, Recent] = WeakKeyDictionary()
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(
@@ -59,15 +39,22 @@ def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry)
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion:
-        completion = COMPLETIONS.get(argument.name)
-        if completion is None:
-            return Completion(values=[], total=0, has_more=False)
-        app = registry.current()
-        recent = seen.setdefault(app, Recent(weakref.proxy(app)))
-        await recent.refresh()
-        found = map(clean, completion.find(recent, argument.value.strip().casefold()))
-        values = list(dict.fromkeys(value for value in found if 0 < len(value) <= _MOST_CHARS))
+        values: list[str] = []
+        spec, app = COMPLETIONS.get(argument.name), registry.current()
+        if spec is None:
+            return Completion(values=values, total=0, has_more=False)
+        # A person types: better no completion than a late one.
+        with anyio.move_on_after(_SECONDS), suppress(ExtendError):
+            recent = await app.remember("recent", _FRESH_SECONDS, partial(_read, app))
+            found = map(clean, spec.find(recent, argument.value.strip().casefold()))
+            values = list(dict.fromkeys(value for value in found if 0 < len(value) <= _MOST_CHARS))
         return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)
+
+
+async def _read(app: CallerContext) -> Recent:
+    runs = await app.api.list_workflow_runs(sort_by="createdAt", sort_dir="desc", max_page_size=100)
+    workflows = await app.api.list_workflows(max_page_size=100)
+    return Recent(runs.data, workflows.data)
 
 
 def _runs(recent: Recent, typed: str) -> Iterable[str]:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
-from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 from mcp_types import Icon
 
 from extend_mcp import __version__
-from extend_mcp.accounts import LOCAL, Caller, fingerprint
-from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
-from extend_mcp.actions.store import ActionStore, MemoryStore
+from extend_mcp.accounts import LOCAL, Caller
+from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.apps import apps_of, view_uris
 from extend_mcp.audit import Audit
-from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories
+from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories, Shared
 from extend_mcp.clock import Clock
 from extend_mcp.completions import COMPLETIONS, add_completions
 from extend_mcp.limits import CallLimits
@@ -28,7 +25,6 @@ from extend_mcp.prompts import PROMPTS
 from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.skills import SCHEME, SkillsExtension
-from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.tools.base import ExtendTool
 from extend_mcp.tools.middleware import (
     DeclaredScopes,
@@ -42,8 +38,6 @@ from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
     from extend_mcp.api.client import ExtendClient
-    from extend_mcp.api.rate_limit import RequestWindow
-    from extend_mcp.events.event import Seen
 
 NAME = "extend-mcp"
 
@@ -93,48 +87,16 @@ _LISTS: tuple[CacheableMethod, ...] = (
 )
 _LISTS_STAY = CacheHint(ttl_ms=300_000, scope="private")
 
-Connect = Callable[[Caller], "ExtendClient"]
-
-
-@dataclass
-class Shared:
-    """Parts that all callers have in common; with Redis, all replicas too.
-
-    Attributes:
-        keys: encrypt confirmation tokens and plans.
-        events: remembers which webhook events were received; None where this server receives none.
-        store: keeps what writes need between two calls.
-        windows: makes the window that counts an account's requests, by `Account.budget` and limit; None to count alone.
-        learn_key: called with a caller's key once Extend accepted it, to keep it out of logs.
-    """
-
-    keys: SealingKeys
-    bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
-    events: Seen | None = None
-    store: ActionStore = field(default_factory=MemoryStore)
-    metrics: Metrics = field(default_factory=Metrics)
-    windows: Callable[[str, int], RequestWindow] | None = None
-    learn_key: Callable[[str], None] | None = None
-
 
 def sealing_keys(settings: Settings) -> SealingKeys:
     """Return the keys that the operator chose, or one of this process."""
     return SealingKeys([key.get_secret_value() for key in settings.state_keys])
 
 
-def account_keys(settings: Settings) -> SealingKeys | None:
-    """Return the keys that the operator chose, or one that every process of the account derives; None without both."""
-    if settings.state_keys:
-        return sealing_keys(settings)
-    if settings.api_key is None:
-        return None
-    return SealingKeys.of_account(settings.api_key.get_secret_value(), settings.api_base_url)
-
-
 def build_server(
     settings: Settings,
     *,
-    connect: Connect | None = None,
+    connect: Callable[[Caller], ExtendClient] | None = None,
     clock: Clock | None = None,
     local_files: bool = True,
     own_caller: bool = True,
@@ -153,39 +115,28 @@ def build_server(
     Returns:
         The server, ready to run on any transport, and its callers; close the registry when the server has ended.
     """
+    common, time = shared or Shared(sealing_keys(settings)), clock or Clock()
     bounds = limits or CallLimits.at(settings.requests_per_second)
-    common = shared or Shared(sealing_keys(settings))
-    time = clock or Clock()
-    audit = Audit(settings.audit)
     clients = ApiClients(settings, common.metrics, common.windows)
-    make_client = connect or clients.client
-    histories = None if settings.history == "off" else Histories(settings, time)
-    unsubscribe = common.bus.subscribe(histories.note_change) if histories is not None else None
+    histories = None if settings.history == "off" else Histories(settings, time, common.bus)
+    audit = Audit(settings.audit)
 
     def make(caller: Caller) -> CallerContext:
         return CallerContext(
+            **vars(common),
             caller=caller,
             settings=settings,
-            connect=lambda: make_client(caller),
-            tokens=ConfirmationTokens(
-                common.keys, audience=_audience(settings, caller), lifetime=bounds.confirmation_seconds
-            ),
+            connect=connect or clients.client,
+            histories=histories,
             limits=bounds,
             clock=time,
             local_files=local_files,
-            store=common.store,
             audit=audit,
-            metrics=common.metrics,
-            bus=common.bus,
-            events=common.events,
-            histories=histories,
-            learn_key=common.learn_key,
         )
 
     async def close() -> None:
         await clients.aclose()
-        if histories is not None and unsubscribe is not None:
-            unsubscribe()
+        if histories is not None:
             await histories.aclose()
 
     registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=close)
@@ -198,8 +149,8 @@ def build_server(
         yield registry
 
     def bound_to(_: ServerRequestContext[Any, Any]) -> str:
-        caller = registry.caller()
-        return f"{caller.principal}\n{_audience(settings, caller)}"
+        app = registry.current()
+        return f"{app.caller.principal}\n{app.audience}"
 
     # Over HTTP, callers may bring accounts of their own.
     named = own_caller and bool(settings.label)
@@ -274,10 +225,3 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
         resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([*view_uris(), SCHEME]),
         completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
     )
-
-
-def _audience(settings: Settings, caller: Caller) -> str:
-    """Return what a token is valid for: this server, this address of Extend, this account. Holds no secret."""
-    account = caller.account
-    key = fingerprint(account.api_key.get_secret_value() if account.api_key else "")
-    return "\n".join((NAME, settings.api_base_url, account.workspace_id or "", key))

@@ -9,11 +9,9 @@ from mcp.server.auth.middleware.auth_context import auth_context_var
 from pydantic import SecretStr
 
 from extend_mcp.accounts import LOCAL, Account, Caller
-from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
+from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.callers import CallerContext, CallerRegistry, CallerUser, UnknownCallerError
 from extend_mcp.settings import Settings
-
-KEYS = SealingKeys()
 
 
 def caller(name: str, **more: Any) -> Caller:
@@ -28,9 +26,7 @@ class Counting(CallerRegistry):
 
         def make(whose: Caller) -> CallerContext:
             self.made.append(whose.principal)
-            return CallerContext(
-                whose, Settings(), connect=lambda: None, tokens=ConfirmationTokens(KEYS, audience="", lifetime=1)
-            )
+            return CallerContext(SealingKeys(), caller=whose, settings=Settings(), connect=lambda _: None)
 
         async def close() -> None:
             self.made.append("closed")

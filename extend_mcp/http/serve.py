@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from extend_mcp.actions.store import alongside
+from extend_mcp.callers import Shared
 from extend_mcp.clock import Clock
 from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
@@ -28,7 +29,7 @@ from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import let_event_streams_finish
 from extend_mcp.scopes import SCOPES, scopes_of
-from extend_mcp.server import Shared, build_server, sealing_keys
+from extend_mcp.server import build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.prometheus import PrometheusMetrics

@@ -9,7 +9,8 @@ from mcp.client.client import Client
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.actions.store import MemoryStore, Plan, PlannedRun
-from extend_mcp.server import Shared, build_server
+from extend_mcp.callers import Shared
+from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from tests.actions.test_cancel_runs import batch_of, posts
 from tests.harness import KEY, Box, BoxClock, facts_of

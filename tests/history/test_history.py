@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import anyio
 import pytest
 from mcp.client.client import Client
+from mcp.server.subscriptions import InMemorySubscriptionBus
 from pydantic import SecretStr
 
 from extend_mcp.accounts import Account
@@ -358,7 +359,7 @@ async def test_a_list_in_another_order_is_not_kept(box: Box, caplog: pytest.LogC
 
 
 async def test_without_a_key_nothing_is_kept(box: Box) -> None:
-    histories = Histories(Settings.model_validate({"base_url": box.base_url}), _NoClock())
+    histories = Histories(Settings.model_validate({"base_url": box.base_url}), _NoClock(), InMemorySubscriptionBus())
     assert await histories.of(Account(None)) is None
     assert await histories.of(Account(SecretStr("sk_x"))) is not None
     await histories.aclose()

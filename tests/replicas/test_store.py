@@ -23,8 +23,9 @@ from extend_mcp.actions.store import (
     StoreUnavailableError,
 )
 from extend_mcp.api.errors import AuthenticationError
+from extend_mcp.callers import Shared
 from extend_mcp.replicas.store import RedisStore
-from extend_mcp.server import Shared, build_server
+from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from tests.harness import KEY, Box, BoxClock, facts_of, text_of
 from tests.redis_server import RunningRedis, needs_redis, running_redis

@@ -15,11 +15,10 @@ from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
-from extend_mcp.callers import CallerUser
+from extend_mcp.callers import CallerUser, Shared
 from extend_mcp.http.auth.base import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.settings import HttpSettings
-from extend_mcp.server import Shared
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
 from tests.http.keys import with_bearer
