@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import (
+    AliasGenerator,
     AnyHttpUrl,
     BaseModel,
     ConfigDict,
@@ -29,8 +30,6 @@ from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
 from extend_mcp.urls import is_loopback
 
 Region = Literal["us", "us2", "eu"]
-Confirmation = Literal["ask", "person", "token", "trusted"]
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks", "incidents"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
@@ -58,6 +57,15 @@ class SettingsError(Exception):
     """The configuration cannot be used; the text names each variable and its rule, never its value."""
 
 
+def variable(default: Any, description: str, **rules: Any) -> Any:
+    """Describe a setting. Its environment variable is named like its field."""
+    return Field(default, description=description, **rules)
+
+
+def _variable_name(field: str) -> str:
+    return f"EXTEND_{'' if field in ('api_key', 'region', 'base_url', 'workspace_id') else 'MCP_'}{field.upper()}"
+
+
 class EnvironmentSettings(BaseModel):
     """Base of settings: immutable, and silent about values in errors.
 
@@ -65,7 +73,12 @@ class EnvironmentSettings(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=False
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=False,
+        alias_generator=AliasGenerator(validation_alias=_variable_name),
     )
 
     @field_validator("*", mode="before")
@@ -84,65 +97,49 @@ class EnvironmentSettings(BaseModel):
 SettingsT = TypeVar("SettingsT", bound=EnvironmentSettings)
 
 
-def variable(name: str, default: Any, description: str, **rules: Any) -> Any:
-    """Describe a setting by its environment variable."""
-    return Field(default, validation_alias=name, description=description, **rules)
-
-
 class Settings(EnvironmentSettings):
     """Hold the settings of every transport. Serving over HTTP has more: see `http.settings`."""
 
-    api_key: SecretStr | None = variable(
-        "EXTEND_API_KEY", None, "Your Extend API key (create one in the Extend dashboard)."
-    )
-    region: Region = variable("EXTEND_REGION", "us", "Region of your account: us, us2 or eu.")
-    base_url: AnyHttpUrl | None = variable("EXTEND_BASE_URL", None, "API address, in place of the region's.")
-    workspace_id: str | None = variable(
-        "EXTEND_WORKSPACE_ID", None, "Workspace ID (ws_...). Required with an organization-scoped key."
-    )
+    api_key: SecretStr | None = variable(None, "Your Extend API key (create one in the Extend dashboard).")
+    region: Region = variable("us", "Region of your account: us, us2 or eu.")
+    base_url: AnyHttpUrl | None = variable(None, "API address, in place of the region's.")
+    workspace_id: str | None = variable(None, "Workspace ID (ws_...). Required with an organization-scoped key.")
     label: str = variable(
-        "EXTEND_MCP_LABEL",
         "",
         "Your name for the account, such as PRODUCTION: shown in every question to a person, plan, answer "
         "of a write and audit line.",
         pattern=f"{LABEL_PATTERN}|^$",
     )
-    sandbox: bool = variable("EXTEND_MCP_SANDBOX", False, "Use the built-in sandbox instead of Extend.")
-    read_only: bool = variable("EXTEND_MCP_READ_ONLY", False, "Leave out every tool that writes.")
+    sandbox: bool = variable(False, "Use the built-in sandbox instead of Extend.")
+    read_only: bool = variable(False, "Leave out every tool that writes.")
     toolsets: tuple[Toolset, ...] = variable(
-        "EXTEND_MCP_TOOLSETS",
         DEFAULT_TOOLSETS,
         "Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, incidents, or all.",
         min_length=1,
     )
-    confirmation: Confirmation = variable(
-        "EXTEND_MCP_CONFIRMATION",
+    confirmation: Literal["ask", "person", "token", "trusted"] = variable(
         "ask",
         "How a destructive action is confirmed. ask: the server asks a person, or issues a confirmation "
         "token if the client cannot ask; person: a person only, so a client that cannot ask is refused; "
         "token: always by token; trusted: not at all.",
     )
     credits_per_day: float | None = variable(
-        "EXTEND_MCP_CREDITS_PER_DAY",
         None,
         "Most credits that one caller may start work for in a day (UTC), estimated by the usual credits a "
         "file; replicas share the sum through Redis. Default: no limit.",
         gt=0,
     )
     state_keys: tuple[SecretStr, ...] = variable(
-        "EXTEND_MCP_STATE_KEYS",
         (),
         "Comma-separated secrets of at least 32 characters that seal confirmation tokens. "
         "Give all replicas the same ones. Default over stdio: derived from the API key; over HTTP: random.",
     )
     file_roots: tuple[Path, ...] = variable(
-        "EXTEND_MCP_FILE_ROOTS",
         (),
         "Folders that upload_file may read from and export_fields may write to, separated as in PATH. "
         "Only for stdio. Default: none.",
     )
     requests_per_second: int = variable(
-        "EXTEND_MCP_REQUESTS_PER_SECOND",
         10,
         "Most API requests per second, counted separately for reads, starts and other writes. "
         "10 is the limit of Extend's smallest plan.",
@@ -150,20 +147,17 @@ class Settings(EnvironmentSettings):
         le=1000,
     )
     history: str = variable(
-        "EXTEND_MCP_HISTORY",
         "memory",
         "Where the runs that summaries read are kept, so that the next question reads only what changed: "
         "memory, off, or a file.",
         min_length=1,
     )
     audit: str = variable(
-        "EXTEND_MCP_AUDIT",
         "off",
         "Audit log, one JSON line per call that can write or was denied: off, stderr, or a file to append to.",
         min_length=1,
     )
     log: str = variable(
-        "EXTEND_MCP_LOG",
         "WARNING",
         "Lowest level that is logged to stderr: DEBUG, INFO, WARNING or ERROR. "
         "With json: before it, such as json:INFO, each line is a JSON object.",
@@ -174,8 +168,7 @@ class Settings(EnvironmentSettings):
     @classmethod
     def _encrypted(cls, value: AnyHttpUrl | None) -> AnyHttpUrl | None:
         if value is not None and value.scheme == "http" and not is_loopback(value.host or ""):
-            msg = "the API key would cross the network unencrypted: use https, or a loopback address"
-            raise ValueError(msg)
+            raise ValueError("the API key would cross the network unencrypted: use https, or a loopback address")
         return value
 
     @field_validator("region", mode="before")
@@ -192,8 +185,7 @@ class Settings(EnvironmentSettings):
     @classmethod
     def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(key.get_secret_value().encode()) < 32 for key in value):
-            msg = "each key must have at least 32 characters"
-            raise ValueError(msg)
+            raise ValueError("each key must have at least 32 characters")
         return value
 
     @model_validator(mode="after")
@@ -203,7 +195,7 @@ class Settings(EnvironmentSettings):
             self.client_config()
         except ValueError as error:
             name, _, rule = str(error).partition(" ")
-            raise ValueError(f"{type(self).model_fields[name].validation_alias}: {rule}") from None
+            raise ValueError(f"{_variable_name(name)}: {rule}") from None
         return self
 
     @property
@@ -212,10 +204,9 @@ class Settings(EnvironmentSettings):
         return str(self.base_url).rstrip("/") if self.base_url else REGION_BASE_URLS[self.region]
 
     @property
-    def log_level(self) -> LogLevel:
+    def log_level(self) -> Literal["DEBUG", "INFO", "WARNING", "ERROR"]:
         """Return the lowest level that is logged."""
-        level: LogLevel = self.log.removeprefix("json:")  # type: ignore[assignment]
-        return level
+        return self.log.removeprefix("json:")  # type: ignore[return-value]
 
     @property
     def account(self) -> Account:
@@ -250,29 +241,21 @@ def load(kind: type[SettingsT], **given: Any) -> SettingsT:
         SettingsError: one or more values do not fit; the text names them all.
     """
     variables = {name.upper(): value for name, value in os.environ.items() if value}
-    values = {name: variables.get(str(field.validation_alias)) for name, field in kind.model_fields.items()}
+    values = {name: variables.get(_variable_name(name)) for name in kind.model_fields}
     values |= {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
     try:
-        return kind(**{name: value for name, value in values.items() if value is not None and not _is_reference(value)})
+        # Some clients pass a reference such as ${EXTEND_REGION} that they did not fill in.
+        return kind(**{name: value for name, value in given.items() if not _REFERENCE.fullmatch(str(value).strip())})
     except ValidationError as error:
-        lines = [_line(kind, problem["loc"], problem["msg"]) for problem in error.errors()]
+        lines = []
+        for problem in error.errors():
+            rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            # A rule about several settings names them itself.
+            lines.append(": ".join([*(_variable_name(str(name)) for name in problem["loc"][:1]), rule]))
         raise SettingsError("\n".join(lines)) from None
-
-
-def _is_reference(value: object) -> bool:
-    """Return whether a client did not fill in a reference such as ``${EXTEND_REGION}``."""
-    return isinstance(value, str) and bool(_REFERENCE.fullmatch(value.strip()))
 
 
 def ignored_settings() -> dict[str, str]:
     """Return the variables that the environment sets to no effect, each with the reason."""
     return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in os.environ}
-
-
-def _line(kind: type[EnvironmentSettings], location: tuple[int | str, ...], message: str) -> str:
-    rule = message.removeprefix("Value error, ").removeprefix("Input ")
-    # A rule about several settings names them itself.
-    if not location:
-        return rule
-    field = kind.model_fields.get(str(location[0]))
-    return f"{field.validation_alias if field else location[0]}: {rule}"

@@ -59,10 +59,9 @@ class HttpSettings(EnvironmentSettings):
 
     model_config = _AS_GIVEN
 
-    host: str = variable("EXTEND_MCP_HOST", "127.0.0.1", "Address to listen on.", min_length=1)
-    port: int = variable("EXTEND_MCP_PORT", 8000, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
+    host: str = variable("127.0.0.1", "Address to listen on.", min_length=1)
+    port: int = variable(8000, "Port to listen on; 0 picks a free one.", ge=0, le=65535)
     auth: str = variable(
-        "EXTEND_MCP_AUTH",
         "none",
         "How callers authenticate. none: not at all (loopback only); passthrough: with their Extend key; "
         "passthrough-header: with it in X-Extend-Api-Key, where a proxy uses Authorization; token:FILE: with a token "
@@ -70,45 +69,35 @@ class HttpSettings(EnvironmentSettings):
         "issuer URL.",
     )
     without_authentication: bool = variable(
-        "EXTEND_MCP_WITHOUT_AUTHENTICATION",
-        False,
-        "Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key.",
+        False, "Allow EXTEND_MCP_AUTH=none on a public address. Anyone who can connect uses this server's key."
     )
     public_url: AnyHttpUrl | None = variable(
-        "EXTEND_MCP_PUBLIC_URL",
-        None,
-        "This server's /mcp URL as clients see it. For oauth also the audience of access tokens.",
+        None, "This server's /mcp URL as clients see it. For oauth also the audience of access tokens."
     )
     allowed_hosts: tuple[str, ...] = variable(
-        "EXTEND_MCP_ALLOWED_HOSTS",
         (),
         "Comma-separated Host headers to accept in addition to loopback and the public URL's; `name:*` "
         "accepts any port.",
     )
     allowed_origins: tuple[str, ...] = variable(
-        "EXTEND_MCP_ALLOWED_ORIGINS",
         (),
         "Comma-separated Origin headers of browser clients, such as https://chat.example.com. Default: loopback only.",
     )
     stateless: bool = variable(
-        "EXTEND_MCP_STATELESS",
         False,
         "Keep no sessions for clients of protocol 2025-11-25 and older. Any replica can then answer them, but "
         "they confirm by token and cannot subscribe.",
     )
     webhook_secrets: tuple[SecretStr, ...] = variable(
-        "EXTEND_MCP_WEBHOOK_SECRETS",
         (),
         "Comma-separated signing secrets of your webhook endpoints. Setting it turns on the receiver at "
         "/webhooks/extend.",
     )
     webhook_payload_hosts: tuple[str, ...] = variable(
-        "EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS",
-        (),
-        "Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none.",
+        (), "Comma-separated hosts from which webhook payloads sent as a URL may be fetched. Default: none."
     )
     redis_url: SecretStr | None = variable(
-        "EXTEND_MCP_REDIS_URL", None, "URL of the Redis that replicas share for events, the rate limit and bulk plans."
+        None, "URL of the Redis that replicas share for events, the rate limit and bulk plans."
     )
 
     @field_validator("auth")
