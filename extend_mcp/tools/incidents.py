@@ -120,7 +120,7 @@ async def list_actions(
     who confirmed it, the reason given and the runs. Actions in Extend's dashboard are not in it.
     """
     app = caller_context(ctx)
-    first, last = parse_window(app, since=since, before=before)
+    first, last = parse_window(app.clock.now(), since=since, before=before)
     given = {
         "run_id": run_id,
         "caller": caller,

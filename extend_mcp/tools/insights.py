@@ -162,7 +162,7 @@ async def review_queue(
     deadline = Deadline(ctx, app)
     scan = await scan_runs(app, deadline, filters)
     waiting = sorted(scan.runs, key=lambda run: (run.created or app.clock.now(), run.id))
-    edge = parse_argument(app, "older_than", older_than)
+    edge = parse_argument(app.clock.now(), "older_than", older_than)
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.
         waiting = [run for run in waiting if (changed_at := run.updated_at or run.created) and changed_at < edge]
@@ -199,7 +199,7 @@ _LONGEST_REVIEW = timedelta(days=30)
 
 async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, since: str) -> Flow:
     """Count the runs that were sent to review and those that were reviewed."""
-    begin = parse_argument(app, "flow_since", since)
+    begin = parse_argument(app.clock.now(), "flow_since", since)
     assert begin
     wide = RunFilter(workflow_id=filters.workflow_id, since=begin - _LONGEST_REVIEW)
     listed = await select_runs(app, wide, deadline)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -44,8 +44,7 @@ class RunFilter(BaseModel):
     """Select workflow runs: the arguments as given, and the values that `resolve` makes of some of them.
 
     The API filters by status, workflow id, batch and file name, but not by time of creation (Extend API reference,
-    List Workflow Runs). The resolved values are part of page tokens, so that a later page means the same: "24h" moves,
-    and a workflow can be renamed.
+    List Workflow Runs). The workflow's id is part of page tokens: a workflow can be renamed between two pages.
     """
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
@@ -70,26 +69,14 @@ class RunFilter(BaseModel):
     changed_since: datetime | None = None
     changed_before: datetime | None = None
 
-    async def resolve(self, app: CallerContext) -> Self:
+    async def resolve(self, app: CallerContext, now: datetime | None = None) -> Self:
         """Return a copy with instants for the times and an id for the workflow; refuse those that mean nothing."""
-        created = parse_window(app, created_since=self.created_since, created_before=self.created_before)
-        updated = parse_window(app, updated_since=self.updated_since, updated_before=self.updated_before)
-        moments = dict(zip(_MOMENTS.values(), (*created, *updated), strict=True))
-        workflow_id = await resolve_workflow(app, self.workflow) if self.workflow else None
+        now = now or app.clock.now()
+        created = parse_window(now, created_since=self.created_since, created_before=self.created_before)
+        updated = parse_window(now, updated_since=self.updated_since, updated_before=self.updated_before)
+        moments = dict(zip(MOMENTS.values(), (*created, *updated), strict=True))
+        workflow_id = self.workflow_id or (await resolve_workflow(app, self.workflow) if self.workflow else None)
         return self.model_copy(update={**moments, "workflow_id": workflow_id})
-
-    @property
-    def plain_times(self) -> set[str]:
-        """The resolved times that need not be kept: their argument means the same whenever it is read."""
-        days = [datetime(2000, 1, day, tzinfo=timezone.utc) for day in (1, 2)]
-        given = {name: getattr(self, argument) for argument, name in _MOMENTS.items()}
-        return {name for name, text in given.items() if text and len({parse_moment(text, day) for day in days}) == 1}
-
-    def with_plain_times(self, app: CallerContext) -> Self:
-        """Return a copy in which the times that `plain_times` left out are resolved again."""
-        given = {name: (argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
-        times = {name: parse_argument(app, *each) for name, each in given.items() if getattr(self, name) is None}
-        return self.model_copy(update=times)
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -178,13 +165,13 @@ class RunFilter(BaseModel):
         return ", ".join(part for part in parts if part)
 
 
-_MOMENTS: Final = {
+MOMENTS: Final = {
     "created_since": "since",
     "created_before": "before",
     "updated_since": "changed_since",
     "updated_before": "changed_before",
 }
-RESOLVED = ("workflow_id", *_MOMENTS.values())
+RESOLVED = ("workflow_id", *MOMENTS.values())
 """The fields of `RunFilter` that are not arguments of tools."""
 
 DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
@@ -228,19 +215,19 @@ def _is_within(moment: datetime | None, since: datetime | None, before: datetime
     return (since is None or moment >= since) and (before is None or moment < before)
 
 
-def parse_argument(app: CallerContext, name: str, text: str | None) -> datetime | None:
+def parse_argument(now: datetime, name: str, text: str | None) -> datetime | None:
     """Turn a tool's argument into an instant, or refuse it by its name; None stays None."""
     if text is None:
         return None
     try:
-        return parse_moment(text, app.clock.now())
+        return parse_moment(text, now)
     except ValueError as error:
         raise CallRefusedError(f'{name}: {error}. Example: {name}="24h".') from None
 
 
-def parse_window(app: CallerContext, **given: str | None) -> tuple[datetime | None, datetime | None]:
+def parse_window(now: datetime, **given: str | None) -> tuple[datetime | None, datetime | None]:
     """Turn two arguments, the begin and the end of a time, into instants, or refuse them by name."""
-    since, before = (parse_argument(app, name, text) for name, text in given.items())
+    since, before = (parse_argument(now, name, text) for name, text in given.items())
     if since and before and since >= before:
         first, last = given
         raise CallRefusedError(f"{first} must be earlier than {last}.")

@@ -240,7 +240,7 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
     """
     app = caller_context(ctx)
     now, most = app.clock.now(), app.limits.filter_pages
-    begin = parse_argument(app, "since", since) or now
+    begin = parse_argument(app.clock.now(), "since", since) or now
     chosen = await resolve_workflow(app, workflow) if workflow else None
     missing = []
     read, complete = await read_all(app.api.list_webhook_subscriptions(resource_id=chosen), most_pages=most)
