@@ -18,7 +18,7 @@ from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
-from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
+from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import Deadline, Insight, read_details, read_insights, scan_runs, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
@@ -152,7 +152,7 @@ async def review_queue(
     older_than: Annotated[Moment, Field(description="Unchanged since")] | None = None,
     group_by: GroupBy | None = None,
     flow_since: Annotated[Moment, Field(description="Adds inflow and outflow")] | None = None,
-    limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
+    limit: Annotated[int, Field(ge=1, le=100, description="Runs to show")] = 20,
 ) -> ReviewQueueView:
     """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
     and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.

@@ -24,7 +24,6 @@ from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, parse_moment
 from extend_mcp.tools.args import (
     BatchId,
-    Example,
     Moment,
     OtherMoment,
     SortBy,
@@ -52,14 +51,14 @@ class RunFilter(BaseModel):
     status: StatusFilter | None = None
     workflow: WorkflowRef | None = None
     batch: BatchId | None = None
-    file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None
+    file_name_contains: Annotated[str, Field(min_length=1, max_length=255, examples=["invoice"])] | None = None
     created_since: Moment | None = None
     created_before: OtherMoment | None = None
     workflow_version: VersionNumber | None = None
-    failure_reason: Annotated[str, BeforeValidator(upper), Example("OCR_ERROR")] | None = None
-    failing_step: Annotated[str, Example("Extract invoice")] | None = None
-    metadata: Annotated[dict[str, str], Example('{"customer": "acme"}')] | None = None
-    reviewer: Annotated[str, Example("ana@example.com")] | None = None
+    failure_reason: Annotated[str, BeforeValidator(upper), Field(examples=["OCR_ERROR"])] | None = None
+    failing_step: Annotated[str, Field(examples=["Extract invoice"])] | None = None
+    metadata: Annotated[dict[str, str], Field(examples=[{"customer": "acme"}])] | None = None
+    reviewer: Annotated[str, Field(examples=["ana@example.com"])] | None = None
     updated_since: OtherMoment | None = None
     updated_before: OtherMoment | None = None
 

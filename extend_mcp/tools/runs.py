@@ -26,7 +26,6 @@ from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import (
     DetailLevel,
-    Example,
     PageNumber,
     PageSize,
     PageToken,
@@ -63,7 +62,7 @@ _CANDIDATES = 24
 """Runs that are looked into at once for a filter by cause."""
 
 ResultPath = Annotated[
-    str, Field(min_length=1, max_length=500, description="Only this path"), Example("line_items[0].amount")
+    str, Field(min_length=1, max_length=500, description="Only this path", examples=["line_items[0].amount"])
 ]
 LineText = Annotated[str, Field(min_length=1, max_length=200, description="Only lines with this text")]
 
@@ -127,8 +126,8 @@ class _Search(RunFilter):
 async def list_runs(
     ctx: Ctx,
     filters: RunFilter,
-    sort_by: Annotated[SortBy, Example("updatedAt")] | None = None,
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    sort_by: SortBy | None = None,
+    sort_dir: SortDir = "desc",
     stuck: bool = False,
     ids_only: Annotated[bool, Field(description="Short: ids by workflow and status")] = False,
     page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,

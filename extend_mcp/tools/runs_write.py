@@ -32,7 +32,6 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import CANCEL, DELETE
 from extend_mcp.tools.args import (
     ConfirmationToken,
-    Example,
     FileId,
     Metadata,
     Priority,
@@ -165,13 +164,14 @@ class BatchItem(BaseModel):
 async def run_workflow(
     workflow: WorkflowRef,
     ctx: Ctx,
-    file_url: Annotated[str, Field(max_length=8192), Example("https://example.com/invoice.pdf")] | None = None,
+    file_url: Annotated[str, Field(max_length=8192, examples=["https://example.com/invoice.pdf"])] | None = None,
     file_id: FileId | None = None,
     text: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None,
     package: Annotated[
         list[FileRef],
-        Field(min_length=2, max_length=50, description="2-50 URLs or file ids as one run"),
-        Example('["file_a", "file_b"]'),
+        Field(
+            min_length=2, max_length=50, description="2-50 URLs or file ids as one run", examples=[["file_a", "file_b"]]
+        ),
     ]
     | None = None,
     file_name: Annotated[str, Field(min_length=1, max_length=255, description="With file_url or text")] | None = None,
@@ -180,8 +180,10 @@ async def run_workflow(
     priority: Priority | None = None,
     outputs: Annotated[
         list[Override],
-        Field(description="Outputs to use instead of running their processors"),
-        Example('[{"processor_id": "ex_1", "output": {"value": {}}}]'),
+        Field(
+            description="Outputs to use instead of running their processors",
+            examples=[[{"processor_id": "ex_1", "output": {"value": {}}}]],
+        ),
     ]
     | None = None,
     secrets: Secrets | None = None,
@@ -224,8 +226,12 @@ async def run_workflow_batch(
     workflow: WorkflowRef,
     inputs: Annotated[
         list[BatchItem],
-        Field(min_length=1, max_length=1000, description="Each: file (URL or file id) or text"),
-        Example('[{"file": "https://example.com/a.pdf", "metadata": {"row": 1}}]'),
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Each: file (URL or file id) or text",
+            examples=[[{"file": "https://example.com/a.pdf", "metadata": {"row": 1}}]],
+        ),
     ],
     ctx: Ctx,
     version: VersionRef | None = None,

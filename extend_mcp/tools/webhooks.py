@@ -31,7 +31,7 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
-from extend_mcp.tools.args import ConfirmationToken, Example, Moment, PageSize, PageToken, WorkflowRef, normalized_url
+from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken, WorkflowRef, normalized_url
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
@@ -50,14 +50,14 @@ from extend_mcp.views.webhooks import (
     webhook_check_view,
 )
 
-EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("wh_xK9mLPqRtN3vS8wF5hB2cQ")]
+EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["wh_xK9mLPqRtN3vS8wF5hB2cQ"])]
 Event = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+){1,3}$", max_length=100)]
 EndpointEvents = Annotated[
-    list[Event], Field(max_length=60, description="Account-wide ones; may be empty"), Example('["workflow.created"]')
+    list[Event], Field(max_length=60, description="Account-wide ones; may be empty", examples=[["workflow.created"]])
 ]
-EndpointStatus = Annotated[Literal["enabled", "disabled"], Example("enabled")]
+EndpointStatus = Literal["enabled", "disabled"]
 _URL = "https://hooks.example.com/extend"
-Url = Annotated[str, Field(max_length=2048), Example(_URL)]
+Url = Annotated[str, Field(max_length=2048, examples=[_URL])]
 EndpointName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -158,11 +158,11 @@ def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> Action
     ).rendered(app.limits.answer_chars, details)
 
 
-SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whes_xK9mLPqRtN3vS8wF5hB2")]
+SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["whes_xK9mLPqRtN3vS8wF5hB2"])]
 Events = Annotated[
-    list[Event], Field(min_length=1, max_length=60), Example('["workflow_run.completed", "workflow_run.failed"]')
+    list[Event], Field(min_length=1, max_length=60, examples=[["workflow_run.completed", "workflow_run.failed"]])
 ]
-ResourceType = Annotated[Literal["workflow", "extractor", "classifier", "splitter"], Example("workflow")]
+ResourceType = Literal["workflow", "extractor", "classifier", "splitter"]
 
 
 @WEBHOOKS.tool(title="List webhook subscriptions", annotations=READ_ONLY)

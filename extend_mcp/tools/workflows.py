@@ -11,7 +11,7 @@ from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import Page, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
+from extend_mcp.tools.args import PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import READ_ONLY, WORKFLOWS
@@ -28,15 +28,14 @@ from extend_mcp.views.workflows import (
 Form = Annotated[
     Literal["graph", "mermaid", "json"],
     Field(description="graph: a line a step; json: definitions to edit"),
-    Example("mermaid"),
 ]
 
 
 @WORKFLOWS.tool(title="List workflows", annotations=READ_ONLY)
 async def list_workflows(
     ctx: Ctx,
-    sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    sort_by: SortBy = "createdAt",
+    sort_dir: SortDir = "desc",
     page_size: Annotated[PageSize, Field(description="Workflows per page")] = 50,
     page_token: PageToken | None = None,
 ) -> WorkflowListView:
@@ -59,7 +58,7 @@ async def get_workflow(workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", pa
 async def list_workflow_versions(
     workflow: WorkflowRef,
     ctx: Ctx,
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    sort_dir: SortDir = "desc",
     page_size: Annotated[PageSize, Field(description="Versions per page")] = 50,
     page_token: PageToken | None = None,
 ) -> VersionListView:
