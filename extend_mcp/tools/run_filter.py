@@ -22,17 +22,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, parse_moment
-from extend_mcp.tools.args import (
-    BatchId,
-    Moment,
-    OtherMoment,
-    SortBy,
-    SortDir,
-    StatusFilter,
-    VersionNumber,
-    WorkflowRef,
-    upper,
-)
+from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.views.untrusted import Code, Label
 
@@ -48,19 +38,19 @@ class RunFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    status: StatusFilter | None = None
-    workflow: WorkflowRef | None = None
-    batch: BatchId | None = None
+    status: args.StatusFilter | None = None
+    workflow: args.WorkflowRef | None = None
+    batch: args.BatchId | None = None
     file_name_contains: Annotated[str, Field(min_length=1, max_length=255, examples=["invoice"])] | None = None
-    created_since: Moment | None = None
-    created_before: OtherMoment | None = None
-    workflow_version: VersionNumber | None = None
-    failure_reason: Annotated[str, BeforeValidator(upper), Field(examples=["OCR_ERROR"])] | None = None
+    created_since: args.Moment | None = None
+    created_before: args.OtherMoment | None = None
+    workflow_version: args.VersionNumber | None = None
+    failure_reason: Annotated[str, BeforeValidator(args.upper), Field(examples=["OCR_ERROR"])] | None = None
     failing_step: Annotated[str, Field(examples=["Extract invoice"])] | None = None
     metadata: Annotated[dict[str, str], Field(examples=[{"customer": "acme"}])] | None = None
     reviewer: Annotated[str, Field(examples=["ana@example.com"])] | None = None
-    updated_since: OtherMoment | None = None
-    updated_before: OtherMoment | None = None
+    updated_since: args.OtherMoment | None = None
+    updated_before: args.OtherMoment | None = None
 
     workflow_id: str | None = None
     since: datetime | None = None
@@ -82,7 +72,7 @@ class RunFilter(BaseModel):
         """The statuses that are wanted; empty for all."""
         return tuple(self.status.split(",")) if self.status else ()
 
-    def api_query(self, *, sort_by: SortBy = "createdAt", sort_dir: SortDir = "desc") -> WorkflowRunQuery:
+    def api_query(self, *, sort_by: args.SortBy = "createdAt", sort_dir: args.SortDir = "desc") -> WorkflowRunQuery:
         """Return the part of the filter that the API applies, and the order."""
         return {
             "status": self.status if len(self.statuses) == 1 else None,

@@ -24,16 +24,7 @@ from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
-from extend_mcp.tools.args import (
-    DetailLevel,
-    PageNumber,
-    PageSize,
-    PageToken,
-    RunId,
-    SortBy,
-    SortDir,
-    StepSelector,
-)
+from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, Place, open_token
 from extend_mcp.tools.run_filter import MOMENTS, RunFilter, takes_run_filter
@@ -73,13 +64,13 @@ Places = list[Place | None]
 class _Search(RunFilter):
     """Arguments of a list of runs, as its page tokens contain them."""
 
-    sort_by: SortBy | None = None
-    sort_dir: SortDir = "desc"
+    sort_by: args.SortBy | None = None
+    sort_dir: args.SortDir = "desc"
     ids_only: bool = False
-    page_size: PageSize = 20
+    page_size: args.PageSize = 20
 
     @property
-    def order(self) -> SortBy:
+    def order(self) -> args.SortBy:
         """The time by which the list is sorted: that of the last change, if changes of some time are wanted."""
         return self.sort_by or ("updatedAt" if self.changed_since or self.changed_before else "createdAt")
 
@@ -126,12 +117,12 @@ class _Search(RunFilter):
 async def list_runs(
     ctx: Ctx,
     filters: RunFilter,
-    sort_by: SortBy | None = None,
-    sort_dir: SortDir = "desc",
+    sort_by: args.SortBy | None = None,
+    sort_dir: args.SortDir = "desc",
     stuck: bool = False,
     ids_only: Annotated[bool, Field(description="Short: ids by workflow and status")] = False,
-    page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,
-    page_token: PageToken | None = None,
+    page_size: Annotated[args.PageSize, Field(description="Runs per page")] = 20,
+    page_token: args.PageToken | None = None,
 ) -> RunListView:
     """List workflow runs, newest first; those that failed, were rejected or wait for review with the cause.
     To learn more of one, pass its id to get_workflow_run. With stuck: those that hang, whose fault it probably is, and
@@ -312,7 +303,9 @@ async def _read_causes(
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")
-async def get_workflow_run(run_id: RunId, ctx: Ctx, detail: DetailLevel = "concise", page: PageNumber = 1) -> RunView:
+async def get_workflow_run(
+    run_id: args.RunId, ctx: Ctx, detail: args.DetailLevel = "concise", page: args.PageNumber = 1
+) -> RunView:
     """Explain one run: status, progress, what failed and why, what it waits for, credits.
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
@@ -397,13 +390,13 @@ async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)
 async def get_step_result(
-    run_id: RunId,
-    step: StepSelector,
+    run_id: args.RunId,
+    step: args.StepSelector,
     ctx: Ctx,
     field: ResultPath | None = None,
     contains: LineText | None = None,
-    detail: DetailLevel = "concise",
-    page: PageNumber = 1,
+    detail: args.DetailLevel = "concise",
+    page: args.PageNumber = 1,
 ) -> StepResultView:
     """Read what one step found, in pages: text chunks, extracted fields with confidence, rules, splits.
     Use it after get_workflow_run, which lists the steps. detail="full" gives every field of the API's result.
