@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -241,7 +241,9 @@ class _Lists:
                     del self._rest[number]
             if self.ended_by or not self._heads:
                 break
-            number = first_of(self._heads, key=lambda each: self._search.key(self._heads[each][0]))
+            number = next(iter(self._heads))
+            if len(self._heads) > 1:
+                number = first_of(self._heads, key=lambda each: self._search.key(self._heads[each][0]))
             run, after = self._heads.pop(number)
             self._move(number, after)
             taken.append((run, self.places))
@@ -253,7 +255,8 @@ class _Lists:
         query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
         query["status"] = status
         # Without filters of our own an API page is exactly an answer's page.
-        query["max_page_size"] = PAGE_SIZE if search.filters_here else search.page_size
+        is_filtered = search.filters_here
+        query["max_page_size"] = PAGE_SIZE if is_filtered else search.page_size
         while place := self.places[number]:
             if not self._pages_left:
                 self.ended_by = f"reading {self._most_pages} API pages"
@@ -262,11 +265,13 @@ class _Lists:
             token, skip = place
             query["next_page_token"] = token
             page = await self._app.api.list_workflow_runs(**query)
-            runs = list(takewhile(lambda run: not search.is_past(run), page.data[skip:]))
-            is_end = page.next_page_token is None or len(runs) < len(page.data[skip:])
+            runs: Sequence[WorkflowRunSummary] = page.data[skip:]
+            if is_filtered:
+                runs = list(takewhile(lambda run: not search.is_past(run), runs))
+            is_end = page.next_page_token is None or skip + len(runs) < len(page.data)
             following = None if is_end else (page.next_page_token, 0)
             for count, run in enumerate(runs, 1):
-                if search.matches(run):
+                if not is_filtered or search.matches(run):
                     yield run, (token, skip + count) if count < len(runs) else following
             self._move(number, following)
 
