@@ -12,7 +12,7 @@ from extend_mcp.actions.workflows import CreateWorkflowAction, DeployVersion, Up
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import ConfirmationToken, Example, WorkflowRef
+from extend_mcp.tools.args import ConfirmationToken, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.toolsets import AUTHORING, CREATES, DESTRUCTIVE, PUBLISHES
 from extend_mcp.views.actions import ActionView
@@ -23,8 +23,12 @@ _MOST_FAULTS = 40
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Steps = Annotated[
     list[dict[str, Any]],
-    Field(min_length=1, max_length=500, description="Each {name, type, config?, next?: [{step, ...}]}"),
-    Example('[{"name": "t", "type": "TRIGGER", "next": [{"step": "p"}]}, {"name": "p", "type": "PARSE"}]'),
+    Field(
+        min_length=1,
+        max_length=500,
+        description="Each {name, type, config?, next?: [{step, ...}]}",
+        examples=[[{"name": "t", "type": "TRIGGER", "next": [{"step": "p"}]}, {"name": "p", "type": "PARSE"}]],
+    ),
 ]
 
 

@@ -29,7 +29,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.apps import view_meta
-from extend_mcp.audit import WriteRecord, begin_write_record
+from extend_mcp.audit import WriteRecord, begin_write_record, write_record
 from extend_mcp.callers import CallerContext
 from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata, find_context_parameter
 from extend_mcp.refusal import CallRefusedError
@@ -139,28 +139,23 @@ class _Metadata(FuncMetadata):
     """Parses arguments from JSON text only where no text is wanted: a file's text may well be JSON."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        parsed = _given(data, self.arg_model)
+        """Drop nulls of optional arguments, which strict modes send, and what hosts add to every call."""
+        parsed: dict[str, Any] = {}
         for name, value in data.items():
             known = self.arg_model.model_fields.get(name)
-            if isinstance(value, str) and known is not None and _wants_object(known.annotation):
-                try:
-                    document = json.loads(value)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(document, (dict, list)):
-                    parsed[name] = document
+            is_dropped = name in HOST_ARGUMENTS if known is None else value is None and not known.is_required()
+            if not is_dropped:
+                parsed[name] = _object_in(value) if known and _wants_object(known.annotation) else value
         return parsed
 
 
-def _given(arguments: dict[str, Any], model: type[ArgModelBase]) -> dict[str, Any]:
-    """Drop nulls of optional arguments, which strict modes send for all of them, and what hosts add to every call."""
-    known = model.model_fields
-    return {
-        name: value
-        for name, value in arguments.items()
-        if not (name in HOST_ARGUMENTS and name not in known)
-        and not (value is None and name in known and not known[name].is_required())
-    }
+def _object_in(value: Any) -> Any:
+    """Return the object or list that a JSON text is; anything else unchanged."""
+    try:
+        document = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        return value
+    return document if isinstance(document, (dict, list)) else value
 
 
 def _wants_object(annotation: Any) -> bool:
@@ -180,15 +175,18 @@ class ExtendTool(Tool):
         Arguments are validated once, here. The SDK's own `run` would validate them again.
         """
         app: CallerContext = context.request_context.lifespan_context.current()
-        begun = app.clock.monotonic()
+        begun, record = app.clock.monotonic(), begin_write_record()
         app.metrics.call_began()
         # The outcome of a call that its client cancels: Extend may have received what was sent by then.
-        outcome, answer = "interrupted", None
+        outcome, answer, written = "interrupted", None, None
         try:
-            outcome, answer = await self._run(arguments, context, app)
-            if isinstance(answer, MCPError):
-                raise answer
+            outcome, answer, written = await self._run(arguments, context, app)
+        except MCPError:
+            outcome = "MCPError"
+            raise
         finally:
+            if outcome != "wrong_arguments":
+                self._audit(app, record, outcome, written)
             app.metrics.call_ended()
             app.metrics.tool_call(
                 tool=self.name,
@@ -196,54 +194,46 @@ class ExtendTool(Tool):
                 seconds=app.clock.monotonic() - begun,
                 characters=_characters(answer),
             )
+        if written and written.changed_run:
+            await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
         return answer
 
-    async def _run(self, arguments: dict[str, Any], context: Context[Any, Any], app: CallerContext) -> tuple[str, Any]:
-        """Run the tool and write its audit line; return the outcome in a word, and the answer or the error to raise."""
+    async def _run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], app: CallerContext
+    ) -> tuple[str, CallToolResult | InputRequiredResult, WriteView | None]:
+        """Run the tool; return the outcome in a word, the answer, and the view of what was written, if it is one."""
         try:
             validated = self.fn_metadata.validate_arguments(arguments)
         except ValidationError as error:
-            return "wrong_arguments", _failed(explain_arguments(self.name, self.fn_metadata, error))
+            return "wrong_arguments", _failed(explain_arguments(self.name, self.fn_metadata, error)), None
         if self.context_kwarg is not None:
             validated[self.context_kwarg] = context
-        record = begin_write_record()
         try:
             result = await self.fn(**validated)
-        except MCPError as error:
-            self._audit(app, record, outcome="MCPError")
-            return "MCPError", error
-        except Exception as error:
-            outcome = "refused" if isinstance(error, CallRefusedError) else type(error).__name__
-            if isinstance(error, ExtendError) and error.request_id:
-                record.note_request(error.request_id)
-            self._audit(app, record, outcome=outcome)
-            return outcome, _failed(self._failure(error))
-        except BaseException:
-            self._audit(app, record, outcome="interrupted")
+        except MCPError:
             raise
+        except Exception as error:
+            if isinstance(error, ExtendError) and error.request_id:
+                write_record().note_request(error.request_id)
+            refused = isinstance(error, CallRefusedError)
+            return "refused" if refused else type(error).__name__, _failed(self._failure(error)), None
         if isinstance(result, InputRequiredResult):
-            self._audit(app, record, outcome="asked")
-            return "asked", result
+            return "asked", result, None
         assert isinstance(result, View)
-        written = result if isinstance(result, WriteView) else None
-        outcome = written.outcome if written else str(vars(result).get("outcome", "done"))
-        self._audit(app, record, outcome=outcome, written=written)
         label = app.caller.account.label
-        if written and label:
-            written.name_account(label)
-        if written and written.changed_run:
-            await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
         # ``resource_link`` came with 2025-06-18.
-        takes_links = (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
-        return outcome, _answer(result, links=takes_links, label=label)
+        links = (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
+        if not isinstance(result, WriteView):
+            return str(vars(result).get("outcome", "done")), _answer(result, links=links, label=label), None
+        if label:
+            result.name_account(label)
+        return result.outcome, _answer(result, links=links, label=label), result
 
     @property
     def _reads_only(self) -> bool:
         return bool(self.annotations and self.annotations.read_only_hint)
 
-    def _audit(
-        self, app: CallerContext, record: WriteRecord, *, outcome: str, written: WriteView | None = None
-    ) -> None:
+    def _audit(self, app: CallerContext, record: WriteRecord, outcome: str, written: WriteView | None) -> None:
         if record.verdict not in (None, "allowed"):
             app.metrics.guard_refused(tool=self.name, verdict=record.verdict)
         if self._reads_only:

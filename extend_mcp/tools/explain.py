@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final, get_args
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from extend_mcp.mcp_compat import FuncMetadata
-from extend_mcp.tools.args import Example
 from extend_mcp.tools.schema import schema_of
 from extend_mcp.views.untrusted import clean, cut
 
@@ -70,37 +71,22 @@ def _explain(metadata: FuncMetadata, properties: dict[str, Any], problem: ErrorD
     return f"{rule}. Example: {name}={_example(metadata.arg_model.model_fields[str(name)], properties[str(name)])}"
 
 
-def _example(known: Any, schema: dict[str, Any]) -> str:
+def _example(known: FieldInfo, schema: dict[str, Any]) -> str:
     """Return a good value as JSON: the example of the argument's type, else one made from its schema."""
-    given = _marked([*known.metadata, known.annotation])
-    if given is None:
-        return json.dumps(_sample(schema, known.annotation))
-    if schema.get("type", "string") == "string":
-        return json.dumps(given)
-    try:
-        json.loads(given)
-    except ValueError:
-        return json.dumps(given)
-    return given
+    kind, items = schema.get("type", "string"), schema.get("items", {})
+    example = next(_examples(known), _SAMPLES.get(kind, schema.get("minimum", 1)))
+    if "enum" in (items or schema):
+        example = (items or schema)["enum"][0]
+    return json.dumps([example] if kind == "array" and not isinstance(example, list) else example)
 
 
-def _sample(schema: dict[str, Any], annotation: Any) -> Any:
-    kind = schema.get("type", "string")
-    if kind == "array":
-        return [_marked(_parts(annotation, depth=3)) or _sample(schema.get("items", {}), str)]
-    return next(iter(schema.get("enum", [])), _SAMPLES.get(kind, schema.get("minimum", 1)))
-
-
-def _marked(parts: list[Any]) -> str | None:
-    """Return the first example in an annotation's parts or, if optional, in those of the union's member."""
-    inner = [each for outer in parts for part in get_args(outer) for each in getattr(part, "__metadata__", ())]
-    return next((each.value for each in (*parts, *inner) if isinstance(each, Example)), None)
-
-
-def _parts(annotation: Any, depth: int) -> list[Any]:
-    """Return the parts of an annotation, its metadata included, down to the items of an optional list."""
-    inner = [*get_args(annotation), *getattr(annotation, "__metadata__", ())]
-    return [*inner, *(each for part in inner for each in _parts(part, depth - 1))] if depth else inner
+def _examples(part: Any) -> Iterator[Any]:
+    """Iterate over the examples of a field or a type: its own first, then those of its parts."""
+    if isinstance(part, FieldInfo):
+        yield from part.examples or ()
+        part = part.annotation
+    for inner in (*getattr(part, "__metadata__", ()), *get_args(part)):
+        yield from _examples(inner)
 
 
 def _rule(problem: ErrorDetails) -> str:

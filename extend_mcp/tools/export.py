@@ -24,7 +24,7 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
-from extend_mcp.tools.args import Example, Moment, OneStatus, PageToken, WorkflowRef
+from extend_mcp.tools.args import Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
@@ -50,11 +50,11 @@ _NUMBER = re.compile(r"[+-]?\d[\d.,]*")
 async def export_fields(
     ctx: Ctx,
     workflow: WorkflowRef | None = None,
-    path: Annotated[str, Field(max_length=4096, description=".csv or .jsonl, new"), Example("may.csv")] | None = None,
+    path: Annotated[str, Field(max_length=4096, description=".csv or .jsonl, new", examples=["may.csv"])] | None = None,
     created_since: Moment | None = None,
     created_before: Moment | None = None,
     status: OneStatus = "PROCESSED",
-    fields: Annotated[list[str], Field(max_length=200), Example('["invoice_number", "total"]')] | None = None,
+    fields: Annotated[list[str], Field(max_length=200, examples=[["invoice_number", "total"]])] | None = None,
     page_token: PageToken | None = None,
 ) -> ExportView:
     """Write the values extracted by a workflow's runs to a new file in an allowed folder, one row per run, newest

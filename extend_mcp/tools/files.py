@@ -13,7 +13,7 @@ from extend_mcp.actions.execute import execute
 from extend_mcp.actions.files import DeleteFile, UploadFile
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import ConfirmationToken, Example, FileId, PageNumber, PageSize, PageToken, SortDir
+from extend_mcp.tools.args import ConfirmationToken, FileId, PageNumber, PageSize, PageToken, SortDir
 from extend_mcp.tools.local_file import check_content, decode_content, read_local
 from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, FILES, READ_ONLY
@@ -27,7 +27,7 @@ async def upload_file(
     path: Annotated[str, Field(min_length=1, max_length=4096, description="Under an allowed folder")] | None = None,
     text: Annotated[str, Field(min_length=1)] | None = None,
     content_base64: Annotated[str, Field(min_length=1)] | None = None,
-    name: Annotated[str, Field(min_length=1, max_length=255), Example("invoice.pdf")] | None = None,
+    name: Annotated[str, Field(min_length=1, max_length=255, examples=["invoice.pdf"])] | None = None,
     convert_to_pdf: bool | None = None,
     password: Annotated[str, Field(max_length=255, description="Opens a protected file; never shown")] | None = None,
 ) -> ActionView | InputRequiredResult:
@@ -87,8 +87,8 @@ async def get_file(
 @FILES.tool(title="List files", annotations=READ_ONLY)
 async def list_files(
     ctx: Ctx,
-    name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None,
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    name_contains: Annotated[str, Field(min_length=1, max_length=255, examples=["invoice"])] | None = None,
+    sort_dir: SortDir = "desc",
     page_size: Annotated[PageSize, Field(description="Files per page")] = 20,
     page_token: PageToken | None = None,
 ) -> FileListView:

@@ -12,7 +12,7 @@ from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.history.search import Hit, Query, list_passages
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.statistics import RunFacts, Selection
-from extend_mcp.tools.args import Example, FileId, Moment, StatusFilter, WorkflowRef
+from extend_mcp.tools.args import FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import Deadline, kept_pages, read_details, read_facts
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @RUNS.tool(title="Find workflow runs", annotations=READ_ONLY)
 async def find_runs(
     ctx: Ctx,
-    text: Annotated[str, Field(min_length=2, max_length=200), Example("INV-30627")] | None = None,
-    metadata: Annotated[dict[str, str], Example('{"customer": "cust_0412"}')] | None = None,
+    text: Annotated[str, Field(min_length=2, max_length=200, examples=["INV-30627"])] | None = None,
+    metadata: Annotated[dict[str, str], Field(examples=[{"customer": "cust_0412"}])] | None = None,
     file_id: FileId | None = None,
     workflow: WorkflowRef | None = None,
     status: StatusFilter | None = None,

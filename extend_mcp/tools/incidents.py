@@ -13,7 +13,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import RERUN_OF, Repeat, chains, fate, same_files
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import AUDIT_READ
-from extend_mcp.tools.args import Example, Moment, PageToken, RunId
+from extend_mcp.tools.args import Moment, PageToken, RunId
 from extend_mcp.tools.pagination import open_token
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, parse_window, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
@@ -24,7 +24,7 @@ from extend_mcp.views.untrusted import Id
 
 _OFF = "this server keeps no audit that it can read; its operator can set EXTEND_MCP_AUDIT to a file"
 
-Shown = Annotated[int, Field(ge=1, le=200, description="How many to name"), Example("20")]
+Shown = Annotated[int, Field(ge=1, le=200, description="How many to name", examples=[20])]
 
 
 @INCIDENTS.tool(title="List open failures", annotations=READ_ONLY)
@@ -110,17 +110,17 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
 async def list_actions(
     ctx: Ctx,
     run_id: RunId | None = None,
-    caller: Annotated[str, Field(max_length=300), Example("token:anna")] | None = None,
+    caller: Annotated[str, Field(max_length=300, examples=["token:anna"])] | None = None,
     since: Moment | None = None,
     before: Moment | None = None,
-    page_size: Annotated[int, Field(ge=1, le=100, description="Actions per page"), Example("20")] = 10,
+    page_size: Annotated[int, Field(ge=1, le=100, description="Actions per page", examples=[20])] = 10,
     page_token: PageToken | None = None,
 ) -> ActionListView:
     """List who did what through this server, newest first: each call that could change something, its outcome,
     who confirmed it, the reason given and the runs. Actions in Extend's dashboard are not in it.
     """
     app = caller_context(ctx)
-    first, last = parse_window(app, since=since, before=before)
+    first, last = parse_window(app.clock.now(), since=since, before=before)
     given = {
         "run_id": run_id,
         "caller": caller,

@@ -18,11 +18,12 @@ from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.scopes import WORKFLOWS_READ
-from extend_mcp.tools.args import Example, Moment, RunId, WorkflowRef
+from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import Deadline, Insight, read_details, read_insights, scan_runs, select_runs
 from extend_mcp.tools.runs import definition_of, read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
+from extend_mcp.views import reviews
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.insights import (
     ComparisonView,
@@ -32,14 +33,6 @@ from extend_mcp.views.insights import (
     failures_view,
 )
 from extend_mcp.views.instructions import spoken_to
-from extend_mcp.views.reviews import (
-    Flow,
-    GroupBy,
-    ReviewFacts,
-    ReviewQueueView,
-    failed_checks,
-    review_queue_view,
-)
 from extend_mcp.views.runs import review_lines
 
 _MOST_EXAMPLES = 20
@@ -150,10 +143,10 @@ async def review_queue(
     workflow: WorkflowRef | None = None,
     created_since: Moment | None = None,
     older_than: Annotated[Moment, Field(description="Unchanged since")] | None = None,
-    group_by: GroupBy | None = None,
+    group_by: reviews.GroupBy | None = None,
     flow_since: Annotated[Moment, Field(description="Adds inflow and outflow")] | None = None,
-    limit: Annotated[int, Field(ge=1, le=100, description="Runs to show"), Example("20")] = 20,
-) -> ReviewQueueView:
+    limit: Annotated[int, Field(ge=1, le=100, description="Runs to show")] = 20,
+) -> reviews.ReviewQueueView:
     """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
     and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
@@ -162,7 +155,7 @@ async def review_queue(
     deadline = Deadline(ctx, app)
     scan = await scan_runs(app, deadline, filters)
     waiting = sorted(scan.runs, key=lambda run: (run.created or app.clock.now(), run.id))
-    edge = parse_argument(app, "older_than", older_than)
+    edge = parse_argument(app.clock.now(), "older_than", older_than)
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.
         waiting = [run for run in waiting if (changed_at := run.updated_at or run.created) and changed_at < edge]
@@ -171,16 +164,16 @@ async def review_queue(
     read = waiting[:looked_into]
     definitions = await _definitions(app, read)
 
-    def known(run: WorkflowRun) -> ReviewFacts:
-        checks = failed_checks(run, definitions.get(run.workflow_version.id, ()))
-        return ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
+    def known(run: WorkflowRun) -> reviews.ReviewFacts:
+        checks = reviews.failed_checks(run, definitions.get(run.workflow_version.id, ()))
+        return reviews.ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
 
     changed = {run.id: run.updated_at for run in read}
     details = await read_details(app, deadline, [run.id for run in read], known)
     missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
-    return review_queue_view(
+    return reviews.review_queue_view(
         waiting,
         details.found,
         shown=limit,
@@ -197,13 +190,13 @@ _LONGEST_REVIEW = timedelta(days=30)
 """Longest time before a window in which a run reviewed in it may have been created to be counted."""
 
 
-async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, since: str) -> Flow:
+async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, since: str) -> reviews.Flow:
     """Count the runs that were sent to review and those that were reviewed."""
-    begin = parse_argument(app, "flow_since", since)
+    begin = parse_argument(app.clock.now(), "flow_since", since)
     assert begin
     wide = RunFilter(workflow_id=filters.workflow_id, since=begin - _LONGEST_REVIEW)
     listed = await select_runs(app, wide, deadline)
-    flow = Flow(begin, listed.missing)
+    flow = reviews.Flow(begin, listed.missing)
     for run in listed.runs:
         if run.created and run.created >= begin and (run.reviewed or run.status == "NEEDS_REVIEW"):
             flow.sent[run.workflow_id] += 1

@@ -25,24 +25,29 @@ ItemT = TypeVar("ItemT", bound=ApiModel)
 _PLAIN = re.compile(r"[A-Za-z0-9_=+/:~-]{1,2000}")
 
 
+Place = tuple[str | None, Annotated[int, Field(ge=0, le=PAGE_SIZE)]]
+"""The API's token of a page, and how many of its items were shown."""
+
+
 class PagePosition(BaseModel):
     """A position in a list, and the search that found the list. Short names: a model pays for each character.
 
     Attributes:
         k: the list: the name of the tool that gave it, without ``list_``.
         a: the arguments of the search.
-        t: the API's token of a page.
-        s: how many items of that page were shown.
-        m: in place of both, the same of each list, where several are shown as one; None for a list that has ended.
+        n: when the search began, in Unix seconds, if times such as "24h" are among its arguments.
+        t, s: the place in the list.
+        m: instead, the places in several lists that are shown as one; None for a list that has ended.
     """
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
     k: str
     a: dict[str, Any] = Field(default_factory=dict)
+    n: Annotated[int, Field(ge=0, lt=10**10)] | None = None
     t: str | None = None
     s: int = Field(0, ge=0, le=PAGE_SIZE)
-    m: list[tuple[str | None, Annotated[int, Field(ge=0, le=PAGE_SIZE)]] | None] | None = None
+    m: list[Place | None] | None = None
 
     def encode(self) -> str:
         """Return it as a page token: our fields in base64, then a dot and the API's token if that is a plain word."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -22,18 +22,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import Failure
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, parse_moment
-from extend_mcp.tools.args import (
-    BatchId,
-    Example,
-    Moment,
-    OtherMoment,
-    SortBy,
-    SortDir,
-    StatusFilter,
-    VersionNumber,
-    WorkflowRef,
-    upper,
-)
+from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.views.untrusted import Code, Label
 
@@ -44,25 +33,24 @@ class RunFilter(BaseModel):
     """Select workflow runs: the arguments as given, and the values that `resolve` makes of some of them.
 
     The API filters by status, workflow id, batch and file name, but not by time of creation (Extend API reference,
-    List Workflow Runs). The resolved values are part of page tokens, so that a later page means the same: "24h" moves,
-    and a workflow can be renamed.
+    List Workflow Runs). The workflow's id is part of page tokens: a workflow can be renamed between two pages.
     """
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    status: StatusFilter | None = None
-    workflow: WorkflowRef | None = None
-    batch: BatchId | None = None
-    file_name_contains: Annotated[str, Field(min_length=1, max_length=255), Example("invoice")] | None = None
-    created_since: Moment | None = None
-    created_before: OtherMoment | None = None
-    workflow_version: VersionNumber | None = None
-    failure_reason: Annotated[str, BeforeValidator(upper), Example("OCR_ERROR")] | None = None
-    failing_step: Annotated[str, Example("Extract invoice")] | None = None
-    metadata: Annotated[dict[str, str], Example('{"customer": "acme"}')] | None = None
-    reviewer: Annotated[str, Example("ana@example.com")] | None = None
-    updated_since: OtherMoment | None = None
-    updated_before: OtherMoment | None = None
+    status: args.StatusFilter | None = None
+    workflow: args.WorkflowRef | None = None
+    batch: args.BatchId | None = None
+    file_name_contains: Annotated[str, Field(min_length=1, max_length=255, examples=["invoice"])] | None = None
+    created_since: args.Moment | None = None
+    created_before: args.OtherMoment | None = None
+    workflow_version: args.VersionNumber | None = None
+    failure_reason: Annotated[str, BeforeValidator(args.upper), Field(examples=["OCR_ERROR"])] | None = None
+    failing_step: Annotated[str, Field(examples=["Extract invoice"])] | None = None
+    metadata: Annotated[dict[str, str], Field(examples=[{"customer": "acme"}])] | None = None
+    reviewer: Annotated[str, Field(examples=["ana@example.com"])] | None = None
+    updated_since: args.OtherMoment | None = None
+    updated_before: args.OtherMoment | None = None
 
     workflow_id: str | None = None
     since: datetime | None = None
@@ -70,33 +58,21 @@ class RunFilter(BaseModel):
     changed_since: datetime | None = None
     changed_before: datetime | None = None
 
-    async def resolve(self, app: CallerContext) -> Self:
+    async def resolve(self, app: CallerContext, now: datetime | None = None) -> Self:
         """Return a copy with instants for the times and an id for the workflow; refuse those that mean nothing."""
-        created = parse_window(app, created_since=self.created_since, created_before=self.created_before)
-        updated = parse_window(app, updated_since=self.updated_since, updated_before=self.updated_before)
-        moments = dict(zip(_MOMENTS.values(), (*created, *updated), strict=True))
-        workflow_id = await resolve_workflow(app, self.workflow) if self.workflow else None
+        now = now or app.clock.now()
+        created = parse_window(now, created_since=self.created_since, created_before=self.created_before)
+        updated = parse_window(now, updated_since=self.updated_since, updated_before=self.updated_before)
+        moments = dict(zip(MOMENTS.values(), (*created, *updated), strict=True))
+        workflow_id = self.workflow_id or (await resolve_workflow(app, self.workflow) if self.workflow else None)
         return self.model_copy(update={**moments, "workflow_id": workflow_id})
-
-    @property
-    def plain_times(self) -> set[str]:
-        """The resolved times that need not be kept: their argument means the same whenever it is read."""
-        days = [datetime(2000, 1, day, tzinfo=timezone.utc) for day in (1, 2)]
-        given = {name: getattr(self, argument) for argument, name in _MOMENTS.items()}
-        return {name for name, text in given.items() if text and len({parse_moment(text, day) for day in days}) == 1}
-
-    def with_plain_times(self, app: CallerContext) -> Self:
-        """Return a copy in which the times that `plain_times` left out are resolved again."""
-        given = {name: (argument, getattr(self, argument)) for argument, name in _MOMENTS.items()}
-        times = {name: parse_argument(app, *each) for name, each in given.items() if getattr(self, name) is None}
-        return self.model_copy(update=times)
 
     @property
     def statuses(self) -> tuple[str, ...]:
         """The statuses that are wanted; empty for all."""
         return tuple(self.status.split(",")) if self.status else ()
 
-    def api_query(self, *, sort_by: SortBy = "createdAt", sort_dir: SortDir = "desc") -> WorkflowRunQuery:
+    def api_query(self, *, sort_by: args.SortBy = "createdAt", sort_dir: args.SortDir = "desc") -> WorkflowRunQuery:
         """Return the part of the filter that the API applies, and the order."""
         return {
             "status": self.status if len(self.statuses) == 1 else None,
@@ -178,13 +154,13 @@ class RunFilter(BaseModel):
         return ", ".join(part for part in parts if part)
 
 
-_MOMENTS: Final = {
+MOMENTS: Final = {
     "created_since": "since",
     "created_before": "before",
     "updated_since": "changed_since",
     "updated_before": "changed_before",
 }
-RESOLVED = ("workflow_id", *_MOMENTS.values())
+RESOLVED = ("workflow_id", *MOMENTS.values())
 """The fields of `RunFilter` that are not arguments of tools."""
 
 DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
@@ -228,19 +204,19 @@ def _is_within(moment: datetime | None, since: datetime | None, before: datetime
     return (since is None or moment >= since) and (before is None or moment < before)
 
 
-def parse_argument(app: CallerContext, name: str, text: str | None) -> datetime | None:
+def parse_argument(now: datetime, name: str, text: str | None) -> datetime | None:
     """Turn a tool's argument into an instant, or refuse it by its name; None stays None."""
     if text is None:
         return None
     try:
-        return parse_moment(text, app.clock.now())
+        return parse_moment(text, now)
     except ValueError as error:
         raise CallRefusedError(f'{name}: {error}. Example: {name}="24h".') from None
 
 
-def parse_window(app: CallerContext, **given: str | None) -> tuple[datetime | None, datetime | None]:
+def parse_window(now: datetime, **given: str | None) -> tuple[datetime | None, datetime | None]:
     """Turn two arguments, the begin and the end of a time, into instants, or refuse them by name."""
-    since, before = (parse_argument(app, name, text) for name, text in given.items())
+    since, before = (parse_argument(now, name, text) for name, text in given.items())
     if since and before and since >= before:
         first, last = given
         raise CallRefusedError(f"{first} must be earlier than {last}.")

@@ -351,8 +351,10 @@ async def leave_out_other_reasons(
     app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], reason: str
 ) -> list[RunFacts]:
     """Return the runs without those that lists show to have failed for another reason; ``reason`` is in capitals."""
-    known = await read_causes(app, deadline, [run for run in runs if run.status == "FAILED"], steps=False)
-    return [run for run in runs if run.id not in known or (known[run.id].reason or reason).upper() == reason]
+    created = [run.created for run in runs if run.created]
+    if len(created) <= _FEW:
+        return list(runs)
+    return (await read_failures(app, deadline, min(created))).leave_out_other_reasons(runs, reason)
 
 
 class Failures(NamedTuple):
@@ -367,6 +369,13 @@ class Failures(NamedTuple):
         found = failed_children({run.id: run for run in (*runs, *self.runs)}.values(), self.children)
         sure = [run for run in runs if self.since is None or (run.created and run.created >= self.since)]
         return {run.id: found[run.id] for run in sure if run.id in found}
+
+    def leave_out_other_reasons(self, runs: Sequence[RunFacts], reason: str) -> list[RunFacts]:
+        """Return the runs without those that failed for another reason; ``reason`` is in capitals."""
+        known = self.children_of([run for run in runs if run.status == "FAILED"])
+        return [
+            run for run in runs if run.id not in known or (known[run.id].failure_reason or reason).upper() == reason
+        ]
 
 
 async def read_failures(

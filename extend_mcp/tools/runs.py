@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
+from itertools import takewhile
 from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import Page, RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, unexplained_steps
+from extend_mcp.runs.failures import CHILD_KINDS, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
-from extend_mcp.runs.statistics import RunFacts, run_facts
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
 from extend_mcp.scopes import WORKFLOWS_READ
-from extend_mcp.tools.args import (
-    DetailLevel,
-    Example,
-    PageNumber,
-    PageSize,
-    PageToken,
-    RunId,
-    SortBy,
-    SortDir,
-    StepSelector,
-)
+from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
-from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import RunFilter, takes_run_filter
+from extend_mcp.tools.pagination import PagePosition, Place, open_token
+from extend_mcp.tools.run_filter import MOMENTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, Failures, read_facts, read_failures, version_steps
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
@@ -63,27 +53,24 @@ _CANDIDATES = 24
 """Runs that are looked into at once for a filter by cause."""
 
 ResultPath = Annotated[
-    str, Field(min_length=1, max_length=500, description="Only this path"), Example("line_items[0].amount")
+    str, Field(min_length=1, max_length=500, description="Only this path", examples=["line_items[0].amount"])
 ]
 LineText = Annotated[str, Field(min_length=1, max_length=200, description="Only lines with this text")]
 
-Place = tuple[str | None, int]
-"""The token of a page, and how many of its runs were taken before."""
-
-Places = tuple[Place | None, ...]
+Places = list[Place | None]
 """The place in each list that is read; None at its end."""
 
 
 class _Search(RunFilter):
     """Arguments of a list of runs, as its page tokens contain them."""
 
-    sort_by: SortBy | None = None
-    sort_dir: SortDir = "desc"
+    sort_by: args.SortBy | None = None
+    sort_dir: args.SortDir = "desc"
     ids_only: bool = False
-    page_size: PageSize = 20
+    page_size: args.PageSize = 20
 
     @property
-    def order(self) -> SortBy:
+    def order(self) -> args.SortBy:
         """The time by which the list is sorted: that of the last change, if changes of some time are wanted."""
         return self.sort_by or ("updatedAt" if self.changed_since or self.changed_before else "createdAt")
 
@@ -108,12 +95,12 @@ class _Search(RunFilter):
         """Return the time by which the list is sorted."""
         return run.created_at if self.order == "createdAt" else run.updated_at
 
-    def key(self, head: tuple[WorkflowRunSummary, object]) -> tuple[datetime, str]:
-        """Return the sort key of a run that is the next of its list."""
-        return self.moment(head[0]) or datetime.min.replace(tzinfo=timezone.utc), head[0].id
+    def key(self, run: WorkflowRunSummary) -> tuple[datetime, str]:
+        """Return a sort key: the oldest run first."""
+        return self.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
 
     def is_past(self, run: WorkflowRunSummary) -> bool:
-        """Return whether the order rules out that any later run matches."""
+        """Return whether the order rules out that this run or any later one matches."""
         moment = self.moment(run)
         if moment is None:
             return False
@@ -130,12 +117,12 @@ class _Search(RunFilter):
 async def list_runs(
     ctx: Ctx,
     filters: RunFilter,
-    sort_by: Annotated[SortBy, Example("updatedAt")] | None = None,
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    sort_by: args.SortBy | None = None,
+    sort_dir: args.SortDir = "desc",
     stuck: bool = False,
     ids_only: Annotated[bool, Field(description="Short: ids by workflow and status")] = False,
-    page_size: Annotated[PageSize, Field(description="Runs per page")] = 20,
-    page_token: PageToken | None = None,
+    page_size: Annotated[args.PageSize, Field(description="Runs per page")] = 20,
+    page_token: args.PageToken | None = None,
 ) -> RunListView:
     """List workflow runs, newest first; those that failed, were rejected or wait for review with the cause.
     To learn more of one, pass its id to get_workflow_run. With stuck: those that hang, whose fault it probably is, and
@@ -151,34 +138,38 @@ async def list_runs(
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "ids_only": ids_only, "page_size": page_size}
     search = _Search(**filters.model_dump(), **given)
-    place = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
+    start = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
+    # Later pages mean the same: "24h" moves.
+    now = datetime.fromtimestamp(start.n or app.clock.now().timestamp() // 1, timezone.utc)
     try:
-        search = _Search.model_validate(place.a).with_plain_times(app) if page_token else await search.resolve(app)
-    except ValidationError:
+        search = await _Search.model_validate(start.a).resolve(app, now)
+        lists = _Lists(app, search, start)
+    except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
     deadline = Deadline(ctx, app, _CAUSE_SECONDS)
-    page = await _find(app, search, place, deadline)
+    page = await lists.page(deadline)
+    runs = [run for run, _ in page]
     notes = []
-    if page.ended_by:
-        notes.append(f"Stopped after {page.ended_by}: there may be more matches further on.")
+    if lists.ended_by:
+        notes.append(f"Stopped after {lists.ended_by}: there may be more matches further on.")
     # Only a list of such runs is worth a request for each; in others, what is kept is shown.
     reads = not search.ids_only and (search.needs_causes or bool(set(search.statuses) & set(CAUSED)))
-    causes, unknown = await _read_causes(app, deadline, page, read=reads)
+    causes, unknown = await _read_causes(app, deadline, runs, lists.causes, read=reads)
     if reads and unknown:
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
-
-    arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=search.plain_times)
+    arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=set(MOMENTS.values()))
+    began = int(now.timestamp()) if arguments.keys() & MOMENTS.keys() else None
 
     def token_after(count: int) -> str | None:
-        places = page.places[count - 1] if 0 < count < len(page.runs) else page.next
+        places = page[count - 1][1] if 0 < count < len(page) else lists.places
         if not any(places):
             return None
-        if len(places) == 1 and places[0]:
-            return PagePosition(k=place.k, a=arguments, t=places[0][0], s=places[0][1]).encode()
-        return PagePosition(k=place.k, a=arguments, m=list(places)).encode()
+        token, skip = places[0] if len(places) == 1 and places[0] else (None, 0)
+        several = places if len(places) > 1 else None
+        return PagePosition(k=start.k, a=arguments, n=began, t=token, s=skip, m=several).encode()
 
     return run_list_view(
-        page.runs,
+        runs,
         causes=causes,
         token_after=token_after,
         filters=search.description_with_order(),
@@ -189,182 +180,137 @@ async def list_runs(
     )
 
 
-@dataclass
-class _Found:
-    """A page of runs, with the places after each of them and after them all.
+class _Lists:
+    """The API's lists of a search, one for each status, read as one.
 
-    ``ended_by`` says what was done when a bound ended the search early. ``causes`` are what those runs showed that were
-    read for a filter by cause.
+    ``places`` are where each continues, ``ended_by`` what was done when a bound ended the search early, and ``causes``
+    what those runs showed that were read for a filter by cause.
     """
 
-    runs: list[WorkflowRunSummary] = field(default_factory=list)
-    places: list[Places] = field(default_factory=list)
-    next: Places = ()
-    ended_by: str | None = None
-    causes: dict[str, RunDetails] = field(default_factory=dict)
-
-
-async def _find(app: CallerContext, search: _Search, start: PagePosition, deadline: Deadline) -> _Found:
-    """Read as many API pages as one page of the answer needs, within the operator's bounds."""
-    count = len(search.streams)
-    most_pages = app.limits.filter_pages + count - 1
-    budget = iter(range(most_pages))
-    streams = [
-        _Stream(app, search, status, budget, at)
-        for status, at in zip(search.streams, start.m or [(start.t, start.s)] * count, strict=True)
-    ]
-    first_of = max if search.sort_dir == "desc" else min
-    found = _Found()
-    causes = _Causes(app, search, deadline, found.causes) if search.needs_causes else None
-    while len(found.runs) < search.page_size and not found.ended_by:
-        taken: list[tuple[WorkflowRunSummary, Places]] = []
-        wanted = _CANDIDATES if causes else search.page_size - len(found.runs)
-        try:
-            while len(taken) < wanted:
-                heads = [(run, stream) for stream in streams if (run := await stream.head())]
-                if not heads:
-                    break
-                run, stream = first_of(heads, key=search.key) if len(heads) > 1 else heads[0]
-                stream.skip += 1
-                taken.append((run, tuple([stream.position for stream in streams])))
-        except _BudgetSpentError:
-            found.ended_by = f"reading {most_pages} API pages"
-        if not taken:
-            break
-        if causes and not await causes.look_into([run_facts(run) for run, _ in taken]):
-            found.ended_by = f"looking into {causes.count:,} runs"
-        for run, after in taken:
-            if causes and not causes.fits(run.id):
-                continue
-            found.runs.append(run)
-            found.places.append(after)
-            if len(found.runs) == search.page_size:
-                found.next, found.ended_by = after, None
-                return found
-    found.next = tuple(stream.position for stream in streams)
-    found.ended_by = found.ended_by if any(found.next) else None
-    return found
-
-
-class _Causes:
-    """Looks into runs for a filter by cause: ``found`` gets what those show that were read, ``count`` is how many."""
-
-    def __init__(self, app: CallerContext, search: _Search, deadline: Deadline, found: dict[str, RunDetails]) -> None:
-        self.count = 0
+    def __init__(self, app: CallerContext, search: _Search, start: PagePosition) -> None:
+        self.places: Places = start.m or [(start.t, start.s)] * len(search.streams)
+        self.ended_by: str | None = None
+        self.causes: dict[str, RunDetails] = {}
         self._app = app
         self._search = search
-        self._deadline = deadline
-        self._found = found
-        self._failures: Failures | None = None
+        self._pages_left = self._most_pages = app.limits.filter_pages + len(self.places) - 1
+        lists = zip(range(len(self.places)), search.streams, strict=True)
+        self._rest = {number: self._runs(number, status) for number, status in lists}
+        self._heads: dict[int, tuple[WorkflowRunSummary, Place | None]] = {}
 
-    async def look_into(self, runs: list[RunFacts]) -> bool:
-        """Read what is not known; return whether more may be read."""
-        if self._search.failure_reason and self.count:
-            runs = await self._without_others(runs, self._search.failure_reason)
-        read = await read_facts(self._app, self._deadline, runs)
-        self._found |= read.found
-        self.count += len(runs)
-        return not read.skipped and self.count < self._app.limits.detail_runs
+    async def page(self, deadline: Deadline) -> list[tuple[WorkflowRunSummary, Places]]:
+        """Read as many API pages as one page of the answer needs, within the operator's bounds."""
+        app, search, looked_into = self._app, self._search, 0
+        found: list[tuple[WorkflowRunSummary, Places]] = []
+        failures: Failures | None = None
+        while self.ended_by is None:
+            wanted = _CANDIDATES if search.needs_causes else search.page_size
+            taken = await self._take(wanted)
+            if taken and search.needs_causes:
+                runs = [run_facts(run) for run, _ in taken]
+                if search.failure_reason and looked_into:
+                    # Much faster than looking into each, where few of many runs failed for this reason.
+                    failures = failures or await read_failures(app, deadline, search.since)
+                    runs = failures.leave_out_other_reasons(runs, search.failure_reason)
+                read = await read_facts(app, deadline, runs)
+                self.causes |= read.found
+                looked_into += len(runs)
+                if read.skipped or looked_into >= app.limits.detail_runs:
+                    self.ended_by = f"looking into {looked_into:,} runs"
+            for run, after in taken:
+                details = self.causes.get(run.id)
+                if not search.needs_causes or (details and search.matches_details(details.cause, {})):
+                    found.append((run, after))
+                    if len(found) == search.page_size:
+                        self.places, self.ended_by = after, None
+                        return found
+            if len(taken) < wanted:
+                break
+        self.ended_by = self.ended_by if any(self.places) else None
+        return found
 
-    async def _without_others(self, runs: list[RunFacts], reason: str) -> list[RunFacts]:
-        # Much faster than looking into each, where few of many runs failed for this reason.
-        if self._failures is None:
-            self._failures = await read_failures(self._app, self._deadline, self._search.since)
-        known = self._failures.children_of(runs)
-        return [
-            run for run in runs if run.id not in known or (known[run.id].failure_reason or reason).upper() == reason
-        ]
+    async def _take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
+        """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
+        taken: list[tuple[WorkflowRunSummary, Places]] = []
+        first_of = max if self._search.sort_dir == "desc" else min
+        while len(taken) < most:
+            for number in [each for each in self._rest if each not in self._heads]:
+                if head := await anext(self._rest[number], None):
+                    self._heads[number] = head
+                else:
+                    del self._rest[number]
+            if self.ended_by or not self._heads:
+                break
+            number = next(iter(self._heads))
+            if len(self._heads) > 1:
+                number = first_of(self._heads, key=lambda each: self._search.key(self._heads[each][0]))
+            run, after = self._heads.pop(number)
+            self._move(number, after)
+            taken.append((run, self.places))
+        return taken
 
-    def fits(self, run_id: str) -> bool:
-        """Return whether a run failed as wanted."""
-        details = self._found.get(run_id)
-        return bool(details and self._search.matches_details(Failure(details.step, details.reason, ""), {}))
-
-
-class _BudgetSpentError(Exception):
-    """As many API pages were read as one call may read."""
-
-
-class _Stream:
-    """One list of the API, read from a place as far as needed; ``budget`` has an item for each page to read at most."""
-
-    def __init__(
-        self, app: CallerContext, search: _Search, status: str | None, budget: Iterator[int], at: Place | None
-    ) -> None:
+    async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
+        """Iterate over the runs of one list that fit, and the place after each."""
+        search = self._search
         query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
         query["status"] = status
         # Without filters of our own an API page is exactly an answer's page.
-        self._filters = search.filters_here
-        query["max_page_size"] = PAGE_SIZE if self._filters else search.page_size
-        self._read = partial(app.api.list_workflow_runs, **query)
-        self._search = search
-        self._budget = budget
-        self._page: Page[WorkflowRunSummary] | None = None
-        self._ended = at is None
-        self._token, self.skip = at or (None, 0)
+        is_filtered = search.filters_here
+        query["max_page_size"] = PAGE_SIZE if is_filtered else search.page_size
+        while place := self.places[number]:
+            if not self._pages_left:
+                self.ended_by = f"reading {self._most_pages} API pages"
+                return
+            self._pages_left -= 1
+            token, skip = place
+            query["next_page_token"] = token
+            page = await self._app.api.list_workflow_runs(**query)
+            runs: Sequence[WorkflowRunSummary] = page.data[skip:]
+            if is_filtered:
+                runs = list(takewhile(lambda run: not search.is_past(run), runs))
+            is_end = page.next_page_token is None or skip + len(runs) < len(page.data)
+            following = None if is_end else (page.next_page_token, 0)
+            for count, run in enumerate(runs, 1):
+                if not is_filtered or search.matches(run):
+                    yield run, (token, skip + count) if count < len(runs) else following
+            self._move(number, following)
 
-    async def head(self) -> WorkflowRunSummary | None:
-        """Return the next run that fits, without taking it; None at the end."""
-        while not self._ended:
-            if self._page is None:
-                if next(self._budget, None) is None:
-                    raise _BudgetSpentError
-                self._page = await self._read(next_page_token=self._token)
-            while self.skip < len(self._page.data):
-                run = self._page.data[self.skip]
-                if self._filters and self._search.is_past(run):
-                    self._ended = True
-                    return None
-                if not self._filters or self._search.matches(run):
-                    return run
-                self.skip += 1
-            self._ended = self._page.next_page_token is None
-            self._token, self.skip, self._page = self._page.next_page_token, 0, None
-        return None
-
-    @property
-    def position(self) -> Place | None:
-        """The place of the next run: the token of its page, and how many runs of that are before it."""
-        if self._ended:
-            return None
-        if self._page is None:
-            return self._token, self.skip
-        if self.skip < len(self._page.data):
-            ends_here = self._filters and self._search.is_past(self._page.data[self.skip])
-            return None if ends_here else (self._token, self.skip)
-        return (self._page.next_page_token, 0) if self._page.next_page_token else None
+    def _move(self, number: int, place: Place | None) -> None:
+        self.places = [*self.places[:number], place, *self.places[number + 1 :]]
 
 
 async def _read_causes(
-    app: CallerContext, deadline: Deadline, page: _Found, *, read: bool
+    app: CallerContext, deadline: Deadline, runs: list[WorkflowRunSummary], known: dict[str, RunDetails], *, read: bool
 ) -> tuple[dict[str, str], int]:
     """Return why runs failed or wait and whether their texts speak to an assistant, and how many causes are not known.
 
     What is not kept is read only with ``read``.
     """
-    open_runs = [run for run in page.runs if run.status in CAUSED and run.id not in page.causes]
-    known = dict(page.causes)
-    if open_runs and read:
-        known |= (await read_facts(app, deadline, [run_facts(run) for run in open_runs])).found
+    unread = [run for run in runs if run.status in CAUSED and run.id not in known]
+    if unread and read:
+        known |= (await read_facts(app, deadline, [run_facts(run) for run in unread])).found
     if app.histories and app.histories.is_open and (history := await app.history()):
-        known = await history.details([run.id for run in page.runs if run.id not in known]) | known
-    words = {run.id: rejection_words(run) for run in page.runs if run.status == "REJECTED"}
-    for run in page.runs:
+        known |= await history.details([run.id for run in runs if run.id not in known])
+    words: dict[str, str] = {}
+    for run in runs:
         details = known.get(run.id)
-        if details and details.status == run.status == "FAILED":
-            words[run.id] = failure_words(details.step, details.reason)
+        said = [CAUTION] if details and details.speaks else []
+        if run.status == "REJECTED":
+            said.append(rejection_words(run))
+        elif details and details.status == run.status == "FAILED":
+            said.append(failure_words(details.step, details.reason))
         elif details and details.status == run.status == "NEEDS_REVIEW":
             check = next(iter(details.checks), None)
-            words[run.id] = check_words(*check) if check else "its steps do not say which check it did not pass"
-    unknown = sum(run.id not in words for run in open_runs)
-    for run in page.runs:
-        if (details := known.get(run.id)) and details.speaks:
-            words[run.id] = "; ".join([CAUTION, *filter(None, [words.get(run.id)])])
-    return words, unknown
+            said.append(check_words(*check) if check else "its steps do not say which check it did not pass")
+        if said:
+            words[run.id] = "; ".join(said)
+    return words, sum(not (run.id in known and known[run.id].status == run.status) for run in unread)
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")
-async def get_workflow_run(run_id: RunId, ctx: Ctx, detail: DetailLevel = "concise", page: PageNumber = 1) -> RunView:
+async def get_workflow_run(
+    run_id: args.RunId, ctx: Ctx, detail: args.DetailLevel = "concise", page: args.PageNumber = 1
+) -> RunView:
     """Explain one run: status, progress, what failed and why, what it waits for, credits.
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
@@ -449,13 +395,13 @@ async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)
 async def get_step_result(
-    run_id: RunId,
-    step: StepSelector,
+    run_id: args.RunId,
+    step: args.StepSelector,
     ctx: Ctx,
     field: ResultPath | None = None,
     contains: LineText | None = None,
-    detail: DetailLevel = "concise",
-    page: PageNumber = 1,
+    detail: args.DetailLevel = "concise",
+    page: args.PageNumber = 1,
 ) -> StepResultView:
     """Read what one step found, in pages: text chunks, extracted fields with confidence, rules, splits.
     Use it after get_workflow_run, which lists the steps. detail="full" gives every field of the API's result.

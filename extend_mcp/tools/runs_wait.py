@@ -17,7 +17,7 @@ from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.wake import waking
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving, next_pause
-from extend_mcp.tools.args import BatchId, Example, RunId
+from extend_mcp.tools.args import BatchId, RunId
 from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import error_words
@@ -40,13 +40,11 @@ def _listed(value: object) -> object:
 RunIds = Annotated[
     list[RunId],
     BeforeValidator(_listed),
-    Field(min_length=1, max_length=50, description="Run ids"),
-    Example('["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]'),
+    Field(min_length=1, max_length=50, description="Run ids", examples=[["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]]),
 ]
 Seconds = Annotated[
     int,
-    Field(ge=1, le=3600, description="Longest wait; clients often give up after 60"),
-    Example("45"),
+    Field(ge=1, le=3600, description="Longest wait; clients often give up after 60", examples=[45]),
 ]
 
 

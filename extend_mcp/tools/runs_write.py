@@ -14,35 +14,11 @@ from extend_mcp.actions.execute import execute
 from extend_mcp.actions.rerun import RerunRuns
 from extend_mcp.actions.rerun_plan import CAN_RERUN, Wanted
 from extend_mcp.actions.runs import DeleteRun, StartBatch, StartRun, UpdateRun
-from extend_mcp.api.requests import (
-    BatchInput,
-    CreateWorkflowRun,
-    CreateWorkflowRunBatch,
-    FileFromId,
-    FileFromText,
-    FileFromUrl,
-    FileInput,
-    OutputOverride,
-    PackageFiles,
-    UpdateWorkflowRun,
-    WorkflowTarget,
-)
+from extend_mcp.api import requests
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import CANCEL, DELETE
-from extend_mcp.tools.args import (
-    ConfirmationToken,
-    Example,
-    FileId,
-    Metadata,
-    Priority,
-    RunId,
-    Secrets,
-    VersionRef,
-    VersionToRerun,
-    WorkflowRef,
-    normalized_url,
-)
+from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, RUNS, UPDATES
@@ -52,12 +28,12 @@ from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, Can
 _ALL_RUNS = "Give run_ids, batch or at least one filter: all runs of the account is no choice."
 
 Reason = Annotated[str, Field(max_length=500)]
-RunIds = Annotated[list[RunId], Field(min_length=1, max_length=1000)]
+RunIds = Annotated[list[args.RunId], Field(min_length=1, max_length=1000)]
 
 
 @RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
 async def cancel_workflow_run(
-    run_id: RunId, ctx: Ctx, reason: Reason | None = None, confirmation_token: ConfirmationToken | None = None
+    run_id: args.RunId, ctx: Ctx, reason: Reason | None = None, confirmation_token: args.ConfirmationToken | None = None
 ) -> CancelView | InputRequiredResult:
     """Stop one PENDING or PROCESSING run for good; other states are refused without sending anything.
     Use it only when the user asked for it: a person confirms first. The answer's outcome says what happened.
@@ -72,7 +48,7 @@ async def cancel_runs(
     filters: RunFilter,
     run_ids: RunIds | None = None,
     reason: Reason | None = None,
-    confirmation_token: ConfirmationToken | None = None,
+    confirmation_token: args.ConfirmationToken | None = None,
 ) -> BulkView | InputRequiredResult:
     """Cancel the PENDING and PROCESSING runs among run_ids, of a batch, or that fit all filters, for good.
     Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
@@ -97,12 +73,12 @@ async def rerun_workflow_runs(
     ctx: Ctx,
     filters: RunFilter,
     run_ids: RunIds | None = None,
-    version: VersionToRerun = "newest",
+    version: args.VersionToRerun = "newest",
     again: Annotated[bool, Field(description="Even if a rerun exists already")] = False,
     include_processed: Annotated[bool, Field(description="PROCESSED too, if the version is newer")] = False,
     include_hopeless: Annotated[bool, Field(description="Even if the file is at fault")] = False,
-    priority: Priority | None = None,
-    confirmation_token: ConfirmationToken | None = None,
+    priority: args.Priority | None = None,
+    confirmation_token: args.ConfirmationToken | None = None,
 ) -> BulkView | InputRequiredResult:
     """Run failed, rejected or cancelled runs again: run_ids, a batch, or what fits all filters (FAILED by default).
     A person first confirms a plan by cause with its credits, which leaves out what was rerun or cannot be helped.
@@ -134,7 +110,7 @@ async def rerun_workflow_runs(
     return await execute_bulk(ctx, RerunRuns(app, wanted), confirmation_token)
 
 
-_ID = TypeAdapter(FileId)
+_ID = TypeAdapter(args.FileId)
 _FILE_URL = "https://example.com/a.pdf"
 
 FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
@@ -163,28 +139,31 @@ class BatchItem(BaseModel):
 
 @RUNS.tool(title="Start a workflow run", annotations=CREATES)
 async def run_workflow(
-    workflow: WorkflowRef,
+    workflow: args.WorkflowRef,
     ctx: Ctx,
-    file_url: Annotated[str, Field(max_length=8192), Example("https://example.com/invoice.pdf")] | None = None,
-    file_id: FileId | None = None,
+    file_url: Annotated[str, Field(max_length=8192, examples=["https://example.com/invoice.pdf"])] | None = None,
+    file_id: args.FileId | None = None,
     text: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None,
     package: Annotated[
         list[FileRef],
-        Field(min_length=2, max_length=50, description="2-50 URLs or file ids as one run"),
-        Example('["file_a", "file_b"]'),
+        Field(
+            min_length=2, max_length=50, description="2-50 URLs or file ids as one run", examples=[["file_a", "file_b"]]
+        ),
     ]
     | None = None,
     file_name: Annotated[str, Field(min_length=1, max_length=255, description="With file_url or text")] | None = None,
-    version: VersionRef | None = None,
-    metadata: Metadata | None = None,
-    priority: Priority | None = None,
+    version: args.VersionRef | None = None,
+    metadata: args.Metadata | None = None,
+    priority: args.Priority | None = None,
     outputs: Annotated[
         list[Override],
-        Field(description="Outputs to use instead of running their processors"),
-        Example('[{"processor_id": "ex_1", "output": {"value": {}}}]'),
+        Field(
+            description="Outputs to use instead of running their processors",
+            examples=[[{"processor_id": "ex_1", "output": {"value": {}}}]],
+        ),
     ]
     | None = None,
-    secrets: Secrets | None = None,
+    secrets: args.Secrets | None = None,
 ) -> RunStartedView | InputRequiredResult:
     """Start a workflow on exactly one of file_url, file_id, text or package; it costs credits.
     Returns the run's id at once; follow it with wait_for_run. If the outcome is unknown, look before repeating.
@@ -199,19 +178,20 @@ async def run_workflow(
         raise CallRefusedError("outputs cannot be combined with package.")
     if len(set(package or ())) < len(package or ()):
         raise CallRefusedError("package: the same file is given twice.")
-    file: FileInput | None = None
+    file: requests.FileInput | None = None
     if file_url is not None:
-        file = FileFromUrl(url=normalized_url("file_url", file_url, _FILE_URL), name=file_name)
+        file = requests.FileFromUrl(url=args.normalized_url("file_url", file_url, _FILE_URL), name=file_name)
     elif file_id is not None:
-        file = FileFromId(id=file_id)
+        file = requests.FileFromId(id=file_id)
     elif text is not None:
-        file = FileFromText(text=text, name=file_name)
+        file = requests.FileFromText(text=text, name=file_name)
     files = [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(package or ())]
-    body = CreateWorkflowRun(
+    body = requests.CreateWorkflowRun(
         workflow=await _target(app, workflow, version),
         file=file,
-        package=PackageFiles(files=files) if files else None,
-        outputs=[OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []] or None,
+        package=requests.PackageFiles(files=files) if files else None,
+        outputs=[requests.OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []]
+        or None,
         metadata=metadata,
         priority=priority,
         secrets=secrets or None,
@@ -221,16 +201,20 @@ async def run_workflow(
 
 @RUNS.tool(title="Start a batch of workflow runs", annotations=CREATES)
 async def run_workflow_batch(
-    workflow: WorkflowRef,
+    workflow: args.WorkflowRef,
     inputs: Annotated[
         list[BatchItem],
-        Field(min_length=1, max_length=1000, description="Each: file (URL or file id) or text"),
-        Example('[{"file": "https://example.com/a.pdf", "metadata": {"row": 1}}]'),
+        Field(
+            min_length=1,
+            max_length=1000,
+            description="Each: file (URL or file id) or text",
+            examples=[[{"file": "https://example.com/a.pdf", "metadata": {"row": 1}}]],
+        ),
     ],
     ctx: Ctx,
-    version: VersionRef | None = None,
-    priority: Priority | None = None,
-    confirmation_token: ConfirmationToken | None = None,
+    version: args.VersionRef | None = None,
+    priority: args.Priority | None = None,
+    confirmation_token: args.ConfirmationToken | None = None,
 ) -> BatchStartedView | InputRequiredResult:
     """Start a workflow on each of 1-1000 files at once; it costs credits for each, and a person confirms many.
     Returns the batch id: wait_for_run(batch) and list_runs(batch) follow it.
@@ -238,29 +222,29 @@ async def run_workflow_batch(
     app = caller_context(ctx)
     items = [_batch_input(f"inputs[{index}]", item) for index, item in enumerate(inputs)]
     target = await _target(app, workflow, version)
-    body = CreateWorkflowRunBatch(workflow=target, inputs=items, priority=priority)
+    body = requests.CreateWorkflowRunBatch(workflow=target, inputs=items, priority=priority)
     return await execute(ctx, StartBatch(app, body, workflow), confirmation_token)
 
 
 @RUNS.tool(title="Change a workflow run", annotations=UPDATES)
 async def update_workflow_run(
-    run_id: RunId,
+    run_id: args.RunId,
     ctx: Ctx,
     name: Annotated[str, Field(min_length=1, max_length=255)] | None = None,
-    metadata: Metadata | None = None,
+    metadata: args.Metadata | None = None,
 ) -> ActionView | InputRequiredResult:
     """Rename a run or merge metadata into it; given keys replace present ones, others stay.
     Returns the metadata before and after.
     """
     if name is None and metadata is None:
         raise CallRefusedError("Give name, metadata or both.")
-    body = UpdateWorkflowRun(name=name, metadata=metadata)
+    body = requests.UpdateWorkflowRun(name=name, metadata=metadata)
     return await execute(ctx, UpdateRun(caller_context(ctx), body, target=run_id))
 
 
 @RUNS.tool(title="Delete a workflow run", annotations=DESTRUCTIVE, scope=DELETE)
 async def delete_workflow_run(
-    run_id: RunId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
+    run_id: args.RunId, ctx: Ctx, confirmation_token: args.ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete one run with its results, for good. Use it only when the user asked; to stop work, cancel instead.
     A person confirms first, seeing what is lost.
@@ -268,26 +252,26 @@ async def delete_workflow_run(
     return await execute(ctx, DeleteRun(caller_context(ctx), target=run_id), confirmation_token)
 
 
-async def _target(app: CallerContext, workflow: str, version: str | None) -> WorkflowTarget:
+async def _target(app: CallerContext, workflow: str, version: str | None) -> requests.WorkflowTarget:
     workflow_id = await resolve_workflow(app, workflow)
-    return WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version))
+    return requests.WorkflowTarget(id=workflow_id, version=await resolve_version(app, workflow_id, version))
 
 
-def _batch_input(where: str, item: BatchItem) -> BatchInput:
+def _batch_input(where: str, item: BatchItem) -> requests.BatchInput:
     if (item.file is None) == (item.text is None):
         raise CallRefusedError(f"{where}: give either file or text.")
-    file: FileInput
+    file: requests.FileInput
     if item.file is not None:
         file = _by_reference(f"{where}.file", item.file, item.name)
     else:
-        file = FileFromText(text=item.text or "", name=item.name)
-    return BatchInput(file=file, metadata=item.metadata, secrets=item.secrets or None)
+        file = requests.FileFromText(text=item.text or "", name=item.name)
+    return requests.BatchInput(file=file, metadata=item.metadata, secrets=item.secrets or None)
 
 
-def _by_reference(where: str, reference: str, name: str | None) -> FileFromUrl | FileFromId:
+def _by_reference(where: str, reference: str, name: str | None) -> requests.FileFromUrl | requests.FileFromId:
     if "://" in reference:
-        return FileFromUrl(url=normalized_url(where, reference, _FILE_URL), name=name)
+        return requests.FileFromUrl(url=args.normalized_url(where, reference, _FILE_URL), name=name)
     try:
-        return FileFromId(id=_ID.validate_python(reference))
+        return requests.FileFromId(id=_ID.validate_python(reference))
     except ValidationError:
         raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".') from None

@@ -25,7 +25,7 @@ from extend_mcp.runs.groups import (
     is_unread,
 )
 from extend_mcp.runs.statistics import Selection, Statistics, Tally, course, oldest, tallies
-from extend_mcp.tools.args import Example, joined
+from extend_mcp.tools.args import joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, Selected, read_causes, read_facts, refreshed, select_runs
 from extend_mcp.tools.stuck import kept_stuck
@@ -48,8 +48,7 @@ GroupBy = Annotated[
     str,
     BeforeValidator(joined),
     AfterValidator(_known_groups),
-    Field(description=f'{", ".join(GROUP_NAMES)}; or two: "workflow,day"', max_length=40),
-    Example("failure_reason"),
+    Field(description=f'{", ".join(GROUP_NAMES)}; or two: "workflow,day"', max_length=40, examples=["failure_reason"]),
 ]
 
 
@@ -60,8 +59,10 @@ async def summarize_runs(
     filters: RunFilter,
     group_by: GroupBy = "workflow",
     metadata_key: Annotated[str, Field(min_length=1, max_length=255, description="With metadata")] | None = None,
-    time_zone: Annotated[str, Field(max_length=64, description="Of days and hours"), Example("Europe/Berlin")] = "UTC",
-    sort: Annotated[Sort, Example("rate")] | None = None,
+    time_zone: Annotated[
+        str, Field(max_length=64, description="Of days and hours", examples=["Europe/Berlin"])
+    ] = "UTC",
+    sort: Sort | None = None,
 ) -> SummaryView:
     """Count runs: how many failed, times, credits, what waits, each against the window before.
     Use it for "what is wrong, since when, how much". Says what was left out.

@@ -10,54 +10,33 @@ from typing import Annotated, Any, Literal
 from mcp_types import InputRequiredResult
 from pydantic import Field
 
+from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import Revealed, already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
-from extend_mcp.actions.webhooks import (
-    CreateEndpoint,
-    CreateSubscription,
-    DeleteEndpoint,
-    DeleteSubscription,
-    UpdateEndpoint,
-    UpdateSubscription,
-)
+from extend_mcp.api import requests
 from extend_mcp.api.models import Page, WebhookSubscription, WorkflowRunSummary
-from extend_mcp.api.requests import (
-    CreateWebhookEndpoint,
-    CreateWebhookSubscription,
-    UpdateWebhookEndpoint,
-    UpdateWebhookSubscription,
-)
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
-from extend_mcp.tools.args import ConfirmationToken, Example, Moment, PageSize, PageToken, WorkflowRef, normalized_url
+from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken, WorkflowRef, normalized_url
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import Deadline, scan_runs
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
+from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.untrusted import Code, Id, Label
-from extend_mcp.views.webhooks import (
-    CoverageRow,
-    EndpointListView,
-    Received,
-    SubscriptionListView,
-    WebhookCheckView,
-    endpoint_list_view,
-    subscription_list_view,
-    webhook_check_view,
-)
 
-EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("wh_xK9mLPqRtN3vS8wF5hB2cQ")]
+EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["wh_xK9mLPqRtN3vS8wF5hB2cQ"])]
 Event = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+){1,3}$", max_length=100)]
 EndpointEvents = Annotated[
-    list[Event], Field(max_length=60, description="Account-wide ones; may be empty"), Example('["workflow.created"]')
+    list[Event], Field(max_length=60, description="Account-wide ones; may be empty", examples=[["workflow.created"]])
 ]
-EndpointStatus = Annotated[Literal["enabled", "disabled"], Example("enabled")]
+EndpointStatus = Literal["enabled", "disabled"]
 _URL = "https://hooks.example.com/extend"
-Url = Annotated[str, Field(max_length=2048), Example(_URL)]
+Url = Annotated[str, Field(max_length=2048, examples=[_URL])]
 EndpointName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -68,16 +47,16 @@ async def list_webhook_endpoints(
     status: EndpointStatus | None = None,
     page_size: Annotated[PageSize, Field(description="Endpoints per page")] = 20,
     page_token: PageToken | None = None,
-) -> EndpointListView:
+) -> views.EndpointListView:
     """List where Extend sends events, or show one endpoint by id. Secrets and header values are never shown."""
     app = caller_context(ctx)
     limit = app.limits.answer_chars
     if endpoint_id:
         found = await app.api.get_webhook_endpoint(endpoint_id)
-        return endpoint_list_view([found], token_after=lambda count: None, limit=limit)
+        return views.endpoint_list_view([found], token_after=lambda count: None, limit=limit)
     given = {"status": status, "page_size": page_size}
     items, token_after = await read_page(list_webhook_endpoints, app.api.list_webhook_endpoints, page_token, **given)
-    return endpoint_list_view(items, token_after=token_after, limit=limit)
+    return views.endpoint_list_view(items, token_after=token_after, limit=limit)
 
 
 @WEBHOOKS.tool(title="Create a webhook endpoint", annotations=PUBLISHES)
@@ -94,10 +73,10 @@ async def create_webhook_endpoint(
     """
     app = caller_context(ctx)
     url = normalized_url("url", url, _URL)
-    if earlier := already_revealed(ctx, CreateEndpoint.name):
+    if earlier := already_revealed(ctx, actions.CreateEndpoint.name):
         return _created(app, earlier)
-    body = CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
-    action = CreateEndpoint(app, body)
+    body = requests.CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
+    action = actions.CreateEndpoint(app, body)
     answer = await execute(ctx, action, confirmation_token)
     if action.made is None:
         return answer
@@ -109,7 +88,7 @@ async def create_webhook_endpoint(
         f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
         "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
     )
-    revealed = await reveal_secret(ctx, CreateEndpoint.name, made_id, message)
+    revealed = await reveal_secret(ctx, actions.CreateEndpoint.name, made_id, message)
     if isinstance(revealed, InputRequiredResult):
         return revealed
     unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
@@ -131,8 +110,8 @@ async def update_webhook_endpoint(
         raise CallRefusedError("Give at least one of url, name, events and status.")
     if url is not None:
         url = normalized_url("url", url, _URL)
-    body = UpdateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
-    action = UpdateEndpoint(caller_context(ctx), body, target=endpoint_id)
+    body = requests.UpdateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
+    action = actions.UpdateEndpoint(caller_context(ctx), body, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -143,7 +122,7 @@ async def delete_webhook_endpoint(
     """Delete an endpoint and end its deliveries, for good. To pause it, set its status to disabled instead.
     A person confirms first.
     """
-    return await execute(ctx, DeleteEndpoint(caller_context(ctx), target=endpoint_id), confirmation_token)
+    return await execute(ctx, actions.DeleteEndpoint(caller_context(ctx), target=endpoint_id), confirmation_token)
 
 
 def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> ActionView:
@@ -158,11 +137,11 @@ def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> Action
     ).rendered(app.limits.answer_chars, details)
 
 
-SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$"), Example("whes_xK9mLPqRtN3vS8wF5hB2")]
+SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["whes_xK9mLPqRtN3vS8wF5hB2"])]
 Events = Annotated[
-    list[Event], Field(min_length=1, max_length=60), Example('["workflow_run.completed", "workflow_run.failed"]')
+    list[Event], Field(min_length=1, max_length=60, examples=[["workflow_run.completed", "workflow_run.failed"]])
 ]
-ResourceType = Annotated[Literal["workflow", "extractor", "classifier", "splitter"], Example("workflow")]
+ResourceType = Literal["workflow", "extractor", "classifier", "splitter"]
 
 
 @WEBHOOKS.tool(title="List webhook subscriptions", annotations=READ_ONLY)
@@ -173,20 +152,20 @@ async def list_webhook_subscriptions(
     resource_id: Annotated[str, Field(min_length=1, max_length=255)] | None = None,
     page_size: Annotated[PageSize, Field(description="Subscriptions per page")] = 20,
     page_token: PageToken | None = None,
-) -> SubscriptionListView:
+) -> views.SubscriptionListView:
     """List which resources' events go to which endpoint, or show one subscription by id."""
     app = caller_context(ctx)
     limit = app.limits.answer_chars
     if subscription_id:
         found = await app.api.get_webhook_subscription(subscription_id)
-        return subscription_list_view([found], token_after=lambda count: None, limit=limit)
+        return views.subscription_list_view([found], token_after=lambda count: None, limit=limit)
     given = {"endpoint_id": endpoint_id, "resource_id": resource_id, "page_size": page_size}
 
     def read(*, endpoint_id: str | None, **query: Any) -> Awaitable[Page[WebhookSubscription]]:
         return app.api.list_webhook_subscriptions(webhook_endpoint_id=endpoint_id, **query)
 
     items, token_after = await read_page(list_webhook_subscriptions, read, page_token, **given)
-    return subscription_list_view(items, token_after=token_after, limit=limit)
+    return views.subscription_list_view(items, token_after=token_after, limit=limit)
 
 
 @WEBHOOKS.tool(title="Create a webhook subscription", annotations=PUBLISHES)
@@ -201,10 +180,10 @@ async def create_webhook_subscription(
     """Send one resource's events to an endpoint, such as workflow_run.completed of a workflow. A person confirms."""
     app = caller_context(ctx)
     resource = await resolve_workflow(app, resource_id) if resource_type == "workflow" else resource_id
-    body = CreateWebhookSubscription(
+    body = requests.CreateWebhookSubscription(
         webhook_endpoint_id=endpoint_id, resource_type=resource_type, resource_id=resource, enabled_events=events
     )
-    action = CreateSubscription(app, body, target=endpoint_id)
+    action = actions.CreateSubscription(app, body, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -216,8 +195,8 @@ async def update_webhook_subscription(
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Replace a subscription's events. A person sees before and after and confirms first."""
-    body = UpdateWebhookSubscription(enabled_events=events)
-    action = UpdateSubscription(caller_context(ctx), body, target=subscription_id)
+    body = requests.UpdateWebhookSubscription(enabled_events=events)
+    action = actions.UpdateSubscription(caller_context(ctx), body, target=subscription_id)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -226,7 +205,9 @@ async def delete_webhook_subscription(
     subscription_id: SubscriptionId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a subscription: its events are no longer sent. A person confirms first."""
-    return await execute(ctx, DeleteSubscription(caller_context(ctx), target=subscription_id), confirmation_token)
+    return await execute(
+        ctx, actions.DeleteSubscription(caller_context(ctx), target=subscription_id), confirmation_token
+    )
 
 
 _UNDERWAY = timedelta(minutes=2)
@@ -234,13 +215,15 @@ _UNDERWAY = timedelta(minutes=2)
 
 
 @WEBHOOKS.tool(title="Check webhooks", annotations=READ_ONLY)
-async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: Moment = "24h") -> WebhookCheckView:
+async def check_webhooks(
+    ctx: Ctx, workflow: WorkflowRef | None = None, since: Moment = "24h"
+) -> views.WebhookCheckView:
     """Find which workflows have no enabled subscription for which ending of a run. Where this server receives webhooks,
     also find the runs that ended since then without an event. Use it when a system missed results.
     """
     app = caller_context(ctx)
     now, most = app.clock.now(), app.limits.filter_pages
-    begin = parse_argument(app, "since", since) or now
+    begin = parse_argument(app.clock.now(), "since", since) or now
     chosen = await resolve_workflow(app, workflow) if workflow else None
     missing = []
     read, complete = await read_all(app.api.list_webhook_subscriptions(resource_id=chosen), most_pages=most)
@@ -261,7 +244,7 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
     for each in subscriptions:
         (covered if each.webhook_endpoint_id in enabled else disabled)[each.resource_id].update(each.enabled_events)
     coverage = [
-        CoverageRow(
+        views.CoverageRow(
             workflow_id=workflow_id,
             workflow=name or None,
             without=[Code(event) for event in RUN_EVENTS if event not in covered[workflow_id]],
@@ -276,7 +259,7 @@ async def check_webhooks(ctx: Ctx, workflow: WorkflowRef | None = None, since: M
         window = (max(begin, began), now - _UNDERWAY)
         received = await _received(app, Deadline(ctx, app), window, chosen, covered)
         missing += [received.missing] if received.missing else []
-    return webhook_check_view(coverage, received, missing=missing, limit=app.limits.answer_chars)
+    return views.webhook_check_view(coverage, received, missing=missing, limit=app.limits.answer_chars)
 
 
 async def _received(
@@ -285,7 +268,7 @@ async def _received(
     window: tuple[datetime, datetime],
     workflow_id: str | None,
     covered: dict[str, set[str]],
-) -> Received:
+) -> views.Received:
     """Compare the runs that ended in a window with the events that the receiver took."""
     assert app.events is not None
     begin, end = window
@@ -299,4 +282,4 @@ async def _received(
             ended[end_mark(event, run.id)] = run
     known = await app.events.known(list(ended))
     missed = [run for mark, run in ended.items() if mark not in known]
-    return Received(begin, len(ended), missed, scan.missing)
+    return views.Received(begin, len(ended), missed, scan.missing)

@@ -11,58 +11,52 @@ from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import Page, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.tools.args import Example, PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
+from extend_mcp.tools.args import PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import READ_ONLY, WORKFLOWS
+from extend_mcp.views import workflows as views
 from extend_mcp.views.untrusted import Label
-from extend_mcp.views.workflows import (
-    VersionListView,
-    WorkflowListView,
-    WorkflowView,
-    version_list_view,
-    workflow_list_view,
-    workflow_view,
-)
 
 Form = Annotated[
     Literal["graph", "mermaid", "json"],
     Field(description="graph: a line a step; json: definitions to edit"),
-    Example("mermaid"),
 ]
 
 
 @WORKFLOWS.tool(title="List workflows", annotations=READ_ONLY)
 async def list_workflows(
     ctx: Ctx,
-    sort_by: Annotated[SortBy, Example("updatedAt")] = "createdAt",
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    sort_by: SortBy = "createdAt",
+    sort_dir: SortDir = "desc",
     page_size: Annotated[PageSize, Field(description="Workflows per page")] = 50,
     page_token: PageToken | None = None,
-) -> WorkflowListView:
+) -> views.WorkflowListView:
     """List workflows with ids and names. Not needed before other tools: they take a workflow's name."""
     app = caller_context(ctx)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "page_size": page_size}
     items, token_after = await read_page(list_workflows, app.api.list_workflows, page_token, **given)
-    return workflow_list_view(items, token_after=token_after, limit=app.limits.answer_chars)
+    return views.workflow_list_view(items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
-async def get_workflow(workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", page: PageNumber = 1) -> WorkflowView:
+async def get_workflow(
+    workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", page: PageNumber = 1
+) -> views.WorkflowView:
     """Show a workflow's draft: steps, processors and routing, in pages. For what runs now, use get_workflow_version."""
     app = caller_context(ctx)
     found = await app.api.get_workflow(await resolve_workflow(app, workflow))
-    return workflow_view(found, found.draft_version, form=form, page=page, limit=app.limits.answer_chars)
+    return views.workflow_view(found, found.draft_version, form=form, page=page, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="List a workflow's versions", annotations=READ_ONLY)
 async def list_workflow_versions(
     workflow: WorkflowRef,
     ctx: Ctx,
-    sort_dir: Annotated[SortDir, Example("asc")] = "desc",
+    sort_dir: SortDir = "desc",
     page_size: Annotated[PageSize, Field(description="Versions per page")] = 50,
     page_token: PageToken | None = None,
-) -> VersionListView:
+) -> views.VersionListView:
     """List a workflow's versions, the draft included, with the time each was made."""
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
@@ -72,18 +66,18 @@ async def list_workflow_versions(
         return app.api.list_workflow_versions(workflow, **query)
 
     items, token_after = await read_page(list_workflow_versions, read, page_token, **given)
-    return version_list_view(workflow_id, items, token_after=token_after, limit=app.limits.answer_chars)
+    return views.version_list_view(workflow_id, items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
 async def get_workflow_version(
     workflow: WorkflowRef, ctx: Ctx, version: VersionRef = "newest", form: Form = "graph", page: PageNumber = 1
-) -> WorkflowView:
+) -> views.WorkflowView:
     """Show one version of a workflow, by default the newest published: what runs without a version use."""
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await read_version(app, workflow_id, version)
-    return workflow_view(workflow_id, found, form=form, page=page, limit=app.limits.answer_chars)
+    return views.workflow_view(workflow_id, found, form=form, page=page, limit=app.limits.answer_chars)
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:

@@ -41,12 +41,14 @@ async def test_every_listed_schema_can_be_read_alone_and_is_strict(box: Box, mod
 
 
 def plain(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Pydantic's schema without references, titles, ``additionalProperties`` and nulls."""
+    """Pydantic's schema without references, titles, examples, ``additionalProperties`` and nulls."""
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         schema = definitions[schema["$ref"].removeprefix("#/$defs/")] | {k: v for k, v in schema.items() if k != "$ref"}
-    kept = {key: value for key, value in schema.items() if key not in ("$defs", "title", "additionalProperties")}
+    kept = {
+        key: value for key, value in schema.items() if key not in ("$defs", "title", "additionalProperties", "examples")
+    }
     if "anyOf" in kept:
         real, null = kept.pop("anyOf")
         assert null == {"type": "null"}
