@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ALWAYS = frozenset({"audit", "at", "who", "tool", "outcome"})
+_BLOCK = 256 * 1024
 
 Confirmed = Literal["person", "token", "trusted"]
 
@@ -116,15 +117,23 @@ class AuditScan:
             return
         with self.file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            place = size if self.end is None else min(self.end, size)
-            start = file.seek(max(place - self.most_bytes, 0))
-            lines = file.read(place - start).split(b"\n")
-        for line in reversed(lines[1:] if start else lines):
-            place -= len(line)
-            if found := _audit_line(line):
-                yield place, found
-            place -= 1
-        self.complete = start == 0
+            position = size if self.end is None else min(self.end, size)
+            stop = max(position - self.most_bytes, 0)
+            rest = b""
+            while position > stop:
+                length = min(_BLOCK, position - stop)
+                position = file.seek(position - length)
+                block = file.read(length) + rest
+                rest, *whole = block.split(b"\n")
+                place = position + len(block)
+                for line in reversed(whole):
+                    place -= len(line)
+                    if found := _audit_line(line):
+                        yield place, found
+                    place -= 1
+            self.complete = position == 0
+            if self.complete and (found := _audit_line(rest)):
+                yield 0, found
 
 
 def _audit_line(line: bytes) -> dict[str, Any] | None:
