@@ -6,7 +6,6 @@ protocol.
 
 from __future__ import annotations
 
-import difflib
 import gc
 import io
 import logging
@@ -44,15 +43,6 @@ class _Commands(click.Group):
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of {', '.join(self.list_commands(ctx))}."
-            ctx.fail(f"There is no command {args[0]!r}. {hint}")
-        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "install"])
@@ -174,15 +164,10 @@ def doctor(**given: Any) -> None:
 
     Checks key, region, API version, workspace, proxy, certificates and reachability, and says what to do.
     """
-    from extend_mcp.doctor import examine, report_unusable
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.doctor import diagnose
 
     _report_ignored()
-    try:
-        settings = load_settings(**given)
-    except SettingsError as error:
-        sys.exit(report_unusable(error, _say))
-    sys.exit(anyio.run(examine, settings, _say))
+    sys.exit(anyio.run(diagnose, given, _say))
 
 
 @main.command()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -17,7 +18,7 @@ from extend_mcp.api.base import API_VERSION
 from extend_mcp.api.config import REGION_BASE_URLS
 from extend_mcp.api.transport import certificates, proxy_for
 from extend_mcp.server import build_server
-from extend_mcp.settings import Settings, SettingsError
+from extend_mcp.settings import Settings, SettingsError, load_settings
 
 Say = Callable[[str], None]
 
@@ -40,8 +41,18 @@ class CheckError(Exception):
         self.row, self.advice = row, advice
 
 
-async def examine(settings: Settings, say: Say) -> int:
-    """Check ``settings`` part by part, then make one harmless request; return 0 when it could be made, else 1."""
+async def diagnose(given: Mapping[str, Any], say: Say) -> int:
+    """Check the settings part by part, then make one harmless request; return 0 when it could be made, else 1.
+
+    Settings are ``given`` by field name, or come from the environment.
+    """
+    try:
+        settings = load_settings(**given)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            say(f"FAIL {_ROWS.get(line.partition(':')[0], 'settings'):<12} {line}")
+        say("Next: Correct the variables above. docs/configuration.md lists what each one accepts.")
+        return 1
     rows = _configured(settings)
     failed, advice = "", "All good: an MCP client can use this configuration."
     try:
@@ -58,15 +69,6 @@ async def examine(settings: Settings, say: Say) -> int:
         say(f"{'FAIL' if name == failed else 'ok  '} {name:<12} {text}")
     say(advice)
     return 1 if failed else 0
-
-
-def report_unusable(error: SettingsError, say: Say) -> int:
-    """Report settings that cannot be used, each on its row; return the exit status."""
-    for line in str(error).splitlines():
-        name = line.partition(":")[0]
-        say(f"FAIL {_ROWS.get(name, 'settings'):<12} {line}")
-    say("Next: Correct the variables above. docs/configuration.md lists what each one accepts.")
-    return 1
 
 
 def _configured(settings: Settings) -> dict[str, str]:
