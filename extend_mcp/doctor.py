@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -18,7 +17,7 @@ from extend_mcp.api.base import API_VERSION
 from extend_mcp.api.config import REGION_BASE_URLS
 from extend_mcp.api.transport import certificates, proxy_for
 from extend_mcp.server import build_server
-from extend_mcp.settings import Settings, SettingsError, load_settings
+from extend_mcp.settings import Settings, SettingsError
 
 Say = Callable[[str], None]
 
@@ -41,13 +40,10 @@ class CheckError(Exception):
         self.row, self.advice = row, advice
 
 
-async def diagnose(given: Mapping[str, Any], say: Say) -> int:
-    """Check the settings part by part, then make one harmless request; return 0 when it could be made, else 1.
-
-    Settings are ``given`` by field name, or come from the environment.
-    """
+async def diagnose(load: Callable[[], Settings], say: Say) -> int:
+    """Check the settings part by part, then make one harmless request; return 0 when it could be made, else 1."""
     try:
-        settings = load_settings(**given)
+        settings = load()
     except SettingsError as error:
         for line in str(error).splitlines():
             say(f"FAIL {_ROWS.get(line.partition(':')[0], 'settings'):<12} {line}")
