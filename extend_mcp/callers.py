@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import anyio
 import anyio.to_thread
@@ -39,31 +39,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 _MOST_CALLERS = 1000
 _MOST_REMEMBERED = 32
-
-
-class Kept(Generic[K, T]):
-    """The most recently used values by key, at most ``most``; all that an evicted one holds can be read again."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[K, T] = OrderedDict()
-
-    def of(self, key: K, make: Callable[[], T]) -> T:
-        """Return the value of a key, made on first use."""
-        if key not in self._values:
-            self._values[key] = make()
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        return self._values[key]
-
-    def all(self) -> list[T]:
-        """Return the values, the least recently used first."""
-        return list(self._values.values())
 
 
 @dataclass(eq=False)
@@ -196,10 +174,17 @@ class CallerRegistry:
         close: Callable[[], Awaitable[None]],
         most: int = _MOST_CALLERS,
     ) -> None:
-        self._make = make
         self._local = local
         self._close = close
-        self._contexts: Kept[Caller, CallerContext] = Kept(most)
+        self._contexts: WeakSet[CallerContext] = WeakSet()
+
+        def made(caller: Caller) -> CallerContext:
+            context = make(caller)
+            self._contexts.add(context)
+            return context
+
+        # All that the least recently used context holds can be read again.
+        self.context_of = lru_cache(most)(made)
 
     def caller(self) -> Caller:
         """Return the caller of the current request.
@@ -218,13 +203,9 @@ class CallerRegistry:
         """Return the context of the current request's caller."""
         return self.context_of(self.caller())
 
-    def context_of(self, caller: Caller) -> CallerContext:
-        """Return the context of one caller."""
-        return self._contexts.of(caller, lambda: self._make(caller))
-
     async def aclose(self) -> None:
         """Close all connections."""
-        for context in self._contexts.all():
+        for context in list(self._contexts):
             if "api" in vars(context):
                 await context.api.aclose()
         await self._close()
@@ -240,7 +221,8 @@ class Histories:
         self._opening = anyio.Lock()
         self._store: RunStore | None = None
         self._thread = anyio.CapacityLimiter(1)
-        self._accounts: Kept[bytes, RunHistory] = Kept(_MOST_CALLERS)
+        self._open: WeakSet[RunHistory] = WeakSet()
+        self._named = lru_cache(_MOST_CALLERS)(self._make)
 
     @property
     def is_open(self) -> bool:
@@ -249,18 +231,24 @@ class Histories:
 
     async def of(self, account: Account) -> RunHistory | None:
         """Return the kept runs of one account; None without a key, since nothing can be read then."""
-        from extend_mcp.history.history import RunHistory
         from extend_mcp.history.store import partition
 
         if account.api_key is None:
             return None
         name, store = partition(account, self._settings.api_base_url), await self._opened()
-        return self._accounts.of(name, lambda: RunHistory(store, self._thread, name, self._clock))
+        return self._named(store, name)
+
+    def _make(self, store: RunStore, name: bytes) -> RunHistory:
+        from extend_mcp.history.history import RunHistory
+
+        history = RunHistory(store, self._thread, name, self._clock)
+        self._open.add(history)
+        return history
 
     def _note_change(self, event: ServerEvent) -> None:
         named = named_by(event.uri) if isinstance(event, ResourceUpdated) else None
         if named is not None and named.kind == "run":
-            for history in self._accounts.all():
+            for history in self._open:
                 history.note_change(named.id)
 
     async def forget(self, account: Account, run_id: str, deleted: bool) -> None:
@@ -304,7 +292,7 @@ class ApiClients:
         self._settings = settings
         self._metrics = metrics
         self._windows = windows
-        self._limiters: Kept[str, RateLimiter] = Kept(_MOST_CALLERS)
+        self._limiter = lru_cache(_MOST_CALLERS)(self._make_limiter)
         self._transport: httpx.AsyncBaseTransport | None = None
 
     def client(self, caller: Caller) -> ExtendClient:
@@ -312,14 +300,12 @@ class ApiClients:
         import httpx
 
         from extend_mcp.api.client import ExtendClient
-        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
         from extend_mcp.api.transport import SharedTransport, network_transport
 
-        settings, budget, limiter = self._settings, caller.account.budget, None
+        settings, limiter = self._settings, None
         if not settings.sandbox:
             self._transport = self._transport or network_transport(settings.api_base_url)
-            make_window = self._windows or (lambda _, per_second: LocalWindow(per_second))
-            limiter = self._limiters.of(budget, lambda: RateLimiter(make_window(budget, settings.requests_per_second)))
+            limiter = self._limiter(caller.account.budget)
         elif self._transport is None:
             from extend_mcp.sandbox import Sandbox
 
@@ -336,3 +322,9 @@ class ApiClients:
         """Close all connections."""
         if self._transport is not None:
             await self._transport.aclose()
+
+    def _make_limiter(self, budget: str) -> RateLimiter:
+        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+
+        per_second = self._settings.requests_per_second
+        return RateLimiter(self._windows(budget, per_second) if self._windows else LocalWindow(per_second))

@@ -1,19 +1,17 @@
 """Define the command line.
 
 Only this module and the ones it calls for output (demo, doctor) write to stdout: under stdio, stdout belongs to the
-protocol.
+protocol. A command imports what it needs: a client waits for the server to start.
 """
 
 from __future__ import annotations
 
-import difflib
 import gc
 import io
 import logging
 import os
 import signal
 import sys
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +22,7 @@ import click
 from extend_mcp import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from extend_mcp.callers import Shared
     from extend_mcp.report import Format
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_UNUSABLE = "these settings cannot be used:\n{}"
-
 
 class _Commands(click.Group):
     """Read ``extend-mcp --sandbox`` as ``extend-mcp serve --sandbox``: clients start the bare command."""
@@ -44,15 +40,6 @@ class _Commands(click.Group):
         if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Choose one of {', '.join(self.list_commands(ctx))}."
-            ctx.fail(f"There is no command {args[0]!r}. {hint}")
-        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "install"])
@@ -90,12 +77,13 @@ _env_file = click.option(
     expose_value=False,
     help="Read settings from a file of NAME=value lines.",
 )
+_sandbox = click.option("--sandbox", is_flag=True, default=None, help="Use the built-in sandbox instead of Extend.")
 
 
 @click.group(
     cls=_Commands,
     subcommand_metavar="COMMAND [OPTIONS]",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, prog_name="extend-mcp")
 def main() -> None:
@@ -111,19 +99,19 @@ def main() -> None:
     "--transport",
     type=click.Choice(["stdio", "http", "sse"]),
     default="stdio",
-    show_default=True,
     help="stdio for one client on this machine; http serves /mcp; sse also serves /sse, for older clients.",
 )
 @click.option("--host", help="Address to listen on (http, sse); EXTEND_MCP_HOST. A public one needs EXTEND_MCP_AUTH.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on (http, sse); EXTEND_MCP_PORT.")
-@click.option("--sandbox", is_flag=True, default=None, help="Use the built-in sandbox: no account, no network.")
+@_sandbox
 @click.option("--read-only", is_flag=True, default=None, help="Leave out every tool that writes.")
 @click.option("--toolsets", metavar="A,B", help="Toolsets to offer, comma-separated.")
 @_env_file
 def serve(transport: str, host: str | None, port: int | None, **given: Any) -> None:
     """Start the MCP server (the default command)."""
-    with _loading():
-        settings = _settings(**given)
+    # The collector would scan repeatedly what is imported and built here, and free nothing.
+    gc.disable()
+    settings = _settings(**given)
     if transport == "stdio":
         _serve_stdio(settings)
     else:
@@ -131,17 +119,15 @@ def serve(transport: str, host: str | None, port: int | None, **given: Any) -> N
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 picks a free one.")
-@click.option("--scenario", default="default", show_default=True, help="Data: default, empty, large, huge or incident.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port; 0 picks a free one.")
 @click.option(
-    "--speed",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Simulated seconds per real second.",
+    "--scenario", type=click.Choice(["default", "empty", "large", "huge", "incident"]), default="default", help="Data."
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the simulated documents and times.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Simulated seconds per real second."
+)
+@click.option("--seed", type=int, default=1, help="Seed of the simulated documents and times.")
 def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> None:
     """Simulate Extend's API on this machine.
 
@@ -150,8 +136,7 @@ def sandbox(host: str, port: int, scenario: str, speed: float, seed: int) -> Non
     from extend_mcp.sandbox import Sandbox, SandboxClock, SandboxSettings
     from extend_mcp.sandbox.sandbox_server import serve as serve_sandbox
 
-    with _explaining(ValueError, raising=click.UsageError):
-        box = Sandbox(SandboxSettings(scenario=scenario, seed=seed), SandboxClock(speed=speed))
+    box = Sandbox(SandboxSettings(scenario=scenario, seed=seed), SandboxClock(speed=speed))
     _run(partial(serve_sandbox, box, host=host, port=port, on_ready=_say))
 
 
@@ -167,38 +152,29 @@ def demo() -> None:
 
 
 @main.command()
-@click.option("--sandbox", is_flag=True, default=None, help="Check the built-in sandbox instead of Extend.")
+@_sandbox
 @_env_file
 def doctor(**given: Any) -> None:
     """Check the configuration and name the cause of a failure.
 
     Checks key, region, API version, workspace, proxy, certificates and reachability, and says what to do.
     """
-    from extend_mcp.doctor import examine, report_unusable
-    from extend_mcp.settings import SettingsError, load_settings
+    from extend_mcp.doctor import diagnose
 
-    _report_ignored()
-    try:
-        settings = load_settings(**given)
-    except SettingsError as error:
-        sys.exit(report_unusable(error, _say))
-    sys.exit(anyio.run(examine, settings, _say))
+    sys.exit(anyio.run(diagnose, partial(_settings, **given), _say))
 
 
 @main.command()
-@click.option(
-    "--since", default="24h", show_default=True, help="Begin of the window: a span such as 24h, or an ISO time."
-)
+@click.option("--since", default="24h", help="Begin of the window: a span such as 24h, or an ISO time.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "markdown", "json"]),
     default="text",
-    show_default=True,
     help="For a person, a wiki or a program.",
 )
 @click.option("--fail-if", metavar="A,B", default="", help="Thresholds: failed>5,failed>2%,waiting>24h,runs<1.")
-@click.option("--sandbox", is_flag=True, default=None, help="Report on the built-in sandbox instead of Extend.")
+@_sandbox
 @_env_file
 def report(since: str, form: Format, fail_if: str, **given: Any) -> None:
     """Report what happened: runs, failures, what waits for review.
@@ -206,14 +182,12 @@ def report(since: str, form: Format, fail_if: str, **given: Any) -> None:
     Asks no model and nobody. Exits with 3 when a threshold is crossed, and with 1 when the report failed or is too
     incomplete to judge one.
     """
-    from extend_mcp.report import ReportError, make_report, parse_thresholds, render
+    from extend_mcp.report import make_report, parse_thresholds, render
 
     settings = _settings(**given)
-    with _explaining(ValueError, "--fail-if: {}.", raising=click.UsageError):
-        thresholds = parse_thresholds(fail_if)
+    thresholds = parse_thresholds(fail_if)
     _observe(settings, settings.secrets)
-    with _explaining(ReportError):
-        made = anyio.run(make_report, settings, since)
+    made = anyio.run(make_report, settings, since)
     _say(render(made, thresholds, form))
     verdicts = [each.judge(made.figures) for each in thresholds]
     sys.exit(3 if "crossed" in verdicts else 1 if "unknown" in verdicts else 0)
@@ -237,18 +211,16 @@ def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
     import json
 
     from extend_mcp.http.auth.tokens import append_entry, new_token
-    from extend_mcp.settings import SettingsError
 
-    with _explaining(SettingsError):
-        chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-        made, entry = new_token(name, scopes=chosen, read_only=read_only)
-        if file is not None:
-            append_entry(file, entry)
-    added = f"{file} has its entry now."
-    shown = f'Its entry, for the list "tokens" of the file; add what the caller may do:\n{json.dumps(entry, indent=2)}'
+    chosen = [scope.strip() for scope in scopes.split(",") if scope.strip()]
+    made, entry = new_token(name, scopes=chosen, read_only=read_only)
+    said = f'Its entry, for the list "tokens" of the file; add what the caller may do:\n{json.dumps(entry, indent=2)}'
+    if file is not None:
+        append_entry(file, entry)
+        said = f"{file} has its entry now."
     click.echo("The token, shown this once; give it to the caller:", err=True)
     _say(made)
-    click.echo(f"\n{shown if file is None else added}", err=True)
+    click.echo(f"\n{said}", err=True)
 
 
 @main.group()
@@ -272,10 +244,12 @@ def clear() -> None:
         return
     file = Path(path)
     if file.exists():
-        with _explaining(StoreLostError, "nothing was removed: {}"):
+        try:
             store = RunStore(path)
             runs, accounts = store.clear()
             store.close()
+        except StoreLostError as error:
+            raise click.ClickException(f"nothing was removed: {error}") from None
         _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
     else:
         _say(f"{path} does not exist: no runs are kept.")
@@ -285,13 +259,11 @@ def clear() -> None:
 
 
 def _serve_stdio(settings: Settings) -> None:
-    with _loading():
-        from extend_mcp.server import build_server
-        from extend_mcp.stdio import run_stdio
+    from extend_mcp.server import build_server
+    from extend_mcp.stdio import run_stdio
 
-        _, stop_tracing = _observe(settings, settings.secrets)
-        server, registry = build_server(settings, shared=_shared_over_stdio(settings))
-
+    _, stop_tracing = _observe(settings, settings.secrets)
+    server, registry = build_server(settings, shared=_shared_over_stdio(settings))
     if sys.stdin.isatty():
         click.echo(
             "extend-mcp is waiting for an MCP client on stdin. Press Ctrl-C to stop, then try:\n"
@@ -341,61 +313,28 @@ def _shared_over_stdio(settings: Settings) -> Shared:
 def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: bool) -> None:
     from extend_mcp.http.serve import serve_http
     from extend_mcp.http.settings import HttpSettings
-    from extend_mcp.settings import SettingsError, load
+    from extend_mcp.settings import load
 
     def say_ready(url: str) -> None:
         # The caller that started the process waits for this line, so it does not depend on the log level.
         click.echo(f"extend-mcp serves {url}", err=True)
 
-    with _explaining(SettingsError, _UNUSABLE):
-        http = load(HttpSettings, host=host, port=port)
-        redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
-        try:
-            _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
-        except OSError as error:
-            raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
-        finally:
-            stop_tracing()
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Import and build without the garbage collector, which would scan everything repeatedly and free nothing."""
-    gc.disable()
+    http = load(HttpSettings, host=host, port=port)
+    redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
     try:
-        yield
+        _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {http.host} port {http.port}: {error.strerror}") from None
     finally:
-        # What was made stays until the end: no later collection needs to look at it either.
-        gc.freeze()
-        # One call makes thousands of objects that need no collector. Python looks for garbage every 700 by default.
-        gc.set_threshold(20_000, 20, 20)
-        gc.enable()
-
-
-@contextmanager
-def _explaining(
-    kind: type[Exception], text: str = "{}", raising: type[click.ClickException] = click.ClickException
-) -> Iterator[None]:
-    """End the command with an error's text."""
-    try:
-        yield
-    except kind as error:
-        raise raising(text.format(error)) from None
+        stop_tracing()
 
 
 def _settings(**given: Any) -> Settings:
-    from extend_mcp.settings import SettingsError, load_settings
-
-    _report_ignored()
-    with _explaining(SettingsError, _UNUSABLE):
-        return load_settings(**given)
-
-
-def _report_ignored() -> None:
-    from extend_mcp.settings import ignored_settings
+    from extend_mcp.settings import ignored_settings, load_settings
 
     for name, reason in ignored_settings().items():
         click.echo(f"{name} {reason}", err=True)
+    return load_settings(**given)
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:
@@ -427,6 +366,11 @@ def configure_tracing(
 
 
 def _run(function: Callable[[], Any]) -> None:
+    # What was made so far stays until the end: no collection needs to look at it.
+    gc.freeze()
+    # One call makes thousands of objects that need no collector. Python looks for garbage every 700 by default.
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
     try:
         anyio.run(function)
     except KeyboardInterrupt:

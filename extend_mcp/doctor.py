@@ -40,8 +40,15 @@ class CheckError(Exception):
         self.row, self.advice = row, advice
 
 
-async def examine(settings: Settings, say: Say) -> int:
-    """Check ``settings`` part by part, then make one harmless request; return 0 when it could be made, else 1."""
+async def diagnose(load: Callable[[], Settings], say: Say) -> int:
+    """Check the settings part by part, then make one harmless request; return 0 when it could be made, else 1."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            say(f"FAIL {_ROWS.get(line.partition(':')[0], 'settings'):<12} {line}")
+        say("Next: Correct the variables above. docs/configuration.md lists what each one accepts.")
+        return 1
     rows = _configured(settings)
     failed, advice = "", "All good: an MCP client can use this configuration."
     try:
@@ -58,15 +65,6 @@ async def examine(settings: Settings, say: Say) -> int:
         say(f"{'FAIL' if name == failed else 'ok  '} {name:<12} {text}")
     say(advice)
     return 1 if failed else 0
-
-
-def report_unusable(error: SettingsError, say: Say) -> int:
-    """Report settings that cannot be used, each on its row; return the exit status."""
-    for line in str(error).splitlines():
-        name = line.partition(":")[0]
-        say(f"FAIL {_ROWS.get(name, 'settings'):<12} {line}")
-    say("Next: Correct the variables above. docs/configuration.md lists what each one accepts.")
-    return 1
 
 
 def _configured(settings: Settings) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+import click
 from mcp.client.client import Client
 from mcp_types import TextContent
 
@@ -28,10 +30,6 @@ _CELL = 60
 
 _THRESHOLD = re.compile(r"([a-z0-9]+)\s*([<>])\s*([0-9]+(?:\.[0-9]+)?)\s*(%|[a-z]*)", re.IGNORECASE)
 _FIGURES = ("runs", "failed", "failed %", "open", "stuck", "waiting", "waiting time", "p95 time", "credits")
-
-
-class ReportError(Exception):
-    """The report could not be made; the text says why."""
 
 
 class Figure(NamedTuple):
@@ -64,16 +62,18 @@ def parse_thresholds(text: str) -> list[Threshold]:
     """Read thresholds such as ``failed>5,waiting>24h``.
 
     Raises:
-        ValueError: one does not fit; the text says which and what fits.
+        UsageError: one does not fit; the text says which and what fits.
     """
     found = []
     for part in filter(None, map(str.strip, text.split(","))):
-        match = _THRESHOLD.fullmatch(part)
+        match, limit = _THRESHOLD.fullmatch(part), None
         figure = match[1].lower() + {"": "", "%": " %"}.get(match[4], " time") if match else ""
-        if match is None or figure not in _FIGURES:
-            fits = "failed>5, failed>2%, waiting>24h or p95>10m"
-            raise ValueError(f"{part!r} is not a threshold such as {fits}, on one of: {', '.join(_FIGURES)}")
-        limit = parse_span(match[3] + match[4]).total_seconds() if figure.endswith("time") else float(match[3])
+        if match and figure in _FIGURES:
+            with suppress(ValueError):
+                limit = parse_span(match[3] + match[4]).total_seconds() if "time" in figure else float(match[3])
+        if not match or limit is None:
+            fits = f"a threshold such as failed>5, failed>2%, waiting>24h or p95>10m, on one of: {', '.join(_FIGURES)}"
+            raise click.UsageError(f"--fail-if: {part!r} is not {fits}.")
         found.append(Threshold(part, figure, match[2] == "<", limit))
     return found
 
@@ -178,7 +178,7 @@ async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
     """Ask the tools of a server in this process; tests give it other ``parts``.
 
     Raises:
-        ReportError: Extend could not be asked, or ``since`` is not a time.
+        ClickException: Extend could not be asked, or ``since`` is not a time.
     """
     chosen = settings.model_copy(update={"toolsets": ("runs", "incidents"), "read_only": True, "audit": "off"})
     server, registry = build_server(chosen, own_caller=True, **parts)
@@ -186,7 +186,7 @@ async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
     try:
         begin = parse_moment(since, now)
     except ValueError as error:
-        raise ReportError(f"--since: {error}") from None
+        raise click.ClickException(f"--since: {error}") from None
     # The same instant for all: "24h" moves.
     window = {"created_since": format_instant(begin)}
     # As far back as the summaries read, for the window before: an older run that hangs was reported then.
@@ -206,7 +206,8 @@ async def make_report(settings: Settings, since: str, **parts: Any) -> Report:
     answers: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
         if result.is_error or result.structured_content is None:
-            raise ReportError(" ".join(block.text for block in result.content if isinstance(block, TextContent)))
+            texts = [block.text for block in result.content if isinstance(block, TextContent)]
+            raise click.ClickException(" ".join(texts))
         answers[name] = result.structured_content
     missing = dict.fromkeys(each for answer in answers.values() for each in answer.get("missing") or ())
     return Report(settings.label, begin, now, answers, list(missing))

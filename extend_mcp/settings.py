@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import click
 from pydantic import (
     AliasGenerator,
     AnyHttpUrl,
@@ -53,7 +54,7 @@ IGNORED_SETTINGS = {
 """Variables that earlier versions or Extend's own server read, and what a start with one of them says."""
 
 
-class SettingsError(Exception):
+class SettingsError(click.ClickException):
     """The configuration cannot be used; the text names each variable and its rule, never its value."""
 
 

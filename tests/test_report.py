@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import UsageError
 from click.testing import CliRunner, Result
 
 from extend_mcp.cli import main
@@ -69,8 +70,17 @@ async def test_thresholds_are_on_counts_shares_and_times(box: Box) -> None:
     for given, verdict in ((crossed, "crossed"), (other, "not crossed")):
         for threshold in parse_thresholds(given):
             assert threshold.judge(report.figures) == verdict, threshold
-    for wrong in ("p95>5", "failures>5", "failed=5", "failed>5h", "failed>1.2.3", "waiting>5%", "failed>"):
-        with pytest.raises(ValueError, match=re.escape(repr(wrong))):
+    for wrong in (
+        "p95>5",
+        "failures>5",
+        "failed=5",
+        "failed>5h",
+        "failed>1.2.3",
+        "waiting>5%",
+        "waiting>5x",
+        "failed>",
+    ):
+        with pytest.raises(UsageError, match=re.escape(repr(wrong))):
             parse_thresholds(wrong)
 
 
