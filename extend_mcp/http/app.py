@@ -141,7 +141,6 @@ def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) 
             ("mcp", Middleware(AuthContextMiddleware)),
         ]
     return [
-        ("all", Middleware(asgi.ShutdownMiddleware, lifecycle=parts.lifecycle)),
         ("all", Middleware(asgi.RequestIdMiddleware, metrics=parts.metrics)),
         ("mcp", Middleware(CORSMiddleware, **_origins(http), **_CORS)),
         ("mcp", trusted()),
@@ -149,8 +148,7 @@ def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) 
         ("card", trusted()),
         *authentication,
         ("mcp", Middleware(asgi.ConcurrencyLimitMiddleware, Shares(limits.requests, limits.requests_of_one_caller))),
-        ("mcp", Middleware(asgi.ScopeChallengeMiddleware, challenge=challenge)),
-        ("mcp", Middleware(asgi.StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
+        ("mcp", Middleware(asgi.ShutdownMiddleware, parts.lifecycle)),
         ("mcp", Middleware(asgi.BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
         (
             "webhook",
@@ -158,7 +156,7 @@ def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) 
                 asgi.BodyLimitMiddleware, limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes
             ),
         ),
-        ("mcp", Middleware(asgi.InvalidMessageMiddleware)),
+        ("mcp", Middleware(asgi.ErrorMiddleware, challenge)),
     ]
 
 
