@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from types import FrameType
 from typing import Final
@@ -22,7 +23,7 @@ from extend_mcp.http.app import HttpParts, build_app
 from extend_mcp.http.auth.base import KEY_HEADER, ExtendKeys, Identify
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
-from extend_mcp.http.connections import Connections
+from extend_mcp.http.connections import Connection, open_files
 from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits, Shares
@@ -152,7 +153,11 @@ class GracefulServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             # Not uvicorn's limit of connections, which refuses the newest, and with it the probes of a server in use.
-            http=Connections(most=limits.connections, header_seconds=limits.header_seconds),  # type: ignore[arg-type]
+            http=partial(  # type: ignore[arg-type]
+                Connection,
+                most=min(limits.connections, open_files(limits.connections)),
+                header_seconds=limits.header_seconds,
+            ),
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
         super().__init__(config)
