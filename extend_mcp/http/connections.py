@@ -91,4 +91,4 @@ def open_files(most: int) -> int:
         return most
     raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-    return max(raised - _OTHER_FILES, raised // 2)
+    return min(most, max(raised - _OTHER_FILES, raised // 2))
