@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from math import inf
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
-from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
-from mcp.server.subscriptions import SubscriptionBus
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import SubscribeRequestParams, SubscriptionsListenRequestParams, UnsubscribeRequestParams
 from mcp_types.version import KNOWN_PROTOCOL_VERSIONS
@@ -28,22 +27,35 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from extend_mcp import REGISTRY_NAME
-from extend_mcp.callers import CallerRegistry
+from extend_mcp.callers import Shared
 from extend_mcp.clock import Clock
+from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
 from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.http import middleware as asgi
-from extend_mcp.http.auth.base import KEY_HEADER, Challenge, Identify
+from extend_mcp.http.auth.base import KEY_HEADER, Challenge, ExtendKeys, Identify
+from extend_mcp.http.auth.oauth import OAuth
+from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.lifecycle import Lifecycle
-from extend_mcp.http.settings import HttpSettings, Limits
-from extend_mcp.limits import Shares
+from extend_mcp.http.settings import HttpSettings, Limits, share
+from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import FairSessions
-from extend_mcp.scopes import READING
+from extend_mcp.scopes import READING, SCOPES, scopes_of
+from extend_mcp.server import build_server, sealing_keys
+from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
+from extend_mcp.telemetry.redaction import Redactor
+
+try:
+    from extend_mcp.replicas.connect import open_replicas
+except ModuleNotFoundError:
+    # Redis is an extra: a single server needs none.
+    open_replicas = None  # type: ignore[assignment]
 
 WEBHOOK_PATH: Final = "/webhooks/extend"
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK_ORIGIN: Final = rf"http://({'|'.join(map(re.escape, _LOOPBACK))})(:[0-9]+)?"
 _ANY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _CORS: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "POST", "DELETE"],
@@ -53,113 +65,215 @@ _CORS: Final[dict[str, Any]] = {
 _CHECKED_ALREADY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
-@dataclass
-class HttpParts:
-    """The parts that the application serves.
+class HttpApp:
+    """Everything that one process serves over HTTP; with ``sse`` also /sse, for older clients.
+
+    The redactor learns the keys that callers bring, once Extend accepted them. Tests give the last three arguments.
 
     Attributes:
-        lifecycle: what is in progress; must be among the server's middleware.
-        scopes: the scopes of what the operator switched on.
+        asgi: the application.
         identify: identifies callers; None without authentication.
-        background: runs as long as the application does.
+        scopes: the scopes of what the operator switched on.
+
+    Raises:
+        SettingsError: the settings do not fit together, or a file they name cannot be used.
     """
 
-    server: MCPServer[CallerRegistry]
-    registry: CallerRegistry
-    bus: SubscriptionBus
-    metrics: PrometheusMetrics
-    lifecycle: Lifecycle
-    limits: Limits
-    clock: Clock
-    scopes: Sequence[str]
-    identify: Identify | None
-    receiver: Receiver | None
-    background: Callable[[], AbstractAsyncContextManager[object]] | None
+    def __init__(
+        self,
+        settings: Settings,
+        http: HttpSettings,
+        redactor: Redactor,
+        *,
+        sse: bool,
+        limits: Limits | None = None,
+        call_limits: CallLimits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.http, self.limits, self.clock, self._sse = http, limits or http.limits, clock or Clock(), sse
+        self.metrics = PrometheusMetrics()
+        self.shared = Shared(sealing_keys(settings), metrics=self.metrics, learn_key=redactor.add)
+        self.identify = self._identify(settings)
+        # Without authentication all requests are of one caller, to whom everything belongs.
+        self.lifecycle = Lifecycle(Shares(of_one_caller=share(self.limits.requests) if self.identify else inf))
+        self._background: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+        seen = self._share_with_replicas(settings)
+        self.receiver: Receiver | None = None
+        if http.webhook_secrets:
+            self.shared.events = seen = seen or Seen()
+            self.receiver = Receiver(
+                http.webhook_secrets, seen, self.shared.bus, http.webhook_payload_hosts, self.metrics
+            )
+        self.server, self.registry = build_server(
+            settings,
+            clock=self.clock,
+            local_files=False,
+            own_caller=self.identify is None,
+            shared=self.shared,
+            count_calls=self.lifecycle,
+            limits=call_limits,
+        )
+        offered = scopes_of(settings.toolsets, read_only=settings.read_only)
+        self.scopes = [scope for scope in SCOPES if scope in offered]
+        self._sessions = FairSessions(
+            self.server,
+            most=self.limits.sessions,
+            of_one_caller=share(self.limits.sessions),
+            idle_seconds=self.limits.session_idle_seconds,
+            stateless=http.stateless,
+        )
+        self._subscriptions = self._serve_subscriptions()
+        self.asgi = self._route()
 
+    def _identify(self, settings: Settings) -> Identify | None:
+        kind, _, value = self.http.auth.partition(":")
+        if kind == "none":
+            return None
+        if kind == "token":
+            return Tokens(Path(value), default=settings.account, clock=self.clock, metrics=self.metrics)
+        if kind == "oauth":
+            return OAuth(value, str(self.http.public_url), default=settings.account, clock=self.clock)
+        return ExtendKeys("Authorization" if kind == "passthrough" else KEY_HEADER)
 
-def build_app(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Starlette:
-    """Build the application that serves ``parts``; with ``sse`` also /sse, for older clients."""
-    manager = FairSessions(
-        parts.server,
-        most=parts.limits.sessions,
-        of_one_caller=parts.limits.sessions_of_one_caller,
-        idle_seconds=parts.limits.session_idle_seconds,
-        stateless=http.stateless,
-    )
-    subscriptions = _serve_subscriptions(parts, http)
-    metadata_url, metadata_routes = _resource_metadata(parts, http)
-    stack = _middleware(parts, http, metadata_url)
-    mcp: ASGIApp = StreamableHTTPASGIApp(manager)
-    for each in reversed(_for("mcp", stack)):
-        mcp = each.cls(mcp, *each.args, **each.kwargs)
+    def _share_with_replicas(self, settings: Settings) -> Seen | None:
+        """Share through Redis, if there is one, what replicas must agree on; return the events that any received."""
+        if self.http.redis_url is None:
+            return None
+        if not settings.state_keys:
+            raise SettingsError(
+                "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is, the same for all replicas"
+            )
+        if open_replicas is None:
+            raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'")
+        shared = self.shared
+        replicas = open_replicas(self.http.redis_url.get_secret_value(), shared.keys, self.metrics)
+        shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
+        self._background = replicas.connected
+        return replicas.seen
 
-    routes: list[BaseRoute] = [
-        # Both are the endpoint: a redirect would lead to http where TLS ends at a proxy.
-        *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
-        Route("/mcp/server-card", _card(parts, http, sse=sse), middleware=_for("card", stack)),
-        *_probe_routes(parts, stack),
-        *metadata_routes,
-    ]
-    if parts.receiver is not None:
-        receive = parts.receiver.receive
-        routes.append(Route(WEBHOOK_PATH, receive, methods=["POST"], middleware=_for("webhook", stack)))
-    if sse:
-        sse_app = parts.server.sse_app(transport_security=_CHECKED_ALREADY)
-        sse_app.router.redirect_slashes = False
-        routes.append(Mount("/", sse_app, middleware=_for("mcp", stack)))
+    def _serve_subscriptions(self) -> Subscriptions:
+        """Replace the SDK's handlers with our own, which check what the caller may read."""
+        most = self.limits.subscriptions
+        subscriptions = Subscriptions(
+            self.shared.bus,
+            self.registry,
+            self.clock,
+            Shares(most, max(most // 10, 1) if self.identify else most),
+            still_valid=self.identify.still_valid if self.identify else None,
+        )
+        server = self.server.session_manager.app
+        server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
+        if not self.http.stateless:
+            # Without a session there is no stream to be notified on.
+            server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
+            server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
+        self.lifecycle.on_end.append(subscriptions.close)
+        return subscriptions
+
+    def _route(self) -> Starlette:
+        metadata_url, metadata_routes = None, []
+        if self.http.public_url is not None and self.http.oauth_issuer is not None:
+            # Where a client learns which authorization server to ask (RFC 9728).
+            metadata_url = str(build_resource_metadata_url(self.http.public_url))
+            metadata_routes = create_protected_resource_routes(
+                self.http.public_url, [self.http.oauth_issuer], self.scopes, resource_name="Extend workflows"
+            )
+        stack = self._middleware(metadata_url)
+        mcp: ASGIApp = StreamableHTTPASGIApp(self._sessions)
+        for each in reversed(_for("mcp", stack)):
+            mcp = each.cls(mcp, *each.args, **each.kwargs)
+        routes: list[BaseRoute] = [
+            # Both are the endpoint: a redirect would lead to http where TLS ends at a proxy.
+            *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
+            Route("/mcp/server-card", self._card, middleware=_for("card", stack)),
+            # The probes and metrics say nothing about callers, need no credential and have no limit.
+            Route("/healthz", _healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics, middleware=_for("metrics", stack)),
+            *metadata_routes,
+        ]
+        if self.receiver is not None:
+            receive = self.receiver.receive
+            routes.append(Route(WEBHOOK_PATH, receive, methods=["POST"], middleware=_for("webhook", stack)))
+        if self._sse:
+            sse_app = self.server.sse_app(transport_security=_CHECKED_ALREADY)
+            sse_app.router.redirect_slashes = False
+            routes.append(Mount("/", sse_app, middleware=_for("mcp", stack)))
+        app = Starlette(routes=routes, middleware=_for("all", stack), lifespan=self._lifespan)
+        app.router.redirect_slashes = False
+        return app
+
+    def _middleware(self, metadata_url: str | None) -> list[tuple[str, Middleware]]:
+        """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
+        # What only reads is asked for first: a client asks for more when a call needs it.
+        first = [scope for scope in self.scopes if scope in READING.values()] or self.scopes
+        limits, challenge, origins = self.limits, Challenge(metadata_url, first), [*self.http.allowed_origins]
+        trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(self.http))
+        authentication: list[tuple[str, Middleware]] = []
+        if self.identify is not None:
+            refuse = challenge.unidentified
+            authentication = [
+                ("mcp", Middleware(AuthenticationMiddleware, backend=self.identify, on_error=refuse)),
+                ("mcp", Middleware(AuthContextMiddleware)),
+            ]
+        deliveries = limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes
+        origin = None if origins else _LOOPBACK_ORIGIN
+        return [
+            ("all", Middleware(asgi.RequestIdMiddleware, self.metrics)),
+            ("mcp", Middleware(CORSMiddleware, origins, allow_origin_regex=origin, **_CORS)),
+            ("mcp", trusted()),
+            ("metrics", trusted(addresses=True)),
+            ("card", trusted()),
+            *authentication,
+            ("mcp", Middleware(asgi.ConcurrencyLimitMiddleware, Shares(limits.requests, share(limits.requests)))),
+            ("mcp", Middleware(asgi.ShutdownMiddleware, self.lifecycle)),
+            ("mcp", Middleware(asgi.BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
+            ("webhook", Middleware(asgi.BodyLimitMiddleware, *deliveries)),
+            ("mcp", Middleware(asgi.ErrorMiddleware, challenge)),
+        ]
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as exits:
-            if parts.background is not None:
-                await exits.enter_async_context(parts.background())
-            await exits.enter_async_context(manager.run())
-            tasks = await exits.enter_async_context(anyio.create_task_group())
-            subscriptions.tasks = tasks
-            if parts.receiver is not None:
-                exits.callback(parts.receiver.close)
-                tasks.start_soon(parts.receiver.run)
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with self._background(), self._sessions.run(), anyio.create_task_group() as tasks:
+            self._subscriptions.tasks = tasks
+            if self.receiver is not None:
+                tasks.start_soon(self.receiver.run)
             yield
             tasks.cancel_scope.cancel()
+        if self.receiver is not None:
+            self.receiver.close()
 
-    app = Starlette(routes=routes, middleware=_for("all", stack), lifespan=lifespan)
-    app.router.redirect_slashes = False
-    return app
+    async def _readyz(self, _: Request) -> Response:
+        ready = not self.lifecycle.draining
+        return JSONResponse({"ready": ready, "calls": self.lifecycle.calls}, status_code=200 if ready else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        body, content_type = self.metrics.render(request.headers.get("accept"))
+        return Response(body, headers={"Content-Type": content_type})
+
+    async def _card(self, request: Request) -> Response:
+        """Serve what a client needs to connect (SEP-2127). It names no tool and needs no credential."""
+        server, url = self.server, str(self.http.public_url or f"{request.base_url}mcp")
+        header = KEY_HEADER if self.http.auth == "passthrough-header" else "Authorization"
+        secrets = {"headers": [{"name": header, "isRequired": True, "isSecret": True}]} if self.identify else {}
+        versions = {"supportedProtocolVersions": [*KNOWN_PROTOCOL_VERSIONS]}
+        remotes = [{"type": "streamable-http", "url": url, **versions, **secrets}]
+        if self._sse:
+            remotes.append({"type": "sse", "url": f"{url.removesuffix('/mcp')}/sse", **secrets})
+        document = {
+            "$schema": "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json",
+            "name": REGISTRY_NAME,
+            "title": server.title,
+            "description": server.description,
+            "version": server.version,
+            "icons": [icon.model_dump(mode="json", by_alias=True, exclude_none=True) for icon in server.icons or ()],
+            "remotes": remotes,
+        }
+        return JSONResponse(document, headers={"Cache-Control": "public, max-age=3600"})
 
 
-def _middleware(parts: HttpParts, http: HttpSettings, metadata_url: str | None) -> list[tuple[str, Middleware]]:
-    """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
-    # What only reads is asked for first: a client asks for more when a call needs it.
-    first = [scope for scope in parts.scopes if scope in READING.values()] or parts.scopes
-    limits, challenge = parts.limits, Challenge(metadata_url, first)
-    trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(http))
-    authentication: list[tuple[str, Middleware]] = []
-    if parts.identify is not None:
-        refuse = challenge.unidentified
-        authentication = [
-            ("mcp", Middleware(AuthenticationMiddleware, backend=parts.identify, on_error=refuse)),
-            ("mcp", Middleware(AuthContextMiddleware)),
-        ]
-    return [
-        ("all", Middleware(asgi.ShutdownMiddleware, lifecycle=parts.lifecycle)),
-        ("all", Middleware(asgi.RequestIdMiddleware, metrics=parts.metrics)),
-        ("mcp", Middleware(CORSMiddleware, **_origins(http), **_CORS)),
-        ("mcp", trusted()),
-        ("metrics", trusted(addresses=True)),
-        ("card", trusted()),
-        *authentication,
-        ("mcp", Middleware(asgi.ConcurrencyLimitMiddleware, Shares(limits.requests, limits.requests_of_one_caller))),
-        ("mcp", Middleware(asgi.ScopeChallengeMiddleware, challenge=challenge)),
-        ("mcp", Middleware(asgi.StreamShutdownMiddleware, lifecycle=parts.lifecycle)),
-        ("mcp", Middleware(asgi.BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
-        (
-            "webhook",
-            Middleware(
-                asgi.BodyLimitMiddleware, limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes
-            ),
-        ),
-        ("mcp", Middleware(asgi.InvalidMessageMiddleware)),
-    ]
+async def _healthz(_: Request) -> Response:
+    return PlainTextResponse("ok")
 
 
 def _for(route: str, stack: list[tuple[str, Middleware]]) -> list[Middleware]:
@@ -177,85 +291,3 @@ def _allowed(http: HttpSettings) -> TransportSecuritySettings:
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=[*origins]
     )
-
-
-def _origins(http: HttpSettings) -> dict[str, Any]:
-    """Return the same origins for CORS."""
-    if http.allowed_origins:
-        return {"allow_origins": [*http.allowed_origins]}
-    names = "|".join(re.escape(name) for name in _LOOPBACK)
-    return {"allow_origin_regex": f"http://({names})(:[0-9]+)?"}
-
-
-def _probe_routes(parts: HttpParts, stack: list[tuple[str, Middleware]]) -> list[BaseRoute]:
-    """Serve /healthz, /readyz and /metrics. They say nothing about callers, need no credential and have no limit."""
-
-    async def healthz(_: Request) -> Response:
-        return PlainTextResponse("ok")
-
-    async def readyz(_: Request) -> Response:
-        ready = not parts.lifecycle.draining
-        return JSONResponse({"ready": ready, "calls": parts.lifecycle.calls}, status_code=200 if ready else 503)
-
-    async def metrics(request: Request) -> Response:
-        body, content_type = parts.metrics.render(request.headers.get("accept"))
-        return Response(body, headers={"Content-Type": content_type})
-
-    measured = Route("/metrics", metrics, middleware=_for("metrics", stack))
-    return [Route("/healthz", healthz), Route("/readyz", readyz), measured]
-
-
-def _card(parts: HttpParts, http: HttpSettings, *, sse: bool) -> Callable[[Request], Awaitable[Response]]:
-    """Serve what a client needs to connect (SEP-2127). It names no tool and needs no credential."""
-    server = parts.server
-    key = {"name": KEY_HEADER if http.auth == "passthrough-header" else "Authorization", "isRequired": True}
-
-    async def card(request: Request) -> Response:
-        url = str(http.public_url or f"{request.base_url}mcp")
-        secrets = {"headers": [{**key, "isSecret": True}]} if http.identifies_callers else {}
-        versions = {"supportedProtocolVersions": [*KNOWN_PROTOCOL_VERSIONS]}
-        remotes = [{"type": "streamable-http", "url": url, **versions, **secrets}]
-        if sse:
-            remotes.append({"type": "sse", "url": f"{url.removesuffix('/mcp')}/sse", **secrets})
-        document = {
-            "$schema": "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json",
-            "name": REGISTRY_NAME,
-            "title": server.title,
-            "description": server.description,
-            "version": server.version,
-            "icons": [icon.model_dump(mode="json", by_alias=True, exclude_none=True) for icon in server.icons or ()],
-            "remotes": remotes,
-        }
-        return JSONResponse(document, headers={"Cache-Control": "public, max-age=3600"})
-
-    return card
-
-
-def _resource_metadata(parts: HttpParts, http: HttpSettings) -> tuple[str | None, list[Route]]:
-    """Return where a client learns which authorization server to ask (RFC 9728), and the routes that serve it."""
-    if http.public_url is None or http.oauth_issuer is None:
-        return None, []
-    routes = create_protected_resource_routes(
-        http.public_url, [http.oauth_issuer], [*parts.scopes], resource_name="Extend workflows"
-    )
-    return str(build_resource_metadata_url(http.public_url)), routes
-
-
-def _serve_subscriptions(parts: HttpParts, http: HttpSettings) -> Subscriptions:
-    """Replace the SDK's handlers with our own, which check what the caller may read."""
-    most = parts.limits.subscriptions
-    subscriptions = Subscriptions(
-        parts.bus,
-        parts.registry,
-        parts.clock,
-        Shares(most, max(most // 10, 1) if parts.identify else most),
-        still_valid=parts.identify.still_valid if parts.identify else None,
-    )
-    server = parts.server.session_manager.app
-    server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
-    if not http.stateless:
-        # Without a session there is no stream to be notified on.
-        server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
-        server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
-    parts.lifecycle.on_end.append(subscriptions.close)
-    return subscriptions

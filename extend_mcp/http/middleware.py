@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
@@ -41,44 +42,12 @@ _REASONS: Final = {
     429: "share",
     503: "full",
 }
-
-_TOO_LARGE: Final = 413, "The request is too large."
-_TOO_SLOW: Final = 408, "The request did not come in time."
-
 _INTERRUPTED: Final = (
     "The server ended before the call did. It is unclear whether the call took effect: look before you repeat anything."
 )
-
 _INVALID_MESSAGE: Final = (
     'The body is no JSON-RPC 2.0 message. Example: {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
 )
-
-
-@dataclass
-class ShutdownMiddleware:
-    """Answer a call that the end of the process breaks off."""
-
-    app: ASGIApp
-    lifecycle: Lifecycle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def watched_send(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, receive, watched_send)
-        except asyncio.CancelledError:
-            if scope["type"] != "http" or not self.lifecycle.draining:
-                raise
-            if started:
-                await send({"type": "http.response.body", "body": b""})
-                return
-            body, headers = _rpc_error(-32000, _INTERRUPTED), {"connection": "close"}
-            await Response(body, 503, headers, "application/json")(scope, receive, send)
 
 
 @dataclass
@@ -111,29 +80,6 @@ class RequestIdMiddleware:
 
 
 @dataclass
-class ConcurrencyLimitMiddleware:
-    """Answer 503 when too many requests are in progress, and 429 when too many of one caller are; streams count.
-
-    It comes after authentication, which reads no body, so nobody holds a slot without a credential.
-    """
-
-    app: ASGIApp
-    shares: Shares
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        user = scope.get("user")
-        caller = user.caller.principal if isinstance(user, CallerUser) else ""
-        with self.shares.hold(caller) as refused:
-            if not refused:
-                await self.app(scope, receive, send)
-                return
-        share = f"{self.shares.of_one_caller} of your requests are being answered, open streams included."
-        text, status = (share, 429) if refused == "share" else ("Too many requests are being answered.", 503)
-        refusal = PlainTextResponse(text, status, {"Retry-After": "1", "Connection": "close"})
-        await refusal(scope, receive, send)
-
-
-@dataclass
 class TrustedHostMiddleware:
     """Check Host and Origin (MCP specification, Transports), by the SDK's own rules.
 
@@ -146,53 +92,42 @@ class TrustedHostMiddleware:
     addresses: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, refusal = Headers(scope=scope), None
+        headers, app = Headers(scope=scope), self.app
         if not (self.addresses and "origin" not in headers and _is_address(headers.get("host", ""))):
-            refusal = await TransportSecurityMiddleware(self.allowed).validate_request(Request(scope))
-        await (refusal or self.app)(scope, receive, send)
+            app = await TransportSecurityMiddleware(self.allowed).validate_request(Request(scope)) or app
+        await app(scope, receive, send)
 
 
 @dataclass
-class ScopeChallengeMiddleware:
-    """Answer 403 and name the scope when `ScopeMiddleware` refused a tool call for lack of one.
+class ConcurrencyLimitMiddleware:
+    """Answer 503 when too many requests are in progress, and 429 when too many of one caller are; streams count.
 
-    A client of 2026-07-28 names the method in a header, so it gets the challenge that lets it ask its user for more
-    (MCP specification, Authorization: scope challenge). All others get the JSON-RPC error unchanged.
+    It comes after authentication, which reads no body, so nobody holds a slot without a credential.
     """
 
     app: ASGIApp
-    challenge: Challenge
+    shares: Shares
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if Headers(scope=scope).get("mcp-method") != "tools/call":
-            await self.app(scope, receive, send)
-            return
-        challenged = False
-
-        async def challenging_send(message: Message) -> None:
-            nonlocal challenged
-            if message["type"] == "http.response.start" and MISSING_SCOPE in scope:
-                challenged = True
-                await self.challenge.insufficient(scope[MISSING_SCOPE])(scope, receive, send)
-            if not challenged:
-                await send(message)
-
-        await self.app(scope, receive, challenging_send)
+        user = scope.get("user")
+        with self.shares.hold(user.caller.principal if isinstance(user, CallerUser) else "") as refused:
+            if not refused:
+                await self.app(scope, receive, send)
+                return
+        share = f"{self.shares.of_one_caller} of your requests are being answered, open streams included."
+        text, status = (share, 429) if refused == "share" else ("Too many requests are being answered.", 503)
+        refusal = PlainTextResponse(text, status, {"Retry-After": "1", "Connection": "close"})
+        await refusal(scope, receive, send)
 
 
 @dataclass
-class StreamShutdownMiddleware:
-    """End a GET of an event stream when the process ends, as if its client had left."""
+class ShutdownMiddleware:
+    """Answer a call that the end of the process breaks off, and end a GET of an event stream as if its client left."""
 
     app: ASGIApp
     lifecycle: Lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
-            await self.app(scope, receive, send)
-            return
-        # There is nothing to replay, and the SDK would send no response (500) to a client that asks for it.
-        scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"last-event-id"]}
         started = restarted = ended = False
 
         async def watched_send(message: Message) -> None:
@@ -210,9 +145,21 @@ class StreamShutdownMiddleware:
                 return await receive()
             return {"type": "http.disconnect"}
 
-        await self.app(scope, receive_or_end, watched_send)
+        wanted = receive
+        if scope["method"] == "GET":
+            wanted = receive_or_end
+            # There is nothing to replay, and the SDK would send no response (500) to a client that asks for it.
+            scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"last-event-id"]}
+        try:
+            await self.app(scope, wanted, watched_send)
+        except asyncio.CancelledError:
+            if not self.lifecycle.draining:
+                raise
+            if not started:
+                body, headers = _rpc_error(-32000, _INTERRUPTED), {"connection": "close"}
+                await Response(body, 503, headers, "application/json")(scope, receive, send)
         if started and not ended:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": b""})
 
 
 @dataclass
@@ -232,52 +179,75 @@ class BodyLimitMiddleware:
     held: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
-        body = bytearray()
-        refusal: tuple[int, str] | None = _TOO_LARGE
+        size = int(length) if length.isdigit() else 0
+        body, refusal = bytearray(), self._judge(size)
         try:
-            if not (length.isdigit() and int(length) > self.max_bytes):
-                refusal = _TOO_SLOW
-                with anyio.move_on_after(self.seconds):
-                    refusal = await self._read(Request(scope, receive), body)
+            with anyio.move_on_after(_LINGER_SECONDS if refusal else self.seconds) as reading:
+                async for part in Request(scope, receive).stream():
+                    if refusal is None:
+                        body += part
+                        self.held += len(part)
+                        size, refusal = len(body), self._judge(len(body))
+                        if refusal:
+                            self.held -= len(body)
+                            body.clear()
+                            reading.deadline = anyio.current_time() + _LINGER_SECONDS
+                    # Closing on a client that still sends would reset the connection, and it would never see why.
+                    elif (size := size + len(part)) > self.max_bytes + _LINGER_BYTES:
+                        break
+            if reading.cancelled_caught and refusal is None:
+                refusal = 408, "The request did not come in time."
             if refusal is None:
-                await self.app(scope, _replay(bytes(body), receive), send)
+                replayed: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+                async def replay() -> Message:
+                    return replayed.pop() if replayed else await receive()
+
+                await self.app(scope, replay, send)
+                return
         except ClientDisconnect:
             return
         finally:
             self.held -= len(body)
             body.clear()
-        if refusal is not None:
-            await _refuse(*refusal, receive, send)
+        status, text = refusal
+        # What is left of the body must not be read as the next request.
+        await PlainTextResponse(text, status, {"Connection": "close"})(scope, receive, send)
 
-    async def _read(self, request: Request, body: bytearray) -> tuple[int, str] | None:
-        """Read the body; return the refusal of one that is too large."""
-        async for part in request.stream():
-            body += part
-            self.held += len(part)
-            if len(body) > self.max_bytes:
-                return _TOO_LARGE
-            if self.held > self.total_bytes:
-                return 503, "Too many requests are being received."
+    def _judge(self, size: int) -> tuple[int, str] | None:
+        if size > self.max_bytes:
+            return 413, "The request is too large."
+        if self.held > self.total_bytes:
+            return 503, "Too many requests are being received."
         return None
 
 
 @dataclass
-class InvalidMessageMiddleware:
-    """Refuse a body that is no JSON-RPC message in one line: the SDK's report would repeat what was in the body."""
+class ErrorMiddleware:
+    """Replace two errors of the SDK.
+
+    A tool call that `ScopeMiddleware` refused for lack of a scope gets 403 and the challenge that lets a client ask
+    its user for more (MCP specification, Authorization). Only a client of 2026-07-28 names the method in a header; all
+    others get the JSON-RPC error unchanged. A body that is no JSON-RPC message is refused in one line: the SDK's report
+    would repeat what was in the body.
+    """
 
     app: ASGIApp
+    challenge: Challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_call = Headers(scope=scope).get("mcp-method") == "tools/call"
         held: Message | None = None
         body = b""
 
         async def checked_send(message: Message) -> None:
             nonlocal held, body
-            if message["type"] == "http.response.start" and message["status"] == 400:
+            lacking = scope.get(MISSING_SCOPE) if is_call else None
+            if message["type"] == "http.response.start" and (lacking or message["status"] == 400):
                 held = message
                 return
             if held is None:
@@ -286,49 +256,24 @@ class InvalidMessageMiddleware:
             body += message.get("body", b"")
             if message.get("more_body"):
                 return
-            if is_validation_text(body):
-                body = _rpc_error(-32600, _INVALID_MESSAGE)
-                MutableHeaders(scope=held)["content-length"] = str(len(body))
-            await send(held)
-            await send({"type": "http.response.body", "body": body})
+            if lacking:
+                await self.challenge.insufficient(lacking)(scope, receive, send)
+            elif is_validation_text(body):
+                invalid = Response(_rpc_error(-32600, _INVALID_MESSAGE), 400, media_type="application/json")
+                await invalid(scope, receive, send)
+            else:
+                await send(held)
+                await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, checked_send)
 
 
 def _is_address(host: str) -> bool:
     """Return whether a Host header holds an IP address, with or without a port."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(urlsplit(f"//{host}").hostname or ""))
+    return False
 
 
 def _rpc_error(code: int, message: str) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}).encode()
-
-
-async def _refuse(status: int, text: str, receive: Receive, send: Send) -> None:
-    """Respond, and close the connection: what is left of the body must not be read as the next request."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-    # Closing on a client that still sends would reset the connection, and it would never see the response.
-    with anyio.move_on_after(_LINGER_SECONDS):
-        left = _LINGER_BYTES
-        while left > 0:
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                break
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def replay() -> Message:
-        return next(messages, None) or await receive()
-
-    return replay

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, field_validator, model_validator
@@ -43,15 +42,10 @@ class Limits:
     drain_seconds: float = 0.0
     shutdown_seconds: float = 60.0
 
-    @property
-    def requests_of_one_caller(self) -> int:
-        """Return the most MCP requests that one caller may have in progress."""
-        return max(self.requests // 4, 1)
 
-    @property
-    def sessions_of_one_caller(self) -> int:
-        """Return the most sessions that one caller may have."""
-        return max(self.sessions // 4, 1)
+def share(most: int) -> int:
+    """Return the part of a limit on requests or sessions that one caller may have."""
+    return max(most // 4, 1)
 
 
 class HttpSettings(EnvironmentSettings):
@@ -123,12 +117,6 @@ class HttpSettings(EnvironmentSettings):
     def identifies_callers(self) -> bool:
         """Return whether calls need a credential."""
         return self.auth != "none"
-
-    @property
-    def tokens_file(self) -> Path | None:
-        """Return the file of ``token:FILE``."""
-        kind, _, file = self.auth.partition(":")
-        return Path(file) if kind == "token" else None
 
     @property
     def oauth_issuer(self) -> AnyHttpUrl | None:

@@ -40,8 +40,8 @@ from mcp_types import (
 )
 from pydantic import Field
 
-from extend_mcp.http.app import build_app
-from extend_mcp.http.serve import GracefulServer, build_parts, listen
+from extend_mcp.http.app import HttpApp
+from extend_mcp.http.serve import GracefulServer, listen
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
@@ -467,13 +467,12 @@ def watch_fixtures(server: Any) -> None:
 async def main() -> None:
     """Serve until the process is ended."""
     http = HttpSettings.model_validate({"port": 0})
-    parts = build_parts(Settings.model_validate({"sandbox": True}), http, Redactor())
-    add_fixtures(parts.server)
-    app = build_app(parts, http, sse=False)
-    watch_fixtures(parts.server.session_manager.app)
+    app = HttpApp(Settings.model_validate({"sandbox": True}), http, Redactor(), sse=False)
+    add_fixtures(app.server)
+    watch_fixtures(app.server.session_manager.app)
     with listen("127.0.0.1", 0) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        server = GracefulServer(app, parts.lifecycle, parts.limits, lambda: print(address, flush=True))
+        server = GracefulServer(app, lambda: print(address, flush=True))
         await server.serve(sockets=[listener])
 
 

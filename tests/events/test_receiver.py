@@ -35,7 +35,7 @@ async def receiving(box: Box, **options: Any) -> AsyncIterator[tuple[Running, li
     http = {"webhook_secrets": f"wss_older,{SECRET}", **options.pop("http", {})}
     async with serving_http(box.base_url, http=http, **options) as running:
         heard: list[ServerEvent] = []
-        running.parts.bus.subscribe(heard.append)
+        running.app.shared.bus.subscribe(heard.append)
         yield running, heard
 
 
@@ -146,8 +146,8 @@ async def test_one_event_that_goes_wrong_does_not_end_the_reception(box: Box) ->
                 raise RuntimeError("a bus that fails once")
             heard.append(change)
 
-        assert running.parts.receiver is not None
-        running.parts.receiver.bus.publish = publish  # type: ignore[method-assign]
+        assert running.app.receiver is not None
+        running.app.receiver.bus.publish = publish  # type: ignore[method-assign]
         for body in (first, second):
             await running.post(body, signed(body, time.time()), PATH)
         await settle(heard, 1)
@@ -236,7 +236,7 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
             await client.subscribe_resource(step)
             # The client opens its long-lived stream on its own, some time after the handshake.
             with anyio.fail_after(5):
-                while not running.parts.lifecycle.streams:
+                while not running.app.lifecycle.streams:
                     await anyio.sleep(0.01)
             await running.post(body, signed(body, time.time()), PATH)
             with anyio.fail_after(5):
@@ -329,7 +329,7 @@ async def test_subscriptions_are_bounded_and_released(box: Box) -> None:
 
 def open_subscriptions(running: Running) -> int:
     """Return how many the server holds."""
-    held = running.parts.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
+    held = running.app.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
     assert isinstance(held, Subscriptions)
     return held.shares.held.total()
 

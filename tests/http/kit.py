@@ -16,8 +16,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from extend_mcp.clock import Clock
-from extend_mcp.http.app import HttpParts, build_app
-from extend_mcp.http.serve import GracefulServer, build_parts, listen
+from extend_mcp.http.app import HttpApp
+from extend_mcp.http.serve import GracefulServer, listen
 from extend_mcp.http.settings import HttpSettings, Limits
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox.sandbox_server import running_app
@@ -32,12 +32,12 @@ class Running:
 
     Attributes:
         url: its base URL, without a path.
-        parts: what it serves.
+        app: what it serves.
         server: uvicorn's server.
     """
 
     url: str
-    parts: HttpParts
+    app: HttpApp
     server: GracefulServer
 
     @property
@@ -78,17 +78,17 @@ async def serving_http(
     chosen = Settings.model_validate(given)
     http_settings = HttpSettings(**(http or {}))
     bounds = Limits(**{"shutdown_seconds": 5, **(limits or {})})
-    parts = build_parts(chosen, http_settings, redactor or Redactor(), limits=bounds, call_limits=calls, clock=clock)
-    app = build_app(parts, http_settings, sse=sse)
+    kept = {"limits": bounds, "call_limits": calls, "clock": clock}
+    app = HttpApp(chosen, http_settings, redactor or Redactor(), sse=sse, **kept)
     with listen("127.0.0.1", 0) as listener:
         ready = anyio.Event()
-        server = GracefulServer(app, parts.lifecycle, bounds, ready.set)
+        server = GracefulServer(app, ready.set)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: server.serve(sockets=[listener]))
             await ready.wait()
-            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", parts, server)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", app, server)
             server.should_exit = True
-    await parts.registry.aclose()
+    await app.registry.aclose()
 
 
 @asynccontextmanager

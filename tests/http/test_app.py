@@ -26,7 +26,7 @@ async def test_probes_need_no_credential_and_tell_when_the_end_is_near(box: Box)
     async with serving_http(box.base_url, http={"auth": "passthrough"}) as running:
         assert (await running.get("/healthz")).text == "ok"
         assert (await running.get("/readyz")).status_code == 200
-        running.parts.lifecycle.draining = True
+        running.app.lifecycle.draining = True
         assert (await running.get("/readyz")).status_code == 503
         assert (await running.get("/healthz")).status_code == 200
         assert (await running.get("/sse")).status_code == 404

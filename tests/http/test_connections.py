@@ -100,7 +100,7 @@ async def test_a_call_in_progress_outlives_the_time_for_headers_and_the_limit_of
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
-            while not running.parts.lifecycle.calls:
+            while not running.app.lifecycle.calls:
                 await anyio.sleep(0.01)
             async with connections(running, 10):
                 pass

@@ -62,7 +62,7 @@ async def test_the_answer_of_a_call_in_flight_comes_over_sse_before_the_end(box:
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(call)
-                while not running.parts.lifecycle.calls:
+                while not running.app.lifecycle.calls:
                     await anyio.sleep(0.01)
                 running.server.should_exit = True
     assert answers[0]["runs"]
@@ -96,12 +96,12 @@ async def test_a_stream_is_not_notified_once_its_token_has_changed(box: Box, tmp
     ):
         with anyio.fail_after(10):
             async with client.listen(resource_subscriptions=[uri]) as stream:
-                await running.parts.bus.publish(ResourceUpdated(uri))
+                await running.app.shared.bus.publish(ResourceUpdated(uri))
                 assert (await anext(stream)).uri == uri
                 left = {"removed": [], "narrowed": [{**entry, "scopes": ["runs:read"]}]}.get(change, [other])
                 tokens_file(tmp_path, *left)
                 clock.seconds += 2
-                await running.parts.bus.publish(ResourceUpdated(uri))
+                await running.app.shared.bus.publish(ResourceUpdated(uri))
                 assert [event async for event in stream] == []
 
 
@@ -125,13 +125,13 @@ async def test_an_older_session_is_not_notified_once_its_token_is_removed(box: B
         await client.subscribe_resource(uri)
         with anyio.fail_after(10):
             while not heard:
-                await running.parts.bus.publish(ResourceUpdated(uri))
+                await running.app.shared.bus.publish(ResourceUpdated(uri))
                 await anyio.sleep(0.01)
             tokens_file(tmp_path)
             clock.seconds += 2
             count = len(heard)
             while open_subscriptions(running):
-                await running.parts.bus.publish(ResourceUpdated(uri))
+                await running.app.shared.bus.publish(ResourceUpdated(uri))
                 await anyio.sleep(0.01)
     assert len(heard) - count < 2, "one notification may have been on its way"
 

@@ -40,13 +40,13 @@ async def asked(running: Running, client: httpx.AsyncClient) -> AsyncIterator[di
         async for line in answer.aiter_lines():
             if "elicitation/create" in line:
                 break
-        assert running.parts.lifecycle.calls == 1
+        assert running.app.lifecycle.calls == 1
         yield session
 
 
 async def no_call_is_left(running: Running) -> None:
     with anyio.fail_after(5):
-        while running.parts.lifecycle.calls:
+        while running.app.lifecycle.calls:
             await anyio.sleep(0.02)
 
 

@@ -225,8 +225,8 @@ async def test_subscribing_to_what_is_hers(two: Two, uri: str) -> None:
                 await ben.subscribe_resource(uri)
         async with connected(running, ANA) as ana, ana.listen(resource_subscriptions=[uri]) as hers:
             with anyio.fail_after(5):
-                await running.parts.bus.publish(ResourceUpdated(run_uri(HERS)))
-                await running.parts.bus.publish(ResourceUpdated(batch_uri(BATCH)))
+                await running.app.shared.bus.publish(ResourceUpdated(run_uri(HERS)))
+                await running.app.shared.bus.publish(ResourceUpdated(batch_uri(BATCH)))
                 assert (await hers.__anext__()).uri == uri  # type: ignore[union-attr]
 
 
@@ -236,8 +236,8 @@ async def test_an_event_of_hers_is_not_heard_of_on_his_stream(two: Two) -> None:
         connected(running, BEN) as ben,
         ben.listen(resource_subscriptions=[run_uri(HIS)]) as his,
     ):
-        await running.parts.bus.publish(ResourceUpdated(run_uri(HERS)))
-        await running.parts.bus.publish(ResourceUpdated(run_uri(HIS)))
+        await running.app.shared.bus.publish(ResourceUpdated(run_uri(HERS)))
+        await running.app.shared.bus.publish(ResourceUpdated(run_uri(HIS)))
         with anyio.fail_after(5):
             first = await his.__anext__()
     assert first == ResourceUpdated(run_uri(HIS))
@@ -288,8 +288,8 @@ async def test_a_call_without_a_caller_gets_nobody_s_rights(two: Two) -> None:
 
     async with passthrough(two) as running:
         with pytest.raises(UnknownCallerError):
-            running.parts.registry.current()
-        assert running.parts.identify is not None
+            running.app.registry.current()
+        assert running.app.identify is not None
 
 
 _META = {

@@ -33,7 +33,7 @@ async def test_the_same_key_and_workspace_are_the_same_caller_and_no_others() ->
     assert len(set(principals)) == 4
 
 
-@pytest.mark.parametrize("value", [KEY, f"Bearer {KEY}", f"bearer   {KEY} "])
+@pytest.mark.parametrize("value", [KEY, f" {KEY} "])
 async def test_a_header_of_the_operator_s_choice_carries_the_key_as_it_is(value: str) -> None:
     caller = await ExtendKeys("X-Extend-Key")(
         headers(("x-extend-key", value), ("Authorization", "Bearer sk_of_a_proxy"))
@@ -72,7 +72,7 @@ async def test_a_key_of_500_characters_is_taken() -> None:
     assert await ExtendKeys()(headers(("Authorization", "Bearer " + "k" * 500)))
 
 
-@pytest.mark.parametrize("lines", [[("Authorization", f"Bearer {KEY}")], [("x-extend-key", "Bearer ")]])
+@pytest.mark.parametrize("lines", [[("Authorization", f"Bearer {KEY}")], [("x-extend-key", " ")]])
 async def test_a_key_elsewhere_than_in_the_configured_header_is_none(lines: list[tuple[str, str]]) -> None:
     with pytest.raises(UnidentifiedError, match="no x-extend-key header"):
         await ExtendKeys("X-Extend-Key")(headers(*lines))

@@ -106,7 +106,7 @@ async def test_subscriptions_of_one_caller_leave_room_for_another(box: Box, call
                 with pytest.raises(MCPError, match="Too many subscriptions"):
                     async with client.listen(resource_subscriptions=["extend://account"]):
                         pass
-        assert running.parts.lifecycle.calls == 0
+        assert running.app.lifecycle.calls == 0
 
 
 async def test_calls_over_sse_count_for_their_caller(box: Box, callers: Callers) -> None:
@@ -130,7 +130,7 @@ async def test_calls_over_sse_count_for_their_caller(box: Box, callers: Callers)
         with anyio.fail_after(5):
             refusals = [await anext(line async for line in lines if "of your calls are in progress" in line)]
             refusals.append(await anext(line async for line in lines if "of your calls are in progress" in line))
-        assert running.parts.lifecycle.calls == 2, "the other two are in progress still"
+        assert running.app.lifecycle.calls == 2, "the other two are in progress still"
         assert "in progress" not in (await running.post(CALL, {**HEADERS, **callers.other})).text
     assert all("2 of your calls" in refusal for refusal in refusals)
     assert len(refusals) == 2, "two of four calls are more than a quarter of eight"

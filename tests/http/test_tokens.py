@@ -66,22 +66,20 @@ async def test_a_token_without_more_is_the_server_s_account_and_everything(write
 async def test_each_token_has_its_own_account(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EXTEND_KEY_OPS", "sk_of_env")
     (tmp_path / "key").write_text("sk_of_file\n")
-    made = [new_token(name) for name in ("env", "file", "literal", "workspace")]
+    made = [new_token(name) for name in ("env", "file", "workspace")]
     sources: list[dict[str, Any]] = [
         {"api_key_env": "EXTEND_KEY_OPS", "workspace_id": "ws_1", "organization": "acme"},
         {"api_key_file": str(tmp_path / "key"), "label": "test"},
-        {"api_key": "sk_literal"},
         {"workspace_id": "ws_2"},
     ]
     entries = [{**entry, **source} for (_, entry), source in zip(made, sources, strict=True)]
     tokens = Tokens(write(*entries), default=DEFAULT)
     labels = [(await identify(tokens, token)).account.label for token, _ in made]
-    assert labels == ["", "test", "", "PRODUCTION"]
+    assert labels == ["", "test", "PRODUCTION"]
     accounts = [(await identify(tokens, token)).account for token, _ in made]
     assert accounts == [
         Account(SecretStr("sk_of_env"), "ws_1", "acme"),
         Account(SecretStr("sk_of_file")),
-        Account(SecretStr("sk_literal")),
         Account(DEFAULT.api_key, "ws_2", "own"),
     ]
 
@@ -157,9 +155,8 @@ FAULTY: list[tuple[Any, str]] = [
     ({**ENTRY, "api_key_file": "/canary/none"}, "api_key_file names a file"),
     ({**ENTRY, "api_key_file": "/"}, "api_key_file names a file"),
     ({**ENTRY, "api_key_file": os.devnull}, "api_key_file names a file"),
-    ({**ENTRY, "api_key": "sk canary"}, "tokens[0] (ops-bot): api_key is not a key"),
-    ({**ENTRY, "api_key": 5}, "tokens[0] (ops-bot): api_key"),
-    ({**ENTRY, "api_key": "sk_canary", "api_key_env": "HOME"}, "tokens[0] (ops-bot): give one of"),
+    ({**ENTRY, "api_key": "sk_canary"}, "tokens[0] (ops-bot): api_key Extra inputs"),
+    ({**ENTRY, "api_key_file": "/canary", "api_key_env": "HOME"}, "tokens[0] (ops-bot): give api_key_env or"),
     ({**ENTRY, "workspace_id": "ws canary"}, "workspace_id must be visible ASCII"),
     ({**ENTRY, "scopes": ["runs:read"], "read_only": True}, "not both"),
     ({**ENTRY, "scopes": ["runs:read"], "toolsets": ["runs"]}, "not both"),
@@ -253,9 +250,12 @@ async def test_a_file_that_became_faulty_changes_nothing_until_it_is_mended(
         assert await identify(tokens)
     assert len(caplog.records) == 1
     write()
-    clock.seconds += 1
-    with pytest.raises(UnidentifiedError):
-        await identify(tokens)
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        clock.seconds += 1
+        with pytest.raises(UnidentifiedError):
+            await identify(tokens)
+    assert [record.getMessage() for record in caplog.records[1:]] == ["Read 0 tokens."]
 
 
 async def test_a_key_s_file_is_read_again_when_it_changes(write: Write, clock: HandClock, tmp_path: Path) -> None:
@@ -270,20 +270,9 @@ async def test_a_key_s_file_is_read_again_when_it_changes(write: Write, clock: H
     assert await key_of(tokens) == "sk_two"
 
 
-async def test_keys_in_the_file_itself_are_warned_about_once(
-    write: Write, clock: HandClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    tokens = Tokens(write({**ENTRY, "api_key": "sk_canary_1"}), default=DEFAULT, clock=clock)
-    write({**ENTRY, "api_key": "sk_canary_22"})
-    clock.seconds += 1
-    assert await key_of(tokens) == "sk_canary_22"
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "canary" not in caplog.text
-
-
-async def test_no_secret_is_in_a_repr(write: Write) -> None:
-    tokens = Tokens(write({**ENTRY, "api_key": "sk_canary_1"}), default=DEFAULT)
+async def test_no_secret_is_in_a_repr(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXTEND_KEY_OPS", "sk_canary_1")
+    tokens = Tokens(write({**ENTRY, "api_key_env": "EXTEND_KEY_OPS"}), default=DEFAULT)
     caller = await identify(tokens)
     seen = repr(tokens) + repr(caller) + repr(caller.account) + repr(tokens._callers)
     assert "canary" not in seen
@@ -337,5 +326,5 @@ def test_rights_that_the_file_would_refuse_get_no_token() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "a\n", "-a", "ä", "n" * 65])
 def test_a_name_that_the_file_would_refuse_gets_no_token(name: str) -> None:
-    with pytest.raises(SettingsError, match="1 to 64"):
+    with pytest.raises(SettingsError, match="name"):
         new_token(name)

@@ -210,7 +210,7 @@ async def test_nothing_is_left_over_http_either(behind: Box, proxy: HoldingProxy
         for tool in TOOLS.keys() - {"export_fields"}:  # It is refused where files are not the caller's own.
             requests, _ = await give_up_everywhere(behind, client, proxy, tool, most=1)
             assert requests, tool
-        await until(lambda: not running.parts.lifecycle.calls, "calls are left")
+        await until(lambda: not running.app.lifecycle.calls, "calls are left")
 
 
 async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, proxy: HoldingProxy) -> None:
@@ -226,4 +226,4 @@ async def test_a_client_that_goes_away_takes_its_call_with_it(behind: Box, proxy
             await until(proxy.held.is_set, "no request came")
             await stream.aclose()
             await until(proxy.left.is_set, "the request continues")
-        await until(lambda: not running.parts.lifecycle.calls, "calls are left")
+        await until(lambda: not running.app.lifecycle.calls, "calls are left")

@@ -51,7 +51,7 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     target, file_input = WorkflowTarget(id="workflow_1"), FileFromText(text="a")
     without_redis = {"auth": f"token:{file}", "webhook_secrets": SIGNING}
     async with serving_http("http://127.0.0.1:1", http=without_redis, api_key=KEY, state_keys=STATE) as running:
-        served = running.parts
+        served = running.app
         yield {
             "settings": settings,
             "http settings": http,

@@ -83,7 +83,7 @@ def is_sendable(value: str) -> bool:
 class ExtendKeys(Identify):
     """Identifies callers by the Extend key they send. Extend decides whether the key is valid, and valid still.
 
-    ``Authorization`` carries the key as a bearer token; any other header carries it bare, or after ``Bearer``.
+    ``Authorization`` carries the key as a bearer token; any other header carries it bare.
     """
 
     def __init__(self, key_header: str = "Authorization") -> None:
@@ -95,7 +95,10 @@ class ExtendKeys(Identify):
         for name in (self._key_header, WORKSPACE_HEADER):
             if len(headers.getlist(name)) > 1:
                 raise UnidentifiedError(f"more than one {name} header")
-        key = self._key(headers)
+        if self._key_header == "authorization":
+            key = bearer(headers)
+        elif not (key := headers.get(self._key_header, "").strip()):
+            raise UnidentifiedError(f"no {self._key_header} header", missing=True)
         if not is_sendable(key):
             raise UnidentifiedError("the Extend key is too long or holds characters that no header can")
         workspace = headers.get(WORKSPACE_HEADER, "").strip()
@@ -103,16 +106,6 @@ class ExtendKeys(Identify):
             raise UnidentifiedError("the workspace id is too long or holds characters that no header can")
         principal = f"key:{fingerprint(key)}" + (f":{workspace}" if workspace else "")
         return Caller(principal, Account(SecretStr(key), workspace or None), client_id=principal)
-
-    def _key(self, headers: Headers) -> str:
-        if self._key_header == "authorization":
-            return bearer(headers)
-        value = headers.get(self._key_header, "").strip()
-        scheme, _, rest = value.partition(" ")
-        key = rest.strip() if scheme.lower() == "bearer" else value
-        if not key:
-            raise UnidentifiedError(f"no {self._key_header} header", missing=True)
-        return key
 
 
 class Challenge:

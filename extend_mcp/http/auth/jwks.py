@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from math import inf
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,7 +13,6 @@ import anyio
 import anyio.to_thread
 import httpx
 from jwt import PyJWK
-from jwt.algorithms import AllowedPublicKeys
 
 from extend_mcp.api.transport import RefusedAnswerError, certificates, download
 from extend_mcp.api.wire import decode_json
@@ -36,31 +35,11 @@ RETRY_SECONDS: Final = 10.0
 
 FETCH_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1_000_000
-MIN_RSA_BITS: Final = 2048
-TRIED_WITHOUT_ID: Final = 8
-"""The most keys to try for a token that does not name the one that signed it."""
+MOST_TRIED: Final = 8
+"""The most keys to try for one token, which need not name the one that signed it."""
 
-_RSA: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-_FITTING: Final[dict[tuple[object, object], frozenset[str]]] = {
-    ("RSA", None): _RSA,
-    ("EC", "P-256"): frozenset({"ES256"}),
-    ("EC", "P-384"): frozenset({"ES384"}),
-    ("EC", "P-521"): frozenset({"ES512"}),
-    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
-}
-"""The signatures that a key of a type and curve can make."""
-
-ALGORITHMS: Final = frozenset[str]().union(*_FITTING.values())
+ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """The signatures that are accepted: asymmetric ones only, since the keys are public."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """A public key of the issuer, its id, and the algorithms it may be used with."""
-
-    kid: str | None
-    algorithms: frozenset[str]
-    public: AllowedPublicKeys
 
 
 class KeySet:
@@ -73,11 +52,11 @@ class KeySet:
         self._clock = clock
         self._fetch = fetch or download_keys
         self._seconds = seconds
-        self._keys: tuple[Key, ...] = ()
+        self._keys: list[PyJWK] = []
         self._fetched = self._tried = -inf
         self._fetching = anyio.Lock()
 
-    async def find(self, kid: str | None, algorithm: str) -> Sequence[Key]:
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
         """Return the keys that a token may be signed with; none where the issuer has none or is out of reach."""
         # While one caller asks the issuer, the others continue with the previous keys.
         if self._age() >= FRESH_SECONDS and not (self._age() < STALE_SECONDS and self._fetching.locked()):
@@ -91,11 +70,9 @@ class KeySet:
     def _age(self) -> float:
         return self._clock.monotonic() - self._fetched
 
-    def _matching(self, kid: str | None, algorithm: str) -> Sequence[Key]:
-        if self._age() >= STALE_SECONDS:
-            return ()
-        fitting = [key for key in self._keys if algorithm in key.algorithms]
-        return fitting[:TRIED_WITHOUT_ID] if kid is None else [key for key in fitting if key.kid == kid]
+    def _matching(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
+        keys = self._keys if self._age() < STALE_SECONDS else []
+        return [key for key in keys if key.algorithm_name == algorithm and kid in (None, key.key_id)][:MOST_TRIED]
 
     async def _refresh(self) -> None:
         async with self._fetching:
@@ -112,14 +89,14 @@ class KeySet:
             else:
                 self._fetched = self._clock.monotonic()
 
-    async def _load(self) -> tuple[Key, ...]:
-        document = await self._document(await self._discover())
-        entries = document.get("keys")
+    async def _load(self) -> list[PyJWK]:
+        entries = (await self._document(await self._discover())).get("keys")
         if not isinstance(entries, list):
             raise RefusedAnswerError("the key set has no keys")
-        return tuple(key for entry in entries if (key := read_key(entry)))
+        return [key for entry in entries for key in read_key(entry)]
 
     async def _discover(self) -> str:
+        """Return where the issuer's metadata says that its keys are."""
         reasons = []
         for url in metadata_urls(self._issuer):
             try:
@@ -128,12 +105,10 @@ class KeySet:
                 reasons.append(_reason(error))
                 continue
             # RFC 8414, section 3.3: otherwise one issuer could speak for another.
-            if document.get("issuer") != self._issuer:
-                reasons.append("the metadata is of another issuer")
-            elif isinstance(where := document.get("jwks_uri"), str):
+            ours, where = document.get("issuer") == self._issuer, document.get("jwks_uri")
+            if ours and isinstance(where, str):
                 return where
-            else:
-                reasons.append("the metadata names no keys")
+            reasons.append("the metadata names no keys" if ours else "the metadata is of another issuer")
         raise RefusedAnswerError("; ".join(reasons))
 
     async def _document(self, url: str) -> dict[str, Any]:
@@ -175,24 +150,19 @@ def is_secure(url: str) -> bool:
     return is_encrypted(parts)
 
 
-def read_key(entry: object) -> Key | None:
-    """Read one JSON Web Key (RFC 7517); None where it is not one to check these signatures with."""
-    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-        return None
-    # With a secret or private key published, anybody could sign.
-    if "d" in entry or "k" in entry:
-        return None
-    given = (entry.get(name) for name in ("kty", "crv", "alg", "kid"))
-    kty, crv, named, kid = (value if isinstance(value, str) else None for value in given)
-    algorithms = _FITTING.get((kty, crv), frozenset())
-    if "alg" in entry:
-        algorithms &= {named}
-    if not algorithms:
-        return None
-    try:
-        public = PyJWK(entry, min(algorithms)).key
-    except Exception:  # one odd key must not cost the others
-        return None
-    if kty == "RSA" and public.key_size < MIN_RSA_BITS:
-        return None
-    return Key(kid, algorithms, public)
+def read_key(entry: Any) -> list[PyJWK]:
+    """Read one JSON Web Key (RFC 7517), once for each algorithm that it may be used with; none where it is no such key.
+
+    With a secret or private key published, anybody could sign.
+    """
+    keys: list[PyJWK] = []
+    if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or entry.keys() & {"d", "k"}:
+        return keys
+    for algorithm in ALGORITHMS:
+        with suppress(Exception):  # one odd key must not cost the others
+            key = PyJWK(entry, algorithm)
+            # Preparing checks the curve.
+            too_short = key.Algorithm.check_key_length(key.Algorithm.prepare_key(key.key))
+            if not too_short and entry.get("alg", algorithm) == algorithm:
+                keys.append(key)
+    return keys

@@ -10,16 +10,17 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import jwt
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from starlette.datastructures import Headers
 
 from extend_mcp.accounts import Account, Caller, fingerprint
 from extend_mcp.clock import Clock
 from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
-from extend_mcp.http.auth.jwks import ALGORITHMS, Fetch, Key, KeySet, is_secure
+from extend_mcp.http.auth.jwks import ALGORITHMS, Fetch, KeySet, is_secure
 from extend_mcp.settings import SettingsError
 
 LEEWAY_SECONDS: Final = 30.0
@@ -33,10 +34,30 @@ _REASONS: Final[dict[type[Exception], str]] = {
     jwt.InvalidAudienceError: "the token is for another audience",
 }
 _OPTIONS: Final[jwt.types.Options] = {"require": ["exp"], "verify_exp": False, "verify_nbf": False, "verify_iat": False}
-"""PyJWT goes by the system's clock; `_in_time` by the one given."""
+"""PyJWT goes by the system's clock; `_check_time` by the one given."""
 
-_LATEST: Final = 253_402_300_799
-"""The last second of the year 9999; Python has no later time."""
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError
+    return value
+
+
+_Time = Annotated[float, Field(strict=True, ge=0, le=253_402_300_799)]  # Python has no time after the year 9999
+_Name = Annotated[str, Field(max_length=500), AfterValidator(_printable)]  # it goes into logs
+
+
+class _Claims(BaseModel):
+    """The claims that are read, whatever else a token has."""
+
+    exp: _Time
+    nbf: _Time = 0
+    iat: _Time = 0
+    sub: _Name | None = None
+    client_id: _Name | None = None
+    azp: _Name | None = None
+    scope: str | list[str] | None = None
+    scp: str | list[str] | None = None
 
 
 class OAuth(Identify):
@@ -75,50 +96,50 @@ class OAuth(Identify):
         keys = await self._keys.find(kid, algorithm)
         if not keys:
             raise UnidentifiedError("the token is signed with a key that the issuer does not show")
-        claims = self._claims(token, algorithm, keys)
-        expires_at = self._in_time(claims)
-        client_id = _name(claims, "client_id") or _name(claims, "azp")
-        subject = _name(claims, "sub")
+        claims = self._verified(token, algorithm, keys)
+        self._check_time(claims)
+        client_id, subject = claims.client_id or claims.azp, claims.sub or None
         if not client_id and not subject:
             raise UnidentifiedError("the token names neither subject nor client")
+        granted = (claims.scp if claims.scope is None else claims.scope) or ()
         return Caller(
             f"oauth:{fingerprint(json.dumps([self._issuer, client_id, subject]))}",
             self._default,
-            scopes=_scopes(claims),
-            expires_at=expires_at,
+            scopes=frozenset(granted.split() if isinstance(granted, str) else granted),
+            expires_at=int(claims.exp),
             client_id=client_id or "",
             issuer=self._issuer,
             subject=subject,
         )
 
-    def _claims(self, token: str, algorithm: str, keys: Sequence[Key]) -> dict[str, Any]:
+    def _verified(self, token: str, algorithm: str, keys: Sequence[jwt.PyJWK]) -> _Claims:
         """Return the token's claims once signature, issuer and audience are verified."""
+        reason = "the token's signature is wrong"
         for key in keys:
             try:
-                # Each key fits the algorithm by its type, not by what the token says.
-                return jwt.decode(
-                    token, key.public, [algorithm], _OPTIONS, issuer=self._issuer, audience=self._audience
+                # Each key has the algorithm that was fixed when it was read, not what the token says.
+                return _Claims.model_validate(
+                    jwt.decode(token, key, [algorithm], _OPTIONS, issuer=self._issuer, audience=self._audience)
                 )
             except jwt.InvalidSignatureError:
                 continue
             # Reasons are our own: PyJWT's texts may quote the token.
             except jwt.MissingRequiredClaimError as error:
                 reason = f"the token lacks the claim {error.claim}"
+            except ValidationError as error:
+                reason = f"the token's {error.errors()[0]['loc'][0]} is malformed"
             except (jwt.PyJWTError, ValueError, RecursionError) as error:
                 reason = _REASONS.get(type(error), "the token's content is malformed")
-            raise UnidentifiedError(reason)
-        raise UnidentifiedError("the token's signature is wrong")
+            break
+        raise UnidentifiedError(reason)
 
-    def _in_time(self, claims: dict[str, Any]) -> int:
-        """Return the token's end in Unix seconds, if it is valid now."""
+    def _check_time(self, claims: _Claims) -> None:
         now = self._clock.now().timestamp()
-        for name in ("nbf", "iat"):
-            if name in claims and _seconds(claims, name) > now + LEEWAY_SECONDS:
+        for name, begins in (("nbf", claims.nbf), ("iat", claims.iat)):
+            if begins > now + LEEWAY_SECONDS:
                 raise UnidentifiedError(f"the token does not count yet ({name})")
-        expires = int(_seconds(claims, "exp"))
-        if expires <= now:
+        if int(claims.exp) <= now:
             raise UnidentifiedError("the token has expired")
-        return expires
 
 
 def _header(token: str) -> tuple[str, str | None]:
@@ -129,39 +150,8 @@ def _header(token: str) -> tuple[str, str | None]:
             header = jwt.get_unverified_header(token)
     if header is None:
         raise UnidentifiedError("the token is no signed JWT")
-    algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+    if header.get("alg") not in ALGORITHMS:
         raise UnidentifiedError("the token's algorithm is not accepted")
-    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+    if str(header.get("typ", "JWT")).lower() not in _TYPES:
         raise UnidentifiedError("the token's type is not that of an access token")
-    if kid is not None and not isinstance(kid, str):
-        raise UnidentifiedError("the token's key id is malformed")
-    return algorithm, kid
-
-
-def _seconds(claims: dict[str, Any], name: str) -> float:
-    value = claims[name]
-    # NaN is between no two numbers.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _LATEST:
-        raise UnidentifiedError(f"the token's {name} is no time")
-    return value
-
-
-def _name(claims: dict[str, Any], name: str) -> str | None:
-    """Return a claim that names somebody; None where it is missing or empty."""
-    value = claims.get(name)
-    if value is None or value == "":
-        return None
-    # It goes into logs.
-    if not isinstance(value, str) or len(value) > 500 or not value.isprintable():
-        raise UnidentifiedError(f"the token's {name} is malformed")
-    return value
-
-
-def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """Return the token's scopes; without a claim, none."""
-    value = claims.get("scope", claims.get("scp", ""))
-    names = value.split() if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UnidentifiedError("the token's scopes are malformed")
-    return frozenset(names)
+    return header["alg"], header.get("kid")

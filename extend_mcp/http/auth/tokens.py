@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 import anyio.to_thread
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from starlette.datastructures import Headers
 
 from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
@@ -44,7 +53,7 @@ _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
 
 class TokenEntry(BaseModel):
-    """One token, for the server's own account unless it names a key in one of the three ways.
+    """One token, for the server's own account unless it names a key in a variable or a file.
 
     A caller may do what the scopes, or the toolsets and ``read_only``, allow; without any of them, everything.
     """
@@ -52,9 +61,8 @@ class TokenEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=_NAME)
-    sha256: str = Field(pattern=r"^[0-9A-Fa-f]{64}$")
-    api_key: SecretStr | None = None
-    # A key that was put here by mistake must not be shown either.
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
+    # A key that was put here by mistake must not be shown.
     api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", repr=False)
     api_key_file: Path | None = Field(None, repr=False)
     workspace_id: str | None = None
@@ -67,8 +75,8 @@ class TokenEntry(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TokenEntry:
-        if sum(given is not None for given in (self.api_key, self.api_key_env, self.api_key_file)) > 1:
-            raise ValueError("give one of api_key_env, api_key_file and api_key")
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("give api_key_env or api_key_file, not both")
         if self.workspace_id is not None and not is_sendable(self.workspace_id):
             raise ValueError("workspace_id must be visible ASCII without spaces")
         if self.scopes is not None and (self.toolsets is not None or self.read_only is not None):
@@ -96,18 +104,16 @@ class TokensFile(BaseModel):
 
     @model_validator(mode="after")
     def _unique(self) -> TokensFile:
-        names = Counter(entry.name for entry in self.tokens)
-        digests = Counter(entry.sha256.lower() for entry in self.tokens)
-        for place, entry in enumerate(self.tokens):
-            if names[entry.name] > 1:
-                raise ValueError(f"tokens[{place}] ({entry.name}): the name is used more than once")
-            if digests[entry.sha256.lower()] > 1:
-                raise ValueError(f"tokens[{place}] ({entry.name}): the sha256 is used more than once")
+        for field in ("name", "sha256"):
+            used = Counter(getattr(entry, field) for entry in self.tokens)
+            for place, entry in enumerate(self.tokens):
+                if used[getattr(entry, field)] > 1:
+                    raise ValueError(f"tokens[{place}] ({entry.name}): the {field} is used more than once")
         return self
 
 
 class Tokens(Identify):
-    """Identifies callers by the tokens of a file, which is read again when it, or a key's file, has changed.
+    """Identifies callers by the tokens of a file, which is read again every second, and the keys' files with it.
 
     Entries that name no key act on the ``default`` account.
 
@@ -122,11 +128,9 @@ class Tokens(Identify):
         self._metrics = metrics or Metrics()
         self._default = default
         self._clock = clock or Clock()
-        self._callers: tuple[Caller, ...] = ()
-        self._seen: dict[Path, tuple[int, ...] | None] = {}
-        self._warned = False
         self._looked = self._clock.monotonic()
-        self._load()
+        self._entries, self._callers = self._read()
+        self._problem = ""
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their token."""
@@ -152,33 +156,27 @@ class Tokens(Identify):
 
     async def _look(self) -> None:
         now = self._clock.monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return
-        self._looked = now
-        # A file may lie on a slow mount; other callers are served meanwhile.
-        await anyio.to_thread.run_sync(self._reload)
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            # A file may lie on a slow mount; other callers are served meanwhile.
+            await anyio.to_thread.run_sync(self._reload)
 
     def _reload(self) -> None:
-        if all(_stamp(path) == stamp for path, stamp in self._seen.items()):
-            return
+        before, problem = self._entries, ""
         try:
-            self._load()
+            self._entries, self._callers = self._read()
         except SettingsError as error:
-            self._metrics.tokens_file_rejected(rejected=True)
-            logger.error("The tokens read before still count, since the new file cannot be used: %s", error)  # noqa: TRY400
-        else:
+            problem = str(error)
+        if problem and problem != self._problem:
+            logger.error("The tokens read before still count, since the new file cannot be used: %s", problem)
+        elif self._entries != before:
             logger.info("Read %d tokens.", len(self._callers))
+        self._problem = problem
+        self._metrics.tokens_file_rejected(rejected=bool(problem))
 
-    def _load(self) -> None:
-        # Stamps come before contents: a change in between is then seen the next time.
-        self._seen = seen = {self._path: _stamp(self._path)}
+    def _read(self) -> tuple[tuple[TokenEntry, ...], list[Caller]]:
         entries = _validated(_read(self._path)).tokens
-        seen.update({entry.api_key_file: _stamp(entry.api_key_file) for entry in entries if entry.api_key_file})
-        self._callers = tuple(self._caller(place, entry) for place, entry in enumerate(entries))
-        if not self._warned and any(entry.api_key for entry in entries):
-            self._warned = True
-            logger.warning("The tokens file holds Extend keys in clear; api_key_env or api_key_file keep them out.")
-        self._metrics.tokens_file_rejected(rejected=False)
+        return entries, [self._caller(place, entry) for place, entry in enumerate(entries)]
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
         try:
@@ -196,7 +194,7 @@ class Tokens(Identify):
             scopes=entry.rights,
             expires_at=int(entry.expires.timestamp()) if entry.expires else None,
             client_id=entry.name,
-            credential=entry.sha256.lower(),
+            credential=entry.sha256,
         )
 
 
@@ -206,8 +204,6 @@ def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = Fals
     Raises:
         SettingsError: the name or the rights do not fit.
     """
-    if not re.fullmatch(_NAME, name):
-        raise SettingsError("a token's name has 1 to 64 letters, digits, dots, dashes, underscores or at signs")
     token = f"emcp_{secrets.token_urlsafe(32)}"
     entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
     entry |= {"scopes": sorted(scopes)} if scopes else {}
@@ -275,9 +271,7 @@ def _fault(problem: Any, document: Any) -> str:
 
 def _key(entry: TokenEntry) -> str | None:
     """Return the entry's own key, if it names one, or raise a ValueError that says what is wrong with it."""
-    if entry.api_key is not None:
-        key, rule = entry.api_key.get_secret_value(), "api_key is not a key"
-    elif entry.api_key_env is not None:
+    if entry.api_key_env is not None:
         key, rule = os.environ.get(entry.api_key_env, ""), "api_key_env names a variable that is not set to a key"
     elif entry.api_key_file is not None:
         key, rule = "", "api_key_file names a file that holds no key or cannot be read"
@@ -288,12 +282,3 @@ def _key(entry: TokenEntry) -> str | None:
     if not is_sendable(key.strip()):
         raise ValueError(rule)
     return key.strip()
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Return a value that changes when the file does; None where no file is."""
-    try:
-        state = path.stat()
-    except (OSError, ValueError):
-        return None
-    return state.st_mtime_ns, state.st_size, state.st_ino
