@@ -114,11 +114,6 @@ class HttpSettings(EnvironmentSettings):
         return self
 
     @property
-    def identifies_callers(self) -> bool:
-        """Return whether calls need a credential."""
-        return self.auth != "none"
-
-    @property
     def oauth_issuer(self) -> AnyHttpUrl | None:
         """Return the issuer of ``oauth:ISSUER``."""
         kind, _, issuer = self.auth.partition(":")

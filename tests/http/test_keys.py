@@ -74,5 +74,5 @@ async def test_a_key_of_500_characters_is_taken() -> None:
 
 @pytest.mark.parametrize("lines", [[("Authorization", f"Bearer {KEY}")], [("x-extend-key", " ")]])
 async def test_a_key_elsewhere_than_in_the_configured_header_is_none(lines: list[tuple[str, str]]) -> None:
-    with pytest.raises(UnidentifiedError, match="no x-extend-key header"):
+    with pytest.raises(UnidentifiedError, match="no X-Extend-Key header"):
         await ExtendKeys("X-Extend-Key")(headers(*lines))

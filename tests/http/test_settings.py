@@ -32,9 +32,9 @@ class TestSettings:
             load(HttpSettings, **given)
 
     def test_an_open_server_must_be_asked_for(self) -> None:
-        assert not load(HttpSettings, host="0.0.0.0", without_authentication=True).identifies_callers
-        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").identifies_callers
-        assert not load(HttpSettings, host="::1").identifies_callers
+        assert load(HttpSettings, host="0.0.0.0", without_authentication=True).auth == "none"
+        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").auth == "passthrough"
+        assert load(HttpSettings, host="::1").auth == "none"
 
     def test_an_issuer_is_taken_letter_for_letter(self) -> None:
         http = load(HttpSettings, auth="oauth:https://login.example.com", public_url="https://mcp.example.com/mcp")

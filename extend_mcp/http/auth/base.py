@@ -62,14 +62,17 @@ class Identify(AuthenticationBackend, ABC):
         return AuthCredentials(sorted(caller.scopes or ())), CallerUser(caller)
 
 
+def header(headers: Headers, name: str) -> str:
+    """Return the value of a header that identifies somebody. Of two values a proxy may have checked the other one."""
+    if len(headers.getlist(name)) > 1:
+        raise UnidentifiedError(f"more than one {name} header")
+    return headers.get(name, "").strip()
+
+
 def bearer(headers: Headers) -> str:
     """Return the token of the Authorization header (RFC 6750, section 2.1), or raise an UnidentifiedError."""
-    given = headers.getlist("authorization")
-    if len(given) > 1:
-        # A proxy may have checked the other one.
-        raise UnidentifiedError("more than one Authorization header")
     # A header without a token, such as "Bearer", is malformed rather than missing.
-    scheme, _, token = (given[0] if given else "").partition(" ")
+    scheme, _, token = header(headers, "Authorization").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise UnidentifiedError("no bearer token", missing=scheme.lower() != "bearer")
     return token.strip()
@@ -87,23 +90,17 @@ class ExtendKeys(Identify):
     """
 
     def __init__(self, key_header: str = "Authorization") -> None:
-        self._key_header = key_header.lower()
+        self._key_header = key_header
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their key and workspace."""
-        # Of two values a proxy may have checked one and this server taken the other.
-        for name in (self._key_header, WORKSPACE_HEADER):
-            if len(headers.getlist(name)) > 1:
-                raise UnidentifiedError(f"more than one {name} header")
-        if self._key_header == "authorization":
-            key = bearer(headers)
-        elif not (key := headers.get(self._key_header, "").strip()):
+        key = bearer(headers) if self._key_header == "Authorization" else header(headers, self._key_header)
+        if not key:
             raise UnidentifiedError(f"no {self._key_header} header", missing=True)
-        if not is_sendable(key):
-            raise UnidentifiedError("the Extend key is too long or holds characters that no header can")
-        workspace = headers.get(WORKSPACE_HEADER, "").strip()
-        if workspace and not is_sendable(workspace):
-            raise UnidentifiedError("the workspace id is too long or holds characters that no header can")
+        workspace = header(headers, WORKSPACE_HEADER)
+        for name, value in (("Extend key", key), ("workspace id", workspace or "none")):
+            if not is_sendable(value):
+                raise UnidentifiedError(f"the {name} is too long or holds characters that no header can")
         principal = f"key:{fingerprint(key)}" + (f":{workspace}" if workspace else "")
         return Caller(principal, Account(SecretStr(key), workspace or None), client_id=principal)
 

@@ -1,6 +1,6 @@
 """Static bearer tokens, kept as hashes in a JSON file: who may call, on which Extend account, with which rights.
 
-The file holds ``{"tokens": [entry, ...]}``. :class:`TokenEntry` is an entry; :func:`new_token` makes one.
+The file holds ``{"tokens": [entry, ...]}``. `TokenEntry` is an entry; `new_token` makes one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import re
 import secrets
 import stat
 import tempfile
-from collections import Counter
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -95,23 +93,6 @@ class TokenEntry(BaseModel):
         return scopes_of(self.toolsets or get_args(Toolset), read_only=bool(self.read_only))
 
 
-class TokensFile(BaseModel):
-    """The whole file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    tokens: tuple[TokenEntry, ...]
-
-    @model_validator(mode="after")
-    def _unique(self) -> TokensFile:
-        for field in ("name", "sha256"):
-            used = Counter(getattr(entry, field) for entry in self.tokens)
-            for place, entry in enumerate(self.tokens):
-                if used[getattr(entry, field)] > 1:
-                    raise ValueError(f"tokens[{place}] ({entry.name}): the {field} is used more than once")
-        return self
-
-
 class Tokens(Identify):
     """Identifies callers by the tokens of a file, which is read again every second, and the keys' files with it.
 
@@ -174,16 +155,18 @@ class Tokens(Identify):
         self._problem = problem
         self._metrics.tokens_file_rejected(rejected=bool(problem))
 
-    def _read(self) -> tuple[tuple[TokenEntry, ...], list[Caller]]:
-        entries = _validated(_read(self._path)).tokens
+    def _read(self) -> tuple[list[TokenEntry], list[Caller]]:
+        entries = _entries(_document(self._path))
         return entries, [self._caller(place, entry) for place, entry in enumerate(entries)]
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
-        try:
-            key = _key(entry)
-        except ValueError as fault:
-            raise SettingsError(f"tokens[{place}] ({entry.name}): {fault}") from None
-        given: dict[str, Any] = entry.model_dump(include={"workspace_id", "organization", "label"})
+        key = _key(entry)
+        if key is not None and not is_sendable(key):
+            named = "api_key_env names a variable that is not set to a key"
+            if entry.api_key_file is not None:
+                named = "api_key_file names a file that holds no key or cannot be read"
+            raise SettingsError(f"{_where(place, entry.name)}: {named}")
+        given = entry.model_dump(include={"workspace_id", "organization", "label"})
         if key is None:
             account = replace(self._default, **{name: value for name, value in given.items() if value})
         else:
@@ -208,7 +191,7 @@ def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = Fals
     entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
     entry |= {"scopes": sorted(scopes)} if scopes else {}
     entry |= {"read_only": True} if read_only else {}
-    _validated({"tokens": [entry]})
+    _entries({"tokens": [entry]})
     return token, entry
 
 
@@ -217,10 +200,10 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
 
     Nothing changes unless the whole file fits.
     """
-    document = _read(path) if path.exists() else {"tokens": []}
-    _validated(document)
+    document = _document(path) if path.exists() else {"tokens": []}
+    _entries(document)
     document["tokens"].append(entry)
-    _validated(document)
+    _entries(document)
     target = path.resolve()
     try:
         # Replaced in one step, since a running server may read it at any time; its mode stays.
@@ -235,7 +218,7 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
         raise SettingsError(f"the tokens file cannot be written: {error.strerror}") from None
 
 
-def _read(path: Path) -> Any:
+def _document(path: Path) -> Any:
     try:
         return decode_json(path.read_bytes())
     except OSError as error:
@@ -245,40 +228,44 @@ def _read(path: Path) -> Any:
         raise SettingsError("the tokens file is not JSON") from None
 
 
-def _validated(document: Any) -> TokensFile:
-    try:
-        return TokensFile.model_validate(document)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False, include_context=False)
-        raise SettingsError("\n".join(_fault(problem, document) for problem in problems)) from None
+def _entries(document: Any) -> list[TokenEntry]:
+    """Return the entries of a tokens file, or raise a SettingsError that names each fault and quotes no value."""
+    if not (isinstance(document, dict) and document.keys() == {"tokens"} and isinstance(document["tokens"], list)):
+        raise SettingsError('the tokens file must be an object with the list "tokens" and nothing else')
+    entries: list[TokenEntry] = []
+    faults: list[str] = []
+    used: set[str] = set()
+    for place, given in enumerate(document["tokens"]):
+        where = _where(place, given.get("name") if isinstance(given, dict) else None)
+        try:
+            entry = TokenEntry.model_validate(given)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False, include_input=False, include_context=False):
+                # The text in the place of a field's name may be anything, even a secret.
+                field = str((*problem["loc"], "")[0])
+                shown = f"{field} " if field in TokenEntry.model_fields or _FIELD.fullmatch(field) else ""
+                faults.append(f"{where}: {shown}{problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}")
+        else:
+            if used & {entry.name, entry.sha256}:
+                faults.append(f"{where}: the name or the sha256 is used more than once")
+            used |= {entry.name, entry.sha256}
+            entries.append(entry)
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return entries
 
 
-def _fault(problem: Any, document: Any) -> str:
-    location = problem["loc"]
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    where = "the tokens file"
-    if len(location) > 1 and isinstance(location[1], int):
-        entry = document["tokens"][location[1]]
-        name = entry.get("name") if isinstance(entry, dict) else None
-        called = f" ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else ""
-        where = f"tokens[{location[1]}]{called}"
-        location = location[2:]
-    # The text in the place of a field's name may be anything, even a secret.
-    field = str(location[0]) if location else ""
-    field = field if field in TokenEntry.model_fields or _FIELD.fullmatch(field) else ""
-    return f"{where}: {field} {message}" if field else f"{where}: {message}"
+def _where(place: int, name: object) -> str:
+    return f"tokens[{place}] ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else f"tokens[{place}]"
 
 
 def _key(entry: TokenEntry) -> str | None:
-    """Return the entry's own key, if it names one, or raise a ValueError that says what is wrong with it."""
+    """Return the key that the entry names, empty if there is none; None for an entry that names none."""
     if entry.api_key_env is not None:
-        key, rule = os.environ.get(entry.api_key_env, ""), "api_key_env names a variable that is not set to a key"
-    elif entry.api_key_file is not None:
-        key, rule = "", "api_key_file names a file that holds no key or cannot be read"
-        with suppress(OSError, ValueError):
-            key = entry.api_key_file.read_text(encoding="utf-8")
-    else:
+        return os.environ.get(entry.api_key_env, "").strip()
+    if entry.api_key_file is None:
         return None
-    if not is_sendable(key.strip()):
-        raise ValueError(rule)
-    return key.strip()
+    try:
+        return entry.api_key_file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
