@@ -15,7 +15,7 @@ from mcp_types import Icon
 from extend_mcp import __version__
 from extend_mcp.accounts import LOCAL, Caller
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.apps import apps_of, view_uris
+from extend_mcp.apps import VIEWS, apps_of
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories, Shared
 from extend_mcp.clock import Clock
@@ -222,6 +222,6 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.
-        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([*view_uris(), SCHEME]),
+        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
         completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
     )
