@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from mcp.server.mcpserver import Context, Message, UserMessage
-from mcp.server.mcpserver.exceptions import ResourceError
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
@@ -99,7 +98,7 @@ async def _text(reading: Awaitable[View | str]) -> str:
         found = await reading
     except ExtendError as error:
         why = f"{error_words(error)}. {error.next_step}"
-    except (CallRefusedError, ResourceError) as error:
+    except CallRefusedError as error:
         why = str(error)
     else:
         return found if isinstance(found, str) else found.text

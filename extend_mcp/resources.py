@@ -6,8 +6,8 @@ Each resource is the view that the tool of the same object gives, without its pa
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import NamedTuple, TypeVar
+from functools import partial, wraps
+from typing import Any, NamedTuple
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -27,10 +27,8 @@ from extend_mcp.views.document import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
 from extend_mcp.views.steps import step_view
 from extend_mcp.views.untrusted import Id, Url
-from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW, batch_uri, run_uri, step_uri
+from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW
 from extend_mcp.views.workflows import workflow_view
-
-T = TypeVar("T")
 
 _CONFIRMATION = {
     "ask": "a person is asked; where the client cannot ask, a sealed token and a second call",
@@ -38,7 +36,6 @@ _CONFIRMATION = {
     "token": "a sealed token and a second call",
     "trusted": "none: the operator trusts every caller",
 }
-_TEXT = "text/plain"
 _USEFUL = Annotations(audience=["user", "assistant"], priority=0.7)
 _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 
@@ -46,18 +43,14 @@ _BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 async def run_resource(run_id: str, ctx: Ctx) -> str:
     """Show a workflow run: its status, what failed or is awaited, and every step."""
     app = caller_context(ctx)
-    run = await _read(run_uri(run_id), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
+    run = await app.api.get_workflow_run(_checked(parse_run_id, run_id))
     return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS).text
 
 
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
     """Show the whole result of one step, by its number, name, type or id."""
-    app = caller_context(ctx)
-    run = await _read(step_uri(run_id, step), app.api.get_workflow_run(_checked(parse_run_id, run_id)))
-    try:
-        chosen = select_step(run.step_runs, step)
-    except CallRefusedError as refusal:
-        raise ResourceNotFoundError(str(refusal)) from None
+    run = await caller_context(ctx).api.get_workflow_run(_checked(parse_run_id, run_id))
+    chosen = select_step(run.step_runs, step)
     show = partial(step_view, run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
     return (await anyio.to_thread.run_sync(show)).text
 
@@ -65,18 +58,15 @@ async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
 async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
     """Show a workflow's draft as a graph."""
     if not is_workflow_id(workflow_id):
-        raise ResourceNotFoundError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
-    app = caller_context(ctx)
-    found = await _read(WORKFLOW.format(workflow_id=workflow_id), app.api.get_workflow(workflow_id))
+        raise CallRefusedError("extend://workflows/{workflow_id} takes a workflow's id, not its name.")
+    found = await caller_context(ctx).api.get_workflow(workflow_id)
     return workflow_view(found, found.draft_version, form="graph", page=1, limit=RESOURCE_CHARS).text
 
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     """Show the status of each run of a batch, failures first."""
-    app = caller_context(ctx)
-    batch = _checked(parse_batch_id, batch_id)
-    deadline = Deadline(ctx, app)
-    scan = await _read(batch_uri(batch_id), scan_runs(app, deadline, RunFilter(batch=batch)))
+    app, batch = caller_context(ctx), _checked(parse_batch_id, batch_id)
+    scan = await scan_runs(app, Deadline(ctx, app), RunFilter(batch=batch))
     rows = [waited_run(run) for run in scan.runs]
     go_on = f'wait_for_run(batch="{batch}")'
     return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
@@ -115,7 +105,7 @@ class ResourceSpec(NamedTuple):
     uri: str
     name: str
     title: str
-    read: Callable[..., Awaitable[str] | str]
+    read: Callable[..., Any]
     scope: str | None
     annotations: Annotations
 
@@ -137,24 +127,30 @@ def add_resources(server: MCPServer[CallerRegistry], registry: CallerRegistry) -
             name=spec.name,
             title=spec.title,
             description=spec.read.__doc__,
-            mime_type=_TEXT,
+            mime_type="text/plain",
             annotations=spec.annotations,
         )
         # The SDK gives a context to templates alone.
-        register(spec.read if "{" in spec.uri else partial(spec.read, registry))
+        register(_explained(spec.read) if "{" in spec.uri else partial(spec.read, registry))
 
 
-async def _read(uri: str, reading: Awaitable[T]) -> T:
-    try:
-        return await reading
-    except NotFoundError:
-        raise ResourceNotFoundError(f"{uri}: there is no such object for this API key.") from None
-    except ExtendError as error:
-        raise ResourceError(f"{uri}: {error_words(error)}. {error.next_step}") from None
+def _explained(read: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+    @wraps(read)
+    async def explained(**arguments: Any) -> str:
+        try:
+            return await read(**arguments)
+        except NotFoundError:
+            raise ResourceNotFoundError("There is no such object for this API key.") from None
+        except CallRefusedError as refusal:
+            raise ResourceNotFoundError(str(refusal)) from None
+        except ExtendError as error:
+            raise ResourceError(f"{error_words(error)}. {error.next_step}") from None
+
+    return explained
 
 
 def _checked(parse: Callable[[str], str], text: str) -> str:
     try:
         return parse(text)
     except ValueError as error:
-        raise ResourceNotFoundError(f"The id {error}.") from None
+        raise CallRefusedError(f"The id {error}.") from None

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_args
 
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import ServerMiddleware, ServerRequestContext
+from mcp.server.context import ServerMiddleware
 from mcp.server.mcpserver import MCPServer, RequestStateSecurity
 from mcp_types import Icon
 
 from extend_mcp import __version__
 from extend_mcp.accounts import LOCAL, Caller
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.apps import apps_of, view_uris
+from extend_mcp.apps import VIEWS, apps_of
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories, Shared
 from extend_mcp.clock import Clock
@@ -77,16 +77,6 @@ ICON = Icon(
 )
 """A checked page. In 2026-07-28 it is sent with every answer, so it is small."""
 
-# Lists stay the same while the process runs, but differ by caller.
-_LISTS: tuple[CacheableMethod, ...] = (
-    "server/discover",
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-)
-_LISTS_STAY = CacheHint(ttl_ms=300_000, scope="private")
-
 
 def sealing_keys(settings: Settings) -> SealingKeys:
     """Return the keys that the operator chose, or one of this process."""
@@ -143,15 +133,6 @@ def build_server(
     offered = offered_tools(settings)
     tools = [tool for each in offered.values() for tool in each]
 
-    @asynccontextmanager
-    async def lifespan(_: MCPServer[CallerRegistry]) -> AsyncIterator[CallerRegistry]:
-        # SSE enters this once a connection: it shares the registry and owns nothing.
-        yield registry
-
-    def bound_to(_: ServerRequestContext[Any, Any]) -> str:
-        app = registry.current()
-        return f"{app.caller.principal}\n{app.audience}"
-
     # Over HTTP, callers may bring accounts of their own.
     named = own_caller and bool(settings.label)
     server = MCPServer(
@@ -163,11 +144,19 @@ def build_server(
         + (ACCOUNT_NAMED.format(settings.label) if named else ""),
         version=__version__,
         icons=[ICON],
-        cache_hints=dict.fromkeys(_LISTS, _LISTS_STAY),
+        # Lists stay the same while the process runs, but differ by caller.
+        cache_hints={
+            name: CacheHint(ttl_ms=300_000, scope="private")
+            for name in get_args(CacheableMethod)
+            if name != "resources/read"
+        },
         log_level=settings.log_level,
-        lifespan=lifespan,
+        # SSE enters this once a connection: it shares the registry and owns nothing.
+        lifespan=lambda _: nullcontext(registry),
         request_state_security=RequestStateSecurity(
-            codec=common.keys.codec("request state"), ttl=bounds.confirmation_seconds, bind_principal=bound_to
+            codec=common.keys.codec("request state"),
+            ttl=bounds.confirmation_seconds,
+            bind_principal=lambda _: f"{registry.caller().principal}\n{registry.current().audience}",
         ),
         subscriptions=common.bus,
         tools=[*tools],
@@ -222,6 +211,6 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.
-        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([*view_uris(), SCHEME]),
+        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
         completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
     )

@@ -41,12 +41,10 @@ def view_meta(view: str) -> dict[str, object]:
 
 def apps_of(tools: Iterable[Tool]) -> Apps:
     """Return the extension with the views of ``tools``; pages are written when they are read."""
-    listed = list(tools)
-    names = [tool.name for tool in listed]
-    wanted = {tool.meta["ui"]["resourceUri"] for tool in listed if tool.meta and "ui" in tool.meta}
+    metas = {tool.name: tool.meta for tool in tools}
     apps = Apps()
     for view, title in _TITLES.items():
-        if f"{VIEWS}{view}" in wanted:
+        if view_meta(view) in metas.values():
             apps.add_resource(
                 FunctionResource(
                     uri=f"{VIEWS}{view}",
@@ -54,24 +52,14 @@ def apps_of(tools: Iterable[Tool]) -> Apps:
                     title=title,
                     mime_type=APP_MIME_TYPE,
                     meta=_META,
-                    fn=partial(page, view, names),
+                    fn=partial(page, view, list(metas)),
                 )
             )
     return apps
 
 
-def view_uris() -> list[str]:
-    """Return the URIs of all views."""
-    return [f"{VIEWS}{view}" for view in _TITLES]
-
-
 def page(view: str, tools: Collection[str]) -> str:
-    """Return the HTML page of a view.
-
-    Args:
-        view: its name.
-        tools: the tools that the operator switched on; the view offers no other.
-    """
+    """Return the HTML page of a view, which offers the tools that the operator switched on."""
     script = "\n".join(_read(f"{name}.js") for name in _SCRIPTS.get(view, ("shared", view)))
     style = _read("shared.css")
     # The page's own policy: a host's allows any inline script, this one only ours, and no markup made from text.

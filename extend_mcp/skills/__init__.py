@@ -24,7 +24,7 @@ _CACHE: Final = {"resultType": "complete", "ttlMs": 3_600_000, "cacheScope": "pu
 
 
 class Skill:
-    """A skill: its name, what it does and when to use it, and its SKILL.md."""
+    """A skill: its name, what it does and when to use it, its SKILL.md, and its entry in a listing."""
 
     def __init__(self, name: str) -> None:
         text = (_HERE / f"{name}.md").read_text(encoding="utf-8")
@@ -32,12 +32,9 @@ class Skill:
         self.uri = f"{SCHEME}{name}/SKILL.md"
         self.description = text.partition("\ndescription: ")[2].partition("\n")[0]
         self.text = text + "\n" + (_HERE / "always.md").read_text(encoding="utf-8")
-
-    def entry(self) -> dict[str, Any]:
-        """Return its entry in a listing."""
         raw = self.text.encode()
         digest = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        return {
+        self.entry = {
             "uri": self.uri,
             "frontmatter": {"name": self.name, "description": self.description},
             "resources": [{"uri": self.uri, "digest": digest, "size": len(raw)}],
@@ -79,14 +76,12 @@ class _GetParams(RequestParams):
     uri: str
 
 
-async def _list(ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams) -> HandlerResult:
-    del ctx, params
-    return {**_CACHE, "skills": [each.entry() for each in SKILLS]}
+async def _list(_: ServerRequestContext[Any, Any], _params: PaginatedRequestParams) -> HandlerResult:
+    return {**_CACHE, "skills": [each.entry for each in SKILLS]}
 
 
-async def _get(ctx: ServerRequestContext[Any, Any], params: _GetParams) -> HandlerResult:
-    del ctx
-    found = next((each for each in SKILLS if each.uri == params.uri), None)
-    if found is None:
-        raise MCPError(INVALID_PARAMS, "There is no such skill. skills/list names them all.")
-    return {**_CACHE, "skill": found.entry()}
+async def _get(_: ServerRequestContext[Any, Any], params: _GetParams) -> HandlerResult:
+    for each in SKILLS:
+        if each.uri == params.uri:
+            return {**_CACHE, "skill": each.entry}
+    raise MCPError(INVALID_PARAMS, "There is no such skill. skills/list names them all.")
