@@ -260,7 +260,7 @@ def _where(place: int, name: object) -> str:
 
 
 def _key(entry: TokenEntry) -> str | None:
-    """Return the key that the entry names, empty if there is none; None for an entry that names none."""
+    """Return the key that the entry names, empty where it is missing; None for an entry without one."""
     if entry.api_key_env is not None:
         return os.environ.get(entry.api_key_env, "").strip()
     if entry.api_key_file is None:
