@@ -11,15 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.runs.times import format_span
+from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.untrusted import NOTE, Code, Id, Line, Note, Quote, cut_line, is_open
 
+T = TypeVar("T")
 ViewT = TypeVar("ViewT", bound="View")
+
+OrNone = Annotated[T | None, BeforeValidator(lambda value: value or None)]
+"""A value that is absent where it is empty."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class Link:
 
 
 class ViewPart(BaseModel):
-    """A part of an answer: facts that belong together."""
+    """A part of an answer: facts that belong together, read from an object of the API where they have its names."""
 
     # Built with the answer that holds it, or by the first one made: a client waits for the tool list, not for these.
-    model_config = ConfigDict(defer_build=True)
+    model_config = ConfigDict(defer_build=True, from_attributes=True, populate_by_name=True)
 
 
 class View(ViewPart):
@@ -208,6 +212,13 @@ def listed(items: Sequence[object], most: int, *, of: int | None = None) -> str:
     more = (len(items) if of is None else of) - most
     shown = ", ".join(f"{each}" for each in items[:most])
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def cell(value: object) -> str:
+    """Write one fact for a table; a question mark where it is not known."""
+    if isinstance(value, list):
+        return ", ".join(map(cell, value)) or "none"
+    return format_instant(value) if isinstance(value, datetime) else f"{'' if value is None else value}" or "?"
 
 
 def age_words(moment: datetime | None, now: datetime, *, unknown: str = "?") -> str:
