@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.api.models import Page, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
@@ -79,7 +79,8 @@ async def get_workflow_version(
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await read_version(app, workflow_id, version)
-    return views.workflow_view(workflow_id, found, form=form, page=page, limit=app.limits.answer_chars)
+    known = WorkflowSummary(id=workflow_id)
+    return views.workflow_view(known, found, form=form, page=page, limit=app.limits.answer_chars)
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:

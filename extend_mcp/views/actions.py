@@ -179,7 +179,7 @@ def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> Cance
         status=run.status,
         age=age_words(run.initial_run_at, now, unknown="unknown"),
         steps_done=steps_done(run),
-        steps_still_to_do=steps_to_do(run),
+        steps_still_to_do=len(steps_to_do(run)),
         credits_used=run.credits,
         reason=reason or None,
     )

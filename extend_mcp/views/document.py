@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.runs.times import format_instant, format_span
@@ -22,8 +22,11 @@ from extend_mcp.views.untrusted import NOTE, Code, Id, Line, Note, Quote, cut_li
 T = TypeVar("T")
 ViewT = TypeVar("ViewT", bound="View")
 
-OrNone = Annotated[T | None, BeforeValidator(lambda value: value or None)]
+OrNone = Annotated[T | None, AfterValidator(lambda value: value or None)]
 """A value that is absent where it is empty."""
+
+Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 1))]
+"""A duration to a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,14 @@ class ViewPart(BaseModel):
 
     # Built with the answer that holds it, or by the first one made: a client waits for the tool list, not for these.
     model_config = ConfigDict(defer_build=True, from_attributes=True, populate_by_name=True)
+
+
+class Page(ViewPart):
+    """A page of the rows of a long answer."""
+
+    page: int
+    pages: int
+    content: str
 
 
 class View(ViewPart):
@@ -115,23 +126,16 @@ class Document:
         document, kept = fit(first, len(rows), limit)
         return document.text, kept
 
-    def page(self, number: int, limit: int) -> Page:
-        """Show one page of the rows, numbered as in :func:`paginate`, and say how to get the next."""
+    def page(self, number: int, limit: int) -> tuple[str, Page]:
+        """Show one page of the rows, numbered as in :func:`paginate`, and say how to get the next.
+
+        Return the text, and the page of the rows alone.
+        """
         around = replace(self, rows=(), tail=[_footer(999, 9999), *self.tail], note=self.note or NOTE)
         # A page holds at least 400 characters of the rows.
         lines, number, count = paginate(self.rows, number, max(400, limit - len(around.text) - 1))
         shown = replace(self, rows=lines, tail=[_footer(number, count), *self.tail])
-        return Page(shown.text, "\n".join(lines), number, count)
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a long answer."""
-
-    text: str
-    content: str  # the rows alone
-    number: int
-    count: int
+        return shown.text, Page(page=number, pages=count, content="\n".join(lines))
 
 
 def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Document, int]:

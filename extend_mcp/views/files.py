@@ -55,9 +55,9 @@ def file_view(file: File, *, with_text: bool, with_url: bool, page: int, limit: 
     if not with_text:
         return view.with_text(Document(lines).text)
     text = tree_lines(file.contents) if file.stored_text else [_NO_TEXT]
-    shown = Document(lines, text).page(page, limit)
-    view.text_page, view.text_pages, view.content = shown.number, shown.count, shown.content
-    return view.with_text(shown.text)
+    shown, part = Document(lines, text).page(page, limit)
+    view.text_page, view.text_pages, view.content = part.page, part.pages, part.content
+    return view.with_text(shown)
 
 
 _NO_TEXT = (
