@@ -36,7 +36,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 class Figures(ViewPart):
-    """What the whole, a group and the window before have in common; times in seconds, and rates from 0 to 1."""
+    """Counts and times that the whole, a group and the window before have; in seconds, and rates from 0 to 1."""
 
     runs: int
     failed: int
