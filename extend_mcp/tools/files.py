@@ -18,7 +18,8 @@ from extend_mcp.tools.local_file import check_content, decode_content, read_loca
 from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, FILES, READ_ONLY
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.files import FileListView, FileView, file_list_view, file_view
+from extend_mcp.views.files import FileListView, FileView, file_view
+from extend_mcp.views.tables import list_view
 
 
 @FILES.tool(title="Upload a file", annotations=CREATES)
@@ -96,7 +97,7 @@ async def list_files(
     app = caller_context(ctx)
     given = {"name_contains": name_contains, "sort_dir": sort_dir, "page_size": page_size}
     items, token_after = await read_page(list_files, app.api.list_files, page_token, **given)
-    return file_list_view(items, token_after=token_after, limit=app.limits.answer_chars)
+    return list_view(FileListView, items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @FILES.tool(title="Delete a file", annotations=DESTRUCTIVE)

@@ -33,7 +33,7 @@ from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
 from extend_mcp.views.instructions import CAUTION
-from extend_mcp.views.runs import RunView, Surroundings, run_view
+from extend_mcp.views.runs import RunView, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
 from extend_mcp.views.tables import RunListView, check_words, failure_words, rejection_words, run_list_view
 from extend_mcp.views.untrusted import Note
@@ -316,7 +316,7 @@ async def get_workflow_run(
     """
     app = caller_context(ctx)
     run = await read_run(app, run_id)
-    show = partial(run_view, run, now=app.clock.now(), around=await _surroundings(app, run))
+    show = partial(run_view, run, now=app.clock.now(), **await _surroundings(app, run))
     view = show(detail=detail, page=page, limit=app.limits.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
         whole = show(detail="concise", page=1, limit=RESOURCE_CHARS)
@@ -339,7 +339,7 @@ async def read_run(app: CallerContext, run_id: str) -> WorkflowRun:
     return run
 
 
-async def _surroundings(app: CallerContext, run: WorkflowRun) -> Surroundings:
+async def _surroundings(app: CallerContext, run: WorkflowRun) -> dict[str, Any]:
     """Read what explains a run that moves or waits. What cannot be read is left out: the run itself is the answer."""
     found: dict[str, Any] = {}
 
@@ -354,7 +354,7 @@ async def _surroundings(app: CallerContext, run: WorkflowRun) -> Surroundings:
             group.start_soon(note, "usual", _usual_time(app, run))
         elif run.status == "NEEDS_REVIEW" and app.caller.has_scope(WORKFLOWS_READ):
             group.start_soon(note, "definition", definition_of(app, run))
-    return Surroundings(**found)
+    return found
 
 
 async def _last_change(app: CallerContext, run: WorkflowRun) -> datetime | None:

@@ -22,7 +22,7 @@ from extend_mcp.tools.pagination import read_all
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import error_words
 from extend_mcp.views.instructions import spoken_to
-from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run, waited_words
+from extend_mcp.views.runs import WaitedRun, WaitView, run_view, steps_done, wait_view, waited_run
 from extend_mcp.views.untrusted import Id
 from extend_mcp.views.uris import batch_uri, run_uri
 
@@ -174,7 +174,7 @@ class _Watch:
     def _news(self) -> str:
         """Name in one line the runs and steps that changed since the last line; empty if none did."""
         rows = self.rows
-        words = {str(row.run_id): waited_words(row) for row in rows}
+        words = {str(row.run_id): row.line() for row in rows}
         changed = [each for run_id, each in words.items() if self._said.get(run_id) != each]
         self._said = words
         if not changed or len(rows) == 1:

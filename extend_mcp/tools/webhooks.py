@@ -27,6 +27,7 @@ from extend_mcp.tools.run_scan import Deadline, scan_runs
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
+from extend_mcp.views.tables import list_view
 from extend_mcp.views.untrusted import Code, Id, Label
 
 EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["wh_xK9mLPqRtN3vS8wF5hB2cQ"])]
@@ -53,10 +54,10 @@ async def list_webhook_endpoints(
     limit = app.limits.answer_chars
     if endpoint_id:
         found = await app.api.get_webhook_endpoint(endpoint_id)
-        return views.endpoint_list_view([found], token_after=lambda count: None, limit=limit)
+        return list_view(views.EndpointListView, [found], token_after=lambda count: None, limit=limit)
     given = {"status": status, "page_size": page_size}
     items, token_after = await read_page(list_webhook_endpoints, app.api.list_webhook_endpoints, page_token, **given)
-    return views.endpoint_list_view(items, token_after=token_after, limit=limit)
+    return list_view(views.EndpointListView, items, token_after=token_after, limit=limit)
 
 
 @WEBHOOKS.tool(title="Create a webhook endpoint", annotations=PUBLISHES)
@@ -158,14 +159,14 @@ async def list_webhook_subscriptions(
     limit = app.limits.answer_chars
     if subscription_id:
         found = await app.api.get_webhook_subscription(subscription_id)
-        return views.subscription_list_view([found], token_after=lambda count: None, limit=limit)
+        return list_view(views.SubscriptionListView, [found], token_after=lambda count: None, limit=limit)
     given = {"endpoint_id": endpoint_id, "resource_id": resource_id, "page_size": page_size}
 
     def read(*, endpoint_id: str | None, **query: Any) -> Awaitable[Page[WebhookSubscription]]:
         return app.api.list_webhook_subscriptions(webhook_endpoint_id=endpoint_id, **query)
 
     items, token_after = await read_page(list_webhook_subscriptions, read, page_token, **given)
-    return views.subscription_list_view(items, token_after=token_after, limit=limit)
+    return list_view(views.SubscriptionListView, items, token_after=token_after, limit=limit)
 
 
 @WEBHOOKS.tool(title="Create a webhook subscription", annotations=PUBLISHES)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.api.models import Page, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
@@ -16,6 +16,7 @@ from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_page
 from extend_mcp.tools.toolsets import READ_ONLY, WORKFLOWS
 from extend_mcp.views import workflows as views
+from extend_mcp.views.tables import list_view
 from extend_mcp.views.untrusted import Label
 
 Form = Annotated[
@@ -36,7 +37,7 @@ async def list_workflows(
     app = caller_context(ctx)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "page_size": page_size}
     items, token_after = await read_page(list_workflows, app.api.list_workflows, page_token, **given)
-    return views.workflow_list_view(items, token_after=token_after, limit=app.limits.answer_chars)
+    return list_view(views.WorkflowListView, items, token_after=token_after, limit=app.limits.answer_chars)
 
 
 @WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
@@ -66,7 +67,8 @@ async def list_workflow_versions(
         return app.api.list_workflow_versions(workflow, **query)
 
     items, token_after = await read_page(list_workflow_versions, read, page_token, **given)
-    return views.version_list_view(workflow_id, items, token_after=token_after, limit=app.limits.answer_chars)
+    limit = app.limits.answer_chars
+    return list_view(views.VersionListView, items, workflow_id=workflow_id, token_after=token_after, limit=limit)
 
 
 @WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
@@ -77,7 +79,8 @@ async def get_workflow_version(
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     found = await read_version(app, workflow_id, version)
-    return views.workflow_view(workflow_id, found, form=form, page=page, limit=app.limits.answer_chars)
+    known = WorkflowSummary(id=workflow_id)
+    return views.workflow_view(known, found, form=form, page=page, limit=app.limits.answer_chars)
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:

@@ -14,7 +14,7 @@ from extend_mcp.api.models import BatchStarted, WorkflowRun
 from extend_mcp.runs.times import format_instant
 from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, listed
 from extend_mcp.views.runs import steps_done, steps_to_do
-from extend_mcp.views.tables import ListingView, TokenAfter, listing
+from extend_mcp.views.tables import ListingView, TokenAfter, list_view
 from extend_mcp.views.untrusted import Code, DashboardUrl, FieldPath, Id, Label, Name, Note
 
 WriteT = TypeVar("WriteT", bound="WriteView")
@@ -179,7 +179,7 @@ def cancel_plan(run: WorkflowRun, *, reason: str | None, now: datetime) -> Cance
         status=run.status,
         age=age_words(run.initial_run_at, now, unknown="unknown"),
         steps_done=steps_done(run),
-        steps_still_to_do=steps_to_do(run),
+        steps_still_to_do=len(steps_to_do(run)),
         credits_used=run.credits,
         reason=reason or None,
     )
@@ -416,6 +416,9 @@ class ActionRow(ViewPart):
 class ActionListView(ListingView):
     """The calls, the newest first."""
 
+    rows_field, noun, tool = "actions", "action", "list_actions"
+    columns = "time (UTC) · caller · tool · outcome · on · reason"
+
     actions: list[ActionRow]
     note: str
     untrusted: str = "reason"
@@ -437,21 +440,15 @@ def action_list_view(
         run_id: the run that was asked about: of an action on many, its own outcome is shown.
         missing: what could not be read, or None.
     """
-    note = _SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else "")
-    view = ActionListView(
-        actions=[_action_row(line, run_id) for line in lines], shown=len(lines), complete=True, note=note
-    )
-    return listing(
-        view,
-        view.actions,
-        [_action_line(row, with_requests=run_id is not None) for row in view.actions],
-        noun="action",
-        columns="time (UTC) · caller · tool · outcome · on · reason" + (" · requests" if run_id is not None else ""),
-        tool="list_actions",
+    return list_view(
+        ActionListView,
+        [_action_row(line, run_id) for line in lines],
         token_after=token_after,
         limit=limit,
         filters=filters,
-        note=lambda kept: note,
+        columns=ActionListView.columns + (" · requests" if run_id is not None else ""),
+        write=lambda rows: [_action_line(row, with_requests=run_id is not None) for row in rows],
+        note=_SCOPE_OF_AUDIT + (f" INCOMPLETE: {missing}." if missing else ""),
     )
 
 

@@ -11,15 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.runs.times import format_span
+from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.untrusted import NOTE, Code, Id, Line, Note, Quote, cut_line, is_open
 
+T = TypeVar("T")
 ViewT = TypeVar("ViewT", bound="View")
+
+OrNone = Annotated[T | None, AfterValidator(lambda value: value or None)]
+"""A value that is absent where it is empty."""
+
+Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 1))]
+"""A duration to a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,18 @@ class Link:
 
 
 class ViewPart(BaseModel):
-    """A part of an answer: facts that belong together."""
+    """A part of an answer: facts that belong together, read from an object of the API where they have its names."""
 
     # Built with the answer that holds it, or by the first one made: a client waits for the tool list, not for these.
-    model_config = ConfigDict(defer_build=True)
+    model_config = ConfigDict(defer_build=True, from_attributes=True, populate_by_name=True)
+
+
+class Page(ViewPart):
+    """A page of the rows of a long answer."""
+
+    page: int
+    pages: int
+    content: str
 
 
 class View(ViewPart):
@@ -111,23 +126,16 @@ class Document:
         document, kept = fit(first, len(rows), limit)
         return document.text, kept
 
-    def page(self, number: int, limit: int) -> Page:
-        """Show one page of the rows, numbered as in :func:`paginate`, and say how to get the next."""
+    def page(self, number: int, limit: int) -> tuple[str, Page]:
+        """Show one page of the rows, numbered as in :func:`paginate`, and say how to get the next.
+
+        Return the text, and the page of the rows alone.
+        """
         around = replace(self, rows=(), tail=[_footer(999, 9999), *self.tail], note=self.note or NOTE)
         # A page holds at least 400 characters of the rows.
         lines, number, count = paginate(self.rows, number, max(400, limit - len(around.text) - 1))
         shown = replace(self, rows=lines, tail=[_footer(number, count), *self.tail])
-        return Page(shown.text, "\n".join(lines), number, count)
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a long answer."""
-
-    text: str
-    content: str  # the rows alone
-    number: int
-    count: int
+        return shown.text, Page(page=number, pages=count, content="\n".join(lines))
 
 
 def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Document, int]:
@@ -208,6 +216,13 @@ def listed(items: Sequence[object], most: int, *, of: int | None = None) -> str:
     more = (len(items) if of is None else of) - most
     shown = ", ".join(f"{each}" for each in items[:most])
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def cell(value: object) -> str:
+    """Write one fact for a table; a question mark where it is not known."""
+    if isinstance(value, list):
+        return ", ".join(map(cell, value)) or "none"
+    return format_instant(value) if isinstance(value, datetime) else f"{'' if value is None else value}" or "?"
 
 
 def age_words(moment: datetime | None, now: datetime, *, unknown: str = "?") -> str:

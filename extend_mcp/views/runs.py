@@ -4,25 +4,43 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
-from extend_mcp.api.models import FileSummary, RunBase, StepRun, UsageEntry, WorkflowRun
+from pydantic import AliasPath, Field
+
+from extend_mcp.api.models import RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
-from extend_mcp.runs.lifecycle import STEP_OVER, by_urgency, describe, is_finished, is_moving, urgency
+from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_finished, is_moving, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
-from extend_mcp.views.document import Document, View, ViewPart, age_words, counted
+from extend_mcp.views.document import Document, OrNone, Page, Seconds, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, step_digest, step_times
-from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
+from extend_mcp.views.steps import Detail, step_digest, step_times, value_words, walk
+from extend_mcp.views.untrusted import (
+    Code,
+    DashboardUrl,
+    FieldPath,
+    Finding,
+    Id,
+    Label,
+    Line,
+    Note,
+    cut_line,
+    tree_lines,
+)
 from extend_mcp.workflows.graph import Json
 
 _STEPS_IN_FIELDS = 50
 _FILES_IN_FIELDS = 20
 NO_REASON, NOT_READ = "no reason given", "not read"
+_WAITS_FOR: dict[Phase, str] = {
+    "review": "a person's review in the dashboard (the API cannot approve)",
+    "waiting": "a free place in Extend's queue",
+    "ending": "the cancel to take effect",
+}
 
 
 class FileFacts(ViewPart):
@@ -30,8 +48,14 @@ class FileFacts(ViewPart):
 
     id: Id
     name: Label
-    type: Code | None = None
-    pages: int | None = None
+    type: OrNone[Code] = None
+    pages: int | None = Field(None, validation_alias=AliasPath("metadata", "page_count"))
+
+    def words(self) -> str:
+        """Name the file, with its type and pages."""
+        pages = "" if self.pages is None else counted(self.pages, "page")
+        known = ", ".join(filter(None, [f"{self.type or Code():20}", pages]))
+        return f"{self.name or Label(self.id):100}{f' ({known})' if known else ''}"
 
 
 class StepFacts(ViewPart):
@@ -46,42 +70,34 @@ class StepFacts(ViewPart):
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
+    def line(self) -> str:
+        """Write the step in one line of at most 180 characters: number, name, type, status and what it found."""
+        kind, status = f"{self.type:30}" or "?", f"{self.status:20}" or "?"
+        line = f"{self.number}. {self.name or Label('?'):40} {kind} · {status}"
+        return cut_line(f"{line} · {self.summary}" if self.summary else line, 179)
+
 
 class FailureFacts(ViewPart):
     """One thing that went wrong, with what is known about trying again."""
 
-    step: Label | None = None
+    step: OrNone[Label] = None
     reason: Code
     message: Note
     retry: str | None = None
 
+    def line(self) -> str:
+        """Say what failed, why, and whether to try again."""
+        where = f" in step {self.step:60}" if self.step else ""
+        message = f" {self.message:160}" if self.message else ""
+        return f"Failed{where}: {reason_words(self.reason)}{message}{f'; {self.retry}' if self.retry else ''}"
+
 
 class UsualFacts(ViewPart):
-    """Durations of the processed runs of the workflow, in seconds."""
+    """Durations of the processed runs of the workflow."""
 
     runs: int
-    p50: float
-    p95: float
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Facts about a run that the run itself does not hold."""
-
-    changed_at: datetime | None = None  # its last change, from its summary; None if it was not read
-    usual: UsualTime | None = None  # how long such runs take; None if that is not known
-    definition: Sequence[Json] = ()  # the steps of its workflow version; empty if they were not read
-
-
-NOTHING_KNOWN = Surroundings()
-
-
-class DetailsPage(ViewPart):
-    """A page of the full form."""
-
-    page: int
-    pages: int
-    content: str
+    p50: Seconds
+    p95: Seconds
 
 
 class RunView(View):
@@ -93,28 +109,28 @@ class RunView(View):
     workflow_id: Id | None = None
     workflow: Label | None = None
     version: Code | None = None
-    batch_id: Id | None = None
+    batch_id: OrNone[Id] = None
     files: list[FileFacts] | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    duration_seconds: float | None = None
+    duration_seconds: Seconds | None = None
     steps_done: int | None = None
     steps_known: int | None = None
     steps: list[StepFacts] | None = None
     failures: list[FailureFacts] | None = None
     waits_for: str | None = None
-    state_since: str | None = None
+    state_since: OrNone[str] = None
     changed_at: datetime | None = None
-    failed_checks: list[FailedCheck] | None = None
+    failed_checks: OrNone[list[FailedCheck]] = None
     usual: UsualFacts | None = None
     reviewed_at: datetime | None = None
-    reviewed_by: Label | None = None
-    rejection_note: Finding | None = None
+    reviewed_by: OrNone[Label] = None
+    rejection_note: OrNone[Finding] = None
     credits: float | None = None
-    speaks_to_assistant: list[SpokenTo] | None = None
-    dashboard_url: DashboardUrl | None = None
-    details: DetailsPage | None = None
+    speaks_to_assistant: OrNone[list[SpokenTo]] = None
+    dashboard_url: OrNone[DashboardUrl] = None
+    details: Page | None = None
     cut: str | None = None
     untrusted: str = "names, files, failures, checks, summaries, notes, content"
 
@@ -126,115 +142,102 @@ def run_view(
     detail: Detail,
     page: int,
     limit: int,
-    around: Surroundings = NOTHING_KNOWN,
+    changed_at: datetime | None = None,
+    usual: UsualTime | None = None,
+    definition: Sequence[Json] = (),
 ) -> RunView:
     """Explain ``run``, any field of which may be missing or unknown.
 
     The ``concise`` form has one line a step. The ``full`` one has ids, files, metadata and charges too, in pages.
+
+    Args:
+        changed_at: the last change, from the run's summary; None if that was not read.
+        usual: how long such runs take, if that is known.
+        definition: the steps of the run's workflow version, if they were read.
     """
-    files = [_file_facts(file) for file in run.files]
-    steps = [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
-    view = _facts(run, files, steps, now, around)
-    first, *about = _head(run, view, files, now, around)
-    if detail == "full":
-        shown = Document([first], [*about, *_full(run, files, steps)]).page(page, limit)
-        # The details already hold the steps; repeating them would only cost tokens.
-        view.steps = None
-        view.details = DetailsPage(page=shown.number, pages=shown.count, content=shown.content)
-        return view.with_text(shown.text)
-    document = Document(
-        [first, *about] if steps else [first, *about, "Steps: none yet"],
-        [step_line(step) for step in steps],
-        ["One step's result: get_step_result(run_id, step=<number, name or id>)."]
-        if any(step.result for step in run.step_runs)
-        else [],
-        columns=f"Steps ({view.steps_done} of {view.steps_known} known done):",
-    )
-    if len(document.text) > limit:
-        # What went wrong or still moves matters more than what is over, when not all fits.
-        urgent = sorted(steps, key=lambda step: step.status == "PROCESSED")
-        document = replace(document, rows=[step_line(step) for step in urgent])
-    text, kept = document.fit(limit, lambda gone: f'… {gone} more steps: detail="full" lists all, in pages.')
-    if kept < len(steps):
-        view.cut = f"{len(steps) - kept} steps; get_workflow_run(detail=full) lists all in pages"
-    return view.with_text(text)
-
-
-def _facts(
-    run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts], now: datetime, around: Surroundings
-) -> RunView:
-    seconds, usual = duration_seconds(run, now), around.usual
-    in_review = describe(run.status).phase == "review"
-    return RunView(
+    known, steps = describe(run.status), [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
+    view = RunView(
         run_id=run.id,
-        status=Code(run.status) or "unknown",
-        meaning=describe(run.status).meaning,
+        status=run.status or "unknown",
+        meaning=known.meaning,
         workflow_id=run.workflow.id,
         workflow=run.workflow.name,
         version=run.workflow_version.version,
-        batch_id=run.batch_id or None,
-        files=files[:_FILES_IN_FIELDS],
+        batch_id=run.batch_id,
+        files=run.files[:_FILES_IN_FIELDS],
         created_at=run.initial_run_at,
         started_at=run.start_time,
         ended_at=run.end_time,
-        duration_seconds=round(seconds, 1) if seconds is not None else None,
+        duration_seconds=duration_seconds(run, now),
         steps_done=steps_done(run),
         steps_known=len(steps),
         steps=steps[:_STEPS_IN_FIELDS],
         failures=_failures(run),
         waits_for=waits_for(run),
-        state_since=state_since(run, around.changed_at, now) or None,
-        changed_at=around.changed_at,
-        failed_checks=(failed_checks(run, around.definition) or None) if in_review else None,
-        usual=UsualFacts(runs=usual.runs, p50=round(usual.p50, 1), p95=round(usual.p95, 1)) if usual else None,
+        state_since=state_since(run, changed_at, now),
+        changed_at=changed_at,
+        failed_checks=failed_checks(run, definition) if known.phase == "review" else None,
+        usual=usual,
         reviewed_at=run.reviewed_at,
-        reviewed_by=run.reviewed_by_user or None,
-        rejection_note=run.rejection_note or None,
+        reviewed_by=run.reviewed_by_user,
+        rejection_note=run.rejection_note,
         credits=run.credits,
-        speaks_to_assistant=spoken_to(run) or None,
-        dashboard_url=DashboardUrl(run.dashboard_url) or None,
+        speaks_to_assistant=spoken_to(run),
+        dashboard_url=run.dashboard_url,
     )
+    first, *about = _head(run, view, now, usual)
+    if detail == "full":
+        text, view.details = Document([first], [*about, *_full(run, steps)]).page(page, limit)
+        # The details already hold the steps; repeating them would only cost tokens.
+        view.steps = None
+        return view.with_text(text)
+    reads_more = any(step.result for step in run.step_runs)
+    document = Document(
+        [first, *about] if steps else [first, *about, "Steps: none yet"],
+        [step.line() for step in steps],
+        ["One step's result: get_step_result(run_id, step=<number, name or id>)."] if reads_more else [],
+        columns=f"Steps ({view.steps_done} of {view.steps_known} known done):",
+    )
+    if len(document.text) > limit:
+        # What went wrong or still moves matters more than what is over, when not all fits.
+        urgent = sorted(steps, key=lambda step: step.status == "PROCESSED")
+        document = replace(document, rows=[step.line() for step in urgent])
+    text, kept = document.fit(limit, '… {} more steps: detail="full" lists all, in pages.'.format)
+    if kept < len(steps):
+        view.cut = f"{len(steps) - kept} steps; get_workflow_run(detail=full) lists all in pages"
+    return view.with_text(text)
 
 
-def _head(run: WorkflowRun, view: RunView, files: list[FileFacts], now: datetime, around: Surroundings) -> list[str]:
+def _head(run: WorkflowRun, view: RunView, now: datetime, usual: UsualTime | None) -> list[str]:
     version_name = f" {Label(run.workflow_version.name):60}" if run.workflow_version.name else ""
     lines = [
         f"Run {view.run_id} · {view.status}: {view.meaning}",
         f"Workflow: {view.workflow} ({view.workflow_id}), version {view.version or '?'}{version_name}",
     ]
-    if files:
-        more = f" and {len(files) - 2} more" if len(files) > 2 else ""
-        lines.append(f"File: {', '.join(_file_words(file) for file in files[:2])}{more}")
+    if view.files:
+        more = f" and {len(run.files) - 2} more" if len(run.files) > 2 else ""
+        lines.append(f"File: {', '.join(file.words() for file in view.files[:2])}{more}")
     if view.speaks_to_assistant:
         lines.append(caution_line(view.speaks_to_assistant))
     if view.batch_id:
         lines.append(f"Batch: {view.batch_id}")
     if age := age_line(run, now):
         lines.append(age[0].upper() + age[1:])
-    if around.usual:
-        lines.append(f"Usual for this workflow: {around.usual.words(view.duration_seconds)}")
-    elif around.changed_at and is_moving(run.status):
-        lines.append("Usual for this workflow: not known; of its newest 100 processed runs none went without a review")
+    if usual:
+        lines.append(f"Usual for this workflow: {usual.words(view.duration_seconds)}")
     for index, failure in enumerate((view.failures or [])[:3]):
         if index and failure.reason == WRAPPER and not failure.step:
             # The step's line has the cause.
             lines[-1] += f" (the run itself says {WRAPPER})"
-            continue
-        where = f" in step {failure.step:60}" if failure.step else ""
-        message = f" {failure.message:160}" if failure.message else ""
-        lines.append(
-            f"Failed{where}: {reason_words(failure.reason)}{message}{f'; {failure.retry}' if failure.retry else ''}"
-        )
+        else:
+            lines.append(failure.line())
     if view.waits_for:
         lines.append(f"Waits for: {view.waits_for}{f', {view.state_since}' if view.state_since else ''}")
     if describe(run.status).phase == "review":
         lines += [f"Check: {check.line()}" for check in view.failed_checks or []] or ["Check: no step names one"]
     lines += review_lines(run)
-    if view.credits is not None:
-        lines.append(f"Credits: {view.credits:g}")
-    if view.dashboard_url:
-        lines.append(f"Dashboard: {view.dashboard_url}")
-    return lines
+    lines += [] if view.credits is None else [f"Credits: {view.credits:g}"]
+    return lines + ([f"Dashboard: {view.dashboard_url}"] if view.dashboard_url else [])
 
 
 def reason_words(reason: Code) -> str:
@@ -257,58 +260,36 @@ def step_facts(number: int, step: StepRun) -> StepFacts:
     )
 
 
-def step_line(step: StepFacts) -> str:
-    """Write one step in one line of at most 180 characters: number, name, type, status and what it found."""
-    kind, status = f"{step.type:30}" or "?", f"{step.status:20}" or "?"
-    line = f"{step.number}. {step.name or Label('?'):40} {kind} · {status}"
-    return cut_line(f"{line} · {step.summary}" if step.summary else line, 179)
-
-
-def _full(run: WorkflowRun, files: list[FileFacts], steps: list[StepFacts]) -> list[Line]:
+def _full(run: WorkflowRun, steps: Sequence[StepFacts]) -> list[Line]:
     lines: list[Line] = []
-    if len(files) > 2:
-        lines += ["Files:", *(f" {file.id} {_file_words(file)}" for file in files)]
+    if len(run.files) > 2:
+        lines += ["Files:", *(f" {Id(file.id)} {FileFacts.model_validate(file).words()}" for file in run.files)]
     if run.metadata:
         lines += ["Metadata:", *tree_lines(run.metadata, 1)]
     if run.usage and run.usage.breakdown:
         lines += ["Charges:", *map(_charge_line, run.usage.breakdown)]
     lines.append("Steps:")
+    # The run's own files are named above.
+    own = {file.id for file in run.files}
     for facts, step in zip(steps, run.step_runs, strict=True):
-        # The run's own files are named above.
-        parts = [file for file in step.files[:3] if file.id not in {own.id for own in run.files}]
-        read = ", ".join(_file_words(_file_facts(file)) for file in parts)
-        lines += [step_line(facts), f"   {facts.id} · {read}".rstrip(" ·")]
+        parts = ", ".join(FileFacts.model_validate(file).words() for file in step.files[:3] if file.id not in own)
+        lines += [facts.line(), f"   {facts.id} · {parts}".rstrip(" ·")]
     extra = {name: value for name, value in (run.model_extra or {}).items() if name != "object"}
-    if extra:
-        lines += ["Fields new to this version:", *tree_lines(extra, 1)]
-    return lines
+    return [*lines, "Fields new to this version:", *tree_lines(extra, 1)] if extra else lines
 
 
 def _charge_line(entry: UsageEntry) -> str:
     spent = "?" if entry.credits is None else f"{entry.credits:g}"
-    # What it was charged for is a tree; its leaves say enough. A line of a longer text has its mark at its start.
-    lines = [line for row in tree_lines(entry.model_extra or {}) for line in str(row).split("\n")]
-    leaves = [line for line in lines if not line.endswith(":")]
-    details = [f"{Label(line[2:])}" if line.startswith("|") else line.strip() for line in leaves]
-    child = f"{Code(entry.object)} {Id(entry.id)}".strip()
-    return "; ".join([f" {child}: {spent} credits", *details])
-
-
-def _file_facts(file: FileSummary) -> FileFacts:
-    return FileFacts(id=file.id, name=file.name, type=file.type or None, pages=file.metadata.page_count)
-
-
-def _file_words(file: FileFacts) -> str:
-    pages = "" if file.pages is None else counted(file.pages, "page")
-    known = ", ".join(part for part in (f"{file.type or Code():20}", pages) if part)
-    return f"{file.name or Label(file.id):100}{f' ({known})' if known else ''}"
+    leaves = [each for each in walk(entry.model_extra or {}) if not isinstance(each[1], (dict, list))]
+    details = [f"{FieldPath(path.rpartition('.')[2])}: {value_words(value, 80)}" for path, value in leaves]
+    return "; ".join([f" {f'{Code(entry.object)} {Id(entry.id)}'.strip()}: {spent} credits", *details])
 
 
 def _failures(run: WorkflowRun) -> list[FailureFacts]:
     return [
         FailureFacts(
-            step=failure.where or None,
-            reason=Code(failure.reason) or NO_REASON,
+            step=failure.where,
+            reason=failure.reason or NO_REASON,
             message=failure.message,
             # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
             retry=retry_advice(failure.reason) if index == 0 or failure.where else None,
@@ -322,24 +303,17 @@ def steps_done(run: WorkflowRun) -> int:
     return sum(step.status == "PROCESSED" for step in run.step_runs)
 
 
-def steps_to_do(run: WorkflowRun) -> int:
-    """Count the steps that the API shows so far and that have not ended."""
-    return sum(step.status not in STEP_OVER for step in run.step_runs)
+def steps_to_do(run: WorkflowRun) -> list[StepRun]:
+    """Return the steps that the API shows so far and that have not ended."""
+    return [step for step in run.step_runs if step.status not in STEP_OVER]
 
 
 def waits_for(run: WorkflowRun) -> str | None:
     """Say in one line what ``run`` waits for; None when it waits for nothing."""
-    phase = describe(run.status).phase
-    if phase == "review":
-        return "a person's review in the dashboard (the API cannot approve)"
-    if phase == "waiting":
-        return "a free place in Extend's queue"
-    if phase == "ending":
-        return "the cancel to take effect"
-    moving = [step for step in run.step_runs if step.status not in STEP_OVER]
+    phase, moving = describe(run.status).phase, steps_to_do(run)
     if phase == "active" and moving:
         return f"step {Label(moving[0].title):60} ({Code(moving[0].status):40})"
-    return None
+    return _WAITS_FOR.get(phase)
 
 
 def state_since(run: WorkflowRun, changed_at: datetime | None, now: datetime) -> str:
@@ -358,17 +332,13 @@ def review_lines(run: RunBase) -> list[str]:
         return ["Extend does not say who cancelled it, or when the cancel was requested."]
     if not is_rejected and not run.reviewed_at and not run.reviewed_by_user:
         return []
-    known = [
-        f"by {Label(run.reviewed_by_user)}" if run.reviewed_by_user else "",
-        f"at {format_instant(run.reviewed_at)}" if run.reviewed_at else "",
-    ]
-    line = " ".join(["Rejected" if is_rejected else "Reviewed", *filter(None, known)])
-    line += f": {Finding(run.rejection_note)}" if run.rejection_note else ""
-    missing = [
-        name
-        for name, given in (("reviewer", known[0]), ("time", known[1]), ("note", run.rejection_note or not is_rejected))
-        if not given
-    ]
+    known = {
+        "reviewer": f" by {Label(run.reviewed_by_user)}" if run.reviewed_by_user else "",
+        "time": f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else "",
+        "note": f": {Finding(run.rejection_note)}" if run.rejection_note else "",
+    }
+    missing = [name for name, said in known.items() if not said and (is_rejected or name != "note")]
+    line = "".join(["Rejected" if is_rejected else "Reviewed", *known.values()])
     lines = [line + (f" (Extend gives no {', no '.join(missing)})" if missing else "")]
     if isinstance(run, WorkflowRun) and (began := review_began(run)):
         lines.append(f"The review began after {format_instant(began)}; Extend does not say when")
@@ -400,19 +370,28 @@ class WaitedRun(ViewPart):
 
     run_id: Id
     status: Code
-    file: Label | None = None
+    file: OrNone[Label] = None
     step: Label | None = None
-    review: str | None = None
-    speaks_to_assistant: bool | None = None
+    review: OrNone[str] = None
+    speaks_to_assistant: OrNone[bool] = None
     steps_done: int | None = None
     steps_known: int | None = None
+
+    def line(self) -> str:
+        """Say where the run is."""
+        steps = f" · {self.steps_done} of {self.steps_known} known steps done" if self.steps_known else ""
+        step = f", now {self.step:40}" if self.step else ""
+        file = f" · {self.file:60}" if self.file else ""
+        more = f" · {self.review}" if self.review else ""
+        more += f" · {CAUTION}" if self.speaks_to_assistant else ""
+        return f"{self.run_id} · {self.status}: {describe(self.status).meaning}{steps}{step}{file}{more}"
 
 
 class WaitView(View):
     """The state of the runs at the end of the window."""
 
     outcome: Literal["finished", "still_running"]
-    waited_seconds: float
+    waited_seconds: Seconds
     counts: dict[str, int]
     runs: list[WaitedRun]
     shown: int
@@ -423,7 +402,7 @@ class WaitView(View):
 
 
 def wait_view(
-    runs: list[WaitedRun],
+    runs: Sequence[WaitedRun],
     *,
     waited: float,
     explained: str | None,
@@ -441,59 +420,35 @@ def wait_view(
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
     counts: Counter[str] = Counter(run.status for run in ordered)
     over = bool(runs) and not any(is_moving(run.status) for run in runs)
-    said = ", ".join(f"{counts[status]} {Code(status)}" for status in by_urgency(counts))
-    head = [
-        f"{'Finished waiting' if over else 'Still running'} after {format_span(waited)}: {said or 'no runs seen yet'}."
-    ]
-    step = _next_step(ordered, over, go_on)
+    said = ", ".join(f"{counts[status]} {Code(status)}" for status in by_urgency(counts)) or "no runs seen yet"
+    head = [f"{'Finished waiting' if over else 'Still running'} after {format_span(waited)}: {said}."]
     if problem:
         head.append(f"The last look failed ({problem}); this is the state seen before it.")
+    step = _next_step(ordered, over, go_on)
     tail = [f"Next: {step}"]
-    kept = len(ordered)
-    if explained:
-        text = "\n".join([*head, explained, *tail])
-    else:
-        rows = [_waited_line(run) for run in ordered]
-        text, kept = Document(head, rows, tail).fit(limit, lambda gone: f"… {gone} more, none more urgent than these.")
+    document = Document(head, [run.line() for run in ordered], tail)
+    text, kept = document.fit(limit, "… {} more, none more urgent than these.".format)
     return WaitView(
         outcome="finished" if over else "still_running",
-        waited_seconds=round(waited, 1),
+        waited_seconds=waited,
         counts=dict(counts),
         runs=ordered[:kept],
         shown=kept,
         total=len(ordered),
         note=problem,
         next_step=step,
-    ).with_text(text)
+    ).with_text("\n".join([*head, explained, *tail]) if explained else text)
 
 
-def _waited_line(run: WaitedRun) -> str:
-    steps = f" · {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
-    step = f", now {run.step:40}" if run.step else ""
-    file = f" · {run.file:60}" if run.file else ""
-    more = f" · {run.review}" if run.review else ""
-    more += f" · {CAUTION}" if run.speaks_to_assistant else ""
-    return f"{run.run_id} · {run.status}: {describe(run.status).meaning}{steps}{step}{file}{more}"
-
-
-def waited_words(run: WaitedRun) -> str:
-    """Say in a few words where a run is, for a message of progress."""
-    step = f" in step {run.step:40}" if run.step else ""
-    steps = f", {run.steps_done} of {run.steps_known} known steps done" if run.steps_known else ""
-    return f"{f'{run.file:40} ' if run.file else ''}({run.run_id}) {run.status}{step}{steps}"
-
-
-def _next_step(runs: list[WaitedRun], over: bool, go_on: str) -> str:
+def _next_step(runs: Sequence[WaitedRun], over: bool, go_on: str) -> str:
     if not over:
         return f"{go_on} continues waiting; or tell the user that it still runs."
-    bad = next((run for run in runs if run.status in ("FAILED", "REJECTED")), None)
-    if bad and len(runs) > 1:
-        return f"get_workflow_run({bad.run_id}) explains the first that went wrong."
-    if any(run.status == "NEEDS_REVIEW" for run in runs):
+    first = runs[0]
+    if len(runs) > 1:
+        return f"get_workflow_run({first.run_id}) explains the first of them."
+    if first.status == "NEEDS_REVIEW":
         return "A person reviews it in the dashboard; the API cannot."
-    if len(runs) == 1:
-        return f"get_step_result({runs[0].run_id}, step) shows what a step found."
-    return "get_workflow_run(run_id) explains one of them."
+    return f"get_step_result({first.run_id}, step) shows what a step found."
 
 
 def waited_run(run: RunBase, *, done: int | None = None, known: int | None = None, speaks: bool = False) -> WaitedRun:
@@ -501,15 +456,14 @@ def waited_run(run: RunBase, *, done: int | None = None, known: int | None = Non
 
     ``speaks`` if a text of it seems to be meant for an assistant.
     """
-    steps = run.step_runs if isinstance(run, WorkflowRun) else []
-    moving = [step for step in steps if step.status not in STEP_OVER] if is_moving(run.status) else []
+    moving = steps_to_do(run) if isinstance(run, WorkflowRun) and is_moving(run.status) else []
     return WaitedRun(
         run_id=run.id,
-        status=Code(run.status) or "unknown",
-        file=run.files[0].name or None if run.files else None,
+        status=run.status or "unknown",
+        file=run.files[0].name if run.files else None,
         step=moving[0].title if moving else None,
-        review="; ".join(review_lines(run)[:1]) or None if run.status == "REJECTED" else None,
-        speaks_to_assistant=speaks or None,
+        review=next(iter(review_lines(run)), None) if run.status == "REJECTED" else None,
+        speaks_to_assistant=speaks,
         steps_done=done,
         steps_known=known,
     )

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import step_failure
 from extend_mcp.runs.times import read_instant
-from extend_mcp.views.document import Document, View, ViewPart, counted, listed
+from extend_mcp.views.document import Document, Page, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
 from extend_mcp.workflows.graph import Json
 
@@ -30,6 +30,7 @@ _MOST_FIELDS = 40
 _MOST_NAMES = 12
 _PART = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
 _MISSING = object()
+_REASON = "failureReason"
 
 
 class FieldFacts(ViewPart):
@@ -40,7 +41,7 @@ class FieldFacts(ViewPart):
     confidence: float | None = None
 
 
-class StepResult(ViewPart):
+class StepResult(Page):
     """A page of one step's result, and on the first page of an extraction its fields."""
 
     step_id: Id
@@ -48,9 +49,6 @@ class StepResult(ViewPart):
     type: Code
     status: Code
     detail: Detail
-    page: int
-    pages: int
-    content: str
     fields: list[FieldFacts] | None = None
 
 
@@ -88,9 +86,9 @@ def step_view(
     Raises:
         NoSuchPartError: the result has no such part.
     """
-    run_id, run_status = Id(run.id), Code(run.status) or Code("unknown")
-    name, kind, status = Label(step.title), Code(step.step_type), Code(step.status)
-    head = [f"Run {run_id} · {run_status}", f"Step {name} · {kind or '?'} · {status or '?'}"]
+    name, status = Label(step.title), Code(run.status) or Code("unknown")
+    known = " · ".join([f"{name}", f"{Code(step.step_type)}" or "?", f"{Code(step.status)}" or "?"])
+    head = [f"Run {Id(run.id)} · {status}", f"Step {known}"]
     # A part that is no extracted field is shown whole, so there is no fuller form of it.
     part = select_part(step, field, detail) if field else None
     fuller = detail == "concise" and (part is None or part.is_short)
@@ -101,27 +99,21 @@ def step_view(
         head.append(f"{counted(count, 'line')} of {len(whole):,} with {Label(contains):80}:")
         lines = [*lines_with(whole, contains)]
     tail = ['Every field of the API\'s result: the same call with detail="full".'] if fuller else []
-    shown = Document(head, lines, tail).page(page, limit)
-    fields = islice(extracted_fields(step), _MOST_FIELDS) if fuller and shown.number == 1 else ()
-    return StepResultView(
-        run_id=run_id,
-        status=run_status,
-        step_result=StepResult(
-            step_id=step.id,
-            name=name,
-            type=kind,
-            status=status,
-            detail=detail,
-            page=shown.number,
-            pages=shown.count,
-            content=shown.content,
-            fields=[
-                FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
-                for path, value, facts in fields
-            ]
-            or None,
-        ),
-    ).with_text(shown.text)
+    text, shown = Document(head, lines, tail).page(page, limit)
+    fields = [
+        FieldFacts(path=path, value=None if value is None else _value(value), confidence=confidence(facts))
+        for path, value, facts in (islice(extracted_fields(step), _MOST_FIELDS) if shown.page == 1 and fuller else ())
+    ]
+    result = StepResult(
+        step_id=step.id,
+        name=name,
+        type=step.step_type,
+        status=step.status,
+        detail=detail,
+        fields=fields or None,
+        **dict(shown),
+    )
+    return StepResultView(run_id=run.id, status=status, step_result=result).with_text(text)
 
 
 def _lines(step: StepRun, detail: Detail) -> list[Line]:
@@ -131,8 +123,8 @@ def _lines(step: StepRun, detail: Detail) -> list[Line]:
         return tree_lines(step.result) or ["The result is empty."]
     if step.step_type not in _KINDS:
         return tree_lines(step.result)
-    digest = step_digest(step)
-    return [*([digest] if digest else []), *_KINDS[step.step_type].lines(step)]
+    digest, lines = step_digest(step), _KINDS[step.step_type](step)[1]
+    return [*([digest] if digest else []), *lines]
 
 
 def step_digest(step: StepRun) -> str:
@@ -145,7 +137,7 @@ def step_digest(step: StepRun) -> str:
         return ""
     if step.step_type not in _KINDS:
         return f"a step type new to this version; its result holds {Label(', '.join(map(str, step.result))):70}"
-    return _KINDS[step.step_type].digest(step)
+    return _KINDS[step.step_type](step)[0]
 
 
 class Part(NamedTuple):
@@ -288,20 +280,24 @@ def failed_items(check: Json) -> list[int] | None:
     return [place for place, valid in enumerate(each) if valid is not True] if isinstance(each, list) else None
 
 
-def _parse_digest(step: StepRun) -> str:
+Found: TypeAlias = "tuple[str, Iterable[Line]]"
+"""What a step found, in one line, and as lines that are written when they are asked for."""
+
+
+def _parse(step: StepRun) -> Found:
     pages, chunks = as_object(step.child_run.get("metrics")).get("pageCount"), objects(step.output.get("chunks"))
-    return ", ".join([*([counted(pages, "page")] if isinstance(pages, int) else []), counted(len(chunks), "chunk")])
+    counts = [counted(pages, "page")] if isinstance(pages, int) else []
+    lines = (line for number, chunk in enumerate(chunks, 1) for line in _chunk_lines(number, chunk))
+    return ", ".join([*counts, counted(len(chunks), "chunk")]), lines
 
 
-def _parse_lines(step: StepRun) -> Iterator[Line]:
-    for number, chunk in enumerate(objects(step.output.get("chunks")), 1):
-        span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
-        kind, first, last = f"{Code(chunk.get('type')):20}", _number(span.get("start")), _number(span.get("end"))
-        yield f"Chunk {number} ({kind}, pages {first}-{last}):"
-        yield Quote(str(chunk.get("content") or ""))
+def _chunk_lines(number: int, chunk: Json) -> list[Line]:
+    span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
+    pages = f"{_number(span.get('start'))}-{_number(span.get('end'))}"
+    return [f"Chunk {number} ({Code(chunk.get('type')):20}, pages {pages}):", Quote(str(chunk.get("content") or ""))]
 
 
-def _extract_digest(step: StepRun) -> str:
+def _extract(step: StepRun) -> Found:
     fields = list(extracted_fields(step))
     said = [counted(sum(1 for _, item, _ in fields if item is not None), "field")]
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
@@ -314,15 +310,10 @@ def _extract_digest(step: StepRun) -> str:
         said.insert(0, f"{counted(len(_items(step, 'mergedExtractors')), 'extractor')} merged")
     if step.step_type == "CONDITIONAL_EXTRACT" and (name := as_object(step.child_run.get("extractor")).get("name")):
         said.insert(0, f"by {Label(name):40}")
-    return ", ".join(said)
-
-
-def _extract_lines(step: StepRun) -> Iterator[Line]:
-    return (_field(*field) for field in extracted_fields(step))
+    return ", ".join(said), (_field(*field) for field in fields)
 
 
 def _field(path: str, value: Any, facts: Json) -> str:
-    shown = f"{Note(value):{_LONG}}" if isinstance(value, str) else _value(value)
     sure, score = confidence(facts), facts.get("reviewAgentScore")
     known = [] if sure is None else [f"confidence {sure:.2f}"]
     if isinstance(score, int) and score <= _LOW_SCORE:
@@ -333,70 +324,59 @@ def _field(path: str, value: Any, facts: Json) -> str:
     if pages:
         known.append(f"page {', '.join(map(str, pages[:5]))}")
     said = [f"{Note(item['content']):160}" for item in objects(facts.get("insights")) if item.get("content")]
-    label = f"{FieldPath(path)}: {shown}"
+    label = f"{FieldPath(path)}: {value_words(value)}"
     return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
 
 
-def _classify_digest(step: StepRun) -> str:
-    output = step.output
-    sure = confidence(output)
-    with_confidence = "" if sure is None else f", confidence {sure:.2f}"
-    return f"type {Label(output.get('type') or output.get('id') or '?'):60}{with_confidence}"
+def _classify(step: StepRun) -> Found:
+    output, sure = step.output, confidence(step.output)
+    kind = f"type {Label(output.get('type') or output.get('id') or '?'):60}"
+    insights = (f"- {Note(each.get('content') or each):{_LONG}}" for each in objects(output.get("insights")))
+    return kind if sure is None else f"{kind}, confidence {sure:.2f}", insights
 
 
-def _classify_lines(step: StepRun) -> Iterator[Line]:
-    for insight in objects(step.output.get("insights")):
-        yield f"- {Note(insight.get('content') or insight):{_LONG}}"
-
-
-def _split_digest(step: StepRun) -> str:
+def _split(step: StepRun) -> Found:
     splits = objects(step.output.get("splits"))
     kinds = Counter(str(split.get("type") or "?") for split in splits)
-    shown = ", ".join(f"{count} {Label(kind):24}" for kind, count in kinds.most_common(3))
-    rest = len(kinds) - 3
-    return counted(len(splits), "part") + (f": {shown}" if shown else "") + (f", {rest} more kinds" if rest > 0 else "")
+    shown = listed([f"{count} {Label(kind):24}" for kind, count in kinds.most_common()], 3)
+    return counted(len(splits), "part") + (f": {shown}" if shown else ""), map(_split_line, splits)
 
 
-def _split_lines(step: StepRun) -> Iterator[Line]:
-    for split in objects(step.output.get("splits")):
-        pages = f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}"
-        named = f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
-        seen = f" {Note(split['observation']):{_LONG}}" if split.get("observation") else ""
-        yield f"{pages}: {Label(split.get('type') or '?'):60} {named}{seen}"
+def _split_line(split: Json) -> str:
+    named = f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
+    seen = f" {Note(split['observation']):{_LONG}}" if split.get("observation") else ""
+    pages = f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}"
+    return f"{pages}: {Label(split.get('type') or '?'):60} {named}{seen}"
 
 
-def _checks_digest(step: StepRun) -> str:
-    rules = step.step_type == "RULE_VALIDATION"
-    checks = _items(step, "rules" if rules else "blocks")
-    broken = [check for check in checks if check.get("valid") is not True]
-    said = f"{len(checks) - len(broken)} of {counted(len(checks), 'rule' if rules else 'block')}"
-    said += " passed" if rules else " valid"
-    why = [Code((each.get("failureReason") if rules else each.get("error") and "error") or "") for each in broken[:2]]
-    shown = [
-        f"{Label(each.get('name') or '?'):36}{f' {reason:24}' if reason else ''}"
-        for each, reason in zip(broken, why, strict=False)
+def _checks(step: StepRun) -> Found:
+    name = "rules" if step.step_type == "RULE_VALIDATION" else "blocks"
+    checks = _items(step, name)
+    broken = [
+        f"{Label(each.get('name') or '?'):36}{f' {Code(each[_REASON]):24}' if each.get(_REASON) else ''}"
+        for each in checks
+        if each.get("valid") is not True
     ]
-    return f"{said}; not: {listed(shown, 2, of=len(broken))}" if broken else said
+    said = f"{len(checks) - len(broken)} of {counted(len(checks), name.removesuffix('s'))} passed"
+    return f"{said}; not: {listed(broken, 2)}" if broken else said, map(_check_line, checks)
 
 
-def _checks_lines(step: StepRun) -> Iterator[Line]:
-    for check in _items(step, "rules" if step.step_type == "RULE_VALIDATION" else "blocks"):
-        passed = "passed" if check.get("valid") is True else "FAILED"
-        reason = f" {Code(check['failureReason']):40}" if check.get("failureReason") else ""
-        rows = f" (items failed: {failed})" if (failed := failed_items(check)) else ""
-        yield f"{passed}: {Label(check.get('name') or '?'):120}{reason}{rows}{_why(check)}"
+def _check_line(check: Json) -> str:
+    passed = "passed" if check.get("valid") is True else "FAILED"
+    reason = f" {Code(check[_REASON]):40}" if check.get(_REASON) else ""
+    rows = f" (items failed: {failed})" if (failed := failed_items(check)) else ""
+    return f"{passed}: {Label(check.get('name') or '?'):120}{reason}{rows}{_why(check)}"
 
 
-def _router_digest(step: StepRun) -> str:
+def _router(step: StepRun) -> Found:
     matched = as_object((step.result or {}).get("matchedBranch"))
     named = f"{Label(matched.get('name') or matched.get('id') or '?'):60}"
-    return f"took branch {named}" if matched else "no branch matched: took otherwise"
-
-
-def _router_lines(step: StepRun) -> Iterator[Line]:
-    for branch in _items(step, "branches"):
-        took = "took" if branch.get("matched") is True else "not"
-        yield f"{took}: {Label(branch.get('name') or branch.get('id') or '?'):120}{_why(branch)}"
+    lines = (
+        f"{'took' if each.get('matched') is True else 'not'}: "
+        f"{Label(each.get('name') or each.get('id') or '?'):120}{_why(each)}"
+        for each in _items(step, "branches")
+    )
+    return f"took branch {named}" if matched else "no branch matched: took otherwise", lines
 
 
 def _why(item: Json) -> str:
@@ -404,18 +384,20 @@ def _why(item: Json) -> str:
     return f" - {'; '.join(said)}" if said else ""
 
 
-def _external_digest(step: StepRun) -> str:
+def _external(step: StepRun) -> Found:
     response = as_object((step.result or {}).get("response"))
     names = ", ".join(list(as_object(response.get("data")))[:4])
-    return f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
-
-
-def _external_lines(step: StepRun) -> list[Line]:
-    return tree_lines(as_object((step.result or {}).get("response")))
+    digest = f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
+    return digest, (line for line in tree_lines(response))
 
 
 def _items(step: StepRun, name: str) -> list[Json]:
     return objects((step.result or {}).get(name))
+
+
+def value_words(value: Any, most: int = _LONG) -> str:
+    """Write a value from a document or the API: a text marked and with at most so many characters."""
+    return f"{Note(value):{most}}" if isinstance(value, str) else _value(value)
 
 
 def _value(value: Any) -> str:
@@ -428,23 +410,15 @@ def _number(value: Any) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-class _Kind(NamedTuple):
-    """A type of step: its result in one line, and as lines."""
-
-    digest: Callable[[StepRun], str]
-    lines: Callable[[StepRun], Iterable[Line]]
-
-
-_EXTRACT, _CHECKS = _Kind(_extract_digest, _extract_lines), _Kind(_checks_digest, _checks_lines)
-_KINDS = {
-    "PARSE": _Kind(_parse_digest, _parse_lines),
-    "EXTRACT": _EXTRACT,
-    "MERGE_EXTRACT": _EXTRACT,
-    "CONDITIONAL_EXTRACT": _EXTRACT,
-    "CLASSIFY": _Kind(_classify_digest, _classify_lines),
-    "SPLIT": _Kind(_split_digest, _split_lines),
-    "RULE_VALIDATION": _CHECKS,
-    "VALIDATION": _CHECKS,
-    "ROUTER": _Kind(_router_digest, _router_lines),
-    "EXTERNAL_DATA_VALIDATION": _Kind(_external_digest, _external_lines),
+_KINDS: dict[str, Callable[[StepRun], Found]] = {
+    "PARSE": _parse,
+    "EXTRACT": _extract,
+    "MERGE_EXTRACT": _extract,
+    "CONDITIONAL_EXTRACT": _extract,
+    "CLASSIFY": _classify,
+    "SPLIT": _split,
+    "RULE_VALIDATION": _checks,
+    "VALIDATION": _checks,
+    "ROUTER": _router,
+    "EXTERNAL_DATA_VALIDATION": _external,
 }

@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator
 
 from extend_mcp.runs.groups import OF_FAILURES, OF_TIME, Course
 from extend_mcp.runs.lifecycle import by_urgency
 from extend_mcp.runs.statistics import FEW, Group, Statistics, Tally, quantile
 from extend_mcp.runs.times import format_instant, format_span, parse_iso
 from extend_mcp.runs.timing import Stuck
-from extend_mcp.views.document import Document, View, ViewPart, age_words, incomplete, listed
+from extend_mcp.views.document import Document, OrNone, Seconds, View, ViewPart, age_words, incomplete, listed
 from extend_mcp.views.document import counted as counted_noun
 from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
@@ -25,33 +27,38 @@ if TYPE_CHECKING:
 Sort = Literal["count", "rate", "change"]
 Groups = tuple[Group, ...]
 
+Rate = Annotated[float, AfterValidator(lambda rate: round(rate, 4))]
+Credits = Annotated[float, AfterValidator(lambda spent: round(spent, 2))]
+
 _MOST_GROUPS = 25
 _MOST_SPANS = 62
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-class GroupFigures(ViewPart):
-    """The runs of one group; times in seconds, and rates and shares from 0 to 1.
+class Figures(ViewPart):
+    """Counts and times that the whole, a group and the window before have; in seconds, and rates from 0 to 1."""
 
-    In groups of failures, ``share_of_failures`` and its change are given in place of the failure rate.
-    """
-
-    group: Label
-    id: Id | None = None
-    second_group: Label | None = None
-    second_id: Id | None = None
     runs: int
     failed: int
-    failure_rate: float | None = None
-    share_of_failures: float | None = None
-    change: float | None = None
+    failure_rate: Rate | None = None
+    duration_p50: Seconds | None = None
+    duration_p95: Seconds | None = None
+
+
+class GroupFigures(Figures):
+    """The runs of one group; in groups of failures with ``share_of_failures`` in place of the failure rate."""
+
+    group: Label
+    id: OrNone[Id] = None
+    second_group: Label | None = None
+    second_id: OrNone[Id] = None
+    share_of_failures: Rate | None = None
+    change: Rate | None = None
     before_runs: int | None = None
     before_failed: int | None = None
-    duration_p50: float | None = None
-    duration_p95: float | None = None
-    before_p50: float | None = None
-    before_p95: float | None = None
-    credits: float
+    before_p50: Seconds | None = None
+    before_p95: Seconds | None = None
+    credits: Credits
 
 
 class OldestWaiting(ViewPart):
@@ -63,19 +70,28 @@ class OldestWaiting(ViewPart):
     among: Literal["all runs", "this window", "these runs"]
 
 
-class WindowBefore(ViewPart):
+class WindowBefore(Figures):
     """The window of the same length right before; ``change`` only where there is enough to compare with."""
 
     since: datetime
     until: datetime
-    runs: int
-    failed: int
-    failure_rate: float | None = None
-    duration_p50: float | None = None
-    duration_p95: float | None = None
     complete: bool
     history_begins: datetime | None = None
-    change: float | None = None
+    change: Rate | None = None
+
+    def line(self) -> str:
+        """Return the window and how it compares, as a line of text."""
+        said = f"{self.runs:,} runs, {self.failed:,} failed"
+        if self.history_begins:
+            said += f", too few to compare: history begins {format_instant(self.history_begins)}"
+        elif not self.complete:
+            said += "; it was not read to its end"
+        elif self.change is None:
+            said += ", too few to compare"
+        else:
+            said += f" ({_percent(self.failure_rate)}), took {_spans(self.duration_p50, self.duration_p95)}"
+            said += f"; the rate changed by {_points(self.change)}"
+        return f"Window before, {format_instant(self.since)} to {format_instant(self.until)}: {said}."
 
 
 class OverTime(ViewPart):
@@ -89,20 +105,15 @@ class OverTime(ViewPart):
     failed: list[int]
 
 
-class SummaryView(View):
+class SummaryView(View, Figures):
     """Figures of many runs; times in seconds, rates from 0 to 1."""
 
-    runs: int
     complete: bool
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     statuses: dict[Code, int]
-    failed: int
-    failure_rate: float | None = None
-    duration_p50: float | None = None
-    duration_p95: float | None = None
-    queue_p50: float | None = None
-    queue_p95: float | None = None
-    credits: float
+    queue_p50: Seconds | None = None
+    queue_p95: Seconds | None = None
+    credits: Credits
     oldest_waiting: list[OldestWaiting]
     before: WindowBefore | None = None
     over_time: OverTime | None = None
@@ -159,35 +170,29 @@ def summary_view(
         by: names of the groups.
         before: the window before, if the window has a beginning.
         zone: the time zone of days and hours.
-        sort: the order of the groups; by default the largest first, and spans of time as they follow.
         is_window: whether only runs of some time are counted.
         kept: how fresh the figures are, where they come from kept runs.
     """
     total = counted.total
     course = course if total.runs >= FEW else None
-    of_failures = bool(OF_FAILURES.intersection(by))
     earlier = before.counted if before and before.is_enough and before.by_group else None
     pairs = [
-        (groups, _group_figures(groups, tally, counted, earlier, of_failures=of_failures))
+        (groups, _group_figures(groups, tally, counted, earlier, of_failures=bool(OF_FAILURES.intersection(by))))
         for groups, tally in counted.groups.items()
     ]
-    ordered = _ordered(pairs, sort)[: _MOST_SPANS if OF_TIME.keys() & by else _MOST_GROUPS]
+    among: Any = "this window" if is_window else "these runs" if filters or missing else "all runs"
     view = SummaryView(
         **_figures(total),
         complete=not missing,
-        missing=list(missing) or None,
+        missing=missing,
         statuses=_by_status(total),
-        queue_p50=_quantile(total.queues, 0.5),
-        queue_p95=_quantile(total.queues, 0.95),
-        credits=round(total.credits, 2),
+        queue_p50=quantile(total.queues, 0.5),
+        queue_p95=quantile(total.queues, 0.95),
+        credits=total.credits,
         oldest_waiting=[
-            OldestWaiting(
-                status=status,
-                run_id=counted.oldest[status].run_id,
-                created_at=counted.oldest[status].created,
-                among="this window" if is_window else "these runs" if filters or missing else "all runs",
-            )
-            for status in by_urgency(counted.oldest)
+            OldestWaiting(status=each, run_id=found.run_id, created_at=found.created, among=among)
+            for each in by_urgency(counted.oldest)
+            if (found := counted.oldest[each])
         ],
         before=_before(before, total) if before else None,
         over_time=_over_time(course) if course else None,
@@ -196,24 +201,22 @@ def summary_view(
         deletions_seen_until=kept.pass_at if kept else None,
         grouped_by=", ".join(by),
         time_zone=zone,
-        groups=[figures for _, figures in ordered],
+        groups=_ordered(pairs, sort)[: _MOST_SPANS if OF_TIME.keys() & by else _MOST_GROUPS],
     )
-    names = [f"{name} ({zone})" if name in OF_TIME else name.replace("_", " ") for name in by]
-    rows = [_cells(groups, figures, names, compares=earlier is not None) for groups, figures in ordered]
+    rows = [_cells(figures, by, zone, compares=earlier is not None) for figures in view.groups]
     document = Document(
         [*_head(view, course, filters, now), *stuck_line(stuck), *(_freshness(kept) if kept else [])],
-        [" · ".join(cell for _, cell in row) for row in rows],
-        columns=" · ".join(heading for heading, _ in rows[0]) if rows else "",
+        [" · ".join(row.values()) for row in rows],
+        columns=" · ".join(rows[0]) if rows else "",
     )
-    text, shown = document.fit(
-        limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=len(pairs) - len(ordered)
-    )
+    beyond = len(pairs) - len(rows)
+    text, shown = document.fit(limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=beyond)
     view.groups_left_out = len(pairs) - shown
     del view.groups[shown:]
     return view.with_text(text)
 
 
-def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> list[tuple[Groups, GroupFigures]]:
+def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> list[GroupFigures]:
     """Sort as asked; by default the largest groups first, and spans of time from the newest."""
     sizes: Counter[Group] = Counter()
     for groups, figures in pairs:
@@ -223,10 +226,9 @@ def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> lis
         groups, figures = pair
         names = tuple(group.key for group in groups)
         if sort is not None:
-            rate = figures.failure_rate if figures.share_of_failures is None else figures.share_of_failures
+            rate = figures.failure_rate or figures.share_of_failures or 0.0
             change = -float("inf") if figures.change is None else figures.change
-            first = {"count": figures.runs, "rate": rate or 0.0, "change": change}[sort]
-            return -first, -figures.runs, names
+            return -{"count": figures.runs, "rate": rate, "change": change}[sort], -figures.runs, names
         runs = [sizes[groups[0]], figures.runs]
         order = [
             -parse_iso(group.name).timestamp() if group.is_time else -count
@@ -234,17 +236,16 @@ def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> lis
         ]
         return *order, names
 
-    return sorted(pairs, key=key)
+    return [figures for _, figures in sorted(pairs, key=key)]
 
 
 def _figures(tally: Tally) -> dict[str, Any]:
-    """Return the figures that the whole, a group and the window before have in common."""
     return {
         "runs": tally.runs,
         "failed": tally.failed,
-        "failure_rate": _rate(tally.failed, tally.runs),
-        "duration_p50": _quantile(tally.durations, 0.5),
-        "duration_p95": _quantile(tally.durations, 0.95),
+        "failure_rate": tally.failed / tally.runs if tally.runs else None,
+        "duration_p50": quantile(tally.durations, 0.5),
+        "duration_p95": quantile(tally.durations, 0.95),
     }
 
 
@@ -252,25 +253,24 @@ def _group_figures(
     groups: Groups, tally: Tally, counted: Statistics, before: Statistics | None, *, of_failures: bool
 ) -> GroupFigures:
     first, second = groups[0], groups[1] if len(groups) > 1 else None
-    figures = GroupFigures(
-        **_figures(tally),
-        group=Label(first.name) or "none",
-        id=first.id or None,
-        second_group=(Label(second.name) or "none") if second else None,
-        second_id=second.id or None if second else None,
-        credits=round(tally.credits, 2),
-    )
+    known = _figures(tally)
+    # In groups of failures the whole is all failures, else the runs of the group.
+    of = counted.total.failed if of_failures else tally.runs
     if of_failures:
-        figures.failure_rate, figures.share_of_failures = None, _rate(tally.failed, counted.total.failed)
+        known |= {"failure_rate": None, "share_of_failures": tally.failed / of if of else None}
     if before:
         then = before.groups.get(groups, Tally())
-        figures.before_runs, figures.before_failed = then.runs, then.failed
-        figures.before_p50, figures.before_p95 = _quantile(then.durations, 0.5), _quantile(then.durations, 0.95)
-        # In groups of failures the whole is all failures, else the runs of the group.
-        now_of, then_of = (counted.total.failed, before.total.failed) if of_failures else (tally.runs, then.runs)
-        if min(now_of, then_of) >= FEW:
-            figures.change = round(tally.failed / now_of - then.failed / then_of, 4)
-    return figures
+        then_of = before.total.failed if of_failures else then.runs
+        known |= {f"before_{name.removeprefix('duration_')}": figure for name, figure in _figures(then).items()}
+        known["change"] = tally.failed / of - then.failed / then_of if min(of, then_of) >= FEW else None
+    return GroupFigures(
+        group=Label(first.name) or "none",
+        id=first.id,
+        second_group=(Label(second.name) or "none") if second else None,
+        second_id=second.id if second else None,
+        credits=tally.credits,
+        **known,
+    )
 
 
 def _by_status(tally: Tally) -> dict[Code, int]:
@@ -289,7 +289,7 @@ def _before(before: Before, total: Tally) -> WindowBefore:
         until=before.until,
         complete=before.complete,
         history_begins=before.begins if before.begins and before.begins > before.since else None,
-        change=round(total.failed / total.runs - then.failed / then.runs, 4) if compares else None,
+        change=total.failed / total.runs - then.failed / then.runs if compares else None,
     )
 
 
@@ -297,36 +297,19 @@ def _head(view: SummaryView, course: Course | None, filters: str, now: datetime)
     statuses = ", ".join(f"{count:,} {status}" for status, count in view.statuses.items())
     lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
     lines += incomplete(view.missing)
-    if not view.runs:
-        lines.append("0 credits.")
-    else:
-        lines.append(
-            f"Took {_spans(view.duration_p50, view.duration_p95)}; queued {_spans(view.queue_p50, view.queue_p95)}; "
-            f"failure rate {_percent(view.failure_rate)}; {view.credits:,.10g} credits."
-        )
+    took = f"Took {_spans(view.duration_p50, view.duration_p95)}; queued {_spans(view.queue_p50, view.queue_p95)}; "
+    took += f"failure rate {_percent(view.failure_rate)}; "
+    lines.append(f"{took if view.runs else ''}{view.credits:,.10g} credits.")
     lines += [
         f"Oldest {each.status} of {each.among}: {each.run_id}, created {age_words(each.created_at, now)} ago."
         for each in view.oldest_waiting
     ]
-    if then := view.before:
-        lines.append(f"Window before, {format_instant(then.since)} to {format_instant(then.until)}: {_compared(then)}.")
+    lines += [view.before.line()] if view.before else []
     if course:
         which = f"Runs by {course.unit} ({view.time_zone}) from {course.spans[0]}"
         lines.append(f"{which}: {_bars(course, course.runs)}")
         lines += [f"of these failed: {_bars(course, course.failed)}"] if any(course.failed) else []
     return lines
-
-
-def _compared(then: WindowBefore) -> str:
-    figures = f"{then.runs:,} runs, {then.failed:,} failed"
-    if then.history_begins:
-        return f"{figures}, too few to compare: history begins {format_instant(then.history_begins)}"
-    if not then.complete:
-        return f"{figures}; it was not read to its end"
-    if then.change is None:
-        return f"{figures}, too few to compare"
-    took = f"took {_spans(then.duration_p50, then.duration_p95)}"
-    return f"{figures} ({_percent(then.failure_rate)}), {took}; the rate changed by {_points(then.change)}"
 
 
 def _over_time(course: Course) -> OverTime:
@@ -349,30 +332,26 @@ def _bars(course: Course, counts: Sequence[int]) -> str:
     return f"{bars} most {most:,}: {listed(spans, 3)}"
 
 
-def _cells(groups: Groups, figures: GroupFigures, names: Sequence[str], *, compares: bool) -> list[tuple[str, str]]:
-    """Return the cells of a row, each with its heading."""
-    p50, p95 = _span(figures.duration_p50), _span(figures.duration_p95)
-    failed, share = ("failed", f"{figures.failed:,}"), figures.share_of_failures
-    return [
-        *((name, _name(group)) for name, group in zip(names, groups, strict=True)),
-        *([("runs", f"{figures.runs:,}"), failed] if share is None else [failed]),
-        ("rate", _percent(figures.failure_rate)) if share is None else ("share of failures", _percent(share)),
-        *([("change", _points(figures.change))] if compares else []),
-        ("p50 (before)", f"{p50} ({_span(figures.before_p50)})") if compares else ("took p50", p50),
-        ("p95 (before)", f"{p95} ({_span(figures.before_p95)})") if compares else ("p95", p95),
-        ("credits", f"{figures.credits:,.10g}"),
-    ]
-
-
-def _name(group: Group) -> str:
-    if group.is_time:
-        return group.name
-    name = f"{Label(group.name) or Label('none'):80}"
-    return f"{name} ({Id(group.id)})" if group.id else name
-
-
-def _rate(part: int, whole: int) -> float | None:
-    return round(part / whole, 4) if whole else None
+def _cells(figures: GroupFigures, by: Sequence[str], zone: str, *, compares: bool) -> dict[str, str]:
+    """Return the cells of a row by their headings."""
+    p50, p95, share = _span(figures.duration_p50), _span(figures.duration_p95), figures.share_of_failures
+    cells = {}
+    groups = [(figures.group, figures.id), (figures.second_group, figures.second_id)]
+    for name, (group, found) in zip(by, groups, strict=False):
+        if name in OF_TIME:
+            cells[f"{name} ({zone})"] = str(group)
+        else:
+            cells[name.replace("_", " ")] = f"{group:80} ({found})" if found else f"{group:80}"
+    cells |= {"runs": f"{figures.runs:,}"} if share is None else {}
+    cells["failed"] = f"{figures.failed:,}"
+    cells |= {"rate": _percent(figures.failure_rate)} if share is None else {"share of failures": _percent(share)}
+    if compares:
+        cells["change"] = _points(figures.change)
+        cells["p50 (before)"] = f"{p50} ({_span(figures.before_p50)})"
+        cells["p95 (before)"] = f"{p95} ({_span(figures.before_p95)})"
+    else:
+        cells |= {"took p50": p50, "p95": p95}
+    return {**cells, "credits": f"{figures.credits:,.10g}"}
 
 
 def _percent(rate: float | None) -> str:
@@ -389,11 +368,6 @@ def _span(seconds: float | None) -> str:
 
 def _spans(p50: float | None, p95: float | None) -> str:
     return f"p50 {_span(p50)}, p95 {_span(p95)}"
-
-
-def _quantile(seconds: Sequence[float], share: float) -> float | None:
-    value = quantile(seconds, share)
-    return None if value is None else round(value, 1)
 
 
 def _freshness(kept: Freshness) -> list[str]:

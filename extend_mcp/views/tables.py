@@ -13,7 +13,7 @@ from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.statistics import Selection
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, counted, fit, incomplete
+from extend_mcp.views.document import Document, OrNone, View, ViewPart, cell, counted, fit, incomplete
 from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
@@ -22,8 +22,8 @@ class ListingRow(ViewPart):
     """One item of a list."""
 
     def line(self) -> str:
-        """Return the item as a line of a table."""
-        raise NotImplementedError
+        """Return the item as a line of a table: a cell for each field."""
+        return " · ".join(cell(value) for _, value in self)
 
 
 class ListingView(View):
@@ -31,13 +31,66 @@ class ListingView(View):
 
     rows_field: ClassVar[str]
     noun: ClassVar[str]
-    columns: ClassVar[str]
+    columns: ClassVar[str] = ""
     tool: ClassVar[str]
     footnote: ClassVar[str | None] = None
 
     shown: int
     complete: bool
     next_page_token: str | None = None
+
+
+TokenAfter: TypeAlias = "Callable[[int], str | None]"
+"""Gives the token that continues a list after so many of its items; None after the last."""
+
+ListingT = TypeVar("ListingT", bound=ListingView)
+
+
+def _lines(rows: Sequence[ListingRow]) -> list[str]:
+    return [row.line() for row in rows]
+
+
+def list_view(
+    kind: type[ListingT],
+    items: Sequence[object],
+    *,
+    token_after: TokenAfter,
+    limit: int,
+    filters: str = "",
+    columns: str | None = None,
+    write: Callable[[Any], list[str]] = _lines,
+    **known: Any,
+) -> ListingT:
+    """Build a list of ``kind``: a table of as many items as fit, the others left to the next page.
+
+    Args:
+        items: the rows, or objects of the API that have what these show.
+        columns: the heading of the table, if it is not that of the ``kind``.
+        write: gives the lines of rows: one for each, or fewer.
+        known: other fields. A ``note`` is written below the table.
+    """
+    view = kind(**{kind.rows_field: items}, shown=0, complete=False, **known)
+    rows: list[Any] = getattr(view, kind.rows_field)
+    lines, count = write(rows), len(rows)
+
+    def document(kept: int) -> Document:
+        token = token_after(kept)
+        how = f"; {'there are more' if token else 'end of list'}{', cut to keep the answer short' * (kept < count)}."
+        which = f" ({filters})" if filters else ""
+        none = f"No {kind.noun}s{which}{' on this page' if token else ''}."
+        tail = [known.get("note") or kind.footnote, f'More: {kind.tool}(page_token="{token}").' if token else None]
+        return Document(
+            [f"{counted(kept, kind.noun)}{which}{how}" if kept else none],
+            lines[:kept] if len(lines) == count else write(rows[:kept]),
+            [line for line in tail if line],
+            columns=kind.columns if columns is None else columns,
+        )
+
+    shown, view.shown = fit(document, count, limit)
+    del rows[view.shown :]
+    view.next_page_token = token_after(view.shown)
+    view.complete = view.next_page_token is None
+    return view.with_text(shown.text)
 
 
 class RunRow(ViewPart):
@@ -55,6 +108,9 @@ class RunRow(ViewPart):
 class RunListView(ListingView):
     """Some runs, how far the search went, and the token for more."""
 
+    rows_field, noun, tool = "runs", "run", "list_runs"
+    columns = "id · status · workflow · file · created (UTC) · took"
+
     runs: list[RunRow]
     stuck: int | None = None
     missing: list[str] | None = None
@@ -62,80 +118,8 @@ class RunListView(ListingView):
     untrusted: str = "workflow, file, why"
 
 
-TokenAfter: TypeAlias = "Callable[[int], str | None]"
-"""Gives the token that continues a list after so many of its items; None after the last."""
-
-ListingT = TypeVar("ListingT", bound=ListingView)
-
-
-def listing(
-    view: ListingT,
-    rows: list[Any],
-    lines: Sequence[str] | Callable[[int], Sequence[str]],
-    *,
-    noun: str,
-    columns: str,
-    tool: str,
-    token_after: TokenAfter,
-    limit: int,
-    filters: str = "",
-    note: Callable[[int], str | None] = lambda kept: None,
-    shorter: Callable[[], Sequence[str]] | None = None,
-) -> ListingT:
-    """Write the rows of ``view`` as a table: as many of them as fit, the others left to the next page.
-
-    Args:
-        rows: the rows that the view holds; those that do not fit are removed.
-        lines: the rows as lines; or a function that gives lines for the first so many rows.
-        tool: the tool that takes the token.
-        note: given how many rows are shown, what else the reader must know, in a line.
-        shorter: gives shorter lines, used where not all rows fit.
-    """
-
-    def write(kept: int) -> Document:
-        token = token_after(kept)
-        follow = f'More: {tool}(page_token="{token}").' if token else None
-        tail = [line for line in (note(kept), follow) if line]
-        shown = lines(kept) if callable(lines) else lines[:kept]
-        return Document([_headline(kept, noun, filters, bool(token))], shown, tail, columns=columns)
-
-    document, kept = fit(write, len(rows), limit)
-    if kept < len(rows) and shorter:
-        lines = shorter()
-        document, kept = fit(write, len(rows), limit)
-    del rows[kept:]
-    view.shown, view.next_page_token = kept, token_after(kept)
-    view.complete = view.next_page_token is None
-    return view.with_text(document.text)
-
-
-def list_view(
-    kind: type[ListingT], rows: Sequence[ListingRow], *, token_after: TokenAfter, limit: int, **known: Any
-) -> ListingT:
-    """Build a list of ``kind`` that shows as many ``rows`` as fit; ``known`` are its other fields."""
-    view = kind(**{kind.rows_field: rows}, shown=len(rows), complete=True, **known)
-    return listing(
-        view,
-        getattr(view, kind.rows_field),
-        [row.line() for row in rows],
-        noun=kind.noun,
-        columns=kind.columns,
-        tool=kind.tool,
-        token_after=token_after,
-        limit=limit,
-        note=lambda kept: kind.footnote,
-    )
-
-
-def _headline(count: int, noun: str, filters: str, more: bool) -> str:
-    which = f" ({filters})" if filters else ""
-    if not count:
-        return f"No {noun}s{which}{' on this page' if more else ''}."
-    return f"{counted(count, noun)}{which}; {'there are more' if more else 'end of list'}."
-
-
 def run_list_view(
-    runs: list[WorkflowRunSummary],
+    runs: Sequence[WorkflowRunSummary],
     *,
     causes: Mapping[str, str] | None = None,
     token_after: TokenAfter,
@@ -145,61 +129,45 @@ def run_list_view(
     limit: int,
     ids_only: bool = False,
 ) -> RunListView:
-    """Show ``runs`` as a table: as many of them as fit.
+    """Show ``runs`` as a table; text and fields hold the same runs.
 
     Args:
-        runs: the runs of this page, in the order asked for.
         causes: why a run failed, was rejected or waits, by id, where that is known; outside text marked.
         note: what the reader must know of how the search ended, or None.
         ids_only: whether the text has only the ids, by workflow and status.
-
-    Returns:
-        The view; text and fields hold the same runs.
     """
-    view = RunListView(
-        runs=[_row(run, now, (causes or {}).get(run.id)) for run in runs], shown=len(runs), complete=True
-    )
-
-    def said(kept: int) -> str | None:
-        return note if kept == len(runs) else f"The page was cut to {kept} runs to keep the answer short."
-
-    listing(
-        view,
-        view.runs,
-        (lambda kept: _ids(view.runs[:kept])) if ids_only else _lines(view.runs, 60),
-        noun="run",
-        columns="" if ids_only else "id · status · workflow · file · created (UTC) · took",
-        tool="list_runs",
+    return list_view(
+        RunListView,
+        [_run_row(run, now, (causes or {}).get(run.id)) for run in runs],
         token_after=token_after,
         limit=limit,
         filters=filters,
-        note=said,
-        shorter=None if ids_only else lambda: _lines(view.runs, 24),
+        columns="" if ids_only else None,
+        write=_id_lines if ids_only else _run_lines,
+        note=note,
     )
-    view.note = said(view.shown)
-    return view
 
 
-def _row(run: WorkflowRunSummary, now: datetime, why: str | None) -> RunRow:
-    names = [file.name or file.id for file in run.files]
+def _run_row(run: WorkflowRunSummary, now: datetime, why: str | None) -> RunRow:
+    ended = run.end_time or (now if is_moving(run.status) else None)
+    took = max(0.0, (ended - run.start_time).total_seconds()) if run.start_time and ended else None
     return RunRow(
         run_id=run.id,
         status=run.status,
         workflow=run.workflow.name,
-        file=f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names),
-        created_at=run.created_at or run.initial_run_at,
-        took_seconds=_took(run, now),
+        file=files_words([file.name or file.id for file in run.files]),
+        created_at=run.created,
+        took_seconds=None if took is None else round(took, 1),
         why=why,
     )
 
 
-def _took(run: WorkflowRunSummary, now: datetime) -> float | None:
-    if run.start_time is None or (run.end_time is None and not is_moving(run.status)):
-        return None
-    return round(max(0.0, ((run.end_time or now) - run.start_time).total_seconds()), 1)
+def files_words(names: Sequence[str]) -> str:
+    """Name the first of a run's files, and say how many more there are."""
+    return f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names)
 
 
-def _lines(rows: list[RunRow], width: int) -> list[str]:
+def _run_lines(rows: Sequence[RunRow]) -> list[str]:
     """Write a line a row, the first one of a day below the day: it would cost each row as much as its id."""
     lines: list[str] = []
     day = ""
@@ -209,19 +177,18 @@ def _lines(rows: list[RunRow], width: int) -> list[str]:
             day, _, clock = format_instant(row.created_at)[:-1].partition("T")
         if row.took_seconds is not None:
             took = format_span(row.took_seconds) + (" so far" if is_moving(row.status) else "")
-        names = f"{row.workflow:{width}} · {row.file:{width}}"
-        line = f"{row.run_id} · {row.status or '?'} · {names} · {clock} · {took}"
+        line = f"{row.run_id} · {row.status or '?'} · {row.workflow:60} · {row.file:60} · {clock} · {took}"
         line += f"\n  {row.why}" if row.why else ""
         lines.append(f"{day}:\n{line}" if day != before else line)
     return lines
 
 
-def _ids(rows: list[RunRow]) -> list[str]:
+def _id_lines(rows: Sequence[RunRow]) -> list[str]:
     """Write a line with the ids of each workflow and status."""
-    groups: dict[str, list[Id]] = {}
+    groups: dict[str, list[str]] = {}
     for row in rows:
-        groups.setdefault(f"{row.workflow:60} {row.status or '?'}", []).append(row.run_id)
-    return [f"{which}: {', '.join(f'{each}' for each in ids)}" for which, ids in groups.items()]
+        groups.setdefault(f"{row.workflow:60} {row.status or '?'}", []).append(f"{row.run_id}")
+    return [f"{which}: {', '.join(ids)}" for which, ids in groups.items()]
 
 
 class FoundRunRow(ViewPart):
@@ -230,11 +197,18 @@ class FoundRunRow(ViewPart):
     run_id: Id
     status: Code
     workflow: Label
-    file: Label | None = None
+    file: OrNone[Label] = None
     created_at: datetime | None = None
     place: Label | None = None
     excerpt: Note | None = None
-    speaks_to_assistant: bool | None = None
+    speaks_to_assistant: OrNone[bool] = None
+
+    def line(self) -> str:
+        """Return the run as a line of a table."""
+        line = f"{self.run_id} · {self.status} · {self.workflow:40} · {self.file or Label('?'):60}"
+        line += f" · {cell(self.created_at)}"
+        line += f" · {self.place:80}: {self.excerpt:160}" if self.excerpt else ""
+        return line + (f" · {CAUTION}" if self.speaks_to_assistant else "")
 
 
 class FoundRunsView(View):
@@ -245,7 +219,7 @@ class FoundRunsView(View):
     runs: list[FoundRunRow]
     searched_runs: int
     searched_in_full: int
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     as_of: datetime
     untrusted: str = "workflow, file, place, excerpt"
 
@@ -261,6 +235,19 @@ class Searched:
     goes_deeper: bool  # whether the next question searches more
     is_cut: bool  # whether the search ended before all that is kept was looked at
     missing: str | None  # why older runs are missing; None if none are
+
+    def unsearched(self) -> list[str]:
+        """Say what was not searched, and how to search it."""
+        names_only = "were searched by file name and reviewer's note alone"
+        narrow = "; narrow the search by workflow, status or time to read them"
+        unread = self.runs - self.read - self.unread_open
+        counts = {
+            f"{names_only}{'; ask again to go deeper' if self.goes_deeper else ''}": unread,
+            f"that have not ended {names_only}{narrow}": self.unread_open,
+            "hold more text than was searched": self.cut,
+        }
+        said = [self.missing or "", *(f"{counted(count, 'run')} {what}" for what, count in counts.items() if count)]
+        return [*filter(None, said), *(["there may be more runs than these: narrow the search"] if self.is_cut else [])]
 
 
 def found_runs_view(
@@ -282,76 +269,44 @@ def found_runs_view(
         wanted: the metadata and the file that the runs have.
         as_of: when the API was last asked what changed.
     """
-    missing = _unsearched(searched)
+    missing = searched.unsearched()
     view = FoundRunsView(
         found=len(found),
         complete=not missing,
         runs=[_found_row(each, query, each.run.id in speaking) for each in found[:shown]],
         searched_runs=searched.runs,
         searched_in_full=searched.read,
-        missing=missing or None,
+        missing=missing,
         as_of=as_of,
     )
-    what = [
-        f"contain {Label(query.text):120}" if query else "",
-        *(f"have metadata {Label(key):60} = {Label(value):60}" for key, value in wanted.metadata.items()),
-        f"have file {Id(wanted.file_id)}" if wanted.file_id else "",
-    ]
-    verb = " and ".join(part for part in what if part)
+    what = [f"contain {Label(query.text):120}"] if query else []
+    what += [f"have metadata {Label(key):60} = {Label(value):60}" for key, value in wanted.metadata.items()]
+    what += [f"have file {Id(wanted.file_id)}"] if wanted.file_id else []
     head = [
-        f"{counted(view.found, 'run')} found that {verb}{f' ({filters})' if filters else ''}.",
+        f"{counted(view.found, 'run')} found that {' and '.join(what)}{f' ({filters})' if filters else ''}.",
         f"Searched {searched.read:,} of {counted(searched.runs, 'run')} in full, as of {format_instant(as_of)}.",
         *incomplete(missing),
     ]
-    document = Document(
-        head, [_found_line(row) for row in view.runs], columns="run · status · workflow · file · created · where"
-    )
-    text, kept = document.fit(
-        limit, lambda gone: f"… {gone:,} more, older than these", beyond=view.found - len(view.runs)
-    )
+    rows = [row.line() for row in view.runs]
+    document = Document(head, rows, columns="run · status · workflow · file · created · where")
+    beyond = view.found - len(view.runs)
+    text, kept = document.fit(limit, "… {:,} more, older than these".format, beyond=beyond)
     del view.runs[kept:]
     return view.with_text(text)
 
 
-def _unsearched(searched: Searched) -> list[str]:
-    said = [searched.missing] if searched.missing else []
-    names_only = "were searched by file name and reviewer's note alone"
-    if unread := searched.runs - searched.read - searched.unread_open:
-        more = "; ask again to go deeper" if searched.goes_deeper else ""
-        said.append(f"{counted(unread, 'run')} {names_only}{more}")
-    if searched.unread_open:
-        said.append(
-            f"{counted(searched.unread_open, 'run')} that have not ended {names_only}; narrow the search by workflow, "
-            "status or time to read them"
-        )
-    if searched.cut:
-        said.append(f"{counted(searched.cut, 'run')} hold more text than was searched")
-    if searched.is_cut:
-        said.append("there may be more runs than these: narrow the search")
-    return said
-
-
 def _found_row(each: Hit, query: Query | None, speaks: bool) -> FoundRunRow:
-    names = each.run.file_names
-    row = FoundRunRow(
+    span = query.find(each.passage.text) if query and each.passage else None
+    return FoundRunRow(
         run_id=each.run.id,
         status=each.run.status,
         workflow=each.run.workflow_name,
-        file=names[0] if names else None,
+        file=next(iter(each.run.file_names), None),
         created_at=each.run.created,
-        speaks_to_assistant=speaks or None,
+        place=each.passage.place if each.passage and span else None,
+        excerpt=excerpt(each.passage.text, span) if each.passage and span else None,
+        speaks_to_assistant=speaks,
     )
-    span = query.find(each.passage.text) if query and each.passage else None
-    if each.passage and span:
-        row.place, row.excerpt = Label(each.passage.place), Note(excerpt(each.passage.text, span))
-    return row
-
-
-def _found_line(row: FoundRunRow) -> str:
-    created = format_instant(row.created_at) if row.created_at else "?"
-    where = f" · {row.place:80}: {row.excerpt:160}" if row.excerpt else ""
-    caution = f" · {CAUTION}" if row.speaks_to_assistant else ""
-    return f"{row.run_id} · {row.status} · {row.workflow:40} · {row.file or Label('?'):60} · {created}{where}{caution}"
 
 
 def failure_words(step: str, reason: str) -> str:
@@ -368,13 +323,7 @@ def check_words(step: str, name: str, error: str) -> str:
 
 def rejection_words(run: WorkflowRunSummary) -> str:
     """Say who rejected a run, when and why."""
-    who = f"by {Label(run.reviewed_by_user):60}" if run.reviewed_by_user else "by a person whom Extend does not name"
-    who += f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else ", at a time that Extend does not give"
-    return (
-        f"rejected {who}: {Note(run.rejection_note):160}" if run.rejection_note else f"rejected {who}, without a note"
-    )
-
-
-def moment(value: datetime | None) -> str:
-    """Write a time for a table, or a question mark."""
-    return format_instant(value) if value else "?"
+    who = f"{Label(run.reviewed_by_user):60}" if run.reviewed_by_user else "a person whom Extend does not name"
+    when = f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else ", at a time that Extend does not give"
+    note = f": {Note(run.rejection_note):160}" if run.rejection_note else ", without a note"
+    return f"rejected by {who}{when}{note}"

@@ -6,25 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import Field
+
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription, WorkflowRunSummary
-from extend_mcp.views.document import Document, View, ViewPart, counted, incomplete, listed
-from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
-from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
+from extend_mcp.views.document import Document, View, ViewPart, cell, counted, incomplete, listed
+from extend_mcp.views.tables import ListingRow, ListingView
+from extend_mcp.views.untrusted import Code, Id, Label, Name, Url
 
 
 class EndpointRow(ListingRow):
     """One endpoint of a list."""
 
-    endpoint_id: Id
+    endpoint_id: Id = Field(validation_alias="id")
     name: Label
     url: Url
     status: Code
-    events: list[Code]
+    events: list[Code] = Field(validation_alias="enabled_events")
     created_at: datetime | None = None
-
-    def line(self) -> str:
-        events, created = event_words(self.events), moment(self.created_at)
-        return f"{self.endpoint_id} · {self.name:60} · {self.url:120} · {self.status} · {events} · {created}"
 
 
 class EndpointListView(ListingView):
@@ -41,57 +39,21 @@ class EndpointListView(ListingView):
 class SubscriptionRow(ListingRow):
     """One subscription of a list."""
 
-    subscription_id: Id
-    endpoint_id: Id
-    resource: Note
-    events: list[Code]
+    subscription_id: Id = Field(validation_alias="id")
+    endpoint_id: Id = Field(validation_alias="webhook_endpoint_id")
+    resource_type: Code
+    resource_id: Id
+    events: list[Code] = Field(validation_alias="enabled_events")
     created_at: datetime | None = None
-
-    def line(self) -> str:
-        events, created = event_words(self.events), moment(self.created_at)
-        return f"{self.subscription_id} · {self.endpoint_id} · {self.resource:300} · {events} · {created}"
 
 
 class SubscriptionListView(ListingView):
     """Some subscriptions."""
 
     rows_field, noun, tool = "subscriptions", "webhook subscription", "list_webhook_subscriptions"
-    columns = "id · endpoint · resource · events · created"
+    columns = "id · endpoint · type · resource · events · created"
 
     subscriptions: list[SubscriptionRow]
-
-
-def endpoint_list_view(endpoints: list[WebhookEndpoint], *, token_after: TokenAfter, limit: int) -> EndpointListView:
-    """Show endpoints as a table."""
-    rows = [
-        EndpointRow(
-            endpoint_id=each.id,
-            name=each.name,
-            url=each.url,
-            status=each.status,
-            events=each.enabled_events[:40],
-            created_at=each.created_at,
-        )
-        for each in endpoints
-    ]
-    return list_view(EndpointListView, rows, token_after=token_after, limit=limit)
-
-
-def subscription_list_view(
-    subscriptions: list[WebhookSubscription], *, token_after: TokenAfter, limit: int
-) -> SubscriptionListView:
-    """Show subscriptions as a table."""
-    rows = [
-        SubscriptionRow(
-            subscription_id=each.id,
-            endpoint_id=each.webhook_endpoint_id,
-            resource=f"{each.resource_type} {each.resource_id}",
-            events=each.enabled_events[:40],
-            created_at=each.created_at,
-        )
-        for each in subscriptions
-    ]
-    return list_view(SubscriptionListView, rows, token_after=token_after, limit=limit)
 
 
 def endpoint_lines(endpoint: WebhookEndpoint) -> list[str]:
@@ -203,7 +165,7 @@ _SHOWN_MISSED = 10
 
 
 def _missed_lines(view: WebhookCheckView, received: Received) -> list[str]:
-    since = f"since {moment(received.since)}"
+    since = f"since {cell(received.since)}"
     if not received.ended:
         return [f"No run ended with a subscribed event {since}, when this server began to receive or later."]
     if not received.missed:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from extend_mcp.api.models import WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
-from extend_mcp.views.document import Document, View, counted
+from pydantic import Field
+
+from extend_mcp.api.models import WorkflowSummary, WorkflowVersion
+from extend_mcp.views.document import Document, OrNone, Page, View, cell, counted
 from extend_mcp.views.steps import as_object, objects, walk
-from extend_mcp.views.tables import ListingRow, ListingView, TokenAfter, list_view, moment
+from extend_mcp.views.tables import ListingRow, ListingView
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url, clean, cut, quote_json
 from extend_mcp.workflows.graph import Json, by_distance, edges
 from extend_mcp.workflows.steps import CONFIGURED_LATER
@@ -26,13 +28,10 @@ _MERMAID_MARKS = str.maketrans(dict.fromkeys("\"'`<>[](){}|\\#;&%«»", " ") | {
 class WorkflowRow(ListingRow):
     """One workflow of a list."""
 
-    workflow_id: Id
+    workflow_id: Id = Field(validation_alias="id")
     name: Label
     created_at: datetime | None = None
     updated_at: datetime | None = None
-
-    def line(self) -> str:
-        return f"{self.workflow_id} · {self.name} · {moment(self.created_at)} · {moment(self.updated_at)}"
 
 
 class WorkflowListView(ListingView):
@@ -49,12 +48,9 @@ class VersionRow(ListingRow):
     """One version of a workflow."""
 
     version: Code
-    version_id: Id
-    name: Label | None = None
+    version_id: Id = Field(validation_alias="id")
+    name: OrNone[Label] = None
     created_at: datetime | None = None
-
-    def line(self) -> str:
-        return f"{self.version or '?'} · {self.version_id} · {self.name or Label()} · {moment(self.created_at)}"
 
 
 class VersionListView(ListingView):
@@ -68,77 +64,44 @@ class VersionListView(ListingView):
     untrusted: str = "name"
 
 
-class WorkflowView(View):
+class WorkflowView(View, Page):
     """A workflow at one version: its steps as a graph, a diagram, or JSON, in pages."""
 
     workflow_id: Id
-    workflow: Label | None = None
+    workflow: OrNone[Label] = None
     version: Code
     version_id: Id
     created_at: datetime | None = None
     step_count: int
     form: Form
-    page: int
-    pages: int
-    content: str
     untrusted: str = "workflow, content"
 
 
-def workflow_list_view(workflows: list[WorkflowSummary], *, token_after: TokenAfter, limit: int) -> WorkflowListView:
-    """Show workflows as a table."""
-    rows = [
-        WorkflowRow(workflow_id=each.id, name=each.name, created_at=each.created_at, updated_at=each.updated_at)
-        for each in workflows
-    ]
-    return list_view(WorkflowListView, rows, token_after=token_after, limit=limit)
-
-
-def version_list_view(
-    workflow_id: str,
-    versions: list[WorkflowVersionSummary],
-    *,
-    token_after: TokenAfter,
-    limit: int,
-) -> VersionListView:
-    """Show a workflow's versions as a table."""
-    rows = [
-        VersionRow(version=each.version, version_id=each.id, name=each.name or None, created_at=each.created_at)
-        for each in versions
-    ]
-    return list_view(VersionListView, rows, workflow_id=workflow_id, token_after=token_after, limit=limit)
-
-
 def workflow_view(
-    workflow: WorkflowSummary | str, version: WorkflowVersion, *, form: Form, page: int, limit: int
+    workflow: WorkflowSummary, version: WorkflowVersion, *, form: Form, page: int, limit: int
 ) -> WorkflowView:
-    """Show a workflow at one version.
+    """Show a workflow, whose name may not be known, at one version.
 
-    Args:
-        workflow: the workflow, or its id where its name is not known.
-        version: the version, with its steps.
-        form: ``graph``: a line a step; ``mermaid``: a diagram; ``json``: the definitions, to be changed and sent back.
+    ``form`` is ``graph``, a line a step; ``mermaid``, a diagram; or ``json``, the definitions, to be changed and sent.
     """
-    known = WorkflowSummary.model_validate({"id": workflow}) if isinstance(workflow, str) else workflow
-    workflow_id, name, number = Id(known.id), Label(known.name), Code(version.version)
-    label = f" {Label(version.name):60}" if version.name else ""
-    head = (
-        f"Workflow {f'{name} ({workflow_id})' if name else f'{workflow_id}'}, version {number or '?'}{label}, "
-        f"created {moment(version.created_at)}: {counted(len(version.steps), 'step')}"
-    )
-    document = Document([head], _RENDERERS[form](version.steps), note=_LABELS if form == "mermaid" else None)
-    shown = document.page(page, limit)
+    name = f"{Label(workflow.name)} ({Id(workflow.id)})" if workflow.name else f"{Id(workflow.id)}"
+    number = f"{Code(version.version) or '?'}{f' {Label(version.name):60}' if version.name else ''}"
+    steps = counted(len(version.steps), "step")
+    text, shown = Document(
+        [f"Workflow {name}, version {number}, created {cell(version.created_at)}: {steps}"],
+        _RENDERERS[form](version.steps),
+        note=_LABELS if form == "mermaid" else None,
+    ).page(page, limit)
     return WorkflowView(
-        workflow_id=workflow_id,
-        workflow=name or None,
-        version=number,
+        workflow_id=workflow.id,
+        workflow=workflow.name,
+        version=version.version,
         version_id=version.id,
         created_at=version.created_at,
         step_count=len(version.steps),
         form=form,
-        page=shown.number,
-        pages=shown.count,
-        content=shown.content,
-    ).with_text(shown.text)
+        **dict(shown),
+    ).with_text(text)
 
 
 def graph_lines(steps: Sequence[Json]) -> list[str]:

@@ -61,7 +61,7 @@ async def test_a_run_of_twenty_minutes_is_waited_for_in_no_time(box: Box, mode: 
     said = [str(message) for _, message in reports]
     assert len(said) == len(set(said)) <= 12
     assert all(run_id in message and "«slow.pdf»" in message for message in said)
-    assert any("PROCESSING in step «Extract invoice», 2 of 4 known steps done" in message for message in said)
+    assert any("PROCESSING: running · 2 of 4 known steps done, now «Extract invoice»" in message for message in said)
     assert "PROCESSED" in said[-1]
     reads = [request for request in box.requests("GET") if request["path"].endswith(run_id)]
     # About every second for half a minute, then ever slower, at most every 30 seconds.
@@ -106,7 +106,7 @@ async def test_progress_of_several_runs_names_those_that_changed(box: Box) -> No
         result = await client.call_tool("wait_for_run", {"run_ids": ids, "seconds": 40}, progress_callback=on_progress)
     assert said[0].startswith("2 of 3 runs ended or need review; ")
     assert all(run_id in said[0] for run_id in ids)
-    assert said[1].startswith(f"2 of 3 runs ended or need review; «kestrel-it-9914.pdf» ({ids[0]}) PROCESSING in step ")
+    assert said[1].startswith(f"2 of 3 runs ended or need review; {ids[0]} · PROCESSING: running · ")
     assert ids[1] not in said[1]
     rows = {row["run_id"]: row for row in facts_of(result)["runs"]}
     assert rows[ids[0]]["step"]

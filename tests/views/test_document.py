@@ -52,10 +52,10 @@ def test_pages_of_quotations_hold_everything_once_marked_and_fit(texts: list[str
 def test_a_page_of_ten_million_characters_is_cut_before_it_is_cleaned() -> None:
     text = "Größe \u200b <b>x</b> ![a](b) «naïve» text\n" * 250_000
     started = time.thread_time()
-    page = Document(["head"], tree_lines({"rawText": text})).page(3, 4000)
+    shown, page = Document(["head"], tree_lines({"rawText": text})).page(3, 4000)
     took = time.thread_time() - started
-    assert page.count > 1000
-    assert len(page.text) <= 4000
+    assert page.pages > 1000
+    assert len(shown) <= 4000
     started = time.thread_time()
     clean(text, keep_lines=True)
     assert took < (time.thread_time() - started) / 3
@@ -119,15 +119,15 @@ def test_pages_of_an_answer_keep_its_limit_and_lead_to_each_other(
     head: list[str], rows: list[str], tail: list[str], limit: int
 ) -> None:
     document = Document(head, rows, tail)
-    page = document.page(1, limit)
-    contents = [page.content]
-    while page.number < page.count:
-        assert f"Next: the same call with page={page.number + 1}." in page.text
-        page = document.page(page.number + 1, limit)
-        assert len(page.text) <= limit
-        contents.append(page.content)
-    assert "Next:" not in page.text
-    assert f"Page {page.number} of {page.count}." in page.text
+    text, shown = document.page(1, limit)
+    contents = [shown.content]
+    while shown.page < shown.pages:
+        assert f"Next: the same call with page={shown.page + 1}." in text
+        text, shown = document.page(shown.page + 1, limit)
+        assert len(text) <= limit
+        contents.append(shown.content)
+    assert "Next:" not in text
+    assert f"Page {shown.page} of {shown.pages}." in text
     seen = "\n".join(contents).replace("»\n| ", "").replace("\n| ", "").replace("»", "").replace("\n", "")
     assert seen == "\n".join(rows).replace("\n| ", "").replace("»", "").replace("\n", "") or "«" in "".join(rows)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.views.runs import run_view, step_facts, step_line
+from extend_mcp.views.runs import run_view, step_facts
 from extend_mcp.views.steps import step_digest, step_view
 from extend_mcp.views.tables import run_list_view
 from tests.harness import example
@@ -99,7 +99,7 @@ def test_progress_counts_steps_done_of_known() -> None:
         ("CONDITIONAL_EXTRACT", "by «Invoice Extractor», 2 fields, lowest confidence 0.97 («total»)"),
         ("MERGE_EXTRACT", "1 extractor merged, 2 fields, lowest confidence 0.97 («total»)"),
         ("RULE_VALIDATION", "1 of 3 rules passed; not: «lines ok» RULE_FAILED, «bad formula» PARSE_ERROR"),
-        ("VALIDATION", "1 of 1 block valid"),
+        ("VALIDATION", "1 of 1 block passed"),
         ("ROUTER", "took branch «High value»"),
         ("EXTERNAL_DATA_VALIDATION", "HTTP 200, data: «ok»"),
     ],
@@ -173,7 +173,7 @@ def test_no_answer_of_the_api_breaks_a_view_or_its_budget(document: dict[str, An
         for step in run.step_runs:
             assert len(step_view(run, step, detail=detail, page=1, limit=limit).text) <= limit  # type: ignore[arg-type]
     for number, step in enumerate(run.step_runs, 1):
-        assert len(step_line(step_facts(number, step))) < 180
+        assert len(step_facts(number, step).line()) < 180
     summary = WorkflowRunSummary.model_validate(document)
     listed = run_list_view(
         [summary] * 20, token_after=lambda count: "t" * 300, filters="", note=None, now=NOW, limit=limit
@@ -202,12 +202,11 @@ def test_a_page_that_is_cut_says_so_and_leads_to_the_rest() -> None:
     runs = [WorkflowRunSummary.model_validate({**ALL_STEPS, "id": f"workflow_run_{n}"}) for n in range(40)]
     view = run_list_view(runs, token_after=lambda count: f"after{count}", filters="", note=None, now=NOW, limit=2000)
     assert 1 < view.shown < 40
-    assert view.text.startswith(f"{view.shown} runs; there are more.")
-    assert view.note == f"The page was cut to {view.shown} runs to keep the answer short."
-    assert view.text.endswith(f'{view.note}\nMore: list_runs(page_token="after{view.shown}").')
+    assert view.text.startswith(f"{view.shown} runs; there are more, cut to keep the answer short.")
+    assert view.text.endswith(f'\nMore: list_runs(page_token="after{view.shown}").')
     assert view.next_page_token == f"after{view.shown}"
     assert not view.complete
 
 
 def test_a_step_without_a_name_type_or_status_is_a_question() -> None:
-    assert step_line(step_facts(3, StepRun.model_validate({}))) == "3. «?» ? · ?"
+    assert step_facts(3, StepRun.model_validate({})).line() == "3. «?» ? · ?"

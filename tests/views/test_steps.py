@@ -73,7 +73,7 @@ def test_a_field_is_one_line_and_its_place_on_the_page_is_shown_on_request() -> 
                 "FAILED: «bad formula» PARSE_ERROR - error «unexpected token»",
             ],
         ),
-        ("VALIDATION", ["1 of 1 block valid", "passed: «sum check» - reasoning «matches»"]),
+        ("VALIDATION", ["1 of 1 block passed", "passed: «sum check» - reasoning «matches»"]),
         ("ROUTER", ["took branch «High value»", "took: «High value»"]),
         ("EXTERNAL_DATA_VALIDATION", ["HTTP 200, data: «ok»", "status: 200", "data:", " ok: true"]),
     ],
