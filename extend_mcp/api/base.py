@@ -18,7 +18,7 @@ from typing_extensions import Self
 from extend_mcp import __version__
 from extend_mcp.api import errors
 from extend_mcp.api.config import ClientConfig
-from extend_mcp.api.models import Answer, ApiModel, Page
+from extend_mcp.api.models import ApiModel, ApiObject, Page
 from extend_mcp.api.rate_limit import RateLimiter
 from extend_mcp.api.requests import PAGE_SIZE, ListQuery
 from extend_mcp.api.tracing import ENDPOINT, request_id_of
@@ -43,7 +43,7 @@ _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 _camel: Final = cache(to_camel)
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
-ModelT = TypeVar("ModelT", bound=Answer)
+ModelT = TypeVar("ModelT", bound=ApiObject)
 
 
 @dataclass
@@ -172,8 +172,8 @@ class BaseClient:
         """Make a call and read the response as one object of ``kind``; arguments as for `call`."""
         body = await self.call(method, path, *ids, query=query, content=content, headers=headers)
         found = kind.model_validate(_json_object(method, body))
-        if not found.key:
-            raise errors.MalformedResponseError(f"The answer is not {kind.called}.", effect=errors.write_effect(method))
+        if not found.id:
+            raise errors.MalformedResponseError("The answer has no id.", effect=errors.write_effect(method))
         return found
 
     async def call(
