@@ -401,7 +401,7 @@ async def test_an_odd_id_stays_one_segment() -> None:
 )
 async def test_the_key_is_in_no_error_repr_or_traceback(answer: Answer) -> None:
     async with answering(answer) as server, client_of(server) as client:
-        assert KEY not in repr(client) + repr(client._config)
+        assert KEY not in repr(client) + repr(client.config)
         with pytest.raises(ExtendError) as problem:
             await get(client)
     error = problem.value

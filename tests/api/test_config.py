@@ -22,8 +22,6 @@ from extend_mcp.api.requests import CreateWorkflowRun, FileFromUrl
         {"base_url": "https://\u2603-canary.test"},
         {"base_url": "https://api.extend.ai?key=canary"},
         {"workspace_id": "ws canary"},
-        {"total_timeout": 0},
-        {"max_attempts": 0},
     ],
 )
 def test_what_cannot_work_is_refused_without_repeating_it(wrong: dict[str, Any]) -> None:
