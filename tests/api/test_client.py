@@ -128,9 +128,7 @@ LISTS: dict[str, Callable[..., Pager[Any]]] = {
     ),
     "/workflows/w/versions?sortDir=desc&": lambda api, **page: api.list_workflow_versions("w", sort_dir="desc", **page),
     "/files?nameContains=a&sortDir=asc&": lambda api, **page: api.list_files(name_contains="a", sort_dir="asc", **page),
-    "/webhook_endpoints?status=enabled&sortDir=asc&": lambda api, **page: api.list_webhook_endpoints(
-        status="enabled", sort_dir="asc", **page
-    ),
+    "/webhook_endpoints?sortDir=asc&": lambda api, **page: api.list_webhook_endpoints(sort_dir="asc", **page),
     "/webhook_subscriptions?webhookEndpointId=e&resourceId=r&sortDir=asc&": lambda api, **page: (
         api.list_webhook_subscriptions(webhook_endpoint_id="e", resource_id="r", sort_dir="asc", **page)
     ),
