@@ -300,7 +300,7 @@ class ApiClients:
         import httpx
 
         from extend_mcp.api.client import ExtendClient
-        from extend_mcp.api.transport import SharedTransport, network_transport
+        from extend_mcp.api.transport import network_transport
 
         settings, limiter = self._settings, None
         if not settings.sandbox:
@@ -312,7 +312,7 @@ class ApiClients:
             self._transport = httpx.ASGITransport(Sandbox().app)
         return ExtendClient(
             settings.client_config(caller.account),
-            transport=SharedTransport(self._transport),
+            transport=self._transport,
             limiter=limiter,
             caller=caller.principal,
             metrics=self._metrics,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
@@ -18,17 +18,10 @@ from typing_extensions import Self
 from extend_mcp import __version__
 from extend_mcp.api import errors
 from extend_mcp.api.config import ClientConfig
-from extend_mcp.api.models import Answer, ApiModel, Page
+from extend_mcp.api.models import ApiModel, ApiObject, Page
 from extend_mcp.api.rate_limit import RateLimiter
 from extend_mcp.api.requests import PAGE_SIZE, ListQuery
-from extend_mcp.api.tracing import ENDPOINT, request_id_of
-from extend_mcp.api.transport import (
-    BodyTooLargeError,
-    DeadlineExceededError,
-    NeverSentError,
-    build_transport,
-    network_transport,
-)
+from extend_mcp.api.transport import ENDPOINT, ExtendTransport, network_transport, request_id_of
 from extend_mcp.api.wire import decode_json, is_header_safe
 from extend_mcp.telemetry.metrics import Metrics
 
@@ -43,17 +36,15 @@ _PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 _camel: Final = cache(to_camel)
 
 ItemT = TypeVar("ItemT", bound=ApiModel)
-ModelT = TypeVar("ModelT", bound=Answer)
+ModelT = TypeVar("ModelT", bound=ApiObject)
 
 
 @dataclass
 class Pager(Generic[ItemT]):
     """A list of the API. Await it for one page, or iterate over it, which reads each page when it is needed.
 
-    Attributes:
-        read_page: Reads the page that a token names, or the first one without a token, of so many items.
-        token: Names the page to begin with.
-        size: Most items on a page; by default Extend's for one page, and `PAGE_SIZE` for iterating.
+    It begins with the page that ``token`` names. Without a ``size`` a page has as many items as Extend chooses, and
+    `PAGE_SIZE` for iterating.
     """
 
     read_page: Callable[[str | None, int | None], Awaitable[Page[ItemT]]]
@@ -80,37 +71,39 @@ class Pager(Generic[ItemT]):
                 return
 
 
+@dataclass(eq=False, repr=False)
 class BaseClient:
     """Credentials and connections of an API client.
 
-    The first call opens the connection pool. `aclose` closes it, and so does the end of an `async with` block.
+    The first call opens the connection pool. `aclose` closes it, and so does the end of an `async with` block; a
+    transport that was given stays open.
 
-    Args:
-        config: Address, credentials and limits.
-        transport: Talks to the network; retries, deadline and size limit are put around it. By default the network
-            through the proxy that the environment names.
+    Attributes:
+        transport: Talks to the network; by default through the proxy that the environment names.
         limiter: The rate limit, which other clients may share; None for no limit.
         caller: Names the caller; callers who share a limiter alternate.
         metrics: Counts every attempt, retry and wait.
         sleep: Waits between attempts, in seconds.
+        on_run_gone: Awaited with a run's id after it was deleted through this client (True), or a read answered 404
+            (False).
+        on_write_answered: Called with Extend's id of each request that can change something and was answered.
+        on_key_accepted: Called with the key when Extend first accepts it.
     """
 
-    def __init__(
-        self,
-        config: ClientConfig,
-        *,
-        transport: httpx.AsyncBaseTransport | None = None,
-        limiter: RateLimiter | None = None,
-        caller: str = "",
-        metrics: Metrics | None = None,
-        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-    ) -> None:
-        self._config = config
-        self._transport = transport
-        self._limiter = limiter
-        self._caller = caller
-        self._metrics = metrics
-        self._sleep = sleep
+    config: ClientConfig
+    _: KW_ONLY
+    transport: httpx.AsyncBaseTransport | None = None
+    limiter: RateLimiter | None = None
+    caller: str = ""
+    metrics: Metrics = field(default_factory=Metrics)
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
+    on_write_answered: Callable[[str], None] | None = None
+    on_key_accepted: Callable[[str], None] | None = None
+    _stack: ExtendTransport | None = None
+
+    def __post_init__(self) -> None:
+        config = self.config
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
@@ -121,18 +114,11 @@ class BaseClient:
         self._timeout = httpx.Timeout(
             config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout
         ).as_dict()
-        self._stack: httpx.AsyncBaseTransport | None = None
-        self.on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
-        """Awaited with a run's id after it was deleted through this client (True), or a read answered 404 (False)."""
-        self.on_write_answered: Callable[[str], None] | None = None
-        """Called with Extend's id of each request that can change something and was answered."""
-        self.on_key_accepted: Callable[[str], None] | None = None
-        """Called with the key when Extend first accepts it."""
 
     async def aclose(self) -> None:
         """Close all connections. A call after this opens new ones."""
         stack, self._stack = self._stack, None
-        if stack is not None:
+        if stack is not None and self.transport is None:
             await stack.aclose()
 
     async def __aenter__(self) -> Self:
@@ -172,8 +158,8 @@ class BaseClient:
         """Make a call and read the response as one object of ``kind``; arguments as for `call`."""
         body = await self.call(method, path, *ids, query=query, content=content, headers=headers)
         found = kind.model_validate(_json_object(method, body))
-        if not found.key:
-            raise errors.MalformedResponseError(f"The answer is not {kind.called}.", effect=errors.write_effect(method))
+        if not found.id:
+            raise errors.MalformedResponseError("The answer has no id.", effect=errors.write_effect(method))
         return found
 
     async def call(
@@ -196,21 +182,38 @@ class BaseClient:
             headers: See there.
         """
         given = iter(ids)
-        filled = _PLACEHOLDER.sub(lambda _: path_segment(next(given)), path)
+        filled = _PLACEHOLDER.sub(lambda _: _segment(next(given)), path)
         chosen = {_camel(name): value for name, value in (query or {}).items() if value is not None}
         if content is not None and headers is None:
             headers = {"Content-Type": "application/json"}
-        stack, key = self._open()
+        given_key = self.config.api_key
+        key = given_key.get_secret_value().strip() if given_key else ""
+        if not key:
+            raise errors.MissingApiKeyError
+        if not is_header_safe(key):
+            raise errors.MissingApiKeyError(
+                "EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII."
+            )
+        if self._stack is None:
+            self._stack = ExtendTransport(
+                self.transport or network_transport(self.config.base_url),
+                total_timeout=self.config.total_timeout,
+                max_attempts=self.config.max_attempts,
+                limiter=self.limiter,
+                caller=self.caller,
+                metrics=self.metrics,
+                sleep=self.sleep,
+            )
         try:
             # Not by httpx's client: cookies and redirects, which would carry the key elsewhere, are not wanted.
             request = httpx.Request(
                 method,
-                self._config.base_url.rstrip("/") + filled + (f"?{httpx.QueryParams(chosen)}" if chosen else ""),
+                self.config.base_url.rstrip("/") + filled + (f"?{httpx.QueryParams(chosen)}" if chosen else ""),
                 headers={**self._headers, "Authorization": f"Bearer {key}", **(headers or {})},
                 content=content,
                 extensions={"timeout": self._timeout, ENDPOINT: path},
             )
-            response = await stack.handle_async_request(request)
+            response = await self._stack.handle_async_request(request)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = _error_from_exception(method, exc)
         else:
@@ -227,45 +230,13 @@ class BaseClient:
         # Raised out here, so that it is not chained to an exception whose request carries the key.
         raise failure
 
-    def _open(self) -> tuple[httpx.AsyncBaseTransport, str]:
-        key = self._config.api_key
-        secret = key.get_secret_value().strip() if key else ""
-        if not secret:
-            raise errors.MissingApiKeyError
-        if not is_header_safe(secret):
-            raise errors.MissingApiKeyError(
-                "EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII."
-            )
-        if self._stack is None:
-            self._stack = self._build_stack()
-        return self._stack, secret
-
-    def _build_stack(self) -> httpx.AsyncBaseTransport:
-        try:
-            httpx.URL(self._config.base_url)
-            return build_transport(
-                self._transport or network_transport(self._config.base_url),
-                total_timeout=self._config.total_timeout,
-                max_attempts=self._config.max_attempts,
-                limiter=self._limiter,
-                caller=self._caller,
-                metrics=self._metrics,
-                sleep=self._sleep,
-            )
-        except (ImportError, OSError, ValueError, httpx.InvalidURL):
-            pass
-        # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
-        raise errors.ConnectFailedError(
-            "The base URL, or the proxy or certificate settings of this computer, cannot be used."
-        )
-
 
 @cache
 def _page_of(kind: type[ItemT]) -> type[Page[ItemT]]:
     return Page[kind]  # type: ignore[valid-type]
 
 
-def path_segment(given_id: str) -> str:
+def _segment(given_id: str) -> str:
     """Quote an id so that it is one segment of a path, or refuse it. A response can contain any id."""
     if given_id in {"", ".", ".."}:
         raise errors.InvalidRequestError("An id must not be empty or consist of dots; nothing was sent.")
@@ -284,20 +255,13 @@ def _json_object(method: str, body: bytes) -> dict[str, Any]:
 
 _FAILURES: Final[tuple[tuple[Any, type[errors.ExtendError], str], ...]] = (
     (httpx.InvalidURL, errors.InvalidRequestError, "The arguments do not fit into a URL."),
-    (
-        NeverSentError,
-        errors.ConnectFailedError,
-        "The call waited for the rate limit until its time was over; nothing was sent.",
-    ),
     ((httpx.ConnectTimeout, httpx.PoolTimeout), errors.ConnectFailedError, "Extend could not be reached in time."),
     (
         (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol),
         errors.ConnectFailedError,
         "Extend could not be reached.",
     ),
-    (DeadlineExceededError, errors.ResponseLostError, "Extend did not answer within the total time allowed."),
     (httpx.TimeoutException, errors.ResponseLostError, "Extend did not answer in time."),
-    (BodyTooLargeError, errors.AnswerTooLargeError, "The answer is too large."),
     (httpx.DecodingError, errors.MalformedResponseError, "The answer cannot be decompressed."),
     (httpx.HTTPError, errors.ResponseLostError, "The connection broke before the answer was complete."),
 )

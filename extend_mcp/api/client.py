@@ -39,9 +39,7 @@ from extend_mcp.api.requests import (
     UpdateWebhookSubscription,
     UpdateWorkflow,
     UpdateWorkflowRun,
-    WebhookEndpointQuery,
     WebhookSubscriptionQuery,
-    WorkflowQuery,
     WorkflowRunQuery,
 )
 
@@ -131,7 +129,7 @@ class ExtendClient(BaseClient):
         """Rename a workflow, or replace all steps of its draft (`POST /workflows/{id}`)."""
         return await self.send(Workflow, "POST", "/workflows/{id}", workflow_id, content=body.to_json())
 
-    def list_workflows(self, **query: Unpack[WorkflowQuery]) -> Pager[WorkflowSummary]:
+    def list_workflows(self, **query: Unpack[ListQuery]) -> Pager[WorkflowSummary]:
         """List workflows (`GET /workflows`)."""
         return self.list_of(WorkflowSummary, "/workflows", query=query)
 
@@ -221,7 +219,7 @@ class ExtendClient(BaseClient):
         """Delete an endpoint (`DELETE /webhook_endpoints/{id}`)."""
         return await self.send(Deleted, "DELETE", "/webhook_endpoints/{id}", endpoint_id)
 
-    def list_webhook_endpoints(self, **query: Unpack[WebhookEndpointQuery]) -> Pager[WebhookEndpoint]:
+    def list_webhook_endpoints(self, **query: Unpack[ListQuery]) -> Pager[WebhookEndpoint]:
         """List endpoints (`GET /webhook_endpoints`)."""
         return self.list_of(WebhookEndpoint, "/webhook_endpoints", query=query)
 

@@ -41,7 +41,3 @@ class ClientConfig:
             raise ValueError("base_url must not contain credentials, a query or a fragment")
         if self.workspace_id is not None and not is_header_safe(self.workspace_id):
             raise ValueError("workspace_id must be printable ASCII without spaces")
-        if min(self.connect_timeout, self.read_timeout, self.total_timeout) <= 0:
-            raise ValueError("timeouts must be above 0 seconds")
-        if self.max_attempts < 1:
-            raise ValueError("max_attempts must be 1 or more")

@@ -30,28 +30,19 @@ _CHECK_BEFORE_REPEATING: Final = (
 class ExtendError(Exception):
     """A call to Extend failed. Base of all errors of this package; never raised itself.
 
-    Attributes:
-        advice: The next step when it is certain that nothing was changed.
-        message: What went wrong, free of secrets. A text from Extend is outside data, already shortened to
-            300 visible characters.
-        status: HTTP status of the response, or None if there was no complete response.
-        code: Extend's machine-readable code, such as "NOT_FOUND".
-        request_id: Extend's id of the request, for their support.
-        retryable: Whether the same request may succeed later. For a write look at `effect` first.
-        effect: What is known about the failed write. Always "none" for a read.
-        retry_after: Seconds that a 429 asks to wait, 0 or more; None if it did not say.
+    The message is free of secrets. A text from Extend in it is outside data, shortened to 300 visible characters.
     """
 
-    advice: ClassVar[str] = "Report the error to the user."
+    advice: ClassVar[str] = "Report the error to the user."  # the next step when nothing was changed for certain
 
     message: str
     _: KW_ONLY
-    status: int | None = None
-    code: str | None = None
-    request_id: str | None = None
-    retryable: bool = False
+    status: int | None = None  # None without a complete response
+    code: str | None = None  # Extend's own, such as "NOT_FOUND"
+    request_id: str | None = None  # for Extend's support
+    retryable: bool = False  # for a write, look at the effect first
     effect: Effect = "none"
-    retry_after: float | None = None
+    retry_after: float | None = None  # seconds that a 429 asks to wait
 
     @property
     def next_step(self) -> str:
@@ -179,9 +170,8 @@ def error_from_response(method: str, status: int, headers: Mapping[str, str], bo
     """Turn a non-2xx response into an error (Extend API reference, Errors).
 
     A 4xx other than 408 is a refusal, so its effect is "none" for writes too. The body is `{code, message, ...}`, the
-    same wrapped in `{"error": ...}`, `{"error": "text"}`, or not JSON.
+    same wrapped in `{"error": ...}`, `{"error": "text"}`, or not JSON. The headers are found in any case.
     """
-    lower = {name.lower(): value for name, value in headers.items()}
     fields = _error_fields(body)
     refused = 400 <= status < 500 and status != 408
     retryable = fields.get("retryable")
@@ -190,10 +180,10 @@ def error_from_response(method: str, status: int, headers: Mapping[str, str], bo
         _short_text(fields.get("message"), 300) or _PHRASES.get(status, "no message"),
         status=status,
         code=_short_text(fields.get("code"), 100),
-        request_id=_short_text(fields.get("requestId") or lower.get("x-extend-request-id"), 100),
+        request_id=_short_text(fields.get("requestId") or headers.get("x-extend-request-id"), 100),
         retryable=retryable if isinstance(retryable, bool) else status in RETRYABLE_STATUSES,
         effect="none" if refused else write_effect(method),
-        retry_after=parse_retry_after(lower.get("retry-after")) if status == 429 else None,
+        retry_after=parse_retry_after(headers.get("retry-after")) if status == 429 else None,
     )
 
 

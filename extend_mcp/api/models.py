@@ -5,20 +5,10 @@ that is missing, null or of a wrong type becomes the field's default, and enumer
 named here are left out; a class that shows them keeps them in `model_extra`.
 """
 
-from collections.abc import Set
 from datetime import datetime, timezone
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    ModelWrapValidatorHandler,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, OnErrorOmit, SecretStr, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import Self
@@ -29,19 +19,6 @@ def _to_utc(value: datetime) -> datetime:
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
     except OverflowError:
         raise ValueError("outside the years 1 to 9999 in UTC") from None
-
-
-def _objects_only(value: object) -> object:
-    return [item for item in value if isinstance(item, (dict, BaseModel))] if isinstance(value, list) else value
-
-
-class _ObjectsOnly:
-    """Drops the elements of a list that are not objects, in Python only where there are any."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        fitting = handler(source)
-        other = core_schema.no_info_before_validator_function(_objects_only, fitting)
-        return core_schema.union_schema([fitting, other], mode="left_to_right")
 
 
 class _Utc:
@@ -57,11 +34,11 @@ ItemT = TypeVar("ItemT", bound="ApiModel")
 UtcDatetime = Annotated[datetime, _Utc()]
 """An aware time in UTC; a time without a zone counts as UTC."""
 
-Items = Annotated[list[ItemT], _ObjectsOnly()]
-"""A list of objects; elements that are not objects are dropped, the others kept."""
-
-JsonObjects = Annotated[list[dict[str, Any]], _ObjectsOnly()]
+JsonObjects = list[OnErrorOmit[dict[str, Any]]]
 """A list of JSON objects, unchanged; elements of another kind are dropped."""
+
+Items = list[OnErrorOmit[ItemT]]
+"""A list of objects; elements that are not objects are dropped, the others kept."""
 
 
 class ApiModel(BaseModel):
@@ -79,67 +56,42 @@ class ApiModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # Nearly every response fits, and is read without a call into Python.
-        fitting = handler(source)
-        other = core_schema.no_info_wrap_validator_function(cls._default_on_misfit, fitting)
-        return core_schema.union_schema([fitting, other], mode="left_to_right")
-
-    @classmethod
-    def _default_on_misfit(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            if not isinstance(value, dict):
-                raise
-            problems = error.errors(include_url=False, include_context=False, include_input=False)
-        return handler({**value, **cls._defaults({problem["loc"][0] for problem in problems})})
-
-    @classmethod
-    def _defaults(cls, keys: Set[int | str]) -> dict[str, Any]:
-        """Return the defaults of the fields with these names or aliases, by the name that was used."""
-        return {
-            key: field.get_default(call_default_factory=True, validated_data={})
-            for name, field in cls.model_fields.items()
-            if not field.is_required()
-            for key in {name, field.alias or name} & keys
-        }
+        schema = handler(source)
+        inner: Any = handler.resolve_ref_schema(schema)
+        while inner["type"] != "model-fields":
+            inner = inner["schema"]
+        for field in inner["fields"].values():
+            # In the validator's own code: nearly every response fits, and is read without a call into Python.
+            if field["schema"]["type"] == "default":
+                field["schema"]["on_error"] = "default"
+        return schema
 
 
-class Answer(ApiModel):
-    """A response that is one object. Without an id it is not that object."""
-
-    called: ClassVar[str] = "an object"
+class ApiObject(ApiModel):
+    """A response or a part of one that has an id. A response without its id is not that object."""
 
     id: str = ""
 
-    @property
-    def key(self) -> str:
-        """Identify the object; empty when the response is something else."""
-        return self.id
 
-
-class WorkflowSummary(ApiModel):
+class WorkflowSummary(ApiObject):
     """A workflow by name, without its steps."""
 
-    id: str = ""
     name: str = ""
     created_at: UtcDatetime | None = None
     updated_at: UtcDatetime | None = None
 
 
-class WorkflowVersionSummary(ApiModel):
+class WorkflowVersionSummary(ApiObject):
     """One version of a workflow; `version` is "1", "2", ... or "draft"."""
 
-    id: str = ""
     version: str = ""
     name: str | None = None
     created_at: UtcDatetime | None = None
 
 
-class ParentSplit(ApiModel):
+class ParentSplit(ApiObject):
     """The part of a parent file that a splitter turned into this file; pages count from 1, both ends included."""
 
-    id: str = ""
     type: str = ""
     identifier: str = ""
     start_page: int | None = None
@@ -153,10 +105,9 @@ class FileMetadata(ApiModel):
     parent_split: ParentSplit | None = None
 
 
-class FileSummary(ApiModel):
+class FileSummary(ApiObject):
     """A file; `type` is "PDF", "IMG", ... or "" if Extend could not tell."""
 
-    id: str = ""
     name: str = ""
     type: str = ""
     parent_file_id: str | None = None
@@ -165,13 +116,12 @@ class FileSummary(ApiModel):
     updated_at: UtcDatetime | None = None
 
 
-class UsageEntry(ApiModel):
+class UsageEntry(ApiObject):
     """The credits of one child run, named by its kind (`object`) and id."""
 
     model_config = ConfigDict(extra="allow")
 
     object: str = ""
-    id: str = ""
     credits: float | None = None
 
 
@@ -188,18 +138,16 @@ class RunUsage(ApiModel):
         return self.credits if self.total_credits is None else self.total_credits
 
 
-class StepRef(ApiModel):
+class StepRef(ApiObject):
     """The step of the workflow that a step run ran. Its id changes between versions; its name is unique."""
 
-    id: str = ""
     name: str = ""
     type: str = ""
 
 
-class StepRun(ApiModel):
+class StepRun(ApiObject):
     """One step of a run. `result` is the API's own object, by `step_type`; it is None until the step is done."""
 
-    id: str = ""
     step_type: str = ""
     status: str = ""
     files: Items[FileSummary] = Field(default_factory=list)
@@ -235,16 +183,17 @@ class StepRun(ApiModel):
         return "FAILED" in (self.status, self.child_run.get("status"))
 
 
-class RunBase(ApiModel):
+class RunBase(ApiObject):
     """The fields that a workflow run and its summary share; it was created at `initial_run_at`."""
 
-    id: str = ""
     status: str = ""
     workflow: WorkflowSummary = Field(default_factory=WorkflowSummary)
     workflow_version: WorkflowVersionSummary = Field(default_factory=WorkflowVersionSummary)
     dashboard_url: str = ""
     batch_id: str | None = None
     files: Items[FileSummary] = Field(default_factory=list)
+    created_at: UtcDatetime | None = None
+    updated_at: UtcDatetime | None = None
     initial_run_at: UtcDatetime | None = None
     start_time: UtcDatetime | None = None
     end_time: UtcDatetime | None = None
@@ -256,7 +205,7 @@ class RunBase(ApiModel):
     @property
     def created(self) -> datetime | None:
         """The creation time of the run, if the API sends one."""
-        return self.initial_run_at
+        return self.created_at or self.initial_run_at
 
     @property
     def credits(self) -> float | None:
@@ -277,21 +226,11 @@ class RunBase(ApiModel):
 class WorkflowRunSummary(RunBase):
     """A run in a list: without metadata, steps and failure, but with `created_at` and `updated_at`."""
 
-    created_at: UtcDatetime | None = None
-    updated_at: UtcDatetime | None = None
 
-    @property
-    def created(self) -> datetime | None:
-        """The creation time of the run, if the API sends one."""
-        return self.created_at or self.initial_run_at
-
-
-class WorkflowRun(RunBase, Answer):
+class WorkflowRun(RunBase):
     """A run in full. `failure_reason` is an open set of codes, given only for failed runs."""
 
     model_config = ConfigDict(extra="allow")
-
-    called: ClassVar[str] = "a workflow run"
 
     metadata: dict[str, Any] = Field(default_factory=dict)
     failure_reason: str | None = None
@@ -309,13 +248,12 @@ ChildRuns = Literal["parse_runs", "extract_runs", "classify_runs", "split_runs"]
 """The collections of the runs that steps of a workflow run start."""
 
 
-class ChildRun(ApiModel):
+class ChildRun(ApiObject):
     """A parse, extract, classify or split run, as lists show it; `failure_reason` is given for failed ones."""
 
     model_config = ConfigDict(extra="allow")
 
     object: str = ""
-    id: str = ""
     status: str = ""
     failure_reason: str | None = None
     failure_message: str | None = None
@@ -324,48 +262,36 @@ class ChildRun(ApiModel):
     updated_at: UtcDatetime | None = None
 
 
-class BatchStarted(Answer):
-    """The response to starting a batch."""
+class BatchStarted(ApiObject):
+    """The response to starting a batch: its id."""
 
-    called: ClassVar[str] = "a batch id"
+    # An id under its usual name is another object's.
+    model_config = ConfigDict(populate_by_name=False)
 
-    batch_id: str = ""
-
-    @property
-    def key(self) -> str:
-        """The batch's id."""
-        return self.batch_id
+    id: str = Field(default="", alias="batchId")
 
 
-class Deleted(Answer):
+class Deleted(ApiObject):
     """The response to a delete: the id of the deleted object."""
 
-    called: ClassVar[str] = "a deleted object's id"
 
-
-class WorkflowVersion(WorkflowVersionSummary, Answer):
+class WorkflowVersion(WorkflowVersionSummary):
     """One version of a workflow with its steps, which are the API's own objects, unchanged."""
-
-    called: ClassVar[str] = "a workflow version"
 
     steps: JsonObjects = Field(default_factory=list)
 
 
-class Workflow(WorkflowSummary, Answer):
+class Workflow(WorkflowSummary):
     """A workflow with its draft."""
-
-    called: ClassVar[str] = "a workflow"
 
     draft_version: WorkflowVersion = Field(default_factory=WorkflowVersion)
 
 
-class File(FileSummary, Answer):
+class File(FileSummary):
     """A file in full. Anyone who has its `presigned_url` can read it, for 15 minutes.
 
     `contents` is deprecated, and absent for files that were parsed with a parser newer than 2.x.
     """
-
-    called: ClassVar[str] = "a file"
 
     presigned_url: SecretStr | None = None
     contents: dict[str, Any] | None = None
@@ -378,10 +304,8 @@ class File(FileSummary, Answer):
         return any(each.get(key) for each in (contents, *parts) for key in ("rawText", "markdown", "html"))
 
 
-class WebhookEndpoint(Answer):
+class WebhookEndpoint(ApiObject):
     """The receiver of Extend's events. `signing_secret` is set only in the response to its creation."""
-
-    called: ClassVar[str] = "a webhook endpoint"
 
     url: str = ""
     name: str = ""
@@ -392,10 +316,8 @@ class WebhookEndpoint(Answer):
     created_at: UtcDatetime | None = None
 
 
-class WebhookSubscription(Answer):
+class WebhookSubscription(ApiObject):
     """One resource's events that an endpoint receives."""
-
-    called: ClassVar[str] = "a webhook subscription"
 
     webhook_endpoint_id: str = ""
     resource_type: str = ""

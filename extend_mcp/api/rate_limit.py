@@ -12,11 +12,6 @@ from typing import Final, Literal, Protocol
 from weakref import WeakValueDictionary
 
 import anyio
-import httpx
-
-from extend_mcp.api.tracing import WrappingTransport
-from extend_mcp.api.wire import parse_retry_after
-from extend_mcp.telemetry.metrics import Metrics
 
 Category = Literal["GET", "WRITE", "RUN"]
 
@@ -31,9 +26,6 @@ LONGEST_PAUSE: Final = 60.0
 
 SHORTEST_WAIT: Final = 0.001
 """Seconds; a shorter wait is rounding, and could be too short to move a clock."""
-
-NEVER_SENT: Final = "extend_mcp.never_sent"
-"""Extension of an httpx request: true while it waits for the rate limit for the first time."""
 
 
 class RequestWindow(Protocol):
@@ -106,32 +98,6 @@ class RateLimiter:
         """Send nothing of the category for a while, after Extend returned 429; ``retry_after`` is in seconds."""
         seconds = DEFAULT_PAUSE if retry_after is None else min(max(retry_after, 0.0), LONGEST_PAUSE)
         await self.window.pause(category, seconds)
-
-
-@dataclass(eq=False)
-class RateLimitTransport(WrappingTransport):
-    """Delays a caller's requests that would exceed the rate limit, and pauses after a 429.
-
-    The transport below reads bodies: a response need not be closed here.
-    """
-
-    limiter: RateLimiter
-    _: KW_ONLY
-    caller: str = ""
-    metrics: Metrics | None = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        category = category_of(request.method, request.url.path)
-        # A later attempt of the same request finds false here, and leaves it.
-        request.extensions.setdefault(NEVER_SENT, True)
-        seconds = await self.limiter.acquire(category, self.caller)
-        request.extensions[NEVER_SENT] = False
-        if seconds and self.metrics is not None:
-            self.metrics.rate_waited(category=category, seconds=seconds)
-        response = await self.inner.handle_async_request(request)
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            await self.limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
-        return response
 
 
 def category_of(method: str, path: str) -> Category:

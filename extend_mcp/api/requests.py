@@ -5,15 +5,7 @@ Bodies are checked strictly, unlike responses: a misspelt field is a bug of this
 
 from typing import Any, Final, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    SerializerFunctionWrapHandler,
-    field_serializer,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
@@ -46,22 +38,11 @@ class WorkflowTarget(RequestModel):
     version: str | None = None
 
 
-class FileSettings(RequestModel):
-    """Settings to open the file. No repr shows the password; only the JSON to send contains it."""
-
-    password: SecretStr | None = None
-
-    @field_serializer("password", when_used="json-unless-none")
-    def _reveal(self, password: SecretStr) -> str:
-        return password.get_secret_value()
-
-
 class FileFromUrl(RequestModel):
     """A file that Extend downloads."""
 
     url: str = Field(min_length=1)
     name: str | None = None
-    settings: FileSettings | None = None
 
 
 class FileFromId(RequestModel):
@@ -158,7 +139,6 @@ class CreateWebhookEndpoint(RequestModel):
     enabled_events: list[str]
     api_version: str = "2026-02-09"
     status: str | None = None
-    advanced_options: dict[str, Any] | None = None
 
 
 class UpdateWebhookEndpoint(RequestModel):
@@ -168,7 +148,6 @@ class UpdateWebhookEndpoint(RequestModel):
     name: str | None = None
     status: str | None = None
     enabled_events: list[str] | None = None
-    advanced_options: dict[str, Any] | None = None
 
 
 class CreateWebhookSubscription(RequestModel):
@@ -190,20 +169,16 @@ class ListQuery(TypedDict, total=False):
     """The page and order of a list; what is left out is Extend's default.
 
     With a token the query must be that of the page before. A page has at most 1000 items; "asc" is earliest first.
+    Workflows and runs are sorted by "updatedAt" (Extend's default) or "createdAt", parse runs not.
     """
 
     next_page_token: str | None
     max_page_size: int | None
+    sort_by: str | None
     sort_dir: str | None
 
 
-class WorkflowQuery(ListQuery, total=False):
-    """Adds what to sort by: "updatedAt" (Extend's default) or "createdAt"."""
-
-    sort_by: str | None
-
-
-class WorkflowRunQuery(WorkflowQuery, total=False):
+class WorkflowRunQuery(ListQuery, total=False):
     """Adds filters: only runs in this one status, of this workflow or batch, with this text in a file name."""
 
     status: str | None
@@ -212,8 +187,8 @@ class WorkflowRunQuery(WorkflowQuery, total=False):
     file_name_contains: str | None
 
 
-class ChildRunQuery(WorkflowQuery, total=False):
-    """Adds the status of child runs, and the id of the run that started them. Parse runs cannot be sorted."""
+class ChildRunQuery(ListQuery, total=False):
+    """Adds the status of child runs, and the id of the run that started them."""
 
     status: str | None
     source: str
@@ -224,12 +199,6 @@ class FileQuery(ListQuery, total=False):
     """Adds a text that the name contains."""
 
     name_contains: str | None
-
-
-class WebhookEndpointQuery(ListQuery, total=False):
-    """Adds the status: "enabled" or "disabled"."""
-
-    status: str | None
 
 
 class WebhookSubscriptionQuery(ListQuery, total=False):

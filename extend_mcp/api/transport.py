@@ -1,35 +1,32 @@
-"""Send a request over the network, with a deadline, retries, a size limit, a rate limit and traces.
-
-Each class is an httpx transport that wraps another one and does one job. `build_transport` stacks them:
-
-    DeadlineTransport    ends the whole call, retries and waits included
-    RetryTransport       sends a GET again after a transient failure
-    RateLimitTransport   delays each attempt until the rate limit allows it; pauses after a 429
-    TracingTransport     counts each attempt, and opens a span around it
-    BufferTransport      reads the body, so that the others see a truncated one
-    inner                the network
-"""
+"""Send a request to Extend over the network, with a deadline, retries, a rate limit, a trace and a size limit."""
 
 import logging
 import os
 import random
+import re
 import ssl
 import time
 import urllib.request
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache, partial
 from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
+from opentelemetry import trace
 
-from extend_mcp.api.errors import RETRYABLE_STATUSES, ConnectFailedError
-from extend_mcp.api.rate_limit import NEVER_SENT, RateLimiter, RateLimitTransport
-from extend_mcp.api.tracing import TracingTransport, WrappingTransport, endpoint_of
+from extend_mcp.api.errors import (
+    RETRYABLE_STATUSES,
+    AnswerTooLargeError,
+    ConnectFailedError,
+    ResponseLostError,
+    write_effect,
+)
+from extend_mcp.api.rate_limit import RateLimiter, category_of
 from extend_mcp.api.wire import parse_retry_after
 from extend_mcp.telemetry.metrics import Metrics
 
@@ -37,6 +34,20 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Largest body read, counted after decompression."""
+
+RETRY_AFTER_CEILING: Final = 30.0
+"""Seconds, the longest Retry-After that is waited for."""
+
+ENDPOINT: Final = "extend_mcp.endpoint"
+"""Extension of an httpx request: the template of its path, such as ``/workflow_runs/{id}``."""
+
+_SENT: Final = "extend_mcp.sent"
+"""Extension of an httpx request: set once the rate limit has allowed its first attempt."""
+
+_FIRST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 8.0
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _OF_SENT_BODY: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 
@@ -48,36 +59,134 @@ _BROKEN_CONNECTION: Final = (
 )
 
 
-class DeadlineExceededError(httpx.TimeoutException):
-    """The call did not finish within its total time."""
-
-
-class NeverSentError(httpx.PoolTimeout):
-    """The call waited for the rate limit until its total time was over: nothing was sent."""
-
-
-class BodyTooLargeError(httpx.DecodingError):
-    """The body of a 2xx response is larger than allowed."""
-
-
-class RefusedAnswerError(Exception):
-    """An answer of another server cannot be used. The text, for the log, names no URL: that may be a credential."""
-
-
 @dataclass(eq=False)
-class BufferTransport(WrappingTransport):
-    """Reads and decompresses the whole body before it returns the response.
+class ExtendTransport(httpx.AsyncBaseTransport):
+    """Sends a request over an inner transport, and returns the response with its body in memory.
 
-    The body of a 2xx response is complete, or an error is raised. Any other response is judged by its status, so a
-    part of its body that cannot be read is left out. The size is counted after decompression and checked while
-    reading, so that a small body that unpacks to gigabytes is stopped at once.
+    A GET is sent again after a transient failure: a status in `RETRYABLE_STATUSES` or a broken connection. No other
+    request is sent twice: creates are not idempotent and Extend has no idempotency key, so only a caller that can check
+    whether a write took effect may repeat it.
+
+    Attributes:
+        inner: Talks to the network; it is closed with this one.
+        total_timeout: Seconds after which the call ends, retries and waits included.
+        max_attempts: Most times that a GET is sent, 1 or more.
+        limiter: Delays each attempt until the rate limit allows it, and everything in its category after a 429.
+        caller: Names the caller to the limiter.
+        metrics: Counts every attempt, retry and wait.
+        sleep: Waits between attempts, in seconds.
+        uniform: Returns a random number between its two arguments.
     """
 
+    inner: httpx.AsyncBaseTransport
     _: KW_ONLY
+    total_timeout: float = 60.0
+    max_attempts: int = 4
     max_bytes: int = MAX_BODY_BYTES
+    limiter: RateLimiter | None = None
+    caller: str = ""
+    metrics: Metrics = field(default_factory=Metrics)
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    uniform: Callable[[float, float], float] = random.uniform
+    monotonic: Callable[[], float] = time.monotonic
+    tracer: trace.Tracer = field(default_factory=lambda: trace.get_tracer("extend-mcp"))
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request and return its response with the body in memory."""
+        with anyio.move_on_after(self.total_timeout):
+            return await self._with_retries(request)
+        if _SENT not in request.extensions:
+            raise ConnectFailedError(
+                "The call waited for the rate limit until its time was over; nothing was sent.", retryable=True
+            )
+        raise ResponseLostError(
+            "Extend did not answer within the total time allowed.", retryable=True, effect=write_effect(request.method)
+        )
+
+    async def _with_retries(self, request: httpx.Request) -> httpx.Response:
+        """Wait before attempt n+1 for a random time up to ``2**(n-1) / 2`` seconds, or as long as Retry-After says.
+
+        The last response is returned at once if Retry-After is too long, or the wait would outlast the call.
+        """
+        attempts = self.max_attempts if request.method == "GET" else 1
+        for attempt in range(1, attempts + 1):
+            failure, retry_after = None, None
+            try:
+                response = await self._attempt(request)
+                if response.status_code not in RETRYABLE_STATUSES:
+                    return response
+                reason, retry_after = str(response.status_code), parse_retry_after(response.headers.get("retry-after"))
+            except _BROKEN_CONNECTION as error:
+                failure, reason = error, type(error).__name__
+            wait = retry_after
+            if wait is None:
+                wait = self.uniform(0.0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)))
+            # A response says more than the timeout that a longer wait would end in.
+            time_left = anyio.current_effective_deadline() - anyio.current_time()
+            if attempt == attempts or (retry_after or 0.0) > RETRY_AFTER_CEILING or wait >= time_left:
+                break
+            logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
+            self.metrics.api_retry(method=request.method, endpoint=_endpoint_of(request), reason=reason)
+            await self.sleep(wait)
+        if failure is not None:
+            raise failure
+        return response
+
+    async def _attempt(self, request: httpx.Request) -> httpx.Response:
+        """Send a request once the rate limit allows it, and pause its category after a 429."""
+        if self.limiter is None:
+            request.extensions[_SENT] = True
+            return await self._traced(request)
+        category = category_of(request.method, request.url.path)
+        seconds = await self.limiter.acquire(category, self.caller)
+        request.extensions[_SENT] = True
+        if seconds:
+            self.metrics.rate_waited(category=category, seconds=seconds)
+        response = await self._traced(request)
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            await self.limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
+        return response
+
+    async def _traced(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, read its response, and report how it ended, also in an OpenTelemetry span.
+
+        The span has no full URL, header or body, and no text of an exception, which may quote them.
+        """
+        method, endpoint, began, status = request.method, _endpoint_of(request), self.monotonic(), ""
+        with self.tracer.start_as_current_span(
+            f"{method} {endpoint}",
+            kind=trace.SpanKind.CLIENT,
+            attributes={"http.request.method": method, "url.template": endpoint, "server.address": request.url.host},
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                response = await self._buffered(request)
+                status = str(response.status_code)
+                span.set_attribute("http.response.status_code", response.status_code)
+                key = request.headers.get("authorization", "").rpartition(" ")[2]
+                if request_id := request_id_of(response, key):
+                    span.set_attribute("extend.request_id", request_id)
+            # A cancelled attempt has ended as well.
+            except BaseException as error:
+                status = type(error).__name__
+                raise
+            finally:
+                if not status.startswith(("1", "2", "3")):
+                    span.set_attribute("error.type", status)
+                    span.set_status(trace.StatusCode.ERROR)
+                seconds = self.monotonic() - began
+                self.metrics.api_request(method=method, endpoint=endpoint, status=status, seconds=seconds)
+        return response
+
+    async def _buffered(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and read and decompress the whole body of its response.
+
+        The body of a 2xx response is complete, or an error is raised. Any other response is judged by its status, so a
+        part of its body that cannot be read is left out.
+        """
         response = await self.inner.handle_async_request(request)
         body = bytearray()
         try:
@@ -87,6 +196,8 @@ class BufferTransport(WrappingTransport):
                 raise
         finally:
             await response.aclose()
+        if len(body) > self.max_bytes and response.is_success:
+            raise AnswerTooLargeError("The answer is too large.", effect=write_effect(request.method))
         # The body below is decoded already; with these headers httpx would decode and count it again.
         headers = [(name, value) for name, value in response.headers.raw if name.lower() not in _OF_SENT_BODY]
         return httpx.Response(
@@ -94,6 +205,7 @@ class BufferTransport(WrappingTransport):
         )
 
     async def _read(self, response: httpx.Response, body: bytearray) -> None:
+        """Add the body, up to one byte more than is allowed: what unpacks to gigabytes is stopped at once."""
         assert isinstance(response.stream, httpx.AsyncByteStream)
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", "gzip"}:
@@ -106,114 +218,19 @@ class BufferTransport(WrappingTransport):
             except zlib.error:
                 raise httpx.DecodingError("the body is not valid gzip") from None
             if len(body) > self.max_bytes:
-                raise BodyTooLargeError(f"the body is larger than {self.max_bytes} bytes")
+                return
         if unpack and not unpack.eof:
             raise httpx.DecodingError("the gzip body ends early")
 
 
-@dataclass(eq=False)
-class RetryTransport(WrappingTransport):
-    """Sends a GET again after a transient failure; never sends any other request twice.
-
-    Transient failures are the statuses in `RETRYABLE_STATUSES` and broken connections. Creates are not idempotent and
-    Extend has no idempotency key, so only a caller that can check whether a write took effect may repeat it.
-
-    The wait before attempt n+1 is random between 0 and `base * 2**(n-1)`, at most `cap` ("full jitter"), or the
-    value of Retry-After. If Retry-After is above `retry_after_ceiling`, or the wait would outlast the deadline of the
-    call, the last response is returned at once.
-
-    Attributes:
-        max_attempts: Most times that a request is sent, 1 or more.
-        base: Seconds, upper bound of the first wait.
-        cap: Seconds, upper bound of all waits without Retry-After.
-        retry_after_ceiling: Seconds, the longest Retry-After that is waited for.
-        sleep: Waits so many seconds.
-        uniform: Returns a random number between its two arguments.
-        metrics: Counts every retry.
-    """
-
-    _: KW_ONLY
-    max_attempts: int = 4
-    base: float = 0.5
-    cap: float = 8.0
-    retry_after_ceiling: float = 30.0
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
-    uniform: Callable[[float, float], float] = random.uniform
-    metrics: Metrics | None = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method != "GET":
-            return await self.inner.handle_async_request(request)
-        attempt = 1
-        while True:
-            failure, retry_after = None, None
-            try:
-                response = await self.inner.handle_async_request(request)
-                if response.status_code not in RETRYABLE_STATUSES:
-                    return response
-                reason, retry_after = str(response.status_code), parse_retry_after(response.headers.get("retry-after"))
-            except _BROKEN_CONNECTION as error:
-                failure, reason = error, type(error).__name__
-            wait = retry_after
-            if wait is None:
-                wait = self.uniform(0.0, min(self.cap, self.base * 2 ** (attempt - 1)))
-            # A response says more than the timeout that a longer wait would end in.
-            time_left = anyio.current_effective_deadline() - anyio.current_time()
-            too_long = (retry_after or 0.0) > self.retry_after_ceiling or wait >= time_left
-            if attempt >= self.max_attempts or too_long:
-                if failure is not None:
-                    raise failure
-                return response
-            logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
-            if self.metrics is not None:
-                self.metrics.api_retry(method=request.method, endpoint=endpoint_of(request), reason=reason)
-            await self.sleep(wait)
-            attempt += 1
+def _endpoint_of(request: httpx.Request) -> str:
+    return str(request.extensions.get(ENDPOINT, "other"))
 
 
-@dataclass(eq=False)
-class DeadlineTransport(WrappingTransport):
-    """Ends a call that takes more than so many seconds in total."""
-
-    _: KW_ONLY
-    seconds: float
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with anyio.move_on_after(self.seconds):
-            return await self.inner.handle_async_request(request)
-        if request.extensions.get(NEVER_SENT):
-            raise NeverSentError(f"held back by the rate limit for {self.seconds:g} seconds")
-        raise DeadlineExceededError(f"no complete answer within {self.seconds:g} seconds")
-
-
-def build_transport(
-    inner: httpx.AsyncBaseTransport,
-    *,
-    total_timeout: float,
-    max_attempts: int,
-    limiter: RateLimiter | None = None,
-    caller: str = "",
-    metrics: Metrics | None = None,
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
-) -> httpx.AsyncBaseTransport:
-    """Wrap a network transport in the whole stack; arguments as for `BaseClient`."""
-    inner = BufferTransport(inner)
-    if metrics is not None:
-        inner = TracingTransport(inner, metrics)
-    if limiter is not None:
-        inner = RateLimitTransport(inner, limiter, caller=caller, metrics=metrics)
-    retrying = RetryTransport(inner, max_attempts=max_attempts, sleep=sleep, metrics=metrics)
-    return DeadlineTransport(retrying, seconds=total_timeout)
-
-
-class SharedTransport(WrappingTransport):
-    """A transport that several clients use: closing one of them leaves it open."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self.inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        pass
+def request_id_of(response: httpx.Response, key: str) -> str:
+    """Return Extend's id of a request; empty without a valid one. A server may echo anything there, even the key."""
+    request_id: str = response.headers.get("x-extend-request-id", "")
+    return request_id if _REQUEST_ID.fullmatch(request_id) and not (key and key in request_id) else ""
 
 
 class ConnectionsTransport(httpx.AsyncBaseTransport):
@@ -290,15 +307,17 @@ def network_transport(base_url: str) -> ConnectionsTransport:
     """Open the network as httpx does by default; it reads no proxy settings when it is given a transport.
 
     Raises:
-        ConnectFailedError: the proxy or certificate settings of the environment cannot be used.
+        ConnectFailedError: the URL, or the proxy or certificate settings of the environment, cannot be used.
     """
     try:
+        httpx.URL(base_url)
         return ConnectionsTransport(partial(httpx.AsyncHTTPTransport, verify=certificates(), proxy=proxy_for(base_url)))
     except (ImportError, OSError, ValueError, httpx.InvalidURL):
         pass
     # Raised out here, so that it is not chained to an exception that quotes a proxy's password.
     raise ConnectFailedError(
-        "The proxy or certificate settings of this computer cannot be used; `extend-mcp doctor` names the variable."
+        "The base URL, or the proxy or certificate settings of this computer, cannot be used; "
+        "`extend-mcp doctor` names the variable."
     )
 
 
@@ -325,6 +344,10 @@ def certificates() -> ssl.SSLContext:
 @cache
 def _read_certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
     return httpx.create_ssl_context()
+
+
+class RefusedAnswerError(Exception):
+    """An answer of another server cannot be used. The text, for the log, names no URL: that may be a credential."""
 
 
 async def download(client: httpx.AsyncClient, url: str, *, max_bytes: int) -> bytes:

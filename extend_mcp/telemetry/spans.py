@@ -1,6 +1,6 @@
 """OpenTelemetry spans: whether they are sent, and what is added to the current one.
 
-The MCP SDK opens a span for each message, and `extend_mcp.api.tracing` one for each request to Extend. Without an
+The MCP SDK opens a span for each message, and `extend_mcp.api.transport` one for each request to Extend. Without an
 exporter both cost next to nothing. `extend_mcp.telemetry.otlp` sends them; it needs the SDK of OpenTelemetry, an extra.
 """
 

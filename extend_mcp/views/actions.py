@@ -311,7 +311,7 @@ class BatchStartedView(WriteView):
 
 def batch_started_view(batch: BatchStarted, count: int) -> BatchStartedView:
     """Build the answer for a batch of ``count`` runs that was created."""
-    batch_id = Id(batch.batch_id)
+    batch_id = Id(batch.id)
     message = f"Started batch {batch_id} of {counted(count, 'run')}."
     view = BatchStartedView(outcome="started", request_sent=True, batch_id=batch_id, runs=count, message=message)
     return view.with_text(

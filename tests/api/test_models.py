@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.api.models import Page, StepRun, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import BatchStarted, Page, StepRun, WorkflowRun, WorkflowRunSummary
 from tests.harness import example
 
 
@@ -157,3 +157,8 @@ def test_a_step_s_type_is_taken_from_where_it_stands() -> None:
 )
 def test_times_are_utc_or_nothing(wire: Any, moment: datetime | None) -> None:
     assert WorkflowRun.model_validate({"startTime": wire}).start_time == moment
+
+
+def test_the_id_of_another_object_is_no_batch_s() -> None:
+    assert BatchStarted.model_validate({"id": "workflow_run_1"}).id == ""
+    assert BatchStarted.model_validate({"batchId": "batch_1"}).id == "batch_1"

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
-from extend_mcp.api.errors import ConnectFailedError
-from extend_mcp.api.rate_limit import Category, LocalWindow, RateLimiter, RateLimitTransport
-from extend_mcp.api.transport import DeadlineExceededError, NeverSentError, build_transport
+from extend_mcp.api.errors import ConnectFailedError, ResponseLostError
+from extend_mcp.api.rate_limit import Category, LocalWindow, RateLimiter
+from extend_mcp.api.transport import ExtendTransport
 from extend_mcp.telemetry.metrics import Metrics
 from tests.api.simulated_time import Clock, answer_with
 
@@ -38,7 +38,7 @@ class RecordingMetrics(Metrics):
 async def test_categories_do_not_wait_for_each_other_and_waits_are_told() -> None:
     clock = Clock()
     metrics = RecordingMetrics()
-    transport = RateLimitTransport(answer_with(200), clock.limiter(2), metrics=metrics)
+    transport = ExtendTransport(answer_with(200), limiter=clock.limiter(2), metrics=metrics)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         for _ in range(2):
             await client.get("/workflow_runs")
@@ -53,7 +53,7 @@ async def test_categories_do_not_wait_for_each_other_and_waits_are_told() -> Non
 
 async def test_each_attempt_of_a_retry_counts() -> None:
     clock = Clock()
-    transport = build_transport(
+    transport = ExtendTransport(
         answer_with(503, 503, 200), total_timeout=60, max_attempts=4, limiter=clock.limiter(1), sleep=clock.sleep
     )
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
@@ -65,8 +65,8 @@ async def test_each_attempt_of_a_retry_counts() -> None:
 async def test_a_429_holds_everybody_back_in_its_category(headers: dict[str, str], seconds: float) -> None:
     clock = Clock()
     limiter = clock.limiter(10)
-    alice = RateLimitTransport(answer_with(429, 200, **headers), limiter)
-    bob = RateLimitTransport(answer_with(200), limiter)
+    alice = ExtendTransport(answer_with(429, 200, **headers), limiter=limiter)
+    bob = ExtendTransport(answer_with(200), limiter=limiter)
     async with (
         httpx.AsyncClient(transport=alice, base_url="http://x") as hers,
         httpx.AsyncClient(transport=bob, base_url="http://x") as his,
@@ -102,7 +102,7 @@ async def test_an_answer_is_closed_when_the_call_ends_while_its_429_is_being_pas
 
     stream = Stream()
     inner = httpx.MockTransport(lambda request: httpx.Response(429, stream=stream))
-    transport = build_transport(inner, total_timeout=60, max_attempts=1, limiter=RateLimiter(Slow(1)))
+    transport = ExtendTransport(inner, total_timeout=60, max_attempts=1, limiter=RateLimiter(Slow(1)))
     with anyio.CancelScope() as scope:
         await transport.handle_async_request(httpx.Request("GET", "http://x"))
     assert scope.cancelled_caught
@@ -125,8 +125,8 @@ async def test_a_call_that_ends_before_the_limit_allows_it_is_known_not_to_have_
         raise AssertionError
 
     limiter = RateLimiter(await paused("RUN"), sleep=hang)
-    transport = build_transport(httpx.MockTransport(send), total_timeout=0.01, max_attempts=1, limiter=limiter)
-    with pytest.raises(NeverSentError):
+    transport = ExtendTransport(httpx.MockTransport(send), total_timeout=0.01, max_attempts=1, limiter=limiter)
+    with pytest.raises(ConnectFailedError, match="nothing was sent"):
         await transport.handle_async_request(httpx.Request("POST", "http://x/workflow_runs"))
 
     config = ClientConfig(SecretStr("sk_1"), "http://x", total_timeout=0.01)
@@ -149,8 +149,8 @@ async def test_a_call_that_was_sent_is_not_taken_for_one_that_was_not(method: st
         await anyio.lowlevel.checkpoint()
 
     limiter = RateLimiter(LocalWindow(1, monotonic=Clock().monotonic), sleep=hang)
-    transport = build_transport(
+    transport = ExtendTransport(
         httpx.MockTransport(send), total_timeout=0.02, max_attempts=4, limiter=limiter, sleep=skip
     )
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(ResponseLostError):
         await transport.handle_async_request(httpx.Request(method, "http://x/workflow_runs"))

@@ -26,7 +26,7 @@ def brief(self: Settings, account: Account | None = None) -> ClientConfig:
 async def crash(self: ExtendClient, *arguments: Any, **named: Any) -> Any:
     """Fail as a careless part would: with every known value in the text, and as a cause, and over several lines."""
     at_hand = [os.environ.get(name, "") for name in SECRET_VARIABLES]
-    key = self._config.api_key.get_secret_value() if self._config.api_key else ""
+    key = self.config.api_key.get_secret_value() if self.config.api_key else ""
     message = f"{self!r} {vars(self)!r} Authorization={key} {key} {arguments!r} {named!r}\n{at_hand!r}"
     raise RuntimeError(message) from KeyError(*at_hand)
 

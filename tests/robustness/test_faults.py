@@ -1,7 +1,7 @@
 """Every method of the client meets every fault, on real sockets; what comes of it is what the rules say.
 
 The bodies that are about size run under a limit of 1 MB in each cell, and again under the real 64 MB for one read and
-one write: the limit is one number of `BufferTransport`, which every method's answer passes.
+one write: the limit is one number of `ExtendTransport`, which every method's answer passes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.transport import MAX_BODY_BYTES, BufferTransport, RetryTransport, SharedTransport
+from extend_mcp.api.transport import MAX_BODY_BYTES, ExtendTransport
 from extend_mcp.views.document import error_words
 from tests.robustness.client_calls import CALLS, Kind, kind_of, methods
 from tests.robustness.fault_rules import (
@@ -69,7 +69,7 @@ class Bench:
         self.attempts.clear()
         config = ClientConfig(api_key=SecretStr(KEY), base_url=self.urls[wire.where])
         loop = asyncio.get_running_loop()
-        async with ExtendClient(config, transport=SharedTransport(self.transport), metrics=self) as client:
+        async with ExtendClient(config, transport=self.transport, metrics=self) as client:
             begun = loop.time()
             try:
                 await CALLS[method](client)
@@ -78,9 +78,9 @@ class Bench:
             return None, loop.time() - begun
 
 
-def defaults_of(kind: type[BufferTransport] | type[RetryTransport]) -> dict[str, Any]:
-    """The defaults of a transport's arguments, to be changed for a while."""
-    defaults = kind.__init__.__kwdefaults__
+def defaults() -> dict[str, Any]:
+    """The defaults of the transport's arguments, to be changed for a while."""
+    defaults = ExtendTransport.__init__.__kwdefaults__
     assert defaults
     return defaults
 
@@ -103,8 +103,8 @@ def bench(loop: LeapingLoop) -> Iterator[Bench]:
     stack = AsyncExitStack()
     with pytest.MonkeyPatch.context() as patch:
         # The longest that chance allows, so that "at most" is what is measured.
-        patch.setitem(defaults_of(RetryTransport), "uniform", lambda least, most: most)
-        patch.setitem(defaults_of(BufferTransport), "max_bytes", SMALL)
+        patch.setitem(defaults(), "uniform", lambda least, most: most)
+        patch.setitem(defaults(), "max_bytes", SMALL)
         yield loop.run_until_complete(open_all(stack))
         loop.run_until_complete(stack.aclose())
 
@@ -120,7 +120,7 @@ def test_a_cell_is_what_the_rules_say(loop: LeapingLoop, bench: Bench, method: s
 def test_a_body_of_full_size(
     loop: LeapingLoop, bench: Bench, method: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(defaults_of(BufferTransport), "max_bytes", MAX_BODY_BYTES)
+    monkeypatch.setitem(defaults(), "max_bytes", MAX_BODY_BYTES)
     check(loop, bench, method, next(fault for fault in faults(LIMIT) if fault.name == name))
 
 
@@ -199,7 +199,10 @@ def test_a_create_on_a_kept_connection_that_is_reset_is_not_sent_again(loop: Lea
         url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         config = ClientConfig(api_key=SecretStr(KEY), base_url=url)
         try:
-            async with ExtendClient(config, transport=httpx.AsyncHTTPTransport(verify=False)) as client:
+            async with (
+                httpx.AsyncHTTPTransport(verify=False) as network,
+                ExtendClient(config, transport=network) as client,
+            ):
                 await client.list_workflows()
                 return await asyncio.gather(CALLS["create_workflow_run"](client), return_exceptions=True)
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from extend_mcp.api.transport import BufferTransport
+from extend_mcp.api.transport import ExtendTransport
 from extend_mcp.tools.toolsets import TOOLSETS
 from tests.calls import Needs, first_calls
 from tests.harness import Box, Person, serving, text_of
@@ -78,7 +78,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit that the bodies of the rules are made for."""
-    defaults = BufferTransport.__init__.__kwdefaults__
+    defaults = ExtendTransport.__init__.__kwdefaults__
     assert defaults
     monkeypatch.setitem(defaults, "max_bytes", SMALL)
 

@@ -18,7 +18,6 @@ from extend_mcp import __version__
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.tracing import TracingTransport
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.harness import KEY, Box, example_run
@@ -140,9 +139,9 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
     async def no_sleep(_: float) -> None:
         """Return at once."""
 
-    transport = TracingTransport(httpx.AsyncHTTPTransport(), metrics)
     config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, workspace_id="ws_canary")
-    async with ExtendClient(config, transport=transport, sleep=no_sleep) as client:
+    async with httpx.AsyncHTTPTransport() as network:
+        client = ExtendClient(config, transport=network, metrics=metrics, sleep=no_sleep)
         await client.get_workflow_run(RUN)
         await client.list_workflow_runs(file_name_contains="canary-name", workflow_id="workflow_canary")
         with pytest.raises(ExtendError):
@@ -160,7 +159,7 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
 def test_start_up_does_not_pay_for_any_of_it() -> None:
     script = """
 import sys
-import extend_mcp.api.tracing, extend_mcp.telemetry.metrics, extend_mcp.telemetry.redaction, extend_mcp.cli
+import extend_mcp.api.transport, extend_mcp.telemetry.metrics, extend_mcp.telemetry.redaction, extend_mcp.cli
 from extend_mcp.telemetry import logs
 logs.configure_logging("WARNING", "text", logs.Redactor(["sk_canary_key"]))
 extend_mcp.cli.configure_tracing("1")

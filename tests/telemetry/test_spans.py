@@ -144,12 +144,11 @@ from extend_mcp.cli import configure_tracing
 shut_down = configure_tracing("1.2.3", redact=Redactor(["canary-secret"]))
 
 import anyio, httpx
-from extend_mcp.api.tracing import ENDPOINT, TracingTransport
-from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.api.transport import ENDPOINT, ExtendTransport
 
 async def main():
     inner = httpx.MockTransport(lambda _: httpx.Response(200, json={}))
-    async with httpx.AsyncClient(transport=TracingTransport(inner, Metrics())) as http:
+    async with httpx.AsyncClient(transport=ExtendTransport(inner)) as http:
         await http.get("https://canary-secret.test/files/file_1", extensions={ENDPOINT: "/files/{id}"})
 
 anyio.run(main)
