@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from extend_mcp.http import middleware
 from tests.harness import KEY, Box
 from tests.http.calls import CALL, HEADERS
 from tests.http.kit import plain_client, serving_http
@@ -145,8 +146,12 @@ async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> No
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 6000000", "Transfer-Encoding: chunked"])
-async def test_the_sender_of_a_large_body_gets_to_see_the_refusal(box: Box, framing: str) -> None:
+async def test_the_sender_of_a_large_body_gets_to_see_the_refusal(
+    box: Box, framing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It sends everything before it looks at the response, as many clients do."""
+    # Another process may hold up this one.
+    monkeypatch.setattr(middleware, "_LINGER_SECONDS", 5)
     body = b"x" * 6_000_000
     if "chunked" in framing:
         body = b"5b8d80\r\n" + body + b"\r\n0\r\n\r\n"
