@@ -122,7 +122,7 @@ class HttpApp:
             idle_seconds=self.limits.session_idle_seconds,
             stateless=http.stateless,
         )
-        self._subscriptions = self._serve_subscriptions()
+        self.subscriptions = self._serve_subscriptions()
         self.asgi = self._route()
 
     def _identify(self, settings: Settings) -> Identify | None:
@@ -167,7 +167,7 @@ class HttpApp:
             # Without a session there is no stream to be notified on.
             server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
             server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
-        self.lifecycle.on_end.append(subscriptions.close)
+        self.lifecycle.on_end.add(subscriptions.close)
         return subscriptions
 
     def _route(self) -> Starlette:
@@ -235,7 +235,7 @@ class HttpApp:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         async with self._background(), self._sessions.run(), anyio.create_task_group() as tasks:
-            self._subscriptions.tasks = tasks
+            self.subscriptions.tasks = tasks
             if self.receiver is not None:
                 tasks.start_soon(self.receiver.run)
             yield

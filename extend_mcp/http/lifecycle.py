@@ -26,12 +26,12 @@ class Lifecycle:
     Attributes:
         shares: the MCP requests in progress, by caller, subscriptions left out.
         on_end: called when open streams are to end, after the calls in flight.
+        streams_end: whether that was done.
     """
 
     shares: Shares = field(default_factory=Shares)
     draining: bool = False
-    on_end: list[Callable[[], None]] = field(default_factory=list)
-    streams: set[anyio.CancelScope] = field(default_factory=set)
+    on_end: set[Callable[[], object]] = field(default_factory=set)
     streams_end: bool = False
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -64,13 +64,13 @@ class Lifecycle:
     def until_streams_end(self) -> Iterator[None]:
         """Run the block, in which a stream waits for its client, until open streams are to end."""
         with anyio.CancelScope() as waiting:
-            self.streams.add(waiting)
+            self.on_end.add(waiting.cancel)
             if self.streams_end:
                 waiting.cancel()
             try:
                 yield
             finally:
-                self.streams.discard(waiting)
+                self.on_end.discard(waiting.cancel)
 
     async def end_streams(self) -> None:
         """Ask all open streams to end as soon as no call is in progress.
@@ -81,8 +81,6 @@ class Lifecycle:
         while quiet < 2:
             await anyio.sleep(_POLL_SECONDS)
             quiet = quiet + 1 if self.calls == 0 else 0
-        for end in self.on_end:
-            end()
         self.streams_end = True
-        for waiting in self.streams:
-            waiting.cancel()
+        for end in [*self.on_end]:
+            end()

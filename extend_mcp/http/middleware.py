@@ -72,11 +72,9 @@ class RequestIdMiddleware:
                     self.metrics.refused(reason=reason)
             await send(message)
 
-        before = request_id.set(accepted)
-        try:
-            await self.app(scope, receive, send_with_id)
-        finally:
-            request_id.reset(before)
+        # Each request has a task and so a context to itself.
+        request_id.set(accepted)
+        await self.app(scope, receive, send_with_id)
 
 
 @dataclass
@@ -183,21 +181,23 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
-        size = int(length) if length.isdigit() else 0
-        body, refusal = bytearray(), self._judge(size)
+        body, refusal = bytearray(), self._judge(int(length) if length.isdigit() else 0)
+        dropped = 0
         try:
             with anyio.move_on_after(_LINGER_SECONDS if refusal else self.seconds) as reading:
                 async for part in Request(scope, receive).stream():
                     if refusal is None:
                         body += part
                         self.held += len(part)
-                        size, refusal = len(body), self._judge(len(body))
+                        refusal = self._judge(len(body))
                         if refusal:
                             self.held -= len(body)
                             body.clear()
                             reading.deadline = anyio.current_time() + _LINGER_SECONDS
+                        continue
                     # Closing on a client that still sends would reset the connection, and it would never see why.
-                    elif (size := size + len(part)) > self.max_bytes + _LINGER_BYTES:
+                    dropped += len(part)
+                    if dropped > _LINGER_BYTES:
                         break
             if reading.cancelled_caught and refusal is None:
                 refusal = 408, "The request did not come in time."

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import uvicorn
@@ -33,7 +33,7 @@ async def serve_http(
     *,
     sse: bool,
     redactor: Redactor,
-    on_ready: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; arguments as for `HttpApp`.
 
@@ -47,12 +47,9 @@ async def serve_http(
     with listen(http.host, http.port) as listener:
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-
-        def ready() -> None:
-            on_ready(f"http://{shown}:{port}/mcp")
-
+        server = GracefulServer(app, lambda: on_ready(f"http://{shown}:{port}/mcp"))
         try:
-            await GracefulServer(app, ready).serve(sockets=[listener])
+            await server.serve(sockets=[listener])
         finally:
             with anyio.CancelScope(shield=True):
                 await app.registry.aclose()
@@ -64,6 +61,7 @@ class GracefulServer(uvicorn.Server):
     def __init__(self, app: HttpApp, on_ready: Callable[[], None]) -> None:
         let_event_streams_finish()
         limits = app.limits
+        connection: Any = partial(Connection, most=open_files(limits.connections), header_seconds=limits.header_seconds)
         config = uvicorn.Config(
             app.asgi,
             ws="none",
@@ -72,11 +70,7 @@ class GracefulServer(uvicorn.Server):
             access_log=False,
             server_header=False,
             # Not uvicorn's limit of connections, which refuses the newest, and with it the probes of a server in use.
-            http=partial(  # type: ignore[arg-type]
-                Connection,
-                most=open_files(limits.connections),
-                header_seconds=limits.header_seconds,
-            ),
+            http=connection,
             timeout_graceful_shutdown=max(round(limits.shutdown_seconds), 1),
         )
         super().__init__(config)
@@ -95,7 +89,8 @@ class GracefulServer(uvicorn.Server):
             self.force_exit = self.should_exit = True
             return
         self._lifecycle.draining = True
-        self._draining = asyncio.create_task(self._drain())
+        logger.info("ending: requests are taken for %g s more", self._drain_seconds)
+        asyncio.get_running_loop().call_later(self._drain_seconds, setattr, self, "should_exit", True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let calls finish, then end the streams that would stay open forever."""
@@ -103,22 +98,14 @@ class GracefulServer(uvicorn.Server):
         async with alongside(self._lifecycle.end_streams):
             await super().shutdown(sockets)
         if self.force_exit:
-            await self._break_off()
-
-    async def _break_off(self) -> None:
-        """End calls now, and the application with them; uvicorn leaves both to the end of the loop, which logs it."""
-        calls = list(self.server_state.tasks)
-        for call in calls:
-            call.cancel()
-        if calls:
-            await asyncio.wait(calls, timeout=_CLEANUP_SECONDS)
-        with anyio.move_on_after(_CLEANUP_SECONDS):
-            await self.lifespan.shutdown()
-
-    async def _drain(self) -> None:
-        logger.info("ending: requests are taken for %g s more", self._drain_seconds)
-        await anyio.sleep(self._drain_seconds)
-        self.should_exit = True
+            # uvicorn leaves calls and the application to the end of the loop, which logs it.
+            calls = [*self.server_state.tasks]
+            for call in calls:
+                call.cancel()
+            if calls:
+                await asyncio.wait(calls, timeout=_CLEANUP_SECONDS)
+            with anyio.move_on_after(_CLEANUP_SECONDS):
+                await self.lifespan.shutdown()
 
 
 def listen(host: str, port: int) -> socket.socket:

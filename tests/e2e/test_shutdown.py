@@ -175,6 +175,7 @@ def test_a_second_signal_does_not_wait_for_the_call(
     (answer,) = answers
     assert isinstance(answer, httpx.Response)
     assert answer.status_code == 503
+    assert answer.headers["x-request-id"]
     assert "unclear" in answer.json()["error"]["message"]
     assert box.requests() == []
 
@@ -190,6 +191,7 @@ def test_a_call_that_outlasts_the_longest_wait_is_broken_off(proxy: HoldingProxy
     (answer,) = answers
     assert isinstance(answer, httpx.Response)
     assert answer.status_code == 503
+    assert answer.headers["x-request-id"]
     assert box.requests() == []
 
 

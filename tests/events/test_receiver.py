@@ -15,7 +15,6 @@ from pydantic import SecretStr
 
 from extend_mcp.events.event import Seen
 from extend_mcp.events.receiver import Receiver
-from extend_mcp.events.subscribe import Subscriptions
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.views.uris import batch_uri, run_uri, step_uri
 from tests.events.kit import SECRET, event, signed
@@ -236,7 +235,7 @@ async def test_both_eras_hear_of_a_run_and_of_its_steps(box: Box, mode: Mode) ->
             await client.subscribe_resource(step)
             # The client opens its long-lived stream on its own, some time after the handshake.
             with anyio.fail_after(5):
-                while not running.app.lifecycle.streams:
+                while len(running.app.lifecycle.on_end) < 2:
                     await anyio.sleep(0.01)
             await running.post(body, signed(body, time.time()), PATH)
             with anyio.fail_after(5):
@@ -329,9 +328,7 @@ async def test_subscriptions_are_bounded_and_released(box: Box) -> None:
 
 def open_subscriptions(running: Running) -> int:
     """Return how many the server holds."""
-    held = running.app.lifecycle.on_end[0].__self__  # type: ignore[attr-defined]
-    assert isinstance(held, Subscriptions)
-    return held.shares.held.total()
+    return running.app.subscriptions.shares.held.total()
 
 
 def unfinished_delivery(size: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from extend_mcp.http import middleware
 from tests.harness import KEY, Box
 from tests.http.calls import CALL, HEADERS
 from tests.http.kit import plain_client, serving_http
@@ -142,6 +143,24 @@ async def test_a_body_over_the_limit_is_refused_however_it_comes(box: Box) -> No
         small = await running.post(CALL, HEADERS)
     assert (declared.status_code, chunked.status_code, small.status_code) == (413, 413, 200)
     assert len(box.requests()) == 1
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 6000000", "Transfer-Encoding: chunked"])
+async def test_the_sender_of_a_large_body_gets_to_see_the_refusal(
+    box: Box, framing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sends everything before it looks at the response, as many clients do."""
+    # Another process may hold up this one.
+    monkeypatch.setattr(middleware, "_LINGER_SECONDS", 5)
+    body = b"x" * 6_000_000
+    if "chunked" in framing:
+        body = b"5b8d80\r\n" + body + b"\r\n0\r\n\r\n"
+    async with serving_http(box.base_url, limits={"body_bytes": 1000}) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            await stream.send(f"POST /mcp HTTP/1.1\r\nHost: {host}:{port}\r\n{framing}\r\n\r\n".encode() + body)
+            with anyio.fail_after(10):
+                assert (await stream.receive()).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_that_does_not_come_is_answered_408_and_the_connection_ends(box: Box) -> None:
