@@ -84,6 +84,7 @@ async def test_callers_are_told_apart_by_issuer_client_and_subject(issuer: Issue
         await principal(issuer.url, client_id="other"),
         await principal(issuer.url, sub=None),
         await principal(issuer.url, client_id=None),
+        await principal(issuer.url, client_id="", azp=""),
         await principal(f"{issuer.url}x"),
     }
     assert (len(same), len(others), len(same & others)) == (1, 5, 0)

@@ -98,7 +98,7 @@ class OAuth(Identify):
             raise UnidentifiedError("the token is signed with a key that the issuer does not show")
         claims = self._verified(token, algorithm, keys)
         self._check_time(claims)
-        client_id, subject = claims.client_id or claims.azp, claims.sub or None
+        client_id, subject = claims.client_id or claims.azp or None, claims.sub or None
         if not client_id and not subject:
             raise UnidentifiedError("the token names neither subject nor client")
         granted = (claims.scp if claims.scope is None else claims.scope) or ()
