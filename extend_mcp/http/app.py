@@ -228,6 +228,7 @@ class HttpApp:
             ("mcp", Middleware(asgi.ConcurrencyLimitMiddleware, Shares(limits.requests, share(limits.requests)))),
             ("mcp", Middleware(asgi.ShutdownMiddleware, self.lifecycle)),
             ("mcp", Middleware(asgi.BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
+            ("webhook", Middleware(asgi.ShutdownMiddleware, self.lifecycle)),
             ("webhook", Middleware(asgi.BodyLimitMiddleware, *deliveries)),
             ("mcp", Middleware(asgi.ErrorMiddleware, challenge)),
         ]
