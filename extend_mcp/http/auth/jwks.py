@@ -59,13 +59,10 @@ class KeySet:
     async def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
         """Return the keys that a token may be signed with; none where the issuer has none or is out of reach."""
         # While one caller asks the issuer, the others continue with the previous keys.
-        if self._age() >= FRESH_SECONDS and not (self._age() < STALE_SECONDS and self._fetching.locked()):
+        is_old = self._age() >= FRESH_SECONDS and not self._fetching.locked()
+        if is_old or not self._matching(kid, algorithm):
             await self._refresh()
-        found = self._matching(kid, algorithm)
-        if not found:
-            await self._refresh()
-            found = self._matching(kid, algorithm)
-        return found
+        return self._matching(kid, algorithm)
 
     def _age(self) -> float:
         return self._clock.monotonic() - self._fetched
