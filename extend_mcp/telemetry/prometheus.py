@@ -1,9 +1,9 @@
 """Metrics for Prometheus.
 
-The outcome of a tool call is the result's own such as ``cancelled``, ``done`` where it has none, ``asked`` while a person
-is being asked, ``denied`` where the caller may not use the tool, ``wrong_arguments``, ``interrupted``, or the class name
-of an error. A call of a tool that does not exist is counted under ``unknown``. An endpoint is the template of a path.
-The status of an attempt is the HTTP status, or the class name of the error if there was no response.
+The outcome of a tool call is the result's own such as ``cancelled``, ``done`` where it has none, ``asked`` while a
+person is being asked, ``denied`` where the caller may not use the tool, ``wrong_arguments``, ``interrupted``, or the
+class name of an error. A call of a tool that does not exist is counted under ``unknown``. An endpoint is the template
+of a path. The status of an attempt is the HTTP status, or the class name of the error if there was no response.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from typing_extensions import override
 
 from extend_mcp import __version__
 from extend_mcp.telemetry.metrics import Metrics
@@ -66,13 +67,16 @@ class PrometheusMetrics(Metrics):
         encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in offered else "")
         return encode(self._registry), content_type
 
+    @override
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         metric = self._metrics[name]
         (metric.labels(**labels) if labels else metric).inc(amount)
 
+    @override
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         self._metrics[name].labels(**labels).observe(seconds)
 
+    @override
     def set(self, name: str, value: float) -> None:
         if name not in self._metrics:
             self._metrics[name] = Gauge(f"extend_mcp_{name}", _SET_LATER[name], registry=self._registry)
