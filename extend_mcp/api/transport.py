@@ -128,7 +128,7 @@ class ExtendTransport(httpx.AsyncBaseTransport):
             if attempt == attempts or (retry_after or 0.0) > RETRY_AFTER_CEILING or wait >= time_left:
                 break
             logger.info("GET attempt %d met %s; next in %.1f s", attempt, reason, wait)
-            self.metrics.api_retry(method=request.method, endpoint=_endpoint_of(request), reason=reason)
+            self.metrics.count("api_retries_total", method="GET", endpoint=_endpoint_of(request), reason=reason)
             await self.sleep(wait)
         if failure is not None:
             raise failure
@@ -143,7 +143,7 @@ class ExtendTransport(httpx.AsyncBaseTransport):
         seconds = await self.limiter.acquire(category, self.caller)
         request.extensions[_SENT] = True
         if seconds:
-            self.metrics.rate_waited(category=category, seconds=seconds)
+            self.metrics.count("rate_wait_seconds_total", seconds, category=category)
         response = await self._traced(request)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             await self.limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
@@ -177,8 +177,9 @@ class ExtendTransport(httpx.AsyncBaseTransport):
                 if not status.startswith(("1", "2", "3")):
                     span.set_attribute("error.type", status)
                     span.set_status(trace.StatusCode.ERROR)
+                self.metrics.count("api_requests_total", method=method, endpoint=endpoint, status=status)
                 seconds = self.monotonic() - began
-                self.metrics.api_request(method=method, endpoint=endpoint, status=status, seconds=seconds)
+                self.metrics.observe("api_request_seconds", seconds, method=method, endpoint=endpoint)
         return response
 
     async def _buffered(self, request: httpx.Request) -> httpx.Response:

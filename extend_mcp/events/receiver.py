@@ -130,7 +130,7 @@ class Receiver:
         self._take.close()
 
     def _answer(self, outcome: str, status: int) -> Response:
-        self.metrics.event(outcome=outcome)
+        self.metrics.count("webhook_events_total", outcome=outcome)
         return JSONResponse({"status": outcome}, status_code=status)
 
 

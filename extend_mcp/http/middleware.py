@@ -69,7 +69,7 @@ class RequestIdMiddleware:
                 reason = _REASONS.get(message["status"])
                 # A probe that says "not ready" refuses nobody.
                 if reason and scope["path"] != "/readyz":
-                    self.metrics.refused(reason=reason)
+                    self.metrics.count("refused_requests_total", reason=reason)
             await send(message)
 
         # Each request has a task and so a context to itself.

@@ -69,7 +69,7 @@ class RedisBus:
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
-                self._metrics.redis_reachable(reachable=False)
+                self._metrics.set("redis_reachable", 0)
                 logger.warning(
                     "changes of other replicas are not received (%s); retry in %.1f s", type(error).__name__, pause
                 )
@@ -82,7 +82,7 @@ class RedisBus:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(CHANNEL)
             self.listening.set()
-            self._metrics.redis_reachable(reachable=True)
+            self._metrics.set("redis_reachable", 1)
             while True:
                 message = await channel.get_message(timeout=5.0)
                 if message is None:

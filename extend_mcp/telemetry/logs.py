@@ -7,18 +7,12 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
 from extend_mcp.telemetry.redaction import REDACTED, Redactor, is_secret_name
 from extend_mcp.telemetry.request_id import request_id
-
-if TYPE_CHECKING:
-    _StreamHandler = logging.StreamHandler[TextIO]
-else:
-    # Not generic at run time before Python 3.11.
-    _StreamHandler = logging.StreamHandler
 
 _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -62,7 +56,7 @@ def configure_logging(
         other.propagate = True
 
 
-class _Handler(_StreamHandler):
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time before Python 3.11
     """Writes to a stream. What the logging module itself says of a broken record would show its arguments."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,38 +1,48 @@
-"""Metrics for Prometheus."""
+"""Metrics for Prometheus.
+
+The outcome of a tool call is the result's own such as ``cancelled``, ``done`` where it has none, ``asked`` while a
+person is being asked, ``denied`` where the caller may not use the tool, ``wrong_arguments``, ``interrupted``, or the
+class name of an error. A call of a tool that does not exist is counted under ``unknown``. An endpoint is the template
+of a path. The status of an attempt is the HTTP status, or the class name of the error if there was no response.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from typing_extensions import override
 
 from extend_mcp import __version__
 from extend_mcp.telemetry.metrics import Metrics
 
-_COUNTERS: Final = {
-    "tool_calls_total": ("Tool calls answered.", ("tool", "outcome")),
-    "answer_characters_total": ("Characters of answers to models.", ("tool",)),
-    "guard_refusals_total": ("Actions refused for the state of their object.", ("tool", "verdict")),
-    "api_requests_total": ("Attempts of requests to Extend.", ("method", "endpoint", "status")),
-    "api_retries_total": ("Requests to Extend that were sent again.", ("method", "endpoint", "reason")),
-    "rate_wait_seconds_total": ("Seconds that requests were held back for the rate limit.", ("category",)),
-    "webhook_events_total": ("Webhook deliveries received.", ("outcome",)),
-    "refused_requests_total": ("HTTP requests refused before MCP saw them.", ("reason",)),
-}
-_HISTOGRAMS: Final = {
-    # From an answer out of one read to a wait for a run to end.
-    "tool_call_seconds": (
-        "How long tool calls took.",
-        ("tool",),
-        (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
-    ),
-    # Up to the longest time that one call may take.
+# From an answer out of one read to a wait for a run to end.
+_CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+# Up to the longest time that one call may take.
+_REQUEST_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_METRICS: Final[dict[str, tuple[Any, str, tuple[str, ...]]]] = {
+    "calls_in_flight": (Gauge, "Tool calls under way.", ()),
+    "tool_calls_total": (Counter, "Tool calls answered.", ("tool", "outcome")),
+    "tool_call_seconds": (partial(Histogram, buckets=_CALL_SECONDS), "How long tool calls took.", ("tool",)),
+    "answer_characters_total": (Counter, "Characters of answers to models.", ("tool",)),
+    "guard_refusals_total": (Counter, "Actions refused for the state of their object.", ("tool", "verdict")),
+    "api_requests_total": (Counter, "Attempts of requests to Extend.", ("method", "endpoint", "status")),
     "api_request_seconds": (
+        partial(Histogram, buckets=_REQUEST_SECONDS),
         "How long attempts of requests to Extend took.",
         ("method", "endpoint"),
-        (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
     ),
+    "api_retries_total": (Counter, "Requests to Extend that were sent again.", ("method", "endpoint", "reason")),
+    "rate_wait_seconds_total": (Counter, "Seconds that requests were held back for the rate limit.", ("category",)),
+    "webhook_events_total": (Counter, "Webhook deliveries received.", ("outcome",)),
+    "refused_requests_total": (Counter, "HTTP requests refused before MCP saw them.", ("reason",)),
+}
+_SET_LATER: Final = {
+    "redis_reachable": "1 while Redis answers, else 0.",
+    "tokens_file_rejected": "1 while the tokens file cannot be used, else 0.",
 }
 _OPENMETRICS: Final = "application/openmetrics-text"
 
@@ -45,15 +55,9 @@ class PrometheusMetrics(Metrics):
         ProcessCollector(registry=registry)
         build = Gauge("extend_mcp_build_info", "Always 1; see the label.", ("version",), registry=registry)
         build.labels(__version__).set(1)
-        self._gauges: dict[str, Gauge] = {}
-        self._note("calls_in_flight", "Tool calls under way.", 0)
-        self._counters = {
-            name: Counter(f"extend_mcp_{name}", about, labels, registry=registry)
-            for name, (about, labels) in _COUNTERS.items()
-        }
-        self._histograms = {
-            name: Histogram(f"extend_mcp_{name}", about, labels, buckets=buckets, registry=registry)
-            for name, (about, labels, buckets) in _HISTOGRAMS.items()
+        self._metrics: dict[str, Any] = {
+            name: kind(f"extend_mcp_{name}", about, labels, registry=registry)
+            for name, (kind, about, labels) in _METRICS.items()
         }
 
     def render(self, accept: str | None) -> tuple[bytes, str]:
@@ -63,16 +67,17 @@ class PrometheusMetrics(Metrics):
         encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in offered else "")
         return encode(self._registry), content_type
 
-    def _add(self, name: str, amount: float, *labels: str) -> None:
-        if labels:
-            self._counters[name].labels(*labels).inc(amount)
-        else:
-            self._gauges[name].inc(amount)
+    @override
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        metric = self._metrics[name]
+        (metric.labels(**labels) if labels else metric).inc(amount)
 
-    def _observe(self, name: str, value: float, *labels: str) -> None:
-        self._histograms[name].labels(*labels).observe(value)
+    @override
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        self._metrics[name].labels(**labels).observe(seconds)
 
-    def _note(self, name: str, about: str, value: float) -> None:
-        if name not in self._gauges:
-            self._gauges[name] = Gauge(f"extend_mcp_{name}", about, registry=self._registry)
-        self._gauges[name].set(value)
+    @override
+    def set(self, name: str, value: float) -> None:
+        if name not in self._metrics:
+            self._metrics[name] = Gauge(f"extend_mcp_{name}", _SET_LATER[name], registry=self._registry)
+        self._metrics[name].set(value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable
 from threading import Lock
 from typing import Final
@@ -22,9 +21,7 @@ SHORTEST: Final = 8
 """Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words."""
 
 MOST_SECRETS: Final = 10_000
-"""Secrets remembered. Where each caller brings a key, those not seen for longest are forgotten."""
-
-_MOST_LENGTHS: Final = 64
+"""Secrets remembered. Where each caller brings a key, the half that was not seen for longest is forgotten at once."""
 
 # Start of a word, also where the line is JSON, a repr or a URL and an escape sequence precedes it.
 _START: Final = (
@@ -58,11 +55,9 @@ class Redactor:
     """Replaces secrets in text by ``[redacted]``; may be called from any thread."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._forms: Counter[str] = Counter()
-        self._lengths: dict[str, Counter[int]] = defaultdict(Counter)
-        # How long the forms are that begin so, longest first. Tuples are replaced whole, since readers take no lock.
-        self._candidates: dict[str, tuple[int, ...]] = {}
+        self._known: dict[str, None] = {}
+        self._forms: set[str] = set()
+        self._lengths: dict[str, tuple[int, ...]] = {}  # of the forms that begin so, longest first
         self._lock = Lock()
         for secret in secrets:
             self.add(secret)
@@ -76,15 +71,14 @@ class Redactor:
         if len(secret) < SHORTEST:
             return
         with self._lock:
-            if secret in self._secrets:
-                self._secrets.move_to_end(secret)
-                return
-            self._secrets[secret] = forms = _forms(secret)
-            for form in forms:
-                self._count(form, 1)
-            if len(self._secrets) > MOST_SECRETS:
-                for form in self._secrets.popitem(last=False)[1]:
-                    self._count(form, -1)
+            known = self._known.pop(secret, "") is None
+            self._known[secret] = None
+            if len(self._known) > MOST_SECRETS:
+                self._known = dict.fromkeys([*self._known][MOST_SECRETS // 2 :])
+                # Replaced whole, since readers take no lock.
+                self._forms, self._lengths = _index(self._known, set(), {})
+            elif not known:
+                _index([secret], self._forms, self._lengths)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets."""
@@ -99,33 +93,17 @@ class Redactor:
                 text = looks.sub(stays, text)
         return text
 
-    def _count(self, form: str, change: int) -> None:
-        start = form[:SHORTEST]
-        lengths = self._lengths[start]
-        self._forms[form] += change
-        lengths[len(form)] += change
-        if not self._forms[form]:
-            del self._forms[form]
-        if not lengths[len(form)]:
-            del lengths[len(form)]
-        if lengths:
-            self._candidates[start] = tuple(sorted(lengths, reverse=True))
-        else:
-            del self._lengths[start], self._candidates[start]
-
     def _without_known(self, text: str) -> str:
-        candidates, forms = self._candidates, self._forms
-        if not candidates:
-            return text
+        lengths, forms = self._lengths, self._forms
         kept: list[str] = []
         done = at = 0
-        last = len(text) - SHORTEST
+        last = len(text) - SHORTEST if lengths else -1
         while at <= last:
-            lengths = candidates.get(text[at : at + SHORTEST])
-            end = at + _known_length(text, at, lengths, forms) if lengths else at
-            if end > at:
-                kept += (text[done:at], REDACTED)
-                done = at = end
+            for length in lengths.get(text[at : at + SHORTEST], ()):
+                if text[at : at + length] in forms:
+                    kept += (text[done:at], REDACTED)
+                    done = at = at + length
+                    break
             else:
                 at += 1
         return "".join((*kept, text[done:])) if kept else text
@@ -136,20 +114,19 @@ def is_secret_name(name: str) -> bool:
     return bool(re.search(_SECRET_NAME, name))
 
 
-def _known_length(text: str, at: int, lengths: tuple[int, ...], forms: Counter[str]) -> int:
-    """Return the length of the longest known secret at this place; 0 without one."""
-    if len(lengths) > _MOST_LENGTHS:
-        # Only keys made up to slow this down get here: the word is taken, whichever of them it begins with.
-        return len(text[at : at + lengths[0]].split(None, 1)[0])
-    return next((length for length in lengths if text[at : at + length] in forms), 0)
-
-
-def _forms(secret: str) -> tuple[str, ...]:
-    """Return the ways to write a secret, such as escaped in JSON within JSON."""
-    plain = secret.encode("utf-8", "replace").decode()
-    escaped = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]]
-    twice = [json.dumps(each)[1:-1] for each in escaped]
-    return tuple({secret, quote(plain, safe=""), quote(plain), quote_plus(plain), *escaped, *twice})
+def _index(
+    secrets: Iterable[str], forms: set[str], lengths: dict[str, tuple[int, ...]]
+) -> tuple[set[str], dict[str, tuple[int, ...]]]:
+    """Add every way to write these secrets, such as escaped in JSON within JSON."""
+    for secret in secrets:
+        plain = secret.encode("utf-8", "replace").decode()
+        escaped = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]]
+        twice = [json.dumps(each)[1:-1] for each in escaped]
+        for form in {secret, quote(plain, safe=""), quote(plain), quote_plus(plain), *escaped, *twice}:
+            forms.add(form)
+            start = form[:SHORTEST]
+            lengths[start] = tuple(sorted({*lengths.get(start, ()), len(form)}, reverse=True))
+    return forms, lengths
 
 
 def _without_objects(text: str) -> str:

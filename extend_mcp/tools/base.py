@@ -176,7 +176,7 @@ class ExtendTool(Tool):
         """
         app: CallerContext = context.request_context.lifespan_context.current()
         begun, record = app.clock.monotonic(), begin_write_record()
-        app.metrics.call_began()
+        app.metrics.count("calls_in_flight")
         # The outcome of a call that its client cancels: Extend may have received what was sent by then.
         outcome, answer, written = "interrupted", None, None
         try:
@@ -187,13 +187,10 @@ class ExtendTool(Tool):
         finally:
             if outcome != "wrong_arguments":
                 self._audit(app, record, outcome, written)
-            app.metrics.call_ended()
-            app.metrics.tool_call(
-                tool=self.name,
-                outcome=outcome,
-                seconds=app.clock.monotonic() - begun,
-                characters=_characters(answer),
-            )
+            app.metrics.count("calls_in_flight", -1)
+            app.metrics.count("tool_calls_total", tool=self.name, outcome=outcome)
+            app.metrics.observe("tool_call_seconds", app.clock.monotonic() - begun, tool=self.name)
+            app.metrics.count("answer_characters_total", _characters(answer), tool=self.name)
         if written and written.changed_run:
             await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
         return answer
@@ -235,7 +232,7 @@ class ExtendTool(Tool):
 
     def _audit(self, app: CallerContext, record: WriteRecord, outcome: str, written: WriteView | None) -> None:
         if record.verdict not in (None, "allowed"):
-            app.metrics.guard_refused(tool=self.name, verdict=record.verdict)
+            app.metrics.count("guard_refusals_total", tool=self.name, verdict=record.verdict)
         if self._reads_only:
             return
         runs = record.runs_by_outcome()

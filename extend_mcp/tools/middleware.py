@@ -168,7 +168,7 @@ def _record_denied(ctx: ServerRequestContext[Any, Any]) -> None:
     """Count a call of a tool that exists and that the caller may not use, and write its audit line."""
     app: CallerContext = ctx.lifespan_context.current()
     tool = str((ctx.params or {})["name"])
-    app.metrics.tool_call(tool=tool, outcome="denied", seconds=0.0, characters=0)
+    app.metrics.count("tool_calls_total", tool=tool, outcome="denied")
     write_audit_line(app, tool, "denied")
 
 

@@ -25,14 +25,9 @@ class RecordingMetrics(Metrics):
     def __init__(self) -> None:
         self.waits: list[tuple[str, float]] = []
 
-    def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        pass
-
-    def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        pass
-
-    def rate_waited(self, *, category: str, seconds: float) -> None:
-        self.waits.append((category, seconds))
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        if name == "rate_wait_seconds_total":
+            self.waits.append((labels["category"], amount))
 
 
 async def test_categories_do_not_wait_for_each_other_and_waits_are_told() -> None:

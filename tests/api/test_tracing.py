@@ -25,6 +25,7 @@ from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import AnswerTooLargeError, ExtendError
 from extend_mcp.api.models import ChildRuns
 from extend_mcp.api.transport import ENDPOINT, ExtendTransport
+from extend_mcp.telemetry.metrics import Metrics
 from tests.api.server import Answer, answering
 from tests.harness import KEY, Box, example_run
 
@@ -65,19 +66,19 @@ ENDPOINTS = {
 
 
 @dataclass
-class RecordingMetrics:
+class RecordingMetrics(Metrics):
     """Metrics that record each report."""
 
     requests: list[tuple[str, str, str, float]] = field(default_factory=list)
+    _status: str = ""
 
-    def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        self.requests.append((method, endpoint, status, seconds))
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        assert name == "api_requests_total"
+        self._status = labels["status"]
 
-    def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        raise AssertionError("the caller that retries reports that")
-
-    def rate_waited(self, *, category: str, seconds: float) -> None:
-        raise AssertionError("the caller that waits reports that")
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        assert name == "api_request_seconds"
+        self.requests.append((labels["method"], labels["endpoint"], self._status, seconds))
 
     @property
     def outcomes(self) -> list[str]:
@@ -97,7 +98,7 @@ class Watched:
             inner or httpx.AsyncHTTPTransport(),
             max_attempts=1,
             max_bytes=100_000,
-            metrics=self.metrics,  # type: ignore[arg-type]
+            metrics=self.metrics,
             tracer=self.provider.get_tracer("tests"),
             **options,
         )

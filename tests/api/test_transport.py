@@ -71,14 +71,12 @@ class RecordingMetrics(Metrics):
     retries: list[tuple[str, str, str]] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
 
-    def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
-        self.requests.append((method, endpoint, status))
-
-    def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        self.retries.append((method, endpoint, reason))
-
-    def rate_waited(self, *, category: str, seconds: float) -> None:
-        self.waits.append(category)
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        if name == "rate_wait_seconds_total":
+            self.waits.append(labels["category"])
+        else:
+            found = {"api_requests_total": self.requests, "api_retries_total": self.retries}[name]
+            found.append((labels["method"], labels["endpoint"], labels.get("status") or labels["reason"]))
 
 
 @dataclass

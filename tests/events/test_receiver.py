@@ -100,8 +100,8 @@ async def test_more_than_can_be_worked_on_is_asked_for_again_later() -> None:
     outcomes: list[str] = []
 
     class Noting(Metrics):
-        def event(self, *, outcome: str) -> None:
-            outcomes.append(outcome)
+        def count(self, name: str, amount: float = 1, **labels: str) -> None:
+            outcomes.append(labels["outcome"])
 
     seen = Seen()
     receiver = Receiver(

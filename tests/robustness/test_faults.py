@@ -21,6 +21,7 @@ from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.transport import MAX_BODY_BYTES, ExtendTransport
+from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.views.document import error_words
 from tests.robustness.client_calls import CALLS, Kind, kind_of, methods
 from tests.robustness.fault_rules import (
@@ -43,7 +44,7 @@ KINDS: tuple[Kind, ...] = ("read", "write", "create")
 HEAVY = ("gzip bomb", "60 MB run", "body above 64 MB")
 
 
-class Bench:
+class Bench(Metrics):
     """One loop, one server and one pool of connections for all cells."""
 
     def __init__(self, server: Server, urls: dict[str, str], transport: httpx.AsyncBaseTransport) -> None:
@@ -52,15 +53,10 @@ class Bench:
         self.transport = transport
         self.attempts: list[str] = []
 
-    def api_request(self, *, method: str, endpoint: str, status: str, seconds: float) -> None:
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Count an attempt."""
-        self.attempts.append(f"{method} {endpoint}")
-
-    def api_retry(self, *, method: str, endpoint: str, reason: str) -> None:
-        """Accept a report, as observers must."""
-
-    def rate_waited(self, *, category: str, seconds: float) -> None:
-        """Accept a report, as observers must."""
+        if name == "api_requests_total":
+            self.attempts.append(f"{labels['method']} {labels['endpoint']}")
 
     async def run(self, method: str, wire: Wire) -> tuple[ExtendError | None, float]:
         """Make a call against a fault; return its error, if any, and the seconds that it took."""

@@ -59,31 +59,21 @@ def test_a_short_word_is_no_secret(short: str) -> None:
     assert Redactor([short])("seven77 running runs   ") == "seven77 running runs   "
 
 
-def test_what_was_not_seen_for_longest_is_forgotten() -> None:
+def test_the_half_that_was_not_seen_for_longest_is_forgotten() -> None:
     redact = Redactor(f"keyword-{number}-end" for number in range(MOST_SECRETS))
     redact.add("keyword-0-end")
+    newest = MOST_SECRETS - 1
+    assert redact(f"keyword-1-end keyword-{newest}-end") == "[redacted] [redacted]"
     redact.add("keyword-new-end")
-    assert redact("keyword-0-end keyword-2-end keyword-new-end") == " ".join(["[redacted]"] * 3)
+    assert redact(f"keyword-0-end keyword-{newest}-end keyword-new-end") == " ".join(["[redacted]"] * 3)
     assert redact("keyword-1-end") == "keyword-1-end"
 
 
-def test_a_form_that_two_secrets_share_stays_until_both_are_forgotten() -> None:
-    # Percent-encoded, the second is the first.
-    redact = Redactor(["plain%2Fword", "plain/word"])
-    for number in range(MOST_SECRETS - 1):
-        redact.add(f"keyword-{number}-end")
-    assert redact("plain%2Fword") == "[redacted]"
-    redact.add("keyword-last-end")
-    assert redact("plain%2Fword plain/word") == "plain%2Fword plain/word"
-
-
-def test_secrets_made_up_to_begin_alike_are_found_all_the_same() -> None:
+def test_secrets_that_begin_alike_are_all_found() -> None:
     secrets = ["sameword" + "x" * number + "end" for number in range(100)]
     redact = Redactor(secrets)
     for secret in secrets:
-        assert redact(f"a {secret} b") == "a [redacted] b"
-    # So many lengths are not tried one by one: a word that begins so is taken whole.
-    assert redact("a samewordandmore b sameworl") == "a [redacted] b sameworl"
+        assert redact(f"a {secret} b sameworl") == "a [redacted] b sameworl"
 
 
 def test_a_redactor_shows_no_secret() -> None:

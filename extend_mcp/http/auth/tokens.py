@@ -153,7 +153,7 @@ class Tokens(Identify):
         elif self._entries != before:
             logger.info("Read %d tokens.", len(self._callers))
         self._problem = problem
-        self._metrics.tokens_file_rejected(rejected=bool(problem))
+        self._metrics.set("tokens_file_rejected", bool(problem))
 
     def _read(self) -> tuple[list[TokenEntry], list[Caller]]:
         entries = _entries(_document(self._path))
