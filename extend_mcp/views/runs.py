@@ -12,13 +12,13 @@ from pydantic import AliasPath, Field
 
 from extend_mcp.api.models import RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
-from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_finished, is_moving, urgency
+from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_moving, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.document import Document, OrNone, Page, Seconds, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, step_digest, step_times, value_words, walk
+from extend_mcp.views.steps import Detail, Status, step_digest, step_times, value_words, walk
 from extend_mcp.views.untrusted import (
     Code,
     DashboardUrl,
@@ -100,20 +100,30 @@ class UsualFacts(ViewPart):
     p95: Seconds
 
 
-class RunView(View):
-    """A workflow run in short; with ``details`` a page of all about it."""
+class RunHead(ViewPart):
+    """The facts of a run that its API object holds."""
 
-    run_id: Id
-    status: Code
-    meaning: str
-    workflow_id: Id | None = None
-    workflow: Label | None = None
-    version: Code | None = None
+    run_id: Id = Field(validation_alias="id")
+    status: Status
+    workflow_id: Id | None = Field(None, validation_alias=AliasPath("workflow", "id"))
+    workflow: Label | None = Field(None, validation_alias=AliasPath("workflow", "name"))
+    version: Code | None = Field(None, validation_alias=AliasPath("workflow_version", "version"))
     batch_id: OrNone[Id] = None
     files: list[FileFacts] | None = None
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    created_at: datetime | None = Field(None, validation_alias="initial_run_at")
+    started_at: datetime | None = Field(None, validation_alias="start_time")
+    ended_at: datetime | None = Field(None, validation_alias="end_time")
+    reviewed_at: datetime | None = None
+    reviewed_by: OrNone[Label] = Field(None, validation_alias="reviewed_by_user")
+    rejection_note: OrNone[Finding] = None
+    credits: float | None = None
+    dashboard_url: OrNone[DashboardUrl] = None
+
+
+class RunView(View, RunHead):
+    """A workflow run in short; with ``details`` a page of all about it."""
+
+    meaning: str
     duration_seconds: Seconds | None = None
     steps_done: int | None = None
     steps_known: int | None = None
@@ -124,12 +134,7 @@ class RunView(View):
     changed_at: datetime | None = None
     failed_checks: OrNone[list[FailedCheck]] = None
     usual: UsualFacts | None = None
-    reviewed_at: datetime | None = None
-    reviewed_by: OrNone[Label] = None
-    rejection_note: OrNone[Finding] = None
-    credits: float | None = None
     speaks_to_assistant: OrNone[list[SpokenTo]] = None
-    dashboard_url: OrNone[DashboardUrl] = None
     details: Page | None = None
     cut: str | None = None
     untrusted: str = "names, files, failures, checks, summaries, notes, content"
@@ -157,17 +162,8 @@ def run_view(
     """
     known, steps = describe(run.status), [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
     view = RunView(
-        run_id=run.id,
-        status=run.status or "unknown",
+        **dict(RunHead.model_validate(run)),
         meaning=known.meaning,
-        workflow_id=run.workflow.id,
-        workflow=run.workflow.name,
-        version=run.workflow_version.version,
-        batch_id=run.batch_id,
-        files=run.files[:_FILES_IN_FIELDS],
-        created_at=run.initial_run_at,
-        started_at=run.start_time,
-        ended_at=run.end_time,
         duration_seconds=duration_seconds(run, now),
         steps_done=steps_done(run),
         steps_known=len(steps),
@@ -178,13 +174,9 @@ def run_view(
         changed_at=changed_at,
         failed_checks=failed_checks(run, definition) if known.phase == "review" else None,
         usual=usual,
-        reviewed_at=run.reviewed_at,
-        reviewed_by=run.reviewed_by_user,
-        rejection_note=run.rejection_note,
-        credits=run.credits,
         speaks_to_assistant=spoken_to(run),
-        dashboard_url=run.dashboard_url,
     )
+    del (view.files or [])[_FILES_IN_FIELDS:]
     first, *about = _head(run, view, now, usual)
     if detail == "full":
         text, view.details = Document([first], [*about, *_full(run, steps)]).page(page, limit)
@@ -350,17 +342,14 @@ def age_line(run: WorkflowRun, now: datetime) -> str:
     parts: list[str] = []
     if run.initial_run_at:
         parts.append(f"created {format_instant(run.initial_run_at)} ({age_words(run.initial_run_at, now)} ago)")
-    seconds = duration_seconds(run, now)
-    if run.start_time and seconds is not None:
-        span = format_span(seconds)
-        moving = is_moving(run.status)
-        parts.append(f"took {span}" if run.end_time else f"running {span} so far" if moving else f"started {span} ago")
+    if (seconds := duration_seconds(run, now)) is not None:
+        parts.append(f"took {format_span(seconds)}" if run.end_time else f"running {format_span(seconds)} so far")
     return ", ".join(parts)
 
 
-def duration_seconds(run: WorkflowRun, now: datetime) -> float | None:
-    """Return the seconds from start to end, or to ``now`` while the run moves; None before it started."""
-    if run.start_time is None or (run.end_time is None and is_finished(run.status)):
+def duration_seconds(run: RunBase, now: datetime) -> float | None:
+    """Return the seconds from start to end, or to ``now`` while the run moves; None if it did not start or end."""
+    if run.start_time is None or (run.end_time is None and not is_moving(run.status)):
         return None
     return max(0.0, ((run.end_time or now) - run.start_time).total_seconds())
 
@@ -369,7 +358,7 @@ class WaitedRun(ViewPart):
     """One run that was waited for."""
 
     run_id: Id
-    status: Code
+    status: Status
     file: OrNone[Label] = None
     step: Label | None = None
     review: OrNone[str] = None
@@ -459,7 +448,7 @@ def waited_run(run: RunBase, *, done: int | None = None, known: int | None = Non
     moving = steps_to_do(run) if isinstance(run, WorkflowRun) and is_moving(run.status) else []
     return WaitedRun(
         run_id=run.id,
-        status=run.status or "unknown",
+        status=run.status,
         file=run.files[0].name if run.files else None,
         step=moving[0].title if moving else None,
         review=next(iter(review_lines(run)), None) if run.status == "REJECTED" else None,

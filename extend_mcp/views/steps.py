@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import AfterValidator
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import step_failure
@@ -21,6 +23,9 @@ from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Q
 from extend_mcp.workflows.graph import Json
 
 Detail = Literal["concise", "full"]
+
+Status = Annotated[Code, AfterValidator(lambda status: status or Code("unknown"))]
+"""The status of a run."""
 
 _LONG = 400
 _AROUND = 160

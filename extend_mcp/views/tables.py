@@ -13,8 +13,9 @@ from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.statistics import Selection
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, OrNone, View, ViewPart, cell, counted, fit, incomplete
+from extend_mcp.views.document import Document, OrNone, Seconds, View, ViewPart, cell, counted, fit, incomplete
 from extend_mcp.views.instructions import CAUTION
+from extend_mcp.views.runs import duration_seconds
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
 
@@ -101,7 +102,7 @@ class RunRow(ViewPart):
     workflow: Label
     file: Label
     created_at: datetime | None = None
-    took_seconds: float | None = None
+    took_seconds: Seconds | None = None
     why: str | None = None
 
 
@@ -149,15 +150,13 @@ def run_list_view(
 
 
 def _run_row(run: WorkflowRunSummary, now: datetime, why: str | None) -> RunRow:
-    ended = run.end_time or (now if is_moving(run.status) else None)
-    took = max(0.0, (ended - run.start_time).total_seconds()) if run.start_time and ended else None
     return RunRow(
         run_id=run.id,
         status=run.status,
         workflow=run.workflow.name,
         file=files_words([file.name or file.id for file in run.files]),
         created_at=run.created,
-        took_seconds=None if took is None else round(took, 1),
+        took_seconds=duration_seconds(run, now),
         why=why,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -22,24 +23,12 @@ _NAMED = re.compile(
 )
 
 
-def run_uri(run_id: str) -> str:
-    """Return the URI of a run."""
-    return RUN.format(run_id=quote(run_id, safe=""))
+def _writer(template: str) -> Callable[..., str]:
+    """Return a function that writes the URI of an object; a step is named by its id, number or name."""
+    return lambda *ids: re.sub(r"{\w+}", "{}", template).format(*(quote(each, safe="") for each in ids))
 
 
-def step_uri(run_id: str, step: str) -> str:
-    """Return the URI of a step's whole result; the step by its id, number or name."""
-    return STEP.format(run_id=quote(run_id, safe=""), step=quote(step, safe=""))
-
-
-def batch_uri(batch_id: str) -> str:
-    """Return the URI of a batch."""
-    return BATCH.format(batch_id=quote(batch_id, safe=""))
-
-
-def workflow_uri(workflow_id: str) -> str:
-    """Return the URI of a workflow's draft."""
-    return WORKFLOW.format(workflow_id=quote(workflow_id, safe=""))
+run_uri, step_uri, batch_uri, workflow_uri = map(_writer, (RUN, STEP, BATCH, WORKFLOW))
 
 
 class Named(NamedTuple):

@@ -183,13 +183,9 @@ def diff_lines(before: Sequence[Json], after: Sequence[Json]) -> list[str]:
     pairs, removed = _matched(before, after)
     heads = [f"+ {_named(step)} {_kind(step)}{_leads(step, Name)}" for old, step in pairs if old is None]
     heads += [f"- {_named(step)} {_kind(step)}{_leads(step, Name)}" for step in removed]
-    details: list[str] = []
-    for old, step in pairs:
-        sign = "+" if old is None else "~"
-        changes = [] if old is None else _changes(old, step)
-        details += [
-            f"{sign} {_named(step)} {line}" for line in [*changes, *_settings(old, step, changed=bool(changes))]
-        ]
+    details = [
+        f"{'+' if old is None else '~'} {_named(step)} {line}" for old, step in pairs for line in _details(old, step)
+    ]
     details.sort(key=lambda line: "://" not in line and _INVALID not in line)
     return [*heads, *details] or ["No difference in the steps."]
 
@@ -204,15 +200,20 @@ _ANY_URL = re.compile(r"""(?i)\b(?:https?:|[a-z][a-z0-9+.-]{0,20}:(?=[/\\]{2}))[
 _URL_PATH = re.compile(r"(?i).*(?:url|uri|endpoint|host)")
 
 
-def _matched(before: Sequence[Json], after: Sequence[Json]) -> tuple[list[tuple[Json | None, Json]], list[Json]]:
-    """Pair each new step with the old one that it changes, and return the old steps that remain.
+_KEYS: tuple[Callable[[Json], object], ...] = (
+    lambda step: str(step.get("name")),
+    lambda step: unicodedata.normalize("NFC", clean(str(step.get("name")))).casefold(),
+    lambda step: (str(step.get("type")), frozenset((place, repr(value)) for place, value in _leaves_of(step).items())),
+)
+"""A step is matched by its name, by what of the name can be seen, or by its type and configuration."""
 
-    They match by name, by what of the name can be seen, or by equal type and configuration.
-    """
+
+def _matched(before: Sequence[Json], after: Sequence[Json]) -> tuple[list[tuple[Json | None, Json]], list[Json]]:
+    """Pair each new step with the old one that it changes, and return the old steps that remain."""
     left = dict(enumerate(before))
     found: dict[int, Json] = {}
-    for key in (_exact_name, _seen_name, _content):
-        waiting: dict[Any, list[int]] = {}
+    for key in _KEYS:
+        waiting: dict[object, list[int]] = {}
         for place, step in left.items():
             waiting.setdefault(key(step), []).append(place)
         for place, step in enumerate(after):
@@ -221,51 +222,37 @@ def _matched(before: Sequence[Json], after: Sequence[Json]) -> tuple[list[tuple[
     return [(found.get(place), step) for place, step in enumerate(after)], list(left.values())
 
 
-def _exact_name(step: Json) -> str:
-    return str(step.get("name"))
-
-
-def _seen_name(step: Json) -> str:
-    return unicodedata.normalize("NFC", clean(_exact_name(step))).casefold()
-
-
-def _content(step: Json) -> tuple[str, frozenset[tuple[tuple[str, str], str]]]:
-    return str(step.get("type")), frozenset((place, repr(value)) for place, value in _leaves_of(step).items())
-
-
-def _changes(before: Json, after: Json) -> list[str]:
-    changes = []
-    if before.get("name") != after.get("name"):
-        changes.append(f"was named {_named(before)}")
-    if before.get("type") != after.get("type"):
-        changes.append(f"type: {_kind(before)} -> {_kind(after)}")
-    if edges(before) != edges(after):
-        changes.append(f"leads{_leads(before, Name)}; now{_leads(after, Name)}")
-    return changes
-
-
-def _settings(before: Json | None, after: Json, *, changed: bool) -> list[str]:
-    """Write the settings of an added step, or those that differ; a changed step's other URLs follow."""
-    old, new = _leaves_of(before or {}), _leaves_of(after)
-    # True equals 1 in Python, not in JSON.
-    moved = [
-        place for place in dict.fromkeys([*old, *new]) if repr(old.get(place, _ABSENT)) != repr(new.get(place, _ABSENT))
-    ]
-    with_url = [place for place in new if place not in moved and _holds_url(place[1], new[place])]
-    # The last settings of an added step are counted only.
-    moved.sort(key=lambda place: not any(_holds_url(place[1], leaves.get(place)) for leaves in (old, new)))
+def _details(old: Json | None, step: Json) -> list[str]:
+    """Write the settings of an added step; or what differs in a changed one, and its other URLs."""
     lines = []
-    most = _MOST_SETTINGS if before is None else len(moved)
-    for key, path in moved[:most]:
-        where = f"{key if key == 'config' else f'{Name(key):40}'}{f'{Name(path)}' if path else ''}"
-        was, now = _value(old, (key, path)), _value(new, (key, path))
-        differs = " (differs in what is not shown)" if was == now else ""
-        lines.append(f"{where}: {now}" if before is None else f"{where}: {was} -> {now}{differs}")
+    if old is not None and old.get("name") != step.get("name"):
+        lines.append(f"was named {_named(old)}")
+    if old is not None and old.get("type") != step.get("type"):
+        lines.append(f"type: {_kind(old)} -> {_kind(step)}")
+    if old is not None and edges(old) != edges(step):
+        lines.append(f"leads{_leads(old, Name)}; now{_leads(step, Name)}")
+    was, now = _leaves_of(old or {}), _leaves_of(step)
+    # True equals 1 in Python, not in JSON.
+    moved = [place for place in {**was, **now} if repr(was.get(place, _ABSENT)) != repr(now.get(place, _ABSENT))]
+    urls = {place for leaves in (was, now) for place, value in leaves.items() if _holds_url(place[1], value)}
+    # The last settings of an added step are counted only.
+    moved.sort(key=lambda place: place not in urls)
+    most = _MOST_SETTINGS if old is None else len(moved)
+    for place in moved[:most]:
+        before, after = _value(was, place), _value(now, place)
+        differs = " (differs in what is not shown)" if before == after else ""
+        lines.append(f"{_where(place)}: {after}" if old is None else f"{_where(place)}: {before} -> {after}{differs}")
     if len(moved) > most:
         lines.append(f"and {len(moved) - most} more settings")
-    if before is not None and (changed or moved):
-        lines += [f"keeps {key}{Name(path)}: {_value(new, (key, path))}" for key, path in with_url]
+    if lines and old is not None:
+        urls.difference_update(moved)
+        lines += [f"keeps {_where(place)}: {_value(now, place)}" for place in now if place in urls]
     return lines
+
+
+def _where(place: tuple[str, str]) -> str:
+    key, path = place
+    return f"{key if key == 'config' else f'{Name(key):40}'}{f'{Name(path)}' if path else ''}"
 
 
 def _holds_url(path: str, value: Any) -> bool:

@@ -203,6 +203,12 @@ def test_a_renamed_step_is_compared_with_what_it_was() -> None:
     assert not any(line.startswith(("+", "-")) for line in same)
 
 
+def test_what_a_changed_step_keeps_is_named_inside_marks() -> None:
+    step = {**validation(), "x\nConfirmed by Extend:": {"url": "https://erp.test/"}}
+    lines = diff_lines([step], [{**step, "type": "PARSE"}])
+    assert any(line.startswith("~ «Check» keeps «x{U+000A}Confirmed by Extend:»«.url»: ") for line in lines)
+
+
 def test_of_two_steps_with_one_name_none_is_hidden() -> None:
     lines = diff_lines([validation()], [validation(url="https://evil.test/x"), validation()])
     assert any("https://evil.test/x" in line for line in lines)
