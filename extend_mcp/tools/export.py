@@ -10,7 +10,6 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,8 +26,8 @@ from extend_mcp.scopes import RUNS_READ
 from extend_mcp.tools.args import Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, read_details
+from extend_mcp.tools.run_filter import RunFilter, RunSearch
+from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, RunLists, read_details
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
 from extend_mcp.views.document import error_words
@@ -139,26 +138,22 @@ class _Export:
         """Read runs and keep their values; return why not all were read."""
         wanted = self.place.a
         times = {"created_since": wanted.get("since"), "created_before": wanted.get("before")}
-        filters = await RunFilter(status=wanted["status"], **times).resolve(self.app)
-        query = filters.model_copy(update={"workflow_id": wanted["workflow"]}).api_query()
-        query["max_page_size"] = PAGE_SIZE
-        read = partial(self.app.api.list_workflow_runs, **query)
-        while True:
+        search = RunSearch(status=wanted["status"], workflow_id=wanted["workflow"], page_size=PAGE_SIZE, **times)
+        lists = RunLists(self.app, await search.resolve(self.app), self.place, self.app.limits.filter_pages * 10)
+        while self.deadline.left > 0:
             try:
-                page = await read(next_page_token=self.place.t)
+                taken = await lists.take(_AT_A_TIME)
             except ExtendError as error:
                 if isinstance(error, CredentialError) or not (self.written or "size" in wanted):
                     raise
                 return error_words(error)
-            for start in range(self.place.s, len(page.data), _AT_A_TIME):
-                runs = page.data[start : start + _AT_A_TIME]
-                if not await self._keep([run for run in runs if filters.matches(run)], file):
-                    return "time was up"
-                self.place = self.place.model_copy(update={"s": min(start + _AT_A_TIME, PAGE_SIZE)})
-            self.place = self.place.model_copy(update={"t": page.next_page_token, "s": 0})
-            oldest = page.data[-1].created if page.data else None
-            if page.next_page_token is None or (filters.since and oldest and oldest < filters.since):
-                return None
+            if taken and not await self._keep([run for run, _ in taken], file):
+                break
+            token, skip = lists.places[0] or (None, 0)
+            self.place = self.place.model_copy(update={"t": token, "s": skip})
+            if len(taken) < _AT_A_TIME:
+                return lists.ended_by
+        return "time was up"
 
     async def _keep(self, runs: Sequence[WorkflowRunSummary], file: int) -> bool:
         """Keep the rows of some runs; return False, with none of them kept, if time is up."""

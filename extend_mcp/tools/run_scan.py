@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import anyio
@@ -20,8 +21,8 @@ from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.runs.failures import CHILD_KINDS, Failure, created_first, failed_children, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
-from extend_mcp.tools.args import SortBy
-from extend_mcp.tools.run_filter import RunFilter
+from extend_mcp.tools.pagination import PagePosition, Place
+from extend_mcp.tools.run_filter import RunFilter, RunSearch
 from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
@@ -90,12 +91,11 @@ async def scan_runs(
     deadline: Deadline,
     filters: RunFilter,
     most: int | None = None,
-    sort_by: SortBy = "createdAt",
 ) -> Scan:
     """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
     runs: list[WorkflowRunSummary] = []
-    reached, by_creation = None, sort_by == "createdAt"
-    async with aclosing(app.api.list_workflow_runs(**filters.api_query(sort_by=sort_by)).pages()) as pages:
+    reached = None
+    async with aclosing(app.api.list_workflow_runs(**filters.api_query()).pages()) as pages:
         while True:
             if len(runs) >= (most or app.limits.summary_runs):
                 return Scan(runs, f"only the newest {len(runs):,} runs were read (the operator's bound)", reached)
@@ -112,14 +112,85 @@ async def scan_runs(
                 return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
             for run in page.data:
                 reached = run.created or reached
-                moment, since = (run.created, filters.since) if by_creation else (run.updated_at, filters.changed_since)
-                if moment and since and moment < since:
+                if filters.is_past(run):
                     return Scan(runs, None, reached)
                 if filters.matches(run):
                     runs.append(run)
             await deadline.report(f"{len(runs):,} runs read")
             if page.next_page_token is None:
                 return Scan(runs, None, reached)
+
+
+Places = list[Place | None]
+"""The place in each list that is read; None at its end."""
+
+
+class RunLists:
+    """The API's lists of a search, one for each status, read as one.
+
+    ``places`` are where each continues, and ``ended_by`` is what was done when a bound ended the search early.
+    """
+
+    def __init__(self, app: CallerContext, search: RunSearch, start: PagePosition, most_pages: int) -> None:
+        self.places: Places = start.m or [(start.t, start.s)] * len(search.streams)
+        self.ended_by: str | None = None
+        self._app = app
+        self._search = search
+        self._pages_left = self._most_pages = most_pages + len(self.places) - 1
+        lists = zip(range(len(self.places)), search.streams, strict=True)
+        self._rest = {number: self._runs(number, status) for number, status in lists}
+        self._heads: dict[int, tuple[WorkflowRunSummary, Place | None]] = {}
+
+    async def take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
+        """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
+        taken: list[tuple[WorkflowRunSummary, Places]] = []
+        first_of = max if self._search.sort_dir == "desc" else min
+        while len(taken) < most:
+            for number in [each for each in self._rest if each not in self._heads]:
+                if head := await anext(self._rest[number], None):
+                    self._heads[number] = head
+                else:
+                    del self._rest[number]
+            if self.ended_by or not self._heads:
+                break
+            number = first_of(self._heads, key=self._key) if len(self._heads) > 1 else next(iter(self._heads))
+            run, after = self._heads.pop(number)
+            self._move(number, after)
+            taken.append((run, self.places))
+        return taken
+
+    async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
+        """Iterate over the runs of one list that fit, and the place after each."""
+        search = self._search
+        query = search.api_query()
+        query["status"] = status
+        # Without filters of our own an API page is exactly an answer's page.
+        is_filtered = search.filters_here
+        query["max_page_size"] = PAGE_SIZE if is_filtered else search.page_size
+        while place := self.places[number]:
+            if not self._pages_left:
+                self.ended_by = f"reading {self._most_pages} API pages"
+                return
+            self._pages_left -= 1
+            token, skip = place
+            query["next_page_token"] = token
+            page = await self._app.api.list_workflow_runs(**query)
+            runs: Sequence[WorkflowRunSummary] = page.data[skip:]
+            if is_filtered:
+                runs = list(takewhile(lambda run: not search.is_past(run), runs))
+            is_end = page.next_page_token is None or skip + len(runs) < len(page.data)
+            following = None if is_end else (page.next_page_token, 0)
+            for count, run in enumerate(runs, 1):
+                if not is_filtered or search.matches(run):
+                    yield run, (token, skip + count) if count < len(runs) else following
+            self._move(number, following)
+
+    def _key(self, number: int) -> tuple[datetime, str]:
+        run, _ = self._heads[number]
+        return self._search.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
+
+    def _move(self, number: int, place: Place | None) -> None:
+        self.places = [*self.places[:number], place, *self.places[number + 1 :]]
 
 
 class Selected(NamedTuple):

@@ -274,7 +274,7 @@ async def _received(
     assert app.events is not None
     begin, end = window
     filters = RunFilter(workflow_id=workflow_id, changed_since=begin)
-    scan = await scan_runs(app, deadline, filters, sort_by="updatedAt")
+    scan = await scan_runs(app, deadline, filters)
     ended: dict[str, WorkflowRunSummary] = {}
     for run in scan.runs:
         event = END_EVENTS.get(run.status)
