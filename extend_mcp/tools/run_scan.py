@@ -289,11 +289,11 @@ async def read_details(
     run_ids: Sequence[str],
     keep: Callable[[WorkflowRun], T],
     *,
-    noun: str = "runs looked into",
+    noun: str | None = "runs looked into",
 ) -> Details[T]:
     """Read runs by id, several at once, the most important first, and keep only the part of each that ``keep`` returns.
 
-    ``noun`` names the runs in progress messages.
+    ``noun`` names the runs in progress messages; without one, none are sent.
     """
     details: Details[T] = Details({}, {}, [])
     waiting = list(reversed(run_ids))
@@ -310,7 +310,7 @@ async def read_details(
                 if isinstance(error, CredentialError):
                     raise
                 details.failed[run_id] = error
-            if len(details.found) % (len(run_ids) // _MOST_REPORTS + 1) == 0 or not waiting:
+            if noun and (len(details.found) % (len(run_ids) // _MOST_REPORTS + 1) == 0 or not waiting):
                 await deadline.report(f"{len(details.found):,} of {len(run_ids):,} {noun}")
 
     await in_parallel(work, min(_AT_ONCE, len(waiting)))
