@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
@@ -17,11 +15,18 @@ from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
-from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, Insight, read_details, read_insights, scan_runs, select_runs
-from extend_mcp.tools.runs import definition_of, read_run
+from extend_mcp.tools.run_scan import (
+    Deadline,
+    Insight,
+    definition_of,
+    read_details,
+    read_insights,
+    scan_runs,
+    select_runs,
+)
+from extend_mcp.tools.runs import read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
 from extend_mcp.views.actions import status_words
@@ -162,7 +167,10 @@ async def review_queue(
     flow = await _flow(app, deadline, filters, flow_since) if flow_since else None
     looked_into = {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]
     read = waiting[:looked_into]
-    definitions = await _definitions(app, read)
+    definitions: dict[str, list[dict[str, Any]]] = {}
+    for run in {run.workflow_version.id: run for run in read}.values():
+        version = run.workflow_version
+        definitions[version.id] = await definition_of(app, run.workflow.id, version.version, version.id)
 
     def known(run: WorkflowRun) -> reviews.ReviewFacts:
         checks = reviews.failed_checks(run, definitions.get(run.workflow_version.id, ()))
@@ -203,16 +211,6 @@ async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, sinc
         if run.reviewed and run.reviewed >= begin:
             flow.reviewed[run.workflow_id] += 1
     return flow
-
-
-async def _definitions(app: CallerContext, runs: Sequence[WorkflowRunSummary]) -> dict[str, list[dict[str, Any]]]:
-    """Return the steps of the versions that runs used, by id; some of them, where reading fails."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    if app.caller.has_scope(WORKFLOWS_READ):
-        with suppress(ExtendError):
-            for run in {run.workflow_version.id: run for run in runs}.values():
-                found[run.workflow_version.id] = await definition_of(app, run)
-    return found
 
 
 @RUNS.tool(title="Compare two runs", annotations=READ_ONLY)

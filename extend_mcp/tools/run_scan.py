@@ -384,7 +384,8 @@ async def read_causes(
             step, version = None, (run.workflow_id, run.version)
             if steps:
                 if version not in definitions:
-                    definitions[version] = await _definition_of(app, run)
+                    # The draft of today may differ from that of the run.
+                    definitions[version] = [] if run.version == "draft" else await definition_of(app, *version)
                 step = _step_of(definitions[version], child)
             if step or not steps:
                 found.append((run, step, child.failure_reason or ""))
@@ -395,20 +396,17 @@ async def read_causes(
     return known
 
 
-async def version_steps(app: CallerContext, workflow_id: str, version: str) -> list[dict[str, Any]]:
-    """Return the steps of a published version, by its id or number. It never changes, so it is read once an hour."""
-    read = partial(app.api.get_workflow_version, workflow_id, version)
-    return (await app.remember(f"version {workflow_id} {version}", _VERSION_SECONDS, read)).steps
-
-
-async def _definition_of(app: CallerContext, run: RunFacts) -> list[dict[str, Any]]:
-    """Return the steps of the version that a run used; none if they changed since or cannot be read."""
-    if run.version in ("", "draft") or not app.caller.has_scope(WORKFLOWS_READ):
+async def definition_of(app: CallerContext, workflow_id: str, number: str, version: str = "") -> list[dict[str, Any]]:
+    """Return the steps of a version by its number and, if known, its id; none where they cannot be read."""
+    version = version or number
+    if not version or not app.caller.has_scope(WORKFLOWS_READ):
         return []
-    try:
-        return await version_steps(app, run.workflow_id, run.version)
-    except ExtendError:
-        return []
+    # A published version never changes.
+    seconds = 0.0 if number == "draft" else _VERSION_SECONDS
+    with suppress(ExtendError):
+        read = partial(app.api.get_workflow_version, workflow_id, version)
+        return (await app.remember(f"version {workflow_id} {version}", seconds, read)).steps
+    return []
 
 
 def _step_of(definition: Sequence[dict[str, Any]], child: ChildRun) -> str | None:
@@ -486,25 +484,30 @@ async def read_insights(
     app: CallerContext,
     deadline: Deadline,
     runs: Sequence[RunFacts],
+    others: Sequence[RunFacts] | None = None,
     *,
     noun: str = "runs looked into",
     most: int | None = None,
     metadata: bool = True,
+    steps: bool = True,
+    held: bool = False,
 ) -> Details[Insight]:
     """Return why runs failed and their metadata, the most important first, as `read_facts` does.
 
     Without ``metadata``, a run that `read_causes` explains is not read in full.
     """
     failed = [run for run in runs if run.status == "FAILED" and not metadata]
-    causes = await read_causes(app, deadline, failed, steps=True) if failed else {}
+    causes = await read_causes(app, deadline, failed, others, steps=steps) if failed else {}
     unknown = [run for run in runs if run.id not in causes]
-    details = await read_facts(app, deadline, unknown, noun=noun, most=most)
+    details = await read_facts(app, deadline, unknown, noun=noun, most=most, held=held)
     found: dict[str, Insight] = {}
     for run in runs:
         if each := details.found.get(run.id):
-            found[run.id] = Insight(run, each.cause, each.metadata or {})
-        elif run.id in causes:
-            found[run.id] = Insight(run, causes[run.id], {})
+            known = run._replace(step=each.step, reason=each.reason)
+            found[run.id] = Insight(known, each.cause, each.metadata or {})
+        elif cause := causes.get(run.id):
+            known = run._replace(step=cause.where if steps else run.step, reason=cause.reason)
+            found[run.id] = Insight(known, cause, {})
     return Details(found, details.failed, details.skipped)
 
 

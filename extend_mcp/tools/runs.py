@@ -13,7 +13,7 @@ import anyio.to_thread
 from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
@@ -22,12 +22,11 @@ from extend_mcp.runs.failures import CHILD_KINDS, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
-from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import MOMENTS, RunFilter, RunSearch, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, Failures, Places, RunLists, read_facts, read_failures, version_steps
+from extend_mcp.tools.run_scan import Deadline, Failures, Places, RunLists, definition_of, read_facts, read_failures
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
@@ -228,8 +227,9 @@ async def _surroundings(app: CallerContext, run: WorkflowRun) -> dict[str, Any]:
             group.start_soon(note, "changed_at", _last_change(app, run))
         if is_moving(run.status):
             group.start_soon(note, "usual", _usual_time(app, run))
-        elif run.status == "NEEDS_REVIEW" and app.caller.has_scope(WORKFLOWS_READ):
-            group.start_soon(note, "definition", definition_of(app, run))
+        elif run.status == "NEEDS_REVIEW":
+            version = run.workflow_version
+            group.start_soon(note, "definition", definition_of(app, run.workflow.id, version.version, version.id))
     return found
 
 
@@ -259,14 +259,6 @@ async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
         return timings(page.data)
 
     return usual_time(run, await app.remember(f"timings of {run.workflow.id}", _USUAL_SECONDS, read))
-
-
-async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]]:
-    """Return the steps of the version that a run used."""
-    version = run.workflow_version
-    if version.version == "draft" or not version.id:
-        return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
-    return await version_steps(app, run.workflow.id, version.id)
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)
