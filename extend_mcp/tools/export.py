@@ -16,9 +16,8 @@ from typing import Annotated, Any
 import anyio.to_thread
 from pydantic import Field
 
-from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
+from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
@@ -26,7 +25,7 @@ from extend_mcp.scopes import RUNS_READ
 from extend_mcp.tools.args import Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import RunFilter, RunSearch
+from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, RunLists, read_details
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
@@ -137,23 +136,21 @@ class _Export:
     async def _read(self, file: int) -> str | None:
         """Read runs and keep their values; return why not all were read."""
         wanted = self.place.a
-        times = {"created_since": wanted.get("since"), "created_before": wanted.get("before")}
-        search = RunSearch(status=wanted["status"], workflow_id=wanted["workflow"], page_size=PAGE_SIZE, **times)
-        lists = RunLists(self.app, await search.resolve(self.app), self.place, self.app.limits.filter_pages * 10)
-        while self.deadline.left > 0:
-            try:
-                taken = await lists.take(_AT_A_TIME)
-            except ExtendError as error:
-                if isinstance(error, CredentialError) or not (self.written or "size" in wanted):
-                    raise
-                return error_words(error)
+        filters = RunFilter(
+            status=wanted["status"],
+            workflow_id=wanted["workflow"],
+            created_since=wanted.get("since"),
+            created_before=wanted.get("before"),
+        )
+        lists = RunLists(self.app, await filters.resolve(self.app), self.deadline, start=self.place)
+        while True:
+            taken = await lists.take(_AT_A_TIME)
             if taken and not await self._keep([run for run, _ in taken], file):
-                break
+                return "time was up"
             token, skip = lists.places[0] or (None, 0)
             self.place = self.place.model_copy(update={"t": token, "s": skip})
             if len(taken) < _AT_A_TIME:
-                return lists.ended_by
-        return "time was up"
+                return f"{lists.ended_by}: {error_words(lists.problem)}" if lists.problem else lists.ended_by
 
     async def _keep(self, runs: Sequence[WorkflowRunSummary], file: int) -> bool:
         """Keep the rows of some runs; return False, with none of them kept, if time is up."""

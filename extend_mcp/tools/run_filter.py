@@ -73,6 +73,11 @@ class RunFilter(BaseModel):
         return tuple(self.status.split(",")) if self.status else ()
 
     @property
+    def streams(self) -> tuple[str | None, ...]:
+        """The status of each list of the API that is read: it filters by one status."""
+        return self.statuses or (None,)
+
+    @property
     def order(self) -> args.SortBy:
         """The time by which lists are sorted: that of the last change, if changes of some time are wanted."""
         return "updatedAt" if self.changed_since or self.changed_before else "createdAt"
@@ -189,10 +194,8 @@ class RunSearch(RunFilter):
 
     @property
     def streams(self) -> tuple[str | None, ...]:
-        """The status of each list of the API that is read: it filters by one status."""
-        if self.needs_causes and not self.status:
-            return ("FAILED",)
-        return self.statuses or (None,)
+        """The status of each list of the API that is read."""
+        return ("FAILED",) if self.needs_causes and not self.status else super().streams
 
     @property
     def needs_causes(self) -> bool:

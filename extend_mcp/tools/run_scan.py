@@ -14,15 +14,15 @@ import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import CredentialError, ExtendError
-from extend_mcp.api.models import ChildRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
+from extend_mcp.api.models import ChildRun, Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery, WorkflowRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, created_first, failed_children, failures_of
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.pagination import PagePosition, Place
-from extend_mcp.tools.run_filter import RunFilter, RunSearch
+from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
 if TYPE_CHECKING:
@@ -78,73 +78,47 @@ class Deadline:
         await self._ctx.report_progress(self._done, None, message)
 
 
-class Scan(NamedTuple):
-    """Runs that were read from their list, newest first."""
-
-    runs: list[WorkflowRunSummary]
-    missing: str | None  # why reading ended early; None when everything was read
-    reached: datetime | None  # the creation time of the last run that was looked at
-
-
-async def scan_runs(
-    app: CallerContext,
-    deadline: Deadline,
-    filters: RunFilter,
-    most: int | None = None,
-) -> Scan:
-    """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
-    runs: list[WorkflowRunSummary] = []
-    reached = None
-    async with aclosing(app.api.list_workflow_runs(**filters.api_query()).pages()) as pages:
-        while True:
-            if len(runs) >= (most or app.limits.summary_runs):
-                return Scan(runs, f"only the newest {len(runs):,} runs were read (the operator's bound)", reached)
-            if deadline.left <= 0:
-                return Scan(runs, f"time was up after {len(runs):,} runs", reached)
-            try:
-                with anyio.fail_after(max(deadline.left, 1.0)):
-                    page = await anext(pages)
-            except TimeoutError:
-                return Scan(runs, f"time was up after {len(runs):,} runs", reached)
-            except ExtendError as error:
-                if isinstance(error, CredentialError) or not runs:
-                    raise
-                return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
-            for run in page.data:
-                reached = run.created or reached
-                if filters.is_past(run):
-                    return Scan(runs, None, reached)
-                if filters.matches(run):
-                    runs.append(run)
-            await deadline.report(f"{len(runs):,} runs read")
-            if page.next_page_token is None:
-                return Scan(runs, None, reached)
-
-
 Places = list[Place | None]
 """The place in each list that is read; None at its end."""
 
 
 class RunLists:
-    """The API's lists of a search, one for each status, read as one.
+    """The API's lists of the runs that a resolved filter selects, one for each status, read as one.
 
-    ``places`` are where each continues, and ``ended_by`` is what was done when a bound ended the search early.
+    ``places`` are where each continues, and ``ended_by`` is what was done when a bound ended the reading early. With a
+    deadline, ``problem`` is the error that ended it after the first page; without one, every error is raised.
     """
 
-    def __init__(self, app: CallerContext, search: RunSearch, start: PagePosition, most_pages: int) -> None:
-        self.places: Places = start.m or [(start.t, start.s)] * len(search.streams)
+    def __init__(
+        self,
+        app: CallerContext,
+        filters: RunFilter,
+        deadline: Deadline | None = None,
+        *,
+        streams: Sequence[str | None] = (),
+        start: PagePosition | None = None,
+        most_pages: int | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
+        streams, start = streams or filters.streams, start or PagePosition(k="runs")
+        self.places: Places = start.m or [(start.t, start.s)] * len(streams)
         self.ended_by: str | None = None
+        self.problem: ExtendError | None = None
+        self.is_whole = True  # False once runs were left aside because they are of an earlier time
         self._app = app
-        self._search = search
-        self._pages_left = self._most_pages = most_pages + len(self.places) - 1
-        lists = zip(range(len(self.places)), search.streams, strict=True)
+        self._filters = filters
+        self._deadline = deadline
+        self._most_pages = most_pages and most_pages + len(streams) - 1
+        self._page_size = page_size
+        self._pages = self._count = 0
+        lists = zip(range(len(self.places)), streams, strict=True)
         self._rest = {number: self._runs(number, status) for number, status in lists}
         self._heads: dict[int, tuple[WorkflowRunSummary, Place | None]] = {}
 
     async def take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
         """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
         taken: list[tuple[WorkflowRunSummary, Places]] = []
-        first_of = max if self._search.sort_dir == "desc" else min
+        first_of = max if self._filters.api_query()["sort_dir"] == "desc" else min
         while len(taken) < most:
             for number in [each for each in self._rest if each not in self._heads]:
                 if head := await anext(self._rest[number], None):
@@ -161,36 +135,85 @@ class RunLists:
 
     async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
         """Iterate over the runs of one list that fit, and the place after each."""
-        search = self._search
-        query = search.api_query()
+        filters = self._filters
+        query = filters.api_query()
         query["status"] = status
+        is_filtered = filters.filters_here
         # Without filters of our own an API page is exactly an answer's page.
-        is_filtered = search.filters_here
-        query["max_page_size"] = PAGE_SIZE if is_filtered else search.page_size
+        query["max_page_size"] = PAGE_SIZE if is_filtered else self._page_size
         while place := self.places[number]:
-            if not self._pages_left:
-                self.ended_by = f"reading {self._most_pages} API pages"
+            query["next_page_token"], skip = place
+            page = await self._page(query)
+            if page is None:
                 return
-            self._pages_left -= 1
-            token, skip = place
-            query["next_page_token"] = token
-            page = await self._app.api.list_workflow_runs(**query)
             runs: Sequence[WorkflowRunSummary] = page.data[skip:]
             if is_filtered:
-                runs = list(takewhile(lambda run: not search.is_past(run), runs))
-            is_end = page.next_page_token is None or skip + len(runs) < len(page.data)
-            following = None if is_end else (page.next_page_token, 0)
-            for count, run in enumerate(runs, 1):
-                if not is_filtered or search.matches(run):
-                    yield run, (token, skip + count) if count < len(runs) else following
+                runs = list(takewhile(lambda run: not filters.is_past(run), runs))
+            is_past = skip + len(runs) < len(page.data)
+            self.is_whole = self.is_whole and not is_past
+            following = None if is_past or page.next_page_token is None else (page.next_page_token, 0)
+            fitting = [each for each in enumerate(runs, skip + 1) if not is_filtered or filters.matches(each[1])]
+            self._count += len(fitting)
+            if self._deadline:
+                await self._deadline.report(f"{self._count:,} runs read")
+            for count, run in fitting:
+                yield run, (place[0], count) if count < skip + len(runs) else following
             self._move(number, following)
+
+    async def _page(self, query: WorkflowRunQuery) -> Page[WorkflowRunSummary] | None:
+        """Read a page; None if a bound or an error ends the reading."""
+        if self._pages == self._most_pages:
+            self.ended_by = f"reading {self._pages} API pages"
+            return None
+        self._pages += 1
+        if self._deadline is None:
+            return await self._app.api.list_workflow_runs(**query)
+        try:
+            if self._deadline.left > 0:
+                with anyio.fail_after(max(self._deadline.left, 1.0)):
+                    return await self._app.api.list_workflow_runs(**query)
+        except TimeoutError:
+            pass
+        except ExtendError as error:
+            if isinstance(error, CredentialError) or self._pages == 1:
+                raise
+            self.ended_by, self.problem = "reading stopped", error
+            return None
+        self.ended_by = "time was up"
+        return None
 
     def _key(self, number: int) -> tuple[datetime, str]:
         run, _ = self._heads[number]
-        return self._search.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
+        return self._filters.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
 
     def _move(self, number: int, place: Place | None) -> None:
         self.places = [*self.places[:number], place, *self.places[number + 1 :]]
+
+
+class Scan(NamedTuple):
+    """Runs that were read from their list, newest first."""
+
+    runs: list[WorkflowRunSummary]
+    missing: str | None  # why reading ended early; None when everything was read
+    is_whole: bool  # whether the list has no runs of an earlier time that were left aside
+
+
+async def scan_runs(
+    app: CallerContext,
+    deadline: Deadline,
+    filters: RunFilter,
+    most: int | None = None,
+    streams: Sequence[str | None] = (),
+) -> Scan:
+    """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
+    lists, most = RunLists(app, filters, deadline, streams=streams), most or app.limits.summary_runs
+    runs = [run for run, _ in await lists.take(most)]
+    missing = f"{lists.ended_by} after {len(runs):,} runs" if lists.ended_by else None
+    if lists.problem:
+        missing = f"{missing}: {error_words(lists.problem)}"
+    elif len(runs) == most and any(lists.places):
+        missing = f"only the newest {most:,} runs were read (the operator's bound)"
+    return Scan(runs, missing, lists.is_whole)
 
 
 class Selected(NamedTuple):
@@ -198,7 +221,7 @@ class Selected(NamedTuple):
 
     runs: list[RunFacts]
     missing: str | None  # why older runs are missing; None if none are
-    reached: datetime | None = None  # how far back in time was read; None if that was to the beginning
+    reached: datetime | None = None  # every run created from then on is here; None if all are
     begins: datetime | None = None  # creation of the first run that the filters select whatever their times, if known
     held: Freshness | None = None  # how fresh the runs are, if they are kept ones
 
@@ -239,7 +262,7 @@ async def select_runs(
     """Return the runs that a resolved filter selects, from the kept runs where they are or soon will be held.
 
     Filters by details are left to the caller. ``statuses`` overrules that of the filter, and ``most`` is how many runs
-    of each status are read where none are kept, by default as many as a summary reads.
+    are read where none are kept, by default as many as a summary reads.
     """
     wanted = statuses or filters.statuses
     if kept := await refreshed(app, filters, deadline, statuses):
@@ -247,18 +270,11 @@ async def select_runs(
         if (held := await history.held(filters.selection())) is not None:
             runs = [run for run in held if run.status in wanted] if wanted else held
             return Selected(runs, fresh.missing, fresh.since, fresh.begins, fresh)
-    found: list[RunFacts] = []
-    missing = reached = None
-    is_whole = True
     # A batch is listed whole: few runs, and one request for all statuses.
-    for status in wanted if filters.batch is None and wanted else (filters.status,):
-        scan = await scan_runs(app, deadline, filters.model_copy(update={"status": status}), most)
-        found += [run_facts(run) for run in scan.runs]
-        missing, reached = missing or scan.missing, scan.reached or reached
-        is_whole = is_whole and not (scan.reached and filters.since and scan.reached < filters.since)
-    found = sorted((run for run in found if not wanted or run.status in wanted), key=created_first, reverse=True)
-    begins = min((run.created for run in found if run.created), default=None) if is_whole and not missing else None
-    return Selected(found, missing, reached, begins)
+    scan = await scan_runs(app, deadline, filters, most, () if filters.batch or not wanted else tuple(wanted))
+    runs = [run_facts(run) for run in scan.runs if not wanted or run.status in wanted]
+    oldest = min((run.created for run in runs if run.created), default=None)
+    return Selected(runs, scan.missing, oldest, oldest if scan.is_whole and not scan.missing else None)
 
 
 class Insight(NamedTuple):
