@@ -166,20 +166,18 @@ class RunLists:
             self.ended_by = f"reading {self._pages} API pages"
             return None
         self._pages += 1
-        if self._deadline is None:
-            return await self._app.api.list_workflow_runs(**query)
+        left = self._deadline.left if self._deadline else None
         try:
-            if self._deadline.left > 0:
-                with anyio.fail_after(max(self._deadline.left, 1.0)):
+            if left is None or left > 0:
+                with anyio.fail_after(left and max(left, 1.0)):
                     return await self._app.api.list_workflow_runs(**query)
+            self.ended_by = "time was up"
         except TimeoutError:
-            pass
+            self.ended_by = "time was up"
         except ExtendError as error:
-            if isinstance(error, CredentialError) or self._pages == 1:
+            if left is None or isinstance(error, CredentialError) or self._pages == 1:
                 raise
             self.ended_by, self.problem = "reading stopped", error
-            return None
-        self.ended_by = "time was up"
         return None
 
     def _key(self, number: int) -> tuple[datetime, str]:
