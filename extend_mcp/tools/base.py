@@ -191,10 +191,7 @@ class ExtendTool(Tool):
                 write_audit_line(app, self.name, outcome, record, written)
             app.metrics.call_ended()
             app.metrics.tool_call(
-                tool=self.name,
-                outcome=outcome,
-                seconds=app.clock.monotonic() - begun,
-                characters=_characters(answer),
+                tool=self.name, outcome=outcome, seconds=app.clock.monotonic() - begun, characters=_characters(answer)
             )
         if written and written.changed_run:
             await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))

@@ -91,7 +91,7 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
     groups = same_files(run for run in listed.runs if run.status == "PROCESSED")
     repeated = [group for group in groups if len(group) > 1]
     unsure = [run for group in repeated for run in group[1:]]
-    insights = await read_insights(app, deadline, unsure, noun="repeated runs looked into")
+    insights = await read_insights(app, deadline, unsure)
     if len(insights.found) < len(unsure):
         missing.append(f"{len(unsure) - len(insights.found):,} runs were not looked into: they may be intended reruns")
     intended = {run_id for run_id, each in insights.found.items() if each.metadata.get(RERUN_OF)}

@@ -16,25 +16,12 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import (
-    Deadline,
-    definition_of,
-    read_details,
-    read_insights,
-    scan_runs,
-    select_runs,
-)
+from extend_mcp.tools.run_scan import Deadline, definition_of, read_details, read_insights, scan_runs, select_runs
 from extend_mcp.tools.runs import read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.insights import (
-    ComparisonView,
-    FailureView,
-    comparison_view,
-    failure_view,
-    failures_view,
-)
+from extend_mcp.views.insights import ComparisonView, FailureView, comparison_view, failure_view, failures_view
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import review_lines
 
@@ -61,7 +48,7 @@ async def explain_failure(
         return await _explain_one(app, deadline, run_id, created_since)
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
     selected = await select_runs(app, filters, deadline)
-    details = await read_insights(app, deadline, selected.runs, noun="failed runs read", metadata=False)
+    details = await read_insights(app, deadline, selected.runs, metadata=False)
     newest: dict[tuple[str, Failure], RunFacts] = {}
     for run in selected.runs:
         each = details.found.get(run.id)
@@ -99,7 +86,7 @@ async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, crea
     failed, unread, _ = await scan_runs(app, deadline, filters)
     others = [each for each in failed if each.id != run.id]
     facts = [run_facts(each) for each in others]
-    details = await read_insights(app, deadline, facts, noun="other failed runs read", metadata=False)
+    details = await read_insights(app, deadline, facts, metadata=False)
     good = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
     # Where the account itself was the cause, a good run of any workflow shows that this is over.
     workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None

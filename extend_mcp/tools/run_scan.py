@@ -303,11 +303,11 @@ async def read_details(
     run_ids: Sequence[str],
     keep: Callable[[WorkflowRun], T],
     *,
-    noun: str | None = "runs looked into",
+    noun: str = "runs looked into",
 ) -> Details[T]:
     """Read runs by id, several at once, the most important first, and keep only the part of each that ``keep`` returns.
 
-    ``noun`` names the runs in progress messages; without one, none are sent.
+    ``noun`` names the runs in progress messages; none are sent where it is empty.
     """
     details: Details[T] = Details({}, {}, [])
     waiting = list(reversed(run_ids))
@@ -338,7 +338,6 @@ async def read_facts(
     runs: Sequence[RunFacts],
     *,
     held: bool = False,
-    noun: str = "runs looked into",
     most: int | None = None,
     history: RunHistory | None = None,
 ) -> Details[RunDetails]:
@@ -356,7 +355,7 @@ async def read_facts(
     unread, most = [run for run in runs if run.id not in known], most or app.limits.detail_runs
     for begin in range(0, min(len(unread), most), _READS_A_SAVE):
         part = {run.id: run for run in unread[begin : min(begin + _READS_A_SAVE, most)]}
-        read = await read_details(app, deadline, list(part), run_details, noun=noun)
+        read = await read_details(app, deadline, list(part), run_details)
         if history is not None:
             await history.save_details([(part[run_id], found) for run_id, found in read.found.items()])
         details.found.update({run_id: replace(found, texts=()) for run_id, found in read.found.items()})
@@ -500,7 +499,6 @@ async def read_insights(
     runs: Sequence[RunFacts],
     others: Sequence[RunFacts] | None = None,
     *,
-    noun: str = "runs looked into",
     most: int | None = None,
     metadata: bool = True,
     steps: bool = True,
@@ -513,7 +511,7 @@ async def read_insights(
     failed = [run for run in runs if run.status == "FAILED" and not metadata]
     causes = await read_causes(app, deadline, failed, others, steps=steps) if failed else {}
     unknown = [run for run in runs if run.id not in causes]
-    details = await read_facts(app, deadline, unknown, noun=noun, most=most, held=held)
+    details = await read_facts(app, deadline, unknown, most=most, held=held)
     found: dict[str, Insight] = {}
     for run in runs:
         if each := details.found.get(run.id):

@@ -44,8 +44,7 @@ RunIds = Annotated[
     Field(min_length=1, max_length=50, description="Run ids", examples=[["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]]),
 ]
 Seconds = Annotated[
-    int,
-    Field(ge=1, le=3600, description="Longest wait; clients often give up after 60", examples=[45]),
+    int, Field(ge=1, le=3600, description="Longest wait; clients often give up after 60", examples=[45])
 ]
 
 
@@ -151,7 +150,7 @@ class _Watch:
         self.seen = {run.id: waited_run(run) for run in runs}
 
     async def _read_runs(self, left: float) -> None:
-        read = await read_details(self.app, Deadline(self.ctx, self.app, left), self._moving(), self._state, noun=None)
+        read = await read_details(self.app, Deadline(self.ctx, self.app, left), self._moving(), self._state, noun="")
         self.seen |= read.found
         for run_id, error in read.failed.items():
             if isinstance(error, NotFoundError) and len(self.ids) > 1:

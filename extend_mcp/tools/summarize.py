@@ -14,16 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.groups import (
-    COLUMNS,
-    GROUP_NAMES,
-    OF_FAILURES,
-    OF_TIME,
-    Calendar,
-    GroupName,
-    group_of,
-    is_unread,
-)
+from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, OF_FAILURES, OF_TIME, Calendar, GroupName, group_of, is_unread
 from extend_mcp.runs.statistics import RunFacts, Selection, Statistics, Tally, course, oldest, tallies
 from extend_mcp.tools.args import joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter

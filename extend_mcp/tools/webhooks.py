@@ -189,10 +189,7 @@ async def create_webhook_subscription(
 
 @WEBHOOKS.tool(title="Change a webhook subscription", annotations=DESTRUCTIVE)
 async def update_webhook_subscription(
-    subscription_id: SubscriptionId,
-    events: Events,
-    ctx: Ctx,
-    confirmation_token: ConfirmationToken | None = None,
+    subscription_id: SubscriptionId, events: Events, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Replace a subscription's events. A person sees before and after and confirms first."""
     body = requests.UpdateWebhookSubscription(enabled_events=events)
