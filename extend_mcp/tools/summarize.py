@@ -220,11 +220,7 @@ class _Count:
 
 
 def find_zone(name: str) -> tzinfo:
-    """Return the time zone of a name in the IANA database.
-
-    Raises:
-        CallRefusedError: no time zone has that name.
-    """
+    """Return the time zone of a name in the IANA database, or refuse the name."""
     if name.strip().upper() in ("UTC", "Z"):
         return timezone.utc
     try:
