@@ -283,7 +283,7 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
         else:
             unclear |= {each.id: each for each in since}
     details = await read_insights(
-        app, deadline, list(unclear.values()), noun="possible reruns checked", most=app.limits.bulk_runs
+        app, deadline, list(unclear.values()), most=app.limits.bulk_runs
     )
     skipped = set(details.skipped)
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):

@@ -185,8 +185,10 @@ class ExtendTool(Tool):
             outcome = "MCPError"
             raise
         finally:
-            if outcome != "wrong_arguments":
-                self._audit(app, record, outcome, written)
+            if record.verdict not in (None, "allowed"):
+                app.metrics.count("guard_refusals_total", tool=self.name, verdict=record.verdict)
+            if not self._reads_only and outcome != "wrong_arguments":
+                write_audit_line(app, self.name, outcome, record, written)
             app.metrics.count("calls_in_flight", -1)
             app.metrics.count("tool_calls_total", tool=self.name, outcome=outcome)
             app.metrics.observe("tool_call_seconds", app.clock.monotonic() - begun, tool=self.name)
@@ -220,36 +222,14 @@ class ExtendTool(Tool):
         label = app.caller.account.label
         # ``resource_link`` came with 2025-06-18.
         links = (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
-        if not isinstance(result, WriteView):
-            return str(vars(result).get("outcome", "done")), _answer(result, links=links, label=label), None
-        if label:
-            result.name_account(label)
-        return result.outcome, _answer(result, links=links, label=label), result
+        written = result if isinstance(result, WriteView) else None
+        if written and label:
+            written.name_account(label)
+        return str(vars(result).get("outcome", "done")), _answer(result, links=links, label=label), written
 
     @property
     def _reads_only(self) -> bool:
         return bool(self.annotations and self.annotations.read_only_hint)
-
-    def _audit(self, app: CallerContext, record: WriteRecord, outcome: str, written: WriteView | None) -> None:
-        if record.verdict not in (None, "allowed"):
-            app.metrics.count("guard_refusals_total", tool=self.name, verdict=record.verdict)
-        if self._reads_only:
-            return
-        runs = record.runs_by_outcome()
-        write_audit_line(
-            app,
-            self.name,
-            outcome,
-            target=(written.target if written else None) or record.target or None,
-            sent=written.request_sent if written else None,
-            confirmed=record.confirmed_by,
-            counts={each: len(ids) for each, ids in runs.items()},
-            runs=runs,
-            new_runs=[run.new_run_id for run in record.planned if run.new_run_id],
-            reason=record.reason,
-            request_ids=record.request_ids,
-            verdict=record.verdict,
-        )
 
     def _failure(self, cause: Exception) -> str:
         changes = not self._reads_only
@@ -265,20 +245,33 @@ class ExtendTool(Tool):
         return f"{self.name} failed inside extend-mcp; its log (stderr) has the details.{effect}"
 
 
-def write_audit_line(app: CallerContext, tool: str, outcome: str, **facts: Any) -> None:
-    """Write who called a tool, when, for which account and in which HTTP request, how it ended, and more facts."""
+def write_audit_line(
+    app: CallerContext, tool: str, outcome: str, record: WriteRecord | None = None, written: WriteView | None = None
+) -> None:
+    """Write who called a tool, when, for which account and in which HTTP request, how it ended, and what was decided.
+
+    A call that was denied has no record: nothing was sent.
+    """
+    sent = written.request_sent if written else None if record else False
+    record = record or WriteRecord()
+    runs = record.runs_by_outcome()
     app.audit.write(
         {
             "at": format_instant(app.clock.now()),
             "who": app.caller.principal,
             "tool": tool,
-            "target": None,
+            "target": (written.target if written else None) or record.target or None,
             "outcome": outcome,
-            "sent": False,
-            "confirmed": None,
+            "sent": sent,
+            "confirmed": record.confirmed_by,
             "account": app.account_id,
             "label": app.caller.account.label,
-            **facts,
+            "counts": {each: len(ids) for each, ids in runs.items()},
+            "runs": runs,
+            "new_runs": [run.new_run_id for run in record.planned if run.new_run_id],
+            "reason": record.reason,
+            "request_ids": record.request_ids,
+            "verdict": record.verdict,
             "call_id": call_id.get(),
         }
     )

@@ -8,18 +8,16 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
 from pydantic import Field
 
-from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
+from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
@@ -28,7 +26,7 @@ from extend_mcp.tools.args import Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, read_details
+from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, RunLists, read_details
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
 from extend_mcp.views.document import error_words
@@ -138,27 +136,21 @@ class _Export:
     async def _read(self, file: int) -> str | None:
         """Read runs and keep their values; return why not all were read."""
         wanted = self.place.a
-        times = {"created_since": wanted.get("since"), "created_before": wanted.get("before")}
-        filters = await RunFilter(status=wanted["status"], **times).resolve(self.app)
-        query = filters.model_copy(update={"workflow_id": wanted["workflow"]}).api_query()
-        query["max_page_size"] = PAGE_SIZE
-        read = partial(self.app.api.list_workflow_runs, **query)
+        filters = RunFilter(
+            status=wanted["status"],
+            workflow_id=wanted["workflow"],
+            created_since=wanted.get("since"),
+            created_before=wanted.get("before"),
+        )
+        lists = RunLists(self.app, await filters.resolve(self.app), self.deadline, start=self.place)
         while True:
-            try:
-                page = await read(next_page_token=self.place.t)
-            except ExtendError as error:
-                if isinstance(error, CredentialError) or not (self.written or "size" in wanted):
-                    raise
-                return error_words(error)
-            for start in range(self.place.s, len(page.data), _AT_A_TIME):
-                runs = page.data[start : start + _AT_A_TIME]
-                if not await self._keep([run for run in runs if filters.matches(run)], file):
-                    return "time was up"
-                self.place = self.place.model_copy(update={"s": min(start + _AT_A_TIME, PAGE_SIZE)})
-            self.place = self.place.model_copy(update={"t": page.next_page_token, "s": 0})
-            oldest = page.data[-1].created if page.data else None
-            if page.next_page_token is None or (filters.since and oldest and oldest < filters.since):
-                return None
+            taken = await lists.take(_AT_A_TIME)
+            if taken and not await self._keep([run for run, _ in taken], file):
+                return "time was up"
+            token, skip = lists.places[0] or (None, 0)
+            self.place = self.place.model_copy(update={"t": token, "s": skip})
+            if len(taken) < _AT_A_TIME:
+                return f"{lists.ended_by}: {error_words(lists.problem)}" if lists.problem else lists.ended_by
 
     async def _keep(self, runs: Sequence[WorkflowRunSummary], file: int) -> bool:
         """Keep the rows of some runs; return False, with none of them kept, if time is up."""
@@ -175,10 +167,7 @@ class _Export:
         return True
 
     def _finish(self) -> ExportView:
-        table = _Table(self.place.a.get("fields"))
-        for row in self._rows():
-            table.learn(row)
-        columns = table.columns()
+        table = _Table(self._rows, self.place.a.get("fields"))
         if not table.rows:
             self.folder.remove(self.spool)
             message = "No run here has values to export; no file was written."
@@ -188,23 +177,24 @@ class _Export:
         encoding = "utf-8-sig" if is_csv else "utf-8"
         descriptor = self.folder.open(self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         with os.fdopen(descriptor, "w", encoding=encoding, errors="replace", newline="") as out:
-            rows = table.select(self._rows(), columns)
             if is_csv:
                 # Quotes around every text keep it one cell, whatever the spreadsheet takes for a separator.
                 writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
-                writer.writerow(map(table.cell, [*_ABOUT, *columns]))
-                writer.writerows(map(table.cell, [*about.values(), *values]) for about, values in rows)
+                writer.writerow(map(table.cell, [*_ABOUT, *table.columns]))
+                for about, values in table.lines():
+                    writer.writerow(map(table.cell, [*about.values(), *map(values.get, table.columns)]))
             else:
-                for about, values in rows:
-                    known = {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+                for about, values in table.lines():
+                    known = {name: values[name] for name in table.columns if values.get(name) is not None}
                     out.write(json.dumps({**about, "fields": known}, ensure_ascii=False) + "\n")
         self.folder.remove(self.spool)
+        columns, path = [*_ABOUT, *table.columns], self._path(self.name)
         return export_view(
             "done",
-            f"{table.rows:,} rows and {len(_ABOUT) + len(columns):,} columns are in {self._path(self.name)}.",
-            path=self._path(self.name),
+            f"{table.rows:,} rows and {len(columns):,} columns are in {path}.",
+            path=path,
             rows=table.rows,
-            columns=[*_ABOUT, *columns],
+            columns=columns,
             left_out=table.left_out,
             escaped=table.escaped,
             limit=self.limit,
@@ -218,58 +208,45 @@ class _Export:
         return str(self.folder.path / name)
 
 
-@dataclass
 class _Table:
-    """Finds the columns of the kept rows, and writes their cells.
+    """The columns of the kept rows, and their cells.
 
     A column is a path such as ``vendor.name``. Where a run has a path from two steps, its columns begin with the step.
     ``left_out`` counts the runs and fields that have no row or column, by reason, and ``escaped`` the cells that were
     made harmless.
     """
 
-    wanted: Sequence[str] | None
-    rows: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    escaped: int = 0
-    _paths: dict[tuple[str, str], None] = field(default_factory=dict)
-    _in_two_steps: set[str] = field(default_factory=set)
-
-    def learn(self, row: dict[str, Any]) -> None:
-        """Take note of one row's fields, or of why it is left out."""
-        if "left_out" in row:
-            self.left_out[row["left_out"]] += 1
-            return
-        self.rows += 1
-        seen: set[str] = set()
-        for step, values in row["values"].items():
-            self._paths.update(dict.fromkeys((step, path) for path in values))
-            self._in_two_steps |= seen & values.keys()
-            seen |= values.keys()
-
-    def columns(self) -> list[str]:
-        """Return the headings of the fields, in the order asked for or found."""
-        headings = dict.fromkeys(self._heading(step, path) for step, path in self._paths)
-        if self.wanted is None:
-            return list(headings)
+    def __init__(self, read: Callable[[], Iterator[dict[str, Any]]], wanted: Sequence[str] | None) -> None:
+        self.rows = self.escaped = 0
+        self.left_out: Counter[str] = Counter()
+        self._read = read
+        self._in_two_steps: set[str] = set()
+        found: dict[tuple[str, str], None] = {}
+        for row in read():
+            if "left_out" in row:
+                self.left_out[row["left_out"]] += 1
+                continue
+            self.rows += 1
+            found |= dict.fromkeys((step, path) for step, path, _ in row["values"])
+            paths = Counter(path for _, path, _ in row["values"])
+            self._in_two_steps |= {path for path, count in paths.items() if count > 1}
+        headings = dict.fromkeys(self._heading(step, path) for step, path in found)
         chosen: dict[str, None] = {}
-        for name in self.wanted:
+        for name in wanted or ():
             fitting = [
                 each for each in headings if each == name or f"{each.rpartition(': ')[2]}.".startswith(f"{name}.")
             ]
             if not fitting:
                 self.left_out[f"field {FieldPath(name)} (no run has it)"] += 1
             chosen |= dict.fromkeys(fitting)
-        return list(chosen)
+        # The headings of the fields, in the order asked for or found.
+        self.columns = list(headings if wanted is None else chosen)
 
-    def select(
-        self, rows: Iterator[dict[str, Any]], columns: Sequence[str]
-    ) -> Iterator[tuple[dict[str, Any], list[Any]]]:
-        """Iterate over the rows: what is known of the run, and its value for each column."""
-        for row in rows:
-            if "left_out" not in row:
-                found = row["values"].items()
-                values = {self._heading(step, path): value for step, each in found for path, value in each.items()}
-                yield {name: row[name] for name in _ABOUT}, [values.get(column) for column in columns]
+    def lines(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Iterate over the rows: what is known of the run, and its values by column."""
+        for row in self._read():
+            if values := row.pop("values", None):
+                yield row, {self._heading(step, path): value for step, path, value in values}
 
     def cell(self, value: Any) -> Any:
         """Return a value as a cell: text that a spreadsheet would run begins with an apostrophe."""
@@ -286,24 +263,19 @@ class _Table:
 
 
 def _row(run: WorkflowRun) -> dict[str, Any]:
-    """Return what is kept of a run: its values by step and path."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return what is kept of a run: its values, each with its step and path."""
+    values: list[tuple[str, str, Any]] = []
+    titles: Counter[str] = Counter()
     for step in run.step_runs:
-        values = dict(_leaves(as_object(step.output.get("value"))))
-        if values:
-            name, number = step.title, 1
-            while (key := f"{name} #{number}" if number > 1 else name) in found:
-                number += 1
-            found[key] = values
-    if not found:
+        if leaves := list(_leaves(as_object(step.output.get("value")))):
+            titles[step.title] += 1
+            name = f"{step.title} #{titles[step.title]}" if titles[step.title] > 1 else step.title
+            values += [(name, path, value) for path, value in leaves]
+    if not values:
         return {"left_out": "without extracted values"}
-    return {
-        "run_id": run.id,
-        "created_at": format_instant(run.created) if run.created else None,
-        "status": run.status,
-        "file": run.files[0].name or run.files[0].id if run.files else None,
-        "values": found,
-    }
+    created, file = format_instant(run.created) if run.created else None, run.files[0] if run.files else None
+    about = (run.id, created, run.status, file and (file.name or file.id))
+    return {**dict(zip(_ABOUT, about, strict=True)), "values": values}
 
 
 def _leaves(value: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,13 +8,13 @@ import anyio.to_thread
 from pydantic import Field
 
 from extend_mcp.audit import AuditScan
-from extend_mcp.callers import Ctx, caller_context
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import RERUN_OF, Repeat, chains, fate, same_files
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import AUDIT_READ
 from extend_mcp.tools.args import Moment, PageToken, RunId
-from extend_mcp.tools.pagination import open_token
+from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, parse_window, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
 from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
@@ -91,7 +91,7 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
     groups = same_files(run for run in listed.runs if run.status == "PROCESSED")
     repeated = [group for group in groups if len(group) > 1]
     unsure = [run for group in repeated for run in group[1:]]
-    insights = await read_insights(app, deadline, unsure, noun="repeated runs looked into")
+    insights = await read_insights(app, deadline, unsure)
     if len(insights.found) < len(unsure):
         missing.append(f"{len(unsure) - len(insights.found):,} runs were not looked into: they may be intended reruns")
     intended = {run_id for run_id, each in insights.found.items() if each.metadata.get(RERUN_OF)}
@@ -129,25 +129,9 @@ async def list_actions(
         "before": format_instant(last) if last else None,
     }
     place = open_token("list_actions", given, page_token)
-    wanted, account = place.a, app.account_id
-
-    def read() -> tuple[list[tuple[int, dict[str, Any]]], str | None]:
-        if app.audit.file is None:
-            return [], _OFF
-        scan = AuditScan(app.audit.file, int(place.t) if place.t else None)
-        found: list[tuple[int, dict[str, Any]]] = []
-        for at, line in scan.lines():
-            if line["at"] < wanted.get("since", ""):
-                return found, None
-            if line.get("account") == account and _is_wanted(line, wanted):
-                found.append((at, line))
-                if len(found) > page_size:
-                    return found, None
-        return found, None if scan.complete else f"only the newest {scan.most_bytes:,} bytes of the audit were read"
-
     try:
         # A large file must not keep other calls waiting.
-        found, missing = await anyio.to_thread.run_sync(read)
+        found, missing = await anyio.to_thread.run_sync(_actions, app, place, page_size)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "page_token is not one of this list"
         raise CallRefusedError(f"The audit cannot be read: {why}.") from None
@@ -155,23 +139,39 @@ async def list_actions(
     def token_after(count: int) -> str | None:
         return place.model_copy(update={"t": str(found[count - 1][0])}).encode() if count < len(found) else None
 
-    said = {"run_id": ("run", Id), "caller": ("caller", Id), "since": ("since", str), "before": ("before", str)}
     return action_list_view(
         [line for _, line in found[:page_size]],
-        run_id=wanted.get("run_id"),
+        run_id=place.a.get("run_id"),
         token_after=token_after,
-        filters=", ".join(f"{word} {kind(wanted[name])}" for name, (word, kind) in said.items() if name in wanted),
+        filters=", ".join(f"{name.removesuffix('_id')} {Id(value)}" for name, value in place.a.items()),
         missing=missing,
         limit=app.limits.answer_chars,
     )
 
 
+def _actions(
+    app: CallerContext, place: PagePosition, page_size: int
+) -> tuple[list[tuple[int, dict[str, Any]]], str | None]:
+    """Return the lines of the audit on a page and the next one, each with its place, and why older ones are missing."""
+    if app.audit.file is None:
+        return [], _OFF
+    scan = AuditScan(app.audit.file, int(place.t) if place.t else None)
+    found: list[tuple[int, dict[str, Any]]] = []
+    for at, line in scan.lines():
+        if line["at"] < place.a.get("since", ""):
+            return found, None
+        if line.get("account") == app.account_id and _is_wanted(line, place.a):
+            found.append((at, line))
+            if len(found) > page_size:
+                return found, None
+    return found, None if scan.complete else f"only the newest {scan.most_bytes:,} bytes of the audit were read"
+
+
 def _is_wanted(line: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    run, caller, before = wanted.get("run_id"), wanted.get("caller"), wanted.get("before")
     runs = [line.get("target"), *(line.get("new_runs") or ())]
     runs += [each for ids in (line.get("runs") or {}).values() for each in ids]
-    return bool(
-        (run is None or run in runs)
-        and (caller is None or caller == line["who"])
-        and (before is None or before > line["at"])
+    return (
+        wanted.get("run_id") in (None, *runs)
+        and wanted.get("caller") in (None, line["who"])
+        and ("before" not in wanted or wanted["before"] > line["at"])
     )

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
-from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, Insight, read_details, read_insights, scan_runs, select_runs
-from extend_mcp.tools.runs import definition_of, read_run
+from extend_mcp.tools.run_scan import Deadline, definition_of, read_details, read_insights, scan_runs, select_runs
+from extend_mcp.tools.runs import read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
 from extend_mcp.views.actions import status_words
-from extend_mcp.views.insights import (
-    ComparisonView,
-    FailureView,
-    comparison_view,
-    failure_view,
-    failures_view,
-)
+from extend_mcp.views.insights import ComparisonView, FailureView, comparison_view, failure_view, failures_view
 from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import review_lines
+
+_LONGEST_REVIEW = timedelta(days=30)
+"""Longest time before a window in which a run reviewed in it may have been created to be counted."""
 
 _MOST_EXAMPLES = 20
 """Runs that are read in full to quote a message of each cause."""
@@ -55,9 +48,14 @@ async def explain_failure(
         return await _explain_one(app, deadline, run_id, created_since)
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
     selected = await select_runs(app, filters, deadline)
-    details = await read_insights(app, deadline, selected.runs, noun="failed runs read", metadata=False)
-    known = [details.found[run.id] for run in selected.runs if run.id in details.found]
-    details.found |= await _with_messages(app, deadline, known)
+    details = await read_insights(app, deadline, selected.runs, metadata=False)
+    newest: dict[tuple[str, Failure], RunFacts] = {}
+    for run in selected.runs:
+        each = details.found.get(run.id)
+        if each and each.cause and each.cause.reason and not each.cause.message:
+            newest.setdefault((run.workflow_id, each.cause), run)
+    # The answer quotes a message of each cause.
+    details.found |= (await read_insights(app, deadline, list(newest.values())[:_MOST_EXAMPLES])).found
     missing = [selected.missing] if selected.missing else []
     if len(details.found) < len(selected.runs):
         missing.append(
@@ -71,15 +69,6 @@ async def explain_failure(
         missing=missing,
         limit=app.limits.answer_chars,
     )
-
-
-async def _with_messages(app: CallerContext, deadline: Deadline, found: Sequence[Insight]) -> dict[str, Insight]:
-    """Read the newest run of each cause whose message is not known, so that the answer can quote it."""
-    newest: dict[tuple[str, Failure], RunFacts] = {}
-    for run, cause, _ in found:
-        if cause and cause.reason and not cause.message:
-            newest.setdefault((run.workflow_id, cause), run)
-    return (await read_insights(app, deadline, list(newest.values())[:_MOST_EXAMPLES])).found
 
 
 async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, created_since: str) -> FailureView:
@@ -97,7 +86,15 @@ async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, crea
     failed, unread, _ = await scan_runs(app, deadline, filters)
     others = [each for each in failed if each.id != run.id]
     facts = [run_facts(each) for each in others]
-    details = await read_insights(app, deadline, facts, noun="other failed runs read", metadata=False)
+    details = await read_insights(app, deadline, facts, metadata=False)
+    good = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
+    # Where the account itself was the cause, a good run of any workflow shows that this is over.
+    workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None
+    newest = await app.api.list_workflow_runs(
+        status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
+    )
+    failed_at = run.end_time or run.initial_run_at
+    later = (each for each in newest.data if each.start_time and failed_at and each.start_time > failed_at)
     causes = {other: found.cause for other, found in details.found.items() if found.cause}
     alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
     missing = [unread] if unread else []
@@ -111,30 +108,12 @@ async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, crea
         looked_into=len(details.found) + (len(failed) - len(others)),
         alike=alike,
         same_step=sum(causes[each.id].where == cause.where for each in alike),
-        good=await _last_good(app, run, deadline),
-        later=await _later_good(app, run, cause),
+        good=next(iter((await scan_runs(app, deadline, good, most=1)).runs), None),
+        later=next(later, None),
         window=f"created since {format_instant(filters.since)}",
         missing=missing,
         now=app.clock.now(),
     )
-
-
-async def _later_good(app: CallerContext, run: WorkflowRun, cause: Failure) -> WorkflowRunSummary | None:
-    """Return the newest processed run that started after this one failed, if any.
-
-    It is one of the same workflow, or of any where the account itself was the cause.
-    """
-    workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None
-    page = await app.api.list_workflow_runs(
-        status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
-    )
-    failed_at = run.end_time or run.initial_run_at
-    return next((each for each in page.data if each.start_time and failed_at and each.start_time > failed_at), None)
-
-
-async def _last_good(app: CallerContext, run: WorkflowRun, deadline: Deadline) -> WorkflowRunSummary | None:
-    filters = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
-    return next(iter((await scan_runs(app, deadline, filters, most=1)).runs), None)
 
 
 @RUNS.tool(title="Show the review queue", annotations=READ_ONLY, view="review")
@@ -159,10 +138,22 @@ async def review_queue(
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.
         waiting = [run for run in waiting if (changed_at := run.updated_at or run.created) and changed_at < edge]
-    flow = await _flow(app, deadline, filters, flow_since) if flow_since else None
+    flow = None
+    if flow_begin := parse_argument(app.clock.now(), "flow_since", flow_since):
+        wide = RunFilter(workflow_id=filters.workflow_id, since=flow_begin - _LONGEST_REVIEW)
+        listed = await select_runs(app, wide, deadline)
+        flow = reviews.Flow(flow_begin, listed.missing)
+        for each in listed.runs:
+            if each.created and each.created >= flow_begin and (each.reviewed or each.status == "NEEDS_REVIEW"):
+                flow.sent[each.workflow_id] += 1
+            if each.reviewed and each.reviewed >= flow_begin:
+                flow.reviewed[each.workflow_id] += 1
     looked_into = {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]
     read = waiting[:looked_into]
-    definitions = await _definitions(app, read)
+    definitions: dict[str, list[dict[str, Any]]] = {}
+    for run in {run.workflow_version.id: run for run in read}.values():
+        version = run.workflow_version
+        definitions[version.id] = await definition_of(app, run.workflow.id, version.version, version.id)
 
     def known(run: WorkflowRun) -> reviews.ReviewFacts:
         checks = reviews.failed_checks(run, definitions.get(run.workflow_version.id, ()))
@@ -184,35 +175,6 @@ async def review_queue(
         group_by=group_by,
         flow=flow,
     )
-
-
-_LONGEST_REVIEW = timedelta(days=30)
-"""Longest time before a window in which a run reviewed in it may have been created to be counted."""
-
-
-async def _flow(app: CallerContext, deadline: Deadline, filters: RunFilter, since: str) -> reviews.Flow:
-    """Count the runs that were sent to review and those that were reviewed."""
-    begin = parse_argument(app.clock.now(), "flow_since", since)
-    assert begin
-    wide = RunFilter(workflow_id=filters.workflow_id, since=begin - _LONGEST_REVIEW)
-    listed = await select_runs(app, wide, deadline)
-    flow = reviews.Flow(begin, listed.missing)
-    for run in listed.runs:
-        if run.created and run.created >= begin and (run.reviewed or run.status == "NEEDS_REVIEW"):
-            flow.sent[run.workflow_id] += 1
-        if run.reviewed and run.reviewed >= begin:
-            flow.reviewed[run.workflow_id] += 1
-    return flow
-
-
-async def _definitions(app: CallerContext, runs: Sequence[WorkflowRunSummary]) -> dict[str, list[dict[str, Any]]]:
-    """Return the steps of the versions that runs used, by id; some of them, where reading fails."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    if app.caller.has_scope(WORKFLOWS_READ):
-        with suppress(ExtendError):
-            for run in {run.workflow_version.id: run for run in runs}.values():
-                found[run.workflow_version.id] = await definition_of(app, run)
-    return found
 
 
 @RUNS.tool(title="Compare two runs", annotations=READ_ONLY)

@@ -34,13 +34,7 @@ _PDF_WITHIN = 1024
 
 
 def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, bytes]:
-    """Read a file from under an allowed folder; return its name and its bytes.
-
-    A relative path is looked for in each folder.
-
-    Raises:
-        CallRefusedError: path input is off, or the file is elsewhere, missing, no file, or too large.
-    """
+    """Return the name and the bytes of a file under an allowed folder; a relative path is looked for in each."""
     if not roots:
         raise CallRefusedError(
             "path: reading local files is off. The user can allow folders with EXTEND_MCP_FILE_ROOTS."

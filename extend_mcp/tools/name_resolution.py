@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 
 from extend_mcp.api.models import StepRun, WorkflowSummary
 from extend_mcp.callers import CallerContext
@@ -26,7 +27,10 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     if not app.caller.has_scope(RUNS_READ, WORKFLOWS_READ):
         raise CallRefusedError("workflow: give its id. This caller has no scope to read the names of workflows.")
     workflows, complete = await read_all(app.api.list_workflows(), most_pages=app.limits.filter_pages)
-    same = _named(workflows, given)
+    # The strictest comparison that finds any.
+    forms: tuple[Callable[[str], str], ...] = (str, _shown, lambda name: _shown(name).casefold())
+    found = ([each for each in workflows if form(each.name) == form(given)] for form in forms)
+    same = next(filter(None, found), [])
     if len(same) == 1:
         return same[0].id
     if same:
@@ -38,14 +42,6 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     raise CallRefusedError(
         f"No workflow is called {Label(given):120}{bound}. There are: {_names(near or workflows) or 'none'}."
     )
-
-
-def _named(workflows: list[WorkflowSummary], given: str) -> list[WorkflowSummary]:
-    """Return the workflows of a name by the strictest comparison that finds any."""
-    for form in (str, _shown, lambda name: _shown(name).casefold()):
-        if found := [workflow for workflow in workflows if form(workflow.name) == form(given)]:
-            return found
-    return []
 
 
 def _shown(name: str) -> str:

@@ -30,23 +30,17 @@ Place = tuple[str | None, Annotated[int, Field(ge=0, le=PAGE_SIZE)]]
 
 
 class PagePosition(BaseModel):
-    """A position in a list, and the search that found the list. Short names: a model pays for each character.
-
-    Attributes:
-        k: the list: the name of the tool that gave it, without ``list_``.
-        a: the arguments of the search.
-        n: when the search began, in Unix seconds, if times such as "24h" are among its arguments.
-        t, s: the place in the list.
-        m: instead, the places in several lists that are shown as one; None for a list that has ended.
-    """
+    """A position in a list, and the search that found the list. Short names: a model pays for each character."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    k: str
-    a: dict[str, Any] = Field(default_factory=dict)
+    k: str  # the list: the name of the tool that gave it, without ``list_``
+    a: dict[str, Any] = Field(default_factory=dict)  # the arguments of the search
+    # When the search began, in Unix seconds, if times such as "24h" are among its arguments.
     n: Annotated[int, Field(ge=0, lt=10**10)] | None = None
     t: str | None = None
     s: int = Field(0, ge=0, le=PAGE_SIZE)
+    # Instead of ``t`` and ``s``, the places in several lists that are shown as one; None for a list that has ended.
     m: list[Place | None] | None = None
 
     def encode(self) -> str:
@@ -98,11 +92,8 @@ async def read_page(
 ) -> tuple[list[ItemT], Callable[[int], str | None]]:
     """Read one page of a list; return the items, and the token that continues after the first so many of them, if any.
 
-    Args:
-        tool: the tool; arguments that are its defaults are no part of page tokens.
-        read: reads a page of the API by the search's arguments, ``next_page_token`` and ``max_page_size``.
-        page_token: from the answer before, or None for the first page.
-        given: the arguments of this call that select and order the items, with its ``page_size``.
+    ``read`` takes the arguments ``given``, with ``next_page_token`` and ``max_page_size`` for ``page_size``. Those that
+    are defaults of the tool are no part of page tokens.
     """
     known = inspect.signature(tool).parameters
     chosen = {name: value for name, value in given.items() if name not in known or value != known[name].default}

@@ -72,15 +72,25 @@ class RunFilter(BaseModel):
         """The statuses that are wanted; empty for all."""
         return tuple(self.status.split(",")) if self.status else ()
 
-    def api_query(self, *, sort_by: args.SortBy = "createdAt", sort_dir: args.SortDir = "desc") -> WorkflowRunQuery:
+    @property
+    def streams(self) -> tuple[str | None, ...]:
+        """The status of each list of the API that is read: it filters by one status."""
+        return self.statuses or (None,)
+
+    @property
+    def order(self) -> args.SortBy:
+        """The time by which lists are sorted: that of the last change, if changes of some time are wanted."""
+        return "updatedAt" if self.changed_since or self.changed_before else "createdAt"
+
+    def api_query(self) -> WorkflowRunQuery:
         """Return the part of the filter that the API applies, and the order."""
         return {
             "status": self.status if len(self.statuses) == 1 else None,
             "workflow_id": self.workflow_id,
             "batch_id": self.batch,
             "file_name_contains": self.file_name_contains,
-            "sort_by": sort_by,
-            "sort_dir": sort_dir,
+            "sort_by": self.order,
+            "sort_dir": "desc",
         }
 
     def selection(self) -> Selection:
@@ -110,6 +120,17 @@ class RunFilter(BaseModel):
             and _is_within(run.created, self.since, self.before)
             and _is_within(updated, self.changed_since, self.changed_before)
         )
+
+    def is_past(self, run: WorkflowRunSummary) -> bool:
+        """Return whether the order rules out that this run or any later one in a list matches."""
+        # A run is never updated before it is created, so the first holds for both orders.
+        moment, by_creation = self.moment(run), self.order == "createdAt"
+        first = self.since if by_creation else self.changed_since or self.since
+        return moment is not None and first is not None and moment < first
+
+    def moment(self, run: WorkflowRunSummary) -> datetime | None:
+        """Return the time by which lists are sorted."""
+        return run.created if self.order == "createdAt" else run.updated_at
 
     def selects(self, run: RunFacts) -> bool:
         """Return whether a run that was listed fits the filter, except for its file's name and details."""
@@ -152,6 +173,46 @@ class RunFilter(BaseModel):
             *(f"metadata {Label(key):60} = {Label(value):60}" for key, value in (self.metadata or {}).items()),
         ]
         return ", ".join(part for part in parts if part)
+
+
+class RunSearch(RunFilter):
+    """Arguments of a list of runs, as its page tokens contain them."""
+
+    sort_by: args.SortBy | None = None
+    sort_dir: args.SortDir = "desc"
+    ids_only: bool = False
+    page_size: args.PageSize = 20
+
+    @property
+    def order(self) -> args.SortBy:
+        """The time by which the list is sorted: as asked for, or that which the filters are about."""
+        return self.sort_by or super().order
+
+    def api_query(self) -> WorkflowRunQuery:
+        """Return the part of the filter that the API applies, and the order."""
+        return {**super().api_query(), "sort_dir": self.sort_dir}
+
+    @property
+    def streams(self) -> tuple[str | None, ...]:
+        """The status of each list of the API that is read."""
+        return ("FAILED",) if self.needs_causes and not self.status else super().streams
+
+    @property
+    def needs_causes(self) -> bool:
+        """True if only runs that failed in some way are wanted."""
+        return self.failure_reason is not None or self.failing_step is not None
+
+    def description_with_order(self) -> str:
+        """Describe the filters and the order, for the answer's first line."""
+        order = f"{self.order.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
+        return ", ".join(part for part in (self.description(), order) if part)
+
+    def is_past(self, run: WorkflowRunSummary) -> bool:
+        """Return whether the order rules out that this run or any later one in the list matches."""
+        if self.sort_dir == "desc":
+            return super().is_past(run)
+        moment, last = self.moment(run), self.before if self.order == "createdAt" else self.changed_before
+        return moment is not None and last is not None and moment >= last
 
 
 MOMENTS: Final = {

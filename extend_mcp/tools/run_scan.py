@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import anyio
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import CredentialError, ExtendError
-from extend_mcp.api.models import ChildRun, WorkflowRun, WorkflowRunSummary
-from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery
+from extend_mcp.api.models import ChildRun, Page, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery, WorkflowRunQuery
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, created_first, failed_children, failures_of
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
-from extend_mcp.tools.args import SortBy
+from extend_mcp.tools.pagination import PagePosition, Place
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.document import error_words
 
@@ -77,12 +78,122 @@ class Deadline:
         await self._ctx.report_progress(self._done, None, message)
 
 
+Places = list[Place | None]
+"""The place in each list that is read; None at its end."""
+
+
+class RunLists:
+    """The API's lists of the runs that a resolved filter selects, one for each status, read as one.
+
+    ``places`` are where each continues, and ``ended_by`` is what was done when a bound ended the reading early. With a
+    deadline, ``problem`` is the error that ended it after the first page; without one, every error is raised.
+    """
+
+    def __init__(
+        self,
+        app: CallerContext,
+        filters: RunFilter,
+        deadline: Deadline | None = None,
+        *,
+        streams: Sequence[str | None] = (),
+        start: PagePosition | None = None,
+        most_pages: int | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
+        streams, start = streams or filters.streams, start or PagePosition(k="runs")
+        self.places: Places = start.m or [(start.t, start.s)] * len(streams)
+        self.ended_by: str | None = None
+        self.problem: ExtendError | None = None
+        self.is_whole = True  # False once runs were left aside because they are of an earlier time
+        self._app = app
+        self._filters = filters
+        self._deadline = deadline
+        self._most_pages = most_pages and most_pages + len(streams) - 1
+        self._page_size = page_size
+        self._pages = self._count = 0
+        lists = zip(range(len(self.places)), streams, strict=True)
+        self._rest = {number: self._runs(number, status) for number, status in lists}
+        self._heads: dict[int, tuple[WorkflowRunSummary, Place | None]] = {}
+
+    async def take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
+        """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
+        taken: list[tuple[WorkflowRunSummary, Places]] = []
+        first_of = max if self._filters.api_query()["sort_dir"] == "desc" else min
+        while len(taken) < most:
+            for number in [each for each in self._rest if each not in self._heads]:
+                if head := await anext(self._rest[number], None):
+                    self._heads[number] = head
+                else:
+                    del self._rest[number]
+            if self.ended_by or not self._heads:
+                break
+            number = first_of(self._heads, key=self._key) if len(self._heads) > 1 else next(iter(self._heads))
+            run, after = self._heads.pop(number)
+            self._move(number, after)
+            taken.append((run, self.places))
+        return taken
+
+    async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
+        """Iterate over the runs of one list that fit, and the place after each."""
+        filters = self._filters
+        query = filters.api_query()
+        query["status"] = status
+        is_filtered = filters.filters_here
+        # Without filters of our own an API page is exactly an answer's page.
+        query["max_page_size"] = PAGE_SIZE if is_filtered else self._page_size
+        while place := self.places[number]:
+            query["next_page_token"], skip = place
+            page = await self._page(query)
+            if page is None:
+                return
+            runs: Sequence[WorkflowRunSummary] = page.data[skip:]
+            if is_filtered:
+                runs = list(takewhile(lambda run: not filters.is_past(run), runs))
+            is_past = skip + len(runs) < len(page.data)
+            self.is_whole = self.is_whole and not is_past
+            following = None if is_past or page.next_page_token is None else (page.next_page_token, 0)
+            fitting = [each for each in enumerate(runs, skip + 1) if not is_filtered or filters.matches(each[1])]
+            self._count += len(fitting)
+            if self._deadline:
+                await self._deadline.report(f"{self._count:,} runs read")
+            for count, run in fitting:
+                yield run, (place[0], count) if count < skip + len(runs) else following
+            self._move(number, following)
+
+    async def _page(self, query: WorkflowRunQuery) -> Page[WorkflowRunSummary] | None:
+        """Read a page; None if a bound or an error ends the reading."""
+        if self._pages == self._most_pages:
+            self.ended_by = f"reading {self._pages} API pages"
+            return None
+        self._pages += 1
+        left = self._deadline.left if self._deadline else None
+        try:
+            if left is None or left > 0:
+                with anyio.fail_after(left and max(left, 1.0)):
+                    return await self._app.api.list_workflow_runs(**query)
+            self.ended_by = "time was up"
+        except TimeoutError:
+            self.ended_by = "time was up"
+        except ExtendError as error:
+            if left is None or isinstance(error, CredentialError) or self._pages == 1:
+                raise
+            self.ended_by, self.problem = "reading stopped", error
+        return None
+
+    def _key(self, number: int) -> tuple[datetime, str]:
+        run, _ = self._heads[number]
+        return self._filters.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
+
+    def _move(self, number: int, place: Place | None) -> None:
+        self.places = [*self.places[:number], place, *self.places[number + 1 :]]
+
+
 class Scan(NamedTuple):
     """Runs that were read from their list, newest first."""
 
     runs: list[WorkflowRunSummary]
     missing: str | None  # why reading ended early; None when everything was read
-    reached: datetime | None  # the creation time of the last run that was looked at
+    is_whole: bool  # whether the list has no runs of an earlier time that were left aside
 
 
 async def scan_runs(
@@ -90,36 +201,17 @@ async def scan_runs(
     deadline: Deadline,
     filters: RunFilter,
     most: int | None = None,
-    sort_by: SortBy = "createdAt",
+    streams: Sequence[str | None] = (),
 ) -> Scan:
     """Read the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
-    runs: list[WorkflowRunSummary] = []
-    reached, by_creation = None, sort_by == "createdAt"
-    async with aclosing(app.api.list_workflow_runs(**filters.api_query(sort_by=sort_by)).pages()) as pages:
-        while True:
-            if len(runs) >= (most or app.limits.summary_runs):
-                return Scan(runs, f"only the newest {len(runs):,} runs were read (the operator's bound)", reached)
-            if deadline.left <= 0:
-                return Scan(runs, f"time was up after {len(runs):,} runs", reached)
-            try:
-                with anyio.fail_after(max(deadline.left, 1.0)):
-                    page = await anext(pages)
-            except TimeoutError:
-                return Scan(runs, f"time was up after {len(runs):,} runs", reached)
-            except ExtendError as error:
-                if isinstance(error, CredentialError) or not runs:
-                    raise
-                return Scan(runs, f"reading stopped after {len(runs):,} runs: {error_words(error)}", reached)
-            for run in page.data:
-                reached = run.created or reached
-                moment, since = (run.created, filters.since) if by_creation else (run.updated_at, filters.changed_since)
-                if moment and since and moment < since:
-                    return Scan(runs, None, reached)
-                if filters.matches(run):
-                    runs.append(run)
-            await deadline.report(f"{len(runs):,} runs read")
-            if page.next_page_token is None:
-                return Scan(runs, None, reached)
+    lists, most = RunLists(app, filters, deadline, streams=streams), most or app.limits.summary_runs
+    runs = [run for run, _ in await lists.take(most)]
+    missing = f"{lists.ended_by} after {len(runs):,} runs" if lists.ended_by else None
+    if lists.problem:
+        missing = f"{missing}: {error_words(lists.problem)}"
+    elif len(runs) == most and any(lists.places):
+        missing = f"only the newest {most:,} runs were read (the operator's bound)"
+    return Scan(runs, missing, lists.is_whole)
 
 
 class Selected(NamedTuple):
@@ -127,7 +219,7 @@ class Selected(NamedTuple):
 
     runs: list[RunFacts]
     missing: str | None  # why older runs are missing; None if none are
-    reached: datetime | None = None  # how far back in time was read; None if that was to the beginning
+    reached: datetime | None = None  # every run created from then on is here; None if all are
     begins: datetime | None = None  # creation of the first run that the filters select whatever their times, if known
     held: Freshness | None = None  # how fresh the runs are, if they are kept ones
 
@@ -168,7 +260,7 @@ async def select_runs(
     """Return the runs that a resolved filter selects, from the kept runs where they are or soon will be held.
 
     Filters by details are left to the caller. ``statuses`` overrules that of the filter, and ``most`` is how many runs
-    of each status are read where none are kept, by default as many as a summary reads.
+    are read where none are kept, by default as many as a summary reads.
     """
     wanted = statuses or filters.statuses
     if kept := await refreshed(app, filters, deadline, statuses):
@@ -176,18 +268,11 @@ async def select_runs(
         if (held := await history.held(filters.selection())) is not None:
             runs = [run for run in held if run.status in wanted] if wanted else held
             return Selected(runs, fresh.missing, fresh.since, fresh.begins, fresh)
-    found: list[RunFacts] = []
-    missing = reached = None
-    is_whole = True
     # A batch is listed whole: few runs, and one request for all statuses.
-    for status in wanted if filters.batch is None and wanted else (filters.status,):
-        scan = await scan_runs(app, deadline, filters.model_copy(update={"status": status}), most)
-        found += [run_facts(run) for run in scan.runs]
-        missing, reached = missing or scan.missing, scan.reached or reached
-        is_whole = is_whole and not (scan.reached and filters.since and scan.reached < filters.since)
-    found = sorted((run for run in found if not wanted or run.status in wanted), key=created_first, reverse=True)
-    begins = min((run.created for run in found if run.created), default=None) if is_whole and not missing else None
-    return Selected(found, missing, reached, begins)
+    scan = await scan_runs(app, deadline, filters, most, () if filters.batch or not wanted else tuple(wanted))
+    runs = [run_facts(run) for run in scan.runs if not wanted or run.status in wanted]
+    oldest = min((run.created for run in runs if run.created), default=None)
+    return Selected(runs, scan.missing, oldest, oldest if scan.is_whole and not scan.missing else None)
 
 
 class Insight(NamedTuple):
@@ -222,7 +307,7 @@ async def read_details(
 ) -> Details[T]:
     """Read runs by id, several at once, the most important first, and keep only the part of each that ``keep`` returns.
 
-    ``noun`` names the runs in progress messages.
+    ``noun`` names the runs in progress messages; none are sent where it is empty.
     """
     details: Details[T] = Details({}, {}, [])
     waiting = list(reversed(run_ids))
@@ -239,7 +324,7 @@ async def read_details(
                 if isinstance(error, CredentialError):
                     raise
                 details.failed[run_id] = error
-            if len(details.found) % (len(run_ids) // _MOST_REPORTS + 1) == 0 or not waiting:
+            if noun and (len(details.found) % (len(run_ids) // _MOST_REPORTS + 1) == 0 or not waiting):
                 await deadline.report(f"{len(details.found):,} of {len(run_ids):,} {noun}")
 
     await in_parallel(work, min(_AT_ONCE, len(waiting)))
@@ -253,7 +338,6 @@ async def read_facts(
     runs: Sequence[RunFacts],
     *,
     held: bool = False,
-    noun: str = "runs looked into",
     most: int | None = None,
     history: RunHistory | None = None,
 ) -> Details[RunDetails]:
@@ -271,7 +355,7 @@ async def read_facts(
     unread, most = [run for run in runs if run.id not in known], most or app.limits.detail_runs
     for begin in range(0, min(len(unread), most), _READS_A_SAVE):
         part = {run.id: run for run in unread[begin : min(begin + _READS_A_SAVE, most)]}
-        read = await read_details(app, deadline, list(part), run_details, noun=noun)
+        read = await read_details(app, deadline, list(part), run_details)
         if history is not None:
             await history.save_details([(part[run_id], found) for run_id, found in read.found.items()])
         details.found.update({run_id: replace(found, texts=()) for run_id, found in read.found.items()})
@@ -313,7 +397,8 @@ async def read_causes(
             step, version = None, (run.workflow_id, run.version)
             if steps:
                 if version not in definitions:
-                    definitions[version] = await _definition_of(app, run)
+                    # The draft of today may differ from that of the run.
+                    definitions[version] = [] if run.version == "draft" else await definition_of(app, *version)
                 step = _step_of(definitions[version], child)
             if step or not steps:
                 found.append((run, step, child.failure_reason or ""))
@@ -324,20 +409,17 @@ async def read_causes(
     return known
 
 
-async def version_steps(app: CallerContext, workflow_id: str, version: str) -> list[dict[str, Any]]:
-    """Return the steps of a published version, by its id or number. It never changes, so it is read once an hour."""
-    read = partial(app.api.get_workflow_version, workflow_id, version)
-    return (await app.remember(f"version {workflow_id} {version}", _VERSION_SECONDS, read)).steps
-
-
-async def _definition_of(app: CallerContext, run: RunFacts) -> list[dict[str, Any]]:
-    """Return the steps of the version that a run used; none if they changed since or cannot be read."""
-    if run.version in ("", "draft") or not app.caller.has_scope(WORKFLOWS_READ):
+async def definition_of(app: CallerContext, workflow_id: str, number: str, version: str = "") -> list[dict[str, Any]]:
+    """Return the steps of a version by its number and, if known, its id; none where they cannot be read."""
+    version = version or number
+    if not version or not app.caller.has_scope(WORKFLOWS_READ):
         return []
-    try:
-        return await version_steps(app, run.workflow_id, run.version)
-    except ExtendError:
-        return []
+    # A published version never changes.
+    seconds = 0.0 if number == "draft" else _VERSION_SECONDS
+    with suppress(ExtendError):
+        read = partial(app.api.get_workflow_version, workflow_id, version)
+        return (await app.remember(f"version {workflow_id} {version}", seconds, read)).steps
+    return []
 
 
 def _step_of(definition: Sequence[dict[str, Any]], child: ChildRun) -> str | None:
@@ -415,25 +497,29 @@ async def read_insights(
     app: CallerContext,
     deadline: Deadline,
     runs: Sequence[RunFacts],
+    others: Sequence[RunFacts] | None = None,
     *,
-    noun: str = "runs looked into",
     most: int | None = None,
     metadata: bool = True,
+    steps: bool = True,
+    held: bool = False,
 ) -> Details[Insight]:
     """Return why runs failed and their metadata, the most important first, as `read_facts` does.
 
     Without ``metadata``, a run that `read_causes` explains is not read in full.
     """
     failed = [run for run in runs if run.status == "FAILED" and not metadata]
-    causes = await read_causes(app, deadline, failed, steps=True) if failed else {}
+    causes = await read_causes(app, deadline, failed, others, steps=steps) if failed else {}
     unknown = [run for run in runs if run.id not in causes]
-    details = await read_facts(app, deadline, unknown, noun=noun, most=most)
+    details = await read_facts(app, deadline, unknown, most=most, held=held)
     found: dict[str, Insight] = {}
     for run in runs:
         if each := details.found.get(run.id):
-            found[run.id] = Insight(run, each.cause, each.metadata or {})
-        elif run.id in causes:
-            found[run.id] = Insight(run, causes[run.id], {})
+            known = run._replace(step=each.step, reason=each.reason)
+            found[run.id] = Insight(known, each.cause, each.metadata or {})
+        elif cause := causes.get(run.id):
+            known = run._replace(step=cause.where if steps else run.step, reason=cause.reason)
+            found[run.id] = Insight(known, cause, {})
     return Details(found, details.failed, details.skipped)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
-from itertools import takewhile
 from typing import Annotated, Any
 
 import anyio
@@ -14,7 +13,7 @@ import anyio.to_thread
 from pydantic import Field
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import PAGE_SIZE
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails
@@ -23,12 +22,11 @@ from extend_mcp.runs.failures import CHILD_KINDS, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
-from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
-from extend_mcp.tools.pagination import PagePosition, Place, open_token
-from extend_mcp.tools.run_filter import MOMENTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, Failures, read_facts, read_failures, version_steps
+from extend_mcp.tools.pagination import PagePosition, open_token
+from extend_mcp.tools.run_filter import MOMENTS, RunFilter, RunSearch, takes_run_filter
+from extend_mcp.tools.run_scan import Deadline, Failures, Places, RunLists, definition_of, read_facts, read_failures
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
@@ -57,60 +55,6 @@ ResultPath = Annotated[
 ]
 LineText = Annotated[str, Field(min_length=1, max_length=200, description="Only lines with this text")]
 
-Places = list[Place | None]
-"""The place in each list that is read; None at its end."""
-
-
-class _Search(RunFilter):
-    """Arguments of a list of runs, as its page tokens contain them."""
-
-    sort_by: args.SortBy | None = None
-    sort_dir: args.SortDir = "desc"
-    ids_only: bool = False
-    page_size: args.PageSize = 20
-
-    @property
-    def order(self) -> args.SortBy:
-        """The time by which the list is sorted: that of the last change, if changes of some time are wanted."""
-        return self.sort_by or ("updatedAt" if self.changed_since or self.changed_before else "createdAt")
-
-    @property
-    def streams(self) -> tuple[str | None, ...]:
-        """The status of each list of the API that is read: it filters by one status."""
-        if self.needs_causes and not self.status:
-            return ("FAILED",)
-        return self.statuses or (None,)
-
-    @property
-    def needs_causes(self) -> bool:
-        """True if only runs that failed in some way are wanted."""
-        return self.failure_reason is not None or self.failing_step is not None
-
-    def description_with_order(self) -> str:
-        """Describe the filters and the order, for the answer's first line."""
-        order = f"{self.order.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
-        return ", ".join(part for part in (self.description(), order) if part)
-
-    def moment(self, run: WorkflowRunSummary) -> datetime | None:
-        """Return the time by which the list is sorted."""
-        return run.created_at if self.order == "createdAt" else run.updated_at
-
-    def key(self, run: WorkflowRunSummary) -> tuple[datetime, str]:
-        """Return a sort key: the oldest run first."""
-        return self.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
-
-    def is_past(self, run: WorkflowRunSummary) -> bool:
-        """Return whether the order rules out that this run or any later one matches."""
-        moment = self.moment(run)
-        if moment is None:
-            return False
-        if self.sort_dir == "desc":
-            # A run is never updated before it is created, so the first holds for both orders.
-            first = self.since if self.order == "createdAt" else self.changed_since or self.since
-            return first is not None and moment < first
-        last = self.before if self.order == "createdAt" else self.changed_before
-        return last is not None and moment >= last
-
 
 @RUNS.tool(title="List workflow runs", annotations=READ_ONLY, view="board")
 @takes_run_filter(without={"metadata"})
@@ -137,24 +81,24 @@ async def list_runs(
         found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app), shown=page_size)
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "ids_only": ids_only, "page_size": page_size}
-    search = _Search(**filters.model_dump(), **given)
+    search = RunSearch(**filters.model_dump(), **given)
     start = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
     # Later pages mean the same: "24h" moves.
     now = datetime.fromtimestamp(start.n or app.clock.now().timestamp() // 1, timezone.utc)
     try:
-        search = await _Search.model_validate(start.a).resolve(app, now)
-        lists = _Lists(app, search, start)
+        search = await RunSearch.model_validate(start.a).resolve(app, now)
+        lists = RunLists(app, search, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
     except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
     deadline = Deadline(ctx, app, _CAUSE_SECONDS)
-    page = await lists.page(deadline)
+    page, known = await _find(app, deadline, search, lists)
     runs = [run for run, _ in page]
     notes = []
-    if lists.ended_by:
+    if lists.ended_by and any(lists.places):
         notes.append(f"Stopped after {lists.ended_by}: there may be more matches further on.")
     # Only a list of such runs is worth a request for each; in others, what is kept is shown.
     reads = not search.ids_only and (search.needs_causes or bool(set(search.statuses) & set(CAUSED)))
-    causes, unknown = await _read_causes(app, deadline, runs, lists.causes, read=reads)
+    causes, unknown = await _read_causes(app, deadline, runs, known, read=reads)
     if reads and unknown:
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
     arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=set(MOMENTS.values()))
@@ -180,103 +124,34 @@ async def list_runs(
     )
 
 
-class _Lists:
-    """The API's lists of a search, one for each status, read as one.
-
-    ``places`` are where each continues, ``ended_by`` what was done when a bound ended the search early, and ``causes``
-    what those runs showed that were read for a filter by cause.
-    """
-
-    def __init__(self, app: CallerContext, search: _Search, start: PagePosition) -> None:
-        self.places: Places = start.m or [(start.t, start.s)] * len(search.streams)
-        self.ended_by: str | None = None
-        self.causes: dict[str, RunDetails] = {}
-        self._app = app
-        self._search = search
-        self._pages_left = self._most_pages = app.limits.filter_pages + len(self.places) - 1
-        lists = zip(range(len(self.places)), search.streams, strict=True)
-        self._rest = {number: self._runs(number, status) for number, status in lists}
-        self._heads: dict[int, tuple[WorkflowRunSummary, Place | None]] = {}
-
-    async def page(self, deadline: Deadline) -> list[tuple[WorkflowRunSummary, Places]]:
-        """Read as many API pages as one page of the answer needs, within the operator's bounds."""
-        app, search, looked_into = self._app, self._search, 0
-        found: list[tuple[WorkflowRunSummary, Places]] = []
-        failures: Failures | None = None
-        while self.ended_by is None:
-            wanted = _CANDIDATES if search.needs_causes else search.page_size
-            taken = await self._take(wanted)
-            if taken and search.needs_causes:
-                runs = [run_facts(run) for run, _ in taken]
-                if search.failure_reason and looked_into:
-                    # Much faster than looking into each, where few of many runs failed for this reason.
-                    failures = failures or await read_failures(app, deadline, search.since)
-                    runs = failures.leave_out_other_reasons(runs, search.failure_reason)
-                read = await read_facts(app, deadline, runs)
-                self.causes |= read.found
-                looked_into += len(runs)
-                if read.skipped or looked_into >= app.limits.detail_runs:
-                    self.ended_by = f"looking into {looked_into:,} runs"
-            for run, after in taken:
-                details = self.causes.get(run.id)
-                if not search.needs_causes or (details and search.matches_details(details.cause, {})):
-                    found.append((run, after))
-                    if len(found) == search.page_size:
-                        self.places, self.ended_by = after, None
-                        return found
-            if len(taken) < wanted:
-                break
-        self.ended_by = self.ended_by if any(self.places) else None
-        return found
-
-    async def _take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
-        """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
-        taken: list[tuple[WorkflowRunSummary, Places]] = []
-        first_of = max if self._search.sort_dir == "desc" else min
-        while len(taken) < most:
-            for number in [each for each in self._rest if each not in self._heads]:
-                if head := await anext(self._rest[number], None):
-                    self._heads[number] = head
-                else:
-                    del self._rest[number]
-            if self.ended_by or not self._heads:
-                break
-            number = next(iter(self._heads))
-            if len(self._heads) > 1:
-                number = first_of(self._heads, key=lambda each: self._search.key(self._heads[each][0]))
-            run, after = self._heads.pop(number)
-            self._move(number, after)
-            taken.append((run, self.places))
-        return taken
-
-    async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
-        """Iterate over the runs of one list that fit, and the place after each."""
-        search = self._search
-        query = search.api_query(sort_by=search.order, sort_dir=search.sort_dir)
-        query["status"] = status
-        # Without filters of our own an API page is exactly an answer's page.
-        is_filtered = search.filters_here
-        query["max_page_size"] = PAGE_SIZE if is_filtered else search.page_size
-        while place := self.places[number]:
-            if not self._pages_left:
-                self.ended_by = f"reading {self._most_pages} API pages"
-                return
-            self._pages_left -= 1
-            token, skip = place
-            query["next_page_token"] = token
-            page = await self._app.api.list_workflow_runs(**query)
-            runs: Sequence[WorkflowRunSummary] = page.data[skip:]
-            if is_filtered:
-                runs = list(takewhile(lambda run: not search.is_past(run), runs))
-            is_end = page.next_page_token is None or skip + len(runs) < len(page.data)
-            following = None if is_end else (page.next_page_token, 0)
-            for count, run in enumerate(runs, 1):
-                if not is_filtered or search.matches(run):
-                    yield run, (token, skip + count) if count < len(runs) else following
-            self._move(number, following)
-
-    def _move(self, number: int, place: Place | None) -> None:
-        self.places = [*self.places[:number], place, *self.places[number + 1 :]]
+async def _find(
+    app: CallerContext, deadline: Deadline, search: RunSearch, lists: RunLists
+) -> tuple[list[tuple[WorkflowRunSummary, Places]], dict[str, RunDetails]]:
+    """Return the runs of one page, the places after each, and what runs showed that were read for a filter by cause."""
+    if not search.needs_causes:
+        return await lists.take(search.page_size), {}
+    found: list[tuple[WorkflowRunSummary, Places]] = []
+    known: dict[str, RunDetails] = {}
+    failures: Failures | None = None
+    looked_into = 0
+    while not lists.ended_by and (taken := await lists.take(_CANDIDATES)):
+        runs = [run_facts(run) for run, _ in taken]
+        if search.failure_reason and looked_into:
+            # Much faster than looking into each, where few of many runs failed for this reason.
+            failures = failures or await read_failures(app, deadline, search.since)
+            runs = failures.leave_out_other_reasons(runs, search.failure_reason)
+        read = await read_facts(app, deadline, runs)
+        known |= read.found
+        looked_into += len(runs)
+        if read.skipped or looked_into >= app.limits.detail_runs:
+            lists.ended_by = f"looking into {looked_into:,} runs"
+        for run, after in taken:
+            if run.id in known and search.matches_details(known[run.id].cause, {}):
+                found.append((run, after))
+                if len(found) == search.page_size:
+                    lists.places, lists.ended_by = after, None
+                    return found, known
+    return found, known
 
 
 async def _read_causes(
@@ -352,8 +227,9 @@ async def _surroundings(app: CallerContext, run: WorkflowRun) -> dict[str, Any]:
             group.start_soon(note, "changed_at", _last_change(app, run))
         if is_moving(run.status):
             group.start_soon(note, "usual", _usual_time(app, run))
-        elif run.status == "NEEDS_REVIEW" and app.caller.has_scope(WORKFLOWS_READ):
-            group.start_soon(note, "definition", definition_of(app, run))
+        elif run.status == "NEEDS_REVIEW":
+            version = run.workflow_version
+            group.start_soon(note, "definition", definition_of(app, run.workflow.id, version.version, version.id))
     return found
 
 
@@ -383,14 +259,6 @@ async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
         return timings(page.data)
 
     return usual_time(run, await app.remember(f"timings of {run.workflow.id}", _USUAL_SECONDS, read))
-
-
-async def definition_of(app: CallerContext, run: RunBase) -> list[dict[str, Any]]:
-    """Return the steps of the version that a run used."""
-    version = run.workflow_version
-    if version.version == "draft" or not version.id:
-        return (await app.api.get_workflow_version(run.workflow.id, version.id or version.version)).steps
-    return await version_steps(app, run.workflow.id, version.id)
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)

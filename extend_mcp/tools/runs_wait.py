@@ -6,6 +6,7 @@ Many clients give up on a call after 60 seconds whatever progress they see, so a
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import anyio
@@ -19,6 +20,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving, next_pause
 from extend_mcp.tools.args import BatchId, RunId
 from extend_mcp.tools.pagination import read_all
+from extend_mcp.tools.run_scan import Deadline, read_details
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import error_words
 from extend_mcp.views.instructions import spoken_to
@@ -27,7 +29,6 @@ from extend_mcp.views.untrusted import Id
 from extend_mcp.views.uris import batch_uri, run_uri
 
 _LAST_READ_SECONDS = 3.0
-_AT_ONCE = 5
 _MOST_NAMED = 3
 _BATCH_PAGES = 11
 """A batch has at most 1000 runs, in pages of 100."""
@@ -43,8 +44,7 @@ RunIds = Annotated[
     Field(min_length=1, max_length=50, description="Run ids", examples=[["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]]),
 ]
 Seconds = Annotated[
-    int,
-    Field(ge=1, le=3600, description="Longest wait; clients often give up after 60", examples=[45]),
+    int, Field(ge=1, le=3600, description="Longest wait; clients often give up after 60", examples=[45])
 ]
 
 
@@ -58,8 +58,8 @@ async def wait_for_run(
     if (run_ids is None) == (batch is None):
         raise CallRefusedError("Give either run_ids or batch.")
     app = caller_context(ctx)
-    watch = _Watch(app, list(dict.fromkeys(run_ids or [])), batch)
-    waited = await watch.follow(ctx, float(seconds))
+    watch = _Watch(ctx, app, list(dict.fromkeys(run_ids or [])), batch)
+    waited = await watch.follow(float(seconds))
     explained = None
     if watch.run and not is_moving(watch.run.status):
         limit = app.limits.answer_chars - 300
@@ -77,39 +77,40 @@ async def wait_for_run(
     return view
 
 
+@dataclass
 class _Watch:
     """The runs to poll, and the last state seen of each."""
 
-    def __init__(self, app: CallerContext, run_ids: list[str], batch: str | None) -> None:
-        self.run: WorkflowRun | None = None  # the run, if it is the only one waited for
-        self.problem: ExtendError | None = None  # what went wrong with the last look
-        self._app = app
-        self._ids = run_ids
-        self._batch = batch
-        self._seen: dict[str, WaitedRun] = {}
-        self._said: dict[str, str] = {}
+    ctx: Ctx
+    app: CallerContext
+    ids: list[str]
+    batch: str | None
+    run: WorkflowRun | None = None  # the run, if it is the only one waited for
+    problem: ExtendError | None = None  # what went wrong with the last look
+    seen: dict[str, WaitedRun] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[WaitedRun]:
         """The last state seen of each run."""
-        return [self._seen[run_id] for run_id in self._ids or self._seen if run_id in self._seen]
+        return [self.seen[run_id] for run_id in self.ids or self.seen if run_id in self.seen]
 
-    async def follow(self, ctx: Ctx, seconds: float) -> float:
+    async def follow(self, seconds: float) -> float:
         """Poll until every run has ended or needs review, or the window ends; return how long that took."""
-        clock = self._app.clock
+        clock = self.app.clock
         begun = clock.monotonic()
         # The last look needs time too, and the answer must still be in time.
         last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
         pause = 0.0
-        uris = [batch_uri(self._batch)] if self._batch else [run_uri(run_id) for run_id in self._ids]
+        uris = [batch_uri(self.batch)] if self.batch else [run_uri(run_id) for run_id in self.ids]
         # Subscribed before the first look, so that no change between two looks is missed.
-        with waking(self._app.bus, uris, clock.sleep) as sleep:
+        with waking(self.app.bus, uris, clock.sleep) as sleep:
             while True:
                 await self._look(begun + seconds - clock.monotonic())
                 elapsed = clock.monotonic() - begun
                 # A message for each change: one for each look would be a clock.
                 if message := self._news():
-                    await ctx.report_progress(elapsed, seconds, message)
+                    await self.ctx.report_progress(elapsed, seconds, message)
                 if self.rows and not self.problem and not any(is_moving(row.status) for row in self.rows):
                     return elapsed
                 pause = next_pause(pause, elapsed)
@@ -122,61 +123,54 @@ class _Watch:
 
     def go_on(self) -> str:
         """Return the call that continues waiting."""
-        if self._batch:
-            return f'wait_for_run(batch="{self._batch}")'
+        if self.batch:
+            return f'wait_for_run(batch="{self.batch}")'
         shown = ", ".join(f'"{Id(run_id)}"' for run_id in self._moving())
         return f"wait_for_run(run_ids=[{shown}])"
 
     def _moving(self) -> list[str]:
-        return [each for each in self._ids if each not in self._seen or is_moving(self._seen[each].status)]
+        return [each for each in self.ids if each not in self.seen or is_moving(self.seen[each].status)]
 
     async def _look(self, left: float) -> None:
         """Read every run that can still change on its own."""
         self.problem = None
         try:
-            with anyio.fail_after(max(left, 1.0)):
-                await (self._read_batch(self._batch) if self._batch else self._read_runs())
+            await (self._read_batch(self.batch, left) if self.batch else self._read_runs(left))
         except TimeoutError:
             self.problem = ExtendError("Extend did not answer in time")
         except ExtendError as error:
             self.problem = error
-        if self.problem and (isinstance(self.problem, CredentialError) or not self._seen):
+        if self.problem and (isinstance(self.problem, CredentialError) or not self.seen):
             raise self.problem
 
-    async def _read_batch(self, batch: str) -> None:
-        pager = self._app.api.list_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
-        runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
-        self._seen = {run.id: waited_run(run) for run in runs}
+    async def _read_batch(self, batch: str, left: float) -> None:
+        pager = self.app.api.list_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
+        with anyio.fail_after(max(left, 1.0)):
+            runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
+        self.seen = {run.id: waited_run(run) for run in runs}
 
-    async def _read_runs(self) -> None:
-        limiter = anyio.CapacityLimiter(_AT_ONCE)
-        async with anyio.create_task_group() as group:
-            for run_id in self._moving():
-                group.start_soon(self._read, run_id, limiter)
-
-    async def _read(self, run_id: str, limiter: anyio.CapacityLimiter) -> None:
-        async with limiter:
-            try:
-                run = await self._app.api.get_workflow_run(run_id)
-            except NotFoundError as error:
-                self._seen[run_id] = WaitedRun(run_id=run_id, status="NOT_FOUND")
-                if len(self._ids) == 1:
-                    self.problem, self._seen = error, {}
-            except ExtendError as error:
-                # Of several failures, the one that ends the waiting counts.
-                if not isinstance(self.problem, CredentialError):
-                    self.problem = error
+    async def _read_runs(self, left: float) -> None:
+        read = await read_details(self.app, Deadline(self.ctx, self.app, left), self._moving(), self._state, noun="")
+        self.seen |= read.found
+        for run_id, error in read.failed.items():
+            if isinstance(error, NotFoundError) and len(self.ids) > 1:
+                self.seen[run_id] = WaitedRun(run_id=run_id, status="NOT_FOUND")
             else:
-                speaks = not is_moving(run.status) and bool(spoken_to(run))
-                self._seen[run_id] = waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=speaks)
-                self.run = run if len(self._ids) == 1 else None
+                self.problem = error
+        if read.skipped:
+            raise TimeoutError
+
+    def _state(self, run: WorkflowRun) -> WaitedRun:
+        self.run = run if len(self.ids) == 1 else None
+        speaks = not is_moving(run.status) and bool(spoken_to(run))
+        return waited_run(run, done=steps_done(run), known=len(run.step_runs), speaks=speaks)
 
     def _news(self) -> str:
         """Name in one line the runs and steps that changed since the last line; empty if none did."""
         rows = self.rows
         words = {str(row.run_id): row.line() for row in rows}
-        changed = [each for run_id, each in words.items() if self._said.get(run_id) != each]
-        self._said = words
+        changed = [each for run_id, each in words.items() if self.said.get(run_id) != each]
+        self.said = words
         if not changed or len(rows) == 1:
             return "".join(changed)
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""

@@ -181,10 +181,8 @@ async def run_workflow(
     file: requests.FileInput | None = None
     if file_url is not None:
         file = requests.FileFromUrl(url=args.normalized_url("file_url", file_url, _FILE_URL), name=file_name)
-    elif file_id is not None:
-        file = requests.FileFromId(id=file_id)
-    elif text is not None:
-        file = requests.FileFromText(text=text, name=file_name)
+    elif file_id is not None or text is not None:
+        file = requests.FileFromId(id=file_id) if file_id else requests.FileFromText(text=text or "", name=file_name)
     files = [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(package or ())]
     body = requests.CreateWorkflowRun(
         workflow=await _target(app, workflow, version),

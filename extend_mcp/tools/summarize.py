@@ -7,27 +7,18 @@ import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta, timezone, tzinfo
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.groups import (
-    COLUMNS,
-    GROUP_NAMES,
-    OF_FAILURES,
-    OF_TIME,
-    Calendar,
-    GroupName,
-    group_of,
-    is_unread,
-)
-from extend_mcp.runs.statistics import Selection, Statistics, Tally, course, oldest, tallies
+from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, OF_FAILURES, OF_TIME, Calendar, GroupName, group_of, is_unread
+from extend_mcp.runs.statistics import RunFacts, Selection, Statistics, Tally, course, oldest, tallies
 from extend_mcp.tools.args import joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, Selected, read_causes, read_facts, refreshed, select_runs
+from extend_mcp.tools.run_scan import Deadline, Details, Insight, Selected, read_insights, refreshed, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
@@ -142,37 +133,33 @@ async def summarize(
     )
 
 
-_Window = tuple[dict[tuple[Any, ...], Tally], Statistics]
-"""The figures of a window by the facts that its groups are made of, and those that have no groups."""
-
-
 class _Counted(NamedTuple):
-    """The figures of the window and, if that has a beginning, of the one before it."""
+    """The figures of the window and, if that has a beginning, of the one before it.
 
-    windows: list[_Window]
+    They are by the facts that groups are made of, with the figures that have no groups.
+    """
+
+    windows: list[tuple[dict[tuple[Any, ...], Tally], Statistics]]
     names: Mapping[str, str]  # of the workflows, by id
     read: Selected  # what was read of them; its list of runs is not needed any more
 
 
 @dataclass(frozen=True)
 class _Count:
-    """Counts runs, by the facts that their groups are made of: columns, one of which may be the metadata of a key.
-
-    ``wide`` selects the runs of all windows, and ``fails`` says that the failure is one of the facts.
-    """
+    """Counts runs, by the facts that their groups are made of: columns, one of which may be the metadata of a key."""
 
     app: CallerContext
     deadline: Deadline
-    wide: RunFilter
+    wide: RunFilter  # selects the runs of all windows
     windows: list[RunFilter]
     columns: list[str]
     key: str | None
-    fails: bool
+    fails: bool  # whether the failure is one of the facts
 
     @property
-    def by_step(self) -> bool:
-        """True if the failing step is one of the facts."""
-        return "step" in self.columns
+    def fact(self) -> Literal["step", "reason"]:
+        """The fact of a failure that must be known."""
+        return "step" if "step" in self.columns else "reason"
 
     async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Counted | None:
         """Count the kept runs, and read what only their details show; None if they cannot answer this."""
@@ -186,74 +173,54 @@ class _Count:
             # Metadata of runs that are not over can change at any time, so it is never kept.
             if counts.read < counts.held:
                 return None
-        if self.fails and (not self.wide.statuses or "FAILED" in self.wide.statuses):
-            failed = replace(wanted, status="FAILED")
-            fact = "step" if self.by_step else "reason"
-            if unread := await history.unread(failed, without=fact):
-                others = await history.held(Selection(status="FAILED", since=wanted.since))
-                await read_causes(app, self.deadline, unread, others, steps=self.by_step)
-            unread = await history.unread(failed, app.limits.detail_runs, without=fact)
-            await read_facts(app, self.deadline, unread, held=True)
-        counted: list[_Window] = []
+        may_fail = self.fails and (not self.wide.statuses or "FAILED" in self.wide.statuses)
+        if may_fail and (unread := await history.unread(replace(wanted, status="FAILED"), without=self.fact)):
+            others = await history.held(Selection(status="FAILED", since=wanted.since))
+            await self._read(unread, others, held=True)
+        counted = []
         for each, first in zip(self.windows, firsts, strict=False):
             chosen = each.selection()
             cells = await history.tallies(chosen, self.columns, self.key, first)
             if cells is None:
                 return None
-            counted.append(
-                (cells, Statistics(oldest=await history.oldest(chosen), course=await history.course(chosen)))
-            )
+            figures = Statistics(oldest=await history.oldest(chosen), course=await history.course(chosen))
+            counted.append((cells, figures))
         read = Selected([], fresh.missing, fresh.since, fresh.begins, fresh)
         return _Counted(counted, await history.workflow_names(), read)
 
     async def listed(self) -> _Counted:
         """Count the runs that the API lists, one by one."""
-        app, key = self.app, self.key
-        selected = await select_runs(app, self.wide, self.deadline)
+        selected, key = await select_runs(self.app, self.wide, self.deadline), self.key
         runs = selected.runs
-        history = await app.history() if key and selected.held else None
+        history = await self.app.history() if key and selected.held else None
         values = await history.metadata(self.wide.selection(), key) if history and key else {}
-        if self.fails and not key:
-            failed = [run for run in runs if run.status == "FAILED"]
-            unknown = [run for run in failed if (run.step if self.by_step else run.reason) is None]
-            causes = await read_causes(app, self.deadline, unknown, steps=self.by_step)
-            runs = [
-                run._replace(step=cause.where if self.by_step else run.step, reason=cause.reason)
-                if (cause := causes.get(run.id))
-                else run
-                for run in runs
-            ]
         unread = [
             run
             for run in runs
             if (key and run.id not in values)
-            or (self.fails and run.status == "FAILED" and (run.step if self.by_step else run.reason) is None)
+            or (self.fails and run.status == "FAILED" and getattr(run, self.fact) is None)
         ]
-        if unread:
-            known = (await read_facts(app, self.deadline, unread, held=selected.held is not None)).found
-            values |= {run_id: (each.metadata or {}).get(key or "") for run_id, each in known.items()}
-            runs = [
-                run._replace(step=known[run.id].step, reason=known[run.id].reason) if run.id in known else run
-                for run in runs
-            ]
-        counted: list[_Window] = []
+        found = (await self._read(unread, held=selected.held is not None)).found
+        values |= {run_id: each.metadata.get(key or "") for run_id, each in found.items()}
+        runs = [found[run.id].run if run.id in found else run for run in runs]
+        counted = []
         for each in self.windows:
             chosen = [run for run in runs if each.selects(run)]
             figures = Statistics(oldest=oldest(chosen), course=course(chosen))
             counted.append((tallies(chosen, self.columns, values), figures))
-        return _Counted(
-            counted,
-            {run.workflow_id: run.workflow_name for run in runs},
-            selected,
+        return _Counted(counted, {run.workflow_id: run.workflow_name for run in runs}, selected)
+
+    async def _read(
+        self, runs: Sequence[RunFacts], others: Sequence[RunFacts] | None = None, *, held: bool
+    ) -> Details[Insight]:
+        by_step = self.fact == "step"
+        return await read_insights(
+            self.app, self.deadline, runs, others, metadata=self.key is not None, steps=by_step, held=held
         )
 
 
 def find_zone(name: str) -> tzinfo:
-    """Return the time zone of a name in the IANA database.
-
-    Raises:
-        CallRefusedError: no time zone has that name.
-    """
+    """Return the time zone of a name in the IANA database, or refuse the name."""
     if name.strip().upper() in ("UTC", "Z"):
         return timezone.utc
     try:

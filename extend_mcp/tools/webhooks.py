@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Awaitable
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
@@ -190,10 +189,7 @@ async def create_webhook_subscription(
 
 @WEBHOOKS.tool(title="Change a webhook subscription", annotations=DESTRUCTIVE)
 async def update_webhook_subscription(
-    subscription_id: SubscriptionId,
-    events: Events,
-    ctx: Ctx,
-    confirmation_token: ConfirmationToken | None = None,
+    subscription_id: SubscriptionId, events: Events, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Replace a subscription's events. A person sees before and after and confirms first."""
     body = requests.UpdateWebhookSubscription(enabled_events=events)
@@ -224,7 +220,7 @@ async def check_webhooks(
     """
     app = caller_context(ctx)
     now, most = app.clock.now(), app.limits.filter_pages
-    begin = parse_argument(app.clock.now(), "since", since) or now
+    begin = parse_argument(now, "since", since) or now
     chosen = await resolve_workflow(app, workflow) if workflow else None
     missing = []
     read, complete = await read_all(app.api.list_webhook_subscriptions(resource_id=chosen), most_pages=most)
@@ -232,7 +228,6 @@ async def check_webhooks(
     endpoints, all_endpoints = await read_all(app.api.list_webhook_endpoints(), most_pages=most)
     if not (complete and all_endpoints):
         missing.append("not all subscriptions and endpoints were read")
-    enabled = {each.id for each in endpoints if each.status == "enabled"}
     names = dict.fromkeys([chosen] if chosen else [each.resource_id for each in subscriptions], "")
     if app.caller.has_scope(RUNS_READ, WORKFLOWS_READ):
         workflows, complete = await read_all(app.api.list_workflows(), most_pages=most)
@@ -240,47 +235,30 @@ async def check_webhooks(
         missing += [] if complete else ["not all workflows were read"]
     else:
         missing.append("workflows without any subscription are not listed: this caller may not read workflows")
-    covered: defaultdict[str, set[str]] = defaultdict(set)
-    disabled: defaultdict[str, set[str]] = defaultdict(set)
-    for each in subscriptions:
-        (covered if each.webhook_endpoint_id in enabled else disabled)[each.resource_id].update(each.enabled_events)
+    enabled = {each.id for each in endpoints if each.status == "enabled"}
+    sent = [(each.webhook_endpoint_id in enabled, each.resource_id, each.enabled_events) for each in subscriptions]
+    covered = {(workflow_id, event) for is_on, workflow_id, events in sent if is_on for event in events}
+    disabled = {(workflow_id, event) for _, workflow_id, events in sent for event in events} - covered
     coverage = [
         views.CoverageRow(
-            workflow_id=workflow_id,
+            workflow_id=each,
             workflow=name or None,
-            without=[Code(event) for event in RUN_EVENTS if event not in covered[workflow_id]],
-            only_disabled=[Code(event) for event in RUN_EVENTS if event in disabled[workflow_id] - covered[workflow_id]]
-            or None,
+            without=[Code(event) for event in RUN_EVENTS if (each, event) not in covered],
+            only_disabled=[Code(event) for event in RUN_EVENTS if (each, event) in disabled] or None,
         )
-        for workflow_id, name in names.items()
+        for each, name in names.items()
     ]
     received = None
     if app.events is not None and app.caller.has_scope(RUNS_READ):
-        began = datetime.fromtimestamp(await app.events.since(), timezone.utc)
-        window = (max(begin, began), now - _UNDERWAY)
-        received = await _received(app, Deadline(ctx, app), window, chosen, covered)
-        missing += [received.missing] if received.missing else []
+        begin, end = max(begin, datetime.fromtimestamp(await app.events.since(), timezone.utc)), now - _UNDERWAY
+        scan = await scan_runs(app, Deadline(ctx, app), RunFilter(workflow_id=chosen, changed_since=begin))
+        ended: dict[str, WorkflowRunSummary] = {}
+        for run in scan.runs:
+            event, moment = END_EVENTS.get(run.status), run.end_time or run.updated_at
+            if event and (run.workflow.id, event) in covered and moment and begin <= moment <= end:
+                ended[end_mark(event, run.id)] = run
+        known = await app.events.known(list(ended))
+        missed = [run for mark, run in ended.items() if mark not in known]
+        received = views.Received(begin, len(ended), missed, scan.missing)
+        missing += [scan.missing] if scan.missing else []
     return views.webhook_check_view(coverage, received, missing=missing, limit=app.limits.answer_chars)
-
-
-async def _received(
-    app: CallerContext,
-    deadline: Deadline,
-    window: tuple[datetime, datetime],
-    workflow_id: str | None,
-    covered: dict[str, set[str]],
-) -> views.Received:
-    """Compare the runs that ended in a window with the events that the receiver took."""
-    assert app.events is not None
-    begin, end = window
-    filters = RunFilter(workflow_id=workflow_id, changed_since=begin)
-    scan = await scan_runs(app, deadline, filters, sort_by="updatedAt")
-    ended: dict[str, WorkflowRunSummary] = {}
-    for run in scan.runs:
-        event = END_EVENTS.get(run.status)
-        moment = run.end_time or run.updated_at
-        if event in covered[run.workflow.id] and moment and begin <= moment <= end:
-            ended[end_mark(event, run.id)] = run
-    known = await app.events.known(list(ended))
-    missed = [run for mark, run in ended.items() if mark not in known]
-    return views.Received(begin, len(ended), missed, scan.missing)

@@ -20,8 +20,7 @@ from extend_mcp.views.tables import list_view
 from extend_mcp.views.untrusted import Label
 
 Form = Annotated[
-    Literal["graph", "mermaid", "json"],
-    Field(description="graph: a line a step; json: definitions to edit"),
+    Literal["graph", "mermaid", "json"], Field(description="graph: a line a step; json: definitions to edit")
 ]
 
 

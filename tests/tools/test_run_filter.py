@@ -43,13 +43,13 @@ def test_every_argument_is_applied_and_described() -> None:
         changed_since=NOON,
         changed_before=NOON,
     )
-    assert filters.api_query(sort_dir="asc") == {
+    assert filters.api_query() == {
         "status": "FAILED",
         "workflow_id": "workflow_1",
         "batch_id": "batch_1",
         "file_name_contains": "a",
-        "sort_by": "createdAt",
-        "sort_dir": "asc",
+        "sort_by": "updatedAt",
+        "sort_dir": "desc",
     }
     assert filters.description() == (
         "FAILED, workflow workflow_1, version 3, batch batch_1, file name contains «a», "
