@@ -331,7 +331,7 @@ def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: 
 
 def _settings(**given: Any) -> Settings:
     """Read the settings, and report the variables that have no effect, such as those of earlier versions."""
-    from extend_mcp.settings import Settings, load_settings
+    from extend_mcp.settings import Settings, load
 
     unknown = {name for name in os.environ if name.startswith("EXTEND_MCP_")} - Settings.variables()
     if unknown:
@@ -343,7 +343,7 @@ def _settings(**given: Any) -> Settings:
     if "EXTEND_ENVIRONMENT" in os.environ:
         why = "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production"
         click.echo(f"EXTEND_ENVIRONMENT {why}", err=True)
-    return load_settings(**given)
+    return load(Settings, **given)
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:

@@ -1,7 +1,7 @@
 """Read every setting of the server once, at start, from the environment and the command line.
 
 ``EXTEND_*`` variables describe the account and carry the names Extend's own clients use;
-``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` reports every problem in one
+``EXTEND_MCP_*`` variables are this server's. :func:`load` reports every problem in one
 :class:`SettingsError`, which never repeats a value, since a value may be a secret.
 """
 
@@ -217,11 +217,6 @@ class Settings(EnvironmentSettings):
             base_url="http://sandbox.invalid" if self.sandbox else self.api_base_url,
             workspace_id=chosen.workspace_id,
         )
-
-
-def load_settings(**given: Any) -> Settings:
-    """Read the :class:`Settings`; see :func:`load`."""
-    return load(Settings, **given)
 
 
 def load(kind: type[SettingsT], **given: Any) -> SettingsT:
