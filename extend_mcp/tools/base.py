@@ -214,7 +214,7 @@ class ExtendTool(Tool):
             raise
         except Exception as error:
             if isinstance(error, ExtendError) and error.request_id:
-                write_record().note_request(error.request_id)
+                write_record().request_ids.append(error.request_id)
             refused = isinstance(error, CallRefusedError)
             return "refused" if refused else type(error).__name__, _failed(self._failure(error)), None
         if isinstance(result, InputRequiredResult):
@@ -238,21 +238,10 @@ class ExtendTool(Tool):
             app.metrics.guard_refused(tool=self.name, verdict=record.verdict)
         if self._reads_only:
             return
-        runs = record.runs_by_outcome()
-        write_audit_line(
-            app,
-            self.name,
-            outcome,
-            target=(written.target if written else None) or record.target or None,
-            sent=written.request_sent if written else None,
-            confirmed=record.confirmed_by,
-            counts={each: len(ids) for each, ids in runs.items()},
-            runs=runs,
-            new_runs=[run.new_run_id for run in record.planned if run.new_run_id],
-            reason=record.reason,
-            request_ids=record.request_ids,
-            verdict=record.verdict,
-        )
+        facts = {"sent": written.request_sent if written else None, **record.facts()}
+        if written and written.target:
+            facts["target"] = written.target
+        write_audit_line(app, self.name, outcome, **facts)
 
     def _failure(self, cause: Exception) -> str:
         changes = not self._reads_only
