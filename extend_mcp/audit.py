@@ -29,10 +29,7 @@ Confirmed = Literal["person", "token", "trusted"]
 
 @dataclass
 class WriteRecord:
-    """The decisions and requests of the write engine in one call. They outlive a call that fails or is interrupted.
-
-    An audit line has them by these names, and ``planned`` as its runs by outcome.
-    """
+    """The decisions and requests of the write engine in one call. They outlive a call that fails or is interrupted."""
 
     target: str = ""
     verdict: str | None = None
@@ -41,17 +38,21 @@ class WriteRecord:
     planned: Sequence[PlannedRun] = ()
     request_ids: list[str] = field(default_factory=list)
 
-    def note_request(self, request_id: str) -> None:
-        """Note Extend's id of a request, once."""
-        if request_id not in self.request_ids:
-            self.request_ids.append(request_id)
-
-    def runs_by_outcome(self) -> dict[str, list[str]]:
-        """Return the ids of the runs of an action on many, by what became of them; ``planned`` where nothing did."""
-        found: dict[str, list[str]] = {}
+    def facts(self) -> dict[str, Any]:
+        """Return what an audit line says of it: of an action on many runs their ids by what became of them."""
+        runs: dict[str, list[str]] = {}
         for run in self.planned:
-            found.setdefault(run.outcome or "planned", []).append(run.run_id)
-        return found
+            runs.setdefault(run.outcome or "planned", []).append(run.run_id)
+        return {
+            "target": self.target,
+            "confirmed": self.confirmed_by,
+            "counts": {outcome: len(ids) for outcome, ids in runs.items()},
+            "runs": runs,
+            "new_runs": [run.new_run_id for run in self.planned if run.new_run_id],
+            "reason": self.reason,
+            "request_ids": list(dict.fromkeys(self.request_ids)),
+            "verdict": self.verdict,
+        }
 
 
 _record: ContextVar[WriteRecord] = ContextVar("write_record")

@@ -94,7 +94,7 @@ class CallerContext(Shared):
     def api(self) -> ExtendClient:
         """Return the API client, made on first use."""
         client = self.connect(self.caller)
-        client.on_write_answered = lambda request_id: write_record().note_request(request_id)
+        client.on_write_answered = lambda request_id: write_record().request_ids.append(request_id)
         client.on_key_accepted = self.learn_key
         if self.histories:
             client.on_run_gone = partial(self.histories.forget, self.caller.account)

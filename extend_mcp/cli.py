@@ -330,11 +330,20 @@ def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: 
 
 
 def _settings(**given: Any) -> Settings:
-    from extend_mcp.settings import ignored_settings, load_settings
+    """Read the settings, and report the variables that have no effect, such as those of earlier versions."""
+    from extend_mcp.settings import Settings, load
 
-    for name, reason in ignored_settings().items():
-        click.echo(f"{name} {reason}", err=True)
-    return load_settings(**given)
+    unknown = {name for name in os.environ if name.startswith("EXTEND_MCP_")} - Settings.variables()
+    if unknown:
+        from extend_mcp.http.settings import HttpSettings
+
+        unknown -= HttpSettings.variables()
+    for name in sorted(unknown):
+        click.echo(f"{name} is not a setting and is ignored. docs/configuration.md lists all settings.", err=True)
+    if "EXTEND_ENVIRONMENT" in os.environ:
+        why = "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production"
+        click.echo(f"EXTEND_ENVIRONMENT {why}", err=True)
+    return load(Settings, **given)
 
 
 def _observe(settings: Settings, secrets: Iterable[str]) -> tuple[Redactor, Callable[[], None]]:

@@ -36,8 +36,6 @@ _CONFIRMATION = {
     "token": "a sealed token and a second call",
     "trusted": "none: the operator trusts every caller",
 }
-_USEFUL = Annotations(audience=["user", "assistant"], priority=0.7)
-_BACKGROUND = Annotations(audience=["user", "assistant"], priority=0.3)
 
 
 async def run_resource(run_id: str, ctx: Ctx) -> str:
@@ -107,31 +105,31 @@ class ResourceSpec(NamedTuple):
     title: str
     read: Callable[..., Any]
     scope: str | None
-    annotations: Annotations
 
 
 RESOURCES = (
-    ResourceSpec(RUN, "workflow-run", "Workflow run", run_resource, RUNS_READ, _USEFUL),
-    ResourceSpec(STEP, "step-result", "Step result", step_resource, RUNS_READ, _USEFUL),
-    ResourceSpec(WORKFLOW, "workflow", "Workflow", workflow_resource, WORKFLOWS_READ, _USEFUL),
-    ResourceSpec(BATCH, "batch", "Batch of runs", batch_resource, RUNS_READ, _USEFUL),
-    ResourceSpec(ACCOUNT, "account", "Account and server", account_resource, None, _BACKGROUND),
+    ResourceSpec(RUN, "workflow-run", "Workflow run", run_resource, RUNS_READ),
+    ResourceSpec(STEP, "step-result", "Step result", step_resource, RUNS_READ),
+    ResourceSpec(WORKFLOW, "workflow", "Workflow", workflow_resource, WORKFLOWS_READ),
+    ResourceSpec(BATCH, "batch", "Batch of runs", batch_resource, RUNS_READ),
+    ResourceSpec(ACCOUNT, "account", "Account and server", account_resource, None),
 )
 
 
 def add_resources(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Register the resources and their templates."""
     for spec in RESOURCES:
+        is_template = "{" in spec.uri
         register = server.resource(
             spec.uri,
             name=spec.name,
             title=spec.title,
             description=spec.read.__doc__,
             mime_type="text/plain",
-            annotations=spec.annotations,
+            annotations=Annotations(audience=["user", "assistant"], priority=0.7 if is_template else 0.3),
         )
         # The SDK gives a context to templates alone.
-        register(_explained(spec.read) if "{" in spec.uri else partial(spec.read, registry))
+        register(_explained(spec.read) if is_template else partial(spec.read, registry))
 
 
 def _explained(read: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:

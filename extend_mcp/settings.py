@@ -1,7 +1,7 @@
 """Read every setting of the server once, at start, from the environment and the command line.
 
 ``EXTEND_*`` variables describe the account and carry the names Extend's own clients use;
-``EXTEND_MCP_*`` variables are this server's. :func:`load_settings` reports every problem in one
+``EXTEND_MCP_*`` variables are this server's. :func:`load` reports every problem in one
 :class:`SettingsError`, which never repeats a value, since a value may be a secret.
 """
 
@@ -37,22 +37,6 @@ _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
 
-_REMOVED = """
-ANSWER_CHARS ASK_ABOVE_FILES BODY_KILOBYTES BODY_SECONDS BULK_RUNS CONFIRMATION_SECONDS CONNECT_TIMEOUT DETAIL_RUNS
-DRAIN_SECONDS FOLLOW_SECONDS KEY_HEADER MAX_SESSIONS METRICS OAUTH_JWKS_URL READ_TIMEOUT REQUESTS_AT_ONCE
-SESSION_IDLE_SECONDS SHUTDOWN_SECONDS SUBSCRIPTIONS SUMMARY_RUNS TOTAL_TIMEOUT UPLOAD_MEGABYTES WALK_PAGES
-"""
-_GONE = "is no longer a setting and is ignored"
-IGNORED_SETTINGS = {
-    **{f"EXTEND_MCP_{name}": _GONE for name in _REMOVED.split()},
-    "EXTEND_MCP_LOG_FORMAT": f"{_GONE}: use EXTEND_MCP_LOG",
-    "EXTEND_MCP_LOG_LEVEL": f"{_GONE}: use EXTEND_MCP_LOG",
-    "EXTEND_MCP_OAUTH_ISSUER": f"{_GONE}: use EXTEND_MCP_AUTH=oauth:ISSUER",
-    "EXTEND_MCP_TOKENS_FILE": f"{_GONE}: use EXTEND_MCP_AUTH=token:FILE",
-    "EXTEND_ENVIRONMENT": "belongs to Extend's own MCP server and is ignored: the key alone chooses test or production",
-}
-"""Variables that earlier versions or Extend's own server read, and what a start with one of them says."""
-
 
 class SettingsError(click.ClickException):
     """The configuration cannot be used; the text names each variable and its rule, never its value."""
@@ -81,6 +65,11 @@ class EnvironmentSettings(BaseModel):
         validate_by_alias=False,
         alias_generator=AliasGenerator(validation_alias=_variable_name),
     )
+
+    @classmethod
+    def variables(cls) -> set[str]:
+        """Return the names of the environment variables."""
+        return set(map(_variable_name, cls.model_fields))
 
     @field_validator("*", mode="before")
     @classmethod
@@ -230,11 +219,6 @@ class Settings(EnvironmentSettings):
         )
 
 
-def load_settings(**given: Any) -> Settings:
-    """Read the :class:`Settings`; see :func:`load`."""
-    return load(Settings, **given)
-
-
 def load(kind: type[SettingsT], **given: Any) -> SettingsT:
     """Read settings from the environment; values ``given`` by field name that are not None win over it.
 
@@ -255,8 +239,3 @@ def load(kind: type[SettingsT], **given: Any) -> SettingsT:
             # A rule about several settings names them itself.
             lines.append(": ".join([*(_variable_name(str(name)) for name in problem["loc"][:1]), rule]))
         raise SettingsError("\n".join(lines)) from None
-
-
-def ignored_settings() -> dict[str, str]:
-    """Return the variables that the environment sets to no effect, each with the reason."""
-    return {name: reason for name, reason in IGNORED_SETTINGS.items() if name in os.environ}

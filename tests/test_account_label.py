@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extend_mcp.settings import SettingsError, load_settings
+from extend_mcp.settings import Settings, SettingsError, load
 from extend_mcp.tools.base import ACCOUNT_KEY
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
@@ -58,4 +58,4 @@ def test_a_label_is_one_short_plain_line(monkeypatch: pytest.MonkeyPatch) -> Non
     for fault in ("a\nb", "«x»", "x" * 41, " ", "[x]"):
         monkeypatch.setenv("EXTEND_MCP_LABEL", fault)
         with pytest.raises(SettingsError, match="EXTEND_MCP_LABEL"):
-            load_settings()
+            load(Settings)

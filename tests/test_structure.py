@@ -155,8 +155,8 @@ def test_a_client_does_not_wait_for_what_only_calls_need() -> None:
 import sys, mcp.server.mcpserver
 before = set(sys.modules)
 import extend_mcp.cli, extend_mcp.stdio, extend_mcp.server
-from extend_mcp.settings import load_settings
-extend_mcp.server.build_server(load_settings(toolsets="all"))
+from extend_mcp.settings import Settings, load
+extend_mcp.server.build_server(load(Settings, toolsets="all"))
 print([name for name in sys.modules if name not in before and name.startswith({heavy!r})])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

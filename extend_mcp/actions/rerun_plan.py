@@ -282,9 +282,7 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
             found.reruns[run.id] = good[-1].id
         else:
             unclear |= {each.id: each for each in since}
-    details = await read_insights(
-        app, deadline, list(unclear.values()), most=app.limits.bulk_runs
-    )
+    details = await read_insights(app, deadline, list(unclear.values()), most=app.limits.bulk_runs)
     skipped = set(details.skipped)
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):
         old = str(each.metadata.get(RERUN_OF))

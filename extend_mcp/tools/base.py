@@ -213,7 +213,7 @@ class ExtendTool(Tool):
             raise
         except Exception as error:
             if isinstance(error, ExtendError) and error.request_id:
-                write_record().note_request(error.request_id)
+                write_record().request_ids.append(error.request_id)
             refused = isinstance(error, CallRefusedError)
             return "refused" if refused else type(error).__name__, _failed(self._failure(error)), None
         if isinstance(result, InputRequiredResult):
@@ -252,27 +252,19 @@ def write_audit_line(
 
     A call that was denied has no record: nothing was sent.
     """
-    sent = written.request_sent if written else None if record else False
-    record = record or WriteRecord()
-    runs = record.runs_by_outcome()
+    facts = (record or WriteRecord()).facts()
     app.audit.write(
         {
             "at": format_instant(app.clock.now()),
             "who": app.caller.principal,
             "tool": tool,
-            "target": (written.target if written else None) or record.target or None,
             "outcome": outcome,
-            "sent": sent,
-            "confirmed": record.confirmed_by,
+            "sent": written.request_sent if written else None if record else False,
             "account": app.account_id,
             "label": app.caller.account.label,
-            "counts": {each: len(ids) for each, ids in runs.items()},
-            "runs": runs,
-            "new_runs": [run.new_run_id for run in record.planned if run.new_run_id],
-            "reason": record.reason,
-            "request_ids": record.request_ids,
-            "verdict": record.verdict,
             "call_id": call_id.get(),
+            **facts,
+            "target": (written and written.target) or facts["target"],
         }
     )
 

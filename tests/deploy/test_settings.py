@@ -13,7 +13,7 @@ import yaml
 
 from extend_mcp import __version__
 from extend_mcp.http.settings import DRAIN_SECONDS, HttpSettings, Limits
-from extend_mcp.settings import Settings, SettingsError, load, load_settings
+from extend_mcp.settings import Settings, SettingsError, load
 from tests.deploy.dockerfile import Ignored, Stage, read_stages
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,7 @@ def test_what_the_files_set_is_accepted_by_the_settings(
         with monkeypatch.context() as environment:
             for name, value in {**inside, **chosen}.items():
                 environment.setenv(name, value)
-            assert load_settings().log == "json:WARNING"
+            assert load(Settings).log == "json:WARNING"
             http = load(HttpSettings)
             assert (http.host, http.port, http.auth) == ("0.0.0.0", 8000, chosen["EXTEND_MCP_AUTH"])
 

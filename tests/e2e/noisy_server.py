@@ -6,7 +6,7 @@ import anyio
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.server import build_server
-from extend_mcp.settings import Settings, load_settings
+from extend_mcp.settings import Settings, load
 from extend_mcp.stdio import run_stdio
 
 
@@ -17,5 +17,5 @@ def connect(settings: Settings) -> ExtendClient:
 
 
 if __name__ == "__main__":
-    server, _ = build_server(load_settings(), connect=connect)
+    server, _ = build_server(load(Settings), connect=connect)
     anyio.run(run_stdio, server)
