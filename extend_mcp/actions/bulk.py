@@ -18,10 +18,9 @@ from mcp_types import InputRequiredResult
 
 from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, issue_token, token_problem
 from extend_mcp.actions.execute import STOP_ASKING
-from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
+from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
-from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
 from extend_mcp.views.actions import BulkResult, BulkView, Outcome, bulk_view
 from extend_mcp.views.document import counted
@@ -100,13 +99,6 @@ async def execute_bulk(ctx: Ctx, action: BulkAction, token: str | None) -> BulkV
         ExtendError: the state that a plan needs could not be read, or the key is refused.
         CallRefusedError: plans cannot be read or kept at the moment.
     """
-    try:
-        return await _execute(ctx, action, token)
-    except StoreUnavailableError:
-        raise _StoreOutOfReachError from None
-
-
-async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
     app, record = action.app, write_record()
     deadline = Deadline(ctx, app)
     earlier = earlier_proposal(ctx, action.name, token)
@@ -145,7 +137,6 @@ async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView 
             **about,
         )
     record.confirmed_by = consent.by
-    await app.store.agree(plan)
     # A person takes time; the reading before the question does not count against the acting.
     return await _carry_out(ctx, action, plan, deadline.extend(CALL_SECONDS))
 
@@ -165,6 +156,8 @@ async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadlin
         if fresh is None:
             return action.no_such_plan()
         plan = fresh
+        if not plan.agreed:
+            await app.store.agree(plan)
         write_record().planned = plan.runs
         waiting = list(reversed(plan.open_runs))
 
@@ -218,13 +211,3 @@ async def _kept_plan(action: BulkAction, plan_id: str) -> Plan | None:
 
 def _proposal(plan: Plan) -> Proposal:
     return Proposal(plan.action, plan.id, digest([run.run_id for run in plan.runs], plan.question))
-
-
-class _StoreOutOfReachError(CallRefusedError):
-    changed_nothing = False
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Plans cannot be read or kept at the moment, because the place where they are kept is out of reach. "
-            "What was done before stays done, and nothing more is sent. Make the same call again in a minute."
-        )

@@ -8,7 +8,8 @@ import pytest
 from mcp.client.client import Client
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.actions.store import MemoryStore, Plan, PlannedRun
+from extend_mcp.actions.sqlite_store import SqliteStore
+from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.callers import Shared
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
@@ -18,7 +19,7 @@ from tests.harness import KEY, Box, BoxClock, facts_of
 SCENARIO = "empty"
 
 
-class Remote(MemoryStore):
+class Remote(SqliteStore):
     """A store that takes time to reach, as Redis does; it shows the test what was noted."""
 
     noted: set[str]
