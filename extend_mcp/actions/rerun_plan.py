@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from extend_mcp.actions.spend import UsualCredits, usual_credits
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.callers import CallerContext
+from extend_mcp.clock import CLOCK_SKEW
 from extend_mcp.runs.failures import RERUN_OF, created_first, file_is_at_fault, later_runs, retry_advice
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
@@ -37,9 +38,6 @@ _ADVICE: Final = {
     "CANCELLED": "somebody cancelled it",
     "PROCESSED": "the new version may give other results",
 }
-
-CLOCK_SKEW: Final = timedelta(seconds=5)
-"""Largest difference between this machine's clock and Extend's."""
 
 _MOST_CAUSES = 8
 _SEVERAL = 3

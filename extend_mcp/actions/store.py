@@ -55,9 +55,9 @@ class PlannedRun(BaseModel):
     run_id: str
     outcome: Outcome | None = None  # the final outcome; None while it is open
     status: str = ""  # the status when the run was last read
-    note: str = ""  # more to say, such as the id of a new run
-    new_run_id: str = ""  # the run that was started in its place
-    new_status: str = ""  # the status of that run
+    note: str | None = None  # more to say, such as the id of a new run; outside text marked
+    new_run_id: str | None = None  # the run that was started in its place
+    new_status: str | None = None  # the status of that run
     # Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
     sent_at: float | None = None
     rerun: RerunSource | None = None  # what a rerun sends; None for other actions
@@ -74,7 +74,6 @@ class Plan(BaseModel):
     question: list[str]  # the question and its facts, as the person sees them
     skipped: dict[str, int]  # how many runs were left out, by reason
     made_at: float  # Unix seconds
-    reason: str = ""  # why, in the user's words
     agreed: bool = False  # True once a person has said yes
     id: str = Field(default_factory=lambda: secrets.token_urlsafe(9))  # names the plan in tokens
 
@@ -245,7 +244,7 @@ class ActionStore(ABC):
 
     @abstractmethod
     async def _extend(self, place: str, value: str, seconds: float) -> None:
-        """Let a place keep this value for so many seconds from now, 0 to remove it; another value stays as it is."""
+        """Let a place keep this value for so many seconds from now, 0 to remove it; another value stays."""
 
     @abstractmethod
     async def _add(self, place: str, amount: float, most: float, seconds: float) -> tuple[bool, float]:
