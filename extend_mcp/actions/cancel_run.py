@@ -188,7 +188,7 @@ class CancelRun(Action[CancelView]):
         message, next_step = said.get(result.outcome, (f"The run is {now}: {verdict.reason}.", verdict.instead))
         if result.outcome == "unknown" and problem:
             looked = f"A second look saw it {now}" if result.status else "A second look failed too"
-            message = f"No clear answer came ({why}). {looked}; the cancel may yet take effect. It was not resent."
+            message = f"No clear answer came ({why}). {looked}; the cancel may yet take effect. It was not sent again."
             next_step = f"{look} If it still runs in a few seconds, cancelling again is safe."
         return self.answer(
             "not_cancellable" if result.outcome == "refused" else result.outcome,

@@ -131,21 +131,13 @@ async def confirm(
     )
 
 
-@dataclass(frozen=True)
-class Revealed:
-    """The answer to showing a person the secret of one object."""
-
-    target: str
-    shown: bool
-
-
-async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Revealed | InputRequiredResult:
+async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> bool | InputRequiredResult:
     """Show a person the secret of one object once, in the client's user interface and never in an answer to the model.
 
-    In protocol 2026-07-28, return the result that makes the client show the message and call again.
+    Returns whether it was shown; in protocol 2026-07-28 the result that makes the client show it and call again.
     """
     if not can_ask(ctx):
-        return Revealed(target, shown=False)
+        return False
     params = ElicitRequestFormParams(message=_labeled(ctx, message), requested_schema=_STORED_FORM)
     if has_round_trips(ctx):
         # The object exists already: the request state keeps the next round from creating another.
@@ -155,16 +147,14 @@ async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Rev
         # Without an end: by then the person may have read it, and the answer would bring it to the model.
         await ask(ctx, params, seconds=math.inf)
     except (MCPError, ValidationError):
-        return Revealed(target, shown=False)
-    return Revealed(target, shown=True)
+        return False
+    return True
 
 
-def already_revealed(ctx: Ctx, action: str) -> Revealed | None:
-    """Return what an earlier round of this call has shown; None if it has shown nothing."""
-    state = _round_state(ctx)
-    if state and state.get("action") == action and state.get("revealed"):
-        return Revealed(str(state["revealed"]), shown=True)
-    return None
+def already_revealed(ctx: Ctx, action: str) -> str | None:
+    """Return the object whose secret an earlier round of this call has shown; None if it has shown none."""
+    state = _round_state(ctx) or {}
+    return state.get("revealed") if state.get("action") == action else None
 
 
 def issue_token(app: CallerContext, proposal: Proposal) -> str:

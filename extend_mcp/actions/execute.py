@@ -22,6 +22,7 @@ from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import ActionView, Outcome, WriteView
 from extend_mcp.views.document import error_words
+from extend_mcp.views.untrusted import Id
 
 T = TypeVar("T")
 ViewT = TypeVar("ViewT", bound=WriteView)
@@ -133,7 +134,7 @@ class DeleteObject(ObjectAction):
 
     async def send(self) -> ActionView:
         await getattr(self.app.api, self.name)(self.target)
-        return self.answer("done", "It is deleted for good.", sent=True)
+        return self.answer("done", f"Deleted {Id(self.target)} for good.", sent=True)
 
 
 async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> ViewT | InputRequiredResult:
