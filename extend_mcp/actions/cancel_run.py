@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
-import anyio
-
 from extend_mcp.actions.execute import Action, Inspection, patiently
-from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
+from extend_mcp.actions.store import PlannedRun
+from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import describe, is_finished, may_cancel
+from extend_mcp.tools.run_scan import in_parallel
 from extend_mcp.views.actions import CancelView, Outcome, status_words
 from extend_mcp.views.document import age_words, error_words
 from extend_mcp.views.runs import steps_done, steps_to_do
@@ -27,62 +27,57 @@ _READS_AT_ONCE = 6
 _POLL_GROWTH, _LONGEST_POLL = 1.5, 3.0
 
 
-@dataclass(frozen=True)
-class Cancelled:
-    """The outcome of one cancel."""
+async def cancel_run(app: CallerContext, record: PlannedRun, run: WorkflowRun | None = None) -> None:
+    """Cancel a run if its state allows it, and note in ``record`` what became of it.
 
-    outcome: Outcome  # why the run could not be cancelled after all, where it could not
-    status: str = ""  # the status last seen; empty if the run could not be read after the request
-    problem: ExtendError | None = None  # the error behind ``refused`` and ``unknown``
-    sent: bool = True  # whether a cancel request reached Extend, or may have
-
-
-async def cancel_run(app: CallerContext, run: WorkflowRun) -> Cancelled:
-    """Cancel a run that was read a moment ago and can be cancelled.
-
-    The request is sent once. Only a refusal for rate, which Extend documents as not looked at, is followed by
-    another try, after the wait that it asks for and another read. An unclear answer is looked up, never repeated.
+    The request is sent once, after a read; ``run`` is that read if it was made a moment ago. Only a refusal for rate is
+    followed by another read and another try. An unclear answer is looked up, never repeated.
 
     Raises:
-        ExtendError: Extend refused the request for a reason that is not the run's state; nothing changed.
+        ExtendError: the run could not be read, or Extend refused the request for a reason that is not the run's state.
     """
-    is_fresh = True
 
-    async def send() -> Cancelled:
-        nonlocal is_fresh, run
-        if not is_fresh:
-            run = await app.api.get_workflow_run(run.id)
-            if not may_cancel(run.status).allowed:
-                return Cancelled(outcome_of(run.status, sent=False), run.status, sent=False)
-        is_fresh = False
+    async def send() -> None:
+        nonlocal run
+        present, run = run or await app.api.get_workflow_run(record.run_id), None
+        record.status, record.note = present.status, None
+        if not may_cancel(present.status).allowed:
+            record.outcome = outcome_of(present.status, sent=record.sent_at is not None)
+            return
+        record.sent_at = app.clock.now().timestamp()
         try:
-            answer = await app.api.cancel_workflow_run(run.id)
+            record.status = (await app.api.cancel_workflow_run(record.run_id)).status
+            record.outcome = outcome_of(record.status, sent=True)
         except NotFoundError:
-            return Cancelled("not_found")
-        except RateLimitedError:
-            raise
+            record.status, record.outcome = "", "not_found"
         except ExtendError as error:
-            return await _look(app, run, error)
-        return Cancelled(outcome_of(answer.status, sent=True), answer.status)
+            if not await _looked(app, record, error):
+                record.sent_at = None
+                raise
 
-    return await patiently(app, send)
+    await patiently(app, send)
 
 
-async def _look(app: CallerContext, run: WorkflowRun, error: ExtendError) -> Cancelled:
-    """Read a run whose cancel got no clear answer, or was refused though it could be cancelled a moment ago."""
+async def _looked(app: CallerContext, record: PlannedRun, error: ExtendError) -> bool:
+    """Note the state of a run whose cancel got no clear answer, or was refused though its state allowed it.
+
+    Returns False if the run's state cannot explain the refusal.
+    """
     unclear = error.effect != "none"
     if unclear:
         await app.clock.sleep(_LOOK_AGAIN_AFTER)
     elif not isinstance(error, InvalidRequestError):
-        raise error
+        return False
     try:
-        seen = (await app.api.get_workflow_run(run.id)).status
+        record.status = (await app.api.get_workflow_run(record.run_id)).status
+        record.outcome = outcome_of(record.status, sent=unclear)
     except ExtendError:
-        if unclear:
-            return Cancelled("unknown", "", error)
-        raise error from None
-    outcome = outcome_of(seen, sent=unclear)
-    return Cancelled("refused" if outcome == "unknown" and not unclear else outcome, seen, error)
+        if not unclear:
+            return False
+        record.status, record.outcome = "", "unknown"
+    if record.outcome == "unknown":
+        record.outcome, record.note = "unknown" if unclear else "refused", error_words(error)
+    return True
 
 
 def outcome_of(status: str, *, sent: bool) -> Outcome:
@@ -98,29 +93,27 @@ def outcome_of(status: str, *, sent: bool) -> Outcome:
     return "not_cancellable"
 
 
-async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float | None = None) -> dict[str, str]:
-    """Read runs whose cancel Extend accepted until each has ended, or the time is up.
-
-    Returns the status last seen of each run that could be read.
-    """
-    seen: dict[str, str] = {}
-    limiter = anyio.CapacityLimiter(_READS_AT_ONCE)
-
-    async def read(run_id: str) -> None:
-        # One failed read changes nothing of what was seen before.
-        async with limiter:
-            with suppress(ExtendError):
-                seen[run_id] = (await app.api.get_workflow_run(run_id)).status
-
+async def follow(app: CallerContext, records: Iterable[PlannedRun], *, seconds: float | None = None) -> None:
+    """Read the runs that are still ending until each has ended, or the time is up."""
+    ending = [each for each in records if each.outcome == "cancelling"]
     deadline = app.clock.monotonic() + (FOLLOW_SECONDS if seconds is None else seconds)
-    pause, ending = _LOOK_AGAIN_AFTER, list(run_ids)
-    while True:
-        async with anyio.create_task_group() as group:
-            for run_id in ending:
-                group.start_soon(read, run_id)
-        ending = [run_id for run_id in ending if not is_finished(seen.get(run_id, ""))]
-        if not ending or app.clock.monotonic() + pause > deadline:
-            return seen
+    pause = _LOOK_AGAIN_AFTER
+    while ending:
+        # The first to be cancelled is the first to end.
+        waiting = ending[::-1]
+
+        async def read(waiting: list[PlannedRun] = waiting) -> None:
+            while waiting:
+                each = waiting.pop()
+                # One failed read changes nothing of what was seen before.
+                with suppress(ExtendError):
+                    each.status = (await app.api.get_workflow_run(each.run_id)).status
+                    each.outcome = outcome_of(each.status, sent=True)
+
+        await in_parallel(read, min(_READS_AT_ONCE, len(ending)))
+        ending = [each for each in ending if not is_finished(each.status)]
+        if app.clock.monotonic() + pause > deadline:
+            return
         await app.clock.sleep(pause)
         pause = min(pause * _POLL_GROWTH, _LONGEST_POLL)
 
@@ -166,35 +159,31 @@ class CancelRun(Action[CancelView]):
 
     async def send(self) -> CancelView:
         """Cancel the run, follow it to its end, and say what became of it."""
-        run = self._run
+        run, record = self._run, PlannedRun(run_id=self.target)
         assert run is not None
-        result = await cancel_run(self.app, run)
-        if result.outcome == "cancelling":
-            status = (await follow(self.app, [run.id])).get(run.id, "")
-            result = replace(result, outcome=outcome_of(status, sent=True) if status else "unknown", status=status)
-        verdict, now, problem = may_cancel(result.status), status_words(result.status), result.problem
-        why, look = error_words(problem) if problem else "", f"Look again with get_workflow_run({run.id})."
+        await cancel_run(self.app, record, run)
+        await follow(self.app, [record])
+        verdict, now, why = may_cancel(record.status), status_words(record.status), record.note
+        look = f"Look again with get_workflow_run({Id(record.run_id)})."
         said = {
             "cancelled": (f"The run was {status_words(run.status)} and is now CANCELLED.", None),
             "cancelling": ("Extend accepted the cancel; the run was still CANCELLING when last seen.", look),
             "finished_first": (f"The run ended as {now} before the cancel took effect.", verdict.instead),
             "not_found": ("The run was deleted meanwhile.", None),
-            "refused": (
-                f"Extend refused the cancel ({why}); the run continues.",
-                problem.next_step if problem else None,
-            ),
-            "unknown": (f"Extend accepted the cancel, but a second look saw the run {now}.", look),
+            "refused": (f"Extend refused the cancel ({why}); the run continues.", look),
+            "unknown": (f"Extend accepted the cancel, yet the run was {now} when last seen.", look),
         }
-        message, next_step = said.get(result.outcome, (f"The run is {now}: {verdict.reason}.", verdict.instead))
-        if result.outcome == "unknown" and problem:
-            looked = f"A second look saw it {now}" if result.status else "A second look failed too"
+        outcome = record.outcome or "unknown"
+        message, next_step = said.get(outcome, (f"The run is {now}: {verdict.reason}.", verdict.instead))
+        if outcome == "unknown" and why:
+            looked = f"A second look saw it {now}" if record.status else "A second look failed too"
             message = f"No clear answer came ({why}). {looked}; the cancel may yet take effect. It was not sent again."
             next_step = f"{look} If it still runs in a few seconds, cancelling again is safe."
         return self.answer(
-            "not_cancellable" if result.outcome == "refused" else result.outcome,
+            "not_cancellable" if outcome == "refused" else outcome,
             message,
             status_before=run.status,
-            status_after=result.status or None,
-            sent=result.sent,
+            status_after=record.status or None,
+            sent=record.sent_at is not None,
             next_step=next_step,
         )

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from extend_mcp.actions.bulk import BulkAction
-from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow, outcome_of
+from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
@@ -73,34 +73,19 @@ class CancelRuns(BulkAction):
 
     async def act(self, run: PlannedRun) -> None:
         try:
-            present = await self.app.api.get_workflow_run(run.run_id)
-            run.status = present.status
-            if not may_cancel(present.status).allowed:
-                run.outcome, run.note = outcome_of(present.status, sent=run.sent_at is not None), None
-                return
-            run.sent_at = self.app.clock.now().timestamp()
-            result = await cancel_run(self.app, present)
+            await cancel_run(self.app, run)
         except NotFoundError:
             run.outcome = "not_found"
+        except CredentialError:
+            raise
         except ExtendError as error:
-            run.sent_at = None
-            if isinstance(error, CredentialError):
-                raise
             run.note = error_words(error)
-        else:
-            run.status = result.status or run.status
-            told = result.problem if result.outcome in ("refused", "unknown") else None
-            run.note = error_words(told) if told else None
-            # Cancelling twice does no harm, so an unclear outcome stays open for the next call.
-            run.outcome = None if result.outcome == "unknown" else result.outcome
-            run.sent_at = run.sent_at if result.sent else None
+        # Cancelling twice does no harm, so an unclear outcome stays open for the next call.
+        run.outcome = None if run.outcome == "unknown" else run.outcome
 
     async def finish(self) -> None:
         """Follow the runs that are still ending."""
-        ending = {run.run_id: run for run in self.plan.runs if run.outcome == "cancelling"}
-        seen = await follow(self.app, ending, seconds=min(FOLLOW_SECONDS, max(self.deadline.left, 0.0)))
-        for run_id, status in seen.items():
-            ending[run_id].status, ending[run_id].outcome = status, outcome_of(status, sent=True)
+        await follow(self.app, self.plan.runs, seconds=min(FOLLOW_SECONDS, max(self.deadline.left, 0.0)))
 
 
 def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:

@@ -60,6 +60,7 @@ class Action(ABC, Generic[ViewT]):
     repeatable: ClassVar[bool] = True  # True if a repeated request changes nothing more, as for a delete
     resumable: ClassVar[bool] = False  # True if a later call with the same yes continues the work
     confirming: ClassVar[str] = "make the same call with the confirmation_token"
+    after_unclear: ClassVar[str] = "Look before repeating it."  # the next step where it is unclear what happened
 
     @property
     def arguments(self) -> Any:
@@ -85,7 +86,7 @@ class Action(ABC, Generic[ViewT]):
 
     async def look(self) -> str:
         """Say in one or two sentences what the state is after a request whose outcome is unclear."""
-        return ""
+        return "It may have taken effect."
 
     def answer(
         self,
@@ -117,9 +118,11 @@ class ObjectAction(Action[ActionView]):
 
     kind: ClassVar[type[ActionView]] = ActionView
     # The client's method that reads the object, and its facts as lines, for a second look.
-    read_by: ClassVar[tuple[str, Callable[[Any], Sequence[str]]]]
+    read_by: ClassVar[tuple[str, Callable[[Any], Sequence[str]]] | None] = None
 
     async def look(self) -> str:
+        if self.read_by is None:
+            return await super().look()
         method, lines = self.read_by
         try:
             found = await getattr(self.app.api, method)(self.target)
@@ -262,4 +265,4 @@ async def _send(action: Action[ViewT]) -> ViewT:
     except ExtendError:
         seen = "Looking at it failed too."
     message = f"No clear answer came ({problem}). {seen} It was not sent again."
-    return action.answer("unknown", message, sent=True, next_step="Look before repeating it.")
+    return action.answer("unknown", message, sent=True, next_step=action.after_unclear)

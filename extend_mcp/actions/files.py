@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.files import file_lines
-from extend_mcp.views.untrusted import Id, Label
+from extend_mcp.views.untrusted import Id
 
 
 @dataclass
@@ -26,6 +26,7 @@ class UploadFile(ObjectAction):
     on_progress: Callable[[int, int], Awaitable[None]]
 
     name: ClassVar[str] = "upload_file"
+    after_unclear: ClassVar[str] = "Look with list_files before repeating it; a second copy does no harm."
 
     async def send(self) -> ActionView:
         made = await self.app.api.upload_file(
@@ -41,10 +42,6 @@ class UploadFile(ObjectAction):
         return self.answer(
             "done", f"Uploaded as {self.target}.", sent=True, details=file_lines(made), next_step=next_step
         )
-
-    async def look(self) -> str:
-        look = f"Look with list_files(name_contains={Label(self.file_name)})"
-        return f"The file may have been uploaded. {look}; a second copy does no harm."
 
 
 @dataclass

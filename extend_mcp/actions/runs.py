@@ -41,6 +41,7 @@ class UpdateRun(ObjectAction):
 
     name: ClassVar[str] = "update_workflow_run"
     kind: ClassVar[type[ActionView]] = RunActionView
+    after_unclear: ClassVar[str] = 'Look with get_workflow_run(detail="full"); repeating the change does no harm.'
     _before: WorkflowRun | None = None
 
     async def inspect(self) -> Inspection[ActionView]:
@@ -55,10 +56,6 @@ class UpdateRun(ObjectAction):
         if self.app.caller.has_scope(RUNS_READ):
             details += _metadata_lines(self._before.metadata, after.metadata)
         return self.answer("done", "The run was changed.", sent=True, details=details)
-
-    async def look(self) -> str:
-        look = f'Look with get_workflow_run({self.target}, detail="full")'
-        return f"The change may have been made. {look}; repeating it does no harm."
 
 
 @dataclass
@@ -101,6 +98,7 @@ class Start(Action[ViewT]):
     """A start of work. It is sent once, and counts against the caller's credits of the day."""
 
     repeatable: ClassVar[bool] = False
+    after_unclear: ClassVar[str] = 'Look with list_runs(created_since="10m") before starting it again.'
     _begun: datetime | None = field(default=None, init=False)
 
     def spending(self, workflow_id: str, files: int) -> AbstractAsyncContextManager[None]:
@@ -119,7 +117,7 @@ class Start(Action[ViewT]):
         found = [ids_of(run) for run in page.data if run.created_at and run.created_at > since]
         ids = self.known["candidates"] = [Id(each) for each in dict.fromkeys(found) if each]
         if not ids:
-            return f"No such {kind} was created since the request, so far. Look again with list_runs."
+            return f"No such {kind} was created since the request, so far."
         return f"Created since the request, so possibly this {kind}: {listed(ids, len(ids))}."
 
 

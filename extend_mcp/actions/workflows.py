@@ -26,6 +26,7 @@ class CreateWorkflowAction(ObjectAction):
 
     name: ClassVar[str] = "create_workflow"
     repeatable: ClassVar[bool] = False
+    after_unclear: ClassVar[str] = "Look with list_workflows before repeating it."
 
     async def send(self) -> ActionView:
         made = await self.app.api.create_workflow(self.body)
@@ -37,9 +38,6 @@ class CreateWorkflowAction(ObjectAction):
             details=[*graph_lines(steps), *warning_lines(steps)],
             next_step=f"deploy_workflow_version({self.target}) publishes it.",
         )
-
-    async def look(self) -> str:
-        return "The workflow may have been created. Look with list_workflows."
 
 
 @dataclass
