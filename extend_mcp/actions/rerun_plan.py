@@ -284,10 +284,9 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
         app, deadline, list(unclear.values()), noun="possible reruns checked", most=app.limits.bulk_runs
     )
     skipped = set(details.skipped)
-    for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):
-        old = str(each.metadata.get(RERUN_OF))
-        if old in ours and not found.reruns.get(old):
-            found.reruns[old] = each.run.id
+    for each in sorted(details.found.values(), key=lambda each: created_first(each.run), reverse=True):
+        if (old := each.metadata.get(RERUN_OF)) in ours:
+            found.reruns.setdefault(old, each.run.id)
     found.unchecked = {
         run.id
         for run in runs

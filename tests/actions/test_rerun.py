@@ -193,6 +193,18 @@ async def test_a_rerun_of_a_run_that_is_not_in_the_plan_leaves_nothing_out(box: 
     assert "Rerun already" not in "\n".join(facts["plan"])
 
 
+async def test_the_newest_of_several_reruns_is_named(box: Box) -> None:
+    run_id = failed_batch(box)[0]
+    whole = copy.deepcopy(box.sandbox.record(run_id).run)
+    for minutes, name in ((3, "b"), (1, "a"), (2, "c")):
+        created = format_instant(box.now() - timedelta(minutes=minutes))
+        again_failed = {"id": f"workflow_run_{name * 20}", "initialRunAt": created, "metadata": {"rerunOf": run_id}}
+        box.load({**whole, **again_failed})
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run_id])))
+    assert f"Rerun already: {run_id} as workflow_run_{'a' * 20}." in facts["message"]
+
+
 async def test_a_plan_for_two_workflows_names_no_version(box: Box) -> None:
     failed = [box.sandbox.record(run["id"]).run for run in box.state()["runs"] if run["status"] == "FAILED"]
     one_each = {run["workflow"]["id"]: run["id"] for run in failed}

@@ -144,6 +144,25 @@ async def test_a_lease_has_one_holder_and_ends_with_a_dead_one(folder: Folder) -
         assert ours
 
 
+async def test_a_lease_that_its_holder_renews_does_not_end(folder: Folder) -> None:
+    one, other = folder.store(), folder.store()
+    lock, theirs = one._lock("lease", 20), other._lock("lease", 20)
+    assert await lock.acquire(token="mine")
+    folder.now += 15
+    await lock.reacquire()
+    theirs.token = "another"
+    await theirs.reacquire()
+    folder.now += 19
+    assert not await theirs.acquire(token="theirs")
+    folder.now += 1
+    assert await theirs.acquire(token="theirs")
+    # What one holds no longer, one neither renews nor releases.
+    await lock.reacquire()
+    await lock.release()
+    folder.now += 19
+    assert not await lock.acquire(token="mine")
+
+
 async def test_what_is_too_old_is_removed(folder: Folder) -> None:
     store = folder.store()
     await store.put(plan_of())
