@@ -19,7 +19,8 @@ from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextCon
 from pydantic import SecretStr
 
 from extend_mcp.accounts import Caller
-from extend_mcp.actions.store import ActionStore, MemoryStore
+from extend_mcp.actions.sqlite_store import SqliteStore
+from extend_mcp.actions.store import ActionStore
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
@@ -198,7 +199,7 @@ async def running_server(
         config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
         return ExtendClient(config, limiter=limiter, sleep=clock.sleep)
 
-    shared = Shared(sealing_keys(chosen), store=store or MemoryStore())
+    shared = Shared(sealing_keys(chosen), store=store or SqliteStore())
     server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits, shared=shared)
     try:
         yield server

@@ -10,7 +10,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from extend_mcp.actions.store import MemoryStore, Plan, PlannedRun, StoreUnavailableError
+from extend_mcp.actions.sqlite_store import SqliteStore
+from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
 from tests.actions.test_cancel_runs import batch_of, posts
 from tests.harness import Box, facts_of, serving, text_of
 
@@ -19,7 +20,7 @@ SCENARIO = "empty"
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
 
-class Remote(MemoryStore):
+class Remote(SqliteStore):
     """A store that takes time to reach, as Redis does; it shows the test what was noted."""
 
     noted: set[str]
@@ -50,7 +51,7 @@ async def test_what_was_sent_is_noted_though_the_call_is_cut_short(box: Box, sto
     assert set(posts(box)) <= store.noted <= set(ids)
 
 
-class Odd(MemoryStore):
+class Odd(SqliteStore):
     """A store in which something happens between two calls, or within one."""
 
     def __init__(self, happens: str = "") -> None:
@@ -73,10 +74,14 @@ class Odd(MemoryStore):
         self.fail_where("cannot note an outcome")
         await super().save_run(plan, run)
 
+    async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
+        kept = await super().get(plan_id, action=action, principal=principal, now=now)
+        return None if self.happens == "the plan is gone" else kept
+
     @asynccontextmanager
     async def hold(self, plan: Plan) -> AsyncIterator[bool]:
-        if self.happens == "forgets it meanwhile":
-            self._plans.clear()
+        if self.happens == "the plan goes meanwhile":
+            self.happens = "the plan is gone"
         async with super().hold(plan) as ours:
             yield ours and self.happens != "another call holds it"
 
@@ -89,15 +94,15 @@ async def test_a_plan_that_another_call_holds_is_left_to_it(box: Box) -> None:
         token = {"confirmation_token": plan["confirmation_token"]}
         facts = facts_of(await client.call_tool("cancel_runs", token))
         assert posts(box) == []
-        store.happens = "forgets it meanwhile"
+        store.happens = "the plan goes meanwhile"
         gone = facts_of(await client.call_tool("cancel_runs", token))
     assert facts == {
         "outcome": "busy",
         "request_sent": False,
-        "message": "Another call is carrying out this plan right now. Nothing was sent by this one.",
+        "message": "Another call is carrying out this plan right now. Nothing was sent.",
         "next_step": "Make the same call again in a few seconds.",
         "planned": 2,
-        "skipped": {},
+        "skipped": {"not found": 1},
         "counts": {},
         "results": [],
     }
@@ -106,8 +111,8 @@ async def test_a_plan_that_another_call_holds_is_left_to_it(box: Box) -> None:
         "request_sent": False,
         "message": f"The confirmation token names no plan: {PLAN_GONE}. Nothing was sent.",
         "next_step": "Make the first call again, with the runs.",
-        "planned": 0,
-        "skipped": {},
+        "planned": 2,
+        "skipped": {"not found": 1},
         "counts": {},
         "results": [],
     }
@@ -118,13 +123,15 @@ async def test_a_token_whose_plan_is_gone_gives_a_new_plan_that_says_so(box: Box
     ids, store = batch_of(box, 1), Odd()
     async with serving(box, store=store) as client:
         plan = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids}))
-        store._plans.clear()
+        store.happens = "the plan is gone"
         token = {"confirmation_token": plan["confirmation_token"]}
         facts = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids, **token}))
         other = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids, "confirmation_token": "nonsense"}))
-    assert facts["message"] == f"The confirmation token names no plan: {PLAN_GONE}. Nothing was sent yet."
+    assert facts["message"] == (
+        f"The confirmation token is not valid: {PLAN_GONE}. A person must agree first. Nothing was sent."
+    )
     assert other["message"].startswith("The confirmation token is not valid: it is no confirmation token, was altered")
-    assert other["message"].endswith(". Nothing was sent yet.")
+    assert other["message"].endswith(". A person must agree first. Nothing was sent.")
     assert (facts["outcome"], facts["plan"]) == (plan["outcome"], plan["plan"])
 
 
@@ -175,10 +182,11 @@ async def test_when_time_is_up_the_rest_is_left_to_the_next_call(box: Box) -> No
         assert 0 < left < 40
         assert facts["outcome"] == "partial"
         assert facts["message"] == (
-            f"{left} of 40 planned runs are not done yet: time was up, or no clear answer came."
+            f"{left} of 40 planned runs are not done yet: time was up, or no clear answer came. "
+            f"In all: {40 - left} cancelling, {left} not_done_yet."
         )
         assert facts["next_step"] == (
-            "Call again with this confirmation_token alone: it resumes with the rest, and asks nobody again."
+            "Call again with this confirmation token alone: it resumes with the rest, and asks nobody."
         )
         assert facts["request_sent"] is True
         done = [each["run_id"] for each in facts["results"] if each["outcome"] != "not_done_yet"]
@@ -188,5 +196,5 @@ async def test_when_time_is_up_the_rest_is_left_to_the_next_call(box: Box) -> No
         while facts["outcome"] == "partial":
             token = {"confirmation_token": facts["confirmation_token"]}
             facts = facts_of(await client.call_tool("cancel_runs", token))
-    assert facts["message"] == "40 planned runs done."
+    assert facts["message"].startswith("40 planned runs done. In all: ")
     assert Counter(posts(box)) == Counter(ids)

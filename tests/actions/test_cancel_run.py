@@ -158,7 +158,7 @@ async def test_a_token_counts_for_its_run_its_state_and_its_time_only(box: Box) 
             assert "not valid" in answer["message"]
         assert (await call(other, token))["message"] == (
             "The confirmation token is not valid: it is for another action, object or state than this call. "
-            "Nothing is cancelled yet."
+            "A person must agree first. Nothing was sent."
         )
         renamed = example_run(RUN, "PROCESSING")
         renamed["files"][0]["name"] = "another.pdf"
@@ -285,7 +285,8 @@ async def test_a_run_that_ends_while_a_refusal_for_rate_is_waited_for_is_not_sen
     verdict = may_cancel(status)
     assert facts["next_step"] == verdict.instead
     ended = f"The run ended as {status} before the cancel took effect."
-    assert facts["message"] == (ended if status == "PROCESSED" else f"The run is {status}: {verdict.reason}.")
+    said = ended if status == "PROCESSED" else f"The run is {status}: {verdict.reason}."
+    assert facts["message"] == f"{said} Nothing was sent."
     assert len(cancels(box)) == 1
 
 

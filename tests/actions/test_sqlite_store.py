@@ -144,23 +144,21 @@ async def test_a_lease_has_one_holder_and_ends_with_a_dead_one(folder: Folder) -
         assert ours
 
 
-async def test_a_lease_that_its_holder_renews_does_not_end(folder: Folder) -> None:
+async def test_a_value_that_its_holder_extends_does_not_end(folder: Folder) -> None:
     one, other = folder.store(), folder.store()
-    lock, theirs = one._lock("lease", 20), other._lock("lease", 20)
-    assert await lock.acquire(token="mine")
+    assert await one._claim("lease", "mine", 20)
     folder.now += 15
-    await lock.reacquire()
-    theirs.token = "another"
-    await theirs.reacquire()
+    await one._extend("lease", "mine", 20)
+    await other._extend("lease", "theirs", 99)
+    await other._extend("another lease", "mine", 99)
     folder.now += 19
-    assert not await theirs.acquire(token="theirs")
+    assert not await other._claim("lease", "theirs", 20)
     folder.now += 1
-    assert await theirs.acquire(token="theirs")
-    # What one holds no longer, one neither renews nor releases.
-    await lock.reacquire()
-    await lock.release()
+    assert await other._claim("lease", "theirs", 20)
+    # What one holds no longer, one neither extends nor gives back.
+    await one._extend("lease", "mine", 0)
     folder.now += 19
-    assert not await lock.acquire(token="mine")
+    assert not await one._claim("lease", "mine", 20)
 
 
 async def test_what_is_too_old_is_removed(folder: Folder) -> None:
