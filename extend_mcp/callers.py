@@ -18,7 +18,8 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, S
 
 from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import ConfirmationTokens, SealingKeys
-from extend_mcp.actions.store import ActionStore, MemoryStore
+from extend_mcp.actions.sqlite_store import SqliteStore
+from extend_mcp.actions.store import ActionStore
 from extend_mcp.audit import Audit, write_record
 from extend_mcp.clock import Clock
 from extend_mcp.limits import CallLimits
@@ -59,7 +60,7 @@ class Shared:
     keys: SealingKeys
     bus: SubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     events: Seen | None = None
-    store: ActionStore = field(default_factory=MemoryStore)
+    store: ActionStore = field(default_factory=SqliteStore)
     metrics: Metrics = field(default_factory=Metrics)
     windows: Callable[[str, int], RequestWindow] | None = None
     learn_key: Callable[[str], None] | None = None

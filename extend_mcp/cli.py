@@ -296,14 +296,14 @@ def _shared_over_stdio(settings: Settings) -> Shared:
     if settings.read_only or settings.sandbox or not (settings.state_keys or settings.api_key):
         return Shared(keys)
     from extend_mcp.actions.confirmation_tokens import SealingKeys
-    from extend_mcp.actions.file_store import FileStore, state_folder
+    from extend_mcp.actions.sqlite_store import SqliteStore, state_folder
     from extend_mcp.actions.store import StoreUnavailableError
 
     folder, lasting = state_folder(), keys
     if settings.api_key and not settings.state_keys:
         lasting = SealingKeys.of_account(settings.api_key.get_secret_value(), settings.api_base_url)
     try:
-        return Shared(lasting, store=FileStore(folder, lasting))
+        return Shared(lasting, store=SqliteStore(folder, lasting))
     except StoreUnavailableError:
         # With a key of this process, no other one accepts its tokens: it could not know that they were used.
         logger.warning("%s cannot be written: a confirmation counts only in the process that asked for it", folder)

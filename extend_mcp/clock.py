@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from typing import Final
 
 import anyio
+
+CLOCK_SKEW: Final = timedelta(seconds=5)
+"""Largest difference between this machine's clock and Extend's."""
 
 
 class Clock:

@@ -19,14 +19,16 @@ from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextCon
 from pydantic import SecretStr
 
 from extend_mcp.accounts import Caller
+from extend_mcp.actions.sqlite_store import SqliteStore
+from extend_mcp.actions.store import ActionStore
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
-from extend_mcp.callers import CallerRegistry
+from extend_mcp.callers import CallerRegistry, Shared
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.api.fault_injection import read_fault
-from extend_mcp.server import build_server
+from extend_mcp.server import build_server, sealing_keys
 from extend_mcp.settings import Settings
 
 Mode = Literal["auto", "legacy"]
@@ -181,6 +183,7 @@ async def running_server(
     on_sleep: Callable[[], None] | None = None,
     before_sleep: Callable[[], Awaitable[None]] | None = None,
     requests_per_second: int | None = None,
+    store: ActionStore | None = None,
     **settings: Any,
 ) -> AsyncIterator[MCPServer[CallerRegistry]]:
     """Our server on ``box``, whose rate limit waits in the sandbox's time."""
@@ -196,7 +199,8 @@ async def running_server(
         config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
         return ExtendClient(config, limiter=limiter, sleep=clock.sleep)
 
-    server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits)
+    shared = Shared(sealing_keys(chosen), store=store or SqliteStore())
+    server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits, shared=shared)
     try:
         yield server
     finally:

@@ -142,7 +142,6 @@ def test_a_client_does_not_wait_for_what_only_calls_need() -> None:
     """The list of all tools needs none of these, which a start over stdio would load before it."""
     heavy = (
         "httpx",
-        "sqlite3",
         "redis",
         "uvicorn.server",
         "tomlkit",

@@ -8,24 +8,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import anyio
-from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, issue_token, token_problem
-from extend_mcp.actions.execute import STOP_ASKING
-from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
+from extend_mcp.actions.confirm import Proposal, issue_token
+from extend_mcp.actions.execute import Action, Inspection
+from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.audit import write_record
-from extend_mcp.callers import CallerContext, Ctx
-from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
-from extend_mcp.views.actions import BulkResult, BulkView, Outcome, bulk_view
+from extend_mcp.views.actions import BulkResult, BulkView, Outcome, result_lines, skipped_words
 from extend_mcp.views.document import counted
-from extend_mcp.views.untrusted import Id, cut_line
+from extend_mcp.views.untrusted import Id
 
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
 
@@ -34,197 +32,166 @@ AT_ONCE = 16
 
 
 @dataclass
-class BulkAction(ABC):
-    """One action on many runs, as a call wants it."""
+class BulkAction(Action[BulkView]):
+    """One action on many runs, as a call wants it. Its target is its plan."""
 
-    app: CallerContext = field(repr=False)
-    reason: str | None = field(default=None, kw_only=True)  # why, in the user's words; the person sees it
-    token_problem: str = field(default="", init=False, repr=False)  # why the token that the call brings names no plan
+    deadline: Deadline = field(repr=False)
+    _plan: Plan | None = field(default=None, init=False, repr=False)
 
-    name: ClassVar[str]
+    kind: ClassVar[type[BulkView]] = BulkView
+    resumable: ClassVar[bool] = True
+    confirming: ClassVar[str] = "call again with this confirmation_token alone"
+
+    @property
+    def arguments(self) -> None:
+        """Nothing: a yes is bound to the plan, and the call that brings it needs no other argument."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, once it is made or read."""
+        assert self._plan is not None
+        return self._plan
 
     @abstractmethod
-    async def propose(self, deadline: Deadline) -> Plan | BulkView:
-        """Read the live state and return the plan; a view if there is nothing to agree to."""
+    async def propose(self) -> Plan | BulkView:
+        """Read the live state and return the plan; the answer if there is nothing to agree to."""
 
     @abstractmethod
-    async def act(self, plan: Plan, run: PlannedRun) -> None:
+    async def act(self, run: PlannedRun) -> None:
         """Read one run again, judge it, send the request once, and note the outcome in ``run``.
 
         Without a final outcome the run stays open, and the next call with the same plan tries it again.
         """
 
-    async def finish(self, plan: Plan, deadline: Deadline) -> None:
+    async def finish(self) -> None:
         """Follow up once every run has an outcome, such as by a last look."""
-        del plan, deadline
 
-    def view(self, outcome: Outcome, message: str, **known: Any) -> BulkView:
-        """Build an answer of this action."""
-        return bulk_view(outcome, message, limit=self.app.limits.answer_chars, **known)
+    async def inspect(self) -> Inspection[BulkView]:
+        """Return the plan that the call names, or make one."""
+        if self._plan is None and self.shown and not await self._read(self.shown.target):
+            self.shown, self.token_problem = None, PLAN_GONE
+        if self._plan is None:
+            proposed = await self.propose()
+            if isinstance(proposed, BulkView):
+                return Inspection(refusal=proposed)
+            most = self.app.limits.bulk_runs
+            if (count := len(proposed.runs)) > most:
+                message = f"{count:,} runs would be acted on; the operator allows {most:,} in one call."
+                return Inspection(
+                    refusal=self.answer("refused", message, next_step="Narrow the filters, or name the runs.")
+                )
+            await self.app.store.put(proposed)
+            self._plan = proposed
+        self.target = self.plan.id
+        self.known = {"planned": len(self.plan.runs), "skipped": self.plan.skipped}
+        write_record().planned = self.plan.runs
+        return Inspection(self.plan.question, bound=[run.run_id for run in self.plan.runs], agreed=self.plan.agreed)
 
-    def plan(self, runs: list[PlannedRun], question: list[str], skipped: dict[str, int]) -> Plan:
+    async def send(self) -> BulkView:
+        """Act on each open run of the plan while this call holds it."""
+        store = self.app.store
+        # A person takes time; the reading before the question does not count against the acting.
+        self.deadline.extend(CALL_SECONDS)
+        async with store.hold(self.plan) as ours:
+            if not ours:
+                return self.answer(
+                    "busy",
+                    "Another call is carrying out this plan right now.",
+                    next_step="Make the same call again in a few seconds.",
+                )
+            # Another call may have acted between our reading of the plan and our hold on it.
+            if not await self._read(self.target):
+                return self.no_such_plan()
+            write_record().planned = self.plan.runs
+            if not self.plan.agreed:
+                await store.agree(self.plan)
+            waiting = list(reversed(self.plan.open_runs))
+
+            async def work() -> None:
+                while waiting and self.deadline.left > 0:
+                    run = waiting.pop()
+                    try:
+                        await self.act(run)
+                    finally:
+                        # Also when the call is cut short: a resuming call must know what was sent.
+                        with anyio.CancelScope(shield=True):
+                            await store.save_run(self.plan, run)
+                    done = f"{len(self.plan.runs) - len(self.plan.open_runs):,} of {len(self.plan.runs):,} runs done"
+                    await self.deadline.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
+
+            await in_parallel(work, min(AT_ONCE, len(waiting)))
+            if not self.plan.open_runs:
+                await self.finish()
+                for run in self.plan.runs:
+                    await store.save_run(self.plan, run)
+        sent = any(run.sent_at is not None or run.outcome == "refused" for run in self.plan.runs)
+        results = [
+            BulkResult(
+                **{**run.model_dump(include={*BulkResult.model_fields}), "outcome": run.outcome or "not_done_yet"}
+            )
+            for run in self.plan.runs
+        ]
+        if left := len(self.plan.open_runs):
+            return self.answer(
+                "partial",
+                f"{left:,} of {len(results):,} planned runs are not done yet: time was up, or no clear answer came.",
+                sent=sent,
+                results=results,
+                token=issue_token(self.app, Proposal(self.name, self.target, "", reason=self.reason or "")),
+                next_step="Call again with this confirmation token alone: it resumes with the rest, and asks nobody.",
+            )
+        return self.answer("done", f"{counted(len(results), 'planned run')} done.", sent=sent, results=results)
+
+    def answer(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        details: Sequence[str] = (),
+        results: Sequence[BulkResult] = (),
+        **given: Any,
+    ) -> BulkView:
+        """Build an answer: the plan while it waits for a yes, or what became of each run."""
+        given = {"planned": 0, "skipped": {}, **self.known, **given}
+        counts = Counter(result.outcome for result in results)
+        # Rare outcomes first: what did not go as asked is listed run by run.
+        ordered = sorted(results, key=lambda result: (counts[result.outcome], result.outcome))
+        if counts:
+            message += f" In all: {', '.join(f'{count:,} {name}' for name, count in counts.most_common())}."
+        lines = [] if details or not given["skipped"] else [f"Left out: {skipped_words(given['skipped'])}."]
+        return super().answer(
+            outcome,
+            message,
+            details=[*details, *lines, *result_lines(ordered)],
+            plan=list(details) or None,
+            results=ordered,
+            counts=counts,
+            **given,
+        )
+
+    def make_plan(self, runs: list[PlannedRun], question: list[str], skipped: Mapping[str, int]) -> Plan:
         """Make a plan of this action."""
         return Plan(
             action=self.name,
             principal=self.app.caller.principal,
             runs=runs,
             question=question,
-            skipped=skipped,
-            reason=self.reason or "",
+            skipped=dict(skipped),
             made_at=self.app.clock.now().timestamp(),
         )
 
-    def too_many(self, planned: Sequence[object]) -> BulkView | None:
-        """Return the refusal of more runs than the operator lets one call act on."""
-        most = self.app.limits.bulk_runs
-        if len(planned) <= most:
-            return None
-        message = (
-            f"{len(planned):,} runs would be acted on; the operator allows {most:,} in one call. Nothing was sent."
-        )
-        return self.view("refused", message, next_step="Narrow the filters, or name the runs.")
+    async def _read(self, plan_id: str) -> bool:
+        """Read the kept plan; return False if it is not kept."""
+        app = self.app
+        now = app.clock.now().timestamp()
+        found = await app.store.get(plan_id, action=self.name, principal=app.caller.principal, now=now)
+        self._plan = found or self._plan
+        return found is not None
 
     def no_such_plan(self) -> BulkView:
-        """Return the refusal of a call that brings nothing but a token, where the token names no plan."""
-        return self.view(
+        """Refuse a call that brings nothing but a token, where the token names no plan."""
+        return self.answer(
             "refused",
-            f"The confirmation token names no plan: {self.token_problem or PLAN_GONE}. Nothing was sent.",
+            f"The confirmation token names no plan: {self.token_problem or PLAN_GONE}.",
             next_step="Make the first call again, with the runs.",
-        )
-
-
-async def execute_bulk(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
-    """Propose or carry out an action on many runs. A token names the plan, on the call that brings the yes or resumes.
-
-    Raises:
-        ExtendError: the state that a plan needs could not be read, or the key is refused.
-        CallRefusedError: plans cannot be read or kept at the moment.
-    """
-    try:
-        return await _execute(ctx, action, token)
-    except StoreUnavailableError:
-        raise _StoreOutOfReachError from None
-
-
-async def _execute(ctx: Ctx, action: BulkAction, token: str | None) -> BulkView | InputRequiredResult:
-    app, record = action.app, write_record()
-    deadline = Deadline(ctx, app)
-    earlier = earlier_proposal(ctx, action.name, token)
-    # None if this call names no plan, or one that is no longer kept.
-    plan = await _kept_plan(action, earlier.target) if earlier else None
-    if plan is None:
-        if token and not earlier:
-            action.token_problem = token_problem(ctx, token)
-        proposed = await action.propose(deadline)
-        if isinstance(proposed, BulkView):
-            record.verdict = "refused" if proposed.outcome == "refused" else None
-            return proposed
-        plan = proposed
-        await app.store.put(plan)
-    record.verdict, record.reason, record.planned = "allowed", plan.reason, plan.runs
-    if plan.agreed:
-        record.confirmed_by = "token" if token else None
-        return await _carry_out(ctx, action, plan, deadline)
-    about = {"planned": len(plan.runs), "skipped": plan.skipped}
-    consent = await confirm(ctx, _proposal(plan), plan.question, token)
-    if isinstance(consent, InputRequiredResult):
-        return consent
-    if consent.answer == "refused":
-        record.verdict = "refused"
-        return action.view("refused", f"{consent.note} Nothing was sent.", **about)
-    if consent.answer == "no":
-        return action.view("declined", f"{consent.note} Nothing was sent.", next_step=STOP_ASKING, **about)
-    if consent.answer == "token_required":
-        stale = f" The token given names no plan: {PLAN_GONE}." if token and not consent.note else ""
-        return action.view(
-            "confirmation_required",
-            f"{consent.note}{stale} Nothing was sent yet.".strip(),
-            plan=plan.question,
-            confirmation_token=consent.token,
-            next_step="Show this plan to the user. Only if they agree, call again with this token alone.",
-            **about,
-        )
-    record.confirmed_by = consent.by
-    await app.store.agree(plan)
-    # A person takes time; the reading before the question does not count against the acting.
-    return await _carry_out(ctx, action, plan, deadline.extend(CALL_SECONDS))
-
-
-async def _carry_out(ctx: Ctx, action: BulkAction, plan: Plan, deadline: Deadline) -> BulkView:
-    app = action.app
-    async with app.store.hold(plan) as ours:
-        if not ours:
-            return action.view(
-                "busy",
-                "Another call is carrying out this plan right now. Nothing was sent by this one.",
-                planned=len(plan.runs),
-                next_step="Make the same call again in a few seconds.",
-            )
-        # Another call may have acted between our reading of the plan and our hold on it.
-        fresh = await _kept_plan(action, plan.id)
-        if fresh is None:
-            return action.no_such_plan()
-        plan = fresh
-        write_record().planned = plan.runs
-        waiting = list(reversed(plan.open_runs))
-
-        async def work() -> None:
-            while waiting and deadline.left > 0:
-                run = waiting.pop()
-                try:
-                    await action.act(plan, run)
-                finally:
-                    # Also when the call is cut short: a resuming call must know what was sent.
-                    with anyio.CancelScope(shield=True):
-                        await app.store.save_run(plan, run)
-                done = f"{len(plan.runs) - len(plan.open_runs):,} of {len(plan.runs):,} runs done"
-                await deadline.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
-
-        await in_parallel(work, min(AT_ONCE, len(waiting)))
-        if not plan.open_runs:
-            await action.finish(plan, deadline)
-            for run in plan.runs:
-                await app.store.save_run(plan, run)
-    results = [
-        BulkResult(
-            run_id=run.run_id,
-            outcome=run.outcome or "not_done_yet",
-            status=run.status or None,
-            # Our own line, with text from outside marked.
-            note=cut_line(run.note, 500) or None,
-            new_run_id=run.new_run_id or None,
-            new_status=run.new_status or None,
-        )
-        for run in plan.runs
-    ]
-    sent = any(run.sent_at is not None or run.outcome == "refused" for run in plan.runs)
-    about = {"sent": sent, "planned": len(plan.runs), "skipped": plan.skipped, "results": results}
-    if left := len(plan.open_runs):
-        return action.view(
-            "partial",
-            f"{left:,} of {len(plan.runs):,} planned runs are not done yet: time was up, or no clear answer came.",
-            confirmation_token=issue_token(ctx, _proposal(plan)),
-            next_step="Call again with this confirmation_token alone: it resumes with the rest, and asks nobody again.",
-            **about,
-        )
-    return action.view("done", f"{counted(len(plan.runs), 'planned run')} done.", **about)
-
-
-async def _kept_plan(action: BulkAction, plan_id: str) -> Plan | None:
-    app = action.app
-    now = app.clock.now().timestamp()
-    return await app.store.get(plan_id, action=action.name, principal=app.caller.principal, now=now)
-
-
-def _proposal(plan: Plan) -> Proposal:
-    return Proposal(plan.action, plan.id, digest([run.run_id for run in plan.runs], plan.question))
-
-
-class _StoreOutOfReachError(CallRefusedError):
-    changed_nothing = False
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Plans cannot be read or kept at the moment, because the place where they are kept is out of reach. "
-            "What was done before stays done, and nothing more is sent. Make the same call again in a minute."
         )

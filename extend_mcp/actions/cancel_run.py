@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
-import anyio
-
-from extend_mcp.actions.confirm import Consent
-from extend_mcp.actions.execute import STOP_ASKING, Action, Inspection
-from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError, RateLimitedError
+from extend_mcp.actions.execute import Action, Inspection, patiently
+from extend_mcp.actions.store import PlannedRun
+from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import describe, is_finished, may_cancel
-from extend_mcp.views.actions import CancelPlan, CancelView, Outcome, cancel_plan, status_words
-from extend_mcp.views.document import error_words
-
-ATTEMPTS: Final = 3
-"""Times a request is sent that Extend refuses for its rate. Extend never looked at such a request."""
-
-LONGEST_WAIT: Final = 10.0
-"""Seconds that a refusal for rate (429) may ask to wait; after a longer one the call reports it."""
+from extend_mcp.tools.run_scan import in_parallel
+from extend_mcp.views.actions import CancelView, Outcome, status_words
+from extend_mcp.views.document import age_words, error_words
+from extend_mcp.views.runs import steps_done, steps_to_do
+from extend_mcp.views.untrusted import Id, Name, Note
 
 FOLLOW_SECONDS: Final = 12.0
 """Time that a cancel is followed until the run is CANCELLED."""
@@ -32,47 +27,57 @@ _READS_AT_ONCE = 6
 _POLL_GROWTH, _LONGEST_POLL = 1.5, 3.0
 
 
-@dataclass(frozen=True)
-class Cancelled:
-    """The outcome of one cancel."""
+async def cancel_run(app: CallerContext, record: PlannedRun, run: WorkflowRun | None = None) -> None:
+    """Cancel a run if its state allows it, and note in ``record`` what became of it.
 
-    outcome: Outcome  # why the run could not be cancelled after all, where it could not
-    status: str = ""  # the status last seen; empty if the run could not be read after the request
-    problem: ExtendError | None = None  # the error behind ``refused`` and ``unknown``
-    sent: bool = True  # whether a cancel request reached Extend, or may have
-
-
-async def cancel_run(app: CallerContext, run: WorkflowRun) -> Cancelled:
-    """Cancel a run that was read a moment ago and can be cancelled.
-
-    The request is sent once. Only a refusal for rate, which Extend documents as not looked at, is followed by
-    another try, after the wait that it asks for and another read. An unclear answer is looked up, never repeated.
+    The request is sent once, after a read; ``run`` is that read if it was made a moment ago. Only a refusal for rate is
+    followed by another read and another try. An unclear answer is looked up, never repeated.
 
     Raises:
-        ExtendError: Extend refused the request for a reason that is not the run's state; nothing changed.
+        ExtendError: the run could not be read, or Extend refused the request for a reason that is not the run's state.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+
+    async def send() -> None:
+        nonlocal run
+        present, run = run or await app.api.get_workflow_run(record.run_id), None
+        record.status, record.note = present.status, None
+        if not may_cancel(present.status).allowed:
+            record.outcome = outcome_of(present.status, sent=record.sent_at is not None)
+            return
+        record.sent_at = app.clock.now().timestamp()
         try:
-            answer = await app.api.cancel_workflow_run(run.id)
-        except NotFoundError:  # noqa: PERF203 - few attempts, and each fails in its own way
-            return Cancelled("not_found")
-        except InvalidRequestError as error:
-            return await _after_refusal(app, run, error)
-        except RateLimitedError as error:
-            wait = error.retry_after if error.retry_after is not None else 1.0
-            if attempt == ATTEMPTS or wait > LONGEST_WAIT:
-                raise
-            await app.clock.sleep(wait)
-            run = await app.api.get_workflow_run(run.id)
-            if not may_cancel(run.status).allowed:
-                return Cancelled(outcome_of(run.status, sent=False), run.status, sent=False)
+            record.status = (await app.api.cancel_workflow_run(record.run_id)).status
+            record.outcome = outcome_of(record.status, sent=True)
+        except NotFoundError:
+            record.status, record.outcome = "", "not_found"
         except ExtendError as error:
-            if error.effect == "none":
+            if not await _looked(app, record, error):
+                record.sent_at = None
                 raise
-            return await _after_unclear(app, run, error)
-        else:
-            return Cancelled(outcome_of(answer.status, sent=True), answer.status)
-    raise AssertionError
+
+    await patiently(app, send)
+
+
+async def _looked(app: CallerContext, record: PlannedRun, error: ExtendError) -> bool:
+    """Note the state of a run whose cancel got no clear answer, or was refused though its state allowed it.
+
+    Returns False if the run's state cannot explain the refusal.
+    """
+    unclear = error.effect != "none"
+    if unclear:
+        await app.clock.sleep(_LOOK_AGAIN_AFTER)
+    elif not isinstance(error, InvalidRequestError):
+        return False
+    try:
+        record.status = (await app.api.get_workflow_run(record.run_id)).status
+        record.outcome = outcome_of(record.status, sent=unclear)
+    except ExtendError:
+        if not unclear:
+            return False
+        record.status, record.outcome = "", "unknown"
+    if record.outcome == "unknown":
+        record.outcome, record.note = "unknown" if unclear else "refused", error_words(error)
+    return True
 
 
 def outcome_of(status: str, *, sent: bool) -> Outcome:
@@ -88,49 +93,27 @@ def outcome_of(status: str, *, sent: bool) -> Outcome:
     return "not_cancellable"
 
 
-async def _after_refusal(app: CallerContext, run: WorkflowRun, error: InvalidRequestError) -> Cancelled:
-    # The run was cancellable a moment ago, so another read explains the refusal.
-    try:
-        seen = await app.api.get_workflow_run(run.id)
-    except ExtendError:
-        raise error from None
-    if may_cancel(seen.status).allowed:
-        return Cancelled("refused", seen.status, error)
-    return Cancelled(outcome_of(seen.status, sent=False), seen.status, error)
-
-
-async def _after_unclear(app: CallerContext, run: WorkflowRun, error: ExtendError) -> Cancelled:
-    await app.clock.sleep(_LOOK_AGAIN_AFTER)
-    try:
-        seen = await app.api.get_workflow_run(run.id)
-    except ExtendError:
-        return Cancelled("unknown", "", error)
-    return Cancelled(outcome_of(seen.status, sent=True), seen.status, error)
-
-
-async def follow(app: CallerContext, run_ids: Iterable[str], *, seconds: float | None = None) -> dict[str, str]:
-    """Read runs whose cancel Extend accepted until each has ended, or the time is up.
-
-    Returns the status last seen of each run that could be read.
-    """
-    seen: dict[str, str] = {}
-    limiter = anyio.CapacityLimiter(_READS_AT_ONCE)
-
-    async def read(run_id: str) -> None:
-        # One failed read changes nothing of what was seen before.
-        async with limiter:
-            with suppress(ExtendError):
-                seen[run_id] = (await app.api.get_workflow_run(run_id)).status
-
+async def follow(app: CallerContext, records: Iterable[PlannedRun], *, seconds: float | None = None) -> None:
+    """Read the runs that are still ending until each has ended, or the time is up."""
+    ending = [each for each in records if each.outcome == "cancelling"]
     deadline = app.clock.monotonic() + (FOLLOW_SECONDS if seconds is None else seconds)
-    pause, ending = _LOOK_AGAIN_AFTER, list(run_ids)
-    while True:
-        async with anyio.create_task_group() as group:
-            for run_id in ending:
-                group.start_soon(read, run_id)
-        ending = [run_id for run_id in ending if not is_finished(seen.get(run_id, ""))]
-        if not ending or app.clock.monotonic() + pause > deadline:
-            return seen
+    pause = _LOOK_AGAIN_AFTER
+    while ending:
+        # The first to be cancelled is the first to end.
+        waiting = ending[::-1]
+
+        async def read(waiting: list[PlannedRun] = waiting) -> None:
+            while waiting:
+                each = waiting.pop()
+                # One failed read changes nothing of what was seen before.
+                with suppress(ExtendError):
+                    each.status = (await app.api.get_workflow_run(each.run_id)).status
+                    each.outcome = outcome_of(each.status, sent=True)
+
+        await in_parallel(read, min(_READS_AT_ONCE, len(ending)))
+        ending = [each for each in ending if not is_finished(each.status)]
+        if app.clock.monotonic() + pause > deadline:
+            return
         await app.clock.sleep(pause)
         pause = min(pause * _POLL_GROWTH, _LONGEST_POLL)
 
@@ -144,121 +127,63 @@ class CancelRun(Action[CancelView]):
     _run: WorkflowRun | None = None
 
     async def inspect(self) -> Inspection[CancelView]:
+        before = self.shown.seen if self.shown else None
+        self.known = {"status_before": before}
         self._run = run = await self.app.api.get_workflow_run(self.target)
-        if not may_cancel(run.status).allowed:
-            return Inspection(status=run.status, refusal=self._refused(run.status))
-        plan = cancel_plan(run, reason=self.reason, now=self.app.clock.now())
-        files = [file.id for file in run.files]
-        return Inspection(plan.facts(), plan.progress(), bound=[run.workflow.id, files], status=run.status)
+        self.known = {"status_before": run.status, "status_after": run.status}
+        verdict, status = may_cancel(run.status), status_words(run.status)
+        if verdict.refusal:
+            # If someone else cancelled it meanwhile, the wish to cancel it lost nothing.
+            first = before and verdict.refusal == "already_finished" and run.status != "CANCELLED"
+            refusal = self.answer(
+                "finished_first" if first else verdict.refusal,
+                f"The run ended as {status} first." if first else f"The run is {status}: {verdict.reason}.",
+                status_before=before or run.status,
+                next_step=verdict.instead,
+            )
+            return Inspection(refusal=refusal)
+        names = [file.name or file.id for file in run.files]
+        file = f"{names[0]} +{len(names) - 1}" if len(names) > 1 else "".join(names)
+        question = [
+            f"Cancel workflow run {Id(run.id)}?",
+            f"Workflow: {Name(run.workflow.name)}, file: {Name(file):120}",
+            *([f"Reason given: {Note(self.reason)}"] if self.reason else []),
+            "A cancelled run does not resume.",
+        ]
+        used = f", {run.credits:g} credits used so far" if run.credits is not None else ""
+        progress = [
+            f"Status: {status}, created {age_words(run.initial_run_at, self.app.clock.now(), unknown='unknown')} ago",
+            f"Steps: {steps_done(run)} done, {steps_to_do(run)} known still to do{used}",
+        ]
+        return Inspection(question, progress, [run.workflow.id, [file.id for file in run.files]], run.status)
 
     async def send(self) -> CancelView:
-        """Cancel the run and follow it to its end."""
-        run = self._run
+        """Cancel the run, follow it to its end, and say what became of it."""
+        run, record = self._run, PlannedRun(run_id=self.target)
         assert run is not None
-        result = await cancel_run(self.app, run)
-        if result.outcome == "cancelling":
-            status = (await follow(self.app, [run.id])).get(run.id, "")
-            result = replace(result, outcome=outcome_of(status, sent=True) if status else "unknown", status=status)
-        return self._sent(run, result)
-
-    def _sent(self, run: WorkflowRun, result: Cancelled) -> CancelView:
-        status, problem = status_words(result.status), result.problem
-        look_again = f"Look again with get_workflow_run({run.id})."
-        next_step: str | None = look_again
-        outcome = result.outcome
-        if outcome == "cancelled":
-            message, next_step = f"The run was {status_words(run.status)} and is now CANCELLED.", None
-        elif outcome == "cancelling":
-            message = "Extend accepted the cancel; the run was still CANCELLING when last seen."
-        elif outcome == "finished_first":
-            message = f"The run ended as {status} before the cancel took effect."
-            next_step = may_cancel(result.status).instead
-        elif outcome == "not_found":
-            message, next_step = "The run was deleted meanwhile.", None
-        elif outcome == "refused" and problem:
-            outcome, next_step = "not_cancellable", problem.next_step
-            message = f"Extend refused the cancel ({error_words(problem)}); the run continues."
-        elif outcome != "unknown":
-            verdict = may_cancel(result.status)
-            message, next_step = f"The run is {status}: {verdict.reason}.", verdict.instead
-        elif problem:
-            looked = f"A second look saw it {status}" if result.status else "A second look failed too"
-            message = (
-                f"No clear answer came ({error_words(problem)}). {looked}; the cancel may yet take effect. "
-                "It was not resent."
-            )
-            next_step = (
-                f"Look with get_workflow_run({run.id}) in a few seconds; if it still runs, cancelling again is safe."
-            )
-        elif result.status:
-            message = f"Extend accepted the cancel, yet the run was {status} when last seen."
-        else:
-            message = "Extend accepted the cancel, but the run could not be read afterwards."
+        await cancel_run(self.app, record, run)
+        await follow(self.app, [record])
+        verdict, now, why = may_cancel(record.status), status_words(record.status), record.note
+        look = f"Look again with get_workflow_run({Id(record.run_id)})."
+        said = {
+            "cancelled": (f"The run was {status_words(run.status)} and is now CANCELLED.", None),
+            "cancelling": ("Extend accepted the cancel; the run was still CANCELLING when last seen.", look),
+            "finished_first": (f"The run ended as {now} before the cancel took effect.", verdict.instead),
+            "not_found": ("The run was deleted meanwhile.", None),
+            "refused": (f"Extend refused the cancel ({why}); the run continues.", look),
+            "unknown": (f"Extend accepted the cancel, yet the run was {now} when last seen.", look),
+        }
+        outcome = record.outcome or "unknown"
+        message, next_step = said.get(outcome, (f"The run is {now}: {verdict.reason}.", verdict.instead))
+        if outcome == "unknown" and why:
+            looked = f"A second look saw it {now}" if record.status else "A second look failed too"
+            message = f"No clear answer came ({why}). {looked}; the cancel may yet take effect. It was not sent again."
+            next_step = f"{look} If it still runs in a few seconds, cancelling again is safe."
         return self.answer(
-            outcome,
+            "not_cancellable" if outcome == "refused" else outcome,
             message,
             status_before=run.status,
-            status_after=result.status or None,
-            sent=result.sent,
+            status_after=record.status or None,
+            sent=record.sent_at is not None,
             next_step=next_step,
-        )
-
-    def too_late(self, found: Inspection[CancelView], before: str) -> CancelView:
-        """Answer that the run ended, or began to end, since it was proposed."""
-        return self._refused(found.status, before=before, raced=True)
-
-    def declined(self, found: Inspection[CancelView], note: str) -> CancelView:
-        return self.answer(
-            "declined",
-            f"{note} The run continues.",
-            status_before=found.status,
-            status_after=found.status,
-            next_step=STOP_ASKING,
-        )
-
-    def unconfirmed(self, found: Inspection[CancelView], consent: Consent) -> CancelView:
-        assert self._run is not None
-        return self.answer(
-            "confirmation_required",
-            f"{consent.note} Nothing is cancelled yet.".strip(),
-            status_before=found.status,
-            status_after=found.status,
-            token=consent.token,
-            plan=cancel_plan(self._run, reason=self.reason, now=self.app.clock.now()),
-            next_step="Show this plan to the user. Only if they agree, call again with the confirmation_token.",
-        )
-
-    def not_found(self, before: str | None = None) -> CancelView:
-        return self.answer(
-            "not_found",
-            "There is no such run for this API key (wrong id, workspace or region, or deleted).",
-            status_before=before,
-            next_step="Find the run with list_runs.",
-        )
-
-    def answer(
-        self,
-        outcome: Outcome,
-        message: str,
-        *,
-        details: Sequence[str] = (),
-        plan: CancelPlan | None = None,
-        **known: Any,
-    ) -> CancelView:
-        message = " ".join([message, *details])
-        lines = [*plan.facts(), *plan.progress()] if plan else []
-        return super().answer(outcome, message, run_id=self.target, plan=plan, details=lines, **known)
-
-    def _refused(self, status: str, *, before: str | None = None, raced: bool = False) -> CancelView:
-        verdict = may_cancel(status)
-        assert verdict.refusal is not None
-        # If someone else cancelled it meanwhile, the wish to cancel it lost nothing.
-        first = raced and verdict.refusal == "already_finished" and status != "CANCELLED"
-        words = status_words(status)
-        return self.answer(
-            "finished_first" if first else verdict.refusal,
-            f"The run ended as {words} first." if first else f"The run is {words}: {verdict.reason}.",
-            status_before=before or status,
-            status_after=status,
-            next_step=verdict.instead,
         )

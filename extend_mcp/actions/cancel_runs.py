@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from extend_mcp.actions.bulk import BulkAction
-from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow, outcome_of
+from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.lifecycle import by_urgency, is_finished, may_cancel
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, read_details, scan_runs
+from extend_mcp.tools.run_scan import read_details, scan_runs
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
 from extend_mcp.views.document import age_words, counted, error_words, listed
 from extend_mcp.views.untrusted import Code, Id, Name, Note
@@ -32,12 +32,12 @@ class CancelRuns(BulkAction):
 
     name: ClassVar[str] = "cancel_runs"
 
-    async def propose(self, deadline: Deadline) -> Plan | BulkView:
+    async def propose(self) -> Plan | BulkView:
         if self.run_ids is None and self.filters == RunFilter():
             return self.no_such_plan()
         now = self.app.clock.now()
         skipped: Counter[str] = Counter()
-        found, missing = await self._find(deadline, skipped)
+        found, missing = await self._find(skipped)
         planned: list[RunBase] = []
         for run in sorted(found, key=lambda run: (run.initial_run_at or now, run.id)):
             if may_cancel(run.status).allowed:
@@ -47,19 +47,16 @@ class CancelRuns(BulkAction):
         if not planned:
             message = "No run here can be cancelled: only PENDING and PROCESSING ones can."
             message += "".join(f" {each}." for each in missing)
-            return self.view("nothing_to_do", message, skipped=dict(skipped))
-        if refusal := self.too_many(planned):
-            return refusal
+            return self.answer("nothing_to_do", message, skipped=dict(skipped))
         lines = [f"Cancel {counted(len(planned), 'workflow run')}?", *set_lines(planned, skipped, now=now)]
         lines += [f"INCOMPLETE: {each}." for each in missing]
         lines += [f"Reason given: {Note(self.reason)}"] if self.reason else []
         lines.append("Cancelled runs do not resume.")
-        runs = [PlannedRun(run_id=run.id, status=run.status) for run in planned]
-        return self.plan(runs, lines, dict(skipped))
+        return self.make_plan([PlannedRun(run_id=run.id, status=run.status) for run in planned], lines, skipped)
 
-    async def _find(self, deadline: Deadline, skipped: Counter[str]) -> tuple[Sequence[RunBase], list[str]]:
+    async def _find(self, skipped: Counter[str]) -> tuple[Sequence[RunBase], list[str]]:
         if self.run_ids is not None:
-            details = await read_details(self.app, deadline, self.run_ids, _light)
+            details = await read_details(self.app, self.deadline, self.run_ids, _light)
             for error in details.failed.values():
                 skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
             missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
@@ -69,46 +66,26 @@ class CancelRuns(BulkAction):
         found: dict[str, RunBase] = {}
         missing = []
         for status in wanted:
-            scan = await scan_runs(self.app, deadline, self.filters.model_copy(update={"status": status}))
+            scan = await scan_runs(self.app, self.deadline, self.filters.model_copy(update={"status": status}))
             found |= {run.id: run for run in scan.runs}
             missing += [scan.missing] if scan.missing else []
         return list(found.values()), missing
 
-    async def act(self, plan: Plan, run: PlannedRun) -> None:
-        del plan
+    async def act(self, run: PlannedRun) -> None:
         try:
-            present = await self.app.api.get_workflow_run(run.run_id)
-            run.status = present.status
-            if not may_cancel(present.status).allowed:
-                run.outcome, run.note = outcome_of(present.status, sent=run.sent_at is not None), ""
-                return
-            run.sent_at = self.app.clock.now().timestamp()
-            result = await cancel_run(self.app, present)
+            await cancel_run(self.app, run)
         except NotFoundError:
             run.outcome = "not_found"
+        except CredentialError:
+            raise
         except ExtendError as error:
-            run.sent_at = None
-            if isinstance(error, CredentialError):
-                raise
             run.note = error_words(error)
-        else:
-            run.status = result.status or run.status
-            run.note = (
-                error_words(result.problem) if result.problem and result.outcome in ("refused", "unknown") else ""
-            )
-            # Cancelling twice does no harm, so an unclear outcome stays open for the next call.
-            run.outcome = None if result.outcome == "unknown" else result.outcome
-            run.sent_at = run.sent_at if result.sent else None
+        # Cancelling twice does no harm, so an unclear outcome stays open for the next call.
+        run.outcome = None if run.outcome == "unknown" else run.outcome
 
-    async def finish(self, plan: Plan, deadline: Deadline) -> None:
+    async def finish(self) -> None:
         """Follow the runs that are still ending."""
-        ending = {run.run_id: run for run in plan.runs if run.outcome == "cancelling"}
-        if not ending:
-            return
-        for run_id, status in (
-            await follow(self.app, ending, seconds=min(FOLLOW_SECONDS, max(deadline.left, 0.0)))
-        ).items():
-            ending[run_id].status, ending[run_id].outcome = status, outcome_of(status, sent=True)
+        await follow(self.app, self.plan.runs, seconds=min(FOLLOW_SECONDS, max(self.deadline.left, 0.0)))
 
 
 def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:

@@ -25,13 +25,14 @@ from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 from extend_mcp.audit import Confirmed
-from extend_mcp.callers import Ctx, caller_context
+from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.mcp_compat import ask
 from extend_mcp.views.untrusted import isolate
 
 _ROUND_TRIPS_SINCE = "2026-07-28"
 _CONFIRM_KEY = "confirm"
 _REVEAL_KEY = "reveal"
+_STOP_ASKING = "Do not ask again unless the user wants it."
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,13 @@ class Proposal:
 class Consent:
     """The answer to a proposal."""
 
-    answer: Literal["yes", "no", "refused", "token_required"]  # refused where policy forbids asking this way
+    outcome: Literal["confirmation_required", "declined", "refused"] | None = None  # None if somebody said yes
+    note: str = ""  # why a token does not count, or how a person said no
+    next_step: str | None = None
     by: Confirmed | None = None  # who said yes
     waited: bool = False  # True if time passed inside this call, so that earlier reads are stale
     proposal_id: str | None = None  # the proposal whose yes this is; None where the yes cannot be presented twice
-    token: str | None = None  # the confirmation token of ``token_required``
-    note: str = ""  # why a token does not count, or how a person said no
+    token: str | None = None  # the confirmation token that a later call brings back
 
 
 def digest(*facts: Any) -> str:
@@ -85,57 +87,57 @@ def earlier_proposal(ctx: Ctx, action: str, token: str | None) -> Proposal | Non
 
 
 async def confirm(
-    ctx: Ctx, proposal: Proposal, question: Sequence[str], token: str | None
+    ctx: Ctx, proposal: Proposal, question: Sequence[str], *, shown: Proposal | None, token_problem: str
 ) -> Consent | InputRequiredResult:
     """Obtain a person's consent, by the operator's policy and the client's abilities.
 
     A token that the model brought counts only where nobody can be asked. In protocol 2026-07-28, return instead the
     result that makes the client ask its user and call again.
+
+    Args:
+        shown: the same proposal as an earlier round or call made it.
+        token_problem: why the token of this call does not count.
     """
     policy = caller_context(ctx).settings.confirmation
     if policy == "trusted":
-        return Consent("yes", by="trusted")
+        return Consent(by="trusted")
     if policy == "person" and not can_ask(ctx):
         return Consent(
             "refused",
-            note="This server accepts a confirmation from a person only, and this client cannot ask one.",
+            "This server accepts a confirmation from a person only, and this client cannot ask one.",
+            "Ask the user to do it in a client that can ask them.",
         )
     if policy == "token" or not can_ask(ctx):
-        return _by_token(ctx, proposal, token)
-    message = _labeled(ctx, "\n".join(map(isolate, question)))
-    params = ElicitRequestFormParams(message=message, requested_schema=_CONFIRM_FORM)
+        if shown:
+            return Consent(by="token", proposal_id=shown.id)
+        why = f"The confirmation token is not valid: {token_problem}. " if token_problem else ""
+        issued = issue_token(caller_context(ctx), proposal)
+        return Consent("confirmation_required", f"{why}A person must agree first.", token=issued)
+    params = ElicitRequestFormParams(
+        message=_labeled(ctx, "\n".join(map(isolate, question))), requested_schema=_CONFIRM_FORM
+    )
     if not has_round_trips(ctx):
         try:
             answer = await ask(ctx, params, seconds=caller_context(ctx).limits.confirmation_seconds)
         except (MCPError, ValidationError):
             # The client said that it can ask. A token in its place would let the model answer for the person.
-            return Consent("no", waited=True, note="The client failed to ask a person.")
+            return Consent("declined", "The client failed to ask a person.", _STOP_ASKING)
         return _consent(answer, waited=True)
-    state = _round_state(ctx)
-    if state and state.get("target") == proposal.target and "digest" in state:
-        answered = (ctx.input_responses or {}).get(_CONFIRM_KEY)
-        if isinstance(answered, ElicitResult):
-            return _consent(answered, proposal_id=state.get("id"))
+    answered = (ctx.input_responses or {}).get(_CONFIRM_KEY)
+    if shown and ctx.request_state and isinstance(answered, ElicitResult):
+        return _consent(answered, proposal_id=shown.id)
     return InputRequiredResult(
         input_requests={_CONFIRM_KEY: ElicitRequest(params=params)}, request_state=json.dumps(asdict(proposal))
     )
 
 
-@dataclass(frozen=True)
-class Revealed:
-    """The answer to showing a person the secret of one object."""
-
-    target: str
-    shown: bool
-
-
-async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Revealed | InputRequiredResult:
+async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> bool | InputRequiredResult:
     """Show a person the secret of one object once, in the client's user interface and never in an answer to the model.
 
-    In protocol 2026-07-28, return the result that makes the client show the message and call again.
+    Returns whether it was shown; in protocol 2026-07-28 the result that makes the client show it and call again.
     """
     if not can_ask(ctx):
-        return Revealed(target, shown=False)
+        return False
     params = ElicitRequestFormParams(message=_labeled(ctx, message), requested_schema=_STORED_FORM)
     if has_round_trips(ctx):
         # The object exists already: the request state keeps the next round from creating another.
@@ -145,21 +147,18 @@ async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> Rev
         # Without an end: by then the person may have read it, and the answer would bring it to the model.
         await ask(ctx, params, seconds=math.inf)
     except (MCPError, ValidationError):
-        return Revealed(target, shown=False)
-    return Revealed(target, shown=True)
+        return False
+    return True
 
 
-def already_revealed(ctx: Ctx, action: str) -> Revealed | None:
-    """Return what an earlier round of this call has shown; None if it has shown nothing."""
-    state = _round_state(ctx)
-    if state and state.get("action") == action and state.get("revealed"):
-        return Revealed(str(state["revealed"]), shown=True)
-    return None
+def already_revealed(ctx: Ctx, action: str) -> str | None:
+    """Return the object whose secret an earlier round of this call has shown; None if it has shown none."""
+    state = _round_state(ctx) or {}
+    return state.get("revealed") if state.get("action") == action else None
 
 
-def issue_token(ctx: Ctx, proposal: Proposal) -> str:
+def issue_token(app: CallerContext, proposal: Proposal) -> str:
     """Issue the confirmation token of a proposal."""
-    app = caller_context(ctx)
     return app.tokens.issue(asdict(proposal), principal=app.caller.principal, now=app.clock.now())
 
 
@@ -190,22 +189,12 @@ def _labeled(ctx: Ctx, message: str) -> str:
     return f"[{label}] {message}" if label else message
 
 
-def _by_token(ctx: Ctx, proposal: Proposal, token: str | None) -> Consent:
-    note = ""
-    if token:
-        given = earlier_proposal(ctx, proposal.action, token)
-        if given and given.same_as(proposal):
-            return Consent("yes", by="token", proposal_id=given.id)
-        note = f"The confirmation token is not valid: {token_problem(ctx, token)}."
-    return Consent("token_required", token=issue_token(ctx, proposal), note=note)
-
-
 def _consent(answer: ElicitResult, *, waited: bool = False, proposal_id: str | None = None) -> Consent:
     if answer.action == "accept" and (answer.content or {}).get("confirm") is True:
-        return Consent("yes", by="person", waited=waited, proposal_id=proposal_id)
+        return Consent(by="person", waited=waited, proposal_id=proposal_id)
     notes = {"accept": "The form came back without a yes.", "decline": "The person said no."}
     note = notes.get(answer.action, "The person closed the question without an answer.")
-    return Consent("no", waited=waited, note=note)
+    return Consent("declined", note, _STOP_ASKING)
 
 
 def _round_state(ctx: Ctx) -> dict[str, Any] | None:

@@ -1,42 +1,47 @@
 """The one engine for writes: inspect, judge, ask, inspect again, send once, verify.
 
-A single action goes through :func:`execute`. `bulk` runs the same steps over a plan of many runs.
+`bulk` makes an action of a plan of many runs, which goes the same way.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import Consent, Proposal, confirm, digest, earlier_proposal
+from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, token_problem
 from extend_mcp.actions.store import StoreUnavailableError
-from extend_mcp.api.errors import ExtendError, NotFoundError
+from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.requests import RequestModel
 from extend_mcp.audit import write_record
 from extend_mcp.callers import CallerContext, Ctx
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import ActionView, Outcome, WriteView
 from extend_mcp.views.document import error_words
+from extend_mcp.views.untrusted import Id
 
+T = TypeVar("T")
 ViewT = TypeVar("ViewT", bound=WriteView)
 
-STOP_ASKING = "Do not ask again unless the user wants it."
+_ATTEMPTS: Final = 3
+_LONGEST_WAIT: Final = 10.0
+"""Seconds that a refusal for rate (429) may ask to wait; after a longer one the call reports it."""
 
 
 @dataclass(frozen=True)
 class Inspection(Generic[ViewT]):
     """The live state of an action's target, as a person sees it before saying yes."""
 
-    question: Sequence[str] = ()  # with the facts that a yes is bound to
+    question: Sequence[str] = ()  # with the facts that a yes is bound to; nobody is asked without one
     progress: Sequence[str] = ()  # what moves while a person thinks, such as the age; it is shown, and binds nothing
     bound: Any = None  # more facts that a yes is bound to, too long to show whole
     status: str = ""
     refusal: ViewT | None = None  # the answer where the state forbids the action; nobody is asked then
+    agreed: bool = False  # True if a person has said yes already, in an earlier call
 
 
 @dataclass
@@ -46,10 +51,16 @@ class Action(ABC, Generic[ViewT]):
     app: CallerContext = field(repr=False)
     target: str = field(default="", kw_only=True)  # the id of the object; empty if it does not exist yet
     reason: str | None = field(default=None, kw_only=True)  # why, in the user's words; the person sees it
+    shown: Proposal | None = field(default=None, init=False)  # the proposal whose yes this call brings
+    token_problem: str = field(default="", init=False)  # why the token of this call does not count
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False)  # fields of every answer
 
     name: ClassVar[str]  # the tool's name
     kind: ClassVar[type[Any]]
     repeatable: ClassVar[bool] = True  # True if a repeated request changes nothing more, as for a delete
+    resumable: ClassVar[bool] = False  # True if a later call with the same yes continues the work
+    confirming: ClassVar[str] = "make the same call with the confirmation_token"
+    after_unclear: ClassVar[str] = "Look before repeating it."  # the next step where it is unclear what happened
 
     @property
     def arguments(self) -> Any:
@@ -57,13 +68,13 @@ class Action(ABC, Generic[ViewT]):
         given = [getattr(self, each.name) for each in fields(self)[1:] if each.init and not each.name.startswith("_")]
         return [each.model_dump(mode="json") if isinstance(each, RequestModel) else each for each in given]
 
-    async def inspect(self) -> Inspection[ViewT] | None:
-        """Read the live state; None if nobody needs to be asked.
+    async def inspect(self) -> Inspection[ViewT]:
+        """Read the live state.
 
         Raises:
             ExtendError: the state could not be read.
         """
-        return None
+        return Inspection()
 
     @abstractmethod
     async def send(self) -> ViewT:
@@ -75,16 +86,7 @@ class Action(ABC, Generic[ViewT]):
 
     async def look(self) -> str:
         """Say in one or two sentences what the state is after a request whose outcome is unclear."""
-        return ""
-
-    async def verify(self, error: ExtendError) -> ViewT:
-        """Look up a request whose outcome is unclear, and return what is known."""
-        try:
-            seen = await self.look()
-        except ExtendError:
-            seen = "Looking at it failed too."
-        message = f"No clear answer came ({error_words(error)}). {seen} It was not sent again."
-        return self.answer("unknown", message, sent=True, next_step="Look before repeating it.")
+        return "It may have taken effect."
 
     def answer(
         self,
@@ -95,49 +97,19 @@ class Action(ABC, Generic[ViewT]):
         details: Sequence[str] = (),
         token: str | None = None,
         next_step: str | None = None,
-        **fields: Any,
+        **given: Any,
     ) -> ViewT:
         """Build an answer of this action, with the fields of its kind; ``details`` are lines with the facts."""
+        own = {self.kind.target_field: self.target or None, self.kind.lines_field: list(details) or None}
         view: ViewT = self.kind(
-            outcome=outcome, message=message, request_sent=sent, confirmation_token=token, next_step=next_step, **fields
+            outcome=outcome,
+            message=message if sent else f"{message} Nothing was sent.",
+            request_sent=sent,
+            confirmation_token=token,
+            next_step=next_step,
+            **{name: value for name, value in {**own, **self.known, **given}.items() if name},
         )
         return view.rendered(self.app.limits.answer_chars, details)
-
-    def too_late(self, found: Inspection[ViewT], before: str) -> ViewT:
-        """Answer that the state forbids the action since it was proposed, when the target's status was ``before``."""
-        del before
-        return found.refusal or self.changed(found)
-
-    def changed(self, found: Inspection[ViewT]) -> ViewT:
-        """Answer that the facts a person was shown have changed."""
-        return self.answer(
-            "changed",
-            "What the person was asked about has changed meanwhile, so their answer does not count.",
-            details=[*found.question, *found.progress],
-            next_step="Show the user how it is now; make the same call again, without a token, if they still want it.",
-        )
-
-    def declined(self, found: Inspection[ViewT], note: str) -> ViewT:
-        """Answer that nobody said yes."""
-        del found
-        return self.answer("declined", note, next_step=STOP_ASKING)
-
-    def unconfirmed(self, found: Inspection[ViewT], consent: Consent) -> ViewT:
-        """Answer with the plan and the token of a client that cannot ask."""
-        return self.answer(
-            "confirmation_required",
-            f"{consent.note} A person must agree first.".strip(),
-            details=[*found.question, *found.progress],
-            token=consent.token,
-            next_step="Show this plan to the user. Only if they agree, make the same call with the confirmation_token.",
-        )
-
-    def not_found(self, before: str | None = None) -> ViewT:
-        """Answer that the target does not exist; a moment ago it did, in the status ``before``, if that is given."""
-        del before
-        return self.answer(
-            "not_found", "There is no such object for this API key: wrong id, workspace or region, or deleted already."
-        )
 
 
 @dataclass
@@ -145,38 +117,27 @@ class ObjectAction(Action[ActionView]):
     """A write on one object, answered by an :class:`ActionView`."""
 
     kind: ClassVar[type[ActionView]] = ActionView
+    # The client's method that reads the object, and its facts as lines, for a second look.
+    read_by: ClassVar[tuple[str, Callable[[Any], Sequence[str]]] | None] = None
 
-    def answer(
-        self, outcome: Outcome, message: str, *, target: str = "", details: Sequence[str] = (), **known: Any
-    ) -> ActionView:
-        """Build the answer of this action; ``target`` names a new object."""
-        view = super().answer(outcome, message, id=target or self.target or None, details=details, **known)
-        view.details = list(details) or None
-        return view
+    async def look(self) -> str:
+        if self.read_by is None:
+            return await super().look()
+        method, lines = self.read_by
+        try:
+            found = await getattr(self.app.api, method)(self.target)
+        except NotFoundError:
+            return "A second look does not find it: it is deleted."
+        return f"A second look shows: {'; '.join(lines(found))}."
 
 
 @dataclass
 class DeleteObject(ObjectAction):
-    """Delete an object for good. An action ``delete_x`` uses the client's methods ``get_x`` and ``delete_x``."""
-
-    deleted: ClassVar[str]  # the message
-    then: ClassVar[str | None] = None  # the next step
+    """Delete an object for good. The action's name is the client's method."""
 
     async def send(self) -> ActionView:
         await getattr(self.app.api, self.name)(self.target)
-        return self.answer("done", self.deleted, sent=True, next_step=self.then)
-
-    async def look(self) -> str:
-        try:
-            found = await getattr(self.app.api, self.name.replace("delete", "get"))(self.target)
-        except NotFoundError:
-            return "A second look does not find it: it is deleted."
-        return f"A second look still {self.found(found)}."
-
-    def found(self, found: Any) -> str:
-        """Say in what state a second look finds the object."""
-        del found
-        return "finds it"
+        return self.answer("done", f"Deleted {Id(self.target)} for good.", sent=True)
 
 
 async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> ViewT | InputRequiredResult:
@@ -186,63 +147,75 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
 
     Raises:
         ExtendError: the state could not be read, or Extend refused the request.
+        StoreUnavailableError: a plan cannot be read or kept.
     """
     record = write_record()
     earlier = earlier_proposal(ctx, action.name, token)
-    if earlier and earlier.target == action.target and action.reason is None:
+    if earlier and action.target in ("", earlier.target):
+        action.shown = earlier
         # The confirming call may leave the reason out.
-        action.reason = earlier.reason or None
+        action.reason = action.reason if action.reason is not None else earlier.reason or None
+    elif token:
+        action.token_problem = token_problem(ctx, token)
     record.target, record.reason = action.target, action.reason or ""
-    try:
-        found = await action.inspect()
-    except NotFoundError:
-        return action.not_found()
-    if found is None:
+    found = await _judged(action)
+    if isinstance(found, WriteView):
+        return found
+    if found.agreed or not found.question:
+        record.confirmed_by = "token" if found.agreed and token else None
         return await _send(action)
-    proposal = _judge(action, found, earlier)
-    if not isinstance(proposal, Proposal):
-        return proposal
-    consent = await confirm(ctx, proposal, [*found.question, *found.progress], token)
+    proposal, lines = _proposal(action, found), [*found.question, *found.progress]
+    consent = await confirm(ctx, proposal, lines, shown=action.shown, token_problem=action.token_problem)
     if isinstance(consent, InputRequiredResult):
         return consent
-    if consent.answer == "refused":
-        record.verdict = "refused"
-        return action.answer("refused", consent.note, next_step="Ask the user to do it in a client that can ask them.")
-    if consent.answer == "no":
-        return action.declined(found, consent.note)
-    if consent.answer == "token_required":
-        return action.unconfirmed(found, consent)
+    if consent.outcome == "confirmation_required":
+        next_step = f"Show this plan to the user. Only if they agree, {action.confirming}."
+        return action.answer(consent.outcome, consent.note, details=lines, token=consent.token, next_step=next_step)
+    if consent.outcome is not None:
+        record.verdict = "refused" if consent.outcome == "refused" else record.verdict
+        return action.answer(consent.outcome, consent.note, next_step=consent.next_step)
     record.confirmed_by = consent.by
     if consent.waited:
         # A person takes time: an earlier read says nothing about the present.
-        try:
-            found = await action.inspect()
-        except NotFoundError:
-            return action.not_found(proposal.seen)
-        assert found is not None
-        judged = _judge(action, found, proposal)
-        if not isinstance(judged, Proposal):
-            return judged
-    return await _send_once(action, consent)
+        action.shown = proposal
+        found = await _judged(action)
+        if isinstance(found, WriteView):
+            return found
+    return await _send_once(action, None if action.resumable else consent.proposal_id)
 
 
-def _judge(action: Action[ViewT], found: Inspection[ViewT], shown: Proposal | None) -> Proposal | ViewT:
-    """Return what the live state lets us propose; the answer if it forbids the action, or is not what was ``shown``."""
+async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
+    """Return the live state; the answer instead if it forbids the action, or is not what was shown."""
     record = write_record()
+    try:
+        found = await action.inspect()
+    except NotFoundError:
+        return action.answer(
+            "not_found", "There is no such object for this API key: wrong id, workspace or region, or deleted already."
+        )
     if found.refusal is not None:
-        record.verdict = found.refusal.outcome
-        return action.too_late(found, shown.seen) if shown else found.refusal
-    record.verdict = "allowed"
+        record.verdict = None if found.refusal.outcome == "nothing_to_do" else found.refusal.outcome
+        return found.refusal
+    if found.question:
+        record.verdict = "allowed"
+    if action.shown and not found.agreed and not action.shown.same_as(_proposal(action, found)):
+        return action.answer(
+            "changed",
+            "What the person was asked about has changed meanwhile, so their answer does not count.",
+            details=[*found.question, *found.progress],
+            next_step="Show the user how it is now; make the same call again, without a token, if they still want it.",
+        )
+    return found
+
+
+def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
     facts = digest(list(found.question), found.bound, action.arguments)
-    proposal = Proposal(action.name, action.target, facts, found.status, action.reason or "")
-    if shown and shown.target == proposal.target and not shown.same_as(proposal):
-        return action.changed(found)
-    return proposal
+    return Proposal(action.name, action.target, facts, found.status, action.reason or "")
 
 
-async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:
+async def _send_once(action: Action[ViewT], proposal_id: str | None) -> ViewT:
     """Send the request if this yes was not used before."""
-    store, proposal_id = action.app.store, consent.proposal_id
+    store = action.app.store
     try:
         fresh = proposal_id is None or await store.use(proposal_id)
     except StoreUnavailableError:
@@ -264,10 +237,32 @@ async def _send_once(action: Action[ViewT], consent: Consent) -> ViewT:
         raise
 
 
+async def patiently(app: CallerContext, send: Callable[[], Awaitable[T]]) -> T:
+    """Send again, a few times, what Extend refuses for its rate: it never looked at such a request.
+
+    ``send`` reads the live state before each request.
+    """
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return await send()
+        except RateLimitedError as error:
+            wait = 1.0 if error.retry_after is None else error.retry_after
+            if not left or wait > _LONGEST_WAIT:
+                raise
+        await app.clock.sleep(wait)
+    raise AssertionError
+
+
 async def _send(action: Action[ViewT]) -> ViewT:
     try:
         return await action.send()
     except ExtendError as error:
         if error.effect == "none":
             raise
-        return await action.verify(error)
+        problem = error_words(error)
+    try:
+        seen = await action.look()
+    except ExtendError:
+        seen = "Looking at it failed too."
+    message = f"No clear answer came ({problem}). {seen} It was not sent again."
+    return action.answer("unknown", message, sent=True, next_step=action.after_unclear)

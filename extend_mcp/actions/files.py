@@ -9,11 +9,9 @@ from typing import ClassVar
 from pydantic import SecretStr
 
 from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
-from extend_mcp.api.errors import ExtendError
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.document import error_words
 from extend_mcp.views.files import file_lines
-from extend_mcp.views.untrusted import Id, Label
+from extend_mcp.views.untrusted import Id
 
 
 @dataclass
@@ -28,6 +26,7 @@ class UploadFile(ObjectAction):
     on_progress: Callable[[int, int], Awaitable[None]]
 
     name: ClassVar[str] = "upload_file"
+    after_unclear: ClassVar[str] = "Look with list_files before repeating it; a second copy does no harm."
 
     async def send(self) -> ActionView:
         made = await self.app.api.upload_file(
@@ -38,20 +37,11 @@ class UploadFile(ObjectAction):
             password=self.password,
             on_progress=self.on_progress,
         )
-        made_id = Id(made.id)
+        self.target = Id(made.id)
+        next_step = f'run_workflow(workflow, file_id="{self.target}")'
         return self.answer(
-            "done",
-            f"Uploaded as {made_id}.",
-            target=made_id,
-            sent=True,
-            details=file_lines(made),
-            next_step=f'run_workflow(workflow, file_id="{made_id}")',
+            "done", f"Uploaded as {self.target}.", sent=True, details=file_lines(made), next_step=next_step
         )
-
-    async def verify(self, error: ExtendError) -> ActionView:
-        message = f"No clear answer came ({error_words(error)}). The file may have been uploaded. It was not resent."
-        step = f"Look with list_files(name_contains={Label(self.file_name)}); a second copy does no harm."
-        return self.answer("unknown", message, sent=True, next_step=step)
 
 
 @dataclass
@@ -59,9 +49,10 @@ class DeleteFile(DeleteObject):
     """Delete a file."""
 
     name: ClassVar[str] = "delete_file"
-    deleted: ClassVar[str] = "The file is deleted for good."
+    read_by = ("get_file", file_lines)
 
     async def inspect(self) -> Inspection[ActionView]:
         file = await self.app.api.get_file(self.target)
-        lines = ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
-        return Inspection(lines)
+        return Inspection(
+            ["Delete this file for good?", *file_lines(file), "Its runs stay; it cannot be run or read again."]
+        )

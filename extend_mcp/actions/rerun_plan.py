@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from extend_mcp.actions.spend import UsualCredits, usual_credits
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.callers import CallerContext
+from extend_mcp.clock import CLOCK_SKEW
 from extend_mcp.runs.failures import RERUN_OF, created_first, file_is_at_fault, later_runs, retry_advice
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
@@ -37,9 +38,6 @@ _ADVICE: Final = {
     "CANCELLED": "somebody cancelled it",
     "PROCESSED": "the new version may give other results",
 }
-
-CLOCK_SKEW: Final = timedelta(seconds=5)
-"""Largest difference between this machine's clock and Extend's."""
 
 _MOST_CAUSES = 8
 _SEVERAL = 3
@@ -284,10 +282,9 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
             unclear |= {each.id: each for each in since}
     details = await read_insights(app, deadline, list(unclear.values()), most=app.limits.bulk_runs)
     skipped = set(details.skipped)
-    for each in sorted(details.found.values(), key=lambda each: created_first(each.run)):
-        old = str(each.metadata.get(RERUN_OF))
-        if old in ours and not found.reruns.get(old):
-            found.reruns[old] = each.run.id
+    for each in sorted(details.found.values(), key=lambda each: created_first(each.run), reverse=True):
+        if (old := each.metadata.get(RERUN_OF)) in ours:
+            found.reruns.setdefault(old, each.run.id)
     found.unchecked = {
         run.id
         for run in runs

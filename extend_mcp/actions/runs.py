@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from extend_mcp.actions.execute import Action, DeleteObject, Inspection, ObjectAction
+from extend_mcp.actions.execute import Action, DeleteObject, Inspection, ObjectAction, ViewT
 from extend_mcp.actions.spend import spending, usual_credits
-from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.api.requests import (
     CreateWorkflowRun,
@@ -22,21 +22,13 @@ from extend_mcp.api.requests import (
     FileFromUrl,
     UpdateWorkflowRun,
 )
+from extend_mcp.clock import CLOCK_SKEW
 from extend_mcp.runs.lifecycle import describe, is_moving
 from extend_mcp.scopes import RUNS_READ
-from extend_mcp.views.actions import (
-    ActionView,
-    BatchStartedView,
-    RunActionView,
-    RunStartedView,
-    StartedT,
-    batch_started_view,
-    run_started_view,
-    unclear_view,
-)
-from extend_mcp.views.document import counted, error_words, listed
+from extend_mcp.views.actions import ActionView, BatchStartedView, RunActionView, RunStartedView
+from extend_mcp.views.document import counted, listed
 from extend_mcp.views.runs import age_line, steps_done
-from extend_mcp.views.untrusted import Code, Id, Label, Name, Note, Url
+from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note, Url
 
 _MOST_HOSTS = 30
 
@@ -49,10 +41,12 @@ class UpdateRun(ObjectAction):
 
     name: ClassVar[str] = "update_workflow_run"
     kind: ClassVar[type[ActionView]] = RunActionView
+    after_unclear: ClassVar[str] = 'Look with get_workflow_run(detail="full"); repeating the change does no harm.'
     _before: WorkflowRun | None = None
 
-    async def inspect(self) -> None:
+    async def inspect(self) -> Inspection[ActionView]:
         self._before = await self.app.api.get_workflow_run(self.target)
+        return Inspection()
 
     async def send(self) -> ActionView:
         assert self._before is not None
@@ -63,11 +57,6 @@ class UpdateRun(ObjectAction):
             details += _metadata_lines(self._before.metadata, after.metadata)
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
-    async def verify(self, error: ExtendError) -> ActionView:
-        message = f"No clear answer came ({error_words(error)}); the change may have been made."
-        look = f'Look with get_workflow_run({self.target}, detail="full").'
-        return self.answer("unknown", message, sent=True, next_step=f"{look} Repeating the change does no harm.")
-
 
 @dataclass
 class DeleteRun(DeleteObject):
@@ -75,8 +64,7 @@ class DeleteRun(DeleteObject):
 
     name: ClassVar[str] = "delete_workflow_run"
     kind: ClassVar[type[ActionView]] = RunActionView
-    deleted: ClassVar[str] = "The run and its results are deleted for good."
-    then: ClassVar[str | None] = "run_workflow starts its file again."
+    read_by = ("get_workflow_run", lambda run: [f"its status {Code(run.status):40}"])
 
     async def inspect(self) -> Inspection[ActionView]:
         """Read what would be lost; refuse a run that is still moving."""
@@ -104,15 +92,13 @@ class DeleteRun(DeleteObject):
         bound = [run.metadata, [file.id for file in run.files]]
         return Inspection(question, [f"Age: {age}"] if age else [], bound=bound, status=run.status)
 
-    def found(self, found: WorkflowRun) -> str:
-        return f"sees it, {Code(found.status)}"
-
 
 @dataclass
-class Start(Action[StartedT]):
+class Start(Action[ViewT]):
     """A start of work. It is sent once, and counts against the caller's credits of the day."""
 
     repeatable: ClassVar[bool] = False
+    after_unclear: ClassVar[str] = 'Look with list_runs(created_since="10m") before starting it again.'
     _begun: datetime | None = field(default=None, init=False)
 
     def spending(self, workflow_id: str, files: int) -> AbstractAsyncContextManager[None]:
@@ -120,17 +106,19 @@ class Start(Action[StartedT]):
         self._begun = self.app.clock.now()
         return spending(self.app, workflow_id, files)
 
-    async def created_since(self, workflow_id: str) -> list[WorkflowRunSummary] | None:
-        """Return the workflow's runs created since the request, newest first; None if they could not be read."""
+    async def look_for(self, workflow_id: str, kind: str, ids_of: Callable[[WorkflowRunSummary], str | None]) -> str:
+        """Name what may have been started: the ids that ``ids_of`` gives of the workflow's runs since the request."""
         assert self._begun is not None
-        try:
-            page = await self.app.api.list_workflow_runs(
-                workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
-            )
-        except ExtendError:
-            return None
+        page = await self.app.api.list_workflow_runs(
+            workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
+        )
         # Clocks differ by a little between machines.
-        return [run for run in page.data if run.created_at and (run.created_at - self._begun).total_seconds() > -5]
+        since = self._begun - CLOCK_SKEW
+        found = [ids_of(run) for run in page.data if run.created_at and run.created_at > since]
+        ids = self.known["candidates"] = [Id(each) for each in dict.fromkeys(found) if each]
+        if not ids:
+            return f"No such {kind} was created since the request, so far."
+        return f"Created since the request, so possibly this {kind}: {listed(ids, len(ids))}."
 
 
 @dataclass
@@ -145,23 +133,22 @@ class StartRun(Start[RunStartedView]):
     async def send(self) -> RunStartedView:
         files = len(self.body.package.files) if self.body.package else 1
         async with self.spending(self.body.workflow.id, files):
-            return run_started_view(await self.app.api.create_workflow_run(self.body))
+            run = await self.app.api.create_workflow_run(self.body)
+        return self.answer(
+            "started",
+            f"Started run {Id(run.id)} of {Label(run.workflow.name)}, status {Code(run.status)}.",
+            sent=True,
+            run_id=run.id,
+            status=run.status,
+            workflow=run.workflow.name,
+            dashboard_url=DashboardUrl(run.dashboard_url) or None,
+            next_step=f'wait_for_run(["{Id(run.id)}"]) follows it.',
+        )
 
-    async def verify(self, error: ExtendError) -> RunStartedView:
-        """List runs on the same file that were created since the request."""
-        found = await self.created_since(self.body.workflow.id)
-        ids = [Id(run.id) for run in found or () if _may_be_of(run, self.body)]
-        if found is None:
-            look = 'Looking for it failed too. Use list_runs(created_since="10m") before starting it again.'
-        elif ids:
-            names = listed(ids, len(ids))
-            look = f"Created since the request, so possibly this one: {names}. Check with get_workflow_run."
-        else:
-            look = (
-                "No run of this workflow on this file was created since the request, so far. "
-                "Look again with list_runs before retrying."
-            )
-        return unclear_view(self.kind, error_words(error), ids, look)
+    async def look(self) -> str:
+        return await self.look_for(
+            self.body.workflow.id, "run", lambda run: run.id if _may_be_of(run, self.body) else None
+        )
 
 
 @dataclass
@@ -174,11 +161,11 @@ class StartBatch(Start[BatchStartedView]):
     name: ClassVar[str] = "run_workflow_batch"
     kind: ClassVar[type[BatchStartedView]] = BatchStartedView
 
-    async def inspect(self) -> Inspection[BatchStartedView] | None:
-        """Describe a batch of many files, with its usual credits; None for a small one."""
+    async def inspect(self) -> Inspection[BatchStartedView]:
+        """Describe a batch of many files, with its usual credits; a small one is not asked about."""
         files = len(self.body.inputs)
         if files <= self.app.limits.unasked_files:
-            return None
+            return Inspection()
         usual = await usual_credits(self.app, self.body.workflow.id)
         cost = usual.words(files) if usual else "unknown, since no processed run of this workflow shows them"
         # The usual credits move with each run that ends; a yes is bound to the files and the workflow, in the body.
@@ -208,16 +195,18 @@ class StartBatch(Start[BatchStartedView]):
     async def send(self) -> BatchStartedView:
         files = len(self.body.inputs)
         async with self.spending(self.body.workflow.id, files):
-            return batch_started_view(await self.app.api.create_workflow_run_batch(self.body), files)
+            batch = Id((await self.app.api.create_workflow_run_batch(self.body)).id)
+        return self.answer(
+            "started",
+            f"Started batch {batch} of {counted(files, 'run')}.",
+            sent=True,
+            batch_id=batch,
+            runs=files,
+            next_step=f'wait_for_run(batch="{batch}") follows it; list_runs(batch="{batch}") lists its runs.',
+        )
 
-    async def verify(self, error: ExtendError) -> BatchStartedView:
-        found = await self.created_since(self.body.workflow.id)
-        ids = list(dict.fromkeys(Id(run.batch_id) for run in found or () if run.batch_id))
-        look = 'No batch was seen since. Look with list_runs(created_since="10m") before starting it again.'
-        if ids:
-            names = listed(ids, len(ids))
-            look = f"Batches with runs created since, so possibly this one: {names}. Check with list_runs(batch)."
-        return unclear_view(self.kind, error_words(error), ids, look)
+    async def look(self) -> str:
+        return await self.look_for(self.body.workflow.id, "batch", lambda run: run.batch_id)
 
 
 def _may_be_of(run: WorkflowRunSummary, body: CreateWorkflowRun) -> bool:

@@ -7,8 +7,7 @@ import json
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, ClassVar, Final
 
@@ -17,6 +16,7 @@ from mcp.server.mcpserver import InvalidRequestState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
+from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import Outcome
 
 logger = logging.getLogger(__name__)
@@ -28,13 +28,10 @@ LEASE_SECONDS: Final = 20.0
 """Time that a lease outlives a holder that died. A living holder renews it."""
 
 KEPT_SECONDS: Final = PLAN_SECONDS + 900
-"""Time that an outside store keeps a plan: beyond the end of a call that began just before the plan grew too
-old, so that what such a call saves is not left behind alone."""
+"""Time that a store keeps a plan: beyond the end of a call that began just before the plan grew too old, so that what
+such a call saves is not left behind alone."""
 
 MOST_PLANS_OF_A_CALLER: Final = 20
-
-_MOST_PLANS = 200
-_MOST_USED = 10_000
 
 
 class RerunSource(BaseModel):
@@ -58,9 +55,9 @@ class PlannedRun(BaseModel):
     run_id: str
     outcome: Outcome | None = None  # the final outcome; None while it is open
     status: str = ""  # the status when the run was last read
-    note: str = ""  # more to say, such as the id of a new run
-    new_run_id: str = ""  # the run that was started in its place
-    new_status: str = ""  # the status of that run
+    note: str | None = None  # more to say, such as the id of a new run; outside text marked
+    new_run_id: str | None = None  # the run that was started in its place
+    new_status: str | None = None  # the status of that run
     # Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
     sent_at: float | None = None
     rerun: RerunSource | None = None  # what a rerun sends; None for other actions
@@ -77,7 +74,6 @@ class Plan(BaseModel):
     question: list[str]  # the question and its facts, as the person sees them
     skipped: dict[str, int]  # how many runs were left out, by reason
     made_at: float  # Unix seconds
-    reason: str = ""  # why, in the user's words
     agreed: bool = False  # True once a person has said yes
     id: str = Field(default_factory=lambda: secrets.token_urlsafe(9))  # names the plan in tokens
 
@@ -87,52 +83,16 @@ class Plan(BaseModel):
         return [run for run in self.runs if run.outcome is None]
 
 
-class StoreUnavailableError(Exception):
+class StoreUnavailableError(CallRefusedError):
     """Raised when the store cannot be reached at the moment."""
 
+    changed_nothing = False
 
-class ActionStore(ABC):
-    """Keeps what a write needs between two calls. Every method may raise :class:`StoreUnavailableError`."""
-
-    @abstractmethod
-    async def put(self, plan: Plan) -> None:
-        """Keep a new plan."""
-
-    @abstractmethod
-    async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
-        """Return a plan of this action and caller that is not too old."""
-
-    @abstractmethod
-    async def agree(self, plan: Plan) -> None:
-        """Record that a person said yes to the plan."""
-
-    @abstractmethod
-    async def save_run(self, plan: Plan, run: PlannedRun) -> None:
-        """Record what is known of one run of a plan that this call holds."""
-
-    @abstractmethod
-    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
-        """Hold the plan while a call carries it out; yields False if another call holds it."""
-
-    @abstractmethod
-    def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
-        """Hold a name, such as one run, while a request about it is sent; yields False if another call holds it."""
-
-    @abstractmethod
-    async def use(self, proposal_id: str) -> bool:
-        """Mark a proposal's yes as used; return False if it was used before."""
-
-    @abstractmethod
-    async def unuse(self, proposal_id: str) -> None:
-        """Make a yes valid again, because nothing was sent."""
-
-    @abstractmethod
-    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
-        """Add to a sum that is kept for so many seconds, unless the sum would exceed ``most``.
-
-        Returns:
-            Whether it was added, and the sum afterwards. A negative amount is always added.
-        """
+    def __init__(self) -> None:
+        super().__init__(
+            "Plans cannot be read or kept at the moment, because the place where they are kept is out of reach. "
+            "What was done before stays done, and nothing more is sent. Make the same call again in a minute."
+        )
 
 
 @asynccontextmanager
@@ -150,31 +110,40 @@ async def alongside(job: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
         raise problem
 
 
-class SealedStore(ActionStore):
-    """Keeps plans where other processes find them, and others may read or write.
+class ActionStore(ABC):
+    """Keeps what a write needs between two calls, where other processes may read or write.
 
     A plan's head, each run and the yes are sealed apart, so an outcome is saved without touching the other runs. Place
-    and field are sealed in, so that no value can be put in another's place. A holder whose lease ended while it was
-    paused can save nothing more.
+    and field are sealed in, so that no value can be put in another's place. Names of places show nothing of what they
+    name. A holder whose lease ended while it was paused can save nothing more.
+
+    Every public method may raise :class:`StoreUnavailableError`.
     """
 
     unreachable: ClassVar[tuple[type[Exception], ...]]
     """Errors of a place that cannot be used at the moment."""
 
-    prefix: ClassVar[str] = ""
-
     def __init__(self, keys: SealingKeys) -> None:
+        self._keys = keys
         self._codec = keys.codec("stored plan")
         self._held: dict[str, str] = {}
 
+    async def put(self, plan: Plan) -> None:
+        """Keep a new plan. The caller's oldest makes room."""
+        place = _plan_place(plan.principal, plan.id)
+        values = {"plan": {**plan.model_dump(exclude={"agreed"}), "runs": [run.run_id for run in plan.runs]}}
+        values |= {_field(place, run.run_id): run.model_dump() for run in plan.runs}
+        fields = {name: self._seal(place, name, value) for name, value in values.items()}
+        with self._reaching():
+            await self._keep(place, self._keys.name(plan.principal), fields)
+
     async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
-        place = self._plan_place(principal, plan_id)
+        """Return a plan of this action and caller that is not too old."""
+        place = _plan_place(principal, plan_id)
         with self._reaching():
             fields = await self._read(place)
         head = self._unseal(place, "plan", fields)
-        if head is None or head["action"] != action or head["principal"] != principal:
-            return None
-        if now - head["made_at"] > PLAN_SECONDS:
+        if head is None or head["action"] != action or now - head["made_at"] > PLAN_SECONDS:
             return None
         runs = [self._unseal(place, _field(place, run_id), fields) for run_id in head["runs"]]
         agreed = self._unseal(place, "agreed", fields) is True
@@ -185,33 +154,37 @@ class SealedStore(ActionStore):
             return None
 
     async def agree(self, plan: Plan) -> None:
-        place = self._plan_place(plan.principal, plan.id)
-        with self._reaching():
-            await self._write(place, "agreed", self._seal(place, "agreed", True))
+        """Record that a person said yes to a plan that this call holds."""
+        await self._save(plan, "agreed", True)
         plan.agreed = True
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
-        place, lease = self._plan_place(plan.principal, plan.id), self._plan_lease(plan)
-        name = _field(place, run.run_id)
-        sealed = self._seal(place, name, run.model_dump())
+        """Record what is known of one run of a plan that this call holds."""
+        await self._save(plan, _field(_plan_place(plan.principal, plan.id), run.run_id), run.model_dump())
+
+    async def _save(self, plan: Plan, name: str, value: Any) -> None:
+        place = _plan_place(plan.principal, plan.id)
+        mine = self._held.get(lease_of(place), "")
         with self._reaching():
             # Checked and written in one step: a process that takes the plan over afterwards reads this.
-            saved = await self._write(place, name, sealed, lease, self._held.get(lease, ""))
+            saved = await self._write(place, name, self._seal(place, name, value), mine)
         if not saved:
             logger.warning("a plan is not held any more: this process leaves it to another")
             raise StoreUnavailableError
 
     def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
-        return self._lease(self._plan_lease(plan))
+        """Hold the plan while a call carries it out; yields False if another call holds it."""
+        return self._lease(lease_of(_plan_place(plan.principal, plan.id)))
 
     def lease(self, name: str) -> AbstractAsyncContextManager[bool]:
-        return self._lease(self._place("lease", name))
+        """Hold a name, such as one run, while a request about it is sent; yields False if another call holds it."""
+        return self._lease(_place("lease", name))
 
     @asynccontextmanager
     async def _lease(self, place: str) -> AsyncIterator[bool]:
-        mine, lock = secrets.token_hex(8), self._lock(place, LEASE_SECONDS)
+        mine = secrets.token_hex(8)
         with self._reaching():
-            ours = await lock.acquire(token=mine)
+            ours = await self._claim(place, mine, LEASE_SECONDS)
         if not ours:
             yield False
             return
@@ -221,8 +194,8 @@ class SealedStore(ActionStore):
             while True:
                 await anyio.sleep(LEASE_SECONDS / 4)
                 # What follows needs the store as well and will report it.
-                with self._logging("a lease could not be renewed"):
-                    await lock.reacquire()
+                with self._reaching(required=False):
+                    await self._extend(place, mine, LEASE_SECONDS)
 
         try:
             async with alongside(renew):
@@ -230,45 +203,57 @@ class SealedStore(ActionStore):
         finally:
             if self._held.get(place) == mine:
                 del self._held[place]
-            with (
-                anyio.CancelScope(shield=True),
-                anyio.move_on_after(2),
-                self._logging("a lease could not be released; it will expire"),
-            ):
-                await lock.release()
+            # A lease that is not given back expires.
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2), self._reaching(required=False):
+                await self._extend(place, mine, 0)
+
+    async def use(self, proposal_id: str) -> bool:
+        """Note a proposal's yes as used; return False if it was used before."""
+        with self._reaching():
+            return await self._claim(_place("used", proposal_id), _USED, KEPT_SECONDS)
+
+    async def unuse(self, proposal_id: str) -> None:
+        """Make a yes valid again, because nothing was sent."""
+        with self._reaching():
+            await self._extend(_place("used", proposal_id), _USED, 0)
+
+    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
+        """Add to a sum that is kept for so many seconds, unless the sum would exceed ``most``.
+
+        Returns:
+            Whether it was added, and the sum afterwards. A negative amount is always added.
+        """
+        with self._reaching():
+            return await self._add(_place("sum", name), amount, most, seconds)
+
+    @abstractmethod
+    async def _keep(self, place: str, owner: str, fields: Mapping[str, str]) -> None:
+        """Write all fields of a plan, and delete the owner's oldest plans."""
 
     @abstractmethod
     async def _read(self, place: str) -> dict[str, str]:
         """Return the fields of a plan; none if it is not kept."""
 
     @abstractmethod
-    async def _write(self, place: str, field: str, value: str, lease: str = "", mine: str = "") -> bool:
-        """Write a field of a plan; with a lease, return False and write nothing if that is not ours."""
+    async def _write(self, place: str, field: str, value: str, mine: str) -> bool:
+        """Write a field of a plan whose lease has the value ``mine``; otherwise write nothing and return False."""
 
     @abstractmethod
-    def _lock(self, place: str, seconds: float) -> Any:
-        """Return a lock that ends after so many seconds, with the methods of one of redis-py."""
+    async def _claim(self, place: str, value: str, seconds: float) -> bool:
+        """Write the value of a place for so many seconds; return False if it has one."""
 
-    def _plan_place(self, principal: str, plan_id: str) -> str:
-        return self._place("plan", f"{principal} {plan_id}")
+    @abstractmethod
+    async def _extend(self, place: str, value: str, seconds: float) -> None:
+        """Let a place keep this value for so many seconds from now, 0 to remove it; another value stays."""
 
-    def _plan_lease(self, plan: Plan) -> str:
-        return self._place("lease", f"plan {plan.id}")
-
-    def _place(self, kind: str, name: str) -> str:
-        return f"{self.prefix}{kind}:{digest(name)}"
-
-    def _fields(self, place: str, plan: Plan) -> dict[str, str]:
-        """Return the sealed fields of a new plan."""
-        values = {"plan": {**plan.model_dump(), "runs": [run.run_id for run in plan.runs], "agreed": None}}
-        values |= {_field(place, run.run_id): run.model_dump() for run in plan.runs}
-        fields = {name: self._seal(place, name, value) for name, value in values.items()}
-        return {**fields, "agreed": self._seal(place, "agreed", True)} if plan.agreed else fields
+    @abstractmethod
+    async def _add(self, place: str, amount: float, most: float, seconds: float) -> tuple[bool, float]:
+        """Add to the number in a place in one step, as :meth:`add_up` says."""
 
     def _seal(self, place: str, name: str, value: Any) -> str:
         return self._codec.seal(json.dumps([place, name, value]).encode())
 
-    def _unseal(self, place: str, name: str, fields: dict[str, str]) -> Any:
+    def _unseal(self, place: str, name: str, fields: Mapping[str, str]) -> Any:
         try:
             sealed_place, sealed_name, value = json.loads(self._codec.unseal(fields[name]))
         except (KeyError, ValueError, InvalidRequestState):
@@ -276,20 +261,17 @@ class SealedStore(ActionStore):
         return value if (sealed_place, sealed_name) == (place, name) else None
 
     @contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _reaching(self, *, required: bool = True) -> Iterator[None]:
         try:
             yield
         except self.unreachable as error:
             # The type only: the text may quote addresses or what was sent.
             logger.warning("the store of plans cannot be used: %s", type(error).__name__)
-            raise StoreUnavailableError from None
+            if required:
+                raise StoreUnavailableError from None
 
-    @contextmanager
-    def _logging(self, consequence: str) -> Iterator[None]:
-        try:
-            yield
-        except self.unreachable as error:
-            logger.warning("%s: %s", consequence, type(error).__name__)
+
+_USED: Final = "1"
 
 
 def digest(name: str) -> str:
@@ -297,71 +279,19 @@ def digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
+def _place(kind: str, name: str) -> str:
+    return f"extend-mcp:{kind}:{digest(name)}"
+
+
+def _plan_place(principal: str, plan_id: str) -> str:
+    # A Redis cluster places a key by the text between braces: a plan and its lease stay together.
+    return f"extend-mcp:plan:{{{digest(f'{principal} {plan_id}')}}}"
+
+
+def lease_of(place: str) -> str:
+    """Return the place of a plan's lease."""
+    return f"{place}:lease"
+
+
 def _field(place: str, run_id: str) -> str:
     return f"item:{digest(f'{place} {run_id}')}"
-
-
-class MemoryStore(ActionStore):
-    """Keeps everything in this process."""
-
-    def __init__(self) -> None:
-        self._plans: OrderedDict[str, Plan] = OrderedDict()
-        self._held: set[str] = set()
-        self._used: OrderedDict[str, None] = OrderedDict()
-        self._sums: OrderedDict[str, float] = OrderedDict()
-
-    async def put(self, plan: Plan) -> None:
-        """Keep a plan. The caller's oldest makes room first, then the oldest of all."""
-        self._plans[plan.id] = plan
-        own = [each.id for each in self._plans.values() if each.principal == plan.principal]
-        for plan_id in own[:-MOST_PLANS_OF_A_CALLER]:
-            del self._plans[plan_id]
-        while len(self._plans) > _MOST_PLANS:
-            self._plans.popitem(last=False)
-
-    async def get(self, plan_id: str, *, action: str, principal: str, now: float) -> Plan | None:
-        plan = self._plans.get(plan_id)
-        if plan is None or plan.action != action or plan.principal != principal or now - plan.made_at > PLAN_SECONDS:
-            return None
-        return plan
-
-    async def agree(self, plan: Plan) -> None:
-        plan.agreed = True
-
-    async def save_run(self, plan: Plan, run: PlannedRun) -> None:
-        """Do nothing: the run is part of the kept plan already."""
-
-    def hold(self, plan: Plan) -> AbstractAsyncContextManager[bool]:
-        return self.lease(f"plan {plan.id}")
-
-    @asynccontextmanager
-    async def lease(self, name: str) -> AsyncIterator[bool]:
-        if name in self._held:
-            yield False
-            return
-        self._held.add(name)
-        try:
-            yield True
-        finally:
-            self._held.discard(name)
-
-    async def use(self, proposal_id: str) -> bool:
-        if proposal_id in self._used:
-            return False
-        self._used[proposal_id] = None
-        while len(self._used) > _MOST_USED:
-            self._used.popitem(last=False)
-        return True
-
-    async def unuse(self, proposal_id: str) -> None:
-        self._used.pop(proposal_id, None)
-
-    async def add_up(self, name: str, amount: float, *, most: float, seconds: float) -> tuple[bool, float]:
-        """Add to a sum, unless it would exceed ``most``; the sum that was not used for longest makes room."""
-        del seconds
-        total = self._sums.pop(name, 0.0)
-        added = amount < 0 or total + amount <= most
-        self._sums[name] = total = total + amount if added else total
-        while len(self._sums) > _MOST_USED:
-            self._sums.popitem(last=False)
-        return added, total

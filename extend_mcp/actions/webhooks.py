@@ -41,8 +41,8 @@ class CreateEndpoint(ObjectAction):
 
     async def send(self) -> ActionView:
         self.made = await self.app.api.create_webhook_endpoint(self.body)
-        made_id = Id(self.made.id)
-        return self.answer("done", f"Created webhook endpoint {made_id}.", target=made_id, sent=True)
+        self.target = Id(self.made.id)
+        return self.answer("done", f"Created webhook endpoint {self.target}.", sent=True)
 
     async def look(self) -> str:
         page = await self.app.api.list_webhook_endpoints(sort_dir="desc", max_page_size=20)
@@ -58,6 +58,7 @@ class UpdateEndpoint(ObjectAction):
     body: UpdateWebhookEndpoint
 
     name: ClassVar[str] = "update_webhook_endpoint"
+    read_by = ("get_webhook_endpoint", endpoint_lines)
 
     async def inspect(self) -> Inspection[ActionView]:
         present, body = await self.app.api.get_webhook_endpoint(self.target), self.body
@@ -76,17 +77,13 @@ class UpdateEndpoint(ObjectAction):
         changed = await self.app.api.update_webhook_endpoint(self.target, self.body)
         return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
-    async def look(self) -> str:
-        present = await self.app.api.get_webhook_endpoint(self.target)
-        return f"A second look shows: {'; '.join(endpoint_lines(present))}."
-
 
 @dataclass
 class DeleteEndpoint(DeleteObject):
     """Delete a webhook endpoint and end its deliveries."""
 
     name: ClassVar[str] = "delete_webhook_endpoint"
-    deleted: ClassVar[str] = "The endpoint is deleted for good."
+    read_by = ("get_webhook_endpoint", endpoint_lines)
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_webhook_endpoint(self.target)
@@ -125,9 +122,8 @@ class CreateSubscription(ObjectAction):
 
     async def send(self) -> ActionView:
         made = await self.app.api.create_webhook_subscription(self.body)
-        made_id = Id(made.id)
-        message = f"{'Changed' if made.id == self.present_id else 'Created'} webhook subscription {made_id}."
-        return self.answer("done", message, target=made_id, sent=True, details=subscription_lines(made))
+        message = f"{'Changed' if made.id == self.present_id else 'Created'} webhook subscription {Id(made.id)}."
+        return self.answer("done", message, id=made.id, sent=True, details=subscription_lines(made))
 
     async def look(self) -> str:
         found = await self._present()
@@ -152,6 +148,7 @@ class UpdateSubscription(ObjectAction):
     body: UpdateWebhookSubscription
 
     name: ClassVar[str] = "update_webhook_subscription"
+    read_by = ("get_webhook_subscription", subscription_lines)
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_webhook_subscription(self.target)
@@ -163,17 +160,13 @@ class UpdateSubscription(ObjectAction):
         changed = await self.app.api.update_webhook_subscription(self.target, self.body)
         return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
-    async def look(self) -> str:
-        present = await self.app.api.get_webhook_subscription(self.target)
-        return f"A second look shows the events {event_words(present.enabled_events)}."
-
 
 @dataclass
 class DeleteSubscription(DeleteObject):
     """Delete a subscription: its events are no longer sent."""
 
     name: ClassVar[str] = "delete_webhook_subscription"
-    deleted: ClassVar[str] = "The subscription is deleted."
+    read_by = ("get_webhook_subscription", subscription_lines)
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_webhook_subscription(self.target)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from extend_mcp.actions.execute import Inspection, ObjectAction
-from extend_mcp.api.errors import ExtendError
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import CallerContext
 from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.actions import ActionView
-from extend_mcp.views.document import error_words
 from extend_mcp.views.untrusted import Code, Id, Name, Note
 from extend_mcp.views.workflows import diff_lines, graph_lines
 from extend_mcp.workflows.check import Fault, find_faults, find_warnings
@@ -28,22 +26,18 @@ class CreateWorkflowAction(ObjectAction):
 
     name: ClassVar[str] = "create_workflow"
     repeatable: ClassVar[bool] = False
+    after_unclear: ClassVar[str] = "Look with list_workflows before repeating it."
 
     async def send(self) -> ActionView:
         made = await self.app.api.create_workflow(self.body)
-        made_id = Id(made.id)
+        self.target, steps = Id(made.id), made.draft_version.steps
         return self.answer(
             "done",
-            f"Created workflow {made_id}.",
-            target=made_id,
+            f"Created workflow {self.target}.",
             sent=True,
-            details=[*graph_lines(made.draft_version.steps), *warning_lines(made.draft_version.steps)],
-            next_step=f"deploy_workflow_version({made_id}) publishes it.",
+            details=[*graph_lines(steps), *warning_lines(steps)],
+            next_step=f"deploy_workflow_version({self.target}) publishes it.",
         )
-
-    async def verify(self, error: ExtendError) -> ActionView:
-        message = f"No clear answer came ({error_words(error)}). The workflow may have been created. It was not resent."
-        return self.answer("unknown", message, sent=True, next_step="Look with list_workflows before repeating it.")
 
 
 @dataclass

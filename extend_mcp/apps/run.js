@@ -146,8 +146,8 @@ const openRun = (first, back = null) => {
   };
 
   const confirmation = () => el('div.note.danger.stack', { role: 'group', 'aria-label': 'Confirm the cancel' },
-    el('strong', `Cancel this run of “${plan.plan?.workflow ?? run.workflow}”?`),
-    el('p', `File ${plan.plan?.file ?? '–'}, ${words(plan.plan?.status)}, ${plural(plan.plan?.steps_done ?? 0, 'step')} done. A cancelled run does not resume.`),
+    el('strong', `Cancel this run of “${run.workflow}”?`),
+    el('ul.plan', (plan.details || []).slice(1).map((line) => el('li', unmarked(line)))),
     el('div.row',
       button('Keep it running', () => { plan = null; draw(); }, { id: 'no' }),
       button('Yes, cancel it', () => cancel({ confirmation_token: plan.confirmation_token }), { class: 'solid', id: 'yes' })));

@@ -195,8 +195,7 @@ def same_files(runs: Iterable[RunFacts]) -> list[list[RunFacts]]:
 
 def later_runs(runs: Iterable[RunFacts]) -> dict[str, list[RunFacts]]:
     """Return the later runs on the same files of each run that has some, by its id, oldest first."""
-    groups = [group for group in same_files(runs) if len(group) > 1]
-    return {run.id: group[place:] for group in groups for place, run in enumerate(group[:-1], 1)}
+    return {run.id: group[place:] for group in same_files(runs) for place, run in enumerate(group[:-1], 1)}
 
 
 def chains(runs: Iterable[RunFacts], marks: Mapping[str, str]) -> list[list[RunFacts]]:

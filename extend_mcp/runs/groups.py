@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from extend_mcp.runs.statistics import QUARTER, Group
@@ -77,18 +78,15 @@ class Calendar:
 
     def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
-        self._names: dict[tuple[Unit, int], str] = {}
+        # Many runs are of one quarter of an hour.
+        self._cached_name = cache(self._name)
 
     def span(self, unit: Unit, moment: float) -> str:
         """Return the name of the span that holds a moment, given in Unix seconds.
 
         An hour is named with its offset, since one hour a year happens twice in many zones.
         """
-        quarter = int(moment // QUARTER)
-        name = self._names.get((unit, quarter))
-        if name is None:
-            name = self._names[unit, quarter] = self._name(unit, quarter * QUARTER)
-        return name
+        return self._cached_name(unit, int(moment // QUARTER) * QUARTER)
 
     def firsts(self, by: Sequence[GroupName], shift: int) -> Callable[[int], int]:
         """Return a function that gives all quarters of an hour of one span the same one, since there may be many.

@@ -89,7 +89,7 @@ def parse_batch_id(text: str) -> str:
 def is_workflow_id(text: str) -> bool:
     """Return true if ``text`` looks like a workflow's id rather than its name."""
     is_id = re.fullmatch(r"(workflow|wf)_[A-Za-z0-9_-]{3,}", text)
-    return bool(is_id) and (_kind(text) or "").startswith("a workflow;")
+    return bool(is_id) and str(_kind(text)).startswith("a workflow;")
 
 
 def _kind(candidate: str) -> str | None:
@@ -103,4 +103,4 @@ def _tidy(text: str) -> str:
     segments = [unquote(part) for part in urlsplit(candidate).path.split("/") if part]
     # A run's page may have sub-pages after the id; the first run id in the path is the run's.
     runs = [part for part in segments if part.startswith("workflow_run_")]
-    return (runs or segments or [""])[0 if runs else -1]
+    return runs[0] if runs else [candidate, *segments][-1]

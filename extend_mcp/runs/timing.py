@@ -38,7 +38,7 @@ class Began:
     def words(self, now: datetime) -> str:
         """Say since when, and for how long; empty where nothing is known."""
         earliest, latest = self.earliest, self.latest
-        if earliest and latest and earliest < latest:
+        if earliest and latest:
             gap, age = (latest - earliest).total_seconds(), (now - latest).total_seconds()
             if gap > max(_CLOSE_SECONDS, _CLOSE_SHARE * age):
                 return f"since some time between {_moment(earliest, now)} and {_moment(latest, now)}"
@@ -96,8 +96,10 @@ class UsualTime:
     def words(self, so_far: float | None) -> str:
         """Describe it, and how a run compares that has taken so many seconds so far; None before its start."""
         few = self.runs < FEW
-        low, high = self.sizes or (0, 0)
-        of = f" of {low}{f'-{high}' if high > low else ''} page{'' if high == 1 else 's'}" if self.sizes else ""
+        of = ""
+        if self.sizes:
+            low, high = self.sizes
+            of = f" of {low}{f'-{high}' if high > low else ''} page{'' if high == 1 else 's'}"
         said = f"{format_span(self.p50)}, {'at most' if few else '95% within'} {format_span(self.p95)}"
         said += f" ({'only ' if few else ''}{self.runs} processed run{'' if self.runs == 1 else 's'}{of})"
         if self.nearest:
@@ -113,7 +115,11 @@ class UsualTime:
 
 def timings(done: Sequence[WorkflowRunSummary]) -> list[Timing]:
     """Return how long runs took that nobody reviewed: a person's time says nothing of a run's speed."""
-    return [Timing(run.duration_seconds or 0.0, _pages(run)) for run in done if run.end_time and not run.reviewed_at]
+    return [
+        Timing(run.duration_seconds, _pages(run))
+        for run in done
+        if run.duration_seconds is not None and not run.reviewed_at
+    ]
 
 
 def usual_time(run: RunBase, timed: Sequence[Timing]) -> UsualTime | None:
@@ -173,7 +179,7 @@ def usual_times(done: Iterable[RunFacts]) -> dict[str, Usual]:
 
 def _usual(runs: Sequence[RunFacts]) -> Usual:
     took = [run.duration_seconds or 0.0 for run in runs]
-    paged = [seconds / run.pages for seconds, run in zip(took, runs, strict=True) if run.pages]
+    paged = [(run.duration_seconds or 0.0) / run.pages for run in runs if run.pages]
     by_page = len(paged) == len(runs) and _spread(paged) < _spread(took)
     queues = [run.queue_seconds for run in runs if run.queue_seconds is not None]
     return Usual(quantile(took, 0.95), quantile(paged, 0.95) if by_page else None, quantile(queues, 0.95))
@@ -182,7 +188,7 @@ def _usual(runs: Sequence[RunFacts]) -> Usual:
 def _spread(values: Sequence[float]) -> float:
     """Return how much values differ, in relation to their mean."""
     mean = fmean(values)
-    return pstdev(values) / mean if mean else 0.0
+    return mean and pstdev(values) / mean
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, parse_window, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
 from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
-from extend_mcp.views.actions import ActionListView, action_list_view
+from extend_mcp.views.audit import ActionListView, action_list_view
 from extend_mcp.views.incidents import Chain, DoneTwiceView, OpenFailuresView, done_twice_view, open_failures_view
 from extend_mcp.views.untrusted import Id
 

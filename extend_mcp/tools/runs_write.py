@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from extend_mcp.actions.bulk import execute_bulk
 from extend_mcp.actions.cancel_run import CancelRun
 from extend_mcp.actions.cancel_runs import CancelRuns
 from extend_mcp.actions.execute import execute
@@ -21,6 +20,7 @@ from extend_mcp.scopes import CANCEL, DELETE
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_scan import Deadline
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, RUNS, UPDATES
 from extend_mcp.tools.workflows import resolve_version
 from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, CancelView, RunStartedView
@@ -63,8 +63,8 @@ async def cancel_runs(
         raise CallRefusedError(_ALL_RUNS)
     filters = await filters.resolve(app)
     ids = list(dict.fromkeys(run_ids)) if run_ids else None
-    action = CancelRuns(app, run_ids=ids, filters=filters, reason=reason)
-    return await execute_bulk(ctx, action, confirmation_token)
+    action = CancelRuns(app, Deadline(ctx, app), ids, filters, reason=reason)
+    return await execute(ctx, action, confirmation_token)
 
 
 @RUNS.tool(title="Run workflow runs again", annotations=CREATES, view="plan")
@@ -107,7 +107,7 @@ async def rerun_workflow_runs(
         include_hopeless=include_hopeless,
         priority=priority,
     )
-    return await execute_bulk(ctx, RerunRuns(app, wanted), confirmation_token)
+    return await execute(ctx, RerunRuns(app, Deadline(ctx, app), wanted), confirmation_token)
 
 
 _ID = TypeAdapter(args.FileId)

@@ -10,7 +10,7 @@ from mcp_types import InputRequiredResult
 from pydantic import Field
 
 from extend_mcp.actions import webhooks as actions
-from extend_mcp.actions.confirm import Revealed, already_revealed, reveal_secret
+from extend_mcp.actions.confirm import already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
 from extend_mcp.api import requests
 from extend_mcp.api.models import Page, WebhookSubscription, WorkflowRunSummary
@@ -82,7 +82,7 @@ async def create_webhook_endpoint(
         return answer
     made_id, secret = Id(action.made.id), action.made.signing_secret
     if secret is None:
-        return _created(app, Revealed(made_id, shown=False), "Extend returned no signing secret.")
+        return _created(app, made_id, "Extend returned no signing secret.")
     plain = secret.get_secret_value()
     message = (
         f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
@@ -92,7 +92,7 @@ async def create_webhook_endpoint(
     if isinstance(revealed, InputRequiredResult):
         return revealed
     unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
-    return _created(app, revealed, "" if revealed.shown else unseen)
+    return _created(app, made_id, "" if revealed else unseen)
 
 
 @WEBHOOKS.tool(title="Change a webhook endpoint", annotations=DESTRUCTIVE)
@@ -125,15 +125,15 @@ async def delete_webhook_endpoint(
     return await execute(ctx, actions.DeleteEndpoint(caller_context(ctx), target=endpoint_id), confirmation_token)
 
 
-def _created(app: CallerContext, revealed: Revealed, detail: str = "") -> ActionView:
+def _created(app: CallerContext, endpoint_id: str, detail: str = "") -> ActionView:
     details = [detail or "The signing secret was shown to the user; it is not part of this answer."]
     return ActionView(
         outcome="done",
-        id=revealed.target,
+        id=endpoint_id,
         request_sent=True,
-        message=f"Created webhook endpoint {revealed.target}.",
+        message=f"Created webhook endpoint {endpoint_id}.",
         details=details,
-        next_step=f"create_webhook_subscription({revealed.target}, ...) adds events of workflow runs.",
+        next_step=f"create_webhook_subscription({endpoint_id}, ...) adds events of workflow runs.",
     ).rendered(app.limits.answer_chars, details)
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlencode
 
 import anyio
 import pytest
@@ -135,6 +138,92 @@ UNASKED: dict[str, Callable[[Box], Ready]] = {
 }
 """Writes about which nobody is asked."""
 
+_PYTHON = {"blockType": "code", "code": {"language": "python", "code": "return True"}}
+_READS = [{"name": f"Read {number}", "type": "EXTRACT"} for number in range(6)]
+_ROUTES = {"branches": [{"id": "large", "name": "Large", "block": {**_PYTHON, "name": "large"}}]}
+_ODD = [
+    {"name": "Trigger", "type": "TRIGGER", "next": [{"step": "Parse"}]},
+    {"name": "Parse", "type": "PARSE", "next": [{"step": each["name"]} for each in _READS]},
+    *_READS,
+    {"name": "Check", "type": "VALIDATION", "config": {"blocks": [{**_PYTHON, "name": f"{n}"} for n in range(6)]}},
+    {"name": "Route", "type": "ROUTER", "config": _ROUTES},
+    {"name": "Split", "type": "ROUTER", "config": _ROUTES},
+]
+_ODDER = [
+    *_ODD[:-2],
+    {"name": "Route", "type": "ROUTER", "next": [{"step": each["name"], "branchId": "gone"} for each in _READS]},
+    {"name": "Split", "type": "ROUTER", "config": {"branches": [{"id": "large"}, {"id": "small", "name": "Small"}]}},
+]
+
+
+def _odd_draft(box: Box, tool: str, **arguments: Any) -> Ready:
+    """A write on a draft in which more is wrong than a question shows."""
+    made = box.api("POST", "/workflows", json={"name": "Odd", "steps": _ODD})
+    return Ready(tool, {"workflow": made["id"], **arguments}, "POST", f"/workflows/{made['id']}*", (), _nothing)
+
+
+def _change_endpoint(box: Box) -> Ready:
+    ready = SETUPS["update_webhook_endpoint"](box)
+    arguments = {"name": "Night", "events": ["workflow.created", "workflow.deployed"], "status": "enabled"}
+    return replace(ready, arguments={**ready.arguments, **arguments})
+
+
+def _subscribe_again(box: Box) -> Ready:
+    ready = SETUPS["create_webhook_subscription"](box)
+    endpoint, workflow = ready.arguments["endpoint_id"], box.workflow()
+    for kind, resource in (("workflow", workflow), ("workflow", box.workflow("Loan Packet Review"))):
+        body = {"webhookEndpointId": endpoint, "resourceType": kind, "resourceId": resource}
+        box.api("POST", "/webhook_subscriptions", json={**body, "enabledEvents": ["workflow_run.completed"]})
+    return ready
+
+
+def _delete(status: str, **fields: Any) -> Callable[[Box], Ready]:
+    def set_up(box: Box) -> Ready:
+        box.load({**example_run(_CANCELLED, status), **fields})
+        path = f"/workflow_runs/{_CANCELLED}"
+        return Ready("delete_workflow_run", {"run_id": _CANCELLED}, "DELETE", path, (), _nothing)
+
+    return set_up
+
+
+def _start_on_files(box: Box) -> Ready:
+    files = [box.api("POST", "/files/upload", files={"file": (name, b"x")})["id"] for name in ("a.pdf", "b.pdf")]
+    arguments = {"workflow": box.workflow(), "package": files, "version": "1", "priority": 3}
+    return Ready("run_workflow", arguments, "POST", "/workflow_runs", (), _nothing)
+
+
+def _start_on_many_hosts(box: Box) -> Ready:
+    inputs = [{"file": f"https://{max(number - 9, 0)}.example/{number}.pdf"} for number in range(45)]
+    return replace(_start_batch(box), arguments={"workflow": box.workflow(), "inputs": inputs})
+
+
+MORE: dict[str, Callable[[Box], Ready]] = {
+    "deploy_workflow_version of an odd draft": lambda box: _odd_draft(box, "deploy_workflow_version"),
+    "update_workflow of an odd draft": lambda box: _odd_draft(box, "update_workflow", steps=_ODDER, name="Even"),
+    "update_workflow's name": lambda box: _odd_draft(box, "update_workflow", name="Even"),
+    "update_webhook_endpoint in every field": _change_endpoint,
+    "create_webhook_endpoint without events": lambda box: replace(
+        WRITES["create_webhook_endpoint"](box),
+        arguments={"url": "https://hooks.example/x", "name": "Ops", "events": []},
+    ),
+    "create_webhook_subscription that is there": _subscribe_again,
+    "delete_workflow_run that was reviewed": _delete(
+        "REJECTED",
+        reviewed=True,
+        reviewedByUser="ana@example.com",
+        reviewedAt="2026-02-10T09:00:00Z",
+        files=[],
+        usage=None,
+    ),
+    "delete_workflow_run that moves": _delete("PROCESSING"),
+    "run_workflow on text": lambda box: replace(
+        UNASKED["run_workflow"](box), arguments={"workflow": "Invoice Processing", "text": "total 5"}
+    ),
+    "run_workflow on a package": _start_on_files,
+    "run_workflow_batch from many hosts": _start_on_many_hosts,
+}
+"""Other forms of these writes: what a person reads, and what becomes of them after a yes."""
+
 STATUSES = ("PENDING", "NEEDS_REVIEW", "CANCELLING", "PROCESSED", "FAILED", "REJECTED", "CANCELLED", "PAUSED_TOMORROW")
 
 
@@ -153,18 +242,22 @@ async def answers(host: Host, tool: str, folder: Path) -> str:
         with host.room("empty", source=lambda: _NOW) as running:
             running.sandbox.links.base_url = "http://sandbox.example"
             box = Box(running.base_url, running.sandbox)
-            ready = {**WRITES, **UNASKED}[tool](box)
+            ready = {**WRITES, **UNASKED, **MORE}[tool](box)
             box.forget()
             lines.append(f"## {tool}: {title}")
             yield box, ready
 
-    def note(box: Box, result: Any, person: Person | None = None) -> str:
+    def note(box: Box, result: Any, person: Person | None = None, *, reads: bool = False) -> str:
         for question in person.asked if person else []:
             lines.extend(
                 ["? (the same question)"] if question in questions else [f"? {line}" for line in question.splitlines()]
             )
             questions.append(question)
         assert "wrong arguments" not in text_of(result)
+        if reads:
+            # Of several at once, any may be first.
+            paths = (f"{each['path']}?{urlencode(each['query'])}" for each in box.requests("GET"))
+            lines.extend(f"< {count} x {path.rstrip('?')}" for path, count in sorted(Counter(paths).items()))
         # The sandbox may drop a connection before it has noted the body.
         requests = box.requests()
         for each in requests:
@@ -181,16 +274,21 @@ async def answers(host: Host, tool: str, folder: Path) -> str:
             audit.unlink()
         return str(facts.get("confirmation_token", ""))
 
-    async def asked(title: str, person: Person, before: Callable[[Box, Ready], object] = lambda *_: None) -> None:
+    async def asked(
+        title: str, person: Person, before: Callable[[Box, Ready], object] = lambda *_: None, *, reads: bool = False
+    ) -> None:
         async with scene(title) as (box, ready):
             before(box, ready)
             box.forget()
             async with serving(box, person=person, label="Ops", **common) as client:
-                note(box, await client.call_tool(ready.tool, ready.arguments), person)
+                note(box, await client.call_tool(ready.tool, ready.arguments), person, reads=reads)
 
-    await asked("a person says yes", Person())
+    await asked("a person says yes", Person(), reads=True)
+    if tool in MORE:
+        await asked("the answer is lost", Person(), partial(_arm, FAULTS["the answer is lost"]), reads=True)
+        return "\n".join(_steady(line) for line in lines)
     for title, fault in FAULTS.items():
-        await asked(title, Person(), partial(_arm, fault))
+        await asked(title, Person(), partial(_arm, fault), reads="lost" in title)
     await asked("what was to be read is gone", Person(), lambda box, _: box.fault(method="GET", status=404, times=9))
     if tool == "cancel_workflow_run":
         for status in STATUSES:
@@ -307,7 +405,7 @@ def _audited(line: str) -> str:
 _SAME = ("audit", "at", "who", "tool", "account", "label")
 
 
-@pytest.mark.parametrize("tool", [*WRITES, *UNASKED])
+@pytest.mark.parametrize("tool", [*WRITES, *UNASKED, *MORE])
 async def test_the_answers_are_the_approved_ones(host: Host, tool: str, tmp_path: Path) -> None:
     approved = APPROVED.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
     assert await answers(host, tool, tmp_path) == next(
@@ -317,5 +415,5 @@ async def test_the_answers_are_the_approved_ones(host: Host, tool: str, tmp_path
 
 if __name__ == "__main__":
     with hosting() as served, TemporaryDirectory() as temporary:
-        approved_now = "\n\n".join(anyio.run(answers, served, each, Path(temporary)) for each in [*WRITES, *UNASKED])
-    APPROVED.write_text(f"{approved_now}\n", encoding="utf-8")
+        every = [anyio.run(answers, served, each, Path(temporary)) for each in [*WRITES, *UNASKED, *MORE]]
+    APPROVED.write_text("\n\n".join(every) + "\n", encoding="utf-8")

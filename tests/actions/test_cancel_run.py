@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -125,8 +126,9 @@ async def test_a_client_that_cannot_ask_gets_a_plan_and_a_token_and_the_second_c
     async with serving(box, mode=mode) as client:
         first = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
         assert first["outcome"] == "confirmation_required"
-        assert first["plan"]["run_id"] == RUN
-        assert first["plan"]["credits_used"] == 15
+        plan = "\n".join(first["details"])
+        assert f"Cancel workflow run {RUN}?" in plan
+        assert "15 credits used so far" in plan
         assert first["request_sent"] is False
         assert box.requests("POST") == []
         token = first["confirmation_token"]
@@ -154,7 +156,10 @@ async def test_a_token_counts_for_its_run_its_state_and_its_time_only(box: Box) 
             answer = await call(RUN, wrong)
             assert answer["outcome"] == "confirmation_required"
             assert "not valid" in answer["message"]
-        assert (await call(other, token))["outcome"] == "confirmation_required"
+        assert (await call(other, token))["message"] == (
+            "The confirmation token is not valid: it is for another action, object or state than this call. "
+            "A person must agree first. Nothing was sent."
+        )
         renamed = example_run(RUN, "PROCESSING")
         renamed["files"][0]["name"] = "another.pdf"
         box.load(renamed)
@@ -277,7 +282,11 @@ async def test_a_run_that_ends_while_a_refusal_for_rate_is_waited_for_is_not_sen
     async with serving(box, person=Person(), on_sleep=lambda: box.load(example_run(RUN, status))) as client:
         facts = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
     assert (facts["outcome"], facts["status_after"], facts["request_sent"]) == (outcome, status, False)
-    assert facts["next_step"] == may_cancel(status).instead
+    verdict = may_cancel(status)
+    assert facts["next_step"] == verdict.instead
+    ended = f"The run ended as {status} before the cancel took effect."
+    said = ended if status == "PROCESSED" else f"The run is {status}: {verdict.reason}."
+    assert facts["message"] == f"{said} Nothing was sent."
     assert len(cancels(box)) == 1
 
 
@@ -290,6 +299,37 @@ async def test_a_rate_limit_that_stays_is_an_error_that_says_nothing_changed(box
     assert "Nothing was changed" in text_of(result)
     assert "3600 seconds" in text_of(result)
     assert len(cancels(box)) == 1
+
+
+@pytest.mark.parametrize(("asked", "waited", "sent"), [(None, [1, 1], 3), (10, [10, 10], 3), (11, [], 1)])
+async def test_a_refusal_for_rate_is_waited_for_twice_and_for_ten_seconds_at_most(
+    box: Box, asked: int | None, waited: list[int], sent: int
+) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    box.fault(**FAULT, status=429, times=9, headers={} if asked is None else {"Retry-After": str(asked)})
+    moments = [box.now()]
+    async with serving(box, confirmation="trusted", on_sleep=lambda: moments.append(box.now())) as client:
+        result = await client.call_tool("cancel_workflow_run", {"run_id": RUN})
+    moments.append(box.now())
+    assert result.is_error
+    assert [(later - earlier).total_seconds() for earlier, later in pairwise(moments)][1:] == waited
+    assert len(cancels(box)) == sent
+
+
+@pytest.mark.parametrize(
+    ("answered", "outcome", "message"),
+    [
+        ("PROCESSING", "unknown", "Extend accepted the cancel, yet the run was PROCESSING when last seen."),
+        ("REJECTED", "finished_first", "The run ended as REJECTED before the cancel took effect."),
+        ("NEEDS_REVIEW", "not_cancellable", f"The run is NEEDS_REVIEW: {may_cancel('NEEDS_REVIEW').reason}."),
+    ],
+)
+async def test_the_status_that_extend_answers_with_is_said(box: Box, answered: str, outcome: str, message: str) -> None:
+    box.load(example_run(RUN, "PENDING"))
+    box.fault(**FAULT, status=200, body=example_run(RUN, answered))
+    facts = await cancel(box, person=Person())
+    assert (facts["outcome"], facts["message"]) == (outcome, message)
+    assert (facts["status_before"], facts["status_after"], facts["request_sent"]) == ("PENDING", answered, True)
 
 
 @pytest.mark.parametrize(

@@ -283,3 +283,48 @@ async def test_the_answer_about_many_keeps_its_budget_and_names_what_went_otherw
     assert len(text) <= 3000
     assert len(facts["results"]) == 150
     assert text.splitlines()[1].startswith(f"{ids[70]} · finished_first")
+
+
+async def test_what_could_not_be_read_is_counted_apart_from_what_is_gone(box: Box) -> None:
+    ids = batch_of(box, 5)
+    for run_id, status in zip(ids, (404, 404, 400, 400), strict=False):
+        box.fault(method="GET", path=f"/workflow_runs/{run_id}", status=status)
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids}))
+    assert (facts["planned"], facts["skipped"]) == (1, {"not found": 2, "could not be read": 2})
+
+
+@pytest.mark.parametrize("status", ["PROCESSING", "PROCESSED"])
+async def test_what_the_operator_s_bound_or_the_time_leaves_out_is_said(box: Box, status: str) -> None:
+    ids = batch_of(box, 130, status)
+    async with serving(box, summary_runs=100) as client:
+        bounded = facts_of(await client.call_tool("cancel_runs", {"batch": "batch_bulk001"}))
+    async with serving(box, requests_per_second=2) as client:
+        late = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids}))
+    for facts, why in (
+        (bounded, "only the newest 100 runs were read (the operator's bound)."),
+        (late, "runs were not looked at: time was up."),
+    ):
+        if status == "PROCESSED":
+            begin = "No run here can be cancelled: only PENDING and PROCESSING ones can. "
+            assert facts["message"].startswith(begin)
+            assert f"{why} In all" in facts["message"] or f"{why} Nothing" in facts["message"]
+            assert (facts["planned"], facts["skipped"].keys()) == (0, {"already PROCESSED"})
+        else:
+            [said] = [line for line in facts["plan"] if line.startswith("INCOMPLETE: ")]
+            assert said.endswith(why)
+    if status == "PROCESSING":
+        left = 130 - late["planned"]
+        assert f"INCOMPLETE: {left} runs were not looked at: time was up." in late["plan"]
+
+
+async def test_runs_are_planned_the_oldest_first_and_those_of_one_moment_by_id(box: Box) -> None:
+    ids = batch_of(box, 3)
+    for run_id, moment in zip(
+        ids, ("2026-02-09T08:00:02Z", "2026-02-09T08:00:01Z", "2026-02-09T08:00:01Z"), strict=True
+    ):
+        box.sandbox.record(run_id).run["initialRunAt"] = moment
+    async with serving(box, confirmation="trusted") as client:
+        await client.call_tool("cancel_runs", {"batch": "batch_bulk001"})
+    reads = [each["path"].split("/")[-1] for each in box.requests("GET") if each["path"].count("/") == 2]
+    assert list(dict.fromkeys(reads))[:3] == [ids[1], ids[2], ids[0]]

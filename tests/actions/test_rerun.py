@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from extend_mcp.actions.sqlite_store import SqliteStore
 from extend_mcp.runs.times import format_instant
 from tests.harness import ERAS, Box, Mode, Person, facts_of, serving
 
@@ -193,6 +194,18 @@ async def test_a_rerun_of_a_run_that_is_not_in_the_plan_leaves_nothing_out(box: 
     assert "Rerun already" not in "\n".join(facts["plan"])
 
 
+async def test_the_newest_of_several_reruns_is_named(box: Box) -> None:
+    run_id = failed_batch(box)[0]
+    whole = copy.deepcopy(box.sandbox.record(run_id).run)
+    for minutes, name in ((3, "b"), (1, "a"), (2, "c")):
+        created = format_instant(box.now() - timedelta(minutes=minutes))
+        again_failed = {"id": f"workflow_run_{name * 20}", "initialRunAt": created, "metadata": {"rerunOf": run_id}}
+        box.load({**whole, **again_failed})
+    async with serving(box) as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run_id])))
+    assert f"Rerun already: {run_id} as workflow_run_{'a' * 20}." in facts["message"]
+
+
 async def test_a_plan_for_two_workflows_names_no_version(box: Box) -> None:
     failed = [box.sandbox.record(run["id"]).run for run in box.state()["runs"] if run["status"] == "FAILED"]
     one_each = {run["workflow"]["id"]: run["id"] for run in failed}
@@ -222,6 +235,10 @@ async def test_a_lost_request_is_never_sent_again_by_itself(box: Box) -> None:
         second = facts_of(await client.call_tool("rerun_workflow_runs", {"confirmation_token": token}))
     assert first["outcome"] == "partial"
     assert second["counts"] == {"unknown": 1}
+    assert first["results"][0]["note"] == "The connection broke before the answer was complete"
+    assert second["results"][0]["note"] == (
+        f"sent once; look with list_runs before starting it again: {first['results'][0]['note']}"
+    )
     assert len(box.requests("POST")) == 1
 
 
@@ -489,3 +506,69 @@ async def test_usual_credits_are_said_of_the_runs_for_which_they_are_known(box: 
         facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": [known, box.load(run)]}))
     plan = "\n".join(facts["plan"])
     assert "credits for 1 of the runs (unknown for the others), about 2s at 80 files a minute" in plan
+
+
+async def test_a_run_that_another_call_is_rerunning_is_left_to_it(box: Box) -> None:
+    store, ids = SqliteStore(), failed_batch(box)[:2]
+    async with serving(box, store=store) as client:
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", again(ids)))
+        token = {"confirmation_token": plan["confirmation_token"]}
+        async with store.lease(f"rerun {ids[0]}"):
+            facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
+        assert facts["counts"] == {"started": 1, "not_done_yet": 1}
+        notes = {each["run_id"]: each["note"] for each in facts["results"]}
+        assert notes[ids[0]] == "another call is rerunning it right now"
+        assert facts_of(await client.call_tool("rerun_workflow_runs", token))["counts"] == {"started": 2}
+    assert sorted(body["metadata"]["rerunOf"] for body in started(box)) == sorted(ids)
+
+
+async def test_nothing_is_started_where_too_many_newer_runs_hide_a_rerun(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [run_id] = failed_batch(box)[:1]
+    whole = copy.deepcopy(box.sandbox.record(run_id).run)
+    async with serving(box) as client:
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", again([run_id])))
+        token = {"confirmation_token": plan["confirmation_token"]}
+        box.advance(60)
+        for number in range(200):
+            newer = {"id": f"workflow_run_newer{number:016}", "initialRunAt": format_instant(box.now())}
+            box.load({**whole, **newer, "files": [], "status": "PROCESSED"})
+        monkeypatch.setattr("extend_mcp.actions.rerun._MOST_PAGES", 2)
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
+        assert facts["counts"] == {"not_done_yet": 1}
+        assert facts["results"][0]["note"] == "too many runs were created since this plan was made: make a new one"
+        assert started(box) == []
+        monkeypatch.setattr("extend_mcp.actions.rerun._MOST_PAGES", 3)
+        assert facts_of(await client.call_tool("rerun_workflow_runs", token))["counts"] == {"started": 1}
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(402, "refused"), (429, "not_done_yet"), (401, None)])
+async def test_a_refusal_that_passes_leaves_the_run_to_the_next_call(
+    box: Box, status: int, outcome: str | None
+) -> None:
+    [run_id] = failed_batch(box)[:1]
+    box.fault(method="POST", path="/workflow_runs", status=status, headers={"Retry-After": "60"}, times=9)
+    async with serving(box) as client:
+        plan = facts_of(await client.call_tool("rerun_workflow_runs", again([run_id])))
+        token = {"confirmation_token": plan["confirmation_token"]}
+        result = await client.call_tool("rerun_workflow_runs", token)
+        assert result.is_error == (outcome is None)
+        assert len(box.requests("POST")) == 1
+        if outcome:
+            facts = facts_of(result)
+            assert (facts["counts"], facts["request_sent"]) == ({outcome: 1}, outcome == "refused")
+            assert f"Extend answered {status}" in facts["results"][0]["note"]
+        box.sandbox.faults.clear()
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", token))
+    assert facts["counts"] == {"refused" if outcome == "refused" else "started": 1}
+
+
+async def test_runs_that_were_not_looked_at_in_time_are_said_to_be_missing(box: Box) -> None:
+    ids = [run["id"] for run in box.state()["runs"] if run["status"] == "FAILED"]
+    async with serving(box, requests_per_second=1) as client:
+        asked = [*ids, *(f"workflow_run_gone{number:017}" for number in range(60))]
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(asked)))
+    left = len(asked) - len(ids) - facts["skipped"]["not found"]
+    assert left > 0
+    assert f"INCOMPLETE: {left} runs were not looked at: time was up." in facts["plan"]

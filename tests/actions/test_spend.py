@@ -83,7 +83,8 @@ async def test_a_day_s_credits_are_not_passed(box: Box) -> None:
         assert facts_of(await client.call_tool("run_workflow", one))["outcome"] == "started"
 
 
-async def test_a_rerun_stops_at_the_day_s_credits(box: Box) -> None:
+async def test_a_rerun_stops_at_the_day_s_credits(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extend_mcp.actions.bulk.AT_ONCE", 1)
     runs = {run["file"]: run["id"] for run in box.state()["runs"]}
     ids = [runs[f"acme-tooling-{number}.pdf"] for number in (5562, 5563)]
     for run_id in ids:
@@ -92,5 +93,8 @@ async def test_a_rerun_stops_at_the_day_s_credits(box: Box) -> None:
     async with serving(box, confirmation="trusted", credits_per_day=1.5 * usual(box)) as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
     assert facts["counts"] == {"started": 1, "refused": 1}
+    # Read once for the plan, and once for all starts.
+    lists = [each["query"] for each in box.requests("GET") if each["query"].get("status") == "PROCESSED"]
+    assert [each["workflowId"] for each in lists] == [box.workflow()] * 2
     refused = next(each for each in facts["results"] if each["outcome"] == "refused")
     assert "EXTEND_MCP_CREDITS_PER_DAY" in refused["note"]

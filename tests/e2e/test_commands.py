@@ -68,9 +68,9 @@ def test_the_demo_tells_its_story_and_ends_well() -> None:
         "Why did this one fail?",
         "FAILED: finished with a failure",
         "already_finished",
-        "No cancel request was sent.",
+        "Nothing was sent.",
         "[the server asks a person]",
-        "cancelled: The run was PROCESSING and is now CANCELLED. The cancel request was sent.",
+        "cancelled: The run was PROCESSING and is now CANCELLED.",
         "CANCELLED: cancelled",
         "Demo complete: every step behaved as expected.",
     ]

@@ -101,10 +101,10 @@ async def test_another_replica_finds_the_whole_plan(redis: Redis) -> None:
     plan = plan_of()
     await one.put(plan)
     assert await found(other, plan) == plan
-    await other.agree(plan)
     plan.runs[1].outcome, plan.runs[1].sent_at = "started", NOW
     async with other.hold(plan) as ours:
         assert ours
+        await other.agree(plan)
         await other.save_run(plan, plan.runs[1])
     seen = await found(one, plan)
     assert seen == plan
@@ -176,7 +176,7 @@ async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
             kept = await redis.get(key) if b"lease" in key else await redis.hgetall(key)
             everything += key + repr(kept).encode()
         [index] = [key async for key in redis.scan_iter(match="extend-mcp:plans:*")]
-        everything += index + repr(await redis.zrange(index, 0, -1)).encode()
+        everything += index + repr(await redis.lrange(index, 0, -1)).encode()
     for word in ("canary", "FAILED", "anna", "example.com", TOOL, plan.id, "again"):
         assert word.encode() not in everything, word
 
@@ -216,7 +216,8 @@ async def test_a_sealed_field_counts_only_in_its_own_place(redis: Redis) -> None
     plan, later = plan_of(), plan_of()
     plans = store(redis)
     await plans.put(later)
-    await plans.agree(later)
+    async with plans.hold(later):
+        await plans.agree(later)
     [later_key] = await keys_of(redis)
     await plans.put(plan)
     [key] = set(await keys_of(redis)) - {later_key}
@@ -429,11 +430,11 @@ async def test_a_rerun_that_was_noted_as_sent_is_never_sent_again(box: Box, redi
     async with replica(box, first) as client:
         facts = facts_of(await client.call_tool(TOOL, {"run_ids": ids}))
     # The first replica agrees, notes one as sent, and never returns; whether it left, nobody knows.
-    await first.agree(first.plan)
     planned = [run.run_id for run in first.plan.runs]
     lost = first.plan.runs[0]
     lost.sent_at = box.now().timestamp()
     async with first.hold(first.plan):
+        await first.agree(first.plan)
         await first.save_run(first.plan, lost)
     async with replica(box, second) as client:
         again = {"confirmation_token": facts["confirmation_token"]}

@@ -123,9 +123,9 @@ def check_text(text: str, cell: Cell, kind: Kind) -> None:
         assert ("Nothing was changed." in text) == (kind != "read"), text
         return
     assert "Nothing was changed" not in text
-    assert text.startswith(("unknown: No clear answer came", "Unclear: ")), text
+    assert text.startswith("unknown: No clear answer came"), text
     assert "look" in text.lower(), text
-    assert "not resent" in text or "not sent again" in text or "Repeating the change does no harm" in text, text
+    assert "not sent again" in text, text
 
 
 def test_what_is_left_out_is_the_same_kind_of_error_with_the_same_effect() -> None:

@@ -20,6 +20,7 @@ from extend_mcp.runs.failures import (
     later_runs,
     retry_advice,
     same_files,
+    unexplained_steps,
 )
 from extend_mcp.runs.statistics import RunFacts, run_facts
 
@@ -168,15 +169,55 @@ def test_a_run_gets_the_reason_of_its_own_child_run_or_none(failed: list[Failed]
             assert not alone or len(each.children) != 1
 
 
-def test_a_run_without_times_or_file_gets_no_reason() -> None:
-    child = ChildRun(id="child", failure_reason="OCR_ERROR", file=FileSummary(id="a"), created_at=NOON)
-    summary = WorkflowRunSummary(id="run", status="FAILED", files=[FileSummary(id="a")], created_at=NOON)
-    ended = summary.model_copy(update={"start_time": NOON, "end_time": NOON})
-    assert failed_children([run_facts(ended)], [child]) == {"run": child}
-    assert failed_children([run_facts(summary)], [child]) == {}
-    assert failed_children([run_facts(ended.model_copy(update={"files": []}))], [child]) == {}
-    assert failed_children([run_facts(ended)], [child.model_copy(update={"created_at": None})]) == {}
-    assert failed_children([run_facts(ended)], [child.model_copy(update={"failure_reason": None})]) == {}
+@pytest.mark.parametrize(
+    ("run_fields", "child_fields", "is_found"),
+    [
+        ({}, {}, True),
+        # It waited for a minute, ran for another, and times may be rounded by a second.
+        ({}, {"created_at": NOON + timedelta(seconds=59)}, True),
+        ({}, {"created_at": NOON + timedelta(seconds=58.9)}, False),
+        ({}, {"created_at": NOON + timedelta(seconds=121)}, True),
+        ({}, {"created_at": NOON + timedelta(seconds=121.1)}, False),
+        ({}, {"created_at": None}, False),
+        ({}, {"failure_reason": None}, False),
+        ({}, {"file": FileSummary(id="part", parent_file_id="a")}, True),
+        ({"created_at": None}, {}, False),
+        ({"start_time": None}, {}, False),
+        ({"end_time": None}, {}, False),
+        ({"files": []}, {}, False),
+        ({"files": [FileSummary()]}, {"file": FileSummary()}, False),
+    ],
+)
+def test_a_run_has_the_child_run_of_its_file_and_time(
+    run_fields: dict[str, Any], child_fields: dict[str, Any], is_found: bool
+) -> None:
+    start = NOON + timedelta(minutes=1)
+    child = ChildRun(id="child", failure_reason="OCR_ERROR", file=FileSummary(id="a"), created_at=start)
+    summary = WorkflowRunSummary(
+        id="run",
+        status="FAILED",
+        files=[FileSummary(id="a")],
+        created_at=NOON,
+        start_time=start,
+        end_time=start + timedelta(minutes=1),
+    )
+    child = child.model_copy(update=child_fields)
+    found = failed_children([run_facts(summary.model_copy(update=run_fields))], [child])
+    assert found == ({"run": child} if is_found else {})
+
+
+@pytest.mark.parametrize(
+    ("step", "is_unexplained"),
+    [
+        ({"stepType": "PARSE", "status": "FAILED"}, True),
+        ({"stepType": "PARSE", "status": "PROCESSED"}, False),
+        ({"stepType": "ROUTER", "status": "FAILED"}, False),
+        ({"stepType": "PARSE", "status": "FAILED", "result": {"parseRun": {"status": "FAILED"}}}, False),
+    ],
+)
+def test_a_failed_step_is_unexplained_until_its_child_run_is_read(step: dict[str, Any], is_unexplained: bool) -> None:
+    run = run_of(stepRuns=[step])
+    assert unexplained_steps(run) == (run.step_runs if is_unexplained else [])
 
 
 START = datetime(2026, 2, 10, tzinfo=timezone.utc)

@@ -63,10 +63,36 @@ def test_a_time_that_no_calendar_has_is_unknown(unit: Unit) -> None:
     assert Calendar(ZONES[0]).span(unit, 1e12) == "unknown"
 
 
-@pytest.mark.parametrize(("by", "firsts"), [(["day", "hour"], [0, 0, 4, 4, 8, 96]), (["day"], [0, 0, 0, 0, 0, 96])])
-def test_all_quarters_of_the_shortest_span_are_its_first(by: list[GroupName], firsts: list[int]) -> None:
-    first_of = Calendar(timezone.utc).firsts(by, 0)
-    assert [first_of(quarter) for quarter in (0, 3, 4, 7, 8, 96)] == firsts
+def test_a_span_before_1970_is_named_too() -> None:
+    assert Calendar(timezone.utc).span("hour", -1) == "1969-12-31T23:00Z"
+
+
+@pytest.mark.parametrize(
+    ("by", "shift", "firsts"),
+    [
+        (["day", "hour"], 0, [0, 0, 4, 4, 8, 88, 96]),
+        (["day"], 0, [0, 0, 0, 0, 0, 0, 96]),
+        (["workflow"], 7200, [0, 0, 0, 0, 0, 88, 88]),
+    ],
+)
+def test_all_quarters_of_the_shortest_span_are_its_first(by: list[GroupName], shift: int, firsts: list[int]) -> None:
+    first_of = Calendar(timezone.utc).firsts(by, shift)
+    assert [first_of(quarter) for quarter in (0, 3, 4, 7, 8, 88, 96)] == firsts
+
+
+@pytest.mark.parametrize(
+    ("days", "unit"), [(46 / 24, "hour"), (60, "day"), (60 * 7, "week"), (58 * 28, "month"), (1e9, None)]
+)
+def test_a_course_has_the_smallest_spans_of_which_few_show_it(days: float, unit: Unit | None) -> None:
+    calendar, last = Calendar(timezone.utc), round(days * 96)
+    longer: dict[Unit | None, Unit | None] = {"hour": "day", "day": "week", "week": "month"}
+    for quarter, expected in ((last, unit), (last + 1, longer.get(unit))):
+        course = calendar.course([(quarter, 2, 1), (0, 1, 0)])
+        assert (course and course.unit) == expected
+        if course:
+            assert (course.runs[0], course.runs[-1]) == (1, 2)
+            assert (course.failed[0], course.failed[-1]) == (0, 1)
+    assert calendar.course([]) is None
 
 
 FAILED = {"status": "FAILED", "workflow": "w1"}

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.statistics import Group, RunFacts, Statistics, Tally, course, oldest, quantile, run_facts, tallies
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
@@ -84,8 +84,9 @@ def test_a_quantile_is_a_value_that_its_share_does_not_exceed(values: list[float
 
 def test_every_fact_of_a_run_is_read() -> None:
     files = [
-        {"id": "file_1\t", "name": "a\n b.pdf", "type": "PDF", "metadata": {"pageCount": 2}},
+        {"id": "file\t1\t", "name": "a\n b.pdf", "type": "PDF", "metadata": {"pageCount": 2}},
         {"id": "file_2", "name": "c", "type": "IMG", "metadata": {"pageCount": 3}},
+        {"id": "file_3", "metadata": {"pageCount": 0}},
     ]
     at = {
         name: START + timedelta(minutes=minute) for minute, name in enumerate(("created", "start", "end", "reviewed"))
@@ -120,14 +121,37 @@ def test_every_fact_of_a_run_is_read() -> None:
         duration_seconds=65.0,
         queue_seconds=60.0,
         credits=10.0,
-        files="file_1\ta b.pdf\nfile_2\tc",
+        files="file 1\ta b.pdf\nfile_2\tc\nfile_3\t",
         pages=5,
         reviewer="ana@example.com",
         reviewed=at["reviewed"],
         note="blurred",
     )
+    assert (found.file_ids, found.file_names) == ({"file 1", "file_2", "file_3"}, ["a b.pdf", "c", ""])
     bare = run_facts(WorkflowRunSummary.model_validate({"id": "workflow_run_2", "files": [{"id": "file_1"}]}))
     assert (bare.pages, bare.reviewer, bare.note, bare.files) == (None, "", "", "file_1\t")
+    whole = run_facts(WorkflowRun.model_validate({**wire, "files": []}))
+    assert (whole.updated, whole.file_type, whole.files, whole.pages) == (None, "", "", 0)
+
+
+def test_runs_are_counted_by_each_fact_that_is_asked_for() -> None:
+    runs = [
+        summary(1, "FAILED", 16, batchId="b1", workflow={"id": "w1"}),
+        summary(2, "FAILED", 31, batchId="b1", workflow={"id": "w1"}),
+        summary(3, "FAILED", 31, workflow={"id": "w1"}),
+    ]
+    quarter = int(START.timestamp()) // 900
+    expected = {
+        "workflow": {"w1": 3},
+        "batch": {"b1": 2, None: 1},
+        "status": {"FAILED": 3},
+        "quarter_hour": {quarter + 1: 1, quarter + 2: 2},
+        "metadata": {"blue": 1, None: 2},
+        "is_read": {True: 2, False: 1},
+    }
+    for name, counts in expected.items():
+        found = tallies(runs, [name], {"workflow_run_1": "blue", "workflow_run_2": None})
+        assert {key: tally.runs for (key,), tally in found.items()} == counts
 
 
 def test_of_nothing_there_is_no_quantile() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extend_mcp.runs.times import format_instant, format_span, parse_moment
+from extend_mcp.runs.times import format_instant, format_span, parse_moment, parse_span, read_instant
 
 NOW = datetime(2026, 2, 10, 9, 30, tzinfo=timezone.utc)
 
@@ -39,8 +39,16 @@ def test_moments_as_operators_write_them(text: str, moment: datetime) -> None:
     "text", ["", "soon", "24", "h", "-3d", "2026-13-01", "24hours of work", "0001-01-01T00:00+14:00"]
 )
 def test_other_texts_are_refused_with_the_rule(text: str) -> None:
-    with pytest.raises(ValueError, match='span before now like "24h"'):
+    with pytest.raises(ValueError, match=r'^must be a span before now like "24h" or "7d", or an ISO time$'):
         parse_moment(text, NOW)
+    with pytest.raises(ValueError, match=r'^must be a span like "24h" or "7d"$'):
+        parse_span(text)
+    assert read_instant(text) is None
+
+
+def test_only_a_text_is_an_instant() -> None:
+    assert read_instant(5) is None
+    assert read_instant("2026-02-10T09:30:00Z") == NOW
 
 
 @given(st.text(max_size=40))

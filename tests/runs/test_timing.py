@@ -11,8 +11,10 @@ from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.timing import (
     Began,
+    Usual,
     UsualTime,
     present_state,
+    review_began,
     stalls,
     stuck_runs,
     timings,
@@ -32,6 +34,12 @@ def at(minutes: float) -> datetime:
     ("earliest", "latest", "said"),
     [
         (at(90), at(89.5), "since 2026-02-10T10:30:30Z (1h 29m ago)"),
+        (at(10), at(9), "since 2026-02-10T11:51:00Z (9m ago)"),
+        (
+            at(10),
+            at(8.9),
+            "since some time between 2026-02-10T11:50:00Z (10m ago) and 2026-02-10T11:51:06Z (8m 54s ago)",
+        ),
         (at(600), at(580), "since 2026-02-10T02:20:00Z (9h 40m ago)"),
         (
             at(90),
@@ -57,7 +65,23 @@ def test_a_step_began_after_the_last_child_run_and_before_the_last_change() -> N
     assert present_state(run, None) == Began(at(40), None)
     # A change that is older than what it should follow says nothing.
     assert present_state(run, at(50)) == Began(None, at(40))
+    assert present_state(run, at(40)) == Began(at(40), at(40))
     assert present_state(WorkflowRun(), None) == Began(None, None)
+    waiting = WorkflowRun.model_validate({"initialRunAt": "2026-02-10T11:00:00Z"})
+    assert present_state(waiting, None) == Began(at(60), None)
+
+
+@pytest.mark.parametrize(
+    ("reviewed", "began"), [(None, None), (60, None), (50, None), (49, 50), (40, 50), (39, 40), (0, 40)]
+)
+def test_a_review_began_after_the_last_child_run_before_its_end(reviewed: float | None, began: float | None) -> None:
+    steps = [
+        {"stepType": "EXTRACT", "result": {"extractRun": {"updatedAt": at(minutes).isoformat()}}}
+        for minutes in (40, 50)
+    ]
+    ended = {} if reviewed is None else {"reviewedAt": at(reviewed).isoformat()}
+    run = WorkflowRun.model_validate({"stepRuns": steps, **ended})
+    assert review_began(run) == (None if began is None else at(began))
 
 
 def done(minutes: float, pages: int | None, **fields: Any) -> WorkflowRunSummary:
@@ -97,6 +121,26 @@ def test_other_sizes_are_scaled_and_few_runs_are_said_to_be_few() -> None:
     unknown = usual_time(moving(None), timings([done(1, None)]))
     assert unknown
     assert unknown.words(10) == "1m, at most 1m (only 1 processed run); this one is within that"
+
+
+@pytest.mark.parametrize(("pages", "is_alike"), [(1, False), (2, True), (3, True), (8, True), (9, False)])
+def test_about_the_same_size_is_half_to_twice_as_many_pages(pages: int, is_alike: bool) -> None:
+    usual = usual_time(moving(4), timings([done(1, pages)]))
+    assert usual
+    assert (usual.nearest is None) == is_alike
+
+
+def test_the_nearest_size_is_that_of_the_smallest_ratio() -> None:
+    usual = usual_time(moving(40), timings([done(50, 2), done(0.1, 8), done(5, 300)]))
+    assert usual
+    assert usual.nearest == (40, 8, 6.0)
+
+
+def test_a_run_may_take_no_time_and_one_that_never_started_shows_none() -> None:
+    usual = usual_time(moving(2), timings([done(0, 2), done(9, 2, startTime=None)]))
+    assert usual
+    assert (usual.runs, usual.p50, usual.p95) == (1, 0, 0)
+    assert usual_times(ended([0.0] * 5)) == {"workflow_1": Usual(0.0, None, 5.0)}
 
 
 def test_the_time_of_a_person_does_not_count() -> None:
@@ -176,11 +220,9 @@ def test_pages_count_where_they_explain_more() -> None:
     small, large = fact(1, "PROCESSING", changed=200, pages=2), fact(2, "PROCESSING", changed=200, pages=100)
     assert [each.run.id for each in stuck_runs([small, large], by_page, NOW)[0]] == ["workflow_run_1"]
     # Times that do not follow the pages are compared as they are.
-    flat = usual_times(ended(STEADY, pages))
-    assert len(stuck_runs([small, large], flat, NOW)[0]) == 2
-    # Small figures that differ much are no better than large ones that differ little.
-    near = usual_times(ended([100.0 + 4 * (number % 3) for number in range(20)], [10, 100] * 10))
-    assert [each.usual for each in stuck_runs([small, large], near, NOW)[0]] == [108.0, 108.0]
+    for flat in (ended(STEADY, pages), ended(STEADY, [10 + number % 11 for number in range(20)]), ended(STEADY)):
+        assert usual_times(flat)["workflow_1"].page is None
+        assert len(stuck_runs([small, large], usual_times(flat), NOW)[0]) == 2
 
 
 def test_too_few_runs_show_no_usual_time() -> None:
@@ -189,6 +231,22 @@ def test_too_few_runs_show_no_usual_time() -> None:
     assert [each.run.status for each in found] == ["CANCELLING"]
     assert unjudged == 1
     assert stuck_runs(runs, usual_times(ended(STEADY[:5])), NOW)[1] == 0
+
+
+def test_the_longest_is_first_whatever_comes_before_it() -> None:
+    late = NOW - timedelta(seconds=500)
+    runs = [
+        fact(1, "PROCESSED", changed=900),
+        fact(2, "PROCESSING", changed=100),
+        fact(3, "PROCESSING", updated=None, created=None),
+        fact(5, "PROCESSING", updated=None, created=late),
+        # A summary's update says nothing of a run that still waits for its start.
+        fact(4, "PENDING", changed=0, created=late),
+        *(fact(number, status, workflow_id="new") for number, status in ((6, "PENDING"), (7, "PROCESSING"))),
+    ]
+    found, unjudged = stuck_runs(runs, usual_times(ended(STEADY)), NOW)
+    assert [(each.run.id[-1], each.seconds) for each in found] == [("4", 500), ("5", 500), ("2", 100)]
+    assert unjudged == 2
 
 
 def test_a_queue_is_usual_up_to_its_95th_percentile() -> None:
@@ -204,7 +262,7 @@ def test_stalls_count_what_runs_and_what_hangs() -> None:
     # A run that waits or is being cancelled may hang too, but does not run.
     running += [fact(95, "CANCELLING", changed=500), fact(96, "PENDING", changed=500)]
     over = ended(STEADY) + [each._replace(**other) for each in ended(STEADY)]
-    over.append(fact(94, changed=40, duration_seconds=60.0))
+    over += [fact(94, changed=40, duration_seconds=60.0), fact(93, updated=None), fact(92, "FAILED", changed=-5)]
     stuck, _ = stuck_runs(running, usual_times(over), NOW)
     assert len(stuck) == 3
     assert [(each.workflow, each.stuck, each.running, each.last_good) for each in stalls(stuck, running, over)] == [

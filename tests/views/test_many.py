@@ -15,7 +15,7 @@ from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, Calendar, GroupName, group_of
 from extend_mcp.runs.statistics import Statistics, course, oldest, run_facts, tallies
 from extend_mcp.runs.timing import present_state
-from extend_mcp.views.actions import BulkResult, bulk_view
+from extend_mcp.views.actions import BulkResult, BulkView, result_lines
 from extend_mcp.views.insights import (
     comparison_view,
     failure_view,
@@ -148,8 +148,9 @@ def test_a_plan_for_many(documents: list[dict[str, Any]], limit: int) -> None:
         BulkResult(run_id=run.id, outcome="cancelled", status=run.status, note=f"{Note(run.rejection_note)}")
         for run in runs
     ] * 60
-    fine(bulk_view("done", "All were gone through.", planned=len(results), results=results, limit=limit), limit)
-    plan = bulk_view(
-        "confirmation_required", "Nothing was sent.", plan=lines, confirmation_token="t" * 400, limit=limit
-    )
+    about: dict[str, Any] = {"message": "So.", "request_sent": False, "skipped": {}, "counts": {}}
+    done = BulkView(outcome="done", results=results, **about)
+    fine(done.rendered(limit, result_lines(results)), limit)
+    plan = BulkView(outcome="confirmation_required", results=[], plan=lines, confirmation_token="t" * 400, **about)
+    fine(plan.rendered(limit, lines), limit)
     assert "confirmation_token: ttt" in plan.text

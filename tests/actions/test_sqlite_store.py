@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import copy
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.actions.file_store import FileStore, state_folder
+from extend_mcp.actions.sqlite_store import SqliteStore, state_folder
 from extend_mcp.actions.store import (
     KEPT_SECONDS,
     LEASE_SECONDS,
     PLAN_SECONDS,
     ActionStore,
-    MemoryStore,
     Plan,
     PlannedRun,
     StoreUnavailableError,
@@ -33,12 +31,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.now = NOW
-        self.opened: list[FileStore] = []
 
-    def store(self, keys: SealingKeys = KEYS) -> FileStore:
-        store = FileStore(self.path, keys, now=lambda: self.now)
-        self.opened.append(store)
-        return store
+    def store(self, keys: SealingKeys = KEYS) -> SqliteStore:
+        return SqliteStore(self.path, keys, now=lambda: self.now)
 
     def rows(self) -> int:
         with sqlite3.connect(self.path / "actions.sqlite3") as file:
@@ -48,11 +43,8 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
-    folder = Folder(tmp_path / "state" / "extend-mcp")
-    yield folder
-    for store in folder.opened:
-        store.close()
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "state" / "extend-mcp")
 
 
 def plan_of(principal: str = "local", **fields: Any) -> Plan:
@@ -75,8 +67,9 @@ async def test_the_next_process_finds_the_plan_the_yes_and_each_outcome(folder: 
     async with one.hold(plan) as ours:
         assert ours
         await one.save_run(plan, plan.runs[1])
-    # A second yes, from a process that read the plan before, takes nothing back.
-    await other.agree(stale)
+    # A yes of a process that read the plan before takes nothing back.
+    async with other.hold(stale):
+        await other.agree(stale)
     plan.agreed = True
     assert await found(one, plan) == plan
 
@@ -91,8 +84,10 @@ async def test_another_account_action_or_hour_finds_no_plan(folder: Folder) -> N
 
 
 async def test_a_value_put_in_another_plan_s_place_does_not_count(folder: Folder) -> None:
-    store, agreed, open_ = folder.store(), plan_of(agreed=True), plan_of()
+    store, agreed, open_ = folder.store(), plan_of(), plan_of()
     await store.put(agreed)
+    async with store.hold(agreed):
+        await store.agree(agreed)
     await store.put(open_)
     with sqlite3.connect(folder.path / "actions.sqlite3") as file:
         [(value,)] = file.execute("SELECT value FROM kept WHERE field = 'agreed'").fetchall()
@@ -117,7 +112,7 @@ async def test_a_yes_is_used_once_among_all_processes(folder: Folder) -> None:
 
 
 async def test_processes_share_a_sum_that_none_passes(folder: Folder) -> None:
-    for one, other in ((folder.store(), folder.store()), (MemoryStore(),) * 2):
+    for one, other in ((folder.store(), folder.store()), (SqliteStore(),) * 2):
         assert await one.add_up("credits", 60.5, most=100, seconds=60) == (True, 60.5)
         assert await other.add_up("credits", 40, most=100, seconds=60) == (False, 60.5)
         assert await other.add_up("credits", 39.5, most=100, seconds=60) == (True, 100)
@@ -126,22 +121,6 @@ async def test_processes_share_a_sum_that_none_passes(folder: Folder) -> None:
         assert await other.add_up("others", 7, most=100, seconds=60) == (True, 7)
     folder.now += 61
     assert await folder.store().add_up("others", 9, most=9, seconds=60) == (True, 9)
-
-
-async def test_memory_forgets_the_oldest_yes_and_sum_and_no_newer_one() -> None:
-    store = MemoryStore()
-    for number in range(10_000):
-        assert await store.use(f"{number}")
-        await store.add_up(f"{number}", 1, most=1, seconds=60)
-    assert not await store.use("0")
-    assert (await store.add_up("1", 1, most=1, seconds=60))[0] is False
-    assert await store.use("one more")
-    assert await store.use("0")
-    await store.add_up("one more", 1, most=1, seconds=60)
-    assert (await store.add_up("0", 1, most=1, seconds=60))[0] is True
-    assert (await store.add_up("1", 1, most=1, seconds=60))[0] is False
-    await store.unuse("one more")
-    assert await store.use("one more")
 
 
 async def test_a_lease_has_one_holder_and_ends_with_a_dead_one(folder: Folder) -> None:
@@ -165,13 +144,31 @@ async def test_a_lease_has_one_holder_and_ends_with_a_dead_one(folder: Folder) -
         assert ours
 
 
+async def test_a_value_that_its_holder_extends_does_not_end(folder: Folder) -> None:
+    one, other = folder.store(), folder.store()
+    assert await one._claim("lease", "mine", 20)
+    folder.now += 15
+    await one._extend("lease", "mine", 20)
+    await other._extend("lease", "theirs", 99)
+    await other._extend("another lease", "mine", 99)
+    folder.now += 19
+    assert not await other._claim("lease", "theirs", 20)
+    folder.now += 1
+    assert await other._claim("lease", "theirs", 20)
+    # What one holds no longer, one neither extends nor gives back.
+    await one._extend("lease", "mine", 0)
+    folder.now += 19
+    assert not await one._claim("lease", "mine", 20)
+
+
 async def test_what_is_too_old_is_removed(folder: Folder) -> None:
     store = folder.store()
     await store.put(plan_of())
     await store.use("proposal")
     async with store.lease("run"):
         pass
-    assert folder.rows() == 5
+    # The lease that was given back is removed by the next change.
+    assert folder.rows() == 6
     folder.now += KEPT_SECONDS
     await store.use("another")
     assert folder.rows() == 1
@@ -179,7 +176,7 @@ async def test_what_is_too_old_is_removed(folder: Folder) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 async def test_200_proposals_of_one_caller_do_not_evict_another_s_plan(folder: Folder, kind: str) -> None:
-    store: ActionStore = MemoryStore() if kind == "memory" else folder.store()
+    store: ActionStore = SqliteStore() if kind == "memory" else folder.store()
     mine = plan_of("ana")
     await store.put(mine)
     others = [plan_of("ben") for _ in range(200)]
