@@ -153,7 +153,7 @@ class CancelRun(Action[CancelView]):
         used = f", {run.credits:g} credits used so far" if run.credits is not None else ""
         progress = [
             f"Status: {status}, created {age_words(run.initial_run_at, self.app.clock.now(), unknown='unknown')} ago",
-            f"Steps: {steps_done(run)} done, {steps_to_do(run)} known still to do{used}",
+            f"Steps: {steps_done(run)} done, {len(steps_to_do(run))} known still to do{used}",
         ]
         return Inspection(question, progress, [run.workflow.id, [file.id for file in run.files]], run.status)
 
