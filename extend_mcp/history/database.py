@@ -9,56 +9,56 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from extend_mcp.history.details import unpack
-from extend_mcp.history.search import grams
+from extend_mcp.history.search import compact
 
 logger = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
 
-SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _APPLICATION_ID = 0x45784D48
-_MAGIC = b"SQLite format 3\0"
 _BUSY_SECONDS = 5.0
 
 _SCHEMA = """
 CREATE TABLE accounts (
     number INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL UNIQUE, asked_at REAL NOT NULL,
-    pass INTEGER NOT NULL, pass_at REAL, floor REAL NOT NULL, token TEXT, watermark REAL, is_full INTEGER NOT NULL,
-    details_floor REAL NOT NULL DEFAULT -9e999
+    pass INTEGER NOT NULL DEFAULT 0, pass_at REAL, floor REAL NOT NULL DEFAULT 9e999, token TEXT, watermark REAL,
+    is_full INTEGER NOT NULL DEFAULT 0, details_floor REAL NOT NULL DEFAULT -9e999
 );
 CREATE TABLE runs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, id TEXT NOT NULL, created REAL NOT NULL,
-    updated REAL NOT NULL, seen INTEGER NOT NULL, status TEXT NOT NULL, workflow TEXT NOT NULL, version TEXT NOT NULL,
-    file_type TEXT NOT NULL, batch TEXT, duration REAL, queue REAL, credits REAL, reviewer TEXT NOT NULL, reviewed REAL,
-    files TEXT NOT NULL, pages INTEGER, note TEXT NOT NULL, step TEXT, reason TEXT, UNIQUE (account, id)
+    number INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE, id TEXT NOT NULL,
+    status TEXT NOT NULL, workflow_id TEXT NOT NULL, version TEXT NOT NULL, file_type TEXT NOT NULL, batch_id TEXT,
+    created REAL NOT NULL, updated REAL NOT NULL, duration_seconds REAL, queue_seconds REAL, credits REAL,
+    files TEXT NOT NULL, pages INTEGER, reviewer TEXT NOT NULL, reviewed REAL, note TEXT NOT NULL, step TEXT,
+    reason TEXT, seen INTEGER NOT NULL DEFAULT -1, UNIQUE (account, id)
 );
 CREATE INDEX runs_by_creation ON runs (account, created);
 CREATE TABLE details (
-    number INTEGER PRIMARY KEY, metadata TEXT NOT NULL, facts TEXT NOT NULL, texts BLOB, cut INTEGER NOT NULL
+    number INTEGER PRIMARY KEY REFERENCES runs ON DELETE CASCADE, facts TEXT NOT NULL, metadata TEXT NOT NULL,
+    texts BLOB NOT NULL, cut INTEGER NOT NULL
 );
 CREATE TRIGGER run_changed AFTER UPDATE OF updated ON runs WHEN NEW.updated <> OLD.updated
     BEGIN UPDATE runs SET step = NULL, reason = NULL WHERE number = OLD.number; DELETE FROM details
     WHERE number = OLD.number; END;
-CREATE TRIGGER run_gone AFTER DELETE ON runs BEGIN DELETE FROM details WHERE number = OLD.number; END;
 CREATE TABLE workflows (
-    account INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, id)
+    account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE, id TEXT NOT NULL, name TEXT NOT NULL,
+    PRIMARY KEY (account, id)
 ) WITHOUT ROWID;
-CREATE TABLE deleted (account INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (account, id)) WITHOUT ROWID;
+CREATE TABLE deleted (
+    account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE, id TEXT NOT NULL, PRIMARY KEY (account, id)
+) WITHOUT ROWID;
 """
 _INDEX = """
-CREATE VIRTUAL TABLE words USING fts5(grams, content='', columnsize=0, detail=none,
-    tokenize='unicode61 remove_diacritics 0');
-CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO words (rowid, grams)
-    VALUES (NEW.number, grams(NEW.metadata, NEW.facts, NEW.texts)); END;
-CREATE TRIGGER details_gone AFTER DELETE ON details BEGIN INSERT INTO words (words, rowid, grams)
-    VALUES ('delete', OLD.number, grams(OLD.metadata, OLD.facts, OLD.texts)); END;
+CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, detail=none, tokenize='trigram');
+CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO words (rowid, text)
+    VALUES (NEW.number, compact(NEW.facts, NEW.metadata, NEW.texts)); END;
+CREATE TRIGGER details_gone AFTER DELETE ON details BEGIN INSERT INTO words (words, rowid, text)
+    VALUES ('delete', OLD.number, compact(OLD.facts, OLD.metadata, OLD.texts)); END;
 """
 """The index of a search. Without SQLite's FTS5 every text is read instead."""
-
-TABLES = ("runs", "workflows", "deleted")
-"""The tables whose rows belong to an account."""
 
 
 class StoreLostError(Exception):
@@ -132,12 +132,8 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if self.path != MEMORY:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            descriptor = os.open(self.path, flags, 0o600)
-            with os.fdopen(descriptor, "rb") as file:
-                self._inode = os.fstat(descriptor).st_ino
-                header = file.read(100)
-                if header and not header.startswith(_MAGIC):
-                    raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
+            with os.fdopen(os.open(self.path, flags, 0o600)) as file:
+                self._inode = os.fstat(file.fileno()).st_ino
         database = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(database)
@@ -152,7 +148,7 @@ class Database:
         return database
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        database.create_function("grams", 3, lambda *packed: grams(unpack("", *packed)), deterministic=True)
+        database.create_function("compact", 3, _compact, deterministic=True)
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA secure_delete = ON")
         database.execute("BEGIN IMMEDIATE")
@@ -161,10 +157,10 @@ class Database:
         tables = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and owner != _APPLICATION_ID:
             raise StoreLostError(f"{self.path} is a database of another program; it was not changed")
-        if version > SCHEMA_VERSION:
+        if version > _SCHEMA_VERSION:
             raise StoreLostError(f"{self.path} was written by a newer version of extend-mcp; it was not changed")
-        if version < SCHEMA_VERSION:
-            for table in ("words", "details", *TABLES, "accounts"):
+        if version < _SCHEMA_VERSION:
+            for table in ("words", "details", "runs", "workflows", "deleted", "accounts"):
                 database.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in _SCHEMA.split(";\n"):
                 database.execute(statement)
@@ -174,8 +170,9 @@ class Database:
             except sqlite3.OperationalError as error:
                 logger.info("searches read every kept text, since this SQLite has no index of words: %s", error)
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         database.execute("COMMIT")
+        database.execute("PRAGMA foreign_keys = ON")
 
     def _set_aside(self, error: sqlite3.Error) -> None:
         with Path(self.path).open("rb") as file:
@@ -196,3 +193,7 @@ class Database:
 def _is_damage(error: sqlite3.Error) -> bool:
     # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
     return type(error) is sqlite3.DatabaseError
+
+
+def _compact(*packed: Any) -> str:
+    return " ".join(compact(passage.text) for passage in unpack(*packed).passages())

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, overload
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -22,7 +21,7 @@ from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE
 from extend_mcp.clock import Clock
 from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import RunDetails
-from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult
+from extend_mcp.history.store import Coverage, ReadCounts, RunStore, SearchResult, moment_of
 from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
 from extend_mcp.views.document import error_words
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Other = TypeVar("Other")
 Given = ParamSpec("Given")
 
 PASS_SECONDS: Final = 86_400.0
@@ -60,8 +60,7 @@ class CannotKeepError(Exception):
     """The account's list cannot be kept: a run has no id or time, or the order is not the one asked for."""
 
 
-@dataclass(frozen=True)
-class Freshness:
+class Freshness(NamedTuple):
     """The state of the kept runs after a refresh."""
 
     as_of: datetime  # when the refresh began
@@ -71,25 +70,22 @@ class Freshness:
     begins: datetime | None  # creation of the first run that the filters select whatever their times; None if not held
 
 
-@overload
 def _ask(
-    question: Callable[Concatenate[RunStore, bytes, Given], T],
-) -> Callable[Concatenate[RunHistory, Given], Awaitable[T | None]]: ...
-@overload
-def _ask(
-    question: Callable[Concatenate[RunStore, bytes, Given], T], otherwise: Callable[[], T]
-) -> Callable[Concatenate[RunHistory, Given], Awaitable[T]]: ...
-def _ask(question: Any, otherwise: Callable[[], Any] = lambda: None) -> Any:
+    question: Callable[Concatenate[RunStore, bytes, Given], T], otherwise: Callable[[], Other]
+) -> Callable[Concatenate[RunHistory, Given], Awaitable[T | Other]]:
     """Make a method that asks the store about the account, or returns another value if the store cannot answer."""
 
-    @wraps(question)
-    async def ask(self: RunHistory, *given: Any, **more: Any) -> Any:
+    async def ask(self: RunHistory, /, *given: Given.args, **more: Given.kwargs) -> T | Other:
         try:
             return await self._in_thread(question, *given, **more)
         except StoreLostError:
             return otherwise()
 
     return ask
+
+
+def _nothing() -> None:
+    return None
 
 
 class RunHistory:
@@ -111,22 +107,19 @@ class RunHistory:
             # The next refresh shows its change.
             del self._changed[next(iter(self._changed))]
 
-    held = _ask(RunStore.select)
-    unread = _ask(RunStore.unread, list)
+    held = _ask(RunStore.select, _nothing)
+    unread = _ask(RunStore.unread, list[RunFacts])
     read_counts = _ask(RunStore.read_counts, ReadCounts)
-    tallies = _ask(RunStore.tallies)
-    course = _ask(RunStore.course, list)
-    oldest = _ask(RunStore.oldest, dict)
-    workflow_names = _ask(RunStore.workflow_names, dict)
-    causes = _ask(RunStore.causes, dict)
-    save_causes = _ask(RunStore.save_causes)
-    metadata = _ask(RunStore.metadata, dict)
-    details = _ask(RunStore.details, dict)
+    figures = _ask(RunStore.figures, _nothing)
+    causes = _ask(RunStore.causes, dict[str, tuple[str | None, str]])
+    save_causes = _ask(RunStore.save_causes, _nothing)
+    metadata = _ask(RunStore.metadata, dict[str, str | None])
+    details = _ask(RunStore.details, dict[str, RunDetails])
     search = _ask(RunStore.search, lambda: SearchResult([], is_cut=True))
-    save_listed = _ask(RunStore.save_listed)
-    forget = _ask(RunStore.forget)
-    _save_details = _ask(RunStore.save_details)
-    _trim = _ask(RunStore.trim)
+    save_listed = _ask(RunStore.save_listed, _nothing)
+    forget = _ask(RunStore.forget, _nothing)
+    _save_details = _ask(RunStore.save_details, _nothing)
+    _trim = _ask(RunStore.trim, _nothing)
 
     async def refresh(
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, *, most_pages: int, only_if_held: bool
@@ -167,7 +160,7 @@ class RunHistory:
         self, api: ExtendClient, wanted: Selection, deadline: Deadline, most_pages: int, only_if_held: bool
     ) -> Freshness | None:
         as_of = self._clock.now()
-        since = -float("inf") if wanted.since is None else wanted.since
+        since = wanted.since if wanted.since is not None else -float("inf")
         if self._changed:
             changed, self._changed = list(self._changed), {}
             await self._in_thread(RunStore.invalidate, changed)
@@ -183,14 +176,15 @@ class RunHistory:
             # Other accounts needed the room meanwhile.
             return None
         if missing:
-            before, after = missing
             count = (await self._in_thread(RunStore.read_counts, wanted)).held
+            missing = missing.replace("%s", f"{count:,}", 1)
+        is_whole = held.floor == -float("inf")
         return Freshness(
             as_of=as_of,
-            pass_at=datetime.fromtimestamp(held.begun_at, timezone.utc),
-            since=None if held.floor == -float("inf") else _moment(max(held.floor, since), as_of),
-            missing=f"{before} {count:,} runs{after}" if missing else None,
-            begins=await self._in_thread(RunStore.first_created, wanted) if held.floor == -float("inf") else None,
+            pass_at=moment_of(held.begun_at),
+            since=None if is_whole else moment_of(min(max(held.floor, since), as_of.timestamp())),
+            missing=missing,
+            begins=await self._in_thread(RunStore.first_created, wanted) if is_whole else None,
         )
 
     async def _begin_pass(self, api: ExtendClient, as_of: datetime) -> Coverage:
@@ -200,9 +194,8 @@ class RunHistory:
 
     async def _refresh(self, api: ExtendClient, held: Coverage, deadline: Deadline, most_pages: int) -> bool:
         """Read what changed since the watermark; return False if a new pass costs less."""
-        known = (held.watermark or 0.0) - _OVERLAP_SECONDS
         newest = held.watermark or 0.0
-        previous = float("inf")
+        known, previous = newest - _OVERLAP_SECONDS, float("inf")
         token, size, pages = None, PAGE_SIZE, 0
         while True:
             if pages > most_pages or deadline.left <= 0:
@@ -229,27 +222,23 @@ class RunHistory:
 
     async def _read_on(
         self, api: ExtendClient, held: Coverage, since: float, deadline: Deadline, most_pages: int
-    ) -> tuple[Coverage, tuple[str, str] | None]:
+    ) -> tuple[Coverage, str | None]:
         """Continue the pass until it reaches ``since``; return what is held then, and why it ended early.
 
-        The reason is the words before and after the number of runs.
+        The reason has ``%s`` in place of the number of runs.
         """
         read = pages = 0
-        missing: tuple[str, str] | None = None
+        missing = None
         while not held.covers(since):
-            if held.is_full:
-                missing = ("only the newest", " are kept (the store's bound)")
-            elif pages >= most_pages:
-                missing = ("only the newest", " were read (the operator's bound)")
-            elif deadline.left <= 0:
-                missing = ("time was up after", "")
-            if missing:
+            if held.is_full or pages >= most_pages:
+                bound = "are kept (the store's bound)" if held.is_full else "were read (the operator's bound)"
+                missing = f"only the newest %s runs {bound}"
                 break
             try:
-                with anyio.fail_after(max(deadline.left, 1.0)):
+                with anyio.fail_after(deadline.left):
                     page = await self._page(api, "createdAt", held.token, self._page_size)
             except TimeoutError:
-                missing = ("time was up after", "")
+                missing = "time was up after %s runs"
                 break
             except ExtendError as error:
                 if isinstance(error, InvalidRequestError) and held.token is not None and not pages:
@@ -259,7 +248,7 @@ class RunHistory:
                     continue
                 if isinstance(error, CredentialError) or held.floor == float("inf"):
                     raise
-                missing = ("reading stopped after", f": {error_words(error)}")
+                missing = f"reading stopped after %s runs: {error_words(error)}"
                 break
             pages += 1
             read += len(page.data)
@@ -302,7 +291,3 @@ def _facts(runs: Sequence[WorkflowRunSummary]) -> list[RunFacts]:
         if not run.id or run.created is None or run.updated_at is None:
             raise CannotKeepError("a run has no id or no time")
     return [run_facts(run) for run in runs]
-
-
-def _moment(seconds: float, latest: datetime) -> datetime:
-    return min(datetime.fromtimestamp(seconds, timezone.utc), latest) if seconds < latest.timestamp() else latest

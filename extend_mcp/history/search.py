@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from extend_mcp.history.details import Passage, RunDetails
+from extend_mcp.history.details import Passage
 from extend_mcp.runs.statistics import RunFacts
 
 _SEPARATORS = re.compile(r"[\W_]+")
@@ -29,24 +29,23 @@ class Hit(NamedTuple):
 
 
 class Query:
-    """A text to find."""
+    """A text to find.
+
+    Attributes:
+        text: the text as it was given, in NFC.
+        compact: the text as `compact` returns it; empty if nothing is left to find.
+        like: a pattern of SQL's LIKE that every matching text fits.
+        expression: the query for the index of compact texts; None if the text is too short for one.
+    """
 
     def __init__(self, text: str) -> None:
-        self.text = unicodedata.normalize("NFC", text)
-        self.compact = compact(self.text)  # empty if nothing is left to find
-        self._pattern = _pattern(self.text)
-
-    @property
-    def like(self) -> str:
-        """A pattern of SQL's LIKE that every matching text fits."""
+        self.text = text = unicodedata.normalize("NFC", text)
+        self.compact = compact(text)
         # LIKE ignores the case of ASCII letters alone.
-        return f"%{'%'.join(char if char.isascii() else '_' for char in _SEPARATORS.sub('', self.text))}%"
-
-    @property
-    def expression(self) -> str | None:
-        """The query for the index of grams; None if the text is too short for one."""
+        self.like = f"%{'%'.join(char if char.isascii() else '_' for char in _SEPARATORS.sub('', text))}%"
         grams = [self.compact[at : at + _GRAM] for at in range(len(self.compact) - _GRAM + 1)]
-        return " AND ".join(f'"{gram}"' for gram in grams[:_MOST_GRAMS]) or None
+        self.expression = " AND ".join(f'"{gram}"' for gram in grams[:_MOST_GRAMS]) or None
+        self._pattern = _pattern(_SEPARATORS.sub(" ", text).strip())
 
     def find(self, text: str) -> tuple[int, int] | None:
         """Return where a text, in NFC, holds the query."""
@@ -69,36 +68,25 @@ def compact(text: str) -> str:
     return _SEPARATORS.sub("", unicodedata.normalize("NFC", text)).casefold()
 
 
-def grams(details: RunDetails) -> str:
-    """Return all sequences of three characters in a run's texts, each once, for the index."""
-    found: set[str] = set()
-    for passage in details.passages():
-        text = compact(passage.text)
-        found.update(text[at : at + _GRAM] for at in range(len(text) - _GRAM + 1))
-    return " ".join(found)
-
-
 def excerpt(text: str, span: tuple[int, int], around: int = 60) -> str:
     """Return the surroundings of a place in a text."""
     begin, end = max(0, span[0] - around), min(len(text), span[1] + around)
     return f"{'…' if begin else ''}{text[begin:end].strip()}{'…' if end < len(text) else ''}"
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    pieces: list[str] = []
-    previous, is_apart = "", False
-    chars = _SEPARATORS.sub(" ", text).strip()
+def _pattern(words: str) -> re.Pattern[str]:
     # A number can be written in groups, such as DE89 3704 0044 or 1,200.50.
-    between = r"[ \-_./,]?" if len(chars) >= _IDENTIFIER_CHARS and any(map(str.isdigit, chars)) else ""
-    for char in chars:
-        if char == " ":
-            is_apart = True
-            continue
-        if previous:
-            changes = previous.isdigit() != char.isdigit()
-            pieces.append(r"[\W_]{0,8}" if is_apart else r"[\W_]{0,3}" if changes else between)
-        pieces.append(re.escape(char))
-        previous, is_apart = char, False
-    before = r"(?<![^\W_])" if chars[:1] < _UNSPACED else ""
-    after = r"(?![^\W_])" if chars[-1:] < _UNSPACED else ""
-    return re.compile(f"{before}{''.join(pieces)}{after}" if pieces else r"(?!)", re.IGNORECASE)
+    is_number = len(words) >= _IDENTIFIER_CHARS and any(map(str.isdigit, words))
+    pattern = previous = ""
+    for space, char in re.findall(r"(\s?)(\S)", words):
+        if space:
+            pattern += r"[\W_]{0,8}"
+        elif previous and previous.isdigit() != char.isdigit():
+            pattern += r"[\W_]{0,3}"
+        elif previous and is_number:
+            pattern += r"[ \-_./,]?"
+        pattern += re.escape(char)
+        previous = char
+    before = r"(?<![^\W_])" if words[:1] < _UNSPACED else ""
+    after = r"(?![^\W_])" if words[-1:] < _UNSPACED else ""
+    return re.compile(f"{before}{pattern}{after}" if words else r"(?!)", re.IGNORECASE)

@@ -1,17 +1,14 @@
-"""Count runs: how many, how they ended, how long they took, what they cost, and since when they fail.
-
-Takes summaries one by one, so that many thousand runs need little memory.
-"""
+"""Count runs: how many, how they ended, how long they took, what they cost, and since when they fail."""
 
 from __future__ import annotations
 
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from extend_mcp.api.models import RunBase, WorkflowRunSummary
 
@@ -104,44 +101,30 @@ class Selection:
     workflow_id: str | None = None
     batch: str | None = None
     version: str | None = None
-    step: str | None = None
-    reason: str | None = None
-    reviewer: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
     file_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Tally:
     """Figures of some runs. Durations, in seconds, are of runs that started and ended."""
 
-    runs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     durations: array[float] = field(default_factory=lambda: array("d"))
     queues: array[float] = field(default_factory=lambda: array("d"))
     credits: float = 0.0
 
-    def add(self, run: RunFacts) -> None:
-        """Count one more run."""
-        self.count(run.status, run.duration_seconds, run.queue_seconds, run.credits)
-
-    def count(self, status: str, duration: float | None, queue: float | None, spent: float | None) -> None:
-        """Count one more run by its facts."""
-        self.runs += 1
-        self.statuses[status] += 1
-        if duration is not None:
-            self.durations.append(duration)
-        if queue is not None:
-            self.queues.append(queue)
-        self.credits += spent or 0.0
-
     def merge(self, other: Tally) -> None:
         """Count the runs of another tally too."""
-        self.runs += other.runs
         self.statuses.update(other.statuses)
         self.durations.extend(other.durations)
         self.queues.extend(other.queues)
         self.credits += other.credits
+
+    @property
+    def runs(self) -> int:
+        """The number of runs."""
+        return self.statuses.total()
 
     @property
     def failed(self) -> int:
@@ -168,70 +151,23 @@ class Group(NamedTuple):
     is_time: bool = False
 
 
+UNREAD: Final = Group("", "unread")
+"""The group of runs whose group only reading them in full shows."""
+
+
 @dataclass
 class Statistics:
     """Figures of one window of time: of all runs, by groups, and of each waiting status the run created first.
 
-    ``course`` holds how many runs were created, and failed, by quarters of an hour since 1970.
+    ``course`` counts the runs by the quarter of an hour since 1970 in which they were created, and by status.
+    ``unread`` is how many runs are of an unknown group. They and those of no group count in the total alone.
     """
 
     total: Tally = field(default_factory=Tally)
     groups: dict[tuple[Group, ...], Tally] = field(default_factory=dict)
-    oldest: Mapping[str, Waiting] = field(default_factory=dict)
-    course: Sequence[tuple[int, int, int]] = ()
-
-    def add(self, tally: Tally, groups: Sequence[Group | None]) -> None:
-        """Count runs; where they belong to none of one kind of group, they count in the total alone."""
-        self.total.merge(tally)
-        if None not in groups:
-            self.groups.setdefault(tuple(filter(None, groups)), Tally()).merge(tally)
-
-
-def tallies(
-    runs: Iterable[RunFacts], by: Sequence[str], metadata: Mapping[str, str | None]
-) -> dict[tuple[Any, ...], Tally]:
-    """Count listed runs by facts, named as in `RunStore.tallies`, as the kept ones are counted.
-
-    ``metadata`` holds the value of the metadata key, by the id of each run that was read in full.
-    """
-    found: dict[tuple[Any, ...], Tally] = {}
-    for run in runs:
-        found.setdefault(tuple(_column(run, name, metadata) for name in by), Tally()).add(run)
-    return found
-
-
-def course(runs: Iterable[RunFacts]) -> list[tuple[int, int, int]]:
-    """Return how many runs were created, and failed, by quarters of an hour since 1970."""
-    created, failed = Counter[int](), Counter[int]()
-    for run in runs:
-        if (quarter := _quarter(run)) is not None:
-            created[quarter] += 1
-            failed[quarter] += run.status == "FAILED"
-    return [(quarter, count, failed[quarter]) for quarter, count in created.items()]
-
-
-def oldest(runs: Iterable[RunFacts]) -> dict[str, Waiting]:
-    """Return the run of each status in which runs wait that was created first."""
-    found: dict[str, Waiting] = {}
-    for run in runs:
-        before = found.get(run.status)
-        if run.status in WAITING and run.created and (before is None or run.created < before.created):
-            found[run.status] = Waiting(run.id, run.created)
-    return found
-
-
-def _column(run: RunFacts, name: str, metadata: Mapping[str, str | None]) -> Any:
-    if name == "quarter_hour":
-        return _quarter(run)
-    if name == "metadata":
-        return metadata.get(run.id)
-    if name == "is_read":
-        return run.id in metadata
-    return getattr(run, {"workflow": "workflow_id", "batch": "batch_id"}.get(name, name))
-
-
-def _quarter(run: RunFacts) -> int | None:
-    return int(run.created.timestamp() // QUARTER) if run.created else None
+    unread: int = 0
+    course: Counter[tuple[int | None, str]] = field(default_factory=Counter)
+    oldest: dict[str, Waiting] = field(default_factory=dict)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

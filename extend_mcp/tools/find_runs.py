@@ -56,7 +56,7 @@ async def find_runs(
     found = list(result.hits)
     known = {each.run.id for each in found}
     for run, details in opened:
-        if run.id not in known and (metadata or {}).items() <= (details.metadata or {}).items():
+        if run.id not in known and (metadata or {}).items() <= details.metadata.items():
             passage = query.first([*list_passages(run), *details.passages()]) if query else None
             if passage or not query:
                 found.append(Hit(run, passage))

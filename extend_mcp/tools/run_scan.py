@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from itertools import takewhile
@@ -358,7 +358,7 @@ async def read_facts(
         read = await read_details(app, deadline, list(part), run_details)
         if history is not None:
             await history.save_details([(part[run_id], found) for run_id, found in read.found.items()])
-        details.found.update({run_id: replace(found, texts=()) for run_id, found in read.found.items()})
+        details.found.update({run_id: found._replace(texts=()) for run_id, found in read.found.items()})
         details.failed.update(read.failed)
         details.skipped += read.skipped
     details.skipped += [run.id for run in unread[most:]]
@@ -516,7 +516,7 @@ async def read_insights(
     for run in runs:
         if each := details.found.get(run.id):
             known = run._replace(step=each.step, reason=each.reason)
-            found[run.id] = Insight(known, each.cause, each.metadata or {})
+            found[run.id] = Insight(known, each.cause, dict(each.metadata))
         elif cause := causes.get(run.id):
             known = run._replace(step=cause.where if steps else run.step, reason=cause.reason)
             found[run.id] = Insight(known, cause, {})

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 import zoneinfo
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta, timezone, tzinfo
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Literal
 
-import anyio.lowlevel
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, OF_FAILURES, OF_TIME, Calendar, GroupName, group_of, is_unread
-from extend_mcp.runs.statistics import RunFacts, Selection, Statistics, Tally, course, oldest, tallies
+from extend_mcp.runs.groups import GROUP_NAMES, OF_FAILURES, OF_TIME, Calendar, Grouping
+from extend_mcp.runs.statistics import RunFacts, Selection, Statistics
 from extend_mcp.tools.args import joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import Deadline, Details, Insight, Selected, read_insights, refreshed, select_runs
@@ -23,9 +22,6 @@ from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
 from extend_mcp.views.untrusted import Label
-
-_CELLS_A_TURN = 2000
-"""Parts of groups added up before other tasks run."""
 
 
 def _known_groups(value: str) -> str:
@@ -80,42 +76,32 @@ async def summarize(
     largest group is the first, and spans of time are as they follow.
     """
     app = caller_context(ctx)
-    by = cast("list[GroupName]", group_by.split(","))
+    by = group_by.split(",")
     now = app.clock.now()
     until = filters.before or now
     length = until - filters.since if filters.since else timedelta()
     wide = filters.model_copy(update={"since": filters.since - length}) if filters.since else filters
-    windows = [filters, wide.model_copy(update={"before": filters.since})] if filters.since else [filters]
-    columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
     calendar = Calendar(zone)
-    firsts = [calendar.firsts(by, shift) for shift in (0, int(length.total_seconds()))]
-    fails = bool(OF_FAILURES.intersection(by))
-    count = _Count(app, Deadline(ctx, app), wide, windows, columns, metadata_key, fails)
-    counted, names, read = await count.kept(firsts) or await count.listed()
-    unread = [0, 0]
-    for number, (cells, statistics) in enumerate(counted):
-        shift = int(length.total_seconds()) if number else 0
-        for place, (key, tally) in enumerate(cells.items()):
-            if place % _CELLS_A_TURN == 0:
-                await anyio.lowlevel.checkpoint()
-            facts = dict(zip(columns, key, strict=True))
-            unread[number] += tally.runs if any(is_unread(each, facts) for each in by) else 0
-            groups = [group_of(each, facts, names, calendar, shift) for each in by]
-            statistics.add(tally, groups)
+    windows = [(filters, Grouping(by, calendar))]
+    if filters.since:
+        earlier = wide.model_copy(update={"before": filters.since})
+        windows.append((earlier, Grouping(by, calendar, int(length.total_seconds()))))
+    count = _Count(app, Deadline(ctx, app), wide, windows, metadata_key, bool(OF_FAILURES.intersection(by)))
+    counted, read = await count.kept() or await count.listed()
+    present = counted[0]
     # Runs are read backwards, so the window may be whole where that ended early.
     is_read = filters.since is not None and read.reached is not None and read.reached < filters.since
     missing = [read.missing] if read.missing and not is_read else []
-    present = counted[0][1]
-    if unread[0]:
+    if present.unread:
         of = present.total.failed if metadata_key is None else present.total.runs
         more = "; ask again to read more" if app.histories else "; the others were not read"
-        missing.append(f"the groups hold the newest {of - unread[0]:,} of {of:,} runs{more}")
+        missing.append(f"the groups hold the newest {of - present.unread:,} of {of:,} runs{more}")
     before = None
     if filters.since:
-        is_whole = read.missing is None and not any(unread)
+        is_whole = read.missing is None and not any(each.unread for each in counted)
         # Each group of the window has one of the window before to be compared with.
         follows = not any(length % OF_TIME[name] for name in by if name in OF_TIME)
-        before = Before(filters.since - length, filters.since, counted[1][1], is_whole, read.begins, follows)
+        before = Before(filters.since - length, filters.since, counted[1], is_whole, read.begins, follows)
     return summary_view(
         present,
         by=[metadata_key or name if name == "metadata" else name for name in by],
@@ -133,35 +119,23 @@ async def summarize(
     )
 
 
-class _Counted(NamedTuple):
-    """The figures of the window and, if that has a beginning, of the one before it.
-
-    They are by the facts that groups are made of, with the figures that have no groups.
-    """
-
-    windows: list[tuple[dict[tuple[Any, ...], Tally], Statistics]]
-    names: Mapping[str, str]  # of the workflows, by id
-    read: Selected  # what was read of them; its list of runs is not needed any more
-
-
 @dataclass(frozen=True)
 class _Count:
-    """Counts runs, by the facts that their groups are made of: columns, one of which may be the metadata of a key."""
+    """Counts runs by groups, one of which may be the metadata of a key, in the window and in the one before it."""
 
     app: CallerContext
     deadline: Deadline
     wide: RunFilter  # selects the runs of all windows
-    windows: list[RunFilter]
-    columns: list[str]
+    windows: list[tuple[RunFilter, Grouping]]
     key: str | None
     fails: bool  # whether the failure is one of the facts
 
     @property
     def fact(self) -> Literal["step", "reason"]:
         """The fact of a failure that must be known."""
-        return "step" if "step" in self.columns else "reason"
+        return "step" if "step" in self.windows[0][1].columns else "reason"
 
-    async def kept(self, firsts: Sequence[Callable[[int], int]]) -> _Counted | None:
+    async def kept(self) -> tuple[list[Statistics], Selected] | None:
         """Count the kept runs, and read what only their details show; None if they cannot answer this."""
         app, wanted = self.app, self.wide.selection()
         found = await refreshed(app, self.wide, self.deadline)
@@ -178,17 +152,14 @@ class _Count:
             others = await history.held(Selection(status="FAILED", since=wanted.since))
             await self._read(unread, others, held=True)
         counted = []
-        for each, first in zip(self.windows, firsts, strict=False):
-            chosen = each.selection()
-            cells = await history.tallies(chosen, self.columns, self.key, first)
-            if cells is None:
+        for each, by in self.windows:
+            figures = await history.figures(each.selection(), by, self.key)
+            if figures is None:
                 return None
-            figures = Statistics(oldest=await history.oldest(chosen), course=await history.course(chosen))
-            counted.append((cells, figures))
-        read = Selected([], fresh.missing, fresh.since, fresh.begins, fresh)
-        return _Counted(counted, await history.workflow_names(), read)
+            counted.append(figures)
+        return counted, Selected([], fresh.missing, fresh.since, fresh.begins, fresh)
 
-    async def listed(self) -> _Counted:
+    async def listed(self) -> tuple[list[Statistics], Selected]:
         """Count the runs that the API lists, one by one."""
         selected, key = await select_runs(self.app, self.wide, self.deadline), self.key
         runs = selected.runs
@@ -203,12 +174,8 @@ class _Count:
         found = (await self._read(unread, held=selected.held is not None)).found
         values |= {run_id: each.metadata.get(key or "") for run_id, each in found.items()}
         runs = [found[run.id].run if run.id in found else run for run in runs]
-        counted = []
-        for each in self.windows:
-            chosen = [run for run in runs if each.selects(run)]
-            figures = Statistics(oldest=oldest(chosen), course=course(chosen))
-            counted.append((tallies(chosen, self.columns, values), figures))
-        return _Counted(counted, {run.workflow_id: run.workflow_name for run in runs}, selected)
+        counted = [by.count_listed([run for run in runs if each.selects(run)], values) for each, by in self.windows]
+        return counted, selected
 
     async def _read(
         self, runs: Sequence[RunFacts], others: Sequence[RunFacts] | None = None, *, held: bool

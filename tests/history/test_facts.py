@@ -128,23 +128,27 @@ def test_everything_of_a_run_is_taken() -> None:
     ]
     details = run_details(WorkflowRun.model_validate(document))
     assert details.metadata == {"customer": "Acme", "amount": "12.5", "tags": '["a"]'}
-    assert details.texts == (Passage("page 1", "text 1"), Passage("page 2", "text 2"))
-    assert Passage("field invoice_number", "INV-001") in details.values
-    assert Passage("field total", "120.5") in details.values
+    assert details.texts[-2:] == (Passage("page 1", "text 1"), Passage("page 2", "text 2"))
+    assert Passage("field invoice_number", "INV-001") in details.texts
+    assert Passage("field total", "120.5") in details.texts
+    assert Passage("metadata amount", "12.5") in details.passages()
     assert [check[1:] for check in details.checks] == [
         ("lines ok", "RULE_FAILED (items 1)"),
         ("bad formula", "PARSE_ERROR, unexpected token"),
     ]
+    assert details.texts[-3].text == "bad formula PARSE_ERROR, unexpected token"
+    chunks[:] = [{**chunks[0], "content": content} for content in ("x" * 3_999_000, "y" * 2000, "z")]
+    cut = run_details(WorkflowRun.model_validate(document))
+    assert (details.is_cut, cut.is_cut) == (False, True)
+    assert 3_999_900 < sum(len(text) for _, text in cut.texts) <= 4_000_000
 
 
 DETAILS = RunDetails(
     "PROCESSED",
     checks=(FailedCheck("Check", "Total matches", "off by 3"),),
     metadata={"customer": "Acme", "lone": "\ud800"},
-    values=(Passage("field invoice_number", "INV-30627"),),
-    texts=(Passage("page 90", "Globex \ud800 Corporation"),),
+    texts=(Passage("field invoice_number", "INV-30627"), Passage("page 90", "Globex \ud800 Corporation")),
 )
-WITHOUT_TEXTS = RunDetails("PROCESSED", checks=DETAILS.checks, metadata=DETAILS.metadata, values=DETAILS.values)
 
 
 def test_another_account_sees_no_facts(tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_another_account_sees_no_facts(tmp_path: Path) -> None:
     for account in (ANN, BEN):
         fill(store, account, [run(1), run(2)])
     store.save_details(ANN, [(run(1), DETAILS)])
-    assert store.details(ANN, ["workflow_run_1", "workflow_run_2"]) == {"workflow_run_1": WITHOUT_TEXTS}
+    assert store.details(ANN, ["workflow_run_1", "workflow_run_2"]) == {"workflow_run_1": DETAILS._replace(texts=())}
     assert store.metadata(ANN, EVERYTHING, "customer") == {"workflow_run_1": "Acme"}
     assert [hit.run.id for hit in store.search(ANN, EVERYTHING, Query("globex")).hits] == ["workflow_run_1"]
     assert store.details(BEN, ["workflow_run_1"]) == {}
@@ -209,21 +213,18 @@ def test_facts_of_the_oldest_runs_make_room_first_and_are_not_read_again() -> No
 def test_selections_by_facts() -> None:
     store = RunStore()
     runs = [run(number, status="FAILED")._replace(files=f"file_{number}\tdocument {number}.pdf") for number in range(4)]
-    runs[3] = runs[3]._replace(reviewer="ana")
     fill(store, ANN, runs)
-    found = [
-        RunDetails("FAILED", step=f"Step {n % 2}", reason=f"R{n}", metadata={"customer": f"c{n}"}) for n in range(3)
-    ]
+    found = [RunDetails("FAILED", metadata={"customer": f"c{n}", "half": f"{n % 2}"}) for n in range(3)]
     store.save_details(ANN, list(zip(runs, found, strict=False)))
 
     def ids(**conditions: Any) -> list[str]:
         return [each.id[-1] for each in store.select(ANN, Selection(**conditions))]
 
-    assert ids(step="Step 0") == ["0", "2"]
-    assert ids(reason="R1") == ["1"]
     assert ids(metadata={"customer": "c2"}) == ["2"]
     assert ids(metadata={"customer": "c2", "other": "x"}) == []
-    assert ids(file_id="file_3") == ids(reviewer="ana") == ["3"]
+    assert ids(metadata={"half": "0"}) == ["0", "2"]
+    assert ids(metadata={"half": "0", "customer": "c2"}) == ["2"]
+    assert ids(file_id="file_3") == ["3"]
     assert ids(file_id="file_") == []
 
 

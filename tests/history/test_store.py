@@ -8,7 +8,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from pydantic import SecretStr
 
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import StoreLostError
+from extend_mcp.history.details import RunDetails
 from extend_mcp.history.store import Limits, RunStore, partition
-from extend_mcp.runs.statistics import RunFacts, Selection, Tally, Waiting
+from extend_mcp.runs.groups import Calendar, Grouping
+from extend_mcp.runs.statistics import RunFacts, Selection, Waiting
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
 EVERYTHING = Selection()
@@ -258,20 +259,24 @@ def test_figures_by_groups_equal_those_of_the_runs() -> None:
     fill(store, BEN, runs[:5])
     edge = runs[20].created
     assert edge
-    for wanted in (EVERYTHING, Selection(since=edge.timestamp()), Selection(version="1")):
-        expected: dict[tuple[str, str], Tally] = {}
-        for each in store.select(ANN, wanted):
-            expected.setdefault((each.workflow_id, each.version), Tally()).add(each)
-        assert store.tallies(ANN, wanted, ["workflow", "version"]) == expected
-    (total,) = store.tallies(ANN, EVERYTHING, []).values()
-    assert (total.runs, total.failed, total.credits) == (30, 10, 75.0)
-    quarters = store.tallies(ANN, EVERYTHING, ["quarter_hour", "metadata"], "customer")
-    assert {key: tally.runs for key, tally in quarters.items()} == Counter(
-        (int(each.created.timestamp() // 900), None) for each in runs if each.created
-    )
-    days = store.tallies(ANN, EVERYTHING, ["quarter_hour", "workflow"], span=lambda quarter: quarter // 96)
-    assert {key: tally.runs for key, tally in days.items()} == Counter(
-        (int(each.created.timestamp() // 86_400), "workflow_1") for each in runs if each.created
-    )
-    assert store.oldest(ANN, EVERYTHING) == {"PENDING": Waiting("workflow_run_29", runs[29].created)}
-    assert store.workflow_names(ANN) == {"workflow_1": "Invoices"}
+    calendar = Calendar(timezone.utc)
+    for by in (["version", "status"], ["day", "metadata"], ["hour"], ["failure_reason"], []):
+        grouping = Grouping(by, calendar, shift=900)
+        for wanted in (EVERYTHING, Selection(since=edge.timestamp()), Selection(version="1")):
+            listed = store.select(ANN, wanted)
+            expected = grouping.count_listed(listed, {})
+            assert expected.total.runs == len(listed)
+            assert store.figures(ANN, wanted, grouping, "customer") == expected
+    found = store.figures(ANN, EVERYTHING, Grouping(["workflow"], calendar))
+    assert (found.total.runs, found.total.failed, found.total.credits) == (30, 10, 75.0)
+    assert found.oldest == {"PENDING": Waiting("workflow_run_29", runs[29].created)}
+    assert [(group.name, tally.runs) for (group,), tally in found.groups.items()] == [("Invoices", 30)]
+
+
+def test_runs_that_are_too_many_leave_what_was_read_of_the_others() -> None:
+    store = RunStore(limits=Limits(rows=50))
+    runs = [run(number) for number in range(60)]
+    fill(store, ANN, runs)
+    store.save_details(ANN, [(each, RunDetails("PROCESSED")) for each in runs])
+    store.trim(ANN)
+    assert store.read_counts(ANN, EVERYTHING) == (50, 50, 0, 0)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.runs.statistics import Group, RunFacts, Statistics, Tally, course, oldest, quantile, run_facts, tallies
+from extend_mcp.runs.groups import Calendar, Grouping
+from extend_mcp.runs.statistics import RunFacts, Statistics, quantile, run_facts
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
@@ -48,16 +49,15 @@ RUNS = st.lists(
 
 @given(RUNS)
 def test_the_figures_are_those_of_a_plain_count(runs: list[dict[str, Any]]) -> None:
-    counted = Statistics()
     listed = [
         run_facts(WorkflowRunSummary.model_validate(wire_run(number, values)))._replace(batch_id=values["group"])
         for number, values in enumerate(runs)
     ]
-    for (group, _), tally in tallies(listed, ["batch", "quarter_hour"], {}).items():
-        counted.add(tally, [Group(group, group)])
-    waiting, quarters = oldest(listed), course(listed)
-    assert sum(count for _, count, _ in quarters) == len(runs)
-    assert sum(failed for _, _, failed in quarters) == counted.total.failed
+    listed.sort(key=lambda run: run.created or START, reverse=True)
+    counted = figures(listed, "batch")
+    waiting = counted.oldest
+    assert counted.course.total() == len(runs)
+    assert sum(count for (_, status), count in counted.course.items() if status == "FAILED") == counted.total.failed
     assert counted.total.runs == len(runs)
     assert counted.total.statuses == Counter(values["status"] for values in runs)
     assert counted.total.credits == sum(values["credits"] or 0 for values in runs)
@@ -134,24 +134,40 @@ def test_every_fact_of_a_run_is_read() -> None:
     assert (whole.updated, whole.file_type, whole.files, whole.pages) == (None, "", "", 0)
 
 
+def figures(runs: list[RunFacts], *by: str, metadata: dict[str, str | None] | None = None) -> Statistics:
+    return Grouping(by, Calendar(timezone.utc)).count_listed(runs, metadata or {})
+
+
 def test_runs_are_counted_by_each_fact_that_is_asked_for() -> None:
     runs = [
-        summary(1, "FAILED", 16, batchId="b1", workflow={"id": "w1"}),
-        summary(2, "FAILED", 31, batchId="b1", workflow={"id": "w1"}),
-        summary(3, "FAILED", 31, workflow={"id": "w1"}),
+        summary(1, "FAILED", 46, batchId="b1", workflow={"id": "w1"}),
+        summary(2, "FAILED", 61, batchId="b1", workflow={"id": "w1"}),
+        summary(3, "FAILED", 61, workflow={"id": "w1"}),
     ]
-    quarter = int(START.timestamp()) // 900
     expected = {
         "workflow": {"w1": 3},
-        "batch": {"b1": 2, None: 1},
+        "batch": {"b1": 2, "no batch": 1},
         "status": {"FAILED": 3},
-        "quarter_hour": {quarter + 1: 1, quarter + 2: 2},
-        "metadata": {"blue": 1, None: 2},
-        "is_read": {True: 2, False: 1},
+        "hour": {"2026-11-24T00:00Z": 1, "2026-11-24T01:00Z": 2},
+        "day": {"2026-11-24": 3},
+        "metadata": {"blue": 1, "(not set)": 1},
     }
     for name, counts in expected.items():
-        found = tallies(runs, [name], {"workflow_run_1": "blue", "workflow_run_2": None})
-        assert {key: tally.runs for (key,), tally in found.items()} == counts
+        found = figures(runs, name, metadata={"workflow_run_1": "blue", "workflow_run_2": None})
+        assert {group.key: tally.runs for (group,), tally in found.groups.items()} == counts
+        assert (found.total.runs, found.unread) == (3, 3 - sum(counts.values()))
+
+
+def test_runs_of_no_group_or_an_unread_one_count_in_the_total_alone() -> None:
+    runs = [summary(number, status, 0) for number, status in enumerate(["FAILED", "FAILED", "FAILED", "PROCESSED"])]
+    runs[0] = runs[0]._replace(reason="OCR_ERROR")
+    found = figures(runs, "failure_reason", "metadata", metadata={runs[0].id: "blue", runs[1].id: "blue"})
+    assert (found.total.runs, found.total.failed, found.unread) == (4, 3, 3)
+    assert [([each.name for each in groups], tally.runs) for groups, tally in found.groups.items()] == [
+        (["OCR_ERROR", "blue"], 1)
+    ]
+    read = figures(runs, "failure_reason")
+    assert (read.total.runs, read.unread, [tally.runs for tally in read.groups.values()]) == (4, 2, [1])
 
 
 def test_of_nothing_there_is_no_quantile() -> None:
@@ -165,21 +181,24 @@ def summary(number: int, status: str, minute: int, **fields: Any) -> RunFacts:
 
 
 def test_total_credits_count_where_they_are_told_and_the_others_where_not() -> None:
-    tally = Tally()
-    tally.add(summary(1, "PROCESSED", 0, usage={"credits": 1, "totalCredits": 10}))
-    tally.add(summary(2, "PROCESSED", 0, usage={"credits": 100}))
-    tally.add(summary(3, "PROCESSED", 0, usage={"credits": 1000, "totalCredits": 0}))
-    assert tally.credits == 110
+    usages = [{"credits": 1, "totalCredits": 10}, {"credits": 100}, {"credits": 1000, "totalCredits": 0}]
+    runs = [summary(number, "PROCESSED", 0, usage=usage) for number, usage in enumerate(usages)]
+    assert figures(runs).total.credits == 110
 
 
 def test_each_quarter_of_an_hour_has_its_runs_and_failures() -> None:
     timeless = run_facts(WorkflowRunSummary.model_validate({"id": "workflow_run_3", "status": "FAILED"}))
     runs = [summary(1, "FAILED", 1), summary(2, "PROCESSED", 14), summary(4, "PROCESSED", 15), timeless]
     first = int(START.timestamp()) // 900
-    assert course(runs) == [(first, 2, 1), (first + 1, 1, 0)]
+    assert figures(runs).course == {
+        (first, "FAILED"): 1,
+        (first, "PROCESSED"): 1,
+        (first + 1, "PROCESSED"): 1,
+        (None, "FAILED"): 1,
+    }
 
 
 def test_the_oldest_that_waits_is_named_and_of_equals_the_first_that_came() -> None:
-    runs = [summary(number, "NEEDS_REVIEW", minute) for number, minute in ((1, 9), (2, 4), (3, 4), (4, 7))]
-    found = oldest([*runs, summary(5, "PROCESSED", 0)])
+    runs = [summary(number, "NEEDS_REVIEW", minute) for number, minute in ((1, 9), (4, 7), (3, 4), (2, 4))]
+    found = figures([*runs, summary(5, "PROCESSED", 0)]).oldest
     assert {status: each.run_id for status, each in found.items()} == {"NEEDS_REVIEW": "workflow_run_2"}

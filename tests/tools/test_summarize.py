@@ -297,7 +297,7 @@ async def test_of_reasons_the_share_is_one_of_failures(box: Box) -> None:
 async def test_the_largest_bar_is_named_and_ties_are_told() -> None:
     course = Course("day", ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"], [3, 0, 3, 1], [0, 0, 0, 0])
     view = summary_view(
-        Statistics(total=Tally(runs=7)),
+        Statistics(total=Tally(Counter(PROCESSED=7))),
         by=["workflow"],
         filters="",
         before=None,

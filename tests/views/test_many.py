@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from extend_mcp.actions.cancel_runs import set_lines
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
-from extend_mcp.runs.groups import COLUMNS, GROUP_NAMES, Calendar, GroupName, group_of
-from extend_mcp.runs.statistics import Statistics, course, oldest, run_facts, tallies
+from extend_mcp.runs.groups import GROUP_NAMES, Calendar, Grouping
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import BulkResult, BulkView, result_lines
 from extend_mcp.views.insights import (
@@ -39,16 +39,11 @@ def fine(view: Any, limit: int) -> None:
 
 @settings(max_examples=80)
 @given(DOCUMENTS, LIMITS, st.sampled_from(GROUP_NAMES), st.sampled_from(GROUP_NAMES), st.sampled_from(SORTS))
-def test_a_summary(documents: list[dict[str, Any]], limit: int, one: GroupName, other: GroupName, sort: Any) -> None:
+def test_a_summary(documents: list[dict[str, Any]], limit: int, one: str, other: str, sort: Any) -> None:
     by = list(dict.fromkeys([one, other]))
     calendar = Calendar(timezone(timedelta(hours=5, minutes=30)))
     runs = [run_facts(WorkflowRunSummary.model_validate(each))._replace(reason="X", step="") for each in documents * 10]
-    columns = list(dict.fromkeys(column for each in by for column in COLUMNS[each]))
-    counted = Statistics(oldest=oldest(runs), course=course(runs))
-    for key, tally in tallies(runs, columns, dict.fromkeys((run.id for run in runs), "x")).items():
-        facts = dict(zip(columns, key, strict=True))
-        groups = [group_of(each, facts, {}, calendar, 0) for each in by]
-        counted.add(tally, groups)
+    counted = Grouping(by, calendar).count_listed(runs, dict.fromkeys((run.id for run in runs), "x"))
     for before in (None, Before(NOW, NOW, counted, complete=True), Before(NOW, NOW, counted, complete=False)):
         view = summary_view(
             counted,
