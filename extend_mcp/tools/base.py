@@ -84,41 +84,35 @@ class Toolset:
         """
 
         def register(function: FunctionT) -> FunctionT:
-            needed = scope or scope_of_tool(self.name, read_only=bool(annotations.read_only_hint))
-            self._added.append(_tool_of(function, title, annotations, needed, view))
+            # The SDK's own from_function would make the models and schemas once, for us to make them again.
+            signature = inspect.signature(function, eval_str=True)
+            context = find_context_parameter(function)
+            fields: dict[str, Any] = {
+                name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
+                for name, parameter in signature.parameters.items()
+                if name != context
+            }
+            assert not any(hasattr(ArgModelBase, name) for name in fields), "an argument shadows one of the model"
+            arguments = create_model(f"{function.__name__}Arguments", __base__=_Arguments, **fields)
+            returned = signature.return_annotation
+            shown = next(each for each in get_args(returned) or (returned,) if each is not InputRequiredResult)
+            tool = ExtendTool(
+                fn=function,
+                name=function.__name__,
+                title=title,
+                description=" ".join((function.__doc__ or "").split()),
+                parameters=schema_of(arguments),
+                fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(shown), output_model=shown),
+                is_async=True,
+                context_kwarg=context,
+                annotations=annotations,
+                meta=view_meta(view) if view else None,
+                scope=scope or scope_of_tool(self.name, read_only=bool(annotations.read_only_hint)),
+            )
+            self._added.append(tool)
             return function
 
         return register
-
-
-def _tool_of(
-    function: Callable[..., Any], title: str, annotations: ToolAnnotations, scope: str, shown_in: str | None
-) -> ExtendTool:
-    # The SDK's own from_function would make the models and schemas once, for us to make them again.
-    signature = inspect.signature(function, eval_str=True)
-    context = find_context_parameter(function)
-    fields: dict[str, Any] = {
-        name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in signature.parameters.items()
-        if name != context
-    }
-    assert not any(hasattr(ArgModelBase, name) for name in fields), "an argument shadows an attribute of the model"
-    arguments = create_model(f"{function.__name__}Arguments", __base__=_Arguments, **fields)
-    returned = signature.return_annotation
-    view = next(each for each in get_args(returned) or (returned,) if each is not InputRequiredResult)
-    return ExtendTool(
-        fn=function,
-        name=function.__name__,
-        title=title,
-        description=" ".join((function.__doc__ or "").split()),
-        parameters=schema_of(arguments),
-        fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(view), output_model=view),
-        is_async=True,
-        context_kwarg=context,
-        annotations=annotations,
-        meta=view_meta(shown_in) if shown_in else None,
-        scope=scope,
-    )
 
 
 class _Arguments(ArgModelBase):

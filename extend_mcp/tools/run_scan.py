@@ -107,6 +107,7 @@ class RunLists:
         self.is_whole = True  # False once runs were left aside because they are of an earlier time
         self._app = app
         self._filters = filters
+        self._query = filters.api_query()
         self._deadline = deadline
         self._most_pages = most_pages and most_pages + len(streams) - 1
         self._page_size = page_size
@@ -118,9 +119,10 @@ class RunLists:
     async def take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
         """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
         taken: list[tuple[WorkflowRunSummary, Places]] = []
-        first_of = max if self._filters.api_query()["sort_dir"] == "desc" else min
+        first_of = max if self._query["sort_dir"] == "desc" else min
+        due = [number for number in self._rest if number not in self._heads]
         while len(taken) < most:
-            for number in [each for each in self._rest if each not in self._heads]:
+            for number in due:
                 if head := await anext(self._rest[number], None):
                     self._heads[number] = head
                 else:
@@ -131,13 +133,13 @@ class RunLists:
             run, after = self._heads.pop(number)
             self._move(number, after)
             taken.append((run, self.places))
+            due = [number]
         return taken
 
     async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
         """Iterate over the runs of one list that fit, and the place after each."""
         filters = self._filters
-        query = filters.api_query()
-        query["status"] = status
+        query: WorkflowRunQuery = {**self._query, "status": status}
         is_filtered = filters.filters_here
         # Without filters of our own an API page is exactly an answer's page.
         query["max_page_size"] = PAGE_SIZE if is_filtered else self._page_size
@@ -166,16 +168,17 @@ class RunLists:
             self.ended_by = f"reading {self._pages} API pages"
             return None
         self._pages += 1
-        left = self._deadline.left if self._deadline else None
+        if self._deadline is None:
+            return await self._app.api.list_workflow_runs(**query)
         try:
-            if left is None or left > 0:
-                with anyio.fail_after(left and max(left, 1.0)):
+            if (left := self._deadline.left) > 0:
+                with anyio.fail_after(max(left, 1.0)):
                     return await self._app.api.list_workflow_runs(**query)
             self.ended_by = "time was up"
         except TimeoutError:
             self.ended_by = "time was up"
         except ExtendError as error:
-            if left is None or isinstance(error, CredentialError) or self._pages == 1:
+            if isinstance(error, CredentialError) or self._pages == 1:
                 raise
             self.ended_by, self.problem = "reading stopped", error
         return None

@@ -86,7 +86,7 @@ async def list_runs(
     # Later pages mean the same: "24h" moves.
     now = datetime.fromtimestamp(start.n or app.clock.now().timestamp() // 1, timezone.utc)
     try:
-        search = await RunSearch.model_validate(start.a).resolve(app, now)
+        search = await (RunSearch.model_validate(start.a) if page_token else search).resolve(app, now)
         lists = RunLists(app, search, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
     except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
