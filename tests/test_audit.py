@@ -95,6 +95,14 @@ async def test_a_token_is_told_and_bulk_counts_too(box: Box, log: Path) -> None:
     assert plan["confirmation_token"] not in log.read_text()
 
 
+async def test_a_token_that_nobody_needed_is_no_confirmation(box: Box, log: Path) -> None:
+    given = {"workflow": "Invoice Processing", "inputs": [{"text": "total: 1"}], "confirmation_token": "nonsense"}
+    async with serving(box, audit=str(log)) as client:
+        await client.call_tool("run_workflow_batch", given)
+    [line] = lines(log)
+    assert (line["outcome"], line.get("confirmed")) == ("started", None)
+
+
 async def test_starts_and_failures_are_told_without_what_was_given(box: Box, log: Path) -> None:
     async with serving(box, audit=str(log)) as client:
         given = {"workflow": "Invoice Processing", "text": "canary-text", "secrets": {"a": "canary-secret"}}

@@ -128,6 +128,7 @@ async def test_a_client_that_cannot_ask_gets_a_plan_and_a_token_and_the_second_c
         assert first["outcome"] == "confirmation_required"
         plan = "\n".join(first["details"])
         assert f"Cancel workflow run {RUN}?" in plan
+        assert "Reason given" not in plan
         assert "15 credits used so far" in plan
         assert first["request_sent"] is False
         assert box.requests("POST") == []

@@ -376,6 +376,12 @@ async def test_a_bound_on_looking_into_runs_is_in_the_plan_and_a_second_call_goe
     said = f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; make this call again to look"
     assert f"{said} into the others, in about 0s." in plans[0]
     assert "INCOMPLETE" not in plans[1]
+    async with serving(box, bulk_runs=failed - 1, history="off") as client:
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", {"failure_reason": "OUT_OF_CREDITS"}))
+    unkept = (
+        f"INCOMPLETE: only the newest {failed - 1} of {failed} runs were looked into; the others are not in this plan."
+    )
+    assert unkept in facts["plan"]
 
 
 async def test_a_run_whose_possible_rerun_was_not_read_in_time_is_left_out(box: Box) -> None:
