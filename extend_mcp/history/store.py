@@ -93,7 +93,7 @@ _MAKE_ROOM: Final = (
 )
 """What leaves, and when: another account, then the older half of what was read in full, then a tenth of the runs.
 
-The last statement says whether anything left. When it is the turn of the second, only one account is left.
+The last statement says whether anything left. Once the second runs, only one account is left.
 """
 
 
