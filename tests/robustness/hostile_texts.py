@@ -79,10 +79,10 @@ async def rewriting(
 ) -> AsyncIterator[Client]:
     """Our server on ``box``, all of whose answers pass ``rewrite`` first, and a client connected to it."""
     clock = BoxClock(box)
-    config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url)
+    config, transport = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url), Rewritten(rewrite)
 
     def connect(_: Any) -> ExtendClient:
-        return ExtendClient(config, transport=Rewritten(rewrite), sleep=clock.sleep)
+        return ExtendClient(config, transport=transport, sleep=clock.sleep)
 
     limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": KEY, "base_url": box.base_url, "toolsets": "all", **settings})
@@ -92,6 +92,7 @@ async def rewriting(
             yield client
     finally:
         await registry.aclose()
+        await transport.aclose()
 
 
 _ROUTES = re.compile(
