@@ -27,8 +27,8 @@ from kit.processes import resident_mb
 from kit.report import Section, Target, median_of_ratios, show
 
 from extend_mcp.history.details import Passage, RunDetails
-from extend_mcp.history.search import Query
-from extend_mcp.history.store import Limits, RunStore
+from extend_mcp.history.search import TextQuery
+from extend_mcp.history.store import KeptLimits, RunStore
 from extend_mcp.runs.groups import Calendar, Grouping
 from extend_mcp.runs.statistics import RunFacts, Selection, quantile
 
@@ -57,7 +57,7 @@ _PLAIN = {
     "failure reason": "reason",
     "status": "status",
 }
-_LIMITS = Limits(rows=10_000_000, bytes=10_000_000_000)
+_LIMITS = KeptLimits(rows=10_000_000, bytes=10_000_000_000)
 
 
 def made_up(count: int) -> Iterator[RunFacts]:
@@ -150,7 +150,7 @@ def ours(path: Path) -> dict[str, Any]:
         )
         last = next(made_up(1))
         seconds["find a text"], found = _timed(
-            lambda: store.search(_ACCOUNT, Selection(), Query(f"inv {last.id[-8:]}")).hits
+            lambda: store.search(_ACCOUNT, Selection(), TextQuery(f"inv {last.id[-8:]}")).hits
         )
         assert [hit.run.id for hit in found] == [last.id]
         most = peak.most

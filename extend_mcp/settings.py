@@ -31,11 +31,11 @@ from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
 from extend_mcp.urls import is_loopback
 
 Region = Literal["us", "us2", "eu"]
-Toolset = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks", "incidents"]
+ToolsetName = Literal["runs", "workflows", "workflow-authoring", "files", "webhooks", "incidents"]
 
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
-DEFAULT_TOOLSETS: tuple[Toolset, ...] = ("runs", "workflows")
+DEFAULT_TOOLSETS: tuple[ToolsetName, ...] = ("runs", "workflows")
 
 
 class SettingsError(click.ClickException):
@@ -102,7 +102,7 @@ class Settings(EnvironmentSettings):
     )
     sandbox: bool = variable(False, "Use the built-in sandbox instead of Extend.")
     read_only: bool = variable(False, "Leave out every tool that writes.")
-    toolsets: tuple[Toolset, ...] = variable(
+    toolsets: tuple[ToolsetName, ...] = variable(
         DEFAULT_TOOLSETS,
         "Comma-separated toolsets to offer: runs, workflows, workflow-authoring, files, webhooks, incidents, or all.",
         min_length=1,
@@ -169,7 +169,7 @@ class Settings(EnvironmentSettings):
     @field_validator("toolsets", mode="before")
     @classmethod
     def _all_toolsets(cls, value: Any) -> Any:
-        return get_args(Toolset) if value in ("all", ("all",)) else value
+        return get_args(ToolsetName) if value in ("all", ("all",)) else value
 
     @field_validator("state_keys")
     @classmethod

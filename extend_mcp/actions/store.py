@@ -274,18 +274,18 @@ class ActionStore(ABC):
 _USED: Final = "1"
 
 
-def digest(name: str) -> str:
+def hidden_name(name: str) -> str:
     """Return a name of fixed length for a place: it shows nothing of what it names."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _place(kind: str, name: str) -> str:
-    return f"extend-mcp:{kind}:{digest(name)}"
+    return f"extend-mcp:{kind}:{hidden_name(name)}"
 
 
 def _plan_place(principal: str, plan_id: str) -> str:
     # A Redis cluster places a key by the text between braces: a plan and its lease stay together.
-    return f"extend-mcp:plan:{{{digest(f'{principal} {plan_id}')}}}"
+    return f"extend-mcp:plan:{{{hidden_name(f'{principal} {plan_id}')}}}"
 
 
 def lease_of(place: str) -> str:
@@ -294,4 +294,4 @@ def lease_of(place: str) -> str:
 
 
 def _field(place: str, run_id: str) -> str:
-    return f"item:{digest(f'{place} {run_id}')}"
+    return f"item:{hidden_name(f'{place} {run_id}')}"

@@ -17,7 +17,7 @@ import tomlkit
 from extend_mcp import __version__
 from extend_mcp.settings import Settings
 
-Json = dict[str, Any]
+Config = dict[str, Any]
 
 PACKAGE: Final = "extend-mcp"
 SERVER: Final = "extend"
@@ -77,7 +77,7 @@ class Client:
     path: str
     fill: str
     reference: str
-    form: Json
+    form: Config
     table: str = "mcpServers"
 
     def file(
@@ -94,7 +94,7 @@ class Client:
         codex = environment.get("CODEX_HOME") or f"{home}/.codex"
         return Path(self.path.format(home=home, settings=settings, dotted=dotted, zed=zed, codex=codex))
 
-    def entry(self, launch: Launch, key: Secret | None = KEY) -> Json:
+    def entry(self, launch: Launch, key: Secret | None = KEY) -> Config:
         """Return the server's entry. The one for the sandbox has no key."""
         name, text = key or KEY
         secret = {name: self.reference % {"name": name, "id": input_id(name)}} if key and self.reference else {}
@@ -109,13 +109,13 @@ class Client:
         entry = {field: values.get(value, value) for field, value in self.form.items()}
         return {field: value for field, value in entry.items() if value or field == "args"}
 
-    def inputs(self, key: Secret | None = KEY) -> list[Json]:
+    def inputs(self, key: Secret | None = KEY) -> list[Config]:
         """Return the prompts for secrets that the file needs next to the servers."""
         if not key or self.reference != _INPUT:
             return []
         return [{"type": "promptString", "id": input_id(key.name), "description": key.help, "password": True}]
 
-    def document(self, launch: Launch, key: Secret | None = KEY) -> Json:
+    def document(self, launch: Launch, key: Secret | None = KEY) -> Config:
         """Return a configuration file with this server only."""
         inputs = self.inputs(key)
         return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
@@ -126,7 +126,7 @@ def input_id(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def to_text(document: Json, path: str) -> str:
+def to_text(document: Config, path: str) -> str:
     """Write a document in the syntax that the file's name implies."""
     if path.endswith(".toml"):
         return tomlkit.dumps(document)
@@ -135,7 +135,7 @@ def to_text(document: Json, path: str) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _yaml(document: Json, indent: str = "") -> str:
+def _yaml(document: Config, indent: str = "") -> str:
     # JSON is YAML: lists keep its form, and quoted strings are not mistaken for numbers or dates.
     return "".join(
         f"{indent}{key}:\n{_yaml(value, indent + '  ')}"

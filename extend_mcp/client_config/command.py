@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from extend_mcp.client_config.clients import CLIENTS, KEY, Launch, this_machine, to_text
 from extend_mcp.client_config.clients import published as from_pypi
 from extend_mcp.client_config.write import write
-from extend_mcp.settings import Region, Settings, Toolset
+from extend_mcp.settings import Region, Settings, ToolsetName
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def _check_toolsets(_context: click.Context, _option: click.Parameter, given: st
     try:
         Settings.model_validate({"toolsets": given or "all"})
     except ValidationError:
-        raise click.BadParameter(f"choose from {', '.join(get_args(Toolset))}, or use 'all' alone.") from None
+        raise click.BadParameter(f"choose from {', '.join(get_args(ToolsetName))}, or use 'all' alone.") from None
     return given and given.replace(" ", "")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import tomlkit
 
-from extend_mcp.client_config.clients import SERVER, Client, Json
+from extend_mcp.client_config.clients import SERVER, Client, Config
 
 _REMOTE_ONLY: Final = frozenset({"type", "url", "serverUrl", "httpUrl", "headers"})
 _NOT_IN_JSON: Final = [
@@ -30,13 +30,13 @@ class UnusableError(ValueError):
 class Merged(NamedTuple):
     """The server's entry before and after, the whole text, and whether the old entry started this server."""
 
-    old: Json
-    new: Json
+    old: Config
+    new: Config
     text: str
     ours: bool
 
 
-def merge(client: Client, text: str, entry: Json, inputs: list[Json]) -> Merged:
+def merge(client: Client, text: str, entry: Config, inputs: list[Config]) -> Merged:
     """Put the entry into the text, with what the user added to an old one, and the prompts whose id is not there yet.
 
     Raises:
@@ -80,7 +80,7 @@ def merge(client: Client, text: str, entry: Json, inputs: list[Json]) -> Merged:
     return Merged(old, entry, text, ours)
 
 
-def _updated(old: Json, new: Json) -> Json:
+def _updated(old: Config, new: Config) -> Config:
     """Return the new entry with what the user added to the old one: a key, a region, a timeout, allowed tools.
 
     The new entry starts a command, so keys that only a server at a URL has are dropped.
@@ -98,7 +98,7 @@ def _updated(old: Json, new: Json) -> Json:
     return made
 
 
-def _with_table(client: Client, text: str, entry: Json) -> str:
+def _with_table(client: Client, text: str, entry: Config) -> str:
     """Update TOML key by key, so that comments between the keys stay."""
     document = tomlkit.parse(text)
     servers = document.setdefault(client.table, tomlkit.table(is_super_table=True))
@@ -116,7 +116,7 @@ def _plain(text: str) -> str:
     return text
 
 
-def _read(text: str) -> Json:
+def _read(text: str) -> Config:
     """Return the object in a text of JSON with comments; an empty one if it holds only blanks and comments."""
     plain = _plain(text)
     value: Any = json.loads(plain) if plain.strip() else {}
@@ -125,7 +125,7 @@ def _read(text: str) -> Json:
     return value
 
 
-def _edited(text: str, wanted: Json, opening: str, value: object, label: str = "") -> str:
+def _edited(text: str, wanted: Config, opening: str, value: object, label: str = "") -> str:
     """Put a value after an opening, a pattern, where the text then says what is ``wanted``.
 
     After a brace or bracket the value comes first among the others; elsewhere it replaces the value there.

@@ -20,7 +20,7 @@ _MOST_CHARS: Final = 4_000_000
 _MOST_MESSAGE: Final = 2_000
 
 
-class FailedCheck(NamedTuple):
+class CheckFacts(NamedTuple):
     """A rule or validation that a run did not pass."""
 
     step: str
@@ -42,7 +42,7 @@ class RunDetails(NamedTuple):
     step: str = ""  # the name of the failing step, or empty
     reason: str = ""  # the code of the failure, or empty
     message: str = ""  # the text of the failure, or empty
-    checks: tuple[FailedCheck, ...] = ()  # the checks that it did not pass, those of the last step first
+    checks: tuple[CheckFacts, ...] = ()  # the checks that it did not pass, those of the last step first
     speaks: bool = False  # whether a text of it seems to be meant for an assistant
     metadata: Mapping[str, str] = {}  # its values as text; those that are not strings as JSON
     texts: tuple[Passage, ...] = ()  # values, failure and parsed texts; empty where only the facts were asked for
@@ -70,7 +70,7 @@ _FACTS: Final = RunDetails._fields.index("metadata")
 def run_details(run: WorkflowRun) -> RunDetails:
     """Return what a run that was read in full shows."""
     cause = next(iter(failures_of(run)), Failure("", "", ""))
-    checks = tuple(FailedCheck(each.step, each.check or "", each.error or "") for each in failed_checks(run, ()))
+    checks = tuple(CheckFacts(each.step, each.check or "", each.error or "") for each in failed_checks(run, ()))
     # A passage that is repeated is kept once.
     texts: dict[Passage, None] = {}
     room, is_cut = _MOST_CHARS, False
@@ -98,13 +98,13 @@ def unpack(facts: str, metadata: str, texts: bytes | None = None) -> RunDetails:
     status, step, reason, message, checks, speaks = json.loads(facts)
     passages = json.loads(zlib.decompress(texts)) if texts else ()
     return RunDetails(
-        *(status, step, reason, message, tuple(FailedCheck(*check) for check in checks), speaks),
+        *(status, step, reason, message, tuple(CheckFacts(*check) for check in checks), speaks),
         metadata=json.loads(metadata),
         texts=tuple(Passage(*passage) for passage in passages),
     )
 
 
-def _texts(run: WorkflowRun, cause: Failure, checks: tuple[FailedCheck, ...]) -> Iterator[tuple[str, str]]:
+def _texts(run: WorkflowRun, cause: Failure, checks: tuple[CheckFacts, ...]) -> Iterator[tuple[str, str]]:
     for step in run.step_runs:
         for path, value, _ in extracted_fields(step):
             if value is not None and not isinstance(value, bool):

@@ -28,7 +28,7 @@ class Hit(NamedTuple):
     passage: Passage | None
 
 
-class Query:
+class TextQuery:
     """A text to find.
 
     Attributes:

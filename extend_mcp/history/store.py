@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import MEMORY, Database
 from extend_mcp.history.details import RunDetails, unpack
-from extend_mcp.history.search import Hit, Query, list_passages
+from extend_mcp.history.search import Hit, TextQuery, list_passages
 from extend_mcp.runs.groups import Grouping
 from extend_mcp.runs.lifecycle import FINISHED, is_finished
 from extend_mcp.runs.statistics import QUARTER, WAITING, RunFacts, Selection, Statistics, Waiting
@@ -97,7 +97,7 @@ The last statement says whether anything left. Once the second runs, only one ac
 """
 
 
-class Limits(NamedTuple):
+class KeptLimits(NamedTuple):
     """Bounds of the store, over all accounts."""
 
     rows: int = 500_000
@@ -144,9 +144,9 @@ def partition(account: Account, base_url: str) -> bytes:
 class RunStore(Database):
     """The kept runs of all accounts, in a file or in `MEMORY`; see `Database`."""
 
-    def __init__(self, path: str = MEMORY, limits: Limits | None = None) -> None:
+    def __init__(self, path: str = MEMORY, limits: KeptLimits | None = None) -> None:
         super().__init__(path)
-        self._limits = limits or Limits()
+        self._limits = limits or KeptLimits()
 
     def coverage(self, account: bytes, now: float = 0.0) -> Coverage:
         """Return what is held of an account, and note that it was asked for."""
@@ -308,7 +308,7 @@ class RunStore(Database):
         return None if created is None else moment_of(created)
 
     def search(
-        self, account: bytes, wanted: Selection, query: Query | None, is_late: Callable[[], bool] = lambda: False
+        self, account: bytes, wanted: Selection, query: TextQuery | None, is_late: Callable[[], bool] = lambda: False
     ) -> SearchResult:
         """Find runs whose file names, reviewer's note or details hold a text, newest first, until time is up.
 

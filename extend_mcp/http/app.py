@@ -37,7 +37,7 @@ from extend_mcp.http.auth.base import KEY_HEADER, Challenge, ExtendKeys, Identif
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.http.auth.tokens import Tokens
 from extend_mcp.http.lifecycle import Lifecycle
-from extend_mcp.http.settings import HttpSettings, Limits, share
+from extend_mcp.http.settings import HttpLimits, HttpSettings, share
 from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import FairSessions
 from extend_mcp.scopes import READING, SCOPES, scopes_of
@@ -86,7 +86,7 @@ class HttpApp:
         redactor: Redactor,
         *,
         sse: bool,
-        limits: Limits | None = None,
+        limits: HttpLimits | None = None,
         call_limits: CallLimits | None = None,
         clock: Clock | None = None,
     ) -> None:

@@ -20,7 +20,7 @@ DRAIN_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class HttpLimits:
     """Limits of one HTTP server; docs/deploy.md says what happens beyond each. Tests give others.
 
     A delivery is one of a webhook; it is held until its end, unsigned. One caller may have a quarter of the requests
@@ -120,9 +120,9 @@ class HttpSettings(EnvironmentSettings):
         return TypeAdapter(AnyHttpUrl, config=_AS_GIVEN).validate_python(issuer) if kind == "oauth" else None
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> HttpLimits:
         """Return the limits to serve with. No load balancer has to notice the end of a server on loopback."""
-        return Limits(drain_seconds=0.0 if is_loopback(self.host) else DRAIN_SECONDS)
+        return HttpLimits(drain_seconds=0.0 if is_loopback(self.host) else DRAIN_SECONDS)
 
     @property
     def secrets(self) -> list[str]:

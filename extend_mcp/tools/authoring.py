@@ -20,8 +20,8 @@ from extend_mcp.workflows.check import find_faults
 
 _MOST_FAULTS = 40
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
-Steps = Annotated[
+NewName = Annotated[str, Field(min_length=1, max_length=255)]
+StepList = Annotated[
     list[dict[str, Any]],
     Field(
         min_length=1,
@@ -33,7 +33,7 @@ Steps = Annotated[
 
 
 @AUTHORING.tool(title="Create a workflow", annotations=CREATES)
-async def create_workflow(name: Name, ctx: Ctx, steps: Steps | None = None) -> ActionView | InputRequiredResult:
+async def create_workflow(name: NewName, ctx: Ctx, steps: StepList | None = None) -> ActionView | InputRequiredResult:
     """Create a workflow with a draft; without steps it has TRIGGER and PARSE, and all faulty steps are listed at once.
     Look at a similar workflow with get_workflow(form="json") first.
     It runs after deploy_workflow_version, or as version "draft".
@@ -46,8 +46,8 @@ async def create_workflow(name: Name, ctx: Ctx, steps: Steps | None = None) -> A
 async def update_workflow(
     workflow: WorkflowRef,
     ctx: Ctx,
-    name: Name | None = None,
-    steps: Steps | None = None,
+    name: NewName | None = None,
+    steps: StepList | None = None,
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Rename a workflow, or replace all steps of its draft; what runs now stays until a deploy.
@@ -66,8 +66,8 @@ async def update_workflow(
 async def deploy_workflow_version(
     workflow: WorkflowRef,
     ctx: Ctx,
-    name: Name | None = None,
-    steps: Steps | None = None,
+    name: NewName | None = None,
+    steps: StepList | None = None,
     confirmation_token: ConfirmationToken | None = None,
 ) -> ActionView | InputRequiredResult:
     """Publish a workflow's draft, or given steps with the draft left alone, as its newest version: new runs use it.

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.history.search import Hit, Query, list_passages
+from extend_mcp.history.search import Hit, TextQuery, list_passages
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.tools.args import FileId, Moment, StatusFilter, WorkflowRef
@@ -38,7 +38,7 @@ async def find_runs(
     runs were searched: ask again to go deeper.
     """
     app = caller_context(ctx)
-    query = Query(text) if text else None
+    query = TextQuery(text) if text else None
     if query is None and not metadata and not file_id:
         raise CallRefusedError('Give text, metadata or file_id. Example: text="INV-30627".')
     if query is not None and not query.compact:

@@ -38,19 +38,19 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-RunIds = Annotated[
+AwaitedRuns = Annotated[
     list[RunId],
     BeforeValidator(_listed),
     Field(min_length=1, max_length=50, description="Run ids", examples=[["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]]),
 ]
-Seconds = Annotated[
+WaitSeconds = Annotated[
     int, Field(ge=1, le=3600, description="Longest wait; clients often give up after 60", examples=[45])
 ]
 
 
 @RUNS.tool(title="Wait for workflow runs", annotations=READ_ONLY)
 async def wait_for_run(
-    ctx: Ctx, run_ids: RunIds | None = None, batch: BatchId | None = None, seconds: Seconds = 45
+    ctx: Ctx, run_ids: AwaitedRuns | None = None, batch: BatchId | None = None, seconds: WaitSeconds = 45
 ) -> WaitView:
     """Wait until runs, or all runs of a batch, have ended or need review, or the time is up.
     Use it after starting work instead of repeated reads. Returns each status, failures first, and how to continue.

@@ -31,7 +31,7 @@ def _known_groups(value: str) -> str:
     return ",".join(names)
 
 
-GroupBy = Annotated[
+SummaryGroups = Annotated[
     str,
     BeforeValidator(joined),
     AfterValidator(_known_groups),
@@ -44,7 +44,7 @@ GroupBy = Annotated[
 async def summarize_runs(
     ctx: Ctx,
     filters: RunFilter,
-    group_by: GroupBy = "workflow",
+    group_by: SummaryGroups = "workflow",
     metadata_key: Annotated[str, Field(min_length=1, max_length=255, description="With metadata")] | None = None,
     time_zone: Annotated[
         str, Field(max_length=64, description="Of days and hours", examples=["Europe/Berlin"])

@@ -36,7 +36,7 @@ EndpointEvents = Annotated[
 ]
 EndpointStatus = Literal["enabled", "disabled"]
 _URL = "https://hooks.example.com/extend"
-Url = Annotated[str, Field(max_length=2048, examples=[_URL])]
+EndpointUrl = Annotated[str, Field(max_length=2048, examples=[_URL])]
 EndpointName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -61,7 +61,7 @@ async def list_webhook_endpoints(
 
 @WEBHOOKS.tool(title="Create a webhook endpoint", annotations=PUBLISHES)
 async def create_webhook_endpoint(
-    url: Url,
+    url: EndpointUrl,
     name: EndpointName,
     events: EndpointEvents,
     ctx: Ctx,
@@ -99,7 +99,7 @@ async def create_webhook_endpoint(
 async def update_webhook_endpoint(
     endpoint_id: EndpointId,
     ctx: Ctx,
-    url: Url | None = None,
+    url: EndpointUrl | None = None,
     name: EndpointName | None = None,
     events: EndpointEvents | None = None,
     status: EndpointStatus | None = None,

@@ -19,7 +19,7 @@ from extend_mcp.views import workflows as views
 from extend_mcp.views.tables import list_view
 from extend_mcp.views.untrusted import Label
 
-Form = Annotated[
+WorkflowForm = Annotated[
     Literal["graph", "mermaid", "json"], Field(description="graph: a line a step; json: definitions to edit")
 ]
 
@@ -41,7 +41,7 @@ async def list_workflows(
 
 @WORKFLOWS.tool(title="Show a workflow", annotations=READ_ONLY)
 async def get_workflow(
-    workflow: WorkflowRef, ctx: Ctx, form: Form = "graph", page: PageNumber = 1
+    workflow: WorkflowRef, ctx: Ctx, form: WorkflowForm = "graph", page: PageNumber = 1
 ) -> views.WorkflowView:
     """Show a workflow's draft: steps, processors and routing, in pages. For what runs now, use get_workflow_version."""
     app = caller_context(ctx)
@@ -72,7 +72,7 @@ async def list_workflow_versions(
 
 @WORKFLOWS.tool(title="Show a workflow version", annotations=READ_ONLY)
 async def get_workflow_version(
-    workflow: WorkflowRef, ctx: Ctx, version: VersionRef = "newest", form: Form = "graph", page: PageNumber = 1
+    workflow: WorkflowRef, ctx: Ctx, version: VersionRef = "newest", form: WorkflowForm = "graph", page: PageNumber = 1
 ) -> views.WorkflowView:
     """Show one version of a workflow, by default the newest published: what runs without a version use."""
     app = caller_context(ctx)

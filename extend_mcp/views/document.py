@@ -45,7 +45,7 @@ class ViewPart(BaseModel):
     model_config = ConfigDict(defer_build=True, from_attributes=True, populate_by_name=True)
 
 
-class Page(ViewPart):
+class TextPage(ViewPart):
     """A page of the rows of a long answer."""
 
     page: int
@@ -126,7 +126,7 @@ class Document:
         document, kept = fit(first, len(rows), limit)
         return document.text, kept
 
-    def page(self, number: int, limit: int) -> tuple[str, Page]:
+    def page(self, number: int, limit: int) -> tuple[str, TextPage]:
         """Show one page of the rows, numbered as in :func:`paginate`, and say how to get the next.
 
         Return the text, and the page of the rows alone.
@@ -135,7 +135,7 @@ class Document:
         # A page holds at least 400 characters of the rows.
         lines, number, count = paginate(self.rows, number, max(400, limit - len(around.text) - 1))
         shown = replace(self, rows=lines, tail=[_footer(number, count), *self.tail])
-        return shown.text, Page(page=number, pages=count, content="\n".join(lines))
+        return shown.text, TextPage(page=number, pages=count, content="\n".join(lines))
 
 
 def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Document, int]:

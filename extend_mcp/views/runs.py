@@ -15,7 +15,7 @@ from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_moving, urgency
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
-from extend_mcp.views.document import Document, OrNone, Page, Seconds, View, ViewPart, age_words, counted
+from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
 from extend_mcp.views.steps import Detail, Status, step_digest, step_times, value_words, walk
@@ -135,7 +135,7 @@ class RunView(View, RunHead):
     failed_checks: OrNone[list[FailedCheck]] = None
     usual: UsualFacts | None = None
     speaks_to_assistant: OrNone[list[SpokenTo]] = None
-    details: Page | None = None
+    details: TextPage | None = None
     cut: str | None = None
     untrusted: str = "names, files, failures, checks, summaries, notes, content"
 

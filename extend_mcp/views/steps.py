@@ -18,7 +18,7 @@ from pydantic import AfterValidator
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import step_failure
 from extend_mcp.runs.times import read_instant
-from extend_mcp.views.document import Document, Page, View, ViewPart, counted, listed
+from extend_mcp.views.document import Document, TextPage, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
 from extend_mcp.workflows.graph import Json
 
@@ -46,7 +46,7 @@ class FieldFacts(ViewPart):
     confidence: float | None = None
 
 
-class StepResult(Page):
+class StepResult(TextPage):
     """A page of one step's result, and on the first page of an extraction its fields."""
 
     step_id: Id

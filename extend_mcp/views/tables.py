@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.history.search import Hit, Query, excerpt
+from extend_mcp.history.search import Hit, TextQuery, excerpt
 from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.statistics import Selection
@@ -253,7 +253,7 @@ def found_runs_view(
     found: Sequence[Hit],
     *,
     speaking: Collection[str],
-    query: Query | None,
+    query: TextQuery | None,
     wanted: Selection,
     filters: str,
     searched: Searched,
@@ -294,7 +294,7 @@ def found_runs_view(
     return view.with_text(text)
 
 
-def _found_row(each: Hit, query: Query | None, speaks: bool) -> FoundRunRow:
+def _found_row(each: Hit, query: TextQuery | None, speaks: bool) -> FoundRunRow:
     span = query.find(each.passage.text) if query and each.passage else None
     return FoundRunRow(
         run_id=each.run.id,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowSummary, WorkflowVersion
-from extend_mcp.views.document import Document, OrNone, Page, View, cell, counted
+from extend_mcp.views.document import Document, OrNone, TextPage, View, cell, counted
 from extend_mcp.views.steps import as_object, objects, walk
 from extend_mcp.views.tables import ListingRow, ListingView
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url, clean, cut, quote_json
@@ -64,7 +64,7 @@ class VersionListView(ListingView):
     untrusted: str = "name"
 
 
-class WorkflowView(View, Page):
+class WorkflowView(View, TextPage):
     """A workflow at one version: its steps as a graph, a diagram, or JSON, in pages."""
 
     workflow_id: Id

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from extend_mcp.workflows.graph import Json, at, choices_of, endless, entries, listed_choices
 from extend_mcp.workflows.steps import BLOCK_KINDS, CONFIGURED_LATER, step_reader, step_types
 
-Steps = list[tuple[int, Json]]
+NumberedSteps = list[tuple[int, Json]]
 """Steps that are objects, with their index."""
 
 
@@ -125,7 +125,7 @@ def _words(problem: ErrorDetails) -> str:
     return _RULES.get(problem["type"]) or re.sub(r"^(Input|String) should (be|have)", r"must \2", message)
 
 
-def _of_graph(steps: Steps) -> Iterator[Fault]:
+def _of_graph(steps: NumberedSteps) -> Iterator[Fault]:
     """Find the faults of steps among one another."""
     kinds = {step["name"]: step.get("type") for _, step in steps if "name" in step}
     parses = [step["name"] for _, step in steps if step.get("type") == "PARSE" and "name" in step]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from extend_mcp import __version__
-from extend_mcp.http.settings import DRAIN_SECONDS, HttpSettings, Limits
+from extend_mcp.http.settings import DRAIN_SECONDS, HttpLimits, HttpSettings
 from extend_mcp.settings import Settings, SettingsError, load
 from tests.deploy.dockerfile import Ignored, Stage, read_stages
 
@@ -157,7 +157,7 @@ def test_no_secret_stands_in_a_file(
 def test_a_replica_is_killed_only_after_it_had_its_time(
     compose: dict[str, Any], pod: dict[str, Any], server: dict[str, Any]
 ) -> None:
-    needed = DRAIN_SECONDS + Limits().shutdown_seconds + 5
+    needed = DRAIN_SECONDS + HttpLimits().shutdown_seconds + 5
     assert pod["terminationGracePeriodSeconds"] >= needed
     ready = server["readinessProbe"]
     # Nobody sends new calls any more when the listener closes.

@@ -13,7 +13,7 @@ from typing import Any
 from extend_mcp.actions import cancel_run
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.cli import main
-from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.http.settings import HttpLimits, HttpSettings
 from extend_mcp.limits import CallLimits
 from extend_mcp.settings import Settings
 
@@ -23,7 +23,7 @@ def limited(given: dict[str, Any]) -> None:
         return {each.name: given.pop(each.name) for each in dataclasses.fields(kind) if each.name in given}
 
     cancel_run.FOLLOW_SECONDS = given.pop("follow_seconds", cancel_run.FOLLOW_SECONDS)  # type: ignore[misc]
-    calls, client, server = CallLimits(**take(CallLimits)), take(ClientConfig), Limits(**take(Limits))
+    calls, client, server = CallLimits(**take(CallLimits)), take(ClientConfig), HttpLimits(**take(HttpLimits))
     assert not given, f"no limits: {', '.join(given)}"
     CallLimits.at = lambda _: calls  # type: ignore[method-assign, assignment]
     HttpSettings.limits = property(lambda _: server)  # type: ignore[method-assign, assignment]

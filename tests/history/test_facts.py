@@ -15,9 +15,9 @@ from mcp.client.client import Client
 
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.history.database import StoreLostError
-from extend_mcp.history.details import FailedCheck, Passage, RunDetails, run_details
-from extend_mcp.history.search import Query
-from extend_mcp.history.store import Limits, RunStore
+from extend_mcp.history.details import CheckFacts, Passage, RunDetails, run_details
+from extend_mcp.history.search import TextQuery
+from extend_mcp.history.store import KeptLimits, RunStore
 from extend_mcp.runs.statistics import Selection
 from tests.harness import Box, example, example_run, facts_of, serving
 from tests.history.test_store import ANN, BEN, EVERYTHING, fill, run
@@ -145,7 +145,7 @@ def test_everything_of_a_run_is_taken() -> None:
 
 DETAILS = RunDetails(
     "PROCESSED",
-    checks=(FailedCheck("Check", "Total matches", "off by 3"),),
+    checks=(CheckFacts("Check", "Total matches", "off by 3"),),
     metadata={"customer": "Acme", "lone": "\ud800"},
     texts=(Passage("field invoice_number", "INV-30627"), Passage("page 90", "Globex \ud800 Corporation")),
 )
@@ -158,16 +158,16 @@ def test_another_account_sees_no_facts(tmp_path: Path) -> None:
     store.save_details(ANN, [(run(1), DETAILS)])
     assert store.details(ANN, ["workflow_run_1", "workflow_run_2"]) == {"workflow_run_1": DETAILS._replace(texts=())}
     assert store.metadata(ANN, EVERYTHING, "customer") == {"workflow_run_1": "Acme"}
-    assert [hit.run.id for hit in store.search(ANN, EVERYTHING, Query("globex")).hits] == ["workflow_run_1"]
+    assert [hit.run.id for hit in store.search(ANN, EVERYTHING, TextQuery("globex")).hits] == ["workflow_run_1"]
     assert store.details(BEN, ["workflow_run_1"]) == {}
     assert store.metadata(BEN, EVERYTHING, "customer") == {}
-    assert store.search(BEN, EVERYTHING, Query("globex")).hits == []
+    assert store.search(BEN, EVERYTHING, TextQuery("globex")).hits == []
     assert store.read_counts(BEN, EVERYTHING) == (2, 0, 0, 0)
 
 
 @pytest.mark.parametrize("how", ["changed", "deleted", "gone", "not seen again", "account left"])
 def test_facts_leave_with_their_run(how: str) -> None:
-    store = RunStore(limits=Limits(rows=2))
+    store = RunStore(limits=KeptLimits(rows=2))
     fill(store, ANN, [run(1), run(2)])
     store.save_details(ANN, [(run(1), DETAILS)])
     if how == "changed":
@@ -180,7 +180,7 @@ def test_facts_leave_with_their_run(how: str) -> None:
         fill(store, BEN, [run(3)])
         store.trim(BEN)
     assert store.details(ANN, ["workflow_run_1"]) == {}
-    assert store.search(ANN, EVERYTHING, Query("globex")).hits == []
+    assert store.search(ANN, EVERYTHING, TextQuery("globex")).hits == []
     assert store._database.execute("SELECT count(*) FROM details").fetchone() == (0,)
     assert store._database.execute("SELECT rowid FROM words WHERE words MATCH 'glo'").fetchall() == []
 
@@ -193,7 +193,7 @@ def test_what_was_read_of_an_earlier_state_is_not_kept() -> None:
 
 
 def test_facts_of_the_oldest_runs_make_room_first_and_are_not_read_again() -> None:
-    store = RunStore(limits=Limits(bytes=700_000))
+    store = RunStore(limits=KeptLimits(bytes=700_000))
     runs = [run(number) for number in range(200)]
     fill(store, ANN, runs)
     for each in runs:
@@ -267,13 +267,13 @@ def test_two_processes_write_facts_to_one_file_while_a_third_reads(tmp_path: Pat
     fill(store, ANN, [run(number) for number in range(60)])
     processes = [worker(path, 0, 30), worker(path, 30, 60)]
     while any(process.poll() is None for process in processes):
-        for hit in store.search(ANN, EVERYTHING, Query("token7")).hits:
+        for hit in store.search(ANN, EVERYTHING, TextQuery("token7")).hits:
             assert hit.run.id == "workflow_run_7"
     assert [process.wait() for process in processes] == [0, 0]
     for process in processes:
         process.communicate()
     assert store.read_counts(ANN, EVERYTHING) == (60, 60, 0, 0)
-    found = [number for number in range(60) if store.search(ANN, EVERYTHING, Query(f"token{number}")).hits]
+    found = [number for number in range(60) if store.search(ANN, EVERYTHING, TextQuery(f"token{number}")).hits]
     assert found == list(range(60))
 
 
@@ -290,7 +290,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_facts(tmp_path: P
     store = RunStore(str(path))
     read = store.read_counts(ANN, EVERYTHING).read
     assert 20 <= read < 5000
-    found = [n for n in range(read + 1) if store.search(ANN, EVERYTHING, Query(f"token{n}")).hits]
+    found = [n for n in range(read + 1) if store.search(ANN, EVERYTHING, TextQuery(f"token{n}")).hits]
     assert found == list(range(read))
     assert store._database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -305,7 +305,7 @@ def test_a_full_disk_loses_facts_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(StoreLostError, match="full"):
         store.save_details(ANN, [(run(2), large)])
     assert store.read_counts(ANN, EVERYTHING) == (2, 1, 0, 0)
-    assert [hit.run.id for hit in store.search(ANN, EVERYTHING, Query("globex")).hits] == ["workflow_run_1"]
+    assert [hit.run.id for hit in store.search(ANN, EVERYTHING, TextQuery("globex")).hits] == ["workflow_run_1"]
 
 
 def test_a_damaged_index_is_set_aside_with_its_file_and_reported(
@@ -317,8 +317,8 @@ def test_a_damaged_index_is_set_aside_with_its_file_and_reported(
     store.save_details(ANN, [(run(1), DETAILS)])
     store._database.execute("UPDATE words_data SET block = x'a5a5a5a5a5a5a5a5'")
     with pytest.raises(StoreLostError):
-        store.search(ANN, EVERYTHING, Query("globex"))
-    assert store.search(ANN, EVERYTHING, Query("globex")).hits == []
+        store.search(ANN, EVERYTHING, TextQuery("globex"))
+    assert store.search(ANN, EVERYTHING, TextQuery("globex")).hits == []
     assert len(list(tmp_path.glob("runs.db.damaged-*"))) == 1
     assert "is damaged" in caplog.text
 

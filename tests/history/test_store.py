@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import RunDetails
-from extend_mcp.history.store import Limits, RunStore, partition
+from extend_mcp.history.store import KeptLimits, RunStore, partition
 from extend_mcp.runs.groups import Calendar, Grouping
 from extend_mcp.runs.statistics import RunFacts, Selection, Waiting
 
@@ -138,7 +138,7 @@ def test_a_deleted_run_never_returns_and_one_not_found_may() -> None:
 
 
 def test_the_account_asked_for_least_recently_makes_room() -> None:
-    store = RunStore(limits=Limits(rows=10))
+    store = RunStore(limits=KeptLimits(rows=10))
     fill(store, ANN, [run(number) for number in range(4)], asked_at=1.0)
     fill(store, BEN, [run(number) for number in range(4)], asked_at=2.0)
     eve = b"eve" * 11
@@ -147,8 +147,8 @@ def test_the_account_asked_for_least_recently_makes_room() -> None:
     assert [len(store.select(account, EVERYTHING)) for account in (ANN, BEN, eve)] == [0, 4, 4]
 
 
-@pytest.mark.parametrize("limits", [Limits(rows=50), Limits(bytes=150_000)])
-def test_an_account_that_is_too_large_keeps_its_newest_runs_and_says_so(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [KeptLimits(rows=50), KeptLimits(bytes=150_000)])
+def test_an_account_that_is_too_large_keeps_its_newest_runs_and_says_so(limits: KeptLimits) -> None:
     store = RunStore(limits=limits)
     runs = [run(number) for number in range(2000)]
     fill(store, ANN, runs)
@@ -274,7 +274,7 @@ def test_figures_by_groups_equal_those_of_the_runs() -> None:
 
 
 def test_runs_that_are_too_many_leave_what_was_read_of_the_others() -> None:
-    store = RunStore(limits=Limits(rows=50))
+    store = RunStore(limits=KeptLimits(rows=50))
     runs = [run(number) for number in range(60)]
     fill(store, ANN, runs)
     store.save_details(ANN, [(each, RunDetails("PROCESSED")) for each in runs])

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from extend_mcp.clock import Clock
 from extend_mcp.http.app import HttpApp
 from extend_mcp.http.serve import GracefulServer, listen
-from extend_mcp.http.settings import HttpSettings, Limits
+from extend_mcp.http.settings import HttpLimits, HttpSettings
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox.sandbox_server import running_app
 from extend_mcp.settings import Settings
@@ -77,7 +77,7 @@ async def serving_http(
     given = {"api_key": KEY, "base_url": base_url, "requests_per_second": 1000, **settings}
     chosen = Settings.model_validate(given)
     http_settings = HttpSettings(**(http or {}))
-    bounds = Limits(**{"shutdown_seconds": 5, **(limits or {})})
+    bounds = HttpLimits(**{"shutdown_seconds": 5, **(limits or {})})
     kept = {"limits": bounds, "call_limits": calls, "clock": clock}
     app = HttpApp(chosen, http_settings, redactor or Redactor(), sse=sse, **kept)
     with listen("127.0.0.1", 0) as listener:

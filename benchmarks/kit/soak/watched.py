@@ -31,10 +31,10 @@ def main() -> None:
     signal.signal(signal.SIGUSR1, lambda *_: _report(file))
     sys.argv[0] = "extend-mcp"
     from extend_mcp.cli import main as serve
-    from extend_mcp.http.settings import HttpSettings, Limits
+    from extend_mcp.http.settings import HttpLimits, HttpSettings
 
     # Clients that leave without a word leave their sessions behind: those must end within the soak.
-    HttpSettings.limits = property(lambda _: Limits(session_idle_seconds=15))  # type: ignore[method-assign, assignment]
+    HttpSettings.limits = property(lambda _: HttpLimits(session_idle_seconds=15))  # type: ignore[method-assign, assignment]
     serve()
 
 

@@ -37,7 +37,7 @@ from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock
 from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer, is_sendable
 from extend_mcp.scopes import SCOPES, scopes_of
-from extend_mcp.settings import SettingsError, Toolset
+from extend_mcp.settings import SettingsError, ToolsetName
 from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class TokenEntry(BaseModel):
     organization: str = Field("", max_length=100)
     label: str = Field("", pattern=f"{LABEL_PATTERN}|^$")
     scopes: Annotated[frozenset[str], Field(min_length=1)] | None = None
-    toolsets: Annotated[tuple[Toolset, ...], Field(min_length=1)] | None = None
+    toolsets: Annotated[tuple[ToolsetName, ...], Field(min_length=1)] | None = None
     read_only: bool | None = None
     expires: AwareDatetime | None = None
 
@@ -90,7 +90,7 @@ class TokenEntry(BaseModel):
         """Return the scopes that the entry grants; None for everything."""
         if self.toolsets is None and not self.read_only:
             return self.scopes
-        return scopes_of(self.toolsets or get_args(Toolset), read_only=bool(self.read_only))
+        return scopes_of(self.toolsets or get_args(ToolsetName), read_only=bool(self.read_only))
 
 
 class Tokens(Identify):
