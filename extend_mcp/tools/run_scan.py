@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -112,55 +113,62 @@ class RunLists:
         self._most_pages = most_pages and most_pages + len(streams) - 1
         self._page_size = page_size
         self._pages = self._count = 0
-        lists = zip(range(len(self.places)), streams, strict=True)
-        self._rest = {number: self._runs(number, status) for number, status in lists}
-        self._heads: dict[int, tuple[WorkflowRunSummary, Place | None]] = {}
+        self._statuses = dict(zip(range(len(self.places)), streams, strict=True))
+        # Of the page of each list that was read last: the runs that fit and were not taken, and the place after it.
+        self._read: dict[int, deque[tuple[WorkflowRunSummary, Place | None]]] = {}
+        self._following: dict[int, Place | None] = {}
 
     async def take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:
         """Take the next runs that fit, and the places after each; fewer at the end or where reading is cut."""
         taken: list[tuple[WorkflowRunSummary, Places]] = []
         first_of = max if self._query["sort_dir"] == "desc" else min
-        due = [number for number in self._rest if number not in self._heads]
         while len(taken) < most:
-            for number in due:
-                if head := await anext(self._rest[number], None):
-                    self._heads[number] = head
-                else:
-                    del self._rest[number]
-            if self.ended_by or not self._heads:
+            for number in [number for number in self._statuses if not self._read.get(number)]:
+                if not await self._read_on(number):
+                    del self._statuses[number]
+            if self.ended_by or not self._statuses:
                 break
-            number = first_of(self._heads, key=self._key) if len(self._heads) > 1 else next(iter(self._heads))
-            run, after = self._heads.pop(number)
+            lists = list(self._statuses)
+            number = first_of(lists, key=self._key) if len(lists) > 1 else lists[0]
+            run, after = self._read[number].popleft()
             self._move(number, after)
             taken.append((run, self.places))
-            due = [number]
         return taken
 
-    async def _runs(self, number: int, status: str | None) -> AsyncIterator[tuple[WorkflowRunSummary, Place | None]]:
-        """Iterate over the runs of one list that fit, and the place after each."""
+    async def _read_on(self, number: int) -> bool:
+        """Read pages of one list up to the next run that fits; return False at its end."""
         filters = self._filters
-        query: WorkflowRunQuery = {**self._query, "status": status}
+        query: WorkflowRunQuery = {**self._query, "status": self._statuses[number]}
         is_filtered = filters.filters_here
         # Without filters of our own an API page is exactly an answer's page.
         query["max_page_size"] = PAGE_SIZE if is_filtered else self._page_size
-        while place := self.places[number]:
+        while True:
+            if number in self._following:
+                self._move(number, self._following.pop(number))
+            if (place := self.places[number]) is None:
+                return False
             query["next_page_token"], skip = place
             page = await self._page(query)
             if page is None:
-                return
+                return False
             runs: Sequence[WorkflowRunSummary] = page.data[skip:]
             if is_filtered:
                 runs = list(takewhile(lambda run: not filters.is_past(run), runs))
             is_past = skip + len(runs) < len(page.data)
             self.is_whole = self.is_whole and not is_past
             following = None if is_past or page.next_page_token is None else (page.next_page_token, 0)
-            fitting = [each for each in enumerate(runs, skip + 1) if not is_filtered or filters.matches(each[1])]
-            self._count += len(fitting)
+            last = skip + len(runs)
+            self._read[number] = deque(
+                (run, (place[0], count) if count < last else following)
+                for count, run in enumerate(runs, skip + 1)
+                if not is_filtered or filters.matches(run)
+            )
+            self._following[number] = following
+            self._count += len(self._read[number])
             if self._deadline:
                 await self._deadline.report(f"{self._count:,} runs read")
-            for count, run in fitting:
-                yield run, (place[0], count) if count < skip + len(runs) else following
-            self._move(number, following)
+            if self._read[number]:
+                return True
 
     async def _page(self, query: WorkflowRunQuery) -> Page[WorkflowRunSummary] | None:
         """Read a page; None if a bound or an error ends the reading."""
@@ -184,7 +192,7 @@ class RunLists:
         return None
 
     def _key(self, number: int) -> tuple[datetime, str]:
-        run, _ = self._heads[number]
+        run, _ = self._read[number][0]
         return self._filters.moment(run) or datetime.min.replace(tzinfo=timezone.utc), run.id
 
     def _move(self, number: int, place: Place | None) -> None:
