@@ -19,8 +19,6 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult, TextContent
 
-Say = Callable[[str], None]
-
 _PATIENCE = 30.0
 _SHOWN_LINES = 14
 
@@ -29,7 +27,7 @@ class DemoError(Exception):
     """A step did not behave as expected."""
 
 
-async def play(say: Say) -> int:
+async def play(say: Callable[[str], None]) -> int:
     """Run the demo; return 0 when every step behaved as expected, else 1."""
     # Pass on the server's settings, not the account's, so that no real run can be touched.
     chosen = {name: value for name, value in os.environ.items() if name.startswith("EXTEND_MCP_")}
@@ -53,7 +51,7 @@ async def play(say: Say) -> int:
     return 1 if problem else 0
 
 
-async def _session(client: Client, say: Say) -> None:
+async def _session(client: Client, say: Callable[[str], None]) -> None:
     async def call(tool: str, arguments: dict[str, Any], **wanted: object) -> dict[str, Any]:
         """Call a tool, print call and answer, check fields of the answer, and return it."""
         shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -160,3 +161,25 @@ print([name for name in sys.modules if name not in before and name.startswith({h
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def names_of(tree: ast.Module) -> Iterator[str]:
+    """Yield the names that a module defines for others, without type variables and loggers."""
+    for statement in tree.body:
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield statement.name
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            is_type_variable = isinstance(statement.value, ast.Call) and ast.unparse(statement.value.func) == "TypeVar"
+            yield from (each.id for each in targets if isinstance(each, ast.Name) and not is_type_variable)
+
+
+def test_no_two_things_share_a_name() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for module, path in MODULES.items():
+        if not module.startswith(SANDBOX):
+            for name in names_of(ast.parse(path.read_text(encoding="utf-8"))):
+                places[name].append(module)
+    shared = {name: modules for name, modules in places.items() if len(modules) > 1 and not name.startswith("_")}
+    # Each module logs under its own name.
+    assert set(shared) <= {"logger"}, shared

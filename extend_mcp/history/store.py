@@ -91,7 +91,7 @@ _MAKE_ROOM: Final = (
         (_LEAVE_OUT_RUNS, "DELETE FROM runs WHERE created <= (SELECT floor FROM accounts)"),
     ),
 )
-"""What leaves, and when: another account, then the older half of what was read in full, then a tenth of the runs.
+"""Statements that make room, in order: another account, the older half of what was read in full, a tenth of the runs.
 
 The last statement says whether anything left. Once the second runs, only one account is left.
 """

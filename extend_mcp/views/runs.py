@@ -18,7 +18,7 @@ from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, Status, step_digest, step_times, value_words, walk
+from extend_mcp.views.steps import Detail, StatusCode, step_digest, step_times, value_words, walk
 from extend_mcp.views.untrusted import (
     Code,
     DashboardUrl,
@@ -104,7 +104,7 @@ class RunHead(ViewPart):
     """The facts of a run that its API object holds."""
 
     run_id: Id = Field(validation_alias="id")
-    status: Status
+    status: StatusCode
     workflow_id: Id | None = Field(None, validation_alias=AliasPath("workflow", "id"))
     workflow: Label | None = Field(None, validation_alias=AliasPath("workflow", "name"))
     version: Code | None = Field(None, validation_alias=AliasPath("workflow_version", "version"))
@@ -358,7 +358,7 @@ class WaitedRun(ViewPart):
     """One run that was waited for."""
 
     run_id: Id
-    status: Status
+    status: StatusCode
     file: OrNone[Label] = None
     step: Label | None = None
     review: OrNone[str] = None

@@ -24,7 +24,7 @@ from extend_mcp.workflows.graph import Json
 
 Detail = Literal["concise", "full"]
 
-Status = Annotated[Code, AfterValidator(lambda status: status or Code("unknown"))]
+StatusCode = Annotated[Code, AfterValidator(lambda status: status or Code("unknown"))]
 """The status of a run."""
 
 _LONG = 400
@@ -285,11 +285,11 @@ def failed_items(check: Json) -> list[int] | None:
     return [place for place, valid in enumerate(each) if valid is not True] if isinstance(each, list) else None
 
 
-Found: TypeAlias = "tuple[str, Iterable[Line]]"
-"""What a step found, in one line, and as lines that are written when they are asked for."""
+_Found: TypeAlias = "tuple[str, Iterable[Line]]"
+"""The findings of a step, in one line, and as lines that are written when they are asked for."""
 
 
-def _parse(step: StepRun) -> Found:
+def _parse(step: StepRun) -> _Found:
     pages, chunks = as_object(step.child_run.get("metrics")).get("pageCount"), objects(step.output.get("chunks"))
     counts = [counted(pages, "page")] if isinstance(pages, int) else []
     lines = (line for number, chunk in enumerate(chunks, 1) for line in _chunk_lines(number, chunk))
@@ -302,7 +302,7 @@ def _chunk_lines(number: int, chunk: Json) -> list[Line]:
     return [f"Chunk {number} ({Code(chunk.get('type')):20}, pages {pages}):", Quote(str(chunk.get("content") or ""))]
 
 
-def _extract(step: StepRun) -> Found:
+def _extract(step: StepRun) -> _Found:
     fields = list(extracted_fields(step))
     said = [counted(sum(1 for _, item, _ in fields if item is not None), "field")]
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
@@ -333,14 +333,14 @@ def _field(path: str, value: Any, facts: Json) -> str:
     return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
 
 
-def _classify(step: StepRun) -> Found:
+def _classify(step: StepRun) -> _Found:
     output, sure = step.output, confidence(step.output)
     kind = f"type {Label(output.get('type') or output.get('id') or '?'):60}"
     insights = (f"- {Note(each.get('content') or each):{_LONG}}" for each in objects(output.get("insights")))
     return kind if sure is None else f"{kind}, confidence {sure:.2f}", insights
 
 
-def _split(step: StepRun) -> Found:
+def _split(step: StepRun) -> _Found:
     splits = objects(step.output.get("splits"))
     kinds = Counter(str(split.get("type") or "?") for split in splits)
     shown = listed([f"{count} {Label(kind):24}" for kind, count in kinds.most_common()], 3)
@@ -354,7 +354,7 @@ def _split_line(split: Json) -> str:
     return f"{pages}: {Label(split.get('type') or '?'):60} {named}{seen}"
 
 
-def _checks(step: StepRun) -> Found:
+def _checks(step: StepRun) -> _Found:
     name = "rules" if step.step_type == "RULE_VALIDATION" else "blocks"
     checks = _items(step, name)
     broken = [
@@ -373,7 +373,7 @@ def _check_line(check: Json) -> str:
     return f"{passed}: {Label(check.get('name') or '?'):120}{reason}{rows}{_why(check)}"
 
 
-def _router(step: StepRun) -> Found:
+def _router(step: StepRun) -> _Found:
     matched = as_object((step.result or {}).get("matchedBranch"))
     named = f"{Label(matched.get('name') or matched.get('id') or '?'):60}"
     lines = (
@@ -389,7 +389,7 @@ def _why(item: Json) -> str:
     return f" - {'; '.join(said)}" if said else ""
 
 
-def _external(step: StepRun) -> Found:
+def _external(step: StepRun) -> _Found:
     response = as_object((step.result or {}).get("response"))
     names = ", ".join(list(as_object(response.get("data")))[:4])
     digest = f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
@@ -415,7 +415,7 @@ def _number(value: Any) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-_KINDS: dict[str, Callable[[StepRun], Found]] = {
+_KINDS: dict[str, Callable[[StepRun], _Found]] = {
     "PARSE": _parse,
     "EXTRACT": _extract,
     "MERGE_EXTRACT": _extract,
