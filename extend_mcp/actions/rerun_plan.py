@@ -283,7 +283,7 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
     details = await read_insights(app, deadline, list(unclear.values()), most=app.limits.bulk_runs)
     skipped = set(details.skipped)
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run), reverse=True):
-        if (old := str(each.metadata.get(RERUN_OF))) in ours:
+        if (old := each.metadata.get(RERUN_OF)) in ours:
             found.reruns.setdefault(old, each.run.id)
     found.unchecked = {
         run.id

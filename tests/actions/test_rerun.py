@@ -206,16 +206,6 @@ async def test_the_newest_of_several_reruns_is_named(box: Box) -> None:
     assert f"Rerun already: {run_id} as workflow_run_{'a' * 20}." in facts["message"]
 
 
-async def test_a_mark_that_is_no_text_ends_no_plan(box: Box) -> None:
-    run_id = failed_batch(box)[0]
-    later = copy.deepcopy(box.sandbox.record(run_id).run)
-    created = format_instant(box.now() - timedelta(minutes=1))
-    box.load({**later, "id": "workflow_run_odd0000000000000000", "initialRunAt": created, "metadata": {"rerunOf": [1]}})
-    async with serving(box) as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run_id])))
-    assert facts["planned"] == 1
-
-
 async def test_a_plan_for_two_workflows_names_no_version(box: Box) -> None:
     failed = [box.sandbox.record(run["id"]).run for run in box.state()["runs"] if run["status"] == "FAILED"]
     one_each = {run["workflow"]["id"]: run["id"] for run in failed}
