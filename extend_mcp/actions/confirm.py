@@ -108,7 +108,8 @@ async def confirm(
             "Ask the user to do it in a client that can ask them.",
         )
     if policy == "token" or not can_ask(ctx):
-        if shown:
+        # The state of a question that a person was asked is no token: they may have said no.
+        if shown and not ctx.request_state:
             return Consent(by="token", proposal_id=shown.id)
         why = f"The confirmation token is not valid: {token_problem}. " if token_problem else ""
         issued = issue_token(caller_context(ctx), proposal)

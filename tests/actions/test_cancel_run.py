@@ -6,11 +6,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, ElicitResult, ErrorData
+from mcp_types import INVALID_PARAMS, CallToolResult, ElicitResult, ErrorData, InputRequiredResult
 
 from extend_mcp.runs.lifecycle import may_cancel
-from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
+from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, running_server, serving, text_of
 
 SCENARIO = "empty"
 
@@ -192,6 +193,27 @@ async def test_a_token_does_not_replace_a_person_who_can_be_asked(box: Box) -> N
         arguments = {"run_id": RUN, "confirmation_token": token}
         assert facts_of(await client.call_tool("cancel_workflow_run", arguments))["outcome"] == "declined"
     assert len(person.asked) == 1
+    assert cancels(box) == []
+
+
+async def test_the_state_of_a_question_is_no_yes_from_a_client_that_cannot_ask(box: Box) -> None:
+    box.load(example_run(RUN, "PROCESSING"))
+    async with (
+        running_server(box) as server,
+        Client(server, elicitation_callback=Person().answer) as asking,
+        Client(server) as other,
+    ):
+        asked = await asking.session.call_tool("cancel_workflow_run", {"run_id": RUN}, allow_input_required=True)
+        assert isinstance(asked, InputRequiredResult)
+        answer = await other.session.call_tool(
+            "cancel_workflow_run",
+            {"run_id": RUN},
+            input_responses={"confirm": ElicitResult(action="decline")},
+            request_state=asked.request_state,
+            allow_input_required=True,
+        )
+    assert isinstance(answer, CallToolResult)
+    assert facts_of(answer)["outcome"] == "confirmation_required"
     assert cancels(box) == []
 
 
