@@ -66,6 +66,10 @@ class Odd(SqliteStore):
         self.fail_where("cannot be written")
         await super().put(plan)
 
+    async def use(self, proposal_id: str) -> bool:
+        self.fail_where("cannot note a use")
+        return await super().use(proposal_id)
+
     async def agree(self, plan: Plan) -> None:
         self.fail_where("cannot note a yes")
         await super().agree(plan)

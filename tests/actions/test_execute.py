@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult
 
+from tests.actions.test_bulk import Odd
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
 SCENARIO = "empty"
@@ -354,6 +355,20 @@ async def test_a_token_creates_once(box: Box, tool: str) -> None:
     assert first["outcome"] == "done"
     assert second["outcome"] in ("refused", "changed")
     assert [each for each in box.requests("POST") if each["path"].endswith(path)][1:] == []
+
+
+@pytest.mark.parametrize(("setup", "outcome"), [(_file, "done"), (_create_subscription, "refused")])
+async def test_a_yes_that_cannot_be_checked_counts_only_where_a_repeat_adds_nothing(
+    box: Box, setup: Callable[[Box], Ready], outcome: str
+) -> None:
+    ready, store = setup(box), Odd("cannot note a use")
+    box.forget()
+    async with serving(box, toolsets="all", store=store) as client:
+        plan = facts_of(await client.call_tool(ready.tool, ready.arguments))
+        again = {**ready.arguments, "confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool(ready.tool, again))
+    assert facts["outcome"] == outcome
+    assert len(writes(box)) == (outcome == "done")
 
 
 async def test_a_subscription_is_created_once_by_a_token(box: Box) -> None:
