@@ -133,11 +133,15 @@ def _spread(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Stuck:
-    """A run that hangs, for how many seconds at least it has not changed, and within which 95% of its like are done."""
+    """A run that hangs, for how many seconds at least it has not changed, and within which 95% of its like are done.
+
+    ``step`` is the name of its present step, where that was read.
+    """
 
     run: RunFacts
     seconds: float
     usual: float
+    step: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,13 +156,12 @@ class Stall:
 
 @dataclass(frozen=True)
 class StuckRuns:
-    """The runs that hang, the longest first, with their present ``steps`` where these were read.
+    """The runs that hang, the longest first.
 
     ``moving`` counts them among all that move, and ``unjudged`` those of workflows whose usual time is unknown.
     """
 
     stuck: list[Stuck]
-    steps: dict[str, str]
     stalls: list[Stall]
     moving: int
     unjudged: int
