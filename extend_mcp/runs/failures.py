@@ -159,31 +159,6 @@ def step_failure(step: StepRun) -> Failure | None:
     return Failure(step.title, str(reason or ""), str(message or ""))
 
 
-@dataclass(frozen=True)
-class Repeat:
-    """A file that one workflow processed more than once: its first run, and the others, oldest first."""
-
-    first: RunFacts
-    again: Sequence[RunFacts]
-
-    @property
-    def credits(self) -> float:
-        """The credits that the others cost."""
-        return sum(run.credits or 0.0 for run in self.again)
-
-    @property
-    def seconds_apart(self) -> float | None:
-        """The seconds between the first run and the next."""
-        first, second = self.first.created, self.again[0].created
-        return (second - first).total_seconds() if first and second else None
-
-    @property
-    def batches(self) -> tuple[str, str] | None:
-        """The two batches, if the file was processed in one and again in another."""
-        first, second = self.first.batch_id, self.again[0].batch_id
-        return (first, second) if first and second and first != second else None
-
-
 def same_files(runs: Iterable[RunFacts]) -> list[list[RunFacts]]:
     """Group the runs of one workflow on the same files, oldest first; a run without files is in no group."""
     groups: defaultdict[tuple[str, frozenset[str]], list[RunFacts]] = defaultdict(list)

@@ -14,7 +14,7 @@ from datetime import datetime
 from statistics import fmean, pstdev
 from typing import Final, NamedTuple
 
-from extend_mcp.api.models import RunBase, WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.lifecycle import MOVING
 from extend_mcp.runs.statistics import FEW, RunFacts, quantile
 from extend_mcp.runs.times import format_instant, format_span, read_instant
@@ -71,108 +71,44 @@ def _child_changes(run: WorkflowRun) -> list[datetime]:
     return [moment for step in run.step_runs if (moment := read_instant(step.child_run.get("updatedAt")))]
 
 
-class Timing(NamedTuple):
-    """The seconds that a processed run took, and its pages if they are known."""
+class Usual(NamedTuple):
+    """Usual times in seconds of so many runs of a workflow: the median and the time within which 95% are done.
 
-    seconds: float
-    pages: int | None
-
-
-@dataclass(frozen=True)
-class UsualTime:
-    """Seconds that so many runs of a workflow took which were processed without a review, and their fewest and most
-    pages.
-
-    Where none was of about the size of the run in question, ``nearest`` holds its pages and the run whose size is
-    nearest: a small file says little of the pace of a large one.
+    ``page`` is for each page, where pages explain the durations better; None elsewhere. ``queue`` is the 95% wait.
     """
 
     runs: int
-    sizes: tuple[int, int] | None
-    p50: float
-    p95: float
-    nearest: tuple[int, int, float] | None = None
-
-    def words(self, so_far: float | None) -> str:
-        """Describe it, and how a run compares that has taken so many seconds so far; None before its start."""
-        few = self.runs < FEW
-        of = ""
-        if self.sizes:
-            low, high = self.sizes
-            of = f" of {low}{f'-{high}' if high > low else ''} page{'' if high == 1 else 's'}"
-        said = f"{format_span(self.p50)}, {'at most' if few else '95% within'} {format_span(self.p95)}"
-        said += f" ({'only ' if few else ''}{self.runs} processed run{'' if self.runs == 1 else 's'}{of})"
-        if self.nearest:
-            pages, size, took = self.nearest
-            return (
-                f"{said}; none was of about {pages} pages: the nearest, of {size}, took {format_span(took)}, "
-                f"and at its pace this one takes {format_span(took / size * pages)}"
-            )
-        if so_far is None:
-            return said
-        return f"{said}; this one {'takes longer' if so_far > self.p95 else 'is within that'}"
-
-
-def timings(done: Sequence[WorkflowRunSummary]) -> list[Timing]:
-    """Return how long runs took that nobody reviewed: a person's time says nothing of a run's speed."""
-    return [
-        Timing(run.duration_seconds, _pages(run))
-        for run in done
-        if run.duration_seconds is not None and not run.reviewed_at
-    ]
-
-
-def usual_time(run: RunBase, timed: Sequence[Timing]) -> UsualTime | None:
-    """Return how long processed runs of about the size of ``run`` took; of any size if no such run is known."""
-    if not timed:
-        return None
-    pages = _pages(run)
-    alike = [each for each in timed if pages and each.pages and pages / 2 <= each.pages <= 2 * pages]
-    chosen = alike or timed
-    took, sizes = [seconds for seconds, _ in chosen], [size for _, size in chosen if size]
-    nearest = min(
-        ((pages, size, seconds) for seconds, size in timed if pages and size and not alike),
-        key=lambda each: max(each[0] / each[1], each[1] / each[0]),
-        default=None,
-    )
-    return UsualTime(
-        runs=len(chosen),
-        sizes=(min(sizes), max(sizes)) if sizes else None,
-        p50=quantile(took, 0.5) or 0.0,
-        p95=quantile(took, 0.95) or 0.0,
-        nearest=nearest,
-    )
-
-
-def _pages(run: RunBase) -> int | None:
-    return sum(file.metadata.page_count or 0 for file in run.files) or None
-
-
-@dataclass(frozen=True)
-class Usual:
-    """Usual times of a workflow: 95th percentiles in seconds, None where too few runs show one.
-
-    They are from start to end, the same for each ``page`` where that differs less, and from creation to start.
-    """
-
-    run: float | None = None
-    page: float | None = None
+    run: tuple[float, float]
+    page: tuple[float, float] | None = None
     queue: float | None = None
+
+    def times(self, pages: int | None) -> tuple[float, float]:
+        """Return the median and the 95% time of a run with so many pages."""
+        p50, p95 = self.page if self.page and pages else self.run
+        factor = pages if self.page and pages else 1
+        return p50 * factor, p95 * factor
 
     def limit(self, run: RunFacts) -> float | None:
         """Return the longest usual time of a run in its present state; None if it is unknown."""
-        if run.status == "CANCELLING":
-            return CANCELLING_SECONDS
         if run.status == "PENDING":
             return None if self.queue is None else max(self.queue, _QUEUE_SECONDS)
-        return self.page * run.pages if self.page is not None and run.pages else self.run
+        return self.times(run.pages)[1]
+
+    def words(self, pages: int | None, so_far: float | None) -> str:
+        """Describe it for a run of so many pages, and how one compares that has taken ``so_far``; None before start."""
+        p50, p95 = self.times(pages)
+        size = f" for {pages} page{'' if pages == 1 else 's'}" if self.page and pages else ""
+        said = f"{format_span(p50)}, 95% within {format_span(p95)}{size} ({self.runs} processed runs)"
+        if so_far is None:
+            return said
+        return f"{said}; this one {'takes longer' if so_far > p95 else 'is within that'}"
 
 
 def usual_times(done: Iterable[RunFacts]) -> dict[str, Usual]:
     """Return the usual times of each workflow, from its runs that were processed without a person."""
     by_workflow: defaultdict[str, list[RunFacts]] = defaultdict(list)
     for run in done:
-        if run.status == "PROCESSED" and run.duration_seconds is not None and not run.reviewer:
+        if run.status == "PROCESSED" and run.duration_seconds is not None and not (run.reviewer or run.reviewed):
             by_workflow[run.workflow_id].append(run)
     return {workflow: _usual(runs) for workflow, runs in by_workflow.items() if len(runs) >= FEW}
 
@@ -182,7 +118,11 @@ def _usual(runs: Sequence[RunFacts]) -> Usual:
     paged = [(run.duration_seconds or 0.0) / run.pages for run in runs if run.pages]
     by_page = len(paged) == len(runs) and _spread(paged) < _spread(took)
     queues = [run.queue_seconds for run in runs if run.queue_seconds is not None]
-    return Usual(quantile(took, 0.95), quantile(paged, 0.95) if by_page else None, quantile(queues, 0.95))
+    return Usual(len(runs), _typical(took), _typical(paged) if by_page else None, quantile(queues, 0.95))
+
+
+def _typical(values: Sequence[float]) -> tuple[float, float]:
+    return quantile(values, 0.5) or 0.0, quantile(values, 0.95) or 0.0
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -193,11 +133,15 @@ def _spread(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Stuck:
-    """A run that hangs, for how many seconds at least it has not changed, and within which 95% of its like are done."""
+    """A run that hangs, for how many seconds at least it has not changed, and within which 95% of its like are done.
+
+    ``step`` is the name of its present step, where that was read.
+    """
 
     run: RunFacts
     seconds: float
     usual: float
+    step: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,13 +156,12 @@ class Stall:
 
 @dataclass(frozen=True)
 class StuckRuns:
-    """The runs that hang, the longest first, with their present ``steps`` where these were read.
+    """The runs that hang, the longest first.
 
     ``moving`` counts them among all that move, and ``unjudged`` those of workflows whose usual time is unknown.
     """
 
     stuck: list[Stuck]
-    steps: dict[str, str]
     stalls: list[Stall]
     moving: int
     unjudged: int
@@ -234,7 +177,8 @@ def stuck_runs(runs: Iterable[RunFacts], usual: dict[str, Usual], now: datetime)
         moment = run.created if run.status == "PENDING" else run.updated or run.created
         if run.status not in MOVING or moment is None:
             continue
-        limit = usual.get(run.workflow_id, Usual()).limit(run)
+        known = usual.get(run.workflow_id)
+        limit = CANCELLING_SECONDS if run.status == "CANCELLING" else known and known.limit(run)
         seconds = (now - moment).total_seconds()
         if limit is None:
             unjudged += 1

@@ -10,7 +10,7 @@ from pydantic import Field
 from extend_mcp.audit import AuditScan
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import RERUN_OF, Repeat, chains, fate, same_files
+from extend_mcp.runs.failures import RERUN_OF, chains, fate, same_files
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import AUDIT_READ
 from extend_mcp.tools.args import Moment, PageToken, RunId
@@ -19,7 +19,7 @@ from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, parse_wind
 from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
 from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
 from extend_mcp.views.audit import ActionListView, action_list_view
-from extend_mcp.views.incidents import Chain, DoneTwiceView, OpenFailuresView, done_twice_view, open_failures_view
+from extend_mcp.views.incidents import DoneTwiceView, OpenFailuresView, done_twice_view, open_failures_view
 from extend_mcp.views.untrusted import Id
 
 _OFF = "this server keeps no audit that it can read; its operator can set EXTEND_MCP_AUDIT to a file"
@@ -59,16 +59,16 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
     read = {run_id: each.metadata.get(RERUN_OF) for run_id, each in insights.found.items()}
     marks = {run_id: mark for run_id, mark in (kept | read).items() if mark}
     wanted = {run.id for run in failed}
-    found: list[Chain] = []
+    documents = []
     for chain in chains(listed.runs, marks):
         first = next((place for place, run in enumerate(chain) if run.id in wanted), None)
         if first is not None:
             chain = chain[first:]
             last = next(run for run in reversed(chain) if run.id in wanted)
-            known = insights.found.get(last.id)
-            found.append(Chain(last, fate(chain), known.cause if known else None, is_read=known is not None))
+            read_run = insights.found.get(last.id)
+            documents.append((read_run.run if read_run else last, fate(chain)))
     return open_failures_view(
-        found,
+        documents,
         failed=len(failed),
         filters=filters.description(),
         missing=missing,
@@ -95,9 +95,9 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
     if len(insights.found) < len(unsure):
         missing.append(f"{len(unsure) - len(insights.found):,} runs were not looked into: they may be intended reruns")
     intended = {run_id for run_id, each in insights.found.items() if each.metadata.get(RERUN_OF)}
-    repeats = [Repeat(group[0], rest) for group in repeated if (rest := [r for r in group[1:] if r.id not in intended])]
+    groups = [[group[0], *(run for run in group[1:] if run.id not in intended)] for group in repeated]
     return done_twice_view(
-        repeats,
+        [group for group in groups if len(group) > 1],
         intended=len(intended),
         filters=filters.description(),
         missing=missing,

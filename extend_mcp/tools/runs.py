@@ -21,7 +21,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import CHILD_KINDS, unexplained_steps
 from extend_mcp.runs.lifecycle import MOVING, is_moving
 from extend_mcp.runs.statistics import run_facts
-from extend_mcp.runs.timing import Timing, UsualTime, timings, usual_time
+from extend_mcp.runs.timing import Usual, usual_times
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
@@ -247,8 +247,8 @@ async def _last_change(app: CallerContext, run: WorkflowRun) -> datetime | None:
     return next((each.updated_at for each in page.data if each.id == run.id), None)
 
 
-async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
-    async def read() -> list[Timing]:
+async def _usual_time(app: CallerContext, run: WorkflowRun) -> Usual | None:
+    async def read() -> Usual | None:
         page = await app.api.list_workflow_runs(
             status="PROCESSED",
             workflow_id=run.workflow.id or None,
@@ -256,9 +256,9 @@ async def _usual_time(app: CallerContext, run: WorkflowRun) -> UsualTime | None:
             sort_dir="desc",
             max_page_size=PAGE_SIZE,
         )
-        return timings(page.data)
+        return usual_times(map(run_facts, page.data)).get(run.workflow.id)
 
-    return usual_time(run, await app.remember(f"timings of {run.workflow.id}", _USUAL_SECONDS, read))
+    return await app.remember(f"usual time of {run.workflow.id}", _USUAL_SECONDS, read)
 
 
 @RUNS.tool(title="Read a step's result", annotations=READ_ONLY)

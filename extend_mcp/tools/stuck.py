@@ -39,8 +39,7 @@ async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline,
     asked = [each.run.id for each in stuck if each.run.status != "PENDING"][: min(shown, _MOST_STEPS)]
     details = await read_details(app, deadline, asked, _present_step)
     return StuckRuns(
-        stuck=stuck,
-        steps={run_id: step for run_id, step in details.found.items() if step},
+        stuck=[replace(each, step=details.found.get(each.run.id, "")) for each in stuck],
         stalls=stalls(stuck, listed.runs, done),
         moving=len(listed.runs),
         unjudged=unjudged,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from extend_mcp.runs.failures import Failure, Fate, Repeat, created_first, retry_advice
+from extend_mcp.runs.failures import Fate, created_first, retry_advice
 from extend_mcp.runs.groups import largest
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
-from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
+from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
 from extend_mcp.views.runs import NO_REASON, NOT_READ, reason_words
-from extend_mcp.views.tables import RunListView, RunRow
+from extend_mcp.views.tables import RunListView, RunRow, files_words
 from extend_mcp.views.untrusted import Code, Id, Label
 
 _MOST_CAUSES = 10
@@ -29,28 +28,11 @@ _WORDS: dict[Fate, str] = {
 _OPEN: tuple[Fate, ...] = ("failed_again", "never_rerun")
 
 
-@dataclass(frozen=True)
-class Chain:
-    """A document that failed: its last failed run, what became of it, and why that run failed, if it was read."""
-
-    last: RunFacts
-    fate: Fate
-    cause: Failure | None
-    is_read: bool
-
-    @property
-    def reason(self) -> str:
-        """The reason of the last failure in a few words."""
-        if self.cause and self.cause.reason:
-            return self.cause.reason
-        return NO_REASON if self.is_read else NOT_READ
-
-
 class OpenCause(ViewPart):
     """Open failures of one cause."""
 
     reason: Code
-    step: Label | None = None
+    step: OrNone[Label] = None
     documents: int
     failed_again: int
     first_failed_at: datetime | None = None
@@ -80,64 +62,67 @@ class OpenFailuresView(View):
     causes: list[OpenCause]
     open_runs: list[OpenRun]
     complete: bool
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     untrusted: str = "step, workflow"
 
 
 def open_failures_view(
-    chains: Sequence[Chain],
+    documents: Sequence[tuple[RunFacts, Fate]],
     *,
     failed: int,
     filters: str,
-    missing: Sequence[str],
+    missing: list[str],
     shown: int,
     now: datetime,
     limit: int,
 ) -> OpenFailuresView:
-    """Show what became of the documents that failed, in so many runs."""
-    fates = Counter(each.fate for each in chains)
-    still_open = sorted((each for each in chains if each.fate in _OPEN), key=lambda each: created_first(each.last))
-    causes = largest(still_open, lambda each: (each.reason, each.cause.where if each.cause else ""))
+    """Show what became of documents that failed, in so many runs: the last failed run of each, and its fate."""
+    fates = Counter(fate for _, fate in documents)
+    still_open = sorted((each for each in documents if each[1] in _OPEN), key=lambda each: created_first(each[0]))
     view = OpenFailuresView(
         failed_runs=failed,
-        documents=len(chains),
+        documents=len(documents),
         **{name: fates[name] for name in _WORDS},
         open=len(still_open),
-        causes=[*map(_cause, causes)],
+        causes=[*map(_cause, largest(still_open, lambda each: (each[0].reason, each[0].step)))],
         open_runs=[
             OpenRun(
-                run_id=each.last.id,
-                workflow=each.last.workflow_name,
-                reason=each.reason,
-                created_at=each.last.created,
-                rerun=each.fate == "failed_again",
+                run_id=run.id,
+                workflow=run.workflow_name,
+                reason=_reason(run),
+                created_at=run.created,
+                rerun=fate == "failed_again",
             )
-            for each in still_open[:shown]
+            for run, fate in still_open[:shown]
         ],
         complete=not missing,
-        missing=list(missing) or None,
+        missing=missing,
     )
     said = ", ".join(f"{fates[name]:,} {words}" for name, words in _WORDS.items())
-    head = [f"{counted(len(chains), 'document')} failed in {counted(failed, 'run')} ({filters}): {said}."]
+    head = [f"{counted(len(documents), 'document')} failed in {counted(failed, 'run')} ({filters}): {said}."]
     head += incomplete(missing)
     head += [f"Still open: {view.open:,}, by cause:"] if view.open else ["Nothing is open."]
     head += [_cause_line(each, now) for each in view.causes[:_MOST_CAUSES]]
     ids = listed([each.run_id for each in view.open_runs], len(view.open_runs), of=view.open)
     tail = [f"Oldest of them: {ids}"] if view.open_runs else []
-    if view.open:
-        tail.append("Next: rerun_workflow_runs with the same filters plans a rerun of what it can help.")
-    return view.with_text(Document(head, tail=tail).fit(limit, lambda gone: f"… {gone} more")[0])
+    tail += ["Next: rerun_workflow_runs with the same filters plans a rerun of what it can help."] if view.open else []
+    return view.with_text(Document(head, tail=tail).fit(limit, "… {} more".format)[0])
 
 
-def _cause(same: Sequence[Chain]) -> OpenCause:
-    first = same[0]
+def _reason(run: RunFacts) -> str:
+    return NOT_READ if run.reason is None else run.reason or NO_REASON
+
+
+def _cause(same: Sequence[tuple[RunFacts, Fate]]) -> OpenCause:
+    first = same[0][0]
+    not_read = "why was not looked up; ask again to go deeper"
     return OpenCause(
-        reason=first.reason,
-        step=first.cause.where or None if first.cause else None,
+        reason=_reason(first),
+        step=first.step,
         documents=len(same),
-        failed_again=sum(each.fate == "failed_again" for each in same),
-        first_failed_at=first.last.created,
-        advice=retry_advice(first.reason) if first.is_read else "why was not looked up; ask again to go deeper",
+        failed_again=sum(fate == "failed_again" for _, fate in same),
+        first_failed_at=first.created,
+        advice=not_read if first.reason is None else retry_advice(first.reason),
     )
 
 
@@ -159,6 +144,11 @@ class RepeatedFile(ViewPart):
     seconds_apart: float | None = None
     credits_again: float
 
+    def line(self) -> str:
+        """Return it as a line of a table."""
+        apart = "?" if self.seconds_apart is None else format_span(self.seconds_apart)
+        return f"{self.file:60} · {self.workflow:40} · {cell(self.run_ids)} · {apart} · {self.credits_again:g}"
+
 
 class DoneTwiceView(View):
     """Files that were processed more than once, the most expensive first."""
@@ -169,57 +159,58 @@ class DoneTwiceView(View):
     intended_reruns: int
     repeats: list[RepeatedFile]
     complete: bool
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     untrusted: str = "file, workflow"
 
 
 def done_twice_view(
-    repeats: Sequence[Repeat], *, intended: int, filters: str, missing: Sequence[str], shown: int, limit: int
+    repeats: Sequence[Sequence[RunFacts]], *, intended: int, filters: str, missing: list[str], shown: int, limit: int
 ) -> DoneTwiceView:
-    """Show the files that were processed more than once, but for so many reruns that were intended."""
-    pairs = Counter(each.batches for each in repeats if each.batches)
+    """Show the runs of each file that was processed more than once, but for so many reruns that were intended."""
+    found = sorted(map(_repeat, repeats), key=lambda each: (-each[0].credits_again, each[0].run_ids[0]))
+    pairs = Counter(pair for _, pair in found if pair)
     in_batches = [pair for pair, count in pairs.most_common(_MOST_BATCHES) if count > 1]
     # The files of a batch that was run again are one line.
-    ordered = sorted(repeats, key=lambda each: (each.batches in in_batches, -each.credits, each.first.id))
+    alone = [row for row, pair in found if pair not in in_batches]
+    files = alone + [row for row, pair in found if pair in in_batches]
     view = DoneTwiceView(
-        files=len(ordered),
-        runs_too_many=sum(len(each.again) for each in ordered),
-        credits_again=round(sum(each.credits for each in ordered), 2),
+        files=len(files),
+        runs_too_many=sum(len(each.run_ids) - 1 for each in files),
+        credits_again=round(sum(each.credits_again for each in files), 2),
         intended_reruns=intended,
-        repeats=[
-            RepeatedFile(
-                file=next(iter(each.first.file_names), "") or "?",
-                workflow=each.first.workflow_name,
-                run_ids=[each.first.id, *(run.id for run in each.again)],
-                seconds_apart=each.seconds_apart,
-                credits_again=round(each.credits, 2),
-            )
-            for each in ordered[:shown]
-        ],
+        repeats=files[:shown],
         complete=not missing,
-        missing=list(missing) or None,
+        missing=missing,
     )
     window = f" ({filters})" if filters else ""
     twice = "processed more than once by the same workflow"
     spent = f"{counted(view.runs_too_many, 'run')} too many, {view.credits_again:,.10g} credits spent twice"
-    head = [f"{counted(view.files, 'file')} {twice}{window}: {spent}." if ordered else f"No file was {twice}{window}."]
-    if intended:
-        head.append(f"Left out: {counted(intended, 'intended rerun')}.")
+    head = [f"{counted(view.files, 'file')} {twice}{window}: {spent}." if files else f"No file was {twice}{window}."]
+    head += [f"Left out: {counted(intended, 'intended rerun')}."] if intended else []
     head += incomplete(missing)
     head += [
         f"{pairs[first, second]:,} of them because batch {Id(first)} was run again as {Id(second)}."
         for first, second in in_batches
     ]
-    alone = sum(each.batches not in in_batches for each in ordered)
-    rows = [
-        f"{row.file:60} · {row.workflow:40} · {', '.join(f'{each}' for each in row.run_ids)} · "
-        f"{format_span(row.seconds_apart) if row.seconds_apart is not None else '?'} · {row.credits_again:g}"
-        for row in view.repeats[:alone]
-    ]
-    columns = "file · workflow · runs, the first one first · apart · credits again"
+    rows = [row.line() for row in alone[:shown]]
+    document = Document(head, rows, columns="file · workflow · runs, the first one first · apart · credits again")
     more = "… {} more; a larger limit shows them".format
-    beyond = max(0, alone - len(view.repeats))
-    return view.with_text(Document(head, rows, columns=columns).fit(limit, more, beyond=beyond)[0])
+    return view.with_text(document.fit(limit, more, beyond=len(alone) - len(rows))[0])
+
+
+def _repeat(runs: Sequence[RunFacts]) -> tuple[RepeatedFile, tuple[str, str] | None]:
+    """Return a file with its runs, oldest first, and the two batches if it was processed in one and then in another."""
+    first, *again = runs
+    second = again[0]
+    row = RepeatedFile(
+        file=next(iter(first.file_names), "") or "?",
+        workflow=first.workflow_name,
+        run_ids=[run.id for run in runs],
+        seconds_apart=(second.created - first.created).total_seconds() if first.created and second.created else None,
+        credits_again=round(sum(run.credits or 0.0 for run in again), 2),
+    )
+    one, other = first.batch_id, second.batch_id
+    return row, (one, other) if one and other and one != other else None
 
 
 def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
@@ -228,7 +219,7 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
     left = len(found.stuck) - len(first)
     verdicts = _verdicts(found)
     view = RunListView(
-        runs=[_row(each, found.steps.get(each.run.id, "")) for each in first],
+        runs=[_row(each) for each in first],
         shown=len(first),
         complete=not left and not found.missing,
         stuck=len(found.stuck),
@@ -239,8 +230,8 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
     head = [f"{counted(len(found.stuck), 'stuck run')} of {moving}.", *verdicts]
     if found.unjudged:
         head.append(f"{counted(found.unjudged, 'run')} could not be judged: too few runs of the workflow have ended.")
-    head += incomplete(found.missing)
-    text, _ = Document(head, _groups(first, found.steps)).fit(limit, "… {} more groups".format)
+    document = Document([*head, *incomplete(found.missing)], [*map(_group_line, largest(first, _kind))])
+    text, _ = document.fit(limit, "… {} more groups".format)
     return view.with_text(f"{text}\n… {left:,} more; a larger page_size shows them" if left else text)
 
 
@@ -254,14 +245,14 @@ def stuck_line(stuck: Sequence[Stuck]) -> list[str]:
     return [f"Stuck: {said}; list_runs(stuck=true) says why."] if said else []
 
 
-def _row(each: Stuck, step: str) -> RunRow:
-    run, names = each.run, each.run.file_names or [""]
-    where = f"in {Label(step):60}, " if step else ""
+def _row(each: Stuck) -> RunRow:
+    run = each.run
+    where = f"in {Label(each.step):60}, " if each.step else ""
     return RunRow(
         run_id=run.id,
         status=run.status,
         workflow=run.workflow_name,
-        file=f"{names[0]} +{len(names) - 1}" if len(names) > 1 else names[0],
+        file=files_words(run.file_names),
         created_at=run.created,
         why=f"{where}not changed for {format_span(each.seconds)}; {_usually(each)}",
     )
@@ -274,26 +265,22 @@ def _usually(each: Stuck) -> str:
     return f"95% of such runs {what} {format_span(each.usual)}"
 
 
-def _groups(found: list[Stuck], steps: dict[str, str]) -> list[str]:
-    """Write a line for the runs of one workflow that hang in one step, and one for the queue, most first."""
+def _kind(each: Stuck) -> tuple[str, str, str]:
+    """Return what the runs of a line have in common: workflow, status and step, but all that wait are one queue."""
+    run = each.run
+    return "" if run.status == "PENDING" else run.workflow_id, run.status, each.step
 
-    def kind(each: Stuck) -> tuple[str, str, str]:
-        run = each.run
-        return "" if run.status == "PENDING" else run.workflow_id, run.status, steps.get(run.id, "")
 
-    lines = []
-    for same in largest(found, kind):
-        _, status, step = kind(same[0])
-        where = f" in {Label(step):60}" if step else ""
-        spans = [format_span(seconds) for seconds in (same[-1].seconds, same[0].seconds)]
-        span = spans[0] if spans[0] == spans[1] else f"{spans[0]} to {spans[1]}"
-        names = list(dict.fromkeys(each.run.workflow_name for each in same))
-        workflows = f"{Label(names[0]):60}" if len(names) == 1 else f"{len(names)} workflows"
-        # The shortest limit of them: by pages, each has its own.
-        usually = _usually(min(same, key=lambda each: each.usual))
-        ids = ", ".join(f"{Id(each.run.id)}" for each in same)
-        lines.append(f"{workflows}: {len(same):,} {status}{where}, not changed for {span}; {usually}: {ids}")
-    return lines
+def _group_line(same: Sequence[Stuck]) -> str:
+    first = same[0]
+    where = f" in {Label(first.step):60}" if first.step else ""
+    span = " to ".join(dict.fromkeys(format_span(seconds) for seconds in (same[-1].seconds, first.seconds)))
+    names = list(dict.fromkeys(each.run.workflow_name for each in same))
+    workflows = f"{Label(names[0]):60}" if len(names) == 1 else f"{len(names)} workflows"
+    # The shortest limit of them: by pages, each has its own.
+    usually = _usually(min(same, key=lambda each: each.usual))
+    ids = cell([Id(each.run.id) for each in same])
+    return f"{workflows}: {len(same):,} {first.run.status}{where}, not changed for {span}; {usually}: {ids}"
 
 
 def _verdicts(found: StuckRuns) -> list[str]:
@@ -308,16 +295,14 @@ def _verdicts(found: StuckRuns) -> list[str]:
         )
     elif stalled:
         (one,) = stalled
-        running = [each.run.id for each in found.stuck if each.run.status == "PROCESSING"]
-        in_step = Counter(found.steps[run_id] for run_id in running if run_id in found.steps)
+        in_step = Counter(each.step for each in found.stuck if each.step and each.run.status == "PROCESSING")
         step, count = next(iter(in_step.most_common(1)), ("", 0))
-        where = f"; {count} of {sum(in_step.values())} hang in step {Label(step):60}" if count > 1 else ""
+        where = f"; {count} of {in_step.total()} hang in step {Label(step):60}" if count > 1 else ""
         others = len(found.stalls) - 1
         moving = f"; {counted(others, 'other workflow')} with running runs not" if others else ""
         whose = "Probably this document's" if one.stuck == 1 else "Probably ours, the workflow's or a service's"
         said.append(f"{whose}: {_figures(one)}{where}{moving}.")
-    waiting = sum(each.run.status == "PENDING" for each in found.stuck)
-    if waiting:
+    if waiting := sum(each.run.status == "PENDING" for each in found.stuck):
         ahead = sum(each.running for each in found.stalls)
         behind = f", behind {counted(ahead, 'PROCESSING run')}" if ahead else ""
         said.append(f"Queue: {counted(waiting, 'PENDING run')} longer than usual{behind}.")

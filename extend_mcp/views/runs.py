@@ -13,8 +13,9 @@ from pydantic import AliasPath, Field
 from extend_mcp.api.models import RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_moving, urgency
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.runs.timing import UsualTime, present_state, review_began
+from extend_mcp.runs.timing import Usual, present_state, review_began
 from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
@@ -92,14 +93,6 @@ class FailureFacts(ViewPart):
         return f"Failed{where}: {reason_words(self.reason)}{message}{f'; {self.retry}' if self.retry else ''}"
 
 
-class UsualFacts(ViewPart):
-    """Durations of the processed runs of the workflow."""
-
-    runs: int
-    p50: Seconds
-    p95: Seconds
-
-
 class RunHead(ViewPart):
     """The facts of a run that its API object holds."""
 
@@ -133,7 +126,7 @@ class RunView(View, RunHead):
     state_since: OrNone[str] = None
     changed_at: datetime | None = None
     failed_checks: OrNone[list[FailedCheck]] = None
-    usual: UsualFacts | None = None
+    usual: str | None = None
     speaks_to_assistant: OrNone[list[SpokenTo]] = None
     details: TextPage | None = None
     cut: str | None = None
@@ -148,7 +141,7 @@ def run_view(
     page: int,
     limit: int,
     changed_at: datetime | None = None,
-    usual: UsualTime | None = None,
+    usual: Usual | None = None,
     definition: Sequence[Json] = (),
 ) -> RunView:
     """Explain ``run``, any field of which may be missing or unknown.
@@ -173,11 +166,11 @@ def run_view(
         state_since=state_since(run, changed_at, now),
         changed_at=changed_at,
         failed_checks=failed_checks(run, definition) if known.phase == "review" else None,
-        usual=usual,
+        usual=usual and usual.words(run_facts(run).pages, duration_seconds(run, now)),
         speaks_to_assistant=spoken_to(run),
     )
     del (view.files or [])[_FILES_IN_FIELDS:]
-    first, *about = _head(run, view, now, usual)
+    first, *about = _head(run, view, now)
     if detail == "full":
         text, view.details = Document([first], [*about, *_full(run, steps)]).page(page, limit)
         # The details already hold the steps; repeating them would only cost tokens.
@@ -200,7 +193,7 @@ def run_view(
     return view.with_text(text)
 
 
-def _head(run: WorkflowRun, view: RunView, now: datetime, usual: UsualTime | None) -> list[str]:
+def _head(run: WorkflowRun, view: RunView, now: datetime) -> list[str]:
     version_name = f" {Label(run.workflow_version.name):60}" if run.workflow_version.name else ""
     lines = [
         f"Run {view.run_id} · {view.status}: {view.meaning}",
@@ -215,8 +208,8 @@ def _head(run: WorkflowRun, view: RunView, now: datetime, usual: UsualTime | Non
         lines.append(f"Batch: {view.batch_id}")
     if age := age_line(run, now):
         lines.append(age[0].upper() + age[1:])
-    if usual:
-        lines.append(f"Usual for this workflow: {usual.words(view.duration_seconds)}")
+    if view.usual:
+        lines.append(f"Usual for this workflow: {view.usual}")
     for index, failure in enumerate((view.failures or [])[:3]):
         if index and failure.reason == WRAPPER and not failure.step:
             # The step's line has the cause.

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from extend_mcp.api.models import ChildRun, FileSummary, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import (
     Failure,
-    Repeat,
     chains,
     created_first,
     failed_children,
@@ -271,19 +270,3 @@ def test_a_mark_joins_runs_of_other_files() -> None:
 def test_what_became_of_a_failure(statuses: list[str], expected: str) -> None:
     chain = [run("first", status="PROCESSED"), *(run(f"{place}", status=each) for place, each in enumerate(statuses))]
     assert fate(chain) == expected
-
-
-def test_a_repeat_says_what_it_cost_how_late_it_came_and_between_which_batches() -> None:
-    first = run("a", 0, credits=9.0, batch_id="one")
-    again = [
-        run("b", 2, credits=2.5, batch_id="two"),
-        run("c", 5, credits=None, batch_id="three"),
-        run("d", 6, credits=1.0),
-    ]
-    repeat = Repeat(first, again)
-    assert (repeat.credits, repeat.seconds_apart, repeat.batches) == (3.5, 120.0, ("one", "two"))
-    for other in (run("b", None, batch_id="one"), run("b", None)):
-        assert Repeat(first, [other]).seconds_apart is None
-        assert Repeat(first, [other]).batches is None
-    assert Repeat(run("a", None), again).seconds_apart is None
-    assert Repeat(run("a"), again).batches is None

@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 
-from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.timing import (
     Began,
     Usual,
-    UsualTime,
     present_state,
     review_began,
     stalls,
     stuck_runs,
-    timings,
-    usual_time,
     usual_times,
 )
 
@@ -84,81 +81,6 @@ def test_a_review_began_after_the_last_child_run_before_its_end(reviewed: float 
     assert review_began(run) == (None if began is None else at(began))
 
 
-def done(minutes: float, pages: int | None, **fields: Any) -> WorkflowRunSummary:
-    """A processed run."""
-    return WorkflowRunSummary.model_validate(
-        {
-            "startTime": at(100).isoformat(),
-            "endTime": at(100 - minutes).isoformat(),
-            "files": [{"metadata": {"pageCount": pages}}],
-            **fields,
-        }
-    )
-
-
-def moving(pages: int | None) -> WorkflowRun:
-    """A run of so many pages."""
-    return WorkflowRun.model_validate({"files": [{"metadata": {"pageCount": pages}}]})
-
-
-def test_usual_is_the_time_of_runs_of_about_the_same_size() -> None:
-    small, large = [done(n, 2) for n in (1, 2, 3, 4, 5)], [done(50, 100)] * 5
-    usual = usual_time(moving(3), timings([*small, *large]))
-    assert usual
-    assert (usual.runs, usual.p50, usual.p95, usual.sizes) == (5, 180, 300, (2, 2))
-    assert usual.words(None) == "3m, 95% within 5m (5 processed runs of 2 pages)"
-    assert usual.words(299).endswith("; this one is within that")
-    assert usual.words(301).endswith("; this one takes longer")
-
-
-def test_other_sizes_are_scaled_and_few_runs_are_said_to_be_few() -> None:
-    usual = usual_time(moving(40), timings([done(1, 2), done(2, 8)]))
-    assert usual
-    assert usual.words(60) == (
-        "1m, at most 2m (only 2 processed runs of 2-8 pages); none was of about 40 pages: the nearest, of 8, took 2m, "
-        "and at its pace this one takes 10m"
-    )
-    unknown = usual_time(moving(None), timings([done(1, None)]))
-    assert unknown
-    assert unknown.words(10) == "1m, at most 1m (only 1 processed run); this one is within that"
-
-
-@pytest.mark.parametrize(("pages", "is_alike"), [(1, False), (2, True), (3, True), (8, True), (9, False)])
-def test_about_the_same_size_is_half_to_twice_as_many_pages(pages: int, is_alike: bool) -> None:
-    usual = usual_time(moving(4), timings([done(1, pages)]))
-    assert usual
-    assert (usual.nearest is None) == is_alike
-
-
-def test_the_nearest_size_is_that_of_the_smallest_ratio() -> None:
-    usual = usual_time(moving(40), timings([done(50, 2), done(0.1, 8), done(5, 300)]))
-    assert usual
-    assert usual.nearest == (40, 8, 6.0)
-
-
-def test_a_run_may_take_no_time_and_one_that_never_started_shows_none() -> None:
-    usual = usual_time(moving(2), timings([done(0, 2), done(9, 2, startTime=None)]))
-    assert usual
-    assert (usual.runs, usual.p50, usual.p95) == (1, 0, 0)
-    assert usual_times(ended([0.0] * 5)) == {"workflow_1": Usual(0.0, None, 5.0)}
-
-
-def test_the_time_of_a_person_does_not_count() -> None:
-    reviewed = done(90, 2, reviewedAt=at(10).isoformat())
-    assert usual_time(moving(2), timings([reviewed])) is None
-    usual = usual_time(moving(2), timings([reviewed, done(1, 2)]))
-    assert usual
-    assert usual.p95 == 60
-
-
-def test_a_run_at_the_95th_percentile_is_within_it() -> None:
-    usual = UsualTime(7, (1, 1), 60, 90)
-    assert [usual.words(seconds).rpartition("this one ")[2] for seconds in (90, 90.5)] == [
-        "is within that",
-        "takes longer",
-    ]
-
-
 def fact(number: int, status: str = "PROCESSED", *, changed: float = 0, **facts: Any) -> RunFacts:
     given: dict[str, Any] = {
         "id": f"workflow_run_{number}",
@@ -209,7 +131,8 @@ def test_a_run_hangs_past_the_95th_percentile_of_its_state(status: str, changed:
 
 
 def test_a_review_says_nothing_about_speed() -> None:
-    reviewed = [each._replace(duration_seconds=90_000.0, reviewer="ana") for each in ended(STEADY)]
+    slow = [each._replace(duration_seconds=90_000.0) for each in ended(STEADY)]
+    reviewed = [each._replace(reviewer="ana") for each in slow] + [each._replace(reviewed=NOW) for each in slow]
     found, _ = stuck_runs([fact(99, "PROCESSING", changed=100)], usual_times(ended(STEADY) + reviewed), NOW)
     assert [each.usual for each in found] == [78.0]
 
@@ -219,10 +142,17 @@ def test_pages_count_where_they_explain_more() -> None:
     by_page = usual_times(ended([3.0 * count + number % 2 for number, count in enumerate(pages)], pages))
     small, large = fact(1, "PROCESSING", changed=200, pages=2), fact(2, "PROCESSING", changed=200, pages=100)
     assert [each.run.id for each in stuck_runs([small, large], by_page, NOW)[0]] == ["workflow_run_1"]
+    usual = by_page["workflow_1"]
+    assert usual.words(10, 31.0) == "30s, 95% within 40s for 10 pages (20 processed runs); this one is within that"
+    assert usual.words(None, None) == "1m 3s, 95% within 2m 4s (20 processed runs)"
     # Times that do not follow the pages are compared as they are.
     for flat in (ended(STEADY, pages), ended(STEADY, [10 + number % 11 for number in range(20)]), ended(STEADY)):
         assert usual_times(flat)["workflow_1"].page is None
         assert len(stuck_runs([small, large], usual_times(flat), NOW)[0]) == 2
+
+
+def test_a_run_may_take_no_time_and_one_that_never_started_shows_none() -> None:
+    assert usual_times([*ended([0.0] * 5), fact(9)]) == {"workflow_1": Usual(5, (0.0, 0.0), None, 5.0)}
 
 
 def test_too_few_runs_show_no_usual_time() -> None:

@@ -12,7 +12,7 @@ from extend_mcp.runs import failures, ids
 from extend_mcp.runs.failures import rerun_words, retry_advice
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.runs.lifecycle import STATUSES, describe, is_finished, is_moving, may_cancel
-from extend_mcp.runs.timing import UsualTime
+from extend_mcp.runs.timing import Usual
 
 APPROVED = Path(__file__).parents[1] / "data" / "run_words.txt"
 
@@ -38,10 +38,10 @@ def words() -> Iterable[str]:
         yield f"{reason}: {retry_advice(reason)} | {rerun_words(reason)} | file {failures.file_is_at_fault(reason)}"
     for text in [*_IDS, *_PASTED]:
         yield f"{text!r}: {_said(parse_run_id, text)} | {_said(parse_batch_id, text)} | {ids.is_workflow_id(text)}"
-    for usual in (UsualTime(1, None, 5, 9), UsualTime(7, (1, 1), 60, 90), UsualTime(5, (2, 9), 60, 90)):
-        yield f"{usual}: {usual.words(None)} | {usual.words(60)} | {usual.words(91)}"
-    nearest = UsualTime(7, (1, 3), 60, 90, nearest=(100, 3, 30.0))
-    yield f"{nearest}: {nearest.words(7)}"
+    for usual in (Usual(7, (60, 90)), Usual(5, (60, 90), (10, 45))):
+        for pages in (None, 1, 2):
+            said = [usual.words(pages, seconds) for seconds in (None, 60, 90, 91)]
+            yield f"{usual} {pages}: {' | '.join(said)}"
 
 
 def _said(parse: Callable[[str], str], text: str) -> str:

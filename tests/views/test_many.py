@@ -13,9 +13,10 @@ from extend_mcp.actions.cancel_runs import set_lines
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.groups import GROUP_NAMES, Calendar, Grouping
-from extend_mcp.runs.statistics import run_facts
+from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import BulkResult, BulkView, result_lines
+from extend_mcp.views.incidents import done_twice_view
 from extend_mcp.views.insights import (
     comparison_view,
     failure_view,
@@ -61,6 +62,29 @@ def test_a_summary(documents: list[dict[str, Any]], limit: int, one: str, other:
         fine(view, limit)
         assert view.runs == len(documents) * 10
         assert len(view.groups) + view.groups_left_out == len(counted.groups)
+
+
+def test_a_repeated_file_says_what_it_cost_how_late_it_came_and_between_which_batches() -> None:
+    def repeat(name: str, *runs: dict[str, Any]) -> list[RunFacts]:
+        facts = run_facts(WorkflowRunSummary.model_validate({}))._replace(created=NOW, files=f"f\t{name}")
+        return [facts._replace(id=f"{name}{number}", **given) for number, given in enumerate(runs)]
+
+    one, other = {"batch_id": "one", "credits": 9.0}, {"batch_id": "two", "credits": 2.5}
+    late = {**other, "credits": None, "created": NOW + timedelta(minutes=2)}
+    repeats = [
+        *(repeat(name, one, other) for name in ("x", "y")),
+        repeat("a", one, late, {"batch_id": "three", "credits": 1.0}),
+        repeat("b", {"created": None}, other, other),
+        repeat("c", {}, {**one, "created": None}),
+    ]
+    view = done_twice_view(repeats, intended=0, filters="", missing=[], shown=9, limit=8000)
+    assert [(each.file, each.seconds_apart, each.credits_again) for each in view.repeats] == [
+        ("c", None, 9.0),
+        ("b", None, 5.0),
+        *[("x", 0.0, 2.5), ("y", 0.0, 2.5), ("a", 120.0, 1.0)],
+    ]
+    assert (view.files, view.runs_too_many, view.credits_again) == (5, 7, 20.0)
+    assert "3 of them because batch one was run again as two." in view.text
 
 
 @settings(max_examples=80)
