@@ -388,8 +388,12 @@ async def test_a_run_whose_possible_rerun_was_not_read_in_time_is_left_out(box: 
     ids = failed_batch(box)
     async with serving(box, confirmation="trusted") as client:
         await client.call_tool("rerun_workflow_runs", again(ids[:2]))
+    box.forget()
     async with serving(box, bulk_runs=1, history="off") as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
+    # Runs of other workflows cannot be reruns of these.
+    lists = [each["query"] for each in box.requests("GET") if each["path"] == "/workflow_runs"]
+    assert {each["workflowId"] for each in lists} == {box.sandbox.record(ids[0]).run["workflow"]["id"]}
     assert facts["outcome"] == "nothing_to_do"
     assert facts["skipped"] == {"already rerun": 1, "perhaps rerun already, which was not read in time": 1}
     assert " more." not in facts["message"]
