@@ -44,11 +44,6 @@ _OF_TOOLS: Final = {"runs": (CANCEL, DELETE), "incidents": (AUDIT_READ,)}
 """The scopes that tools of a toolset declare of their own."""
 
 
-def scope_of_tool(toolset: str, *, read_only: bool) -> str:
-    """Return the scope that a tool of a toolset needs unless it declares one."""
-    return READING[toolset] if read_only else WRITING[toolset]
-
-
 def scopes_of(toolsets: Iterable[str], *, read_only: bool) -> frozenset[str]:
     """Return the scopes of some toolsets, or of their reading half."""
     every = {scope for name in toolsets for scope in (READING.get(name), WRITING.get(name), *_OF_TOOLS.get(name, ()))}

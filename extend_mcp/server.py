@@ -184,11 +184,7 @@ def build_server(
 def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
     """Return the tools that the operator switched on, by toolset."""
     return {
-        name: [
-            tool
-            for tool in TOOLSETS[name].tools
-            if not settings.read_only or (tool.annotations and tool.annotations.read_only_hint)
-        ]
+        name: [tool for tool in TOOLSETS[name].tools if not settings.read_only or tool.annotations.read_only_hint]
         for name in settings.toolsets
     }
 
