@@ -208,5 +208,5 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.
         resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
-        completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
+        completions={argument: scope for argument, (scope, _) in COMPLETIONS.items()},
     )

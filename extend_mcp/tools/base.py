@@ -29,7 +29,7 @@ from mcp_types import (
 from pydantic import ConfigDict, ValidationError, create_model, model_validator
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.apps import view_meta
+from extend_mcp.apps import VIEWS
 from extend_mcp.audit import WriteRecord, begin_write_record, write_record
 from extend_mcp.callers import CallerContext
 from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata
@@ -111,7 +111,7 @@ class Toolset:
                 is_async=True,
                 context_kwarg="ctx",
                 annotations=annotations,
-                meta=view_meta(view) if view else None,
+                meta={"ui": {"resourceUri": f"{VIEWS}{view}"}} if view else None,
                 scope=scope or scopes[self.name],
             )
             self._added.append(tool)
