@@ -35,7 +35,7 @@ from extend_mcp.callers import CallerContext
 from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
-from extend_mcp.scopes import READING, WRITING
+from extend_mcp.scopes import OF_TOOLSETS
 from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import schema_of
@@ -100,7 +100,7 @@ class Toolset:
             # These are sent even when null, so the schema must allow it.
             nullable = {name: {"type": [schema["properties"][name]["type"], "null"]} for name in shown.always}
             schema = {**schema, "properties": {**schema["properties"], **nullable}}
-            scopes = READING if annotations.read_only_hint else WRITING
+            reads = annotations.read_only_hint
             tool = ExtendTool(
                 fn=function,
                 name=function.__name__,
@@ -112,7 +112,7 @@ class Toolset:
                 context_kwarg="ctx",
                 annotations=annotations,
                 meta={"ui": {"resourceUri": f"{VIEWS}{view}"}} if view else None,
-                scope=scope or scopes[self.name],
+                scope=scope or next(each for each in OF_TOOLSETS[self.name] if each.endswith(":read") == reads),
             )
             self._added.append(tool)
             return function
