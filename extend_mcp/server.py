@@ -207,6 +207,6 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.
-        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
+        resources={uri: scope for uri, *_, scope in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
         completions={argument: scope for argument, (scope, _) in COMPLETIONS.items()},
     )
