@@ -180,6 +180,7 @@ async def test_each_file_that_fails_again_is_counted(box: Box) -> None:
     async with serving(box) as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
     assert facts["skipped"] == {"CORRUPT_FILE: the file fails again": len(ids)}
+    assert facts["next_step"] == "include_hopeless=true reruns files that fail again."
 
 
 async def test_a_rerun_of_a_run_that_is_not_in_the_plan_leaves_nothing_out(box: Box) -> None:
@@ -222,6 +223,7 @@ async def test_a_lost_answer_is_found_by_its_mark(box: Box) -> None:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["counts"] == {"started": 1}
     [result] = facts["results"]
+    assert result["status"] == "FAILED"
     assert result["note"] == f"as {result['new_run_id']} (found by looking; its answer was lost)"
     assert len(started(box)) == 1
 
