@@ -218,7 +218,8 @@ class ExtendTool(Tool):
         links = (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
         written = result if isinstance(result, WriteView) else None
         if written and label:
-            written.name_account(label)
+            written.account = label
+            written.with_text(f"[{label}] {written.text}")
         return str(vars(result).get("outcome", "done")), _answer(result, links=links, label=label), written
 
     @property
