@@ -24,7 +24,7 @@ FirstIds = Annotated[OrNone[list[Id]], AfterValidator(lambda ids: ids and ids[:_
 
 
 class ActionRow(ViewPart):
-    """One call that could change something, or was denied: a line of the audit."""
+    """One call that could change something, or was denied."""
 
     at: datetime
     caller: Id = Field(validation_alias="who")

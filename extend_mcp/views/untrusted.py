@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, starmap
 from typing import Any, ClassVar, TypeAlias, TypeVar
+from unicodedata import bidirectional, category
 from urllib.parse import urlsplit
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import Self
 
@@ -43,7 +43,6 @@ _ESCAPE_SEQUENCE = re.compile(
     r"|\x1b[ -~]?"
 )
 _UNSEEN = re.compile(f"[{look_alikes.UNSEEN}]")
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _WITHOUT_MARKS = str.maketrans(
     dict.fromkeys(look_alikes.DOUBLE, '"')
@@ -121,26 +120,22 @@ _REPLACED: dict[str, str | None] = {"unseen": None, "space": " "}
 
 @lru_cache(4096)
 def _kind_of(char: str) -> str:
-    category = unicodedata.category(char)
-    if char == "\t" or category == "Zs":
+    if char == "\t" or (kind := category(char)) == "Zs":
         return "space"
-    if category in _HIDDEN_CATEGORIES or _UNSEEN.match(char):
+    # Line breaks are cleaned before, and unseen in a name.
+    if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or _UNSEEN.match(char):
         return "unseen"
-    return "mark" if category in ("Mn", "Me") else "seen"
+    return "mark" if kind in ("Mn", "Me") else "seen"
 
 
 def _with_few_marks(text: str) -> str:
     """Keep the combining marks that writing needs: piled up, or without a base, they cover what is around them."""
-    kept = []
-    room = 0
+    kept, room = [], 0
     for char in text:
-        if _kind_of(char) == "mark":
-            room -= 1
-            if room < 0:
-                continue
-        else:
-            room = 0 if char.isspace() else _MOST_MARKS
-        kept.append(char)
+        is_mark = _kind_of(char) == "mark"
+        room = room - 1 if is_mark else 0 if char.isspace() else _MOST_MARKS
+        if room >= 0 or not is_mark:
+            kept.append(char)
     return "".join(kept)
 
 
@@ -227,12 +222,10 @@ class Outside(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            cls, serialization=core_schema.to_string_ser_schema(when_used="always")
+            cls,
+            serialization=core_schema.to_string_ser_schema(when_used="always"),
+            json_schema_input_schema=core_schema.str_schema(),
         )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 @lru_cache(4096)
@@ -328,12 +321,10 @@ class Url(Outside, limit=400, shown=200):
         # No host of the DNS is longer, and one that is cut could end in a name that is not its own.
         if len(host) > 260:
             return _NO_URL
-        # Normalizing adds a slash to a host alone.
         hidden = f"{'?…' if parts.query else ''}{'#…' if parts.fragment else ''}"
+        # Normalizing adds a slash to a host alone.
+        path = "" if parts.path == "/" and not hidden and not text.endswith("/") else parts.path
         hidden += " (credentials hidden)" if credentials else ""
-        path = (
-            "" if parts.path == "/" and not (parts.query or parts.fragment) and not text.endswith("/") else parts.path
-        )
         return clean(f"{parts.scheme}://{host}{path}{hidden}")
 
     @classmethod
@@ -376,16 +367,14 @@ def isolate(line: str) -> str:
 
     For a person: a program that draws text orders a line by its letters, unless a part of it is isolated.
     """
-    return _QUOTED.sub(
-        lambda quoted: f"\u2066{quoted[0]}\u2069" if any(map(_is_right_to_left, quoted[0])) else quoted[0], line
+    return re.sub(
+        "«[^«»]*»",
+        lambda quoted: f"\u2066{quoted[0]}\u2069" if _RIGHT_TO_LEFT & {*map(bidirectional, quoted[0])} else quoted[0],
+        line,
     )
 
 
-_QUOTED = re.compile("«[^«»]*»")
-
-
-def _is_right_to_left(char: str) -> bool:
-    return unicodedata.bidirectional(char) in ("R", "AL", "AN")
+_RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 
 class Quote:
@@ -469,14 +458,14 @@ def quote_json(value: Any) -> str:
     active |= {place for wall in _WALL.finditer(text) for place in range(wall.start(), wall.end(), 30)}
     if not active and text.isascii() and text.isprintable():
         return f"| {text}"
-    return "| " + "".join(
-        json.dumps(char)[1:-1]
-        if _is_risky(char) or (index in active and not char.isascii())
-        else f"\\u{ord(char):04x}"
-        if index in active
-        else char
-        for index, char in enumerate(text)
-    )
+
+    def written(index: int, char: str) -> str:
+        # The quotes and backslashes that JSON is made of must stay.
+        if index not in active and (char <= "~" or not (ord(char) in _WITHOUT_MARKS or _is_unseen(char))):
+            return char
+        return f"\\u{ord(char):04x}" if char.isascii() else json.dumps(char)[1:-1]
+
+    return f"| {''.join(starmap(written, enumerate(text)))}"
 
 
 def tree_lines(value: Any, depth: int = 0) -> list[Line]:
@@ -508,13 +497,4 @@ def _entry(label: str, value: Any, depth: int) -> list[Line]:
 
 
 def _is_unseen(char: str) -> bool:
-    return char != " " and (_kind_of(char) in _REPLACED or bool(_LINE_BREAK.match(char)))
-
-
-def _is_risky(char: str) -> bool:
-    # Only these, since the quotes and backslashes that JSON is made of must stay.
-    return ord(char) > 126 and (
-        ord(char) in _WITHOUT_MARKS
-        or unicodedata.category(char) in _HIDDEN_CATEGORIES | {"Zs"}
-        or bool(_UNSEEN.match(char) or _LINE_BREAK.match(char))
-    )
+    return char != " " and _kind_of(char) in _REPLACED
