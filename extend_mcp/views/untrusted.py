@@ -68,12 +68,14 @@ _WALL = re.compile(r"[^\S\n]{40,}")
 _DEEPEST = 40
 # A letter of Tibetan or of vocalized Hebrew bears five.
 _MOST_MARKS = 6
+# Names and codes are repeated: so short a text is cleaned and marked once.
+_NAME_LENGTH = 80
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _PATH = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _LINK = re.compile(
     r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~!$&'*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'*+,;=:@%/?-]*)?"
 )
-_EXTEND_HOST = re.compile(r"(?:[a-z0-9-]+\.)*extend\.(?:ai|app)")
+_EXTEND_PAGE = re.compile(r"https://(?:[a-z0-9-]+\.)*extend\.(?:ai|app)(?:/.*)?")
 
 
 def clean(text: str, *, keep_lines: bool = False) -> str:
@@ -149,8 +151,7 @@ def cut(text: str, limit: int) -> str:
         return text
     if limit <= 60:
         return f"{text[: limit - 1]}…"
-    suffix = f"…(+{len(text) - max(0, limit - 12)} chars)"
-    return text[: max(0, limit - 12)] + suffix
+    return f"{text[: limit - 12]}…(+{len(text) - limit + 12} chars)"
 
 
 def cut_line(line: str, limit: int) -> str:
@@ -175,23 +176,19 @@ class Outside(str):
 
     limit: ClassVar[int] = 120  # most characters that are kept
     shown: ClassVar[int] = 120  # most characters in a line, unless the format says otherwise
-    repeats: ClassVar[int] = 0  # a text of so many characters is cleaned and marked once: names are repeated
     _whole: str
 
-    def __init_subclass__(
-        cls, *, limit: int | None = None, shown: int | None = None, repeats: int | None = None
-    ) -> None:
+    def __init_subclass__(cls, *, limit: int | None = None, shown: int | None = None) -> None:
         """Set the bounds of a kind of text; one that is not given is the parent's, and all that is kept is shown."""
         cls.limit = limit or cls.limit
         cls.shown = shown or limit or cls.shown
-        cls.repeats = repeats or cls.repeats
 
     def __new__(cls, text: object = "") -> Self:
         """Clean ``text`` and keep the first :attr:`limit` characters of it."""
         if type(text) is cls:
             return text
         given = text._whole if isinstance(text, Outside) else str(text)
-        return _made_once(cls, given) if len(given) <= cls.repeats else cls._made(given)
+        return _made_once(cls, given) if len(given) <= _NAME_LENGTH else cls._made(given)
 
     @classmethod
     def _made(cls, given: str) -> Self:
@@ -211,7 +208,7 @@ class Outside(str):
 
     def __format__(self, width: str) -> str:
         most = int(width) if width else self.shown
-        if len(self._whole) <= self.repeats:
+        if len(self._whole) <= _NAME_LENGTH:
             return _marked_once(type(self), self._whole, most)
         return self._marked(self._whole, most)
 
@@ -238,7 +235,7 @@ def _marked_once(kind: type[Outside], whole: str, width: int) -> str:
     return kind._marked(whole, width)
 
 
-class Label(Outside, shown=80, repeats=80):
+class Label(Outside, shown=80):
     """A name that people gave: of a workflow, a step, a file, a person."""
 
 
@@ -252,14 +249,11 @@ class Name(Label):
     def _cleaned(cls, text: str) -> str:
         if text.isascii() and text.isprintable():
             return clean(text)
-        pieces = []
-        for unseen, chars in groupby(text, _is_unseen):
-            if unseen:
-                pieces += [f"{{U+{ord(char):04X}}}" for char in chars]
-            else:
-                # Spaces at the ends of a piece are inside the name.
-                pieces.append(clean(f"x{''.join(chars)}x")[1:-1])
-        return "".join(pieces)
+        # Spaces at the ends of a piece are inside the name.
+        return "".join(
+            "".join(f"{{U+{ord(char):04X}}}" for char in chars) if unseen else clean(f"x{''.join(chars)}x")[1:-1]
+            for unseen, chars in groupby(text, _is_unseen)
+        )
 
 
 class Note(Outside, limit=300, shown=200):
@@ -278,7 +272,7 @@ class Value(Outside, limit=80):
     """A value that a document holds; a comparison shows it in short."""
 
 
-class Code(Outside, limit=60, repeats=80):
+class Code(Outside, limit=60):
     """A status, a type, a code or a version: without a mark where it is a single word of at most 40 characters.
 
     A longer one could be an instruction with underscores for spaces.
@@ -357,9 +351,7 @@ class DashboardUrl(DownloadUrl, limit=400):
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        host = text.removeprefix("https://").partition("/")[0]
-        is_ours = text.startswith("https://") and _EXTEND_HOST.fullmatch(host)
-        return super()._cleaned(text) if is_ours else ""
+        return super()._cleaned(text) if _EXTEND_PAGE.fullmatch(text) else ""
 
 
 def isolate(line: str) -> str:
@@ -412,34 +404,27 @@ class Quote:
 
         The first part takes at most ``first`` characters, the others ``room``.
         """
-        start, limit = 0, first
-        while True:
-            end = self._end(start, limit)
+        start, end = 0, self._end(0, first)
+        yield start, end, _most(self._raw[:end])
+        while end < len(self._raw):
+            start, end = end, self._end(end, room)
             yield start, end, _most(self._raw[start:end])
-            if end >= len(self._raw):
-                return
-            start, limit = end, room
 
     def _end(self, start: int, room: int) -> int:
         taken = self._raw[start : start + room - 2]
         while len(taken) > 1 and (most := _most(taken)) > room:
             taken = taken[: max(len(taken) * room // (most + 4), 1)]
         end = start + len(taken)
-        if end < len(self._raw):
-            end = self._raw.rfind("\n", start, end + 1) + 1 or end
-        return end
+        return end if end >= len(self._raw) else self._raw.rfind("\n", start, end + 1) + 1 or end
 
 
 def _most(text: str) -> int:
     """Return how many characters a text takes at most once it is cleaned and marked."""
     # Each line gets a mark, and cleaning adds nothing but a space after what is active.
-    added = 2 * text.count("\n") + sum(map(text.count, "]!&<`"))
-    if not text.isascii():
-        added += sum(map(text.count, _GROWS))
-    return len(text) + 2 + added
+    return len(text) + 2 + 2 * text.count("\n") + sum(map(text.count, "]!&<`" if text.isascii() else _GROWS))
 
 
-_GROWS = f"{_OPEN}{_CLOSE}\u227a\u227b"
+_GROWS = f"]!&`{_OPEN}{_CLOSE}"
 
 Line: TypeAlias = "str | Quote"
 """A line of an answer, or outside text in its place."""
