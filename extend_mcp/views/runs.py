@@ -13,12 +13,12 @@ from pydantic import AliasPath, Field
 from extend_mcp.api.models import RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_moving, urgency
-from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.times import format_instant, format_span, read_instant
 from extend_mcp.runs.timing import UsualTime, present_state, review_began
 from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, StatusCode, step_digest, step_times, value_words, walk
+from extend_mcp.views.steps import Detail, StatusCode, step_digest, value_words, walk
 from extend_mcp.views.untrusted import (
     Code,
     DashboardUrl,
@@ -239,7 +239,8 @@ def reason_words(reason: Code) -> str:
 
 def step_facts(number: int, step: StepRun) -> StepFacts:
     """Return the facts of the step that is ``number`` among those of its run."""
-    started, ended = step_times(step)
+    # The API has no times of the step itself. A review changes the child run later.
+    ran = step.child_run
     return StepFacts(
         number=number,
         id=step.id,
@@ -247,8 +248,8 @@ def step_facts(number: int, step: StepRun) -> StepFacts:
         type=step.step_type,
         status=step.status,
         summary=step_digest(step),
-        started_at=started,
-        ended_at=ended,
+        started_at=read_instant(ran.get("createdAt")),
+        ended_at=None if ran.get("reviewed") is True else read_instant(ran.get("updatedAt")),
     )
 
 
