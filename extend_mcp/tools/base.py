@@ -182,7 +182,8 @@ class ExtendTool(Tool):
             app.metrics.observe("tool_call_seconds", app.clock.monotonic() - begun, tool=self.name)
         if isinstance(result, WriteView):
             if label := app.caller.account.label:
-                result.name_account(label)
+                result.account = label
+                result.with_text(f"[{label}] {result.text}")
             if result.changed_run:
                 await app.bus.publish(ResourceUpdated(run_uri(result.changed_run)))
         return self._answer(app, result, context.protocol_version or LATEST_PROTOCOL_VERSION)
