@@ -22,7 +22,7 @@ from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, scan_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.views.document import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
 from extend_mcp.views.steps import step_view
@@ -63,11 +63,10 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     """Show the status of each run of a batch, failures first."""
-    app = caller_context(ctx)
-    scan = await scan_runs(app, Deadline(ctx, app), RunFilter(batch=batch_id))
+    scan = await RunReader(ctx).scan(RunFilter(batch=batch_id))
     rows = [waited_run(run) for run in scan.runs]
-    go_on = f'wait_for_run(batch="{batch_id}")'
-    return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
+    problem, go_on = "".join(scan.missing) or None, f'wait_for_run(batch="{batch_id}")'
+    return wait_view(rows, waited=0, explained=None, problem=problem, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
 def account_resource(registry: CallerRegistry) -> str:

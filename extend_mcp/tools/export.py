@@ -18,7 +18,7 @@ from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
@@ -26,7 +26,7 @@ from extend_mcp.tools.args import Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, RunLists, read_details
+from extend_mcp.tools.run_scan import CALL_SECONDS, RunLists, RunReader
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
 from extend_mcp.views.document import error_words
@@ -84,8 +84,8 @@ async def export_fields(
         raise CallRefusedError("path: its folder does not exist under the folders of EXTEND_MCP_FILE_ROOTS.")
     try:
         with opened_folder(*located) as folder:
-            deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
-            return await _Export(app, deadline, folder, target.name, place).run()
+            reader = RunReader(ctx, CALL_SECONDS - _LAST_SECONDS)
+            return await _Export(reader, folder, target.name, place).run()
     except OSError as error:
         raise CallRefusedError(f"path: the file cannot be written ({error.strerror}).") from None
 
@@ -94,8 +94,7 @@ async def export_fields(
 class _Export:
     """One export. Rows are kept as JSON lines in ``NAME.partial`` until all are read, so no half table has its name."""
 
-    app: CallerContext
-    deadline: Deadline
+    reader: RunReader
     folder: Folder
     name: str
     place: PagePosition
@@ -103,7 +102,7 @@ class _Export:
 
     def __post_init__(self) -> None:
         self.spool = f"{self.name}.partial"
-        self.limit = self.app.limits.answer_chars
+        self.limit = self.reader.app.limits.answer_chars
 
     async def run(self) -> ExportView:
         begins = "size" not in self.place.a
@@ -142,7 +141,7 @@ class _Export:
             created_since=wanted.get("since"),
             created_before=wanted.get("before"),
         )
-        lists = RunLists(self.app, await filters.resolve(self.app), self.deadline, start=self.place)
+        lists = RunLists(self.reader, await filters.resolve(self.reader.app), start=self.place)
         while True:
             taken = await lists.take(_AT_A_TIME)
             if taken and not await self._keep([run for run, _ in taken], file):
@@ -150,11 +149,11 @@ class _Export:
             token, skip = lists.places[0] or (None, 0)
             self.place = self.place.model_copy(update={"t": token, "s": skip})
             if len(taken) < _AT_A_TIME:
-                return f"{lists.ended_by}: {error_words(lists.problem)}" if lists.problem else lists.ended_by
+                return lists.ended_by and f"{lists.ended_by}{lists.problem}"
 
     async def _keep(self, runs: Sequence[WorkflowRunSummary], file: int) -> bool:
         """Keep the rows of some runs; return False, with none of them kept, if time is up."""
-        details = await read_details(self.app, self.deadline, [run.id for run in runs], _row, noun="runs read")
+        details = await self.reader.read([run.id for run in runs], _row, noun="runs read")
         if details.skipped:
             return False
         for run_id, error in details.failed.items():

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx
 from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.history.search import Hit, TextQuery, list_passages
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.tools.args import FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, kept_pages, read_details, read_facts
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.tables import FoundRunsView, Searched, found_runs_view
 
@@ -37,7 +37,8 @@ async def find_runs(
     invoice number or a company; or those with this metadata or file. Says where the text is, and how many of how many
     runs were searched: ask again to go deeper.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx)
+    app = reader.app
     query = TextQuery(text) if text else None
     if query is None and not metadata and not file_id:
         raise CallRefusedError('Give text, metadata or file_id. Example: text="INV-30627".')
@@ -48,11 +49,10 @@ async def find_runs(
     # Only a run that was read in full shows metadata, so the number of runs to search does not depend on it.
     searched = replace(filters.selection(), file_id=file_id)
     wanted = replace(searched, metadata=metadata or {})
-    deadline = Deadline(ctx, app)
-    history, fresh = await _refreshed(app, searched, deadline)
+    history, fresh = await _refreshed(reader, searched)
     needs_details = bool(query or metadata)
-    opened = await _read_more(app, history, searched, deadline) if needs_details else []
-    result = await history.search(wanted, query, lambda: deadline.left <= 0)
+    opened = await _read_more(reader, history, searched) if needs_details else []
+    result = await history.search(wanted, query, lambda: reader.left <= 0)
     found = list(result.hits)
     known = {each.run.id for each in found}
     for run, details in opened:
@@ -86,23 +86,22 @@ async def find_runs(
     )
 
 
-async def _refreshed(app: CallerContext, wanted: Selection, deadline: Deadline) -> tuple[RunHistory, Freshness]:
+async def _refreshed(reader: RunReader, wanted: Selection) -> tuple[RunHistory, Freshness]:
+    app = reader.app
     for history in (await app.history(), app.history_of_one_call()):
         if history is not None:
-            fresh = await history.refresh(app.api, wanted, deadline, most_pages=kept_pages(app), only_if_held=False)
+            fresh = await history.refresh(app.api, wanted, reader, most_pages=reader.kept_pages, only_if_held=False)
             if fresh is not None:
                 return history, fresh
     raise CallRefusedError("Extend's list of runs cannot be searched: its order or its times are not as documented.")
 
 
-async def _read_more(
-    app: CallerContext, history: RunHistory, wanted: Selection, deadline: Deadline
-) -> list[tuple[RunFacts, RunDetails]]:
+async def _read_more(reader: RunReader, history: RunHistory, wanted: Selection) -> list[tuple[RunFacts, RunDetails]]:
     """Read the newest runs that are not kept in full; return those that have not ended, which are never kept."""
-    most = app.limits.detail_runs
+    most = reader.app.limits.detail_runs
     unread = await history.unread(wanted, most)
     # What is read of open runs is no use to the next question, so these get a third unless there is room for more.
     waiting = await history.unread(wanted, max(most // 3, most - len(unread)), final=False)
-    details = await read_details(app, deadline, [run.id for run in waiting], run_details)
-    await read_facts(app, deadline, unread[: most - len(waiting)], held=True, history=history)
+    details = await reader.read([run.id for run in waiting], run_details)
+    await reader.facts(unread[: most - len(waiting)], history=history)
     return [(run, details.found[run.id]) for run in waiting if run.id in details.found]

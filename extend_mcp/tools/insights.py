@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
@@ -16,7 +16,7 @@ from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import present_state
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, definition_of, read_details, read_insights, scan_runs, select_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.runs import read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
@@ -40,38 +40,38 @@ async def explain_failure(
     workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
     last good run. Without run_id it groups all failures since then by cause, with ids.
     """
-    app = caller_context(ctx)
-    deadline = Deadline(ctx, app)
+    reader = RunReader(ctx)
+    app = reader.app
     if run_id is not None:
         if workflow is not None:
             raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
-        return await _explain_one(app, deadline, run_id, created_since)
+        return await _explain_one(reader, run_id, created_since)
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
-    selected = await select_runs(app, filters, deadline)
-    details = await read_insights(app, deadline, selected.runs, metadata=False)
+    runs, missing, *_ = await reader.select(filters)
+    found = (await reader.insights(runs, metadata=False)).found
     newest: dict[tuple[str, Failure], RunFacts] = {}
-    for run in selected.runs:
-        each = details.found.get(run.id)
-        if each and each.cause and each.cause.reason and not each.cause.message:
-            newest.setdefault((run.workflow_id, each.cause), run)
+    for run in runs:
+        cause = found[run.id].cause if run.id in found else None
+        if cause and cause.reason and not cause.message:
+            newest.setdefault((run.workflow_id, cause), run)
     # The answer quotes a message of each cause.
-    details.found |= (await read_insights(app, deadline, list(newest.values())[:_MOST_EXAMPLES])).found
-    missing = [selected.missing] if selected.missing else []
-    if len(details.found) < len(selected.runs):
+    found |= (await reader.insights(list(newest.values())[:_MOST_EXAMPLES])).found
+    if len(found) < len(runs):
         missing.append(
-            f"{len(details.found):,} of {len(selected.runs):,} failed runs were looked into, the newest"
+            f"{len(found):,} of {len(runs):,} failed runs were looked into, the newest"
             f"{'; ask again to read more' if app.histories else ''}"
         )
     return failures_view(
-        [found for run in selected.runs if (found := details.found.get(run.id))],
-        failed=len(selected.runs),
+        [found[run.id] for run in runs if run.id in found],
+        failed=len(runs),
         filters=filters.description(),
         missing=missing,
         limit=app.limits.answer_chars,
     )
 
 
-async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, created_since: str) -> FailureView:
+async def _explain_one(reader: RunReader, run_id: str, created_since: str) -> FailureView:
+    app = reader.app
     run = await read_run(app, run_id)
     failures = failures_of(run)
     if not failures:
@@ -80,35 +80,36 @@ async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, crea
             f"The run is {status_words(run.status)}, and nothing in it failed. {review} "
             f"get_workflow_run({run_id}) shows it.".replace("  ", " ")
         )
-    cause = failures[0]
-    filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
-    filters.workflow_id = run.workflow.id or None
-    failed, unread, _ = await scan_runs(app, deadline, filters)
+    cause, workflow = failures[0], run.workflow.id or None
+    filters = RunFilter(created_since=created_since, status="FAILED", workflow_id=workflow)
+    filters = await filters.resolve(app)
+    failed, missing, _ = await reader.scan(filters)
     others = [each for each in failed if each.id != run.id]
-    facts = [run_facts(each) for each in others]
-    details = await read_insights(app, deadline, facts, metadata=False)
-    good = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
+    found = (await reader.insights([run_facts(each) for each in others], metadata=False)).found
+    good = RunFilter(status="PROCESSED", workflow_id=workflow, before=run.initial_run_at)
     # Where the account itself was the cause, a good run of any workflow shows that this is over.
-    workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None
     newest = await app.api.list_workflow_runs(
-        status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
+        status="PROCESSED",
+        workflow_id=None if cause.reason in ACCOUNT_REASONS else workflow,
+        sort_by="createdAt",
+        sort_dir="desc",
+        max_page_size=1,
     )
     failed_at = run.end_time or run.initial_run_at
     later = (each for each in newest.data if each.start_time and failed_at and each.start_time > failed_at)
-    causes = {other: found.cause for other, found in details.found.items() if found.cause}
+    causes = {other: each.cause for other, each in found.items() if each.cause}
     alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
-    missing = [unread] if unread else []
-    if len(details.found) < len(others):
-        missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
+    if len(found) < len(others):
+        missing.append(f"{len(found):,} of {len(others):,} other failed runs were looked into")
     assert filters.since
     return failure_view(
         run,
         cause,
         failed=len(failed),
-        looked_into=len(details.found) + (len(failed) - len(others)),
+        looked_into=len(found) + (len(failed) - len(others)),
         alike=alike,
         same_step=sum(causes[each.id].where == cause.where for each in alike),
-        good=next(iter((await scan_runs(app, deadline, good, most=1)).runs), None),
+        good=next(iter((await reader.scan(good, most=1)).runs), None),
         later=next(later, None),
         window=f"created since {format_instant(filters.since)}",
         missing=missing,
@@ -129,39 +130,37 @@ async def review_queue(
     """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
     and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx)
+    app = reader.app
+    now = app.clock.now()
     filters = await RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since).resolve(app)
-    deadline = Deadline(ctx, app)
-    scan = await scan_runs(app, deadline, filters)
-    waiting = sorted(scan.runs, key=lambda run: (run.created or app.clock.now(), run.id))
-    edge = parse_argument(app.clock.now(), "older_than", older_than)
+    edge, flow_begin = parse_argument(now, "older_than", older_than), parse_argument(now, "flow_since", flow_since)
+    waiting, missing, _ = await reader.scan(filters)
+    waiting.sort(key=lambda run: (run.created or now, run.id))
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.
         waiting = [run for run in waiting if (changed_at := run.updated_at or run.created) and changed_at < edge]
     flow = None
-    if flow_begin := parse_argument(app.clock.now(), "flow_since", flow_since):
+    if flow_begin:
         wide = RunFilter(workflow_id=filters.workflow_id, since=flow_begin - _LONGEST_REVIEW)
-        listed = await select_runs(app, wide, deadline)
-        flow = reviews.Flow(flow_begin, listed.missing)
+        listed, flow = await reader.select(wide), reviews.Flow(flow_begin)
+        missing += listed.missing
         for each in listed.runs:
             if each.created and each.created >= flow_begin and (each.reviewed or each.status == "NEEDS_REVIEW"):
                 flow.sent[each.workflow_id] += 1
             if each.reviewed and each.reviewed >= flow_begin:
                 flow.reviewed[each.workflow_id] += 1
-    looked_into = {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]
-    read = waiting[:looked_into]
-    definitions: dict[str, list[dict[str, Any]]] = {}
-    for run in {run.workflow_version.id: run for run in read}.values():
+    read = waiting[: {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]]
+    changed, definitions = {run.id: run.updated_at for run in read}, dict[str, list[dict[str, Any]]]()
+    for run in read:
         version = run.workflow_version
-        definitions[version.id] = await definition_of(app, run.workflow.id, version.version, version.id)
+        definitions[version.id] = await reader.definition(run.workflow.id, version.version, version.id)
 
     def known(run: WorkflowRun) -> reviews.ReviewFacts:
         checks = reviews.failed_checks(run, definitions.get(run.workflow_version.id, ()))
         return reviews.ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
 
-    changed = {run.id: run.updated_at for run in read}
-    details = await read_details(app, deadline, [run.id for run in read], known)
-    missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
+    details = await reader.read([run.id for run in read], known)
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
     return reviews.review_queue_view(
@@ -169,7 +168,7 @@ async def review_queue(
         details.found,
         shown=limit,
         missing=missing,
-        now=app.clock.now(),
+        now=now,
         limit=app.limits.answer_chars,
         filters=f"and unchanged since {format_instant(edge)}" if edge else "",
         group_by=group_by,

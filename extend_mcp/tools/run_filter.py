@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
-from extend_mcp.api.models import RunBase, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.api.requests import WorkflowRunQuery
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
@@ -110,13 +110,16 @@ class RunFilter(BaseModel):
         moments = (self.since, self.before, self.changed_since, self.changed_before)
         return any(each is not None for each in (*moments, self.workflow_version, self.reviewer)) or self.needs_details
 
-    def matches(self, run: RunBase) -> bool:
-        """Return whether a run in a list fits the part of the filter that the API cannot apply."""
-        updated = run.updated_at if isinstance(run, WorkflowRunSummary) else None
+    def matches(self, run: WorkflowRunSummary | RunFacts) -> bool:
+        """Return whether a run that a list showed fits the part of the filter that the API cannot apply."""
+        if isinstance(run, RunFacts):
+            version, reviewer, updated = run.version, run.reviewer, run.updated
+        else:
+            version, reviewer, updated = run.workflow_version.version, run.reviewed_by_user or "", run.updated_at
         return (
-            (not self.workflow_version or run.workflow_version.version == self.workflow_version)
+            (not self.workflow_version or version == self.workflow_version)
             and (not self.statuses or run.status in self.statuses)
-            and (not self.reviewer or (run.reviewed_by_user or "").casefold() == self.reviewer.casefold())
+            and (not self.reviewer or reviewer.casefold() == self.reviewer.casefold())
             and _is_within(run.created, self.since, self.before)
             and _is_within(updated, self.changed_since, self.changed_before)
         )
@@ -131,16 +134,6 @@ class RunFilter(BaseModel):
     def moment(self, run: WorkflowRunSummary) -> datetime | None:
         """Return the time by which lists are sorted."""
         return run.created if self.order == "createdAt" else run.updated_at
-
-    def selects(self, run: RunFacts) -> bool:
-        """Return whether a run that was listed fits the filter, except for its file's name and details."""
-        return (
-            (not self.statuses or run.status in self.statuses)
-            and (self.workflow_id is None or run.workflow_id == self.workflow_id)
-            and (self.workflow_version is None or run.version == self.workflow_version)
-            and (self.batch is None or run.batch_id == self.batch)
-            and _is_within(run.created, self.since, self.before)
-        )
 
     @property
     def needs_details(self) -> bool:

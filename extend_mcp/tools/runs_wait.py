@@ -20,7 +20,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving, next_pause
 from extend_mcp.tools.args import BatchId, RunId
 from extend_mcp.tools.pagination import read_all
-from extend_mcp.tools.run_scan import Deadline, read_details
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import error_words
 from extend_mcp.views.instructions import spoken_to
@@ -150,7 +150,7 @@ class _Watch:
         self.seen = {run.id: waited_run(run) for run in runs}
 
     async def _read_runs(self, left: float) -> None:
-        read = await read_details(self.app, Deadline(self.ctx, self.app, left), self._moving(), self._state, noun="")
+        read = await RunReader(self.ctx, left).read(self._moving(), self._state, noun="")
         self.seen |= read.found
         for run_id, error in read.failed.items():
             if isinstance(error, NotFoundError) and len(self.ids) > 1:

@@ -22,7 +22,7 @@ from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, scan_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
@@ -251,7 +251,7 @@ async def check_webhooks(
     received: dict[str, Any] = {}
     if app.events is not None and app.caller.has_scope(RUNS_READ):
         begin, end = max(begin, datetime.fromtimestamp(await app.events.since(), timezone.utc)), now - _UNDERWAY
-        scan = await scan_runs(app, Deadline(ctx, app), RunFilter(workflow_id=chosen, changed_since=begin))
+        scan = await RunReader(ctx).scan(RunFilter(workflow_id=chosen, changed_since=begin))
         ended: dict[str, views.MissedRun] = {}
         for run in scan.runs:
             event, moment = END_EVENTS.get(run.status), run.end_time or run.updated_at
@@ -260,5 +260,5 @@ async def check_webhooks(
         known = await app.events.known(list(ended))
         missed = [run for mark, run in ended.items() if mark not in known]
         received = {"since": begin, "ended": len(ended), "missed": missed}
-        missing += [scan.missing] if scan.missing else []
+        missing += scan.missing
     return views.webhook_check_view(coverage, missing=missing, limit=app.limits.answer_chars, **received)
