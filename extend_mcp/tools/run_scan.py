@@ -419,7 +419,7 @@ class RunLists:
         first_of = max if self._query["sort_dir"] == "desc" else min
         while len(taken) < most:
             for each in self._lists:
-                if not each.runs:
+                if not each.runs and not self.ended_by:
                     await self._read_on(each)
             ready = [each for each in self._lists if each.runs]
             if self.ended_by or not ready:
