@@ -23,8 +23,7 @@ from extend_mcp.runs.times import parse_moment
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.insights import review_queue
 from extend_mcp.tools.name_resolution import resolve_workflow
-from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.summarize import summarize
+from extend_mcp.tools.summarize import summarize_runs
 from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.document import View, error_words
 from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
@@ -98,10 +97,6 @@ class OfferedPrompt(Prompt):
         return cut_line(f"(The facts could not be read for this prompt: {why})", 1000)
 
 
-async def _summary(ctx: Ctx, since: str, group_by: str) -> View:
-    return await summarize(ctx, await RunFilter(created_since=since).resolve(caller_context(ctx)), group_by)
-
-
 async def _release(ctx: Ctx, workflow: str) -> str:
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
@@ -136,7 +131,7 @@ PROMPTS = (
         title="Triage failures",
         description="Group recent failures by cause and recommend which to rerun, fix or ignore.",
         arguments=[_SINCE],
-        facts=(lambda ctx, given: _summary(ctx, given["since"], "failure_reason"),),
+        facts=(lambda ctx, given: summarize_runs(ctx=ctx, created_since=given["since"], group_by="failure_reason"),),
         steps="""\
 Triage the failed Extend workflow runs since {since}. The figures above were read just now.
 1. Start with the largest group, or the one that grew against the window before.
@@ -166,7 +161,10 @@ Change nothing: rerun_workflow_runs, cancel_workflow_run and the like only when 
         title="Write a shift report",
         description="Write the handover report for the next shift.",
         arguments=[_SINCE.model_copy(update={"default": "12h"})],
-        facts=(lambda ctx, given: _summary(ctx, given["since"], "workflow"), lambda ctx, _: review_queue(ctx)),
+        facts=(
+            lambda ctx, given: summarize_runs(ctx=ctx, created_since=given["since"]),
+            lambda ctx, _: review_queue(ctx),
+        ),
         steps="""\
 Write a shift report on the Extend workflow runs since {since}, from the facts above.
 1. Two sentences: how much ran, what went wrong, whether it is better or worse than the window before.
@@ -210,7 +208,7 @@ Cancel the Extend workflow run {run_id}, safely:
         title="Stop a bad batch",
         description="Stop what still runs of a batch, with a person's yes to an exact plan.",
         arguments=[_Argument(name="batch_id", description="The batch id", required=True, parse=parse_batch_id)],
-        facts=(lambda ctx, given: summarize(ctx, RunFilter(batch=given["batch_id"]), "status"),),
+        facts=(lambda ctx, given: summarize_runs(ctx=ctx, batch=given["batch_id"], group_by="status"),),
         writes=True,
         steps="""\
 Stop the batch {batch_id}. The figures above were read just now.

@@ -30,7 +30,8 @@ ViewT = TypeVar("ViewT")
 
 
 class RunFilter(BaseModel):
-    """Select workflow runs: the arguments as given, and the values that `resolve` makes of some of them.
+    """Select workflow runs: the arguments as given, the values that `resolve` makes of some of them, and how a list
+    shows the runs.
 
     The API filters by status, workflow id, batch and file name, but not by time of creation (Extend API reference,
     List Workflow Runs). The workflow's id is part of page tokens: a workflow can be renamed between two pages.
@@ -58,6 +59,11 @@ class RunFilter(BaseModel):
     changed_since: datetime | None = None
     changed_before: datetime | None = None
 
+    sort_by: args.SortBy | None = None
+    sort_dir: args.SortDir = "desc"
+    ids_only: bool = False
+    page_size: args.PageSize = 20
+
     async def resolve(self, app: CallerContext, now: datetime | None = None) -> Self:
         """Return a copy with instants for the times and an id for the workflow; refuse those that mean nothing."""
         now = now or app.clock.now()
@@ -73,14 +79,9 @@ class RunFilter(BaseModel):
         return tuple(self.status.split(",")) if self.status else ()
 
     @property
-    def streams(self) -> tuple[str | None, ...]:
-        """The status of each list of the API that is read: it filters by one status."""
-        return self.statuses or (None,)
-
-    @property
     def order(self) -> args.SortBy:
         """The time by which lists are sorted: that of the last change, if changes of some time are wanted."""
-        return "updatedAt" if self.changed_since or self.changed_before else "createdAt"
+        return self.sort_by or ("updatedAt" if self.changed_since or self.changed_before else "createdAt")
 
     def api_query(self) -> WorkflowRunQuery:
         """Return the part of the filter that the API applies, and the order."""
@@ -90,7 +91,7 @@ class RunFilter(BaseModel):
             "batch_id": self.batch,
             "file_name_contains": self.file_name_contains,
             "sort_by": self.order,
-            "sort_dir": "desc",
+            "sort_dir": self.sort_dir,
         }
 
     def selection(self) -> Selection:
@@ -126,8 +127,11 @@ class RunFilter(BaseModel):
 
     def is_past(self, run: WorkflowRunSummary) -> bool:
         """Return whether the order rules out that this run or any later one in a list matches."""
-        # A run is never updated before it is created, so the first holds for both orders.
         moment, by_creation = self.moment(run), self.order == "createdAt"
+        if self.sort_dir == "asc":
+            last = self.before if by_creation else self.changed_before
+            return moment is not None and last is not None and moment >= last
+        # A run is never updated before it is created, so the first holds for both orders.
         first = self.since if by_creation else self.changed_since or self.since
         return moment is not None and first is not None and moment < first
 
@@ -168,46 +172,6 @@ class RunFilter(BaseModel):
         return ", ".join(part for part in parts if part)
 
 
-class RunSearch(RunFilter):
-    """Arguments of a list of runs, as its page tokens contain them."""
-
-    sort_by: args.SortBy | None = None
-    sort_dir: args.SortDir = "desc"
-    ids_only: bool = False
-    page_size: args.PageSize = 20
-
-    @property
-    def order(self) -> args.SortBy:
-        """The time by which the list is sorted: as asked for, or that which the filters are about."""
-        return self.sort_by or super().order
-
-    def api_query(self) -> WorkflowRunQuery:
-        """Return the part of the filter that the API applies, and the order."""
-        return {**super().api_query(), "sort_dir": self.sort_dir}
-
-    @property
-    def streams(self) -> tuple[str | None, ...]:
-        """The status of each list of the API that is read."""
-        return ("FAILED",) if self.needs_causes and not self.status else super().streams
-
-    @property
-    def needs_causes(self) -> bool:
-        """True if only runs that failed in some way are wanted."""
-        return self.failure_reason is not None or self.failing_step is not None
-
-    def description_with_order(self) -> str:
-        """Describe the filters and the order, for the answer's first line."""
-        order = f"{self.order.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
-        return ", ".join(part for part in (self.description(), order) if part)
-
-    def is_past(self, run: WorkflowRunSummary) -> bool:
-        """Return whether the order rules out that this run or any later one in the list matches."""
-        if self.sort_dir == "desc":
-            return super().is_past(run)
-        moment, last = self.moment(run), self.before if self.order == "createdAt" else self.changed_before
-        return moment is not None and last is not None and moment >= last
-
-
 MOMENTS: Final = {
     "created_since": "since",
     "created_before": "before",
@@ -215,7 +179,8 @@ MOMENTS: Final = {
     "updated_before": "changed_before",
 }
 RESOLVED = ("workflow_id", *MOMENTS.values())
-"""The fields of `RunFilter` that are not arguments of tools."""
+SHOWING = ("sort_by", "sort_dir", "ids_only", "page_size")
+"""These and `RESOLVED` are the fields of `RunFilter` that are not arguments of each tool."""
 
 DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
 """The filters by facts that no list shows: a tool that does not look into single runs leaves them out."""
@@ -231,7 +196,7 @@ def takes_run_filter(
     arguments = {
         name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in get_type_hints(RunFilter, include_extras=True).items()
-        if name in RunFilter.model_fields and name not in (*RESOLVED, *without)
+        if name in RunFilter.model_fields and name not in (*RESOLVED, *SHOWING, *without)
     }
 
     def replace(function: Callable[..., Awaitable[ViewT]]) -> Callable[..., Awaitable[ViewT]]:

@@ -394,8 +394,8 @@ class RunLists:
         most_pages: int | None = None,
         page_size: int = PAGE_SIZE,
     ) -> None:
-        start = start or PagePosition(k="runs")
-        places = start.m or [(start.t, start.s)] * len(filters.streams)
+        start, streams = start or PagePosition(k="runs"), filters.statuses or (None,)
+        places = start.m or [(start.t, start.s)] * len(streams)
         self.ended_by: str | None = None
         self.problem = ""
         self.is_whole = True  # False once runs were left aside because they are of an earlier time
@@ -406,7 +406,7 @@ class RunLists:
         # Without filters of our own an API page is exactly an answer's page.
         self._query["max_page_size"] = PAGE_SIZE if filters.filters_here else page_size
         self._pages = self._count = 0
-        self._lists = [_List(*each, each[1]) for each in zip(filters.streams, places, strict=True)]
+        self._lists = [_List(*each, each[1]) for each in zip(streams, places, strict=True)]
 
     @property
     def places(self) -> Places:

@@ -25,7 +25,7 @@ from extend_mcp.runs.timing import Usual, usual_times
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import MOMENTS, RunFilter, RunSearch, takes_run_filter
+from extend_mcp.tools.run_filter import MOMENTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import CALL_SECONDS, Places, RunLists, RunReader
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
@@ -84,22 +84,28 @@ async def list_runs(
         found = await find_stuck(reader, await filters.resolve(app), shown=page_size)
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "ids_only": ids_only, "page_size": page_size}
-    search = RunSearch(**filters.model_dump(), **given)
+    search = filters.model_copy(update=given)
     start = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
     # Later pages mean the same: "24h" moves.
     now = datetime.fromtimestamp(start.n or app.clock.now().timestamp() // 1, timezone.utc)
     try:
-        search = await (RunSearch.model_validate(start.a) if page_token else search).resolve(app, now)
-        lists = RunLists(reader, search, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
+        search = await (RunFilter.model_validate(start.a) if page_token else search).resolve(app, now)
+        by_cause = search.failure_reason is not None or search.failing_step is not None
+        listed = search.model_copy(update={"status": "FAILED"}) if by_cause and not search.status else search
+        lists = RunLists(reader, listed, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
     except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
-    page, places = await _find(reader, search, lists)
+    if by_cause:
+        page, places = await _find(reader, search, lists)
+    else:
+        page = await lists.take(search.page_size)
+        places = lists.places
     notes = []
     if lists.ended_by and any(places):
         notes.append(f"Stopped after {lists.ended_by}: there may be more matches further on.")
     runs = [run for run, _ in page]
     # Only a list of such runs is worth a request for each; in others, what is kept is shown.
-    reads = not search.ids_only and (search.needs_causes or bool(set(search.statuses) & set(CAUSED)))
+    reads = not search.ids_only and (by_cause or bool(set(search.statuses) & set(CAUSED)))
     known = await _read_details(reader, runs, reads=reads)
     current = {run_id: each.status for run_id, each in known.items()}
     unknown = sum(run.status in CAUSED and current.get(run.id) != run.status for run in runs)
@@ -107,6 +113,8 @@ async def list_runs(
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
     arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=set(MOMENTS.values()))
     began = int(now.timestamp()) if arguments.keys() & MOMENTS.keys() else None
+
+    order = f"{search.order.removesuffix('At')} {'latest' if search.sort_dir == 'desc' else 'earliest'} first"
 
     def token_after(count: int) -> str | None:
         after = page[count - 1][1] if 0 < count < len(page) else places
@@ -120,7 +128,7 @@ async def list_runs(
         runs,
         causes={run.id: words for run in runs if (words := _cause_words(run, known.get(run.id)))},
         token_after=token_after,
-        filters=search.description_with_order(),
+        filters=f"{words}, {order}" if (words := search.description()) else order,
         ids_only=search.ids_only,
         note=" ".join(notes) or None,
         now=app.clock.now(),
@@ -129,11 +137,9 @@ async def list_runs(
 
 
 async def _find(
-    reader: RunReader, search: RunSearch, lists: RunLists
+    reader: RunReader, search: RunFilter, lists: RunLists
 ) -> tuple[list[tuple[WorkflowRunSummary, Places]], Places]:
-    """Return the runs of one page, the places after each, and those where the next page begins."""
-    if not search.needs_causes:
-        return await lists.take(search.page_size), lists.places
+    """Return a page of runs that failed in some way, the places after each, and those where the next page begins."""
     found: list[tuple[WorkflowRunSummary, Places]] = []
     while not lists.ended_by and (taken := await lists.take(_CANDIDATES)):
         # Where few of many runs failed for this reason, lists of child runs are faster than looking into each.

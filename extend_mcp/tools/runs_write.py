@@ -55,7 +55,7 @@ async def cancel_runs(
     Returns what became of each; a confirmation_token continues a plan and needs no other argument.
     """
     app = caller_context(ctx)
-    others = filters.model_dump(exclude_none=True, exclude={"batch"})
+    others = filters.model_dump(exclude_defaults=True, exclude={"batch"})
     ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
     if ways > 1:
         raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")

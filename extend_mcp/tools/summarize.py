@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from extend_mcp.callers import Ctx, caller_context
+from extend_mcp.callers import Ctx
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.groups import GROUP_NAMES, OF_TIME, Calendar, Grouping
 from extend_mcp.runs.statistics import Statistics
@@ -58,27 +58,9 @@ async def summarize_runs(
     if ("metadata" in group_by.split(",")) != (metadata_key is not None):
         raise CallRefusedError('metadata_key goes with group_by="metadata", and that needs it.')
     zone = find_zone(time_zone)
-    resolved = await filters.resolve(caller_context(ctx))
-    return await summarize(ctx, resolved, group_by, metadata_key=metadata_key, zone=zone, sort=sort)
-
-
-async def summarize(
-    ctx: Ctx,
-    filters: RunFilter,
-    group_by: str,
-    *,
-    metadata_key: str | None = None,
-    zone: tzinfo = timezone.utc,
-    sort: Sort | None = None,
-) -> SummaryView:
-    """Count the runs that a resolved filter selects; with ``since``, those of the window before too.
-
-    Groups are one or two of `GROUP_NAMES`, with a comma, and ``metadata_key`` goes with ``metadata``. By default the
-    largest group is the first, and spans of time are as they follow.
-    """
     reader, by = RunReader(ctx), group_by.split(",")
     app = reader.app
-    now = app.clock.now()
+    now, filters = app.clock.now(), await filters.resolve(app)
     until = filters.before or now
     length = until - filters.since if filters.since else timedelta()
     wide = filters.model_copy(update={"since": filters.since - length}) if filters.since else filters
