@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
@@ -11,15 +11,12 @@ from extend_mcp.callers import Ctx
 from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.history.search import Hit, TextQuery, list_passages
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.statistics import RunFacts, Selection
+from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.tools.args import FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.tables import FoundRunsView, Searched, found_runs_view
-
-if TYPE_CHECKING:
-    from extend_mcp.history.history import Freshness, RunHistory
 
 
 @RUNS.tool(title="Find workflow runs", annotations=READ_ONLY)
@@ -49,9 +46,18 @@ async def find_runs(
     # Only a run that was read in full shows metadata, so the number of runs to search does not depend on it.
     searched = replace(filters.selection(), file_id=file_id)
     wanted = replace(searched, metadata=metadata or {})
-    history, fresh = await _refreshed(reader, searched)
-    needs_details = bool(query or metadata)
-    opened = await _read_more(reader, history, searched) if needs_details else []
+    kept, history = await reader.refresh(filters, anyhow=True), await reader.history()
+    if not kept or not kept.held or not history:
+        raise CallRefusedError("Extend's list of runs cannot be searched: its order or times are not as documented.")
+    opened: list[tuple[RunFacts, RunDetails]] = []  # have not ended, so what they show in full is never kept
+    if needs_details := bool(query or metadata):
+        most = app.limits.detail_runs
+        unread = await history.unread(searched, most)
+        # What is read of open runs is no use to the next question, so these get a third unless there is room for more.
+        waiting = await history.unread(searched, max(most // 3, most - len(unread)), final=False)
+        read = (await reader.read([run.id for run in waiting], run_details)).found
+        opened = [(run, read[run.id]) for run in waiting if run.id in read]
+        await reader.facts(unread[: most - len(waiting)])
     result = await history.search(wanted, query, lambda: reader.left <= 0)
     found = list(result.hits)
     known = {each.run.id for each in found}
@@ -61,13 +67,13 @@ async def find_runs(
             if passage or not query:
                 found.append(Hit(run, passage))
     found.sort(key=lambda each: (each.run.created is not None, each.run.created, each.run.id), reverse=True)
-    kept = await history.details([each.run.id for each in found[:limit]])
-    speaking = {run_id for run_id, details in kept.items() if details.speaks}
-    speaking |= {run.id for run, details in opened if details.speaks}
+    facts = {run.id: details for run, details in opened} | await history.details(
+        [each.run.id for each in found[:limit]]
+    )
     counts = await history.read_counts(searched)
     return found_runs_view(
         found,
-        speaking=speaking,
+        speaking={run_id for run_id, details in facts.items() if details.speaks},
         query=query,
         wanted=wanted,
         filters=filters.description(),
@@ -78,30 +84,9 @@ async def find_runs(
             cut=counts.cut if query else 0,
             goes_deeper=app.histories is not None and bool(await history.unread(searched, 1)),
             is_cut=result.is_cut,
-            missing=fresh.missing,
+            missing="".join(kept.missing) or None,
         ),
-        as_of=fresh.as_of,
+        as_of=kept.held.as_of,
         shown=limit,
         limit=app.limits.answer_chars,
     )
-
-
-async def _refreshed(reader: RunReader, wanted: Selection) -> tuple[RunHistory, Freshness]:
-    app = reader.app
-    for history in (await app.history(), app.history_of_one_call()):
-        if history is not None:
-            fresh = await history.refresh(app.api, wanted, reader, most_pages=reader.kept_pages, only_if_held=False)
-            if fresh is not None:
-                return history, fresh
-    raise CallRefusedError("Extend's list of runs cannot be searched: its order or its times are not as documented.")
-
-
-async def _read_more(reader: RunReader, history: RunHistory, wanted: Selection) -> list[tuple[RunFacts, RunDetails]]:
-    """Read the newest runs that are not kept in full; return those that have not ended, which are never kept."""
-    most = reader.app.limits.detail_runs
-    unread = await history.unread(wanted, most)
-    # What is read of open runs is no use to the next question, so these get a third unless there is room for more.
-    waiting = await history.unread(wanted, max(most // 3, most - len(unread)), final=False)
-    details = await reader.read([run.id for run in waiting], run_details)
-    await reader.facts(unread[: most - len(waiting)], history=history)
-    return [(run, details.found[run.id]) for run in waiting if run.id in details.found]

@@ -40,7 +40,8 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
     filters = await filters.resolve(app)
     # A rerun may be of another time or version.
     wide = RunFilter(workflow_id=filters.workflow_id, since=filters.since)
-    runs, missing, *_ = await reader.select(wide)
+    listed = await reader.select(wide)
+    runs, missing = listed.runs, listed.missing
     failed = [
         run for run in runs if run.status == "FAILED" and filters.matches(run) and filters.batch in (None, run.batch_id)
     ]
@@ -84,7 +85,8 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
     reader = RunReader(ctx)
     app = reader.app
     filters = await filters.resolve(app)
-    runs, missing, *_ = await reader.select(filters, ["PROCESSED"] if filters.since is None else ())
+    listed = await reader.select(filters, ["PROCESSED"] if filters.since is None else ())
+    runs, missing = listed.runs, listed.missing
     groups = same_files(run for run in runs if run.status == "PROCESSED")
     repeated = [group for group in groups if len(group) > 1]
     unsure = [run for group in repeated for run in group[1:]]

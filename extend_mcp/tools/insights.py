@@ -47,7 +47,8 @@ async def explain_failure(
             raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
         return await _explain_one(reader, run_id, created_since)
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
-    runs, missing, *_ = await reader.select(filters)
+    listed = await reader.select(filters)
+    runs, missing = listed.runs, listed.missing
     found = (await reader.insights(runs, metadata=False)).found
     newest: dict[tuple[str, Failure], RunFacts] = {}
     for run in runs:
@@ -83,7 +84,8 @@ async def _explain_one(reader: RunReader, run_id: str, created_since: str) -> Fa
     cause, workflow = failures[0], run.workflow.id or None
     filters = RunFilter(created_since=created_since, status="FAILED", workflow_id=workflow)
     filters = await filters.resolve(app)
-    failed, missing, _ = await reader.scan(filters)
+    listed = await reader.scan(filters)
+    failed, missing = listed.runs, listed.missing
     others = [each for each in failed if each.id != run.id]
     found = (await reader.insights([run_facts(each) for each in others], metadata=False)).found
     good = RunFilter(status="PROCESSED", workflow_id=workflow, before=run.initial_run_at)
@@ -135,7 +137,8 @@ async def review_queue(
     now = app.clock.now()
     filters = await RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since).resolve(app)
     edge, flow_begin = parse_argument(now, "older_than", older_than), parse_argument(now, "flow_since", flow_since)
-    waiting, missing, _ = await reader.scan(filters)
+    listed = await reader.scan(filters)
+    waiting, missing = listed.runs, listed.missing
     waiting.sort(key=lambda run: (run.created or now, run.id))
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.
@@ -143,9 +146,9 @@ async def review_queue(
     flow = None
     if flow_begin:
         wide = RunFilter(workflow_id=filters.workflow_id, since=flow_begin - _LONGEST_REVIEW)
-        listed, flow = await reader.select(wide), reviews.Flow(flow_begin)
-        missing += listed.missing
-        for each in listed.runs:
+        all_runs, flow = await reader.select(wide), reviews.Flow(flow_begin)
+        missing += all_runs.missing
+        for each in all_runs.runs:
             if each.created and each.created >= flow_begin and (each.reviewed or each.status == "NEEDS_REVIEW"):
                 flow.sent[each.workflow_id] += 1
             if each.reviewed and each.reviewed >= flow_begin:

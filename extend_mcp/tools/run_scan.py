@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from itertools import takewhile
@@ -50,18 +50,11 @@ Places = list[Place | None]
 """The place in each list that is read; None at its end."""
 
 
-class Scan(NamedTuple):
-    """Runs that were read from their list, newest first."""
-
-    runs: list[WorkflowRunSummary]
-    missing: list[str]  # why reading ended early; empty when everything was read
-    is_whole: bool  # whether the list has no runs of an earlier time that were left aside
-
-
-class Selected(NamedTuple):
+@dataclass
+class Selected(Generic[T]):
     """The runs that a filter selects, newest first."""
 
-    runs: list[RunFacts]
+    runs: list[T]
     missing: list[str]  # why older runs are missing; empty if none are
     reached: datetime | None = None  # every run created from then on is here; None if all are
     begins: datetime | None = None  # creation of the first run that the filters select whatever their times, if known
@@ -98,6 +91,7 @@ class RunReader:
         self.reads = 0  # how many runs were read one by one
         self._ctx = ctx
         self._done = 0
+        self._own_history: RunHistory | None = None
         self._fresh: Freshness | None = None
         self._known: dict[tuple[str, datetime | None], RunDetails] = {}
         self._failures: Failures | None = None
@@ -127,7 +121,7 @@ class RunReader:
         self._done += done
         await self._ctx.report_progress(self._done, None, message)
 
-    async def scan(self, filters: RunFilter, most: int | None = None) -> Scan:
+    async def scan(self, filters: RunFilter, most: int | None = None) -> Selected[WorkflowRunSummary]:
         """List the runs that a resolved filter selects; at most so many, by default as many as a summary reads."""
         lists, most = RunLists(self, filters), most or self.app.limits.summary_runs
         runs = [run for run, _ in await lists.take(most)]
@@ -136,48 +130,50 @@ class RunReader:
             missing.append(f"{lists.ended_by} after {len(runs):,} runs{lists.problem}")
         elif len(runs) == most and any(lists.places):
             missing.append(f"only the newest {most:,} runs were read (the operator's bound)")
-        return Scan(runs, missing, lists.is_whole)
+        oldest = min((run.created for run in runs if run.created), default=None)
+        return Selected(runs, missing, oldest, oldest if lists.is_whole and not missing else None)
 
-    async def refresh(self, filters: RunFilter) -> Selected | None:
+    async def history(self) -> RunHistory | None:
+        """Return what keeps the runs; None where none are kept."""
+        return self._own_history or await self.app.history()
+
+    async def refresh(self, filters: RunFilter, *, anyhow: bool = False) -> Selected[RunFacts] | None:
         """Refresh the kept runs for a resolved filter; return what holds of them, or None where only the API can tell.
 
-        As much is read for them as the next question may need too, but no whole account for a narrow question.
+        As much is read for them as the next question may need too, but no whole account for a narrow question. With
+        ``anyhow`` it is, and where none are kept, runs are kept for this call.
         """
         # How Extend compares file names is not documented, so only Extend can apply that filter.
-        history = None if filters.file_name_contains else await self.app.history()
-        if history is None:
-            return None
-        self._fresh = await history.refresh(
-            self.app.api,
-            filters.selection(),
-            self,
-            most_pages=self.kept_pages,
-            only_if_held=filters.since is None and bool(filters.status or filters.workflow_id or filters.batch),
-        )
+        history, self._fresh = None if filters.file_name_contains else await self.history(), None
+        if history is not None:
+            narrow = filters.since is None and bool(filters.status or filters.workflow_id or filters.batch)
+            pages = -(-self.app.limits.summary_runs // PAGE_SIZE)
+            self._fresh = await history.refresh(
+                self.app.api, filters.selection(), self, most_pages=pages, only_if_held=narrow and not anyhow
+            )
         if fresh := self._fresh:
             return Selected([], [fresh.missing] if fresh.missing else [], fresh.since, fresh.begins, fresh)
-        return None
+        if not anyhow or self._own_history:
+            return None
+        self._own_history = self.app.history_of_one_call()
+        return await self.refresh(filters, anyhow=True)
 
-    @property
-    def kept_pages(self) -> int:
-        """How many pages of runs may be read for one question to keep them."""
-        return -(-self.app.limits.summary_runs // PAGE_SIZE)
-
-    async def select(self, filters: RunFilter, statuses: Collection[str] = (), *, most: int | None = None) -> Selected:
+    async def select(
+        self, filters: RunFilter, statuses: Collection[str] = (), *, most: int | None = None
+    ) -> Selected[RunFacts]:
         """Return the runs that a resolved filter selects, from the kept runs where they are or soon will be held.
 
         Filters by details are left to the caller. ``statuses`` overrules that of the filter, and ``most`` is how many
         runs are read where none are kept, by default as many as a summary reads.
         """
         filters = filters.model_copy(update={"status": ",".join(statuses)}) if statuses else filters
-        history, kept = await self.app.history(), await self.refresh(filters)
+        history, kept = await self.history(), await self.refresh(filters)
         if history and kept and (held := await history.held(filters.selection())) is not None:
-            return kept._replace(runs=held)
+            return replace(kept, runs=held)
         # A batch is listed whole: few runs, and one request for all statuses.
         scan = await self.scan(filters.model_copy(update={"status": None}) if filters.batch else filters, most)
         runs = [run_facts(run) for run in scan.runs if not filters.status or run.status in filters.statuses]
-        oldest = min((run.created for run in runs if run.created), default=None)
-        return Selected(runs, scan.missing, oldest, oldest if scan.is_whole and not scan.missing else None)
+        return Selected(runs, scan.missing, scan.reached, scan.begins)
 
     async def read(
         self, run_ids: Sequence[str], keep: Callable[[WorkflowRun], T], *, noun: str = "runs looked into"
@@ -209,15 +205,13 @@ class RunReader:
         details.skipped += waiting
         return details
 
-    async def facts(
-        self, runs: Sequence[RunFacts], *, most: int | None = None, history: RunHistory | None = None
-    ) -> Details[RunDetails]:
+    async def facts(self, runs: Sequence[RunFacts], *, most: int | None = None) -> Details[RunDetails]:
         """Return what runs show in full: from the kept facts or, for as many as one call may read, from the API.
 
-        ``runs`` are as their list showed them, the most important first. ``history`` keeps the facts; by default it is
-        that of the caller's account. ``most`` bounds how many are read; by default as many as a question may.
+        ``runs`` are as their list showed them, the most important first. ``most`` bounds how many are read; by default
+        as many as a question may.
         """
-        history = history or await self.app.history()
+        history = await self.history()
         known = {run.id: self._known[key] for run in runs if (key := (run.id, run.updated)) in self._known}
         if history is not None:
             await history.save_listed(runs)
@@ -295,7 +289,7 @@ class RunReader:
         A few runs are better read one by one, which shows more: the lists are not read for them.
         """
         causes: dict[str, tuple[str | None, str, str]] = {}
-        if history := await self.app.history():
+        if history := await self.history():
             await history.save_listed(runs)
             kept = await history.causes([run.id for run in runs])
             causes = {run_id: (step, reason, "") for run_id, (step, reason) in kept.items()}
@@ -323,7 +317,7 @@ class RunReader:
     async def _read_failures(self, since: datetime) -> Failures:
         """Read the lists of failed runs, unless they are kept, and of failed child runs, back to a time or a bound."""
         runs, all_since = None, None
-        if self._fresh and (history := await self.app.history()):
+        if self._fresh and (history := await self.history()):
             all_since = self._fresh.since
             runs = await history.held(Selection(status="FAILED", since=(since - _LONGEST_RUN).timestamp()))
         if runs is None:
@@ -410,7 +404,7 @@ class RunLists:
 
     @property
     def places(self) -> Places:
-        """Where each list continues after the runs that were taken."""
+        """The place in each list after the runs that were taken."""
         return [each.place for each in self._lists]
 
     async def take(self, most: int) -> list[tuple[WorkflowRunSummary, Places]]:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from extend_mcp.callers import Ctx
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.groups import GROUP_NAMES, OF_TIME, Calendar, Grouping
-from extend_mcp.runs.statistics import Statistics
+from extend_mcp.runs.statistics import RunFacts, Statistics
 from extend_mcp.tools.args import joined
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import RunReader, Selected
@@ -103,7 +103,7 @@ async def summarize_runs(
 
 async def _count(
     reader: RunReader, wide: RunFilter, windows: Sequence[tuple[RunFilter, Grouping]], key: str | None
-) -> tuple[list[Statistics], Selected]:
+) -> tuple[list[Statistics], Selected[RunFacts]]:
     """Count the kept runs of each window by groups, or those that the API lists where the kept ones cannot answer.
 
     ``wide`` selects the runs of all windows. Runs whose group no list shows are read.
