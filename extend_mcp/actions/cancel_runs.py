@@ -13,7 +13,7 @@ from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
-from extend_mcp.runs.lifecycle import by_urgency, is_finished, may_cancel
+from extend_mcp.runs.lifecycle import by_urgency, describe, is_finished
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
 from extend_mcp.views.document import age_words, counted, error_words, listed
@@ -39,7 +39,7 @@ class CancelRuns(BulkAction):
         found, missing = await self._find(skipped)
         planned: list[RunBase] = []
         for run in sorted(found, key=lambda run: (run.initial_run_at or now, run.id)):
-            if may_cancel(run.status).allowed:
+            if describe(run.status).may_cancel:
                 planned.append(run)
             else:
                 skipped[_why_not(run.status)] += 1
