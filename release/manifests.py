@@ -170,11 +170,13 @@ MANIFESTS = (
     _of_client(
         "goose", "goose/config.yaml", "merged into Goose's config.yaml", f"{NOT_VALIDATED}: no schema is published"
     ),
-    _of_client(
-        "librechat",
+    Manifest(
         "librechat/librechat.yaml",
+        "LibreChat",
         "merged into LibreChat's librechat.yaml",
+        "The URL of your server. Each user is asked for their own key.",
         f"{NOT_VALIDATED}: not run here",
+        registries.librechat,
     ),
 )
 

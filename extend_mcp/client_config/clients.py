@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -22,7 +22,6 @@ Config = dict[str, Any]
 PACKAGE: Final = "extend-mcp"
 SERVER: Final = "extend"
 TITLE: Final = "Extend workflows"
-EXAMPLE_URL: Final = "https://extend-mcp.example.com/mcp"
 
 
 class Launch(NamedTuple):
@@ -68,7 +67,8 @@ class Client:
         path: its configuration file; see `file`.
         fill: what the user has to fill in.
         reference: how the file refers to a secret, by its name or the id of its prompt; empty where it takes names.
-        form: the entry, with placeholders.
+        fixed: what its entry always has.
+        fields: its names for the command, the arguments, the variables and the names of secrets.
         table: the key that holds the servers.
     """
 
@@ -77,7 +77,8 @@ class Client:
     path: str
     fill: str
     reference: str
-    form: Config
+    fixed: Config = field(default_factory=dict)
+    fields: tuple[str, ...] = ("command", "args", "env")
     table: str = "mcpServers"
 
     def file(
@@ -96,29 +97,23 @@ class Client:
 
     def entry(self, launch: Launch, key: Secret | None = KEY) -> Config:
         """Return the server's entry. The one for the sandbox has no key."""
-        name, text = key or KEY
-        secret = {name: self.reference % {"name": name, "id": input_id(name)}} if key and self.reference else {}
-        values = {
-            _COMMAND: launch.command,
-            _ARGS: list(launch.args),
-            _ENV: {**launch.env, **secret},
-            _NAMES: [name] if key else [],
-            _HEADERS: {"Authorization": f"Bearer {{{{{name}}}}}"},
-            _USER_VARS: {name: {"title": "Extend API key", "description": text}},
+        names = [key.name] if key else []
+        secrets = {name: self.reference % {"name": name, "id": input_id(name)} for name in names if self.reference}
+        values = (launch.command, list(launch.args), {**launch.env, **secrets}, names)
+        return self.fixed | {
+            name: value for name, value in zip(self.fields, values, strict=False) if value or name == "args"
         }
-        entry = {field: values.get(value, value) for field, value in self.form.items()}
-        return {field: value for field, value in entry.items() if value or field == "args"}
+
+    def document(self, launch: Launch, key: Secret | None = KEY) -> Config:
+        """Return a configuration file with this server only."""
+        inputs = self.inputs(key)
+        return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
 
     def inputs(self, key: Secret | None = KEY) -> list[Config]:
         """Return the prompts for secrets that the file needs next to the servers."""
         if not key or self.reference != _INPUT:
             return []
         return [{"type": "promptString", "id": input_id(key.name), "description": key.help, "password": True}]
-
-    def document(self, launch: Launch, key: Secret | None = KEY) -> Config:
-        """Return a configuration file with this server only."""
-        inputs = self.inputs(key)
-        return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
 
 
 def input_id(name: str) -> str:
@@ -145,32 +140,6 @@ def _yaml(document: Config, indent: str = "") -> str:
     )
 
 
-_COMMAND, _ARGS, _ENV, _NAMES, _HEADERS, _USER_VARS = "<command>", "<args>", "<env>", "<names>", "<headers>", "<vars>"
-"""The placeholders of a form; `Client.entry` fills them in."""
-
-_STDIO: Final = {"command": _COMMAND, "args": _ARGS, "env": _ENV}
-_TYPED: Final = {"type": "stdio", **_STDIO}
-# The first start with uvx downloads the package, and Codex's default is 10 seconds.
-_CODEX: Final = {"startup_timeout_sec": 60, "command": _COMMAND, "args": _ARGS, "env_vars": _NAMES, "env": _ENV}
-# Goose asks for the key and keeps it in the system keyring.
-_GOOSE: Final = {
-    "name": TITLE,
-    "type": "stdio",
-    "enabled": True,
-    "cmd": _COMMAND,
-    "args": _ARGS,
-    "envs": _ENV,
-    "env_keys": _NAMES,
-    "timeout": 300,
-}
-# A shared server, to which LibreChat sends each user's own key.
-_LIBRECHAT: Final = {
-    "type": "streamable-http",
-    "url": EXAMPLE_URL,
-    "headers": _HEADERS,
-    "customUserVars": _USER_VARS,
-}
-
 _PLAIN: Final = "${%(name)s}"
 _BY_ENV: Final = "${env:%(name)s}"
 _INPUT: Final = "${input:%(id)s}"
@@ -180,20 +149,22 @@ _IN_FILE: Final = "Replace the reference with your key. The file then holds it i
 _BUNDLE: Final = f"{_IN_FILE} The bundle stores it in the system keychain instead."
 _ASKED: Final = "No key to enter here: VS Code prompts for it the first time the server starts, and stores it."
 _KEYRING: Final = "Nothing in the file: `goose configure` asks for the key."
-_URL: Final = "The URL of your server. Each user is asked for their own key."
+_TYPED: Final = {"type": "stdio"}
+# The first start with uvx downloads the package, and Codex's default is 10 seconds.
+_CODEX: Final = {"startup_timeout_sec": 60}
+# Goose asks for the key and keeps it in the system keyring.
+_GOOSE: Final = {"name": TITLE, "type": "stdio", "enabled": True, "timeout": 300}
+_CODEX_FIELDS, _GOOSE_FIELDS = ("command", "args", "env", "env_vars"), ("cmd", "args", "envs", "env_keys")
 
 _CLIENTS: Final = (
-    Client("claude-desktop", "Claude Desktop", "{settings}/Claude/claude_desktop_config.json", _BUNDLE, _PLAIN, _STDIO),
+    Client("claude-desktop", "Claude Desktop", "{settings}/Claude/claude_desktop_config.json", _BUNDLE, _PLAIN),
     Client("claude-code", "Claude Code", ".mcp.json", _EXPORT, _PLAIN, _TYPED),
-    Client("cursor", "Cursor", "{home}/.cursor/mcp.json", _EXPORT, _BY_ENV, _STDIO),
+    Client("cursor", "Cursor", "{home}/.cursor/mcp.json", _EXPORT, _BY_ENV),
     Client("vscode", "VS Code", "{settings}/Code/User/mcp.json", _ASKED, _INPUT, _TYPED, table="servers"),
-    Client("windsurf", "Windsurf", "{home}/.codeium/windsurf/mcp_config.json", _EXPORT, _BY_ENV, _STDIO),
-    Client(
-        "zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom", **_STDIO}, table="context_servers"
-    ),
-    Client("gemini", "Gemini CLI", "{home}/.gemini/settings.json", _EXPORT, _PLAIN, _STDIO),
-    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, table="mcp_servers"),
-    Client("goose", "Goose", "{dotted}/goose/config.yaml", _KEYRING, "", _GOOSE, table="extensions"),
-    Client("librechat", "LibreChat", "librechat.yaml", _URL, "", _LIBRECHAT),
+    Client("windsurf", "Windsurf", "{home}/.codeium/windsurf/mcp_config.json", _EXPORT, _BY_ENV),
+    Client("zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom"}, table="context_servers"),
+    Client("gemini", "Gemini CLI", "{home}/.gemini/settings.json", _EXPORT, _PLAIN),
+    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, _CODEX_FIELDS, "mcp_servers"),
+    Client("goose", "Goose", "{dotted}/goose/config.yaml", _KEYRING, "", _GOOSE, _GOOSE_FIELDS, "extensions"),
 )
 CLIENTS: Final = {client.name: client for client in _CLIENTS}

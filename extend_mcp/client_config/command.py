@@ -52,8 +52,6 @@ def install(
     into the client's file and keeps existing settings and comments.
     """
     chosen = CLIENTS[client]
-    if client == "librechat" and region:
-        raise click.UsageError("LibreChat connects to a server at a URL. Set EXTEND_REGION where that server runs.")
     own = chosen.file().absolute()
     if writing and file is None and own.parent == _REPOSITORY:
         raise click.ClickException(
