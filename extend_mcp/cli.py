@@ -45,11 +45,13 @@ class _Commands(click.Group):
         return sorted([*super().list_commands(ctx), "install"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in ("install", "manifests"):
-            from extend_mcp.client_config import command
+        if cmd_name not in ("install", "manifests"):
+            return super().get_command(ctx, cmd_name)
+        from extend_mcp.client_config.command import install
 
-            return command.install if cmd_name == "install" else command.manifests
-        return super().get_command(ctx, cmd_name)
+        if cmd_name == "manifests":
+            click.echo("`extend-mcp manifests` is now `extend-mcp install`; the old name will be removed.", err=True)
+        return install
 
 
 def read_env_file(_context: click.Context | None, _option: click.Parameter | None, path: Path | None) -> None:

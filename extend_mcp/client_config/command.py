@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 from pydantic import ValidationError
@@ -73,10 +73,3 @@ def install(
         env += [f'--env {key.name}="${key.name}"'] if key else []
         start = shlex.join([launch.command, *launch.args])
         click.echo(" ".join(["Or run: claude mcp add extend", *env, "--", start]), err=True)
-
-
-@click.command(hidden=True, params=install.params)
-def manifests(**given: Any) -> None:
-    """Run ``install`` under its old name, for one release."""
-    click.echo("`extend-mcp manifests` is now `extend-mcp install`; the old name will be removed.", err=True)
-    click.get_current_context().invoke(install, **given)

@@ -29,7 +29,7 @@ def write(client: Client, file: Path, launch: Launch, key: Secret | None, yes: b
             f"Paste what `extend-mcp install {client.name}` prints."
         )
     try:
-        before = _read(file)
+        before = file.read_bytes() if file.exists() else None
         text = (before or b"").decode()
         bom = "\ufeff" if text.startswith("\ufeff") else ""
         merged = merge(client, text.removeprefix(bom), client.entry(launch, key), client.inputs(key))
@@ -47,8 +47,8 @@ def write(client: Client, file: Path, launch: Launch, key: Secret | None, yes: b
         raise click.ClickException(
             f"{file} was not changed, since it cannot be used: {reason}. Fix the file and run the command again."
         ) from None
-    kept = f" (backup: {backup.name})" if backup else ""
-    click.echo(f"{'Updated' if backup else 'Created'} {file}{kept}. Restart {client.title} to load it.")
+    done = f"Updated {file} (backup: {backup.name})" if backup else f"Created {file}"
+    click.echo(f"{done}. Restart {client.title} to load it.")
     if key:
         click.echo(client.fill, err=True)
 
@@ -58,21 +58,14 @@ def _ask(file: Path, merged: Merged) -> None:
     keys = [key for key in {**merged.old, **merged.new} if merged.old.get(key) != merged.new.get(key)]
     if not merged.old or not keys:
         return
-    held = "already has an entry for the" if merged.ours else f"has an entry named {SERVER} that starts another"
+    held, question = "already has an entry for the", "Update it?"
+    advice = " Run the command again with --yes to update the entry."
+    if not merged.ours:
+        held, question = f"has an entry named {SERVER} that starts another", "Replace it?"
+        advice = " Rename that entry to keep both servers, or run this in a terminal to replace it."
     click.echo(f"{file} {held} server. These keys change: {', '.join(keys)}.", err=True)
-    if not sys.stdin.isatty():
-        raise click.ClickException(
-            "Nothing was changed. Run the command again with --yes to update the entry."
-            if merged.ours
-            else "Nothing was changed. Rename that entry to keep both servers, or run this in a terminal to replace it."
-        )
-    if not click.confirm("Update it?" if merged.ours else "Replace it?", err=True):
-        raise click.ClickException("Nothing was changed.")
-
-
-def _read(file: Path) -> bytes | None:
-    """Return the content of a file; None if it does not exist."""
-    return file.read_bytes() if file.exists() else None
+    if not sys.stdin.isatty() or not click.confirm(question, err=True):
+        raise click.ClickException(f"Nothing was changed.{'' if sys.stdin.isatty() else advice}")
 
 
 def _replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
@@ -87,12 +80,10 @@ def _replace(file: Path, before: bytes | None, after: bytes) -> Path | None:
     if before is not None and not (mode & stat.S_IWUSR and os.access(file, os.W_OK)):
         # Renaming over a file needs no write permission, but its owner removed that on purpose.
         raise PermissionError(errno.EACCES, "it is read-only. Make it writable, or paste the block")
-    made = _next_to(file, "new", after, mode)
+    made, now = _next_to(file, "new", after, mode), datetime.now(timezone.utc)
     try:
-        backup = None
-        if before is not None:
-            backup = _next_to(file, f"bak-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}", before, mode)
-        if _read(file) != before:
+        backup = None if before is None else _next_to(file, f"bak-{now:%Y%m%d-%H%M%S}", before, mode)
+        if (file.read_bytes() if file.exists() else None) != before:
             raise OSError(errno.EBUSY, "another program changed it meanwhile. Try again")
         made.replace(file)
     finally:
