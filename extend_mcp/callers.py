@@ -72,7 +72,7 @@ class CallerContext(Shared):
 
     caller: Caller
     settings: Settings
-    connect: Callable[[Caller], ExtendClient]
+    connect: Callable[[CallerContext], ExtendClient]
     histories: Histories | None = None
     limits: CallLimits = field(default_factory=CallLimits)
     clock: Clock = field(default_factory=Clock)
@@ -94,7 +94,7 @@ class CallerContext(Shared):
     @cached_property
     def api(self) -> ExtendClient:
         """Return the API client, made on first use."""
-        client = self.connect(self.caller)
+        client = self.connect(self)
         client.on_write_answered = lambda request_id: write_record().request_ids.append(request_id)
         client.on_key_accepted = self.learn_key
         if self.histories:
@@ -169,18 +169,17 @@ class CallerRegistry:
 
     def __init__(
         self,
-        make: Callable[[Caller], CallerContext],
+        make: Callable[..., CallerContext],
         *,
         local: Caller | None,
         close: Callable[[], Awaitable[None]],
         most: int = _MOST_CALLERS,
     ) -> None:
-        self._local = local
-        self._close = close
+        self._local, self._close = local, close
         self._contexts: WeakSet[CallerContext] = WeakSet()
 
         def made(caller: Caller) -> CallerContext:
-            context = make(caller)
+            context = make(caller=caller)
             self._contexts.add(context)
             return context
 
@@ -216,8 +215,7 @@ class Histories:
     """The kept runs of every account: one store for all callers, opened by the first question."""
 
     def __init__(self, settings: Settings, clock: Clock, bus: SubscriptionBus) -> None:
-        self._settings = settings
-        self._clock = clock
+        self._settings, self._clock = settings, clock
         self._unsubscribe = bus.subscribe(self._note_change)
         self._opening = anyio.Lock()
         self._store: RunStore | None = None
@@ -283,30 +281,24 @@ class Histories:
 class ApiClients:
     """Makes the API client of each caller: one connection pool, one rate limit per organization, one key per client.
 
-    The first call loads httpx and the client, not the start of the server: clients wait for the tool list. ``windows``
-    makes the window that counts an account's requests; by default each process counts alone.
+    The first call loads httpx and the client, not the start of the server: clients wait for the tool list.
     """
 
-    def __init__(
-        self, settings: Settings, metrics: Metrics, windows: Callable[[str, int], RequestWindow] | None = None
-    ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self._windows = windows
-        self._limiter = lru_cache(_MOST_CALLERS)(self._make_limiter)
+    def __init__(self) -> None:
+        self._limiter = lru_cache(_MOST_CALLERS)(_limiter)
         self._transport: httpx.AsyncBaseTransport | None = None
 
-    def client(self, caller: Caller) -> ExtendClient:
+    def client(self, context: CallerContext) -> ExtendClient:
         """Return the API client of one caller: their key, the shared connections."""
         import httpx
 
         from extend_mcp.api.client import ExtendClient
         from extend_mcp.api.transport import network_transport
 
-        settings, limiter = self._settings, None
+        settings, caller, limiter = context.settings, context.caller, None
         if not settings.sandbox:
             self._transport = self._transport or network_transport(settings.api_base_url)
-            limiter = self._limiter(caller.account.budget)
+            limiter = self._limiter(caller.account.budget, settings.requests_per_second, context.windows)
         elif self._transport is None:
             from extend_mcp.sandbox import Sandbox
 
@@ -316,7 +308,7 @@ class ApiClients:
             transport=self._transport,
             limiter=limiter,
             caller=caller.principal,
-            metrics=self._metrics,
+            metrics=context.metrics,
         )
 
     async def aclose(self) -> None:
@@ -324,8 +316,8 @@ class ApiClients:
         if self._transport is not None:
             await self._transport.aclose()
 
-    def _make_limiter(self, budget: str) -> RateLimiter:
-        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
 
-        per_second = self._settings.requests_per_second
-        return RateLimiter(self._windows(budget, per_second) if self._windows else LocalWindow(per_second))
+def _limiter(budget: str, per_second: int, windows: Callable[[str, int], RequestWindow] | None) -> RateLimiter:
+    from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+
+    return RateLimiter(windows(budget, per_second) if windows else LocalWindow(per_second))

@@ -86,7 +86,7 @@ def sealing_keys(settings: Settings) -> SealingKeys:
 def build_server(
     settings: Settings,
     *,
-    connect: Callable[[Caller], ExtendClient] | None = None,
+    connect: Callable[[CallerContext], ExtendClient] | None = None,
     clock: Clock | None = None,
     local_files: bool = True,
     own_caller: bool = True,
@@ -107,22 +107,19 @@ def build_server(
     """
     common, time = shared or Shared(sealing_keys(settings)), clock or Clock()
     bounds = limits or CallLimits.at(settings.requests_per_second)
-    clients = ApiClients(settings, common.metrics, common.windows)
+    clients = ApiClients()
     histories = None if settings.history == "off" else Histories(settings, time, common.bus)
-    audit = Audit(settings.audit)
-
-    def make(caller: Caller) -> CallerContext:
-        return CallerContext(
-            **vars(common),
-            caller=caller,
-            settings=settings,
-            connect=connect or clients.client,
-            histories=histories,
-            limits=bounds,
-            clock=time,
-            local_files=local_files,
-            audit=audit,
-        )
+    make = partial(
+        CallerContext,
+        **vars(common),
+        settings=settings,
+        connect=connect or clients.client,
+        histories=histories,
+        limits=bounds,
+        clock=time,
+        local_files=local_files,
+        audit=Audit(settings.audit),
+    )
 
     async def close() -> None:
         await clients.aclose()

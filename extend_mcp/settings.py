@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic import (
     AliasGenerator,
     AnyHttpUrl,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -91,7 +92,9 @@ class Settings(EnvironmentSettings):
     """Hold the settings of every transport. Serving over HTTP has more: see `http.settings`."""
 
     api_key: SecretStr | None = variable(None, "Your Extend API key (create one in the Extend dashboard).")
-    region: Region = variable("us", "Region of your account: us, us2 or eu.")
+    region: Annotated[Region, BeforeValidator(lambda name: name and str(name).lower())] = variable(
+        "us", "Region of your account: us, us2 or eu."
+    )
     base_url: AnyHttpUrl | None = variable(None, "API address, in place of the region's.")
     workspace_id: str | None = variable(None, "Workspace ID (ws_...). Required with an organization-scoped key.")
     label: str = variable(
@@ -160,11 +163,6 @@ class Settings(EnvironmentSettings):
         if value is not None and value.scheme == "http" and not is_loopback(value.host or ""):
             raise ValueError("the API key would cross the network unencrypted: use https, or a loopback address")
         return value
-
-    @field_validator("region", mode="before")
-    @classmethod
-    def _any_case(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
 
     @field_validator("toolsets", mode="before")
     @classmethod

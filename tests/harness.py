@@ -18,7 +18,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
 from pydantic import SecretStr
 
-from extend_mcp.accounts import Caller
 from extend_mcp.actions.sqlite_store import SqliteStore
 from extend_mcp.actions.store import ActionStore
 from extend_mcp.api.client import ExtendClient
@@ -195,7 +194,7 @@ async def running_server(
         window = LocalWindow(requests_per_second, monotonic=clock.monotonic)
         limiter = RateLimiter(window, sleep=clock.sleep, monotonic=clock.monotonic)
 
-    def connect(_: Caller) -> ExtendClient:
+    def connect(_: object) -> ExtendClient:
         config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
         return ExtendClient(config, limiter=limiter, sleep=clock.sleep)
 
