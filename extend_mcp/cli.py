@@ -293,15 +293,14 @@ def _shared_over_stdio(settings: Settings) -> Shared:
     from extend_mcp.callers import Shared
     from extend_mcp.server import sealing_keys
 
-    keys = sealing_keys(settings)
     # The embedded sandbox ends with its process, and so does everything that a plan is about.
     if settings.read_only or settings.sandbox or not (settings.state_keys or settings.api_key):
-        return Shared(keys)
+        return Shared(sealing_keys(settings))
     from extend_mcp.actions.confirmation_tokens import SealingKeys
     from extend_mcp.actions.sqlite_store import SqliteStore, state_folder
     from extend_mcp.actions.store import StoreUnavailableError
 
-    folder, lasting = state_folder(), keys
+    folder, lasting = state_folder(), sealing_keys(settings)
     if settings.api_key and not settings.state_keys:
         lasting = SealingKeys.of_account(settings.api_key.get_secret_value(), settings.api_base_url)
     try:
@@ -309,7 +308,7 @@ def _shared_over_stdio(settings: Settings) -> Shared:
     except StoreUnavailableError:
         # With a key of this process, no other one accepts its tokens: it could not know that they were used.
         logger.warning("%s cannot be written: a confirmation counts only in the process that asked for it", folder)
-        return Shared(keys)
+        return Shared(sealing_keys(settings))
 
 
 def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: bool) -> None:
@@ -317,12 +316,13 @@ def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: 
     from extend_mcp.http.settings import HttpSettings
     from extend_mcp.settings import load
 
-    def say_ready(url: str) -> None:
-        # The caller that started the process waits for this line, so it does not depend on the log level.
-        click.echo(f"extend-mcp serves {url}", err=True)
-
     http = load(HttpSettings, host=host, port=port)
     redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
+
+    # The caller that started the process waits for this line, so it does not depend on the log level.
+    def say_ready(url: str) -> None:
+        click.echo(f"extend-mcp serves {url}", err=True)
+
     try:
         _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
     except OSError as error:
@@ -392,4 +392,3 @@ def _run(function: Callable[[], Any]) -> None:
 def _say(line: str) -> None:
     # A variable may hold bytes that are not text; they must not end the command.
     click.echo(line.encode("utf-8", "backslashreplace").decode())
-    sys.stdout.flush()
