@@ -25,15 +25,8 @@ from extend_mcp.prompts import PROMPTS
 from extend_mcp.resources import RESOURCES, add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.skills import SCHEME, SkillsExtension
+from extend_mcp.tools import middleware
 from extend_mcp.tools.base import ExtendTool
-from extend_mcp.tools.middleware import (
-    DeclaredScopes,
-    ScopeMiddleware,
-    ToolFilterMiddleware,
-    explain_unknown_prompts,
-    hide_views,
-    name_span,
-)
 from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
@@ -161,11 +154,11 @@ def build_server(
         # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
             *([count_calls] if count_calls else []),
-            name_span,
-            ScopeMiddleware(declared_scopes(settings)),
-            explain_unknown_prompts,
-            hide_views,
-            ToolFilterMiddleware(
+            middleware.name_span,
+            middleware.ScopeMiddleware(declared_scopes(settings)),
+            middleware.explain_unknown_prompts,
+            middleware.hide_views,
+            middleware.ToolFilterMiddleware(
                 {name: {tool.name for tool in each} for name, each in offered.items()}, partial(why_withheld, settings)
             ),
         ],
@@ -198,9 +191,9 @@ def why_withheld(settings: Settings, name: str) -> str | None:
     return None
 
 
-def declared_scopes(settings: Settings) -> DeclaredScopes:
+def declared_scopes(settings: Settings) -> middleware.DeclaredScopes:
     """Return the scope of each tool that the operator switched on, and of each prompt, resource and completion."""
-    return DeclaredScopes(
+    return middleware.DeclaredScopes(
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.
