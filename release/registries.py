@@ -51,6 +51,20 @@ def self_hosted(description: Description) -> dict[str, Any]:
     }
 
 
+def goose(description: Description) -> dict[str, Any]:
+    """Return Goose's configuration. Goose asks for the key and keeps it in the system keyring."""
+    entry = {
+        "name": description.title,
+        "type": "stdio",
+        "enabled": True,
+        "cmd": description.launch.command,
+        "args": list(description.launch.args),
+        "env_keys": [description.key.name],
+        "timeout": 300,
+    }
+    return {"extensions": {SERVER: entry}}
+
+
 def librechat(description: Description) -> dict[str, Any]:
     """Return LibreChat's configuration of a shared server, to which it sends each user's own key."""
     key = next(each for each in description.variables if each.secret)

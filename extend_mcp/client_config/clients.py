@@ -21,7 +21,6 @@ Config = dict[str, Any]
 
 PACKAGE: Final = "extend-mcp"
 SERVER: Final = "extend"
-TITLE: Final = "Extend workflows"
 
 
 class Launch(NamedTuple):
@@ -68,7 +67,6 @@ class Client:
         fill: what the user has to fill in.
         reference: how the file refers to a secret, by its name or the id of its prompt; empty where it takes names.
         fixed: what its entry always has.
-        fields: its names for the command, the arguments, the variables and the names of secrets.
         table: the key that holds the servers.
     """
 
@@ -78,7 +76,6 @@ class Client:
     fill: str
     reference: str
     fixed: Config = field(default_factory=dict)
-    fields: tuple[str, ...] = ("command", "args", "env")
     table: str = "mcpServers"
 
     def file(
@@ -97,12 +94,11 @@ class Client:
 
     def entry(self, launch: Launch, key: Secret | None = KEY) -> Config:
         """Return the server's entry. The one for the sandbox has no key."""
-        names = [key.name] if key else []
-        secrets = {name: self.reference % {"name": name, "id": input_id(name)} for name in names if self.reference}
-        values = (launch.command, list(launch.args), {**launch.env, **secrets}, names)
-        return self.fixed | {
-            name: value for name, value in zip(self.fields, values, strict=False) if value or name == "args"
-        }
+        env = dict(launch.env)
+        if key and self.reference:
+            env[key.name] = self.reference % {"name": key.name, "id": input_id(key.name)}
+        entry = self.fixed | {"command": launch.command, "args": list(launch.args)} | ({"env": env} if env else {})
+        return entry | ({"env_vars": [key.name]} if key and not self.reference else {})
 
     def document(self, launch: Launch, key: Secret | None = KEY) -> Config:
         """Return a configuration file with this server only."""
@@ -125,19 +121,7 @@ def to_text(document: Config, path: str) -> str:
     """Write a document in the syntax that the file's name implies."""
     if path.endswith(".toml"):
         return tomlkit.dumps(document)
-    if path.endswith(".yaml"):
-        return _yaml(document)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _yaml(document: Config, indent: str = "") -> str:
-    # JSON is YAML: lists keep its form, and quoted strings are not mistaken for numbers or dates.
-    return "".join(
-        f"{indent}{key}:\n{_yaml(value, indent + '  ')}"
-        if value and isinstance(value, dict)
-        else f"{indent}{key}: {json.dumps(value, ensure_ascii=False)}\n"
-        for key, value in document.items()
-    )
 
 
 _PLAIN: Final = "${%(name)s}"
@@ -148,23 +132,18 @@ _EXPORT: Final = "Set EXTEND_API_KEY in the environment that the client starts i
 _IN_FILE: Final = "Replace the reference with your key. The file then holds it in plain text."
 _BUNDLE: Final = f"{_IN_FILE} The bundle stores it in the system keychain instead."
 _ASKED: Final = "No key to enter here: VS Code prompts for it the first time the server starts, and stores it."
-_KEYRING: Final = "Nothing in the file: `goose configure` asks for the key."
 _TYPED: Final = {"type": "stdio"}
 # The first start with uvx downloads the package, and Codex's default is 10 seconds.
 _CODEX: Final = {"startup_timeout_sec": 60}
-# Goose asks for the key and keeps it in the system keyring.
-_GOOSE: Final = {"name": TITLE, "type": "stdio", "enabled": True, "timeout": 300}
-_CODEX_FIELDS, _GOOSE_FIELDS = ("command", "args", "env", "env_vars"), ("cmd", "args", "envs", "env_keys")
 
 _CLIENTS: Final = (
     Client("claude-desktop", "Claude Desktop", "{settings}/Claude/claude_desktop_config.json", _BUNDLE, _PLAIN),
     Client("claude-code", "Claude Code", ".mcp.json", _EXPORT, _PLAIN, _TYPED),
     Client("cursor", "Cursor", "{home}/.cursor/mcp.json", _EXPORT, _BY_ENV),
-    Client("vscode", "VS Code", "{settings}/Code/User/mcp.json", _ASKED, _INPUT, _TYPED, table="servers"),
+    Client("vscode", "VS Code", "{settings}/Code/User/mcp.json", _ASKED, _INPUT, _TYPED, "servers"),
     Client("windsurf", "Windsurf", "{home}/.codeium/windsurf/mcp_config.json", _EXPORT, _BY_ENV),
-    Client("zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom"}, table="context_servers"),
+    Client("zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom"}, "context_servers"),
     Client("gemini", "Gemini CLI", "{home}/.gemini/settings.json", _EXPORT, _PLAIN),
-    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, _CODEX_FIELDS, "mcp_servers"),
-    Client("goose", "Goose", "{dotted}/goose/config.yaml", _KEYRING, "", _GOOSE, _GOOSE_FIELDS, "extensions"),
+    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, "mcp_servers"),
 )
 CLIENTS: Final = {client.name: client for client in _CLIENTS}

@@ -91,11 +91,6 @@ def write(client: Client, file: Path, launch: Launch, key: Secret | None, yes: b
     Raises:
         ClickException: the file was not changed; the text says why, and what to do.
     """
-    if client.path.endswith(".yaml"):
-        raise click.ClickException(
-            f"{file} was not changed: YAML cannot be edited without losing comments. "
-            f"Paste what `extend-mcp install {client.name}` prints."
-        )
     try:
         before = file.read_bytes() if file.exists() else None
         text = (before or b"").decode()

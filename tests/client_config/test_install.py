@@ -93,11 +93,6 @@ def test_the_clone_is_not_taken_for_a_project(monkeypatch: pytest.MonkeyPatch, t
     assert (code, "Restart Claude Code" in text, (tmp_path / ".mcp.json").exists()) == (0, True, True)
 
 
-def test_yaml_is_printed_and_never_written(tmp_path: Path) -> None:
-    code, text = run("goose", "--write", "--file", str(tmp_path / "x.yaml"))
-    assert (code, "Paste what" in text, list(tmp_path.iterdir())) == (1, True, [])
-
-
 def test_the_old_name_works_and_says_that_it_is_old() -> None:
     old = CliRunner().invoke(main, ["manifests", "cursor", "--published", "--toolsets", "runs"])
     new = CliRunner().invoke(main, ["install", "cursor", "--published", "--toolsets", "runs"])
