@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mcp_types import InputRequiredResult
 from pydantic import Field
@@ -13,7 +12,6 @@ from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
 from extend_mcp.api import requests
-from extend_mcp.api.models import Page, WebhookSubscription
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
@@ -160,11 +158,13 @@ async def list_webhook_subscriptions(
         found = await app.api.get_webhook_subscription(subscription_id)
         return list_view(views.SubscriptionListView, [found], token_after=lambda count: None, limit=limit)
     given = {"endpoint_id": endpoint_id, "resource_id": resource_id, "page_size": page_size}
-
-    def read(*, endpoint_id: str | None, **query: Any) -> Awaitable[Page[WebhookSubscription]]:
-        return app.api.list_webhook_subscriptions(webhook_endpoint_id=endpoint_id, **query)
-
-    items, token_after = await read_page(list_webhook_subscriptions, read, page_token, **given)
+    read = app.api.list_webhook_subscriptions
+    items, token_after = await read_page(
+        list_webhook_subscriptions,
+        lambda endpoint_id, **query: read(webhook_endpoint_id=endpoint_id, **query),
+        page_token,
+        **given,
+    )
     return list_view(views.SubscriptionListView, items, token_after=token_after, limit=limit)
 
 
@@ -202,9 +202,8 @@ async def delete_webhook_subscription(
     subscription_id: SubscriptionId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a subscription: its events are no longer sent. A person confirms first."""
-    return await execute(
-        ctx, actions.DeleteSubscription(caller_context(ctx), target=subscription_id), confirmation_token
-    )
+    action = actions.DeleteSubscription(caller_context(ctx), target=subscription_id)
+    return await execute(ctx, action, confirmation_token)
 
 
 _UNDERWAY = timedelta(minutes=2)
