@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from mcp_types import InputRequiredResult
 from pydantic import Field
@@ -12,7 +12,7 @@ from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
 from extend_mcp.api import requests
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
@@ -71,26 +71,34 @@ async def create_webhook_endpoint(
     """
     app = caller_context(ctx)
     url = normalized_url("url", url, _URL)
-    if earlier := already_revealed(ctx, actions.CreateEndpoint.name):
-        return _created(app, earlier)
-    body = requests.CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
-    action = actions.CreateEndpoint(app, body)
-    answer = await execute(ctx, action, confirmation_token)
-    if action.made is None:
-        return answer
-    made_id, secret = Id(action.made.id), action.made.signing_secret
-    if secret is None:
-        return _created(app, made_id, "Extend returned no signing secret.")
-    plain = secret.get_secret_value()
-    message = (
-        f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
-        "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
-    )
-    revealed = await reveal_secret(ctx, actions.CreateEndpoint.name, made_id, message)
-    if isinstance(revealed, InputRequiredResult):
-        return revealed
-    unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
-    return _created(app, made_id, "" if revealed else unseen)
+    made_id = already_revealed(ctx, actions.CreateEndpoint.name)
+    detail = shown = "The signing secret was shown to the user; it is not part of this answer."
+    if not made_id:
+        body = requests.CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
+        action = actions.CreateEndpoint(app, body)
+        answer = await execute(ctx, action, confirmation_token)
+        if action.made is None:
+            return answer
+        made_id, secret, detail = Id(action.made.id), action.made.signing_secret, "Extend returned no signing secret."
+        if secret is not None:
+            plain = secret.get_secret_value()
+            message = (
+                f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
+                "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
+            )
+            revealed = await reveal_secret(ctx, actions.CreateEndpoint.name, made_id, message)
+            if isinstance(revealed, InputRequiredResult):
+                return revealed
+            unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
+            detail = shown if revealed else unseen
+    return ActionView(
+        outcome="done",
+        id=made_id,
+        request_sent=True,
+        message=f"Created webhook endpoint {made_id}.",
+        details=[detail],
+        next_step=f"create_webhook_subscription({made_id}, ...) adds events of workflow runs.",
+    ).rendered(app.limits.answer_chars, [detail])
 
 
 @WEBHOOKS.tool(title="Change a webhook endpoint", annotations=DESTRUCTIVE)
@@ -121,18 +129,6 @@ async def delete_webhook_endpoint(
     A person confirms first.
     """
     return await execute(ctx, actions.DeleteEndpoint(caller_context(ctx), target=endpoint_id), confirmation_token)
-
-
-def _created(app: CallerContext, endpoint_id: str, detail: str = "") -> ActionView:
-    details = [detail or "The signing secret was shown to the user; it is not part of this answer."]
-    return ActionView(
-        outcome="done",
-        id=endpoint_id,
-        request_sent=True,
-        message=f"Created webhook endpoint {endpoint_id}.",
-        details=details,
-        next_step=f"create_webhook_subscription({endpoint_id}, ...) adds events of workflow runs.",
-    ).rendered(app.limits.answer_chars, details)
 
 
 SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["whes_xK9mLPqRtN3vS8wF5hB2"])]
