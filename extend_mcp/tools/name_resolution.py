@@ -34,12 +34,12 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     same = next(filter(None, found), [])
     if len(same) == 1:
         return same[0].id
-    called = f"called {Label(given):120}"
+    label = f"{Label(given):120}"
     if same:
-        raise CallRefusedError(f"{len(same)} workflows are {called}; give the id of one: {_names(same)}.")
+        raise CallRefusedError(f"{len(same)} workflows are called {label}; give the id of one: {_names(same)}.")
     near = [workflow for workflow in workflows if _shown(given).casefold() in _shown(workflow.name).casefold()]
     bound = "" if complete else " (more workflows exist than were read)"
-    raise CallRefusedError(f"No workflow is {called}{bound}. There are: {_names(near or workflows) or 'none'}.")
+    raise CallRefusedError(f"No workflow is called {label}{bound}. There are: {_names(near or workflows) or 'none'}.")
 
 
 def _shown(name: str) -> str:
