@@ -19,10 +19,9 @@ from extend_mcp.apps import VIEWS, apps_of
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories, Shared
 from extend_mcp.clock import Clock
-from extend_mcp.completions import COMPLETIONS, add_completions
 from extend_mcp.limits import CallLimits
 from extend_mcp.prompts import PROMPTS
-from extend_mcp.resources import RESOURCES, add_resources
+from extend_mcp.resources import COMPLETIONS, RESOURCES, add_completions, add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.skills import SCHEME, SkillsExtension
 from extend_mcp.tools import middleware
