@@ -88,7 +88,7 @@ async def test_what_differs_from_the_last_good_run_is_named(box: Box) -> None:
     box.load(bad)
     facts = facts_of(await ask(box, "explain_failure", run_id=bad["id"]))
     assert facts["last_good_run_id"] == "workflow_run_good000000000000001"
-    assert {each["of"]: each["this"] for each in facts["differences"]} == {
+    assert {each["of"]: each["second"] for each in facts["differences"]} == {
         "version": "9",
         "file type": "IMG",
     }
