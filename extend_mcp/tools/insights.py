@@ -13,7 +13,6 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant
-from extend_mcp.runs.timing import present_state
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import Deadline, definition_of, read_details, read_insights, scan_runs, select_runs
@@ -22,7 +21,6 @@ from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.insights import ComparisonView, FailureView, comparison_view, failure_view, failures_view
-from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import review_lines
 
 _LONGEST_REVIEW = timedelta(days=30)
@@ -141,9 +139,9 @@ async def review_queue(
     flow = None
     if flow_begin := parse_argument(app.clock.now(), "flow_since", flow_since):
         wide = RunFilter(workflow_id=filters.workflow_id, since=flow_begin - _LONGEST_REVIEW)
-        listed = await select_runs(app, wide, deadline)
-        flow = reviews.Flow(flow_begin, listed.missing)
-        for each in listed.runs:
+        selected = await select_runs(app, wide, deadline)
+        flow = reviews.Flow(flow_begin, selected.missing)
+        for each in selected.runs:
             if each.created and each.created >= flow_begin and (each.reviewed or each.status == "NEEDS_REVIEW"):
                 flow.sent[each.workflow_id] += 1
             if each.reviewed and each.reviewed >= flow_begin:
@@ -155,12 +153,11 @@ async def review_queue(
         version = run.workflow_version
         definitions[version.id] = await definition_of(app, run.workflow.id, version.version, version.id)
 
-    def known(run: WorkflowRun) -> reviews.ReviewFacts:
-        checks = reviews.failed_checks(run, definitions.get(run.workflow_version.id, ()))
-        return reviews.ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
+    def row(run: WorkflowRun) -> reviews.ReviewRow:
+        return reviews.review_row(listed[run.id], run, app.clock.now(), definitions[listed[run.id].workflow_version.id])
 
-    changed = {run.id: run.updated_at for run in read}
-    details = await read_details(app, deadline, [run.id for run in read], known)
+    listed = {run.id: run for run in read}
+    details = await read_details(app, deadline, list(listed), row)
     missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")

@@ -14,15 +14,13 @@ from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.groups import GROUP_NAMES, Calendar, Grouping
 from extend_mcp.runs.statistics import RunFacts, run_facts
-from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import BulkResult, BulkView, result_lines
 from extend_mcp.views.incidents import done_twice_view
 from extend_mcp.views.insights import (
     comparison_view,
     failure_view,
 )
-from extend_mcp.views.instructions import spoken_to
-from extend_mcp.views.reviews import ReviewFacts, failed_checks, review_queue_view
+from extend_mcp.views.reviews import failed_checks, review_queue_view, review_row
 from extend_mcp.views.summary import Before, Sort, summary_view
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
@@ -113,10 +111,9 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
 @given(DOCUMENTS, LIMITS)
 def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     runs = [WorkflowRun.model_validate(document) for document in documents]
-    known = {
-        run.id: ReviewFacts(failed_checks(run, []), present_state(run, run.reviewed_at), spoken_to(run)) for run in runs
-    }
-    summaries = [WorkflowRunSummary.model_validate(document) for document in documents] * 8
+    summaries = [WorkflowRunSummary.model_validate(document) for document in documents]
+    known = {run.id: review_row(listed, run, NOW) for listed, run in zip(summaries, runs, strict=True)}
+    summaries *= 8
     view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)
     assert view.total == len(summaries)
