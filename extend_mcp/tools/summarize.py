@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_
 from extend_mcp.tools.run_scan import Deadline, Details, Insight, Selected, read_insights, refreshed, select_runs
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
+from extend_mcp.views.summary import Sort, SummaryView, summary_view, window_before
 from extend_mcp.views.untrusted import Label
 
 
@@ -99,14 +98,17 @@ async def summarize(
     before = None
     if filters.since:
         is_whole = read.missing is None and not any(each.unread for each in counted)
-        # Each group of the window has one of the window before to be compared with.
-        follows = not any(length % OF_TIME[name] for name in by if name in OF_TIME)
-        before = Before(filters.since - length, filters.since, counted[1], is_whole, read.begins, follows)
+        since = filters.since - length
+        totals = counted[1].total, present.total
+        before = window_before(*totals, since, filters.since, complete=is_whole, begins=read.begins)
+    # Each group of the window has one of the window before to be compared with.
+    follows = before and not any(length % OF_TIME[name] for name in by if name in OF_TIME)
     return summary_view(
         present,
         by=[metadata_key or name if name == "metadata" else name for name in by],
         filters=filters.description(),
         before=before,
+        earlier=counted[1] if follows else None,
         course=calendar.course(present.course),
         zone=str(zone),
         sort=sort,
@@ -193,11 +195,6 @@ def find_zone(name: str) -> tzinfo:
     try:
         return zoneinfo.ZoneInfo(name.strip())
     except (KeyError, ValueError, OSError):
-        known = sorted(zoneinfo.available_timezones())
-        ends = [each for each in known if each.rpartition("/")[2].lower() == name.strip().lower().replace(" ", "_")]
-        # An abbreviation such as PST is like several names, and means none of them.
-        near = ends or (difflib.get_close_matches(name, known, n=3) if len(name) > 4 else [])
-        hint = f" Did you mean {' or '.join(near[:3])}?" if near else ""
         raise CallRefusedError(
-            f"time_zone: {Label(name):64} is not a name of the IANA database, such as Europe/Berlin.{hint}"
+            f"time_zone: {Label(name):64} is not a name of the IANA database, such as Europe/Berlin."
         ) from None

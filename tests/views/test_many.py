@@ -21,7 +21,7 @@ from extend_mcp.views.insights import (
     failure_view,
 )
 from extend_mcp.views.reviews import failed_checks, review_queue_view, review_row
-from extend_mcp.views.summary import Before, Sort, summary_view
+from extend_mcp.views.summary import Sort, summary_view, window_before
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
@@ -43,12 +43,16 @@ def test_a_summary(documents: list[dict[str, Any]], limit: int, one: str, other:
     calendar = Calendar(timezone(timedelta(hours=5, minutes=30)))
     runs = [run_facts(WorkflowRunSummary.model_validate(each))._replace(reason="X", step="") for each in documents * 10]
     counted = Grouping(by, calendar).count_listed(runs, dict.fromkeys((run.id for run in runs), "x"))
-    for before in (None, Before(NOW, NOW, counted, complete=True), Before(NOW, NOW, counted, complete=False)):
+    for before in (
+        None,
+        *(window_before(counted.total, counted.total, NOW, NOW, complete=whole) for whole in (True, False)),
+    ):
         view = summary_view(
             counted,
             by=by,
             filters="FAILED",
             before=before,
+            earlier=counted,
             course=calendar.course(counted.course),
             zone="Asia/Kolkata",
             sort=sort,
