@@ -10,8 +10,8 @@ from pydantic import Field
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
-from extend_mcp.runs.statistics import RunFacts, run_facts
+from extend_mcp.runs.failures import ACCOUNT_REASONS, failures_of
+from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
@@ -25,9 +25,6 @@ from extend_mcp.views.runs import review_lines
 
 _LONGEST_REVIEW = timedelta(days=30)
 """Longest time before a window in which a run reviewed in it may have been created to be counted."""
-
-_MOST_EXAMPLES = 20
-"""Runs that are read in full to quote a message of each cause."""
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
@@ -47,13 +44,6 @@ async def explain_failure(
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
     selected = await select_runs(app, filters, deadline)
     details = await read_insights(app, deadline, selected.runs, metadata=False)
-    newest: dict[tuple[str, Failure], RunFacts] = {}
-    for run in selected.runs:
-        each = details.found.get(run.id)
-        if each and each.cause and each.cause.reason and not each.cause.message:
-            newest.setdefault((run.workflow_id, each.cause), run)
-    # The answer quotes a message of each cause.
-    details.found |= (await read_insights(app, deadline, list(newest.values())[:_MOST_EXAMPLES])).found
     missing = [selected.missing] if selected.missing else []
     if len(details.found) < len(selected.runs):
         missing.append(
