@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from extend_mcp.api.models import WorkflowRun
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.failures import ACCOUNT_REASONS, failures_of
-from extend_mcp.runs.statistics import run_facts
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
@@ -37,65 +36,55 @@ async def explain_failure(
     """
     app = caller_context(ctx)
     deadline = Deadline(ctx, app)
-    if run_id is not None:
-        if workflow is not None:
-            raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
-        return await _explain_one(app, deadline, run_id, created_since)
+    if run_id is not None and workflow is not None:
+        raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
+    run = None if run_id is None else await read_run(app, run_id)
+    cause = next(iter(failures_of(run)), None) if run else None
+    if run and cause is None:
+        review = "".join(f" {line}." for line in review_lines(run))
+        raise CallRefusedError(
+            f"The run is {status_words(run.status)}, and nothing in it failed.{review} "
+            f"get_workflow_run({run_id}) shows it."
+        )
     filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
+    if run:
+        filters.workflow_id = run.workflow.id or None
     selected = await select_runs(app, filters, deadline)
-    details = await read_insights(app, deadline, selected.runs, metadata=False)
+    others = [each for each in selected.runs if each.id != run_id]
+    details = await read_insights(app, deadline, others, metadata=False)
     missing = [selected.missing] if selected.missing else []
-    if len(details.found) < len(selected.runs):
+    if len(details.found) < len(others):
         missing.append(
-            f"{len(details.found):,} of {len(selected.runs):,} failed runs were looked into, the newest"
+            f"{len(details.found):,} of {len(others):,} {'other ' * bool(run)}failed runs were looked into, the newest"
             f"{'; ask again to read more' if app.histories else ''}"
         )
-    return failures_view(
-        [found for run in selected.runs if (found := details.found.get(run.id))],
-        failed=len(selected.runs),
-        filters=filters.description(),
-        missing=missing,
-        limit=app.limits.answer_chars,
-    )
-
-
-async def _explain_one(app: CallerContext, deadline: Deadline, run_id: str, created_since: str) -> FailureView:
-    run = await read_run(app, run_id)
-    failures = failures_of(run)
-    if not failures:
-        review = " ".join(f"{line}." for line in review_lines(run))
-        raise CallRefusedError(
-            f"The run is {status_words(run.status)}, and nothing in it failed. {review} "
-            f"get_workflow_run({run_id}) shows it.".replace("  ", " ")
+    found = [insight for each in others if (insight := details.found.get(each.id))]
+    if run is None or cause is None:
+        return failures_view(
+            found,
+            failed=len(selected.runs),
+            filters=filters.description(),
+            missing=missing,
+            limit=app.limits.answer_chars,
         )
-    cause = failures[0]
-    filters = await RunFilter(created_since=created_since, status="FAILED").resolve(app)
-    filters.workflow_id = run.workflow.id or None
-    failed, unread, _ = await scan_runs(app, deadline, filters)
-    others = [each for each in failed if each.id != run.id]
-    facts = [run_facts(each) for each in others]
-    details = await read_insights(app, deadline, facts, metadata=False)
-    good = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None, before=run.initial_run_at)
+    good = RunFilter(status="PROCESSED", workflow_id=filters.workflow_id, before=run.initial_run_at)
     # Where the account itself was the cause, a good run of any workflow shows that this is over.
-    workflow = None if cause.reason in ACCOUNT_REASONS else run.workflow.id or None
     newest = await app.api.list_workflow_runs(
-        status="PROCESSED", workflow_id=workflow, sort_by="createdAt", sort_dir="desc", max_page_size=1
+        status="PROCESSED",
+        workflow_id=None if cause.reason in ACCOUNT_REASONS else filters.workflow_id,
+        sort_by="createdAt",
+        sort_dir="desc",
+        max_page_size=1,
     )
     failed_at = run.end_time or run.initial_run_at
     later = (each for each in newest.data if each.start_time and failed_at and each.start_time > failed_at)
-    causes = {other: found.cause for other, found in details.found.items() if found.cause}
-    alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
-    missing = [unread] if unread else []
-    if len(details.found) < len(others):
-        missing.append(f"{len(details.found):,} of {len(others):,} other failed runs were looked into")
     assert filters.since
     return failure_view(
         run,
         cause,
-        failed=len(failed),
-        looked_into=len(details.found) + (len(failed) - len(others)),
-        alike=alike,
-        same_step=sum(causes[each.id].where == cause.where for each in alike),
+        found,
+        failed=len(selected.runs),
+        looked_into=len(found) + len(selected.runs) - len(others),
         good=next(iter((await scan_runs(app, deadline, good, most=1)).runs), None),
         later=next(later, None),
         window=f"created since {format_instant(filters.since)}",

@@ -93,11 +93,10 @@ class FailureView(View):
 def failure_view(
     run: WorkflowRun,
     cause: Failure,
+    others: Sequence[tuple[RunFacts, Failure | None, object]],
     *,
     failed: int,
     looked_into: int,
-    alike: Sequence[WorkflowRunSummary],
-    same_step: int,
     good: WorkflowRunSummary | None,
     later: WorkflowRunSummary | None,
     window: str,
@@ -107,16 +106,14 @@ def failure_view(
     """Show a failure next to similar ones.
 
     Args:
-        run: the failed run.
-        cause: what went wrong.
+        others: the other failed runs of the workflow that were looked into, the newest first, with their causes.
         failed: how many runs of the workflow failed in the window, this one among them if it lies in it.
         looked_into: how many of these were read.
-        alike: those that failed for the same reason, in whatever step, the newest first, without this one.
-        same_step: how many of them failed in the same step.
         good: the last run of the workflow before this one that was processed.
         later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
-        window: a description of the window.
     """
+    alike = [(each, other) for each, other, _ in others if other and other.reason == cause.reason]
+    same_step, created = sum(other.where == cause.where for _, other in alike), [each.created for each, _ in alike]
     of_account = cause.reason in ACCOUNT_REASONS
     advice = f"{_MAY_HELP}: other runs were processed since" if of_account and later else retry_advice(cause.reason)
     differing = _differing(_run_facts(good, now), _run_facts(run, now)) if good else []
@@ -132,8 +129,8 @@ def failure_view(
         looked_into=looked_into,
         alike=len(alike),
         alike_in_same_step=same_step,
-        alike_run_ids=[each.id for each in alike[:_MOST_ALIKE]],
-        first_alike_at=min((each.created for each in alike if each.created), default=None),
+        alike_run_ids=[each.id for each, _ in alike[:_MOST_ALIKE]],
+        first_alike_at=min(filter(None, created), default=None),
         last_good_run_id=good.id if good else None,
         later_good_run_id=later.id if later else None,
         # Only what can be the reason: pages and names differ from file to file.
@@ -144,13 +141,13 @@ def failure_view(
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
     why = f"{reason_words(Code(cause.reason or NO_REASON))}{f' {view.message}' if view.message else ''}"
     wrapper = f" (the run itself says {WRAPPER})" if run.failure_reason == WRAPPER != cause.reason else ""
-    others, total = counted(len(alike), "other run"), f"in all {counted(failed, 'run')}"
+    count, total = counted(len(alike), "other run"), f"in all {counted(failed, 'run')}"
     steps = f" ({same_step:,} in the same step)" if alike else ""
     read = "" if looked_into == failed else f", of which {looked_into:,} were read"
     lines = [
         f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        f"Alike (same reason, any step; {window}): {others} of this workflow{steps}; {total} of it failed{read}.",
+        f"Alike (same reason, any step; {window}): {count} of this workflow{steps}; {total} of it failed{read}.",
     ]
     if alike:
         oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""

@@ -94,14 +94,14 @@ def test_a_repeated_file_says_what_it_cost_how_late_it_came_and_between_which_ba
 def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str, Any]]) -> None:
     run = WorkflowRun.model_validate(document)
     summaries = [WorkflowRunSummary.model_validate(each) for each in others]
+    known = [(run_facts(each), Failure("Parse", "OCR_ERROR", ""), None) for each in summaries * 5]
     cause = next(iter(failures_of(run)), Failure("", "", ""))
     view = failure_view(
         run,
         cause,
-        failed=5,
-        looked_into=3,
-        alike=summaries * 5,
-        same_step=2,
+        known,
+        failed=30,
+        looked_into=21,
         good=summaries[0],
         later=summaries[-1],
         window="since yesterday",
