@@ -18,10 +18,8 @@ from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 # Prompts are built without a pydantic model each, which a client would wait for: that needs `PromptArgument`.
 from mcp.server.mcpserver.prompts.base import PromptArgument as PromptArgument
 
-# Tools declare their context by type, as in the SDK; its `Tool.from_function` would build each model twice.
-from mcp.server.mcpserver.utilities.context_injection import find_context_parameter as find_context_parameter
-
-# Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK has no option for.
+# Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK has no option for; its
+# `Tool.from_function` would build each model twice.
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase as ArgModelBase
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata as FuncMetadata
 from mcp.server.streamable_http import StreamableHTTPServerTransport

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
@@ -22,7 +22,7 @@ from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, scan_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.views.document import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
 from extend_mcp.views.steps import step_view
@@ -41,13 +41,13 @@ _CONFIRMATION = {
 async def run_resource(run_id: str, ctx: Ctx) -> str:
     """Show a workflow run: its status, what failed or is awaited, and every step."""
     app = caller_context(ctx)
-    run = await app.api.get_workflow_run(_checked(parse_run_id, run_id))
+    run = await app.api.get_workflow_run(run_id)
     return run_view(run, now=app.clock.now(), detail="concise", page=1, limit=RESOURCE_CHARS).text
 
 
 async def step_resource(run_id: str, step: str, ctx: Ctx) -> str:
     """Show the whole result of one step, by its number, name, type or id."""
-    run = await caller_context(ctx).api.get_workflow_run(_checked(parse_run_id, run_id))
+    run = await caller_context(ctx).api.get_workflow_run(run_id)
     chosen = select_step(run.step_runs, step)
     show = partial(step_view, run, chosen, detail="full", page=1, limit=RESOURCE_CHARS)
     return (await anyio.to_thread.run_sync(show)).text
@@ -63,11 +63,10 @@ async def workflow_resource(workflow_id: str, ctx: Ctx) -> str:
 
 async def batch_resource(batch_id: str, ctx: Ctx) -> str:
     """Show the status of each run of a batch, failures first."""
-    app, batch = caller_context(ctx), _checked(parse_batch_id, batch_id)
-    scan = await scan_runs(app, Deadline(ctx, app), RunFilter(batch=batch))
+    scan = await RunReader(ctx).scan(RunFilter(batch=batch_id))
     rows = [waited_run(run) for run in scan.runs]
-    go_on = f'wait_for_run(batch="{batch}")'
-    return wait_view(rows, waited=0, explained=None, problem=scan.missing, go_on=go_on, limit=RESOURCE_CHARS).text
+    problem, go_on = "".join(scan.missing) or None, f'wait_for_run(batch="{batch_id}")'
+    return wait_view(rows, waited=0, explained=None, problem=problem, go_on=go_on, limit=RESOURCE_CHARS).text
 
 
 def account_resource(registry: CallerRegistry) -> str:
@@ -97,46 +96,33 @@ def account_resource(registry: CallerRegistry) -> str:
     return "\n".join(lines)
 
 
-class ResourceSpec(NamedTuple):
-    """A resource of this server, or a template of resources, described by the function that reads it."""
-
-    uri: str
-    name: str
-    title: str
-    read: Callable[..., Any]
-    scope: str | None
-
-
-RESOURCES = (
-    ResourceSpec(RUN, "workflow-run", "Workflow run", run_resource, RUNS_READ),
-    ResourceSpec(STEP, "step-result", "Step result", step_resource, RUNS_READ),
-    ResourceSpec(WORKFLOW, "workflow", "Workflow", workflow_resource, WORKFLOWS_READ),
-    ResourceSpec(BATCH, "batch", "Batch of runs", batch_resource, RUNS_READ),
-    ResourceSpec(ACCOUNT, "account", "Account and server", account_resource, None),
+RESOURCES: Final[tuple[tuple[str, str, str, Callable[..., Any], str | None], ...]] = (
+    (RUN, "workflow-run", "Workflow run", run_resource, RUNS_READ),
+    (STEP, "step-result", "Step result", step_resource, RUNS_READ),
+    (WORKFLOW, "workflow", "Workflow", workflow_resource, WORKFLOWS_READ),
+    (BATCH, "batch", "Batch of runs", batch_resource, RUNS_READ),
+    (ACCOUNT, "account", "Account and server", account_resource, None),
 )
+"""URI or template, name and title of each resource, the function that reads and describes it, and its scope."""
 
 
 def add_resources(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
     """Register the resources and their templates."""
-    for spec in RESOURCES:
-        is_template = "{" in spec.uri
+    for uri, name, title, read, _ in RESOURCES:
+        is_template = "{" in uri
+        about = Annotations(audience=["user", "assistant"], priority=0.7 if is_template else 0.3)
         register = server.resource(
-            spec.uri,
-            name=spec.name,
-            title=spec.title,
-            description=spec.read.__doc__,
-            mime_type="text/plain",
-            annotations=Annotations(audience=["user", "assistant"], priority=0.7 if is_template else 0.3),
+            uri, name=name, title=title, description=read.__doc__, mime_type="text/plain", annotations=about
         )
         # The SDK gives a context to templates alone.
-        register(_explained(spec.read) if is_template else partial(spec.read, registry))
+        register(_explained(read) if is_template else partial(read, registry))
 
 
 def _explained(read: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
     @wraps(read)
     async def explained(**arguments: Any) -> str:
         try:
-            return await read(**arguments)
+            return await read(**_parsed(arguments))
         except NotFoundError:
             raise ResourceNotFoundError("There is no such object for this API key.") from None
         except CallRefusedError as refusal:
@@ -147,8 +133,9 @@ def _explained(read: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[s
     return explained
 
 
-def _checked(parse: Callable[[str], str], text: str) -> str:
+def _parsed(arguments: dict[str, Any]) -> dict[str, Any]:
+    parsers = {"run_id": parse_run_id, "batch_id": parse_batch_id}
     try:
-        return parse(text)
+        return {name: parsers[name](value) if name in parsers else value for name, value in arguments.items()}
     except ValueError as error:
         raise CallRefusedError(f"The id {error}.") from None

@@ -9,47 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-READING: Final = {
-    "runs": "runs:read",
-    "workflows": "workflows:read",
-    "files": "files:read",
-    "webhooks": "webhooks:read",
-    "incidents": "runs:read",
-}
-"""The scope that the reading tools of a toolset need."""
-
-WRITING: Final = {
-    "runs": "runs:write",
-    "workflow-authoring": "workflows:write",
-    "files": "files:write",
-    "webhooks": "webhooks:write",
-}
-"""The scope that the writing tools of a toolset need, unless the tool has its own."""
-
 RUNS_READ: Final = "runs:read"
 WORKFLOWS_READ: Final = "workflows:read"
 CANCEL: Final = "runs:cancel"
 DELETE: Final = "runs:delete"
 AUDIT_READ: Final = "audit:read"
 
-_THAT_READ: Final = (*dict.fromkeys(READING.values()), AUDIT_READ)
+OF_TOOLSETS: Final = {
+    "runs": (RUNS_READ, "runs:write", CANCEL, DELETE),
+    "workflows": (WORKFLOWS_READ,),
+    "workflow-authoring": ("workflows:write",),
+    "files": ("files:read", "files:write"),
+    "webhooks": ("webhooks:read", "webhooks:write"),
+    "incidents": (RUNS_READ, AUDIT_READ),
+}
+"""The scopes of each toolset's tools. One that reads needs the first that reads, another the first that does not,
+unless the tool has its own."""
 
-SCOPES: Final = (*_THAT_READ, *WRITING.values(), CANCEL, DELETE)
+SCOPES: Final = tuple(dict.fromkeys(scope for scopes in OF_TOOLSETS.values() for scope in scopes))
 """Every scope."""
 
 MISSING_SCOPE: Final = "extend_mcp.missing_scope"
 """The key of an ASGI scope under which a refused request keeps the scope that its caller lacks."""
 
-_OF_TOOLS: Final = {"runs": (CANCEL, DELETE), "incidents": (AUDIT_READ,)}
-"""The scopes that tools of a toolset declare of their own."""
 
-
-def scope_of_tool(toolset: str, *, read_only: bool) -> str:
-    """Return the scope that a tool of a toolset needs unless it declares one."""
-    return READING[toolset] if read_only else WRITING[toolset]
-
-
-def scopes_of(toolsets: Iterable[str], *, read_only: bool) -> frozenset[str]:
+def scopes_of(toolsets: Iterable[str], *, read_only: bool) -> list[str]:
     """Return the scopes of some toolsets, or of their reading half."""
-    every = {scope for name in toolsets for scope in (READING.get(name), WRITING.get(name), *_OF_TOOLS.get(name, ()))}
-    return frozenset(scope for scope in every if scope and (not read_only or scope in _THAT_READ))
+    every = dict.fromkeys(scope for name in toolsets for scope in OF_TOOLSETS[name])
+    return [scope for scope in every if not read_only or scope.endswith(":read")]

@@ -184,11 +184,7 @@ def build_server(
 def offered_tools(settings: Settings) -> dict[str, list[ExtendTool]]:
     """Return the tools that the operator switched on, by toolset."""
     return {
-        name: [
-            tool
-            for tool in TOOLSETS[name].tools
-            if not settings.read_only or (tool.annotations and tool.annotations.read_only_hint)
-        ]
+        name: [tool for tool in TOOLSETS[name].tools if not settings.read_only or tool.annotations.read_only_hint]
         for name in settings.toolsets
     }
 
@@ -211,6 +207,6 @@ def declared_scopes(settings: Settings) -> DeclaredScopes:
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.
-        resources={resource.uri: resource.scope for resource in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
-        completions={argument: completion.scope for argument, completion in COMPLETIONS.items()},
+        resources={uri: scope for uri, *_, scope in RESOURCES} | dict.fromkeys([VIEWS, SCHEME]),
+        completions={argument: scope for argument, (scope, _) in COMPLETIONS.items()},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import httpx
 import pytest
 from mcp.client.client import Client
 from mcp.server.connection import Connection
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.session import ServerSession
@@ -28,7 +27,6 @@ from extend_mcp.mcp_compat import (
     PromptArgument,
     auth_context_var,
     connection_of,
-    find_context_parameter,
     is_validation_text,
     let_event_streams_finish,
 )
@@ -64,16 +62,6 @@ async def test_our_authentication_reaches_the_handlers_by_the_sdk_s_variable() -
     assert seen == [user]
 
 
-def test_a_tool_s_context_is_found_by_its_type() -> None:
-    async def tool(a: int, ctx: Context[Any, Any]) -> None: ...
-
-    async def without(a: int) -> None: ...
-
-    # Annotations of a test's own functions are strings, resolved in this module.
-    assert find_context_parameter(tool) == "ctx"
-    assert find_context_parameter(without) is None
-
-
 def test_a_tool_takes_a_model_of_arguments_and_metadata_of_our_own() -> None:
     class Arguments(ArgModelBase, extra="forbid"):
         a: int
@@ -82,11 +70,8 @@ def test_a_tool_takes_a_model_of_arguments_and_metadata_of_our_own() -> None:
     assert metadata.validate_arguments({"a": 1})
     with pytest.raises(ValidationError):
         metadata.validate_arguments({"a": 1, "b": 2})
-    assert set(metadata.pre_parse_json({"a": "[1]"})) == {"a"}
     assert {"fn_metadata", "context_kwarg", "is_async", "parameters"} <= set(Tool.model_fields)
     assert {"arg_model", "output_schema", "output_model"} <= set(FuncMetadata.model_fields)
-    # The hook that keeps a file's text from being parsed as JSON.
-    assert "pre_parse_json" in inspect.getsource(FuncMetadata)
 
 
 def test_a_prompt_can_be_made_of_its_arguments() -> None:

@@ -24,8 +24,8 @@ def test_every_tool_needs_a_scope_that_exists() -> None:
 @pytest.mark.parametrize("read_only", [True, False])
 @pytest.mark.parametrize("toolset", get_args(ToolsetName))
 def test_a_toolset_s_scopes_are_those_of_its_tools(toolset: str, read_only: bool) -> None:
-    tools = [tool for tool in TOOLSETS[toolset].tools if not read_only or tool.annotations.read_only_hint]  # type: ignore[union-attr]
-    assert scopes_of([toolset], read_only=read_only) == {tool.scope for tool in tools}
+    tools = [tool for tool in TOOLSETS[toolset].tools if not read_only or tool.annotations.read_only_hint]
+    assert set(scopes_of([toolset], read_only=read_only)) == {tool.scope for tool in tools}
 
 
 async def test_everything_that_is_listed_has_declared_a_reading_scope(box: Box) -> None:

@@ -20,7 +20,7 @@ from extend_mcp.actions.confirm import Proposal, issue_token
 from extend_mcp.actions.execute import Action, Inspection
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.audit import write_record
-from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, in_parallel
+from extend_mcp.tools.run_scan import CALL_SECONDS, RunReader, in_parallel
 from extend_mcp.views.actions import BulkResult, BulkView, Outcome, result_lines, skipped_words
 from extend_mcp.views.document import counted
 from extend_mcp.views.untrusted import Id
@@ -35,7 +35,7 @@ AT_ONCE = 16
 class BulkAction(Action[BulkView]):
     """One action on many runs, as a call wants it. Its target is its plan."""
 
-    deadline: Deadline = field(repr=False)
+    reader: RunReader = field(repr=False)
     _plan: Plan | None = field(default=None, init=False, repr=False)
 
     kind: ClassVar[type[BulkView]] = BulkView
@@ -91,7 +91,7 @@ class BulkAction(Action[BulkView]):
         """Act on each open run of the plan while this call holds it."""
         store = self.app.store
         # A person takes time; the reading before the question does not count against the acting.
-        self.deadline.extend(CALL_SECONDS)
+        self.reader.extend(CALL_SECONDS)
         async with store.hold(self.plan) as ours:
             if not ours:
                 return self.answer(
@@ -108,7 +108,7 @@ class BulkAction(Action[BulkView]):
             waiting = list(reversed(self.plan.open_runs))
 
             async def work() -> None:
-                while waiting and self.deadline.left > 0:
+                while waiting and self.reader.left > 0:
                     run = waiting.pop()
                     try:
                         await self.act(run)
@@ -117,7 +117,7 @@ class BulkAction(Action[BulkView]):
                         with anyio.CancelScope(shield=True):
                             await store.save_run(self.plan, run)
                     done = f"{len(self.plan.runs) - len(self.plan.open_runs):,} of {len(self.plan.runs):,} runs done"
-                    await self.deadline.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
+                    await self.reader.report(f"{done}; {Id(run.run_id)} {run.outcome or 'is not done yet'}")
 
             await in_parallel(work, min(AT_ONCE, len(waiting)))
             if not self.plan.open_runs:

@@ -12,7 +12,7 @@ from extend_mcp.actions.store import PlannedRun
 from extend_mcp.api.errors import ExtendError, InvalidRequestError, NotFoundError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import CallerContext
-from extend_mcp.runs.lifecycle import describe, is_finished, may_cancel
+from extend_mcp.runs.lifecycle import describe, is_finished
 from extend_mcp.tools.run_scan import in_parallel
 from extend_mcp.views.actions import CancelView, Outcome, status_words
 from extend_mcp.views.document import age_words, error_words
@@ -41,7 +41,7 @@ async def cancel_run(app: CallerContext, record: PlannedRun, run: WorkflowRun | 
         nonlocal run
         present, run = run or await app.api.get_workflow_run(record.run_id), None
         record.status, record.note = present.status, None
-        if not may_cancel(present.status).allowed:
+        if not describe(present.status).may_cancel:
             record.outcome = outcome_of(present.status, sent=record.sent_at is not None)
             return
         record.sent_at = app.clock.now().timestamp()
@@ -88,7 +88,7 @@ def outcome_of(status: str, *, sent: bool) -> Outcome:
         return "finished_first"
     if describe(status).phase == "ending":
         return "cancelling" if sent else "already_cancelling"
-    if may_cancel(status).allowed:
+    if describe(status).may_cancel:
         return "unknown"
     return "not_cancellable"
 
@@ -131,7 +131,7 @@ class CancelRun(Action[CancelView]):
         self.known = {"status_before": before}
         self._run = run = await self.app.api.get_workflow_run(self.target)
         self.known = {"status_before": run.status, "status_after": run.status}
-        verdict, status = may_cancel(run.status), status_words(run.status)
+        verdict, status = describe(run.status), status_words(run.status)
         if verdict.refusal:
             # If someone else cancelled it meanwhile, the wish to cancel it lost nothing.
             first = before and verdict.refusal == "already_finished" and run.status != "CANCELLED"
@@ -163,7 +163,7 @@ class CancelRun(Action[CancelView]):
         assert run is not None
         await cancel_run(self.app, record, run)
         await follow(self.app, [record])
-        verdict, now, why = may_cancel(record.status), status_words(record.status), record.note
+        verdict, now, why = describe(record.status), status_words(record.status), record.note
         look = f"Look again with get_workflow_run({Id(record.run_id)})."
         said = {
             "cancelled": (f"The run was {status_words(run.status)} and is now CANCELLED.", None),

@@ -13,9 +13,8 @@ from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
-from extend_mcp.runs.lifecycle import by_urgency, is_finished, may_cancel
+from extend_mcp.runs.lifecycle import by_urgency, describe, is_finished
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import read_details, scan_runs
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
 from extend_mcp.views.document import age_words, counted, error_words, listed
 from extend_mcp.views.untrusted import Code, Id, Name, Note
@@ -40,7 +39,7 @@ class CancelRuns(BulkAction):
         found, missing = await self._find(skipped)
         planned: list[RunBase] = []
         for run in sorted(found, key=lambda run: (run.initial_run_at or now, run.id)):
-            if may_cancel(run.status).allowed:
+            if describe(run.status).may_cancel:
                 planned.append(run)
             else:
                 skipped[_why_not(run.status)] += 1
@@ -56,7 +55,7 @@ class CancelRuns(BulkAction):
 
     async def _find(self, skipped: Counter[str]) -> tuple[Sequence[RunBase], list[str]]:
         if self.run_ids is not None:
-            details = await read_details(self.app, self.deadline, self.run_ids, _light)
+            details = await self.reader.read(self.run_ids, _light)
             for error in details.failed.values():
                 skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
             missing = [f"{len(details.skipped):,} runs were not looked at: time was up"] if details.skipped else []
@@ -66,9 +65,9 @@ class CancelRuns(BulkAction):
         found: dict[str, RunBase] = {}
         missing = []
         for status in wanted:
-            scan = await scan_runs(self.app, self.deadline, self.filters.model_copy(update={"status": status}))
+            scan = await self.reader.scan(self.filters.model_copy(update={"status": status}))
             found |= {run.id: run for run in scan.runs}
-            missing += [scan.missing] if scan.missing else []
+            missing += scan.missing
         return list(found.values()), missing
 
     async def act(self, run: PlannedRun) -> None:
@@ -85,7 +84,7 @@ class CancelRuns(BulkAction):
 
     async def finish(self) -> None:
         """Follow the runs that are still ending."""
-        await follow(self.app, self.plan.runs, seconds=min(FOLLOW_SECONDS, max(self.deadline.left, 0.0)))
+        await follow(self.app, self.plan.runs, seconds=min(FOLLOW_SECONDS, max(self.reader.left, 0.0)))
 
 
 def set_lines(runs: Sequence[RunBase], skipped: Mapping[str, int], *, now: datetime) -> list[str]:

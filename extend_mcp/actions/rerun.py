@@ -59,7 +59,7 @@ class RerunRuns(BulkAction):
         wanted = self.wanted
         if wanted.run_ids is None and wanted.filters == RunFilter():
             return self.no_such_plan()
-        found = await find_reruns(self.app, self.deadline, wanted)
+        found = await find_reruns(self.reader, wanted)
         notes = [f"INCOMPLETE: {each}." for each in found.missing]
         if found.reruns and not wanted.again:
             old, new = next(iter(found.reruns.items()))

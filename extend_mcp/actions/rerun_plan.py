@@ -17,15 +17,7 @@ from extend_mcp.runs.failures import RERUN_OF, created_first, file_is_at_fault, 
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import (
-    Deadline,
-    Insight,
-    insight,
-    leave_out_other_reasons,
-    read_details,
-    read_insights,
-    select_runs,
-)
+from extend_mcp.tools.run_scan import Insight, RunReader, insight
 from extend_mcp.tools.workflows import read_published, resolve_version
 from extend_mcp.views.actions import MOST_IDS, skipped_words, workflow_words
 from extend_mcp.views.document import counted, listed
@@ -168,11 +160,11 @@ class Found:
         )
 
 
-async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) -> Found:
+async def find_reruns(reader: RunReader, wanted: Wanted) -> Found:
     """Read the runs that are wanted, and keep those that a rerun can help and that have none yet."""
-    found = Found()
-    with deadline.keeping(_CHECK_SECONDS):
-        seen = await _read(app, deadline, wanted, found)
+    app, found = reader.app, Found()
+    with reader.keeping(_CHECK_SECONDS):
+        seen = await _read(reader, wanted, found)
     good: list[Insight] = []
     for each in sorted(seen, key=lambda each: created_first(each.run)):
         if each.run.status not in wanted.statuses:
@@ -186,7 +178,7 @@ async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) ->
     await _read_versions(app, wanted, good, found)
     good = [each for each in good if _is_newer(each.run, found, wanted)]
     if good:
-        await _find_reruns(app, deadline, [each.run for each in good], found)
+        await _find_reruns(reader, [each.run for each in good], found)
     if not wanted.again:
         rerun = [each for each in good if each.run.id in found.reruns]
         unchecked = [each for each in good if each.run.id in found.unchecked]
@@ -208,9 +200,10 @@ async def find_reruns(app: CallerContext, deadline: Deadline, wanted: Wanted) ->
     return found
 
 
-async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: Found) -> list[Insight]:
+async def _read(reader: RunReader, wanted: Wanted, found: Found) -> list[Insight]:
+    app = reader.app
     if wanted.run_ids is not None:
-        details = await read_details(app, deadline, wanted.run_ids, insight)
+        details = await reader.read(wanted.run_ids, insight)
         for error in details.failed.values():
             found.skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
         if details.skipped:
@@ -218,8 +211,8 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
         return list(details.found.values())
     filters = wanted.filters
     # With a time, the runs of all statuses are read: the later ones show what was rerun already.
-    listed = await select_runs(app, filters, deadline, () if filters.since or filters.batch else wanted.statuses)
-    found.missing += [listed.missing] if listed.missing else []
+    listed = await reader.select(filters, () if filters.since or filters.batch else wanted.statuses)
+    found.missing += listed.missing
     seen: list[Insight] = []
     unread: list[RunFacts] = []
     for run in listed.runs:
@@ -230,9 +223,9 @@ async def _read(app: CallerContext, deadline: Deadline, wanted: Wanted, found: F
         ):
             seen.append(Insight(run, None, {}))
     unread = [run for run in unread if run.status in wanted.statuses]
-    if filters.failure_reason:
-        unread = await leave_out_other_reasons(app, deadline, unread, filters.failure_reason)
-    details = await read_insights(app, deadline, unread, most=app.limits.bulk_runs, metadata=bool(filters.metadata))
+    details = await reader.insights(
+        unread, most=app.limits.bulk_runs, metadata=bool(filters.metadata), reason=filters.failure_reason
+    )
     if left := len(unread) - len(details.found):
         span = format_span(left / app.settings.requests_per_second)
         more = f"make this call again to look into the others, in about {span}"
@@ -264,12 +257,12 @@ def _is_newer(run: RunFacts, found: Found, wanted: Wanted) -> bool:
     return False
 
 
-async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[RunFacts], found: Found) -> None:
+async def _find_reruns(reader: RunReader, runs: Sequence[RunFacts], found: Found) -> None:
     """Find what was run again: by a good run of the same files since, or by a run whose metadata says so."""
     workflows = {run.workflow_id for run in runs}
     query = RunFilter(workflow_id=workflows.pop() if len(workflows) == 1 else None, since=runs[0].created)
-    found.looked_at = app.clock.now()
-    listed = await select_runs(app, query, deadline)
+    found.looked_at = reader.app.clock.now()
+    listed = await reader.select(query)
     found.later = listed.runs
     ours = {run.id for run in runs}
     later = later_runs([*runs, *(run for run in listed.runs if run.id not in ours)])
@@ -280,7 +273,7 @@ async def _find_reruns(app: CallerContext, deadline: Deadline, runs: Sequence[Ru
             found.reruns[run.id] = good[-1].id
         else:
             unclear |= {each.id: each for each in since}
-    details = await read_insights(app, deadline, list(unclear.values()), most=app.limits.bulk_runs)
+    details = await reader.insights(list(unclear.values()), most=reader.app.limits.bulk_runs)
     skipped = set(details.skipped)
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run), reverse=True):
         if (old := each.metadata.get(RERUN_OF)) in ours:

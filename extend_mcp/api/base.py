@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from types import TracebackType
@@ -41,7 +41,7 @@ ModelT = TypeVar("ModelT", bound=ApiObject)
 
 @dataclass
 class Pager(Generic[ItemT]):
-    """A list of the API. Await it for one page, or iterate over it, which reads each page when it is needed.
+    """A list of the API. Await it for one page, or iterate over its pages, each of which is read when it is needed.
 
     It begins with the page that ``token`` names. Without a ``size`` a page has as many items as Extend chooses, and
     `PAGE_SIZE` for iterating.
@@ -53,12 +53,6 @@ class Pager(Generic[ItemT]):
 
     def __await__(self) -> Generator[Any, None, Page[ItemT]]:
         return self.read_page(self.token, self.size).__await__()
-
-    async def __aiter__(self) -> AsyncGenerator[ItemT, None]:
-        async with aclosing(self.pages()) as pages:
-            async for page in pages:
-                for item in page.data:
-                    yield item
 
     async def pages(self) -> AsyncGenerator[Page[ItemT], None]:
         """Iterate over whole pages."""

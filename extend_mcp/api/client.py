@@ -57,7 +57,7 @@ class ExtendClient(BaseClient):
     Every method raises an `ExtendError` (see `errors` for the kinds) and no error of httpx. A read is repeated after a
     transient failure. A write is sent exactly once: after an error with effect "unknown", check what happened before
     repeating it. An id that cannot be part of a path is an InvalidRequestError, and nothing is sent.
-    A `list_` method returns a `Pager`: await it for one page, or iterate over the whole list.
+    A `list_` method returns a `Pager`: await it for one page, or iterate over all pages.
     Construction: see `BaseClient`.
     """
 

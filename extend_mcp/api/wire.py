@@ -16,7 +16,6 @@ from pydantic_core import from_json
 
 _HTML_INVISIBLE = re.compile(r"<(script|style|head)\b.*?(</\1\s*>|\Z)|<!--.*?(-->|\Z)", re.DOTALL | re.IGNORECASE)
 _HTML_TAG = re.compile(r"<[^<>]*>")
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def decode_json(body: bytes) -> Any:
@@ -36,11 +35,10 @@ def decode_json(body: bytes) -> Any:
 
 
 def _decode_leniently(body: bytes) -> Any:
-    text = body.decode("utf-8-sig", errors="replace")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-        # Searching a document of many megabytes is slow; only an escape can add a surrogate.
-        return _replace_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
+        value = json.loads(body.decode("utf-8-sig", errors="replace"), parse_constant=_refuse_constant)
+        text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+        return json.loads(text.decode("utf-16-le", "replace"))
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
 
@@ -89,13 +87,3 @@ def is_header_safe(value: str) -> bool:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _replace_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, list):
-        return [_replace_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_replace_surrogates(key): _replace_surrogates(item) for key, item in value.items()}
-    return value

@@ -34,26 +34,15 @@ _META: Final = {
 }
 
 
-def view_meta(view: str) -> dict[str, object]:
-    """Return the ``_meta`` of a tool whose answers ``view`` shows."""
-    return {"ui": {"resourceUri": f"{VIEWS}{view}"}}
-
-
 def apps_of(tools: Iterable[Tool]) -> Apps:
-    """Return the extension with the views of ``tools``; pages are written when they are read."""
-    metas = {tool.name: tool.meta for tool in tools}
-    apps = Apps()
+    """Return the extension with the views that ``tools`` name in their ``_meta``; a page is written when it is read."""
+    apps, metas = Apps(), {tool.name: tool.meta for tool in tools}
     for view, title in _TITLES.items():
-        if view_meta(view) in metas.values():
+        uri = f"{VIEWS}{view}"
+        if {"ui": {"resourceUri": uri}} in metas.values():
+            shown, name = partial(page, view, metas), f"view-{view}"
             apps.add_resource(
-                FunctionResource(
-                    uri=f"{VIEWS}{view}",
-                    name=f"view-{view}",
-                    title=title,
-                    mime_type=APP_MIME_TYPE,
-                    meta=_META,
-                    fn=partial(page, view, list(metas)),
-                )
+                FunctionResource(uri=uri, name=name, title=title, mime_type=APP_MIME_TYPE, meta=_META, fn=shown)
             )
     return apps
 

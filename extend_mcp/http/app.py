@@ -40,7 +40,7 @@ from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.http.settings import HttpLimits, HttpSettings, share
 from extend_mcp.limits import CallLimits, Shares
 from extend_mcp.mcp_compat import FairSessions
-from extend_mcp.scopes import READING, SCOPES, scopes_of
+from extend_mcp.scopes import AUDIT_READ, scopes_of
 from extend_mcp.server import build_server, sealing_keys
 from extend_mcp.settings import Settings, SettingsError
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
@@ -113,8 +113,7 @@ class HttpApp:
             count_calls=self.lifecycle,
             limits=call_limits,
         )
-        offered = scopes_of(settings.toolsets, read_only=settings.read_only)
-        self.scopes = [scope for scope in SCOPES if scope in offered]
+        self.scopes = scopes_of(settings.toolsets, read_only=settings.read_only)
         self._sessions = FairSessions(
             self.server,
             most=self.limits.sessions,
@@ -205,8 +204,8 @@ class HttpApp:
 
     def _middleware(self, metadata_url: str | None) -> list[tuple[str, Middleware]]:
         """List all ASGI middleware and the routes it is for. A request passes it from top to bottom."""
-        # What only reads is asked for first: a client asks for more when a call needs it.
-        first = [scope for scope in self.scopes if scope in READING.values()] or self.scopes
+        # What only reads is asked for first: a client asks for more when a call needs it, such as the audit log.
+        first = [scope for scope in self.scopes if scope.endswith(":read") and scope != AUDIT_READ] or self.scopes
         limits, challenge, origins = self.limits, Challenge(metadata_url, first), [*self.http.allowed_origins]
         trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(self.http))
         authentication: list[tuple[str, Middleware]] = []

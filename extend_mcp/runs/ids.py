@@ -78,8 +78,7 @@ def parse_batch_id(text: str) -> str:
         ValueError: it is something else; the text says what.
     """
     candidate = _tidy(text)
-    kind = _kind(candidate)
-    if kind and not candidate.startswith("batch_"):
+    if not candidate.startswith("batch_") and (kind := _kind(candidate)):
         raise ValueError(f"is not a batch id (batch_...) but {kind}")
     if candidate.startswith("batch_") and _OPAQUE.fullmatch(candidate):
         return candidate

@@ -16,32 +16,57 @@ RefusalReason = Literal["already_cancelling", "already_finished", "not_cancellab
 
 @dataclass(frozen=True)
 class StatusInfo:
-    """The meaning of a status, as a phrase; the stage of the run; and what to do instead of cancelling an ended one."""
+    """The meaning of a status, as a phrase; the stage of the run; and why it cannot be cancelled, where it cannot."""
 
     meaning: str
     phase: Phase
+    refusal: RefusalReason | None = None
+    reason: str = ""
     instead: str = ""
+
+    @property
+    def may_cancel(self) -> bool:
+        """True if a cancel may be sent for a run that was just read in this status."""
+        return self.refusal is None
+
+
+def _ended(meaning: str, instead: str) -> StatusInfo:
+    return StatusInfo(meaning, "finished", "already_finished", f"the run is over ({meaning})", instead)
 
 
 STATUSES: dict[str, StatusInfo] = {
-    "FAILED": StatusInfo(
-        "finished with a failure", "finished", "See what failed with get_workflow_run; run_workflow starts it again."
+    "FAILED": _ended("finished with a failure", "See what failed with get_workflow_run; run_workflow starts it again."),
+    "REJECTED": _ended(
+        "a reviewer rejected it", "See the reviewer's note with get_workflow_run; run_workflow starts it again."
     ),
-    "REJECTED": StatusInfo(
-        "a reviewer rejected it",
-        "finished",
-        "See the reviewer's note with get_workflow_run; run_workflow starts it again.",
+    "NEEDS_REVIEW": StatusInfo(
+        "waiting for a person's review",
+        "review",
+        "not_cancellable",
+        "the run waits for a person's review, and Extend cancels only PENDING and PROCESSING runs",
+        "A reviewer can approve or reject it in the dashboard; the API cannot.",
     ),
-    "NEEDS_REVIEW": StatusInfo("waiting for a person's review", "review"),
-    "CANCELLED": StatusInfo("cancelled", "finished", "run_workflow starts it again."),
-    "CANCELLING": StatusInfo("a cancel was accepted and is taking effect", "ending"),
+    "CANCELLED": _ended("cancelled", "run_workflow starts it again."),
+    "CANCELLING": StatusInfo(
+        "a cancel was accepted and is taking effect",
+        "ending",
+        "already_cancelling",
+        "a cancel is already under way",
+        "Look again with get_workflow_run in a few seconds.",
+    ),
     "PENDING": StatusInfo("queued, not started yet", "waiting"),
     "PROCESSING": StatusInfo("running", "active"),
-    "PROCESSED": StatusInfo("finished successfully", "finished", "Read its results with get_workflow_run."),
+    "PROCESSED": _ended("finished successfully", "Read its results with get_workflow_run."),
 }
 """By what a reader must see first: failures, what waits for a person, what still moves, successes."""
 
-_UNKNOWN = StatusInfo("a status that this version of extend-mcp does not know", "unknown")
+_UNKNOWN = StatusInfo(
+    "a status that this version of extend-mcp does not know",
+    "unknown",
+    "not_cancellable",
+    "this version does not know its status, and Extend documents cancel only for PENDING and PROCESSING runs",
+    "Open the run in the dashboard.",
+)
 _ORDER = [*STATUSES]
 # An unknown status may need a person too.
 _ORDER_OF_UNKNOWN = _ORDER.index("NEEDS_REVIEW") + 0.5
@@ -57,7 +82,7 @@ STEP_OVER = frozenset({"PROCESSED", "FAILED", "INVALIDATED", "CANCELLED"})
 
 
 def describe(status: str) -> StatusInfo:
-    """Return the meaning of ``status``; one added to the API later is ``unknown``."""
+    """Return the meaning of ``status`` and what it allows; one added to the API later is ``unknown``."""
     return STATUSES.get(status, _UNKNOWN)
 
 
@@ -81,55 +106,12 @@ def by_urgency(statuses: Iterable[str]) -> list[str]:
     return sorted(set(statuses), key=urgency)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The decision on a cancel: None, or the kind of refusal, why, and what can be done instead, a line each."""
-
-    refusal: RefusalReason | None = None
-    reason: str = ""
-    instead: str = ""
-
-    @property
-    def allowed(self) -> bool:
-        """True if the request may be sent."""
-        return self.refusal is None
-
-
-_CANCEL: dict[Phase, Verdict] = {
-    "waiting": Verdict(),
-    "active": Verdict(),
-    "ending": Verdict(
-        "already_cancelling", "a cancel is already under way", "Look again with get_workflow_run in a few seconds."
-    ),
-    "review": Verdict(
-        "not_cancellable",
-        "the run waits for a person's review, and Extend cancels only PENDING and PROCESSING runs",
-        "A reviewer can approve or reject it in the dashboard; the API cannot.",
-    ),
-    "unknown": Verdict(
-        "not_cancellable",
-        "this version does not know its status, and Extend documents cancel only for PENDING and PROCESSING runs",
-        "Open the run in the dashboard.",
-    ),
-}
-
-
-def may_cancel(status: str) -> Verdict:
-    """Decide whether a run that was just read in ``status`` may be cancelled; if refused, send no request."""
-    info = describe(status)
-    if info.phase == "finished":
-        return Verdict("already_finished", f"the run is over ({info.meaning})", info.instead)
-    return _CANCEL[info.phase]
-
-
 _FAST_SECONDS, _GROWTH, _SLOWEST = 30.0, 1.15, 30.0
 
 
 def next_pause(pause: float, elapsed: float) -> float:
-    """Return the seconds until the next read of a run that is waited for, as Extend's own pollers pause.
+    """Return the seconds to the next read of a run that is waited for; ``pause`` is the last one, 0 before the first.
 
-    Args:
-        pause: the pause before this one, 0 before the first.
-        elapsed: the seconds so far.
+    Extend's own pollers pause like this.
     """
     return 1.0 if elapsed < _FAST_SECONDS or pause == 0 else min(pause * _GROWTH, _SLOWEST)

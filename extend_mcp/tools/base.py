@@ -8,6 +8,7 @@ import inspect
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -25,21 +26,21 @@ from mcp_types import (
     TextContent,
     ToolAnnotations,
 )
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, ValidationError, create_model, model_validator
 
 from extend_mcp.api.errors import ExtendError
-from extend_mcp.apps import view_meta
+from extend_mcp.apps import VIEWS
 from extend_mcp.audit import WriteRecord, begin_write_record, write_record
 from extend_mcp.callers import CallerContext
-from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata, find_context_parameter
+from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
-from extend_mcp.scopes import scope_of_tool
-from extend_mcp.telemetry.request_id import request_id as call_id
+from extend_mcp.scopes import OF_TOOLSETS
+from extend_mcp.telemetry.request_id import request_id
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import schema_of
 from extend_mcp.views.actions import WriteView
-from extend_mcp.views.document import View, error_words
+from extend_mcp.views.document import Link, View, error_words
 from extend_mcp.views.uris import run_uri
 
 logger = logging.getLogger(__name__)
@@ -86,28 +87,32 @@ class Toolset:
         def register(function: FunctionT) -> FunctionT:
             # The SDK's own from_function would make the models and schemas once, for us to make them again.
             signature = inspect.signature(function, eval_str=True)
-            context = find_context_parameter(function)
             fields: dict[str, Any] = {
                 name: (parameter.annotation, ... if parameter.default is parameter.empty else parameter.default)
                 for name, parameter in signature.parameters.items()
-                if name != context
+                if name != "ctx"
             }
             assert not any(hasattr(ArgModelBase, name) for name in fields), "an argument shadows one of the model"
             arguments = create_model(f"{function.__name__}Arguments", __base__=_Arguments, **fields)
             returned = signature.return_annotation
             shown = next(each for each in get_args(returned) or (returned,) if each is not InputRequiredResult)
+            schema = schema_of(shown)
+            # These are sent even when null, so the schema must allow it.
+            nullable = {name: {"type": [schema["properties"][name]["type"], "null"]} for name in shown.always}
+            schema = {**schema, "properties": {**schema["properties"], **nullable}}
+            reads = annotations.read_only_hint
             tool = ExtendTool(
                 fn=function,
                 name=function.__name__,
                 title=title,
                 description=" ".join((function.__doc__ or "").split()),
                 parameters=schema_of(arguments),
-                fn_metadata=_Metadata(arg_model=arguments, output_schema=_output_schema(shown), output_model=shown),
+                fn_metadata=FuncMetadata(arg_model=arguments, output_schema=schema, output_model=shown),
                 is_async=True,
-                context_kwarg=context,
+                context_kwarg="ctx",
                 annotations=annotations,
-                meta=view_meta(view) if view else None,
-                scope=scope or scope_of_tool(self.name, read_only=bool(annotations.read_only_hint)),
+                meta={"ui": {"resourceUri": f"{VIEWS}{view}"}} if view else None,
+                scope=scope or next(each for each in OF_TOOLSETS[self.name] if each.endswith(":read") == reads),
             )
             self._added.append(tool)
             return function
@@ -120,36 +125,24 @@ class _Arguments(ArgModelBase):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Drop nulls of optional arguments, which strict modes send, and what hosts add to every call.
 
-def _output_schema(view: type[View]) -> dict[str, Any]:
-    schema = schema_of(view)
-    properties: dict[str, Any] = schema["properties"]
-    # These are sent even when null, so the schema must allow it.
-    nullable = {name: {"type": [properties[name]["type"], "null"]} for name in view.always}
-    return {**schema, "properties": {**properties, **nullable}}
-
-
-class _Metadata(FuncMetadata):
-    """Parses arguments from JSON text only where no text is wanted: a file's text may well be JSON."""
-
-    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Drop nulls of optional arguments, which strict modes send, and what hosts add to every call."""
-        parsed: dict[str, Any] = {}
-        for name, value in data.items():
-            known = self.arg_model.model_fields.get(name)
-            is_dropped = name in HOST_ARGUMENTS if known is None else value is None and not known.is_required()
-            if not is_dropped:
-                parsed[name] = _object_in(value) if known and _wants_object(known.annotation) else value
-        return parsed
-
-
-def _object_in(value: Any) -> Any:
-    """Return the object or list that a JSON text is; anything else unchanged."""
-    try:
-        document = json.loads(value)
-    except (TypeError, ValueError, RecursionError):
-        return value
-    return document if isinstance(document, (dict, list)) else value
+        An object or a list is read from its JSON, but no text: a file's may well be JSON.
+        """
+        kept = {}
+        for name, value in given.items():
+            known = cls.model_fields.get(name)
+            if name in HOST_ARGUMENTS if known is None else value is None and not known.is_required():
+                continue
+            kept[name] = value
+            if known and isinstance(value, str) and _wants_object(known.annotation):
+                with suppress(ValueError, RecursionError):
+                    document = json.loads(value)
+                    kept[name] = document if isinstance(document, (dict, list)) else value
+        return kept
 
 
 def _wants_object(annotation: Any) -> bool:
@@ -161,6 +154,7 @@ def _wants_object(annotation: Any) -> bool:
 class ExtendTool(Tool):
     """A tool whose function returns a :class:`View` (or asks the client for input)."""
 
+    annotations: ToolAnnotations
     scope: str  # what a caller needs to see and use it
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
@@ -172,61 +166,67 @@ class ExtendTool(Tool):
         begun, record = app.clock.monotonic(), begin_write_record()
         app.metrics.count("calls_in_flight")
         # The outcome of a call that its client cancels: Extend may have received what was sent by then.
-        outcome, answer, written = "interrupted", None, None
+        outcome, result = "interrupted", None
         try:
-            outcome, answer, written = await self._run(arguments, context, app)
+            outcome, result = await self._run(arguments, context)
         except MCPError:
             outcome = "MCPError"
             raise
         finally:
             if record.verdict not in (None, "allowed"):
                 app.metrics.count("guard_refusals_total", tool=self.name, verdict=record.verdict)
-            if not self._reads_only and outcome != "wrong_arguments":
-                write_audit_line(app, self.name, outcome, record, written)
+            if not self.annotations.read_only_hint and outcome != "wrong_arguments":
+                write_audit_line(app, self.name, outcome, record, result)
             app.metrics.count("calls_in_flight", -1)
             app.metrics.count("tool_calls_total", tool=self.name, outcome=outcome)
             app.metrics.observe("tool_call_seconds", app.clock.monotonic() - begun, tool=self.name)
-            app.metrics.count("answer_characters_total", _characters(answer), tool=self.name)
-        if written and written.changed_run:
-            await app.bus.publish(ResourceUpdated(run_uri(written.changed_run)))
-        return answer
+        if isinstance(result, WriteView):
+            if label := app.caller.account.label:
+                result.account = label
+                result.with_text(f"[{label}] {result.text}")
+            if result.changed_run:
+                await app.bus.publish(ResourceUpdated(run_uri(result.changed_run)))
+        return self._answer(app, result, context.protocol_version or LATEST_PROTOCOL_VERSION)
 
     async def _run(
-        self, arguments: dict[str, Any], context: Context[Any, Any], app: CallerContext
-    ) -> tuple[str, CallToolResult | InputRequiredResult, WriteView | None]:
-        """Run the tool; return the outcome in a word, the answer, and the view of what was written, if it is one."""
+        self, arguments: dict[str, Any], context: Context[Any, Any]
+    ) -> tuple[str, View | InputRequiredResult | str]:
+        """Run the tool; return the outcome in a word, and its result: a text where it failed."""
         try:
-            validated = self.fn_metadata.validate_arguments(arguments)
+            validated = dict(self.fn_metadata.arg_model.model_validate(arguments))
         except ValidationError as error:
-            return "wrong_arguments", _failed(explain_arguments(self.name, self.fn_metadata, error)), None
-        if self.context_kwarg is not None:
-            validated[self.context_kwarg] = context
+            return "wrong_arguments", explain_arguments(self.name, self.fn_metadata, error)
         try:
-            result = await self.fn(**validated)
+            result: View | InputRequiredResult = await self.fn(**validated, ctx=context)
         except MCPError:
             raise
         except Exception as error:
             if isinstance(error, ExtendError) and error.request_id:
                 write_record().request_ids.append(error.request_id)
-            refused = isinstance(error, CallRefusedError)
-            return "refused" if refused else type(error).__name__, _failed(self._failure(error)), None
-        if isinstance(result, InputRequiredResult):
-            return "asked", result, None
-        assert isinstance(result, View)
-        label = app.caller.account.label
-        # ``resource_link`` came with 2025-06-18.
-        links = (context.protocol_version or LATEST_PROTOCOL_VERSION) >= "2025-06-18"
-        written = result if isinstance(result, WriteView) else None
-        if written and label:
-            written.name_account(label)
-        return str(vars(result).get("outcome", "done")), _answer(result, links=links, label=label), written
+            return "refused" if isinstance(error, CallRefusedError) else type(error).__name__, self._failure(error)
+        return "asked" if isinstance(result, InputRequiredResult) else str(vars(result).get("outcome", "done")), result
 
-    @property
-    def _reads_only(self) -> bool:
-        return bool(self.annotations and self.annotations.read_only_hint)
+    def _answer(
+        self, app: CallerContext, result: View | InputRequiredResult | str, version: str
+    ) -> CallToolResult | InputRequiredResult:
+        if isinstance(result, InputRequiredResult):
+            return result
+        text, label = result if isinstance(result, str) else result.text, app.caller.account.label
+        # A model's cost for an answer is proportional to it.
+        app.metrics.count("answer_characters_total", len(text), tool=self.name)
+        if isinstance(result, str):
+            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+        # ``resource_link`` came with 2025-06-18.
+        links = [_resource_link(link) for link in result.links] if version >= "2025-06-18" else []
+        return CallToolResult(
+            content=[TextContent(type="text", text=text), *links],
+            structured_content=result.fields(),
+            # For views in the host; a model does not read it.
+            meta={ACCOUNT_KEY: label} if label else None,
+        )
 
     def _failure(self, cause: Exception) -> str:
-        changes = not self._reads_only
+        changes = not self.annotations.read_only_hint
         if isinstance(cause, CallRefusedError):
             return f"{cause} Nothing was changed." if changes and cause.changed_nothing else str(cause)
         if isinstance(cause, ExtendError):
@@ -240,13 +240,13 @@ class ExtendTool(Tool):
 
 
 def write_audit_line(
-    app: CallerContext, tool: str, outcome: str, record: WriteRecord | None = None, written: WriteView | None = None
+    app: CallerContext, tool: str, outcome: str, record: WriteRecord | None = None, result: object = None
 ) -> None:
     """Write who called a tool, when, for which account and in which HTTP request, how it ended, and what was decided.
 
     A call that was denied has no record: nothing was sent.
     """
-    facts = (record or WriteRecord()).facts()
+    facts, written = (record or WriteRecord()).facts(), result if isinstance(result, WriteView) else None
     app.audit.write(
         {
             "at": format_instant(app.clock.now()),
@@ -256,40 +256,15 @@ def write_audit_line(
             "sent": written.request_sent if written else None if record else False,
             "account": app.account_id,
             "label": app.caller.account.label,
-            "call_id": call_id.get(),
+            "call_id": request_id.get(),
             **facts,
             "target": (written and written.target) or facts["target"],
         }
     )
 
 
-def _answer(view: View, *, links: bool, label: str) -> CallToolResult:
-    blocks = [
-        ResourceLink(
-            type="resource_link",
-            uri=link.uri,
-            name=link.uri,
-            title=link.title,
-            mime_type="text/plain",
-            size=link.size,
-            annotations=Annotations(audience=["assistant"], priority=0.3),
-        )
-        for link in (view.links if links else ())
-    ]
-    return CallToolResult(
-        content=[TextContent(type="text", text=view.text), *blocks],
-        structured_content=view.fields(),
-        # For views in the host; a model does not read it.
-        meta={ACCOUNT_KEY: label} if label else None,
+def _resource_link(link: Link) -> ResourceLink:
+    about = Annotations(audience=["assistant"], priority=0.3)
+    return ResourceLink(
+        uri=link.uri, name=link.uri, title=link.title, mime_type="text/plain", size=link.size, annotations=about
     )
-
-
-def _characters(answer: Any) -> int:
-    """Return the length of an answer's text, to which its cost for a model is proportional."""
-    if not isinstance(answer, CallToolResult):
-        return 0
-    return sum(len(block.text) for block in answer.content if isinstance(block, TextContent))
-
-
-def _failed(text: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

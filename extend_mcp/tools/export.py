@@ -9,16 +9,18 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import anyio.to_thread
 from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.api.models import WorkflowRun
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import RUNS_READ
@@ -26,7 +28,7 @@ from extend_mcp.tools.args import Moment, OneStatus, PageToken, WorkflowRef
 from extend_mcp.tools.local_file import Folder, locate, opened_folder
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import CALL_SECONDS, Deadline, RunLists, read_details
+from extend_mcp.tools.run_scan import CALL_SECONDS, RunLists, RunReader
 from extend_mcp.tools.toolsets import CREATES, INCIDENTS
 from extend_mcp.views.actions import ExportView, export_view
 from extend_mcp.views.document import error_words
@@ -84,8 +86,8 @@ async def export_fields(
         raise CallRefusedError("path: its folder does not exist under the folders of EXTEND_MCP_FILE_ROOTS.")
     try:
         with opened_folder(*located) as folder:
-            deadline = Deadline(ctx, app, CALL_SECONDS - _LAST_SECONDS)
-            return await _Export(app, deadline, folder, target.name, place).run()
+            reader = RunReader(ctx, CALL_SECONDS - _LAST_SECONDS)
+            return await _Export(reader, folder, target.name, place).run()
     except OSError as error:
         raise CallRefusedError(f"path: the file cannot be written ({error.strerror}).") from None
 
@@ -94,8 +96,7 @@ async def export_fields(
 class _Export:
     """One export. Rows are kept as JSON lines in ``NAME.partial`` until all are read, so no half table has its name."""
 
-    app: CallerContext
-    deadline: Deadline
+    reader: RunReader
     folder: Folder
     name: str
     place: PagePosition
@@ -103,29 +104,28 @@ class _Export:
 
     def __post_init__(self) -> None:
         self.spool = f"{self.name}.partial"
-        self.limit = self.app.limits.answer_chars
+        self.limit = self.reader.app.limits.answer_chars
 
     async def run(self) -> ExportView:
+        kept = self.place.a.get("size", 0)
         begins = "size" not in self.place.a
         for name in (self.name, self.spool) if begins else (self.name,):
             if self.folder.holds(name):
                 raise CallRefusedError(f"path: {name} exists already.")
         flags = os.O_WRONLY | (os.O_CREAT | os.O_EXCL if begins else os.O_APPEND)
-        file = self.folder.open(self.spool, flags)
-        done = False
-        try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size < self.place.a.get("size", 0):
-                raise CallRefusedError(f"path: {self.spool} is not as the last call left it. Export to a new file.")
-            # A call whose answer was lost may have written more.
-            os.ftruncate(file, self.place.a.get("size", 0))
-            problem = await self._read(file)
-            size = os.lseek(file, 0, os.SEEK_END)
-            done = True
-        finally:
-            os.close(file)
-            if begins and not done:
-                self.folder.remove(self.spool)
+        file = os.fdopen(self.folder.open(self.spool, flags), "wb")
+        with ExitStack() as undo:
+            if begins:
+                undo.callback(self.folder.remove, self.spool)
+            with file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1 or status.st_size < kept:
+                    raise CallRefusedError(f"path: {self.spool} is not as the last call left it. Export to a new file.")
+                # A call whose answer was lost may have written more.
+                file.truncate(kept)
+                problem = await self._read(file)
+                size = file.seek(0, os.SEEK_END)
+            undo.pop_all()
         if problem is not None:
             where = self.place.model_copy(update={"a": {**self.place.a, "size": size}})
             message = f"{self.written:,} more runs were read; {problem}. {self._path(self.spool)} holds those so far."
@@ -133,8 +133,8 @@ class _Export:
         # Nothing else may run in between: what is kept is read once more and written as a table.
         return await anyio.to_thread.run_sync(self._finish)
 
-    async def _read(self, file: int) -> str | None:
-        """Read runs and keep their values; return why not all were read."""
+    async def _read(self, file: BinaryIO) -> str | None:
+        """Read runs and keep their rows; return why not all were read."""
         wanted = self.place.a
         filters = RunFilter(
             status=wanted["status"],
@@ -142,29 +142,19 @@ class _Export:
             created_since=wanted.get("since"),
             created_before=wanted.get("before"),
         )
-        lists = RunLists(self.app, await filters.resolve(self.app), self.deadline, start=self.place)
-        while True:
-            taken = await lists.take(_AT_A_TIME)
-            if taken and not await self._keep([run for run, _ in taken], file):
+        lists = RunLists(self.reader, await filters.resolve(self.reader.app), start=self.place)
+        while taken := await lists.take(_AT_A_TIME):
+            details = await self.reader.read([run.id for run, _ in taken], _row, noun="runs read")
+            if details.skipped:
                 return "time was up"
+            for run_id, error in details.failed.items():
+                why = "deleted meanwhile" if isinstance(error, NotFoundError) else error_words(error)
+                details.found[run_id] = {"left_out": why}
+            file.writelines(f"{json.dumps(details.found[run.id])}\n".encode() for run, _ in taken)
+            self.written += len(taken)
             token, skip = lists.places[0] or (None, 0)
             self.place = self.place.model_copy(update={"t": token, "s": skip})
-            if len(taken) < _AT_A_TIME:
-                return f"{lists.ended_by}: {error_words(lists.problem)}" if lists.problem else lists.ended_by
-
-    async def _keep(self, runs: Sequence[WorkflowRunSummary], file: int) -> bool:
-        """Keep the rows of some runs; return False, with none of them kept, if time is up."""
-        details = await read_details(self.app, self.deadline, [run.id for run in runs], _row, noun="runs read")
-        if details.skipped:
-            return False
-        for run_id, error in details.failed.items():
-            why = "deleted meanwhile" if isinstance(error, NotFoundError) else error_words(error)
-            details.found[run_id] = {"left_out": why}
-        self.written += len(runs)
-        data = "".join(f"{json.dumps(details.found[run.id])}\n" for run in runs).encode()
-        while data:
-            data = data[os.write(file, data) :]
-        return True
+        return lists.ended_by and f"{lists.ended_by}{lists.problem}"
 
     def _finish(self) -> ExportView:
         table = _Table(self._rows, self.place.a.get("fields"))
@@ -172,7 +162,7 @@ class _Export:
             self.folder.remove(self.spool)
             message = "No run here has values to export; no file was written."
             return export_view("nothing_to_do", message, left_out=table.left_out, limit=self.limit)
-        is_csv = self.name.lower().endswith(".csv")
+        is_csv, columns, path = self.name.lower().endswith(".csv"), [*_ABOUT, *table.columns], self._path(self.name)
         # Spreadsheets take a file for UTF-8 by the mark at its start.
         encoding = "utf-8-sig" if is_csv else "utf-8"
         descriptor = self.folder.open(self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -180,15 +170,14 @@ class _Export:
             if is_csv:
                 # Quotes around every text keep it one cell, whatever the spreadsheet takes for a separator.
                 writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
-                writer.writerow(map(table.cell, [*_ABOUT, *table.columns]))
-                for about, values in table.lines():
+                writer.writerow(map(table.cell, columns))
+            for about, values in table.lines():
+                if is_csv:
                     writer.writerow(map(table.cell, [*about.values(), *map(values.get, table.columns)]))
-            else:
-                for about, values in table.lines():
+                else:
                     known = {name: values[name] for name in table.columns if values.get(name) is not None}
                     out.write(json.dumps({**about, "fields": known}, ensure_ascii=False) + "\n")
         self.folder.remove(self.spool)
-        columns, path = [*_ABOUT, *table.columns], self._path(self.name)
         return export_view(
             "done",
             f"{table.rows:,} rows and {len(columns):,} columns are in {path}.",
@@ -231,16 +220,13 @@ class _Table:
             paths = Counter(path for _, path, _ in row["values"])
             self._in_two_steps |= {path for path, count in paths.items() if count > 1}
         headings = dict.fromkeys(self._heading(step, path) for step, path in found)
-        chosen: dict[str, None] = {}
-        for name in wanted or ():
-            fitting = [
-                each for each in headings if each == name or f"{each.rpartition(': ')[2]}.".startswith(f"{name}.")
-            ]
-            if not fitting:
-                self.left_out[f"field {FieldPath(name)} (no run has it)"] += 1
-            chosen |= dict.fromkeys(fitting)
+        fitting = {
+            name: [each for each in headings if each == name or f"{each.rpartition(': ')[2]}.".startswith(f"{name}.")]
+            for name in wanted or ()
+        }
+        self.left_out.update(f"field {FieldPath(name)} (no run has it)" for name, fits in fitting.items() if not fits)
         # The headings of the fields, in the order asked for or found.
-        self.columns = list(headings if wanted is None else chosen)
+        self.columns = list(headings if wanted is None else dict.fromkeys(chain(*fitting.values())))
 
     def lines(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Iterate over the rows: what is known of the run, and its values by column."""

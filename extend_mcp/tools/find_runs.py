@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx
 from extend_mcp.history.details import RunDetails, run_details
 from extend_mcp.history.search import Hit, TextQuery, list_passages
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.statistics import RunFacts, Selection
+from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.tools.args import FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, kept_pages, read_details, read_facts
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import counted
 from extend_mcp.views.tables import FoundRunsView, found_runs_view
-
-if TYPE_CHECKING:
-    from extend_mcp.history.history import Freshness, RunHistory
 
 
 @RUNS.tool(title="Find workflow runs", annotations=READ_ONLY)
@@ -38,7 +35,8 @@ async def find_runs(
     invoice number or a company; or those with this metadata or file. Says where the text is, and how many of how many
     runs were searched: ask again to go deeper.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx)
+    app = reader.app
     query = TextQuery(text) if text else None
     if query is None and not metadata and not file_id:
         raise CallRefusedError('Give text, metadata or file_id. Example: text="INV-30627".')
@@ -49,11 +47,19 @@ async def find_runs(
     # Only a run that was read in full shows metadata, so the number of runs to search does not depend on it.
     searched = replace(filters.selection(), file_id=file_id)
     wanted = replace(searched, metadata=metadata or {})
-    deadline = Deadline(ctx, app)
-    history, fresh = await _refreshed(app, searched, deadline)
-    needs_details = bool(query or metadata)
-    opened = await _read_more(app, history, searched, deadline) if needs_details else []
-    result = await history.search(wanted, query, lambda: deadline.left <= 0)
+    kept, history = await reader.refresh(filters, anyhow=True), await reader.history()
+    if not kept or not kept.held or not history:
+        raise CallRefusedError("Extend's list of runs cannot be searched: its order or times are not as documented.")
+    opened: list[tuple[RunFacts, RunDetails]] = []  # have not ended, so what they show in full is never kept
+    if needs_details := bool(query or metadata):
+        most = app.limits.detail_runs
+        unread = await history.unread(searched, most)
+        # What is read of open runs is no use to the next question, so these get a third unless there is room for more.
+        waiting = await history.unread(searched, max(most // 3, most - len(unread)), final=False)
+        read = (await reader.read([run.id for run in waiting], run_details)).found
+        opened = [(run, read[run.id]) for run in waiting if run.id in read]
+        await reader.facts(unread[: most - len(waiting)])
+    result = await history.search(wanted, query, lambda: reader.left <= 0)
     found = list(result.hits)
     known = {each.run.id for each in found}
     for run, details in opened:
@@ -62,53 +68,32 @@ async def find_runs(
             if passage or not query:
                 found.append(Hit(run, passage))
     found.sort(key=lambda each: (each.run.created is not None, each.run.created, each.run.id), reverse=True)
-    kept = await history.details([each.run.id for each in found[:limit]])
-    speaking = {run_id for run_id, details in kept.items() if details.speaks}
-    speaking |= {run.id for run, details in opened if details.speaks}
+    facts = {run.id: details for run, details in opened} | await history.details(
+        [each.run.id for each in found[:limit]]
+    )
     counts = await history.read_counts(searched)
-    read, unread_open = (counts.read + len(opened), counts.open - len(opened)) if needs_details else (counts.held, 0)
+    searched_runs, waiting_runs = counts.held, 0
+    if needs_details:
+        searched_runs, waiting_runs = counts.read + len(opened), counts.open - len(opened)
     deeper = "; ask again to go deeper" if app.histories is not None and await history.unread(searched, 1) else ""
     names_only = "were searched by file name and reviewer's note alone"
     unsearched = {
-        f"{names_only}{deeper}": counts.held - read - unread_open,
-        f"that have not ended {names_only}; narrow the search by workflow, status or time to read them": unread_open,
+        f"{names_only}{deeper}": counts.held - searched_runs - waiting_runs,
+        f"that have not ended {names_only}; narrow the search by workflow, status or time to read them": waiting_runs,
         "hold more text than was searched": counts.cut if query else 0,
     }
-    missing = [fresh.missing] if fresh.missing else []
-    missing += [f"{counted(count, 'run')} {what}" for what, count in unsearched.items() if count]
+    missing = [*kept.missing, *(f"{counted(count, 'run')} {what}" for what, count in unsearched.items() if count)]
     missing += ["there may be more runs than these: narrow the search"] if result.is_cut else []
     return found_runs_view(
         found,
-        speaking=speaking,
+        speaking={run_id for run_id, details in facts.items() if details.speaks},
         query=query,
         wanted=wanted,
         filters=filters.description(),
         runs=counts.held,
-        read=read,
+        read=searched_runs,
         missing=missing,
-        as_of=fresh.as_of,
+        as_of=kept.held.as_of,
         shown=limit,
         limit=app.limits.answer_chars,
     )
-
-
-async def _refreshed(app: CallerContext, wanted: Selection, deadline: Deadline) -> tuple[RunHistory, Freshness]:
-    for history in (await app.history(), app.history_of_one_call()):
-        if history is not None:
-            fresh = await history.refresh(app.api, wanted, deadline, most_pages=kept_pages(app), only_if_held=False)
-            if fresh is not None:
-                return history, fresh
-    raise CallRefusedError("Extend's list of runs cannot be searched: its order or its times are not as documented.")
-
-
-async def _read_more(
-    app: CallerContext, history: RunHistory, wanted: Selection, deadline: Deadline
-) -> list[tuple[RunFacts, RunDetails]]:
-    """Read the newest runs that are not kept in full; return those that have not ended, which are never kept."""
-    most = app.limits.detail_runs
-    unread = await history.unread(wanted, most)
-    # What is read of open runs is no use to the next question, so these get a third unless there is room for more.
-    waiting = await history.unread(wanted, max(most // 3, most - len(unread)), final=False)
-    details = await read_details(app, deadline, [run.id for run in waiting], run_details)
-    await read_facts(app, deadline, unread[: most - len(waiting)], held=True, history=history)
-    return [(run, details.found[run.id]) for run in waiting if run.id in details.found]

@@ -16,7 +16,7 @@ from extend_mcp.scopes import AUDIT_READ
 from extend_mcp.tools.args import Moment, PageToken, RunId
 from extend_mcp.tools.pagination import PagePosition, open_token
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, parse_window, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, read_insights, select_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import INCIDENTS, READ_ONLY
 from extend_mcp.views.audit import ActionListView, action_list_view
 from extend_mcp.views.incidents import DoneTwiceView, OpenFailuresView, done_twice_view, open_failures_view
@@ -33,40 +33,38 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
     """Sort the documents that failed in a window by what became of them: resolved by a good run of the same document
     since, running, failed again, never rerun; and list the open ones by cause. Rerun them with rerun_workflow_runs.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx)
+    app = reader.app
     if filters.created_since is None:
         raise CallRefusedError('created_since is needed: failures of which time? Example: created_since="24h".')
-    filters, deadline = await filters.resolve(app), Deadline(ctx, app)
+    filters = await filters.resolve(app)
     # A rerun may be of another time or version.
     wide = RunFilter(workflow_id=filters.workflow_id, since=filters.since)
-    listed = await select_runs(app, wide, deadline)
-    missing = [listed.missing] if listed.missing else []
-    failed = [run for run in listed.runs if run.status == "FAILED" and filters.selects(run)]
-    insights = await read_insights(app, deadline, failed)
-    unread = [run for run in failed if run.id not in insights.found]
+    listed = await reader.select(wide)
+    runs, missing = listed.runs, listed.missing
+    failed = [
+        run for run in runs if run.status == "FAILED" and filters.matches(run) and filters.batch in (None, run.batch_id)
+    ]
+    insights = (await reader.insights(failed)).found
     if filters.needs_details:
-        failed = [
-            run
-            for run in failed
-            if (each := insights.found.get(run.id)) and filters.matches_details(each.cause, each.metadata)
-        ]
-        if unread:
+        if unread := sum(run.id not in insights for run in failed):
             more = "; ask again to look into them" if app.histories else ""
-            missing.append(f"{len(unread):,} failed runs were not looked into and are not counted{more}")
+            missing.append(f"{unread:,} failed runs were not looked into and are not counted{more}")
+        looked_into = [insights[run.id] for run in failed if run.id in insights]
+        failed = [run for run, cause, metadata in looked_into if filters.matches_details(cause, metadata)]
     history = await app.history()
     # Of a good run the mark is known only if another question had to read it.
     kept = await history.metadata(wide.selection(), RERUN_OF) if history else {}
-    read = {run_id: each.metadata.get(RERUN_OF) for run_id, each in insights.found.items()}
+    read = {run_id: each.metadata.get(RERUN_OF) for run_id, each in insights.items()}
     marks = {run_id: mark for run_id, mark in (kept | read).items() if mark}
     wanted = {run.id for run in failed}
     documents = []
-    for chain in chains(listed.runs, marks):
+    for chain in chains(runs, marks):
         first = next((place for place, run in enumerate(chain) if run.id in wanted), None)
         if first is not None:
             chain = chain[first:]
             last = next(run for run in reversed(chain) if run.id in wanted)
-            read_run = insights.found.get(last.id)
-            documents.append((read_run.run if read_run else last, fate(chain)))
+            documents.append((insights[last.id].run if last.id in insights else last, fate(chain)))
     return open_failures_view(
         documents,
         failed=len(failed),
@@ -84,17 +82,18 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
     """List the files that more than one run of the same workflow processed in a window, with the credits spent twice.
     Intended reruns (by their rerunOf mark, or after a failure) are left out.
     """
-    app = caller_context(ctx)
-    filters, deadline = await filters.resolve(app), Deadline(ctx, app)
-    listed = await select_runs(app, filters, deadline, ["PROCESSED"] if filters.since is None else ())
-    missing = [listed.missing] if listed.missing else []
-    groups = same_files(run for run in listed.runs if run.status == "PROCESSED")
+    reader = RunReader(ctx)
+    app = reader.app
+    filters = await filters.resolve(app)
+    listed = await reader.select(filters, ["PROCESSED"] if filters.since is None else ())
+    runs, missing = listed.runs, listed.missing
+    groups = same_files(run for run in runs if run.status == "PROCESSED")
     repeated = [group for group in groups if len(group) > 1]
     unsure = [run for group in repeated for run in group[1:]]
-    insights = await read_insights(app, deadline, unsure)
-    if len(insights.found) < len(unsure):
-        missing.append(f"{len(unsure) - len(insights.found):,} runs were not looked into: they may be intended reruns")
-    intended = {run_id for run_id, each in insights.found.items() if each.metadata.get(RERUN_OF)}
+    insights = (await reader.insights(unsure)).found
+    if left := len(unsure) - len(insights):
+        missing.append(f"{left:,} runs were not looked into: they may be intended reruns")
+    intended = {run_id for run_id, each in insights.items() if each.metadata.get(RERUN_OF)}
     groups = [[group[0], *(run for run in group[1:] if run.id not in intended)] for group in repeated]
     return done_twice_view(
         [group for group in groups if len(group) > 1],

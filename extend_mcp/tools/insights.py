@@ -14,7 +14,7 @@ from extend_mcp.runs.failures import ACCOUNT_REASONS, failures_of
 from extend_mcp.runs.times import format_instant
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, definition_of, read_details, read_insights, scan_runs, select_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.runs import read_run
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
@@ -34,8 +34,8 @@ async def explain_failure(
     workflow failed for the same reason since created_since, whether runs succeeded since, and what differs from the
     last good run. Without run_id it groups all failures since then by cause, with ids.
     """
-    app = caller_context(ctx)
-    deadline = Deadline(ctx, app)
+    reader = RunReader(ctx)
+    app = reader.app
     if run_id is not None and workflow is not None:
         raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
     run = None if run_id is None else await read_run(app, run_id)
@@ -46,23 +46,22 @@ async def explain_failure(
             f"The run is {status_words(run.status)}, and nothing in it failed.{review} "
             f"get_workflow_run({run_id}) shows it."
         )
-    filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
-    if run:
-        filters.workflow_id = run.workflow.id or None
-    selected = await select_runs(app, filters, deadline)
-    others = [each for each in selected.runs if each.id != run_id]
-    details = await read_insights(app, deadline, others, metadata=False)
-    missing = [selected.missing] if selected.missing else []
-    if len(details.found) < len(others):
+    filters = RunFilter(created_since=created_since, status="FAILED", workflow=workflow)
+    filters.workflow_id = run.workflow.id or None if run else None
+    filters = await filters.resolve(app)
+    listed = await reader.select(filters)
+    others, missing = [each for each in listed.runs if each.id != run_id], listed.missing
+    insights = (await reader.insights(others, metadata=False)).found
+    found = [insights[each.id] for each in others if each.id in insights]
+    if len(found) < len(others):
         missing.append(
-            f"{len(details.found):,} of {len(others):,} {'other ' * bool(run)}failed runs were looked into, the newest"
+            f"{len(found):,} of {len(others):,} {'other ' if run else ''}failed runs were looked into, the newest"
             f"{'; ask again to read more' if app.histories else ''}"
         )
-    found = [insight for each in others if (insight := details.found.get(each.id))]
     if run is None or cause is None:
         return failures_view(
             found,
-            failed=len(selected.runs),
+            failed=len(others),
             filters=filters.description(),
             missing=missing,
             limit=app.limits.answer_chars,
@@ -83,9 +82,9 @@ async def explain_failure(
         run,
         cause,
         found,
-        failed=len(selected.runs),
-        looked_into=len(found) + len(selected.runs) - len(others),
-        good=next(iter((await scan_runs(app, deadline, good, most=1)).runs), None),
+        failed=len(listed.runs),
+        looked_into=len(found) + len(listed.runs) - len(others),
+        good=next(iter((await reader.scan(good, most=1)).runs), None),
         later=next(later, None),
         window=f"created since {format_instant(filters.since)}",
         missing=missing,
@@ -106,38 +105,38 @@ async def review_queue(
     """List the runs that wait for a person's review, oldest first, with each failed check, the values that failed it
     and the dashboard link. Reviews are made in the dashboard; the API cannot approve or reject.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx)
+    app = reader.app
+    now = app.clock.now()
     filters = await RunFilter(status="NEEDS_REVIEW", workflow=workflow, created_since=created_since).resolve(app)
-    deadline = Deadline(ctx, app)
-    scan = await scan_runs(app, deadline, filters)
-    waiting = sorted(scan.runs, key=lambda run: (run.created or app.clock.now(), run.id))
-    edge = parse_argument(app.clock.now(), "older_than", older_than)
+    edge, flow_begin = parse_argument(now, "older_than", older_than), parse_argument(now, "flow_since", flow_since)
+    listed = await reader.scan(filters)
+    waiting, missing = listed.runs, listed.missing
+    waiting.sort(key=lambda run: (run.created or now, run.id))
     if edge:
         # A run has waited at least since its last change, which may also be of its metadata.
         waiting = [run for run in waiting if (changed_at := run.updated_at or run.created) and changed_at < edge]
     flow = None
-    if flow_begin := parse_argument(app.clock.now(), "flow_since", flow_since):
+    if flow_begin:
         wide = RunFilter(workflow_id=filters.workflow_id, since=flow_begin - _LONGEST_REVIEW)
-        selected = await select_runs(app, wide, deadline)
-        flow = reviews.Flow(flow_begin, selected.missing)
-        for each in selected.runs:
+        all_runs, flow = await reader.select(wide), reviews.Flow(flow_begin)
+        missing += all_runs.missing
+        for each in all_runs.runs:
             if each.created and each.created >= flow_begin and (each.reviewed or each.status == "NEEDS_REVIEW"):
                 flow.sent[each.workflow_id] += 1
             if each.reviewed and each.reviewed >= flow_begin:
                 flow.reviewed[each.workflow_id] += 1
-    looked_into = {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]
-    read = waiting[:looked_into]
-    definitions: dict[str, list[dict[str, Any]]] = {}
-    for run in {run.workflow_version.id: run for run in read}.values():
+    read = waiting[: {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]]
+    summaries, definitions = {run.id: run for run in read}, dict[str, list[dict[str, Any]]]()
+    for run in read:
         version = run.workflow_version
-        definitions[version.id] = await definition_of(app, run.workflow.id, version.version, version.id)
+        definitions[version.id] = await reader.definition(run.workflow.id, version.version, version.id)
 
     def row(run: WorkflowRun) -> reviews.ReviewRow:
-        return reviews.review_row(listed[run.id], run, app.clock.now(), definitions[listed[run.id].workflow_version.id])
+        summary = summaries[run.id]
+        return reviews.review_row(summary, run, now, definitions[summary.workflow_version.id])
 
-    listed = {run.id: run for run in read}
-    details = await read_details(app, deadline, list(listed), row)
-    missing = [each for each in (scan.missing, flow.missing if flow else None) if each]
+    details = await reader.read(list(summaries), row)
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
     return reviews.review_queue_view(
@@ -145,7 +144,7 @@ async def review_queue(
         details.found,
         shown=limit,
         missing=missing,
-        now=app.clock.now(),
+        now=now,
         limit=app.limits.answer_chars,
         filters=f"and unchanged since {format_instant(edge)}" if edge else "",
         group_by=group_by,

@@ -22,8 +22,6 @@ from extend_mcp.telemetry.spans import annotate_span
 from extend_mcp.tools.base import write_audit_line
 from extend_mcp.views.untrusted import Label, Note
 
-TOOLS_PARAMETER = "tools"
-
 
 @dataclass(frozen=True)
 class DeclaredScopes:
@@ -42,6 +40,23 @@ class DeclaredScopes:
         fitting = [scope for each, scope in self.resources.items() if uri.startswith(each.partition("{")[0])]
         return {scope for scope in fitting or self.resources.values() if scope is not None}
 
+    def of_request(self, method: str, params: Mapping[str, Any]) -> set[str]:
+        """Return the scopes that a request needs; what is malformed is left to the SDK to refuse."""
+        match method, params:
+            case "tools/call", {"name": str(name)}:
+                needed = self.tools.get(name)
+            case "prompts/get", {"name": str(name)}:
+                needed = self.prompts.get(name)
+            case "completion/complete", {"argument": {"name": str(name)}}:
+                needed = self.completions.get(name)
+            case "resources/read" | "resources/subscribe", {"uri": str(uri)}:
+                return self.of_resource(uri)
+            case "subscriptions/listen", {"notifications": {"resourceSubscriptions": [*uris]}}:
+                return set().union(*(self.of_resource(uri) for uri in uris if isinstance(uri, str)))
+            case _:
+                return set()
+        return {needed} if needed else set()
+
 
 class ScopeMiddleware:
     """Hold each request against the scopes of its caller, whatever the operator switched on."""
@@ -51,42 +66,25 @@ class ScopeMiddleware:
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Refuse what the caller may not do; leave out of lists what they could not use."""
-        scopes = ctx.lifespan_context.caller().scopes
+        scopes, declared, method = ctx.lifespan_context.caller().scopes, self._declared, ctx.method
         if scopes is None:
             return await call_next(ctx)
-        for needed in sorted(self._needed(ctx.method, ctx.params or {})):
-            if needed not in scopes:
-                if isinstance(ctx.request, Request):
-                    ctx.request.scope[MISSING_SCOPE] = needed
-                if ctx.method == "tools/call":
-                    _record_denied(ctx)
-                raise MCPError(code=INVALID_REQUEST, message=f"The credential of this caller lacks the scope {needed}.")
-        result, declared = await call_next(ctx), self._declared
-        if ctx.method == "tools/list":
-            return _filtered(result, "tools", "name", lambda name: declared.tools.get(name) in scopes)
-        if ctx.method == "prompts/list":
-            return _filtered(result, "prompts", "name", lambda name: declared.prompts.get(name) in scopes)
-        if ctx.method == "resources/templates/list":
+        for lacking in sorted(declared.of_request(method, ctx.params or {}) - scopes):
+            if isinstance(ctx.request, Request):
+                ctx.request.scope[MISSING_SCOPE] = lacking
+            if method == "tools/call":
+                _record_denied(ctx)
+            raise MCPError(code=INVALID_REQUEST, message=f"The credential of this caller lacks the scope {lacking}.")
+        result = await call_next(ctx)
+        if method == "tools/list":
+            return _filtered(result, "tools", lambda each: declared.tools.get(each["name"]) in scopes)
+        if method == "prompts/list":
+            return _filtered(result, "prompts", lambda each: declared.prompts.get(each["name"]) in scopes)
+        if method == "resources/templates/list":
             return _filtered(
-                result, "resourceTemplates", "uriTemplate", lambda uri: declared.of_resource(uri) <= scopes
+                result, "resourceTemplates", lambda each: declared.of_resource(each["uriTemplate"]) <= scopes
             )
         return result
-
-    def _needed(self, method: str, params: Mapping[str, Any]) -> set[str]:
-        """Return the scopes that a request needs; what is malformed is left to the SDK to refuse."""
-        name, uri = params.get("name"), params.get("uri")
-        if method == "tools/call":
-            return _found(self._declared.tools, name)
-        if method == "prompts/get":
-            return _found(self._declared.prompts, name)
-        if method in ("resources/read", "resources/subscribe") and isinstance(uri, str):
-            return self._declared.of_resource(uri)
-        if method == "subscriptions/listen":
-            wanted = (params.get("notifications") or {}).get("resourceSubscriptions") or ()
-            return set().union(*(self._declared.of_resource(each) for each in wanted if isinstance(each, str)))
-        if method == "completion/complete":
-            return _found(self._declared.completions, (params.get("argument") or {}).get("name"))
-        return set()
 
 
 class ToolFilterMiddleware:
@@ -120,17 +118,16 @@ class ToolFilterMiddleware:
                 raise MCPError(INVALID_PARAMS, f"Unknown tool: {Label(name):80}{f'. {why}' if why else ''}")
             return await call_next(ctx)
         result = await call_next(ctx)
-        return result if wanted is None else _filtered(result, "tools", "name", lambda name: name in wanted)
+        return result if wanted is None else _filtered(result, "tools", lambda tool: tool["name"] in wanted)
 
     def _wanted(self, ctx: ServerRequestContext[Any, Any]) -> set[str] | None:
-        given = ctx.request.query_params.get(TOOLS_PARAMETER) if isinstance(ctx.request, Request) else None
+        given = ctx.request.query_params.get("tools") if isinstance(ctx.request, Request) else None
         if given is None:
             return None
         names = [name.strip() for name in given.split(",") if name.strip()]
-        unknown = [name for name in names if name not in self._known]
+        unknown = [f"{Label(name):40}" for name in names if name not in self._known]
         if unknown or not names:
-            said = ", ".join(f"{Label(name):40}" for name in unknown[:5]) or "nothing"
-            raise MCPError(code=INVALID_PARAMS, message=f"?{TOOLS_PARAMETER}= names {said}. {self._about}")
+            raise MCPError(INVALID_PARAMS, f"?tools= names {', '.join(unknown[:5]) or 'nothing'}. {self._about}")
         return {tool for name in names for tool in self._known[name]}
 
 
@@ -140,7 +137,7 @@ async def hide_views(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -
     if ctx.method != "resources/list":
         return result
     hidden = (SCHEME,) if client_supports_apps(ctx) else (SCHEME, VIEWS)
-    return _filtered(result, "resources", "uri", lambda uri: not uri.startswith(hidden))
+    return _filtered(result, "resources", lambda each: not each["uri"].startswith(hidden))
 
 
 async def explain_unknown_prompts(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -150,10 +147,8 @@ async def explain_unknown_prompts(ctx: ServerRequestContext[Any, Any], call_next
     """
     try:
         return await call_next(ctx)
-    except ValidationError:
-        raise
     except ValueError as error:
-        if ctx.method != "prompts/get":
+        if ctx.method != "prompts/get" or isinstance(error, ValidationError):
             raise
         raise MCPError(INVALID_PARAMS, str(Note(error))) from None
 
@@ -172,10 +167,6 @@ def _record_denied(ctx: ServerRequestContext[Any, Any]) -> None:
     write_audit_line(app, tool, "denied")
 
 
-def _found(declared: Mapping[str, str], name: object) -> set[str]:
-    return {declared[name]} if isinstance(name, str) and name in declared else set()
-
-
-def _filtered(result: HandlerResult, key: str, by: str, keep: Callable[[str], bool]) -> HandlerResult:
+def _filtered(result: HandlerResult, key: str, keep: Callable[[dict[str, Any]], bool]) -> HandlerResult:
     document = result.model_dump(by_alias=True, mode="json") if isinstance(result, BaseModel) else dict(result or {})
-    return {**document, key: [each for each in document.get(key, ()) if keep(each[by])]}
+    return {**document, key: [each for each in document.get(key, ()) if keep(each)]}

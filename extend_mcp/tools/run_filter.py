@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
-from extend_mcp.api.models import RunBase, WorkflowRunSummary
+from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.api.requests import WorkflowRunQuery
 from extend_mcp.callers import CallerContext
 from extend_mcp.refusal import CallRefusedError
@@ -30,7 +30,8 @@ ViewT = TypeVar("ViewT")
 
 
 class RunFilter(BaseModel):
-    """Select workflow runs: the arguments as given, and the values that `resolve` makes of some of them.
+    """Select workflow runs: the arguments as given, the values that `resolve` makes of some of them, and how a list
+    shows the runs.
 
     The API filters by status, workflow id, batch and file name, but not by time of creation (Extend API reference,
     List Workflow Runs). The workflow's id is part of page tokens: a workflow can be renamed between two pages.
@@ -58,6 +59,11 @@ class RunFilter(BaseModel):
     changed_since: datetime | None = None
     changed_before: datetime | None = None
 
+    sort_by: args.SortBy | None = None
+    sort_dir: args.SortDir = "desc"
+    ids_only: bool = False
+    page_size: args.PageSize = 20
+
     async def resolve(self, app: CallerContext, now: datetime | None = None) -> Self:
         """Return a copy with instants for the times and an id for the workflow; refuse those that mean nothing."""
         now = now or app.clock.now()
@@ -73,14 +79,9 @@ class RunFilter(BaseModel):
         return tuple(self.status.split(",")) if self.status else ()
 
     @property
-    def streams(self) -> tuple[str | None, ...]:
-        """The status of each list of the API that is read: it filters by one status."""
-        return self.statuses or (None,)
-
-    @property
     def order(self) -> args.SortBy:
         """The time by which lists are sorted: that of the last change, if changes of some time are wanted."""
-        return "updatedAt" if self.changed_since or self.changed_before else "createdAt"
+        return self.sort_by or ("updatedAt" if self.changed_since or self.changed_before else "createdAt")
 
     def api_query(self) -> WorkflowRunQuery:
         """Return the part of the filter that the API applies, and the order."""
@@ -90,7 +91,7 @@ class RunFilter(BaseModel):
             "batch_id": self.batch,
             "file_name_contains": self.file_name_contains,
             "sort_by": self.order,
-            "sort_dir": "desc",
+            "sort_dir": self.sort_dir,
         }
 
     def selection(self) -> Selection:
@@ -110,37 +111,33 @@ class RunFilter(BaseModel):
         moments = (self.since, self.before, self.changed_since, self.changed_before)
         return any(each is not None for each in (*moments, self.workflow_version, self.reviewer)) or self.needs_details
 
-    def matches(self, run: RunBase) -> bool:
-        """Return whether a run in a list fits the part of the filter that the API cannot apply."""
-        updated = run.updated_at if isinstance(run, WorkflowRunSummary) else None
+    def matches(self, run: WorkflowRunSummary | RunFacts) -> bool:
+        """Return whether a run that a list showed fits the part of the filter that the API cannot apply."""
+        if isinstance(run, RunFacts):
+            version, reviewer, updated = run.version, run.reviewer, run.updated
+        else:
+            version, reviewer, updated = run.workflow_version.version, run.reviewed_by_user or "", run.updated_at
         return (
-            (not self.workflow_version or run.workflow_version.version == self.workflow_version)
+            (not self.workflow_version or version == self.workflow_version)
             and (not self.statuses or run.status in self.statuses)
-            and (not self.reviewer or (run.reviewed_by_user or "").casefold() == self.reviewer.casefold())
+            and (not self.reviewer or reviewer.casefold() == self.reviewer.casefold())
             and _is_within(run.created, self.since, self.before)
             and _is_within(updated, self.changed_since, self.changed_before)
         )
 
     def is_past(self, run: WorkflowRunSummary) -> bool:
         """Return whether the order rules out that this run or any later one in a list matches."""
-        # A run is never updated before it is created, so the first holds for both orders.
         moment, by_creation = self.moment(run), self.order == "createdAt"
+        if self.sort_dir == "asc":
+            last = self.before if by_creation else self.changed_before
+            return moment is not None and last is not None and moment >= last
+        # A run is never updated before it is created, so the first holds for both orders.
         first = self.since if by_creation else self.changed_since or self.since
         return moment is not None and first is not None and moment < first
 
     def moment(self, run: WorkflowRunSummary) -> datetime | None:
         """Return the time by which lists are sorted."""
         return run.created if self.order == "createdAt" else run.updated_at
-
-    def selects(self, run: RunFacts) -> bool:
-        """Return whether a run that was listed fits the filter, except for its file's name and details."""
-        return (
-            (not self.statuses or run.status in self.statuses)
-            and (self.workflow_id is None or run.workflow_id == self.workflow_id)
-            and (self.workflow_version is None or run.version == self.workflow_version)
-            and (self.batch is None or run.batch_id == self.batch)
-            and _is_within(run.created, self.since, self.before)
-        )
 
     @property
     def needs_details(self) -> bool:
@@ -175,46 +172,6 @@ class RunFilter(BaseModel):
         return ", ".join(part for part in parts if part)
 
 
-class RunSearch(RunFilter):
-    """Arguments of a list of runs, as its page tokens contain them."""
-
-    sort_by: args.SortBy | None = None
-    sort_dir: args.SortDir = "desc"
-    ids_only: bool = False
-    page_size: args.PageSize = 20
-
-    @property
-    def order(self) -> args.SortBy:
-        """The time by which the list is sorted: as asked for, or that which the filters are about."""
-        return self.sort_by or super().order
-
-    def api_query(self) -> WorkflowRunQuery:
-        """Return the part of the filter that the API applies, and the order."""
-        return {**super().api_query(), "sort_dir": self.sort_dir}
-
-    @property
-    def streams(self) -> tuple[str | None, ...]:
-        """The status of each list of the API that is read."""
-        return ("FAILED",) if self.needs_causes and not self.status else super().streams
-
-    @property
-    def needs_causes(self) -> bool:
-        """True if only runs that failed in some way are wanted."""
-        return self.failure_reason is not None or self.failing_step is not None
-
-    def description_with_order(self) -> str:
-        """Describe the filters and the order, for the answer's first line."""
-        order = f"{self.order.removesuffix('At')} {'latest' if self.sort_dir == 'desc' else 'earliest'} first"
-        return ", ".join(part for part in (self.description(), order) if part)
-
-    def is_past(self, run: WorkflowRunSummary) -> bool:
-        """Return whether the order rules out that this run or any later one in the list matches."""
-        if self.sort_dir == "desc":
-            return super().is_past(run)
-        moment, last = self.moment(run), self.before if self.order == "createdAt" else self.changed_before
-        return moment is not None and last is not None and moment >= last
-
-
 MOMENTS: Final = {
     "created_since": "since",
     "created_before": "before",
@@ -222,7 +179,8 @@ MOMENTS: Final = {
     "updated_before": "changed_before",
 }
 RESOLVED = ("workflow_id", *MOMENTS.values())
-"""The fields of `RunFilter` that are not arguments of tools."""
+SHOWING = ("sort_by", "sort_dir", "ids_only", "page_size")
+"""These and `RESOLVED` are the fields of `RunFilter` that are not arguments of each tool."""
 
 DETAILS: Final = frozenset({"failure_reason", "failing_step", "metadata"})
 """The filters by facts that no list shows: a tool that does not look into single runs leaves them out."""
@@ -238,7 +196,7 @@ def takes_run_filter(
     arguments = {
         name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in get_type_hints(RunFilter, include_extras=True).items()
-        if name in RunFilter.model_fields and name not in (*RESOLVED, *without)
+        if name in RunFilter.model_fields and name not in (*RESOLVED, *SHOWING, *without)
     }
 
     def replace(function: Callable[..., Awaitable[ViewT]]) -> Callable[..., Awaitable[ViewT]]:

@@ -25,8 +25,8 @@ from extend_mcp.runs.timing import Usual, usual_times
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.run_filter import MOMENTS, RunFilter, RunSearch, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline, Failures, Places, RunLists, definition_of, read_facts, read_failures
+from extend_mcp.tools.run_filter import MOMENTS, RunFilter, takes_run_filter
+from extend_mcp.tools.run_scan import CALL_SECONDS, Places, RunLists, RunReader
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
@@ -50,6 +50,8 @@ _CAUSE_SECONDS = 20.0
 _CANDIDATES = 24
 """Runs that are looked into at once for a filter by cause."""
 
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
 ResultPath = Annotated[
     str, Field(min_length=1, max_length=500, description="Only this path", examples=["line_items[0].amount"])
 ]
@@ -72,51 +74,61 @@ async def list_runs(
     To learn more of one, pass its id to get_workflow_run. With stuck: those that hang, whose fault it probably is, and
     the usual times.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx, CALL_SECONDS if stuck else _CAUSE_SECONDS)
+    app = reader.app
     if stuck:
         if not set(filters.statuses) <= set(MOVING):
             raise CallRefusedError(f"stuck: only {', '.join(MOVING)} runs can be stuck.")
         if filters.needs_details or filters.reviewer:
             raise CallRefusedError("stuck: a run that failed or was reviewed does not hang; leave out these filters.")
-        found = await find_stuck(app, await filters.resolve(app), Deadline(ctx, app), shown=page_size)
+        found = await find_stuck(reader, await filters.resolve(app), shown=page_size)
         return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "ids_only": ids_only, "page_size": page_size}
-    search = RunSearch(**filters.model_dump(), **given)
+    search = filters.model_copy(update=given)
     start = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)
     # Later pages mean the same: "24h" moves.
     now = datetime.fromtimestamp(start.n or app.clock.now().timestamp() // 1, timezone.utc)
     try:
-        search = await (RunSearch.model_validate(start.a) if page_token else search).resolve(app, now)
-        lists = RunLists(app, search, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
+        search = await (RunFilter.model_validate(start.a) if page_token else search).resolve(app, now)
+        by_cause = search.failure_reason is not None or search.failing_step is not None
+        listed = search.model_copy(update={"status": "FAILED"}) if by_cause and not search.status else search
+        lists = RunLists(reader, listed, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
     except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
-    deadline = Deadline(ctx, app, _CAUSE_SECONDS)
-    page, known = await _find(app, deadline, search, lists)
-    runs = [run for run, _ in page]
+    if by_cause:
+        page, places = await _find(reader, search, lists)
+    else:
+        page = await lists.take(search.page_size)
+        places = lists.places
     notes = []
-    if lists.ended_by and any(lists.places):
+    if lists.ended_by and any(places):
         notes.append(f"Stopped after {lists.ended_by}: there may be more matches further on.")
+    runs = [run for run, _ in page]
     # Only a list of such runs is worth a request for each; in others, what is kept is shown.
-    reads = not search.ids_only and (search.needs_causes or bool(set(search.statuses) & set(CAUSED)))
-    causes, unknown = await _read_causes(app, deadline, runs, known, read=reads)
+    reads = not search.ids_only and (by_cause or bool(set(search.statuses) & set(CAUSED)))
+    known = await _read_details(reader, runs, reads=reads)
+    current = {run_id: each.status for run_id, each in known.items()}
+    unknown = sum(run.status in CAUSED and current.get(run.id) != run.status for run in runs)
     if reads and unknown:
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
     arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=set(MOMENTS.values()))
     began = int(now.timestamp()) if arguments.keys() & MOMENTS.keys() else None
 
+    order = f"{search.order.removesuffix('At')} {'latest' if search.sort_dir == 'desc' else 'earliest'} first"
+
     def token_after(count: int) -> str | None:
-        places = page[count - 1][1] if 0 < count < len(page) else lists.places
-        if not any(places):
+        after = page[count - 1][1] if 0 < count < len(page) else places
+        if not any(after):
             return None
-        token, skip = places[0] if len(places) == 1 and places[0] else (None, 0)
-        several = places if len(places) > 1 else None
+        token, skip = after[0] if len(after) == 1 and after[0] else (None, 0)
+        several = after if len(after) > 1 else None
         return PagePosition(k=start.k, a=arguments, n=began, t=token, s=skip, m=several).encode()
 
     return run_list_view(
         runs,
-        causes=causes,
+        causes={run.id: words for run in runs if (words := _cause_words(run, known.get(run.id)))},
         token_after=token_after,
-        filters=search.description_with_order(),
+        filters=f"{words}, {order}" if (words := search.description()) else order,
         ids_only=search.ids_only,
         note=" ".join(notes) or None,
         now=app.clock.now(),
@@ -125,61 +137,49 @@ async def list_runs(
 
 
 async def _find(
-    app: CallerContext, deadline: Deadline, search: RunSearch, lists: RunLists
-) -> tuple[list[tuple[WorkflowRunSummary, Places]], dict[str, RunDetails]]:
-    """Return the runs of one page, the places after each, and what runs showed that were read for a filter by cause."""
-    if not search.needs_causes:
-        return await lists.take(search.page_size), {}
+    reader: RunReader, search: RunFilter, lists: RunLists
+) -> tuple[list[tuple[WorkflowRunSummary, Places]], Places]:
+    """Return a page of runs that failed in some way, the places after each, and those where the next page begins."""
     found: list[tuple[WorkflowRunSummary, Places]] = []
-    known: dict[str, RunDetails] = {}
-    failures: Failures | None = None
-    looked_into = 0
     while not lists.ended_by and (taken := await lists.take(_CANDIDATES)):
-        runs = [run_facts(run) for run, _ in taken]
-        if search.failure_reason and looked_into:
-            # Much faster than looking into each, where few of many runs failed for this reason.
-            failures = failures or await read_failures(app, deadline, search.since)
-            runs = failures.leave_out_other_reasons(runs, search.failure_reason)
-        read = await read_facts(app, deadline, runs)
-        known |= read.found
-        looked_into += len(runs)
-        if read.skipped or looked_into >= app.limits.detail_runs:
-            lists.ended_by = f"looking into {looked_into:,} runs"
+        # Where few of many runs failed for this reason, lists of child runs are faster than looking into each.
+        reason = search.failure_reason if reader.reads else None
+        read = await reader.insights(
+            [run_facts(run) for run, _ in taken], reason=reason, since=search.since or _LONG_AGO
+        )
+        if read.skipped or reader.reads >= reader.app.limits.detail_runs:
+            lists.ended_by = f"looking into {reader.reads:,} runs"
         for run, after in taken:
-            if run.id in known and search.matches_details(known[run.id].cause, {}):
+            if (each := read.found.get(run.id)) and search.matches_details(each.cause, {}):
                 found.append((run, after))
                 if len(found) == search.page_size:
-                    lists.places, lists.ended_by = after, None
-                    return found, known
-    return found, known
+                    lists.ended_by = None
+                    return found, after
+    return found, lists.places
 
 
-async def _read_causes(
-    app: CallerContext, deadline: Deadline, runs: list[WorkflowRunSummary], known: dict[str, RunDetails], *, read: bool
-) -> tuple[dict[str, str], int]:
-    """Return why runs failed or wait and whether their texts speak to an assistant, and how many causes are not known.
-
-    What is not kept is read only with ``read``.
-    """
-    unread = [run for run in runs if run.status in CAUSED and run.id not in known]
-    if unread and read:
-        known |= (await read_facts(app, deadline, [run_facts(run) for run in unread])).found
-    if app.histories and app.histories.is_open and (history := await app.history()):
+async def _read_details(reader: RunReader, runs: list[WorkflowRunSummary], *, reads: bool) -> dict[str, RunDetails]:
+    """Return what is known of runs in full; with ``reads``, those whose cause is not known are read."""
+    known: dict[str, RunDetails] = {}
+    if reads and (unread := [run_facts(run) for run in runs if run.status in CAUSED]):
+        known = (await reader.facts(unread)).found
+    histories = reader.app.histories
+    if histories and histories.is_open and (history := await reader.app.history()):
         known |= await history.details([run.id for run in runs if run.id not in known])
-    words: dict[str, str] = {}
-    for run in runs:
-        details = known.get(run.id)
-        said = [CAUTION] if details and details.speaks else []
-        if run.status == "REJECTED":
-            said.append(rejection_words(run))
-        elif details and details.status == run.status == "FAILED":
-            said.append(failure_words(details.step, details.reason))
-        elif details and details.status == run.status == "NEEDS_REVIEW":
-            check = next(iter(details.checks), None)
-            said.append(check_words(*check) if check else "its steps do not say which check it did not pass")
-        if said:
-            words[run.id] = "; ".join(said)
-    return words, sum(not (run.id in known and known[run.id].status == run.status) for run in unread)
+    return known
+
+
+def _cause_words(run: WorkflowRunSummary, details: RunDetails | None) -> str:
+    """Say why a run failed or waits, and whether its texts speak to an assistant; empty if there is nothing to say."""
+    said = [CAUTION] if details and details.speaks else []
+    if run.status == "REJECTED":
+        said.append(rejection_words(run))
+    elif details and details.status == run.status == "FAILED":
+        said.append(failure_words(details.step, details.reason))
+    elif details and details.status == run.status == "NEEDS_REVIEW":
+        check = next(iter(details.checks), None)
+        said.append(check_words(*check) if check else "its steps do not say which check it did not pass")
+    return "; ".join(said)
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")
@@ -189,9 +189,10 @@ async def get_workflow_run(
     """Explain one run: status, progress, what failed and why, what it waits for, credits.
     Use it with an id from list_runs or the user. detail="full" adds ids, metadata and charges, in pages.
     """
-    app = caller_context(ctx)
+    reader = RunReader(ctx)
+    app = reader.app
     run = await read_run(app, run_id)
-    show = partial(run_view, run, now=app.clock.now(), **await _surroundings(app, run))
+    show = partial(run_view, run, now=app.clock.now(), **await _surroundings(reader, run))
     view = show(detail=detail, page=page, limit=app.limits.answer_chars)
     if view.cut or (view.details and view.details.pages > 1):
         whole = show(detail="concise", page=1, limit=RESOURCE_CHARS)
@@ -214,9 +215,10 @@ async def read_run(app: CallerContext, run_id: str) -> WorkflowRun:
     return run
 
 
-async def _surroundings(app: CallerContext, run: WorkflowRun) -> dict[str, Any]:
+async def _surroundings(reader: RunReader, run: WorkflowRun) -> dict[str, Any]:
     """Read what explains a run that moves or waits. What cannot be read is left out: the run itself is the answer."""
     found: dict[str, Any] = {}
+    version = run.workflow_version
 
     async def note(name: str, read: Awaitable[Any]) -> None:
         with suppress(ExtendError):
@@ -224,12 +226,11 @@ async def _surroundings(app: CallerContext, run: WorkflowRun) -> dict[str, Any]:
 
     async with anyio.create_task_group() as group:
         if is_moving(run.status) or run.status == "NEEDS_REVIEW":
-            group.start_soon(note, "changed_at", _last_change(app, run))
+            group.start_soon(note, "changed_at", _last_change(reader.app, run))
         if is_moving(run.status):
-            group.start_soon(note, "usual", _usual_time(app, run))
+            group.start_soon(note, "usual", _usual_time(reader.app, run))
         elif run.status == "NEEDS_REVIEW":
-            version = run.workflow_version
-            group.start_soon(note, "definition", definition_of(app, run.workflow.id, version.version, version.id))
+            group.start_soon(note, "definition", reader.definition(run.workflow.id, version.version, version.id))
     return found
 
 

@@ -14,13 +14,13 @@ from pydantic import BeforeValidator, Field
 
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx
 from extend_mcp.events.wake import waking
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving, next_pause
 from extend_mcp.tools.args import BatchId, RunId
 from extend_mcp.tools.pagination import read_all
-from extend_mcp.tools.run_scan import Deadline, read_details
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.document import error_words
 from extend_mcp.views.instructions import spoken_to
@@ -34,13 +34,9 @@ _BATCH_PAGES = 11
 """A batch has at most 1000 runs, in pages of 100."""
 
 
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 AwaitedRuns = Annotated[
     list[RunId],
-    BeforeValidator(_listed),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(min_length=1, max_length=50, description="Run ids", examples=[["workflow_run_xKm9pNv3qWsY_jL2tR5Dh"]]),
 ]
 WaitSeconds = Annotated[
@@ -57,21 +53,13 @@ async def wait_for_run(
     """
     if (run_ids is None) == (batch is None):
         raise CallRefusedError("Give either run_ids or batch.")
-    app = caller_context(ctx)
-    watch = _Watch(ctx, app, list(dict.fromkeys(run_ids or [])), batch)
-    waited = await watch.follow(float(seconds))
-    explained = None
+    watch = _Watch(ctx, RunReader(ctx, seconds), list(dict.fromkeys(run_ids or [])), batch)
+    waited, app = await watch.follow(float(seconds)), watch.reader.app
+    limit, explained = app.limits.answer_chars, None
     if watch.run and not is_moving(watch.run.status):
-        limit = app.limits.answer_chars - 300
-        explained = run_view(watch.run, now=app.clock.now(), detail="concise", page=1, limit=limit).text
-    view = wait_view(
-        watch.rows,
-        waited=waited,
-        explained=explained,
-        problem=error_words(watch.problem) if watch.problem else None,
-        go_on=watch.go_on(),
-        limit=app.limits.answer_chars,
-    )
+        explained = run_view(watch.run, now=app.clock.now(), detail="concise", page=1, limit=limit - 300).text
+    problem = error_words(watch.problem) if watch.problem else None
+    view = wait_view(watch.rows, waited=waited, explained=explained, problem=problem, go_on=watch.go_on(), limit=limit)
     if batch and view.shown < view.total:
         view.with_link(batch_uri(batch), "All runs of the batch")
     return view
@@ -82,7 +70,7 @@ class _Watch:
     """The runs to poll, and the last state seen of each."""
 
     ctx: Ctx
-    app: CallerContext
+    reader: RunReader
     ids: list[str]
     batch: str | None
     run: WorkflowRun | None = None  # the run, if it is the only one waited for
@@ -97,26 +85,22 @@ class _Watch:
 
     async def follow(self, seconds: float) -> float:
         """Poll until every run has ended or needs review, or the window ends; return how long that took."""
-        clock = self.app.clock
-        begun = clock.monotonic()
-        # The last look needs time too, and the answer must still be in time.
-        last = begun + seconds - min(_LAST_READ_SECONDS, seconds / 5)
-        pause = 0.0
+        app, pause = self.reader.app, 0.0
         uris = [batch_uri(self.batch)] if self.batch else [run_uri(run_id) for run_id in self.ids]
         # Subscribed before the first look, so that no change between two looks is missed.
-        with waking(self.app.bus, uris, clock.sleep) as sleep:
+        with waking(app.bus, uris, app.clock.sleep) as sleep:
             while True:
-                await self._look(begun + seconds - clock.monotonic())
-                elapsed = clock.monotonic() - begun
+                await self._look()
+                elapsed = max(seconds - self.reader.left, 0.0)
                 # A message for each change: one for each look would be a clock.
                 if message := self._news():
                     await self.ctx.report_progress(elapsed, seconds, message)
-                if self.rows and not self.problem and not any(is_moving(row.status) for row in self.rows):
+                # The last look needs time too, and the answer must still be in time.
+                left = self.reader.left - min(_LAST_READ_SECONDS, seconds / 5)
+                over = self.rows and not self.problem and not any(is_moving(row.status) for row in self.rows)
+                if over or left <= 0:
                     return elapsed
                 pause = next_pause(pause, elapsed)
-                left = last - clock.monotonic()
-                if left <= 0:
-                    return elapsed
                 # Spread by a quarter, so that many who wait do not look at the same moment.
                 spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, hides nothing
                 await sleep(min(pause * spread, left))
@@ -131,11 +115,11 @@ class _Watch:
     def _moving(self) -> list[str]:
         return [each for each in self.ids if each not in self.seen or is_moving(self.seen[each].status)]
 
-    async def _look(self, left: float) -> None:
-        """Read every run that can still change on its own."""
+    async def _look(self) -> None:
+        """Read every run that can still change on its own; where that fails, the state seen before counts."""
         self.problem = None
         try:
-            await (self._read_batch(self.batch, left) if self.batch else self._read_runs(left))
+            await (self._read_batch(self.batch) if self.batch else self._read_runs())
         except TimeoutError:
             self.problem = ExtendError("Extend did not answer in time")
         except ExtendError as error:
@@ -143,14 +127,14 @@ class _Watch:
         if self.problem and (isinstance(self.problem, CredentialError) or not self.seen):
             raise self.problem
 
-    async def _read_batch(self, batch: str, left: float) -> None:
-        pager = self.app.api.list_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
-        with anyio.fail_after(max(left, 1.0)):
+    async def _read_batch(self, batch: str) -> None:
+        pager = self.reader.app.api.list_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
+        with anyio.fail_after(max(self.reader.left, 1.0)):
             runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
         self.seen = {run.id: waited_run(run) for run in runs}
 
-    async def _read_runs(self, left: float) -> None:
-        read = await read_details(self.app, Deadline(self.ctx, self.app, left), self._moving(), self._state, noun="")
+    async def _read_runs(self) -> None:
+        read = await self.reader.read(self._moving(), self._state, noun="")
         self.seen |= read.found
         for run_id, error in read.failed.items():
             if isinstance(error, NotFoundError) and len(self.ids) > 1:

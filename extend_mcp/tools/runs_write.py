@@ -20,7 +20,7 @@ from extend_mcp.scopes import CANCEL, DELETE
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_filter
-from extend_mcp.tools.run_scan import Deadline
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, RUNS, UPDATES
 from extend_mcp.tools.workflows import resolve_version
 from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, CancelView, RunStartedView
@@ -55,7 +55,7 @@ async def cancel_runs(
     Returns what became of each; a confirmation_token continues a plan and needs no other argument.
     """
     app = caller_context(ctx)
-    others = filters.model_dump(exclude_none=True, exclude={"batch"})
+    others = filters.model_dump(exclude_defaults=True, exclude={"batch"})
     ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
     if ways > 1:
         raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")
@@ -63,7 +63,7 @@ async def cancel_runs(
         raise CallRefusedError(_ALL_RUNS)
     filters = await filters.resolve(app)
     ids = list(dict.fromkeys(run_ids)) if run_ids else None
-    action = CancelRuns(app, Deadline(ctx, app), ids, filters, reason=reason)
+    action = CancelRuns(app, RunReader(ctx), ids, filters, reason=reason)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -107,7 +107,7 @@ async def rerun_workflow_runs(
         include_hopeless=include_hopeless,
         priority=priority,
     )
-    return await execute(ctx, RerunRuns(app, Deadline(ctx, app), wanted), confirmation_token)
+    return await execute(ctx, RerunRuns(app, RunReader(ctx), wanted), confirmation_token)
 
 
 _ID = TypeAdapter(args.FileId)

@@ -6,12 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 from extend_mcp.api.models import WorkflowRun
-from extend_mcp.callers import CallerContext
 from extend_mcp.runs.lifecycle import MOVING, STEP_OVER
-from extend_mcp.runs.statistics import RunFacts, Selection
+from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.timing import Stuck, StuckRuns, stalls, stuck_runs, usual_times
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Deadline, read_details, select_runs
+from extend_mcp.tools.run_scan import RunReader
 
 _MOST_DONE = 300
 """Processed runs of a workflow that are read for its usual times, where none are kept."""
@@ -23,41 +22,41 @@ _MOST_STEPS = 40
 """Stuck runs that are read for their step."""
 
 
-async def find_stuck(app: CallerContext, filters: RunFilter, deadline: Deadline, *, shown: int) -> StuckRuns:
+async def find_stuck(reader: RunReader, filters: RunFilter, *, shown: int) -> StuckRuns:
     """Return the runs that hang among those that a resolved filter selects, with the step of those that are shown."""
-    listed = await select_runs(app, filters, deadline, filters.statuses or MOVING)
-    missing = [listed.missing] if listed.missing else []
-    done: list[RunFacts] = []
-    for workflow in dict.fromkeys(run.workflow_id for run in listed.runs):
-        query = RunFilter(workflow_id=workflow, status="PROCESSED", since=app.clock.now() - _USUAL_OF)
-        history = await app.history() if listed.held else None
-        if history is not None:
-            done += await history.held(query.selection()) or []
-        else:
-            done += (await select_runs(app, query.model_copy(update={"since": None}), deadline, most=_MOST_DONE)).runs
-    stuck, unjudged = stuck_runs(listed.runs, usual_times(done), app.clock.now())
+    listed = await reader.select(filters, filters.statuses or MOVING)
+    stuck, unjudged, done = await _judge(reader, listed.runs, held=bool(listed.held))
     asked = [each.run.id for each in stuck if each.run.status != "PENDING"][: min(shown, _MOST_STEPS)]
-    details = await read_details(app, deadline, asked, _present_step)
+    details = await reader.read(asked, _present_step)
     return StuckRuns(
         stuck=[replace(each, step=details.found.get(each.run.id, "")) for each in stuck],
         stalls=stalls(stuck, listed.runs, done),
         moving=len(listed.runs),
         unjudged=unjudged,
-        missing=missing,
+        missing=listed.missing,
     )
 
 
-async def kept_stuck(app: CallerContext, filters: RunFilter) -> list[Stuck]:
+async def kept_stuck(reader: RunReader, filters: RunFilter) -> list[Stuck]:
     """Return the runs that hang by what was kept a moment ago, without a request."""
-    history = await app.history()
-    if history is None or not set(filters.statuses or MOVING) & set(MOVING):
+    history, statuses = await reader.app.history(), filters.statuses or MOVING
+    if history is None or not set(statuses) & set(MOVING):
         return []
-    wanted, done = filters.selection(), []
-    moving = await history.held(replace(wanted, status=",".join(filters.statuses or MOVING))) or []
-    since = (app.clock.now() - _USUAL_OF).timestamp()
+    moving = await history.held(replace(filters.selection(), status=",".join(statuses)))
+    return (await _judge(reader, moving or [], held=True))[0]
+
+
+async def _judge(reader: RunReader, moving: list[RunFacts], *, held: bool) -> tuple[list[Stuck], int, list[RunFacts]]:
+    """Return which runs hang, how many could not be judged, and the processed runs that show what is usual."""
+    now, done = reader.app.clock.now(), list[RunFacts]()
+    history = await reader.app.history() if held else None
     for workflow in dict.fromkeys(run.workflow_id for run in moving):
-        done += await history.held(Selection(status="PROCESSED", workflow_id=workflow, since=since)) or []
-    return stuck_runs(moving, usual_times(done), app.clock.now())[0]
+        query = RunFilter(workflow_id=workflow, status="PROCESSED")
+        if history is None:
+            done += (await reader.select(query, most=_MOST_DONE)).runs
+        else:
+            done += await history.held(replace(query.selection(), since=(now - _USUAL_OF).timestamp())) or []
+    return (*stuck_runs(moving, usual_times(done), now), done)
 
 
 def _present_step(run: WorkflowRun) -> str:

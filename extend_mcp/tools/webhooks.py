@@ -13,7 +13,7 @@ from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
 from extend_mcp.api import requests
-from extend_mcp.api.models import Page, WebhookSubscription, WorkflowRunSummary
+from extend_mcp.api.models import Page, WebhookSubscription
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
@@ -22,12 +22,12 @@ from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
-from extend_mcp.tools.run_scan import Deadline, scan_runs
+from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.tables import list_view
-from extend_mcp.views.untrusted import Code, Id, Label
+from extend_mcp.views.untrusted import Id, Label
 
 EndpointId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["wh_xK9mLPqRtN3vS8wF5hB2cQ"])]
 Event = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+){1,3}$", max_length=100)]
@@ -242,23 +242,23 @@ async def check_webhooks(
     coverage = [
         views.CoverageRow(
             workflow_id=each,
-            workflow=name or None,
-            without=[Code(event) for event in RUN_EVENTS if (each, event) not in covered],
-            only_disabled=[Code(event) for event in RUN_EVENTS if (each, event) in disabled] or None,
+            workflow=name,
+            without=[event for event in RUN_EVENTS if (each, event) not in covered],
+            only_disabled=[event for event in RUN_EVENTS if (each, event) in disabled],
         )
         for each, name in names.items()
     ]
-    received = None
+    received: dict[str, Any] = {}
     if app.events is not None and app.caller.has_scope(RUNS_READ):
         begin, end = max(begin, datetime.fromtimestamp(await app.events.since(), timezone.utc)), now - _UNDERWAY
-        scan = await scan_runs(app, Deadline(ctx, app), RunFilter(workflow_id=chosen, changed_since=begin))
-        ended: dict[str, WorkflowRunSummary] = {}
+        scan = await RunReader(ctx).scan(RunFilter(workflow_id=chosen, changed_since=begin))
+        ended: dict[str, views.MissedRun] = {}
         for run in scan.runs:
             event, moment = END_EVENTS.get(run.status), run.end_time or run.updated_at
             if event and (run.workflow.id, event) in covered and moment and begin <= moment <= end:
-                ended[end_mark(event, run.id)] = run
+                ended[end_mark(event, run.id)] = views.MissedRun(run_id=run.id, status=run.status, ended_at=moment)
         known = await app.events.known(list(ended))
         missed = [run for mark, run in ended.items() if mark not in known]
-        received = views.Received(begin, len(ended), missed, scan.missing)
-        missing += [scan.missing] if scan.missing else []
-    return views.webhook_check_view(coverage, received, missing=missing, limit=app.limits.answer_chars)
+        received = {"since": begin, "ended": len(ended), "missed": missed}
+        missing += scan.missing
+    return views.webhook_check_view(coverage, missing=missing, limit=app.limits.answer_chars, **received)

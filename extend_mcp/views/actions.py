@@ -9,39 +9,21 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import WithJsonSchema
 
-from extend_mcp.views.document import Document, View, ViewPart, counted, listed
+from extend_mcp.views.document import Document, OrNone, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, DashboardUrl, FieldPath, Id, Label, Name
 
 WriteT = TypeVar("WriteT", bound="WriteView")
 
-_MOST_NAMES = 6
 MOST_IDS = 5
-_MOST_COLUMNS = 200
-_SHOWN_COLUMNS = 40
+_MOST_NAMES = 6
+_MOST_COLUMNS, _SHOWN_COLUMNS = 200, 40
 _MOST_OF_AN_OUTCOME = 8
 """Results of one outcome that are listed: what became of hundreds of runs is in the counts."""
 
-Outcome = Literal[
-    "done",
-    "started",
-    "cancelled",
-    "cancelling",
-    "confirmation_required",
-    "declined",
-    "changed",
-    "refused",
-    "not_found",
-    "not_cancellable",
-    "already_cancelling",
-    "already_finished",
-    "already_rerun",
-    "finished_first",
-    "nothing_to_do",
-    "partial",
-    "busy",
-    "not_done_yet",
-    "unknown",
-]
+Done = Literal["done", "started", "cancelled", "cancelling", "partial"]
+Stopped = Literal["confirmation_required", "declined", "changed", "refused", "not_found", "nothing_to_do", "busy"]
+NotCancelled = Literal["not_cancellable", "already_cancelling", "already_finished", "finished_first"]
+Outcome = Literal[Done, Stopped, NotCancelled, "already_rerun", "not_done_yet", "unknown"]
 """The outcomes of a write, or of one run of an action on many."""
 
 
@@ -59,11 +41,6 @@ class WriteView(View):
     confirmation_token: str | None = None
     next_step: str | None = None
     account: str | None = None
-
-    def name_account(self, label: str) -> None:
-        """Begin the answer with the operator's name for the account."""
-        self.account = label
-        self.with_text(f"[{label}] {self.text}")
 
     @property
     def target(self) -> str | None:
@@ -145,11 +122,9 @@ class BulkResult(ViewPart):
 
     def line(self) -> str:
         """Return the result as a line of text."""
-        parts = [f"{self.run_id}", self.outcome, f"{self.status or ''}", self.note or ""]
-        if self.new_run_id:
-            # The status is the old run's, and the note has the new one's.
-            parts = [f"{self.run_id} ({self.status})", self.outcome, self.note or ""]
-        return " · ".join(part for part in parts if part)
+        # With a new run the status is the old run's, and the note has the new one's.
+        old, status = (f" ({self.status})", "") if self.new_run_id else ("", f"{self.status or ''}")
+        return " · ".join(filter(None, [f"{self.run_id}{old}", self.outcome, status, self.note]))
 
 
 class BulkView(WriteView):
@@ -187,22 +162,18 @@ def status_words(status: str) -> str:
 
 def workflow_words(names: Iterable[str]) -> str:
     """Name the workflows of runs, each with how many of them it has."""
-    counts = Counter(names)
-    said = [f"{Name(name):60} {count:,}" for name, count in counts.most_common(_MOST_NAMES)]
-    if len(counts) > _MOST_NAMES:
-        said.append(f"{len(counts) - _MOST_NAMES} other workflows")
-    return ", ".join(said)
+    return listed([f"{Name(name):60} {count:,}" for name, count in Counter(names).most_common()], _MOST_NAMES)
 
 
 class ExportView(WriteView):
     """The file that was written, and what it does not hold."""
 
-    target_field: ClassVar[str] = "path"
+    target_field = "path"
 
     path: Label | None = None
     rows: int = 0
-    columns: list[FieldPath] | None = None
-    left_out: dict[str, int] | None = None
+    columns: OrNone[list[FieldPath]] = None
+    left_out: OrNone[dict[str, int]] = None
     next_page_token: str | None = None
     untrusted: str = "columns"
 
@@ -218,19 +189,17 @@ def export_view(
     limit: int,
     **known: Any,
 ) -> ExportView:
-    """Build the answer of an export.
+    """Build the answer of an export, which a ``token`` continues if it is not complete.
 
-    Args:
-        left_out: how many runs or fields the file does not hold, by reason.
-        escaped: how many cells a spreadsheet would have run as formulas.
-        token: continues an export that is not complete.
+    ``left_out`` counts the runs or fields that the file does not hold, by reason, and ``escaped`` the cells that a
+    spreadsheet would have run as formulas.
     """
     view = ExportView(
         outcome=outcome,
         request_sent=False,
         message=message,
-        columns=[FieldPath(each) for each in columns[:_MOST_COLUMNS]] or None,
-        left_out=left_out or None,
+        columns=columns[:_MOST_COLUMNS],
+        left_out=left_out,
         next_page_token=token,
         next_step=f'export_fields(page_token="{token}") continues.' if token else None,
         **known,

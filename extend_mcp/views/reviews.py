@@ -112,13 +112,9 @@ def _inferred(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCheck]
 
 @dataclass(frozen=True)
 class Flow:
-    """Counts of runs created in a window that were sent to review, and of those reviewed in it, by workflow id.
-
-    ``missing`` says why not all were counted.
-    """
+    """Counts of runs created in a window that were sent to review, and of those reviewed in it, by workflow id."""
 
     since: datetime
-    missing: str | None = None
     sent: Counter[str] = field(default_factory=Counter)
     reviewed: Counter[str] = field(default_factory=Counter)
 

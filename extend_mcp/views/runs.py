@@ -14,12 +14,12 @@ from extend_mcp.api.models import RunBase, StepRun, UsageEntry, WorkflowRun
 from extend_mcp.runs.failures import WRAPPER, failures_of, retry_advice
 from extend_mcp.runs.lifecycle import STEP_OVER, Phase, by_urgency, describe, is_moving, urgency
 from extend_mcp.runs.statistics import run_facts
-from extend_mcp.runs.times import format_instant, format_span
+from extend_mcp.runs.times import format_instant, format_span, read_instant
 from extend_mcp.runs.timing import Usual, present_state, review_began
-from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted
+from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted, listed
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, StatusCode, step_digest, step_times, value_words, walk
+from extend_mcp.views.steps import Detail, StatusCode, step_digest, value_words, walk
 from extend_mcp.views.untrusted import (
     Code,
     DashboardUrl,
@@ -146,12 +146,8 @@ def run_view(
 ) -> RunView:
     """Explain ``run``, any field of which may be missing or unknown.
 
-    The ``concise`` form has one line a step. The ``full`` one has ids, files, metadata and charges too, in pages.
-
-    Args:
-        changed_at: the last change, from the run's summary; None if that was not read.
-        usual: how long such runs take, if that is known.
-        definition: the steps of the run's workflow version, if they were read.
+    The ``concise`` form has one line a step. The ``full`` one has ids, files, metadata and charges too, in pages. The
+    last change, the usual time and the version's steps are given if they were read.
     """
     known, steps = describe(run.status), [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
     view = RunView(
@@ -176,11 +172,11 @@ def run_view(
         # The details already hold the steps; repeating them would only cost tokens.
         view.steps = None
         return view.with_text(text)
-    reads_more = any(step.result for step in run.step_runs)
+    result = "One step's result: get_step_result(run_id, step=<number, name or id>)."
     document = Document(
         [first, *about] if steps else [first, *about, "Steps: none yet"],
         [step.line() for step in steps],
-        ["One step's result: get_step_result(run_id, step=<number, name or id>)."] if reads_more else [],
+        [result] if any(step.result for step in run.step_runs) else [],
         columns=f"Steps ({view.steps_done} of {view.steps_known} known done):",
     )
     if len(document.text) > limit:
@@ -195,21 +191,18 @@ def run_view(
 
 def _head(run: WorkflowRun, view: RunView, now: datetime) -> list[str]:
     version_name = f" {Label(run.workflow_version.name):60}" if run.workflow_version.name else ""
+    age = age_line(run, now)
+    files = listed([file.words() for file in (view.files or [])[:2]], 2, of=len(run.files))
     lines = [
         f"Run {view.run_id} · {view.status}: {view.meaning}",
         f"Workflow: {view.workflow} ({view.workflow_id}), version {view.version or '?'}{version_name}",
+        f"File: {files}" if files else "",
+        caution_line(view.speaks_to_assistant) if view.speaks_to_assistant else "",
+        f"Batch: {view.batch_id}" if view.batch_id else "",
+        f"{age[:1].upper()}{age[1:]}",
+        f"Usual for this workflow: {view.usual}" if view.usual else "",
     ]
-    if view.files:
-        more = f" and {len(run.files) - 2} more" if len(run.files) > 2 else ""
-        lines.append(f"File: {', '.join(file.words() for file in view.files[:2])}{more}")
-    if view.speaks_to_assistant:
-        lines.append(caution_line(view.speaks_to_assistant))
-    if view.batch_id:
-        lines.append(f"Batch: {view.batch_id}")
-    if age := age_line(run, now):
-        lines.append(age[0].upper() + age[1:])
-    if view.usual:
-        lines.append(f"Usual for this workflow: {view.usual}")
+    lines = [*filter(None, lines)]
     for index, failure in enumerate((view.failures or [])[:3]):
         if index and failure.reason == WRAPPER and not failure.step:
             # The step's line has the cause.
@@ -220,9 +213,9 @@ def _head(run: WorkflowRun, view: RunView, now: datetime) -> list[str]:
         lines.append(f"Waits for: {view.waits_for}{f', {view.state_since}' if view.state_since else ''}")
     if describe(run.status).phase == "review":
         lines += [f"Check: {check.line()}" for check in view.failed_checks or []] or ["Check: no step names one"]
-    lines += review_lines(run)
-    lines += [] if view.credits is None else [f"Credits: {view.credits:g}"]
-    return lines + ([f"Dashboard: {view.dashboard_url}"] if view.dashboard_url else [])
+    cost = "" if view.credits is None else f"Credits: {view.credits:g}"
+    page = f"Dashboard: {view.dashboard_url}" if view.dashboard_url else ""
+    return [*lines, *review_lines(run), *filter(None, [cost, page])]
 
 
 def reason_words(reason: Code) -> str:
@@ -232,7 +225,8 @@ def reason_words(reason: Code) -> str:
 
 def step_facts(number: int, step: StepRun) -> StepFacts:
     """Return the facts of the step that is ``number`` among those of its run."""
-    started, ended = step_times(step)
+    # The API has no times of the step itself. A review changes the child run later.
+    ran = step.child_run
     return StepFacts(
         number=number,
         id=step.id,
@@ -240,8 +234,8 @@ def step_facts(number: int, step: StepRun) -> StepFacts:
         type=step.step_type,
         status=step.status,
         summary=step_digest(step),
-        started_at=started,
-        ended_at=ended,
+        started_at=read_instant(ran.get("createdAt")),
+        ended_at=None if ran.get("reviewed") is True else read_instant(ran.get("updatedAt")),
     )
 
 
@@ -271,15 +265,15 @@ def _charge_line(entry: UsageEntry) -> str:
 
 
 def _failures(run: WorkflowRun) -> list[FailureFacts]:
+    # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
     return [
         FailureFacts(
-            step=failure.where,
-            reason=failure.reason or NO_REASON,
-            message=failure.message,
-            # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
-            retry=retry_advice(failure.reason) if index == 0 or failure.where else None,
+            step=each.where,
+            reason=each.reason or NO_REASON,
+            message=each.message,
+            retry=retry_advice(each.reason) if each.where or not index else None,
         )
-        for index, failure in enumerate(failures_of(run)[:10])
+        for index, each in enumerate(failures_of(run)[:10])
     ]
 
 
@@ -312,16 +306,16 @@ def state_since(run: WorkflowRun, changed_at: datetime | None, now: datetime) ->
 
 def review_lines(run: RunBase) -> list[str]:
     """Say who reviewed or rejected a run, when and why, and what of it Extend does not give."""
-    is_rejected = run.status == "REJECTED"
     if run.status == "CANCELLED":
         return ["Extend does not say who cancelled it, or when the cancel was requested."]
-    if not is_rejected and not run.reviewed_at and not run.reviewed_by_user:
-        return []
+    is_rejected = run.status == "REJECTED"
     known = {
         "reviewer": f" by {Label(run.reviewed_by_user)}" if run.reviewed_by_user else "",
         "time": f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else "",
         "note": f": {Finding(run.rejection_note)}" if run.rejection_note else "",
     }
+    if not (is_rejected or known["reviewer"] or known["time"]):
+        return []
     missing = [name for name, said in known.items() if not said and (is_rejected or name != "note")]
     line = "".join(["Rejected" if is_rejected else "Reviewed", *known.values()])
     lines = [line + (f" (Extend gives no {', no '.join(missing)})" if missing else "")]
@@ -332,10 +326,9 @@ def review_lines(run: RunBase) -> list[str]:
 
 def age_line(run: WorkflowRun, now: datetime) -> str:
     """Say when the run was created and started, and how long it took or has been running, without a full stop."""
-    parts: list[str] = []
-    if run.initial_run_at:
-        parts.append(f"created {format_instant(run.initial_run_at)} ({age_words(run.initial_run_at, now)} ago)")
-    if (seconds := duration_seconds(run, now)) is not None:
+    seconds, created = duration_seconds(run, now), run.initial_run_at
+    parts = [f"created {format_instant(created)} ({age_words(created, now)} ago)"] if created else []
+    if seconds is not None:
         parts.append(f"took {format_span(seconds)}" if run.end_time else f"running {format_span(seconds)} so far")
     return ", ".join(parts)
 
@@ -394,10 +387,8 @@ def wait_view(
 ) -> WaitView:
     """Sum up the last state seen of every run that was waited for.
 
-    Args:
-        explained: the explanation of a single run that has ended, as text; None otherwise.
-        problem: what went wrong with the last look, or None.
-        go_on: the call that continues waiting.
+    Give a single run that has ended ``explained`` as text, what went wrong with the last look as ``problem``, and the
+    call that continues waiting as ``go_on``.
     """
     ordered = sorted(runs, key=lambda run: (*urgency(run.status), run.run_id))
     counts: Counter[str] = Counter(run.status for run in ordered)

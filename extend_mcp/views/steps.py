@@ -6,18 +6,15 @@ and its result as a tree. A result of an unexpected form never raises.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from itertools import islice, starmap
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
 from extend_mcp.api.models import StepRun, WorkflowRun
 from extend_mcp.runs.failures import step_failure
-from extend_mcp.runs.times import read_instant
 from extend_mcp.views.document import Document, TextPage, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, FieldPath, Id, Label, Line, Note, Quote, Value, tree_lines
 from extend_mcp.workflows.graph import Json
@@ -33,9 +30,6 @@ _DEEPEST = 1000
 _LOW_SCORE = 2
 _MOST_FIELDS = 40
 _MOST_NAMES = 12
-_PART = re.compile(r"\[(\d{1,9})\]|([^.\[\]]+)")
-_MISSING = object()
-_REASON = "failureReason"
 
 
 class FieldFacts(ViewPart):
@@ -95,9 +89,8 @@ def step_view(
     known = " · ".join([f"{name}", f"{Code(step.step_type)}" or "?", f"{Code(step.status)}" or "?"])
     head = [f"Run {Id(run.id)} · {status}", f"Step {known}"]
     # A part that is no extracted field is shown whole, so there is no fuller form of it.
-    part = select_part(step, field, detail) if field else None
-    fuller = detail == "concise" and (part is None or part.is_short)
-    lines = part.lines if part else _lines(step, detail)
+    lines, is_short = select_part(step, field, detail) if field else (_lines(step, detail), True)
+    fuller = detail == "concise" and is_short
     if contains is not None:
         whole = [each for line in lines for each in str(line).split("\n")]
         count = sum(_folded(contains) in _folded(line) for line in whole)
@@ -128,8 +121,9 @@ def _lines(step: StepRun, detail: Detail) -> list[Line]:
         return tree_lines(step.result) or ["The result is empty."]
     if step.step_type not in _KINDS:
         return tree_lines(step.result)
-    digest, lines = step_digest(step), _KINDS[step.step_type](step)[1]
-    return [*([digest] if digest else []), *lines]
+    digest, found = step_digest(step), _KINDS[step.step_type](step)
+    next(found)
+    return [*([digest] if digest else []), *found]
 
 
 def step_digest(step: StepRun) -> str:
@@ -142,40 +136,31 @@ def step_digest(step: StepRun) -> str:
         return ""
     if step.step_type not in _KINDS:
         return f"a step type new to this version; its result holds {Label(', '.join(map(str, step.result))):70}"
-    return _KINDS[step.step_type](step)[0]
+    return str(next(_KINDS[step.step_type](step)))
 
 
-class Part(NamedTuple):
-    """A part of a step's result as lines; ``is_short`` if the API says more about it."""
+def select_part(step: StepRun, path: str, detail: Detail = "concise") -> tuple[list[Line], bool]:
+    """Show one part of a step's result, in full with all that the API knows of an extracted field.
 
-    lines: list[Line]
-    is_short: bool
-
-
-def select_part(step: StepRun, path: str, detail: Detail = "concise") -> Part:
-    """Show one part of a step's result; in full with all that the API knows of an extracted field.
-
-    Args:
-        path: names and indexes, such as ``line_items[0].amount`` or ``chunks[3].content``; it may begin at the
-            whole result, at the child run's output, or at the extracted values.
+    The ``path`` of names and indexes, such as ``line_items[0].amount``, begins at the whole result, at the child run's
+    output or at the extracted values. Return the lines, and whether the API says more about the part.
 
     Raises:
         NoSuchPartError: there is no such part.
     """
-    parts = [int(index) if index else name for index, name in _PART.findall(path)]
     output = step.output
     roots = [output.get("value"), output, step.child_run, step.result]
-    found = [value for root in roots if (value := _follow(root, parts)) is not _MISSING]
-    if not parts or not found:
+    found = next(([value] for root in roots for place, value in walk(root) if place == path), None)
+    if not found:
         names = [str(name) for root in roots for name in as_object(root)]
         raise NoSuchPartError(", ".join(dict.fromkeys(names[:_MOST_NAMES])))
     # The field itself, or what is in it.
     fields = [each for each in extracted_fields(step) if f"{each[0]}.".startswith((f"{path}.", f"{path}["))]
     known = {name: facts for name, _, facts in fields if facts}
     if detail == "concise" and known:
-        return Part([_field(*field) for field in fields], is_short=True)
+        return [*starmap(_field, fields)], True
     lines = [f"{FieldPath(path)}:", *tree_lines(found[0], 1)]
-    return Part([*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, is_short=False)
+    return [*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, False
 
 
 def lines_with(lines: list[str], text: str) -> list[str]:
@@ -207,23 +192,6 @@ def _around(line: str, wanted: str) -> str:
         return line
     start, end = max(2, at - _AROUND), at + len(wanted) + _AROUND
     return f"| {'…' if start > 2 else ''}{line[start:end]}{'…' if end < len(line) else ''}"
-
-
-def step_times(step: StepRun) -> tuple[datetime | None, datetime | None]:
-    """Return when the step's child run began and ended; the API reports no times of the step itself."""
-    run = step.child_run
-    # A review changes the child run later.
-    ended = None if run.get("reviewed") is True else run.get("updatedAt")
-    return read_instant(run.get("createdAt")), read_instant(ended)
-
-
-def _follow(value: Any, parts: list[int | str]) -> Any:
-    for part in parts:
-        if isinstance(part, str):
-            value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
-        else:
-            value = value[part] if isinstance(value, list) and part < len(value) else _MISSING
-    return value
 
 
 def extracted_fields(step: StepRun, *, with_facts: bool = True) -> Iterator[tuple[str, Any, Json]]:
@@ -285,24 +253,20 @@ def failed_items(check: Json) -> list[int] | None:
     return [place for place, valid in enumerate(each) if valid is not True] if isinstance(each, list) else None
 
 
-_Found: TypeAlias = "tuple[str, Iterable[Line]]"
-"""The findings of a step, in one line, and as lines that are written when they are asked for."""
+# Each kind of step gives what it found in one line, then line by line: only what is asked for is written.
 
 
-def _parse(step: StepRun) -> _Found:
+def _parse(step: StepRun) -> Iterator[Line]:
     pages, chunks = as_object(step.child_run.get("metrics")).get("pageCount"), objects(step.output.get("chunks"))
     counts = [counted(pages, "page")] if isinstance(pages, int) else []
-    lines = (line for number, chunk in enumerate(chunks, 1) for line in _chunk_lines(number, chunk))
-    return ", ".join([*counts, counted(len(chunks), "chunk")]), lines
+    yield ", ".join([*counts, counted(len(chunks), "chunk")])
+    for number, chunk in enumerate(chunks, 1):
+        span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
+        yield f"Chunk {number} ({Code(chunk.get('type')):20}, pages {_pages(span.get('start'), span.get('end'))}):"
+        yield Quote(str(chunk.get("content") or ""))
 
 
-def _chunk_lines(number: int, chunk: Json) -> list[Line]:
-    span = as_object(as_object(chunk.get("metadata")).get("pageRange"))
-    pages = f"{_number(span.get('start'))}-{_number(span.get('end'))}"
-    return [f"Chunk {number} ({Code(chunk.get('type')):20}, pages {pages}):", Quote(str(chunk.get("content") or ""))]
-
-
-def _extract(step: StepRun) -> _Found:
+def _extract(step: StepRun) -> Iterator[Line]:
     fields = list(extracted_fields(step))
     said = [counted(sum(1 for _, item, _ in fields if item is not None), "field")]
     sure = [(value, path) for path, _, facts in fields if (value := confidence(facts)) is not None]
@@ -315,7 +279,8 @@ def _extract(step: StepRun) -> _Found:
         said.insert(0, f"{counted(len(_items(step, 'mergedExtractors')), 'extractor')} merged")
     if step.step_type == "CONDITIONAL_EXTRACT" and (name := as_object(step.child_run.get("extractor")).get("name")):
         said.insert(0, f"by {Label(name):40}")
-    return ", ".join(said), (_field(*field) for field in fields)
+    yield ", ".join(said)
+    yield from starmap(_field, fields)
 
 
 def _field(path: str, value: Any, facts: Json) -> str:
@@ -333,55 +298,47 @@ def _field(path: str, value: Any, facts: Json) -> str:
     return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
 
 
-def _classify(step: StepRun) -> _Found:
+def _classify(step: StepRun) -> Iterator[Line]:
     output, sure = step.output, confidence(step.output)
     kind = f"type {Label(output.get('type') or output.get('id') or '?'):60}"
-    insights = (f"- {Note(each.get('content') or each):{_LONG}}" for each in objects(output.get("insights")))
-    return kind if sure is None else f"{kind}, confidence {sure:.2f}", insights
+    yield kind if sure is None else f"{kind}, confidence {sure:.2f}"
+    for each in objects(output.get("insights")):
+        yield f"- {Note(each.get('content') or each):{_LONG}}"
 
 
-def _split(step: StepRun) -> _Found:
+def _split(step: StepRun) -> Iterator[Line]:
     splits = objects(step.output.get("splits"))
     kinds = Counter(str(split.get("type") or "?") for split in splits)
     shown = listed([f"{count} {Label(kind):24}" for kind, count in kinds.most_common()], 3)
-    return counted(len(splits), "part") + (f": {shown}" if shown else ""), map(_split_line, splits)
+    yield counted(len(splits), "part") + (f": {shown}" if shown else "")
+    for split in splits:
+        named = f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
+        seen = f" {Note(split['observation']):{_LONG}}" if split.get("observation") else ""
+        pages = _pages(split.get("startPage"), split.get("endPage"))
+        yield f"{pages}: {Label(split.get('type') or '?'):60} {named}{seen}"
 
 
-def _split_line(split: Json) -> str:
-    named = f"{Label(split.get('name') or split.get('identifier') or '')} {Id(split.get('fileId') or '')}"
-    seen = f" {Note(split['observation']):{_LONG}}" if split.get("observation") else ""
-    pages = f"{_number(split.get('startPage'))}-{_number(split.get('endPage'))}"
-    return f"{pages}: {Label(split.get('type') or '?'):60} {named}{seen}"
-
-
-def _checks(step: StepRun) -> _Found:
+def _checks(step: StepRun) -> Iterator[Line]:
     name = "rules" if step.step_type == "RULE_VALIDATION" else "blocks"
-    checks = _items(step, name)
-    broken = [
-        f"{Label(each.get('name') or '?'):36}{f' {Code(each[_REASON]):24}' if each.get(_REASON) else ''}"
-        for each in checks
-        if each.get("valid") is not True
+    checks = [
+        (each.get("valid") is True, Label(each.get("name") or "?"), Code(each.get("failureReason") or ""), each)
+        for each in _items(step, name)
     ]
+    broken = [f"{check:36} {reason:24}".rstrip() for passed, check, reason, _ in checks if not passed]
     said = f"{len(checks) - len(broken)} of {counted(len(checks), name.removesuffix('s'))} passed"
-    return f"{said}; not: {listed(broken, 2)}" if broken else said, map(_check_line, checks)
+    yield f"{said}; not: {listed(broken, 2)}" if broken else said
+    for passed, check, reason, each in checks:
+        rows = f" (items failed: {failed})" if (failed := failed_items(each)) else ""
+        yield f"{'passed' if passed else 'FAILED'}: {check:120} {reason:40}".rstrip() + f"{rows}{_why(each)}"
 
 
-def _check_line(check: Json) -> str:
-    passed = "passed" if check.get("valid") is True else "FAILED"
-    reason = f" {Code(check[_REASON]):40}" if check.get(_REASON) else ""
-    rows = f" (items failed: {failed})" if (failed := failed_items(check)) else ""
-    return f"{passed}: {Label(check.get('name') or '?'):120}{reason}{rows}{_why(check)}"
-
-
-def _router(step: StepRun) -> _Found:
+def _router(step: StepRun) -> Iterator[Line]:
     matched = as_object((step.result or {}).get("matchedBranch"))
     named = f"{Label(matched.get('name') or matched.get('id') or '?'):60}"
-    lines = (
-        f"{'took' if each.get('matched') is True else 'not'}: "
-        f"{Label(each.get('name') or each.get('id') or '?'):120}{_why(each)}"
-        for each in _items(step, "branches")
-    )
-    return f"took branch {named}" if matched else "no branch matched: took otherwise", lines
+    yield f"took branch {named}" if matched else "no branch matched: took otherwise"
+    for each in _items(step, "branches"):
+        taken = "took" if each.get("matched") is True else "not"
+        yield f"{taken}: {Label(each.get('name') or each.get('id') or '?'):120}{_why(each)}"
 
 
 def _why(item: Json) -> str:
@@ -389,11 +346,11 @@ def _why(item: Json) -> str:
     return f" - {'; '.join(said)}" if said else ""
 
 
-def _external(step: StepRun) -> _Found:
+def _external(step: StepRun) -> Iterator[Line]:
     response = as_object((step.result or {}).get("response"))
     names = ", ".join(list(as_object(response.get("data")))[:4])
-    digest = f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
-    return digest, (line for line in tree_lines(response))
+    yield f"HTTP {Code(response.get('status')):12}" + (f", data: {Label(names):60}" if names else "")
+    yield from tree_lines(response)
 
 
 def _items(step: StepRun, name: str) -> list[Json]:
@@ -409,13 +366,11 @@ def _value(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _number(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "?"
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+def _pages(first: Any, last: Any) -> str:
+    return "-".join(f"{page}" if type(page) in (int, float) else "?" for page in (first, last))
 
 
-_KINDS: dict[str, Callable[[StepRun], _Found]] = {
+_KINDS: dict[str, Callable[[StepRun], Iterator[Line]]] = {
     "PARSE": _parse,
     "EXTRACT": _extract,
     "MERGE_EXTRACT": _extract,

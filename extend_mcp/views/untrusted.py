@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, starmap
 from typing import Any, ClassVar, TypeAlias, TypeVar
+from unicodedata import bidirectional, category
 from urllib.parse import urlsplit
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import Self
 
@@ -43,7 +43,6 @@ _ESCAPE_SEQUENCE = re.compile(
     r"|\x1b[ -~]?"
 )
 _UNSEEN = re.compile(f"[{look_alikes.UNSEEN}]")
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _WITHOUT_MARKS = str.maketrans(
     dict.fromkeys(look_alikes.DOUBLE, '"')
@@ -69,12 +68,14 @@ _WALL = re.compile(r"[^\S\n]{40,}")
 _DEEPEST = 40
 # A letter of Tibetan or of vocalized Hebrew bears five.
 _MOST_MARKS = 6
+# Names and codes are repeated: so short a text is cleaned and marked once.
+_NAME_LENGTH = 80
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _PATH = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _LINK = re.compile(
     r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~!$&'*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'*+,;=:@%/?-]*)?"
 )
-_EXTEND_HOST = re.compile(r"(?:[a-z0-9-]+\.)*extend\.(?:ai|app)")
+_EXTEND_PAGE = re.compile(r"https://(?:[a-z0-9-]+\.)*extend\.(?:ai|app)(?:/.*)?")
 
 
 def clean(text: str, *, keep_lines: bool = False) -> str:
@@ -121,26 +122,22 @@ _REPLACED: dict[str, str | None] = {"unseen": None, "space": " "}
 
 @lru_cache(4096)
 def _kind_of(char: str) -> str:
-    category = unicodedata.category(char)
-    if char == "\t" or category == "Zs":
+    if char == "\t" or (kind := category(char)) == "Zs":
         return "space"
-    if category in _HIDDEN_CATEGORIES or _UNSEEN.match(char):
+    # Line breaks are cleaned before, and unseen in a name.
+    if kind in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") or _UNSEEN.match(char):
         return "unseen"
-    return "mark" if category in ("Mn", "Me") else "seen"
+    return "mark" if kind in ("Mn", "Me") else "seen"
 
 
 def _with_few_marks(text: str) -> str:
     """Keep the combining marks that writing needs: piled up, or without a base, they cover what is around them."""
-    kept = []
-    room = 0
+    kept, room = [], 0
     for char in text:
-        if _kind_of(char) == "mark":
-            room -= 1
-            if room < 0:
-                continue
-        else:
-            room = 0 if char.isspace() else _MOST_MARKS
-        kept.append(char)
+        is_mark = _kind_of(char) == "mark"
+        room = room - 1 if is_mark else 0 if char.isspace() else _MOST_MARKS
+        if room >= 0 or not is_mark:
+            kept.append(char)
     return "".join(kept)
 
 
@@ -154,8 +151,7 @@ def cut(text: str, limit: int) -> str:
         return text
     if limit <= 60:
         return f"{text[: limit - 1]}…"
-    suffix = f"…(+{len(text) - max(0, limit - 12)} chars)"
-    return text[: max(0, limit - 12)] + suffix
+    return f"{text[: limit - 12]}…(+{len(text) - limit + 12} chars)"
 
 
 def cut_line(line: str, limit: int) -> str:
@@ -180,23 +176,19 @@ class Outside(str):
 
     limit: ClassVar[int] = 120  # most characters that are kept
     shown: ClassVar[int] = 120  # most characters in a line, unless the format says otherwise
-    repeats: ClassVar[int] = 0  # a text of so many characters is cleaned and marked once: names are repeated
     _whole: str
 
-    def __init_subclass__(
-        cls, *, limit: int | None = None, shown: int | None = None, repeats: int | None = None
-    ) -> None:
+    def __init_subclass__(cls, *, limit: int | None = None, shown: int | None = None) -> None:
         """Set the bounds of a kind of text; one that is not given is the parent's, and all that is kept is shown."""
         cls.limit = limit or cls.limit
         cls.shown = shown or limit or cls.shown
-        cls.repeats = repeats or cls.repeats
 
     def __new__(cls, text: object = "") -> Self:
         """Clean ``text`` and keep the first :attr:`limit` characters of it."""
         if type(text) is cls:
             return text
         given = text._whole if isinstance(text, Outside) else str(text)
-        return _made_once(cls, given) if len(given) <= cls.repeats else cls._made(given)
+        return _made_once(cls, given) if len(given) <= _NAME_LENGTH else cls._made(given)
 
     @classmethod
     def _made(cls, given: str) -> Self:
@@ -216,7 +208,7 @@ class Outside(str):
 
     def __format__(self, width: str) -> str:
         most = int(width) if width else self.shown
-        if len(self._whole) <= self.repeats:
+        if len(self._whole) <= _NAME_LENGTH:
             return _marked_once(type(self), self._whole, most)
         return self._marked(self._whole, most)
 
@@ -227,12 +219,10 @@ class Outside(str):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            cls, serialization=core_schema.to_string_ser_schema(when_used="always")
+            cls,
+            serialization=core_schema.to_string_ser_schema(when_used="always"),
+            json_schema_input_schema=core_schema.str_schema(),
         )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 @lru_cache(4096)
@@ -245,7 +235,7 @@ def _marked_once(kind: type[Outside], whole: str, width: int) -> str:
     return kind._marked(whole, width)
 
 
-class Label(Outside, shown=80, repeats=80):
+class Label(Outside, shown=80):
     """A name that people gave: of a workflow, a step, a file, a person."""
 
 
@@ -259,14 +249,11 @@ class Name(Label):
     def _cleaned(cls, text: str) -> str:
         if text.isascii() and text.isprintable():
             return clean(text)
-        pieces = []
-        for unseen, chars in groupby(text, _is_unseen):
-            if unseen:
-                pieces += [f"{{U+{ord(char):04X}}}" for char in chars]
-            else:
-                # Spaces at the ends of a piece are inside the name.
-                pieces.append(clean(f"x{''.join(chars)}x")[1:-1])
-        return "".join(pieces)
+        # Spaces at the ends of a piece are inside the name.
+        return "".join(
+            "".join(f"{{U+{ord(char):04X}}}" for char in chars) if unseen else clean(f"x{''.join(chars)}x")[1:-1]
+            for unseen, chars in groupby(text, _is_unseen)
+        )
 
 
 class Note(Outside, limit=300, shown=200):
@@ -285,7 +272,7 @@ class Value(Outside, limit=80):
     """A value that a document holds; a comparison shows it in short."""
 
 
-class Code(Outside, limit=60, repeats=80):
+class Code(Outside, limit=60):
     """A status, a type, a code or a version: without a mark where it is a single word of at most 40 characters.
 
     A longer one could be an instruction with underscores for spaces.
@@ -328,12 +315,10 @@ class Url(Outside, limit=400, shown=200):
         # No host of the DNS is longer, and one that is cut could end in a name that is not its own.
         if len(host) > 260:
             return _NO_URL
-        # Normalizing adds a slash to a host alone.
         hidden = f"{'?…' if parts.query else ''}{'#…' if parts.fragment else ''}"
+        # Normalizing adds a slash to a host alone.
+        path = "" if parts.path == "/" and not hidden and not text.endswith("/") else parts.path
         hidden += " (credentials hidden)" if credentials else ""
-        path = (
-            "" if parts.path == "/" and not (parts.query or parts.fragment) and not text.endswith("/") else parts.path
-        )
         return clean(f"{parts.scheme}://{host}{path}{hidden}")
 
     @classmethod
@@ -366,9 +351,7 @@ class DashboardUrl(DownloadUrl, limit=400):
 
     @classmethod
     def _cleaned(cls, text: str) -> str:
-        host = text.removeprefix("https://").partition("/")[0]
-        is_ours = text.startswith("https://") and _EXTEND_HOST.fullmatch(host)
-        return super()._cleaned(text) if is_ours else ""
+        return super()._cleaned(text) if _EXTEND_PAGE.fullmatch(text) else ""
 
 
 def isolate(line: str) -> str:
@@ -376,16 +359,14 @@ def isolate(line: str) -> str:
 
     For a person: a program that draws text orders a line by its letters, unless a part of it is isolated.
     """
-    return _QUOTED.sub(
-        lambda quoted: f"\u2066{quoted[0]}\u2069" if any(map(_is_right_to_left, quoted[0])) else quoted[0], line
+    return re.sub(
+        "«[^«»]*»",
+        lambda quoted: f"\u2066{quoted[0]}\u2069" if _RIGHT_TO_LEFT & {*map(bidirectional, quoted[0])} else quoted[0],
+        line,
     )
 
 
-_QUOTED = re.compile("«[^«»]*»")
-
-
-def _is_right_to_left(char: str) -> bool:
-    return unicodedata.bidirectional(char) in ("R", "AL", "AN")
+_RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 
 class Quote:
@@ -423,34 +404,27 @@ class Quote:
 
         The first part takes at most ``first`` characters, the others ``room``.
         """
-        start, limit = 0, first
-        while True:
-            end = self._end(start, limit)
+        start, end = 0, self._end(0, first)
+        yield start, end, _most(self._raw[:end])
+        while end < len(self._raw):
+            start, end = end, self._end(end, room)
             yield start, end, _most(self._raw[start:end])
-            if end >= len(self._raw):
-                return
-            start, limit = end, room
 
     def _end(self, start: int, room: int) -> int:
         taken = self._raw[start : start + room - 2]
         while len(taken) > 1 and (most := _most(taken)) > room:
             taken = taken[: max(len(taken) * room // (most + 4), 1)]
         end = start + len(taken)
-        if end < len(self._raw):
-            end = self._raw.rfind("\n", start, end + 1) + 1 or end
-        return end
+        return end if end >= len(self._raw) else self._raw.rfind("\n", start, end + 1) + 1 or end
 
 
 def _most(text: str) -> int:
     """Return how many characters a text takes at most once it is cleaned and marked."""
     # Each line gets a mark, and cleaning adds nothing but a space after what is active.
-    added = 2 * text.count("\n") + sum(map(text.count, "]!&<`"))
-    if not text.isascii():
-        added += sum(map(text.count, _GROWS))
-    return len(text) + 2 + added
+    return len(text) + 2 + 2 * text.count("\n") + sum(map(text.count, "]!&<`" if text.isascii() else _GROWS))
 
 
-_GROWS = f"{_OPEN}{_CLOSE}\u227a\u227b"
+_GROWS = f"]!&`{_OPEN}{_CLOSE}"
 
 Line: TypeAlias = "str | Quote"
 """A line of an answer, or outside text in its place."""
@@ -469,14 +443,14 @@ def quote_json(value: Any) -> str:
     active |= {place for wall in _WALL.finditer(text) for place in range(wall.start(), wall.end(), 30)}
     if not active and text.isascii() and text.isprintable():
         return f"| {text}"
-    return "| " + "".join(
-        json.dumps(char)[1:-1]
-        if _is_risky(char) or (index in active and not char.isascii())
-        else f"\\u{ord(char):04x}"
-        if index in active
-        else char
-        for index, char in enumerate(text)
-    )
+
+    def written(index: int, char: str) -> str:
+        # The quotes and backslashes that JSON is made of must stay.
+        if index not in active and (char <= "~" or not (ord(char) in _WITHOUT_MARKS or _is_unseen(char))):
+            return char
+        return f"\\u{ord(char):04x}" if char.isascii() else json.dumps(char)[1:-1]
+
+    return f"| {''.join(starmap(written, enumerate(text)))}"
 
 
 def tree_lines(value: Any, depth: int = 0) -> list[Line]:
@@ -508,13 +482,4 @@ def _entry(label: str, value: Any, depth: int) -> list[Line]:
 
 
 def _is_unseen(char: str) -> bool:
-    return char != " " and (_kind_of(char) in _REPLACED or bool(_LINE_BREAK.match(char)))
-
-
-def _is_risky(char: str) -> bool:
-    # Only these, since the quotes and backslashes that JSON is made of must stay.
-    return ord(char) > 126 and (
-        ord(char) in _WITHOUT_MARKS
-        or unicodedata.category(char) in _HIDDEN_CATEGORIES | {"Zs"}
-        or bool(_UNSEEN.match(char) or _LINE_BREAK.match(char))
-    )
+    return char != " " and _kind_of(char) in _REPLACED

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import Field
 
-from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription, WorkflowRunSummary
-from extend_mcp.views.document import Document, View, ViewPart, cell, counted, incomplete, listed
+from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
+from extend_mcp.views.document import Document, OrNone, View, ViewPart, cell, counted, incomplete, listed
 from extend_mcp.views.tables import ListingRow, ListingView
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url
 
@@ -84,23 +83,21 @@ def event_words(events: Iterable[str]) -> str:
     return ", ".join(f"{Code(event)}" for event in events) or "none"
 
 
-@dataclass(frozen=True)
-class Received:
-    """The runs that ended with an event that somebody subscribes to, compared with the events received here."""
-
-    since: datetime
-    ended: int  # how many runs ended
-    missed: Sequence[WorkflowRunSummary]  # those whose event did not arrive, the last to end first
-    missing: str | None  # why not all were read; None if all were
-
-
 class CoverageRow(ViewPart):
     """A workflow, its endings that no enabled endpoint receives, and those of them that a disabled one receives."""
 
     workflow_id: Id
-    workflow: Label | None = None
+    workflow: OrNone[Label] = None
     without: list[Code]
-    only_disabled: list[Code] | None = None
+    only_disabled: OrNone[list[Code]] = None
+
+    def line(self) -> str:
+        """Write the workflow and its endings in one line."""
+        called = f"{self.workflow:60} ({self.workflow_id})" if self.workflow else f"{self.workflow_id}"
+        line = f"{called} · {event_words(self.without)}"
+        if self.only_disabled:
+            line += f" (a disabled endpoint subscribes to {event_words(self.only_disabled)})"
+        return line.replace("workflow_run.", "")
 
 
 class MissedRun(ViewPart):
@@ -121,65 +118,60 @@ class WebhookCheckView(View):
     missed: int | None = None
     missed_runs: list[MissedRun] | None = None
     complete: bool
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     untrusted: str = "workflow"
 
 
 def webhook_check_view(
-    coverage: Sequence[CoverageRow], received: Received | None, *, missing: Sequence[str], limit: int
+    coverage: Sequence[CoverageRow],
+    *,
+    missing: Sequence[str],
+    limit: int,
+    since: datetime | None = None,
+    ended: int = 0,
+    missed: Sequence[MissedRun] = (),
 ) -> WebhookCheckView:
-    """Show which ends of runs no enabled endpoint receives, and what arrived here if this server receives webhooks."""
-    uncovered = [each for each in coverage if each.without]
+    """Show the workflows and runs whose ends were not received.
+
+    Args:
+        since: when this server began to receive webhooks; None if it receives none, or may not read runs.
+        ended: how many runs ended since then with an event that somebody subscribes to.
+        missed: those of them whose event did not arrive here, the last to end first.
+    """
     view = WebhookCheckView(
         workflows=len(coverage),
-        uncovered=uncovered,
+        uncovered=[each for each in coverage if each.without],
         complete=not missing,
-        missing=list(missing) or None,
+        missing=missing,
     )
-    head = [
-        f"{counted(len(coverage), 'workflow')} checked; {len(uncovered):,} without a subscription for every ending.",
-        *incomplete(missing),
-    ]
-    if received is None:
+    checked = f"{counted(len(coverage), 'workflow')} checked"
+    head = [f"{checked}; {len(view.uncovered):,} without a subscription for every ending.", *incomplete(missing)]
+    tail = ["Extend sends these events only for runs that were started through the API."]
+    if view.uncovered:
+        tail.append("Next: create_webhook_subscription or update_webhook_subscription adds an ending.")
+    if since is None:
         head.append("Whether events arrived is not known here: this server receives no webhooks, or may not read runs.")
     else:
-        view.received_since, view.ended, view.missed = received.since, received.ended, len(received.missed)
-        view.missed_runs = [
-            MissedRun(run_id=run.id, status=run.status, ended_at=run.end_time or run.updated_at)
-            for run in received.missed[:_MOST_MISSED]
-        ]
-        head += _missed_lines(view, received)
-    tail = [
-        "Extend sends these events only for runs that were started through the API.",
-        *(["Next: create_webhook_subscription or update_webhook_subscription adds an ending."] if uncovered else []),
-    ]
-    rows = [_coverage_line(row) for row in view.uncovered]
-    document = Document(head, rows, tail, columns="workflow · no subscription for")
-    text, shown = document.fit(limit, lambda gone: f"… {gone:,} more workflows")
+        view.received_since, view.ended, view.missed = since, ended, len(missed)
+        view.missed_runs = list(missed[:_MOST_MISSED])
+        head += _missed_lines(cell(since), ended, missed)
+    document = Document(head, [row.line() for row in view.uncovered], tail, columns="workflow · no subscription for")
+    text, shown = document.fit(limit, "… {:,} more workflows".format)
     del view.uncovered[shown:]
     return view.with_text(text)
 
 
-_MOST_MISSED = 40
-_SHOWN_MISSED = 10
+_MOST_MISSED, _SHOWN_MISSED = 40, 10
 
 
-def _missed_lines(view: WebhookCheckView, received: Received) -> list[str]:
-    since = f"since {cell(received.since)}"
-    if not received.ended:
-        return [f"No run ended with a subscribed event {since}, when this server began to receive or later."]
-    if not received.missed:
-        return [f"All events arrived: {counted(received.ended, 'run')} ended {since}."]
-    ids = listed([each.run_id for each in view.missed_runs or []], _SHOWN_MISSED, of=len(received.missed))
-    count = f"{len(received.missed):,} of {counted(received.ended, 'run')}"
-    lines = [f"Missed here: the events of {count} that ended {since}, the last first: {ids}"]
-    if len(received.missed) == received.ended:
+def _missed_lines(since: str, ended: int, missed: Sequence[MissedRun]) -> list[str]:
+    if not ended:
+        return [f"No run ended with a subscribed event since {since}, when this server began to receive or later."]
+    if not missed:
+        return [f"All events arrived: {counted(ended, 'run')} ended since {since}."]
+    ids = listed([each.run_id for each in missed], _SHOWN_MISSED)
+    count = f"{len(missed):,} of {counted(ended, 'run')}"
+    lines = [f"Missed here: the events of {count} that ended since {since}, the last first: {ids}"]
+    if len(missed) == ended:
         lines.append("None arrived: the subscribed endpoint may be another receiver than this server.")
     return lines
-
-
-def _coverage_line(row: CoverageRow) -> str:
-    called = f"{row.workflow:60} ({row.workflow_id})" if row.workflow else f"{row.workflow_id}"
-    events = ", ".join(f"{each}".removeprefix("workflow_run.") for each in row.without)
-    disabled = ", ".join(f"{each}".removeprefix("workflow_run.") for each in row.only_disabled or ())
-    return f"{called} · {events}{f' (a disabled endpoint subscribes to {disabled})' if disabled else ''}"

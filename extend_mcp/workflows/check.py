@@ -14,10 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from extend_mcp.workflows.graph import Json, at, choices_of, endless, entries, listed_choices
-from extend_mcp.workflows.steps import BLOCK_KINDS, CONFIGURED_LATER, step_reader, step_types
-
-NumberedSteps = list[tuple[int, Json]]
-"""Steps that are objects, with their index."""
+from extend_mcp.workflows.steps import CONFIGURED_LATER, step_models
 
 
 @dataclass(frozen=True)
@@ -76,32 +73,26 @@ def _in_order(faults: list[Fault]) -> list[Fault]:
 
 def _shape(index: int, step: object) -> Iterator[Fault]:
     """Find the faults of one step, apart from the others."""
-    try:
-        step_reader().validate_python(step)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=True, include_input=False)
-        yield from (Fault(_path(index, problem), _words(problem)) for problem in problems)
+    if not isinstance(step, dict):
+        yield Fault(f"steps.{index}", "must be an object")
+        return
+    kind, name = step.get("type"), step.get("name")
+    model = step_models().get(kind) if isinstance(kind, str) else None
+    if model is None:
+        yield Fault(f"steps.{index}.type", f"must be one of the known types: {', '.join(step_models())}")
         # Without a type there is no model that could miss the name.
-        if isinstance(step, dict) and any(problem["type"].startswith("union_tag") for problem in problems):
-            name = step.get("name")
-            if not (isinstance(name, str) and name):
-                yield Fault(f"steps.{index}.name", "must be a string that is not empty")
+        if not (isinstance(name, str) and name):
+            yield Fault(f"steps.{index}.name", "must be a string that is not empty")
+        return
+    try:
+        model.model_validate(step)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False, include_input=False):
+            path = ".".join(["steps", str(index), *map(str, problem["loc"])])
+            # The kind of a block is part of pydantic's path.
+            yield Fault(re.sub(r"(\.block|\.blocks\.\d+)\.(code|semantic)\b", r"\1", path, count=1), _words(problem))
     except RecursionError:
         yield Fault(f"steps.{index}", "is nested too deeply")
-
-
-def _path(index: int, problem: ErrorDetails) -> str:
-    # The location also contains the tags of the chosen alternatives: a step's type, and a block's kind.
-    parts: list[str] = []
-    was_tag = False
-    for part in problem["loc"]:
-        in_block = not was_tag and (parts[-1:] == ["block"] or parts[-2:-1] == ["blocks"])
-        was_tag = part in step_types() or (in_block and part in BLOCK_KINDS)
-        if not was_tag:
-            parts.append(str(part))
-    if problem["type"] in ("union_tag_invalid", "union_tag_not_found") and not parts:
-        parts = ["type"]
-    return ".".join(["steps", str(index), *parts])
 
 
 _RULES: Final = {
@@ -113,20 +104,18 @@ _RULES: Final = {
     "list_type": "must be an array",
     "too_short": "must not be empty",
     "too_long": "must be empty: nothing follows this type of step",
+    **dict.fromkeys(("union_tag_invalid", "union_tag_not_found"), "must be one of the known types: code, semantic"),
 }
 """By pydantic's name of the fault."""
 
 
 def _words(problem: ErrorDetails) -> str:
-    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        tags = str(problem.get("ctx", {}).get("expected_tags", "")) or ", ".join(step_types())
-        return "must be one of the known types: " + tags.replace("'", "")
     message = problem["msg"].removeprefix("Value error, ")
     return _RULES.get(problem["type"]) or re.sub(r"^(Input|String) should (be|have)", r"must \2", message)
 
 
-def _of_graph(steps: NumberedSteps) -> Iterator[Fault]:
-    """Find the faults of steps among one another."""
+def _of_graph(steps: list[tuple[int, Json]]) -> Iterator[Fault]:
+    """Find the faults of steps among one another; each with its index."""
     kinds = {step["name"]: step.get("type") for _, step in steps if "name" in step}
     parses = [step["name"] for _, step in steps if step.get("type") == "PARSE" and "name" in step]
     single = {kind: [index for index, step in steps if step.get("type") == kind] for kind in ("TRIGGER", "PARSE")}

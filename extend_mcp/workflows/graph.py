@@ -52,16 +52,11 @@ def at(value: Any, path: str) -> Any:
     return value
 
 
-def choice(step: Json, entry: Json) -> str | None:
-    """Return what chooses this entry: an id, ``pass`` or ``fail``; None where the step does not choose."""
-    choices = choices_of(step)
-    chosen = entry.get(choices.key) if choices else None
-    return chosen if isinstance(chosen, str) else None
-
-
 def edges(step: Json) -> list[tuple[str | None, Any]]:
-    """Return what chooses each next entry, and the step that it names."""
-    return [(choice(step, entry), entry.get("step")) for _, entry in entries(step)]
+    """Return the step that each next entry names, after what chooses the entry: an id, ``pass`` or ``fail``."""
+    choices = choices_of(step)
+    chosen = [(entry.get(choices.key) if choices else None, entry.get("step")) for _, entry in entries(step)]
+    return [(outcome if isinstance(outcome, str) else None, target) for outcome, target in chosen]
 
 
 def listed_choices(step: Json) -> list[Any] | None:
@@ -73,14 +68,7 @@ def listed_choices(step: Json) -> list[Any] | None:
 
 def by_distance(steps: Sequence[Json]) -> tuple[list[Json], list[Json]]:
     """Return the steps that a run can reach, nearest first, and the others."""
-    by_name = _by_name(steps)
-    queue = [step for step in steps if step.get("type") == "TRIGGER"]
-    reached: dict[int, Json] = {}
-    while queue:
-        step = queue.pop(0)
-        if id(step) not in reached:
-            reached[id(step)] = step
-            queue += [by_name[target] for _, target in _ways(step, by_name)]
+    reached = _reached([step for step in steps if step.get("type") == "TRIGGER"], _by_name(steps))
     return list(reached.values()), [step for step in steps if id(step) not in reached]
 
 
@@ -101,18 +89,26 @@ def endless(steps: Sequence[Json]) -> set[str]:
             break
         able |= more
     # A step that only leads into a cycle is fixed with the cycle, so it is not reported as well.
-    return {name for name in by_name if name not in able and name in _reached(name, by_name)}
+    return {
+        name
+        for name, step in by_name.items()
+        if name not in able and id(step) in _reached(_following(step, by_name), by_name)
+    }
 
 
-def _reached(name: str, by_name: dict[str, Json]) -> set[str]:
-    """Return the names of the steps that a step leads to, itself only if a path leads back."""
-    seen: set[str] = set()
-    pending = [name]
-    while pending:
-        targets = {target for _, target in _ways(by_name[pending.pop()], by_name)}
-        pending += targets - seen
-        seen |= targets
-    return seen
+def _reached(queue: list[Json], by_name: dict[str, Json]) -> dict[int, Json]:
+    """Return steps and all that they lead to by their identity, nearest first."""
+    reached: dict[int, Json] = {}
+    while queue:
+        step, *queue = queue
+        if id(step) not in reached:
+            reached[id(step)] = step
+            queue += _following(step, by_name)
+    return reached
+
+
+def _following(step: Json, by_name: dict[str, Json]) -> list[Json]:
+    return [by_name[target] for _, target in _ways(step, by_name)]
 
 
 def _outcomes(step: Json, by_name: dict[str, Json]) -> list[list[str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, conlist, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, conlist, create_model, model_validator
 from pydantic.alias_generators import to_camel
 from typing_extensions import Self
 
@@ -55,28 +56,18 @@ def _part(base: type[_Part] = _Part, /, **fields: Any) -> Any:
     return create_model("Part", __base__=base, **given)
 
 
-def _pinned(version: str) -> str:
-    if version != "draft" and not all(part.isascii() and part.isdigit() for part in version.split(".")):
-        raise ValueError('must be "draft" or a version such as "1.2"')
-    return version
+def _text(pattern: str, rule: str) -> Any:
+    """Return the type of a text that fits a pattern, and the rule to state where it does not."""
 
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.DOTALL):
+            raise ValueError(rule)
+        return text
 
-def _any_version(version: str) -> str:
-    try:
-        return version if version == "latest" else _pinned(version)
-    except ValueError:
-        raise ValueError('must be "latest", "draft" or a version such as "1.2"') from None
-
-
-def _http(url: str) -> str:
-    if not url.startswith(("http://", "https://")) or len(url) < len("http://x"):
-        raise ValueError("must be an http or https address")
-    return url
+    return Annotated[str, AfterValidator(check)]
 
 
 _TEXT = Annotated[str, Field(min_length=1)]
-
-BLOCK_KINDS = ("code", "semantic")
 
 CONFIGURED_LATER = frozenset(
     {"EXTRACT", "CLASSIFY", "SPLIT", "CONDITIONAL_EXTRACT", "RULE_VALIDATION", "EXTERNAL_DATA_VALIDATION"}
@@ -85,8 +76,8 @@ CONFIGURED_LATER = frozenset(
 
 
 @cache
-def step_types() -> dict[str, tuple[Any, Any]]:
-    """Return by type the model of its config, None where it has none, and of its next entries.
+def step_models() -> dict[str, Any]:
+    """Return the model of each type of step.
 
     They are made when they are first needed: that takes as long as importing ten modules.
     """
@@ -100,8 +91,10 @@ def step_types() -> dict[str, tuple[Any, Any]]:
     result_next = _part(step=_TEXT, result=Literal["pass", "fail"])
 
     # Routing needs the classifications of one version, so never the latest.
-    pinned = _part(id=_TEXT, version=Annotated[str, AfterValidator(_pinned)])
-    extractor = _part(id=_TEXT, version=Annotated[str, AfterValidator(_any_version)])
+    version = r"draft|[0-9]+(\.[0-9]+)*"
+    pinned = _part(id=_TEXT, version=_text(version, 'must be "draft" or a version such as "1.2"'))
+    any_version = _text(f"latest|{version}", 'must be "latest", "draft" or a version such as "1.2"')
+    extractor = _part(id=_TEXT, version=any_version)
     classifications = conlist(_part(_Inline, id=_TEXT, type=str, description=str), min_length=1)
     inline_extractor = _part(_Inline, schema_=Annotated[dict[str, Any], Field(alias="schema")])
     inline_classifier = _part(_Inline, classifications=classifications)
@@ -118,13 +111,14 @@ def step_types() -> dict[str, tuple[Any, Any]]:
     formula_rule = _part(name=_TEXT, formula=_TEXT, description=str | None)
     branch = _part(id=_TEXT, name=str | None, block=block | None)
     request = _part(
-        url=Annotated[str, AfterValidator(_http)],
+        url=_text("https?://.+", "must be an http or https address"),
         method=Literal["GET", "POST", "PUT"],
         headers=dict[str, str] | None,
         content_type=Literal["application/json", "text/plain"] | None,
     )
 
-    return {
+    # Of each type the config, None where it has none, and the next entries
+    parts = {
         "TRIGGER": (None, following),
         "PARSE": (_part(parse_config=dict[str, Any] | None), following),
         "EXTRACT": (_part(_OneOf, extractor=extractor | None, extractor_config=inline_extractor | None), following),
@@ -148,13 +142,7 @@ def step_types() -> dict[str, tuple[Any, Any]]:
         "FILE_CONVERSION": (_part(failure_behavior=Literal["EXIT", "CONTINUE"] | None), following),
         "WEBHOOK_RESPONSE": (None, following),
     }
-
-
-@cache
-def step_reader() -> TypeAdapter[Any]:
-    """Return what reads one step."""
-    steps: Any = Union[tuple(_step(kind, *shape) for kind, shape in step_types().items())]  # noqa: UP007
-    return TypeAdapter(Annotated[steps, Field(discriminator="type")])
+    return {kind: _step(kind, *shape) for kind, shape in parts.items()}
 
 
 def _step(kind: str, config: Any, following: Any) -> Any:

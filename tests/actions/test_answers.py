@@ -84,7 +84,7 @@ def _rerun(box: Box) -> Ready:
 
 
 def _start_batch(box: Box) -> Ready:
-    inputs = [{"file": f"https://u:p@{'ab'[number % 2]}.example/{number}.pdf?sig=1"} for number in range(20)]
+    inputs = [{"file": f"https://u{number}:p@{'ab'[number % 2]}.example/{number}.pdf?sig=1"} for number in range(20)]
     file = box.api("POST", "/files/upload", files={"file": ("a.pdf", b"x")})["id"]
     inputs += [{"text": "total 5"}, {"file": file}]
     arguments = {"workflow": "Invoice Processing", "inputs": inputs, "version": "2"}
@@ -186,6 +186,14 @@ def _delete(status: str, **fields: Any) -> Callable[[Box], Ready]:
     return set_up
 
 
+def _cancel_package(box: Box) -> Ready:
+    run = example_run(_CANCELLED, "PENDING")
+    files = [*run["files"], {**run["files"][0], "id": "file_second", "name": "second.pdf"}]
+    box.load({**run, "files": files, "initialRunAt": None, "usage": None})
+    path = f"/workflow_runs/{_CANCELLED}/cancel"
+    return Ready("cancel_workflow_run", {"run_id": _CANCELLED}, "POST", path, (), _nothing)
+
+
 def _start_on_files(box: Box) -> Ready:
     files = [box.api("POST", "/files/upload", files={"file": (name, b"x")})["id"] for name in ("a.pdf", "b.pdf")]
     arguments = {"workflow": box.workflow(), "package": files, "version": "1", "priority": 3}
@@ -216,6 +224,7 @@ MORE: dict[str, Callable[[Box], Ready]] = {
         usage=None,
     ),
     "delete_workflow_run that moves": _delete("PROCESSING"),
+    "cancel_workflow_run of a package": _cancel_package,
     "run_workflow on text": lambda box: replace(
         UNASKED["run_workflow"](box), arguments={"workflow": "Invoice Processing", "text": "total 5"}
     ),
@@ -266,7 +275,7 @@ async def answers(host: Host, tool: str, folder: Path) -> str:
         box.forget()
         facts = result.structured_content or {}
         lines.extend(text_of(result).splitlines())
-        short = {key: each for key, each in facts.items() if isinstance(each, (bool, int)) or key.startswith("status")}
+        short = {key: each for key, each in facts.items() if key not in _IN_TEXT}
         short["reads"] = sum(each["method"] == "GET" for each in requests)
         lines.append(f"= {json.dumps(short, sort_keys=True)}")
         if audit.exists():
@@ -401,6 +410,8 @@ def _audited(line: str) -> str:
     known = {name: value for name, value in json.loads(line).items() if name not in _SAME}
     return json.dumps({**known, "request_ids": len(known.get("request_ids", ()))}, sort_keys=True)
 
+
+_IN_TEXT = ("message", "next_step", "details", "plan", "confirmation_token", "note", "untrusted")
 
 _SAME = ("audit", "at", "who", "tool", "account", "label")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
@@ -65,6 +67,10 @@ class Odd(SqliteStore):
     async def put(self, plan: Plan) -> None:
         self.fail_where("cannot be written")
         await super().put(plan)
+
+    async def use(self, proposal_id: str) -> bool:
+        self.fail_where("cannot note a use")
+        return await super().use(proposal_id)
 
     async def agree(self, plan: Plan) -> None:
         self.fail_where("cannot note a yes")
@@ -202,3 +208,24 @@ async def test_when_time_is_up_the_rest_is_left_to_the_next_call(box: Box) -> No
             facts = facts_of(await client.call_tool("cancel_runs", token))
     assert facts["message"].startswith("40 planned runs done. In all: ")
     assert Counter(posts(box)) == Counter(ids)
+
+
+async def test_a_run_without_a_clear_answer_is_not_done_yet_and_resumed_for_the_same_reason(
+    box: Box, tmp_path: Path
+) -> None:
+    [run_id], said, log = batch_of(box, 1), list[str](), tmp_path / "audit.jsonl"
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        said.append(str(message))
+
+    box.fault(method="POST", path=f"/workflow_runs/{run_id}/cancel", drop=True)
+    async with serving(box, confirmation="trusted", audit=str(log)) as client:
+        arguments = {"run_ids": [run_id], "reason": "wrong folder"}
+        facts = facts_of(await client.call_tool("cancel_runs", arguments, progress_callback=on_progress))
+        assert facts["outcome"] == "partial"
+        for _ in range(2):
+            box.fault(method="POST", path=f"/workflow_runs/{run_id}/cancel", drop=True)
+            token = {"confirmation_token": facts["confirmation_token"]}
+            facts = facts_of(await client.call_tool("cancel_runs", token))
+            assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1]).get("reason") == "wrong folder"
+    assert said[-1] == f"0 of 1 runs done; {run_id} is not done yet"

@@ -10,7 +10,7 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, ElicitResult, ErrorData, InputRequiredResult
 
-from extend_mcp.runs.lifecycle import may_cancel
+from extend_mcp.runs.lifecycle import describe
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, running_server, serving, text_of
 
 SCENARIO = "empty"
@@ -305,7 +305,7 @@ async def test_a_run_that_ends_while_a_refusal_for_rate_is_waited_for_is_not_sen
     async with serving(box, person=Person(), on_sleep=lambda: box.load(example_run(RUN, status))) as client:
         facts = facts_of(await client.call_tool("cancel_workflow_run", {"run_id": RUN}))
     assert (facts["outcome"], facts["status_after"], facts["request_sent"]) == (outcome, status, False)
-    verdict = may_cancel(status)
+    verdict = describe(status)
     assert facts["next_step"] == verdict.instead
     ended = f"The run ended as {status} before the cancel took effect."
     said = ended if status == "PROCESSED" else f"The run is {status}: {verdict.reason}."
@@ -344,7 +344,7 @@ async def test_a_refusal_for_rate_is_waited_for_twice_and_for_ten_seconds_at_mos
     [
         ("PROCESSING", "unknown", "Extend accepted the cancel, yet the run was PROCESSING when last seen."),
         ("REJECTED", "finished_first", "The run ended as REJECTED before the cancel took effect."),
-        ("NEEDS_REVIEW", "not_cancellable", f"The run is NEEDS_REVIEW: {may_cancel('NEEDS_REVIEW').reason}."),
+        ("NEEDS_REVIEW", "not_cancellable", f"The run is NEEDS_REVIEW: {describe('NEEDS_REVIEW').reason}."),
     ],
 )
 async def test_the_status_that_extend_answers_with_is_said(box: Box, answered: str, outcome: str, message: str) -> None:

@@ -96,3 +96,25 @@ def test_a_name_is_of_the_text_and_of_the_first_key() -> None:
     assert len(names) == 4
     assert SealingKeys(["a" * 32, "b" * 32]).name("x") in names
     assert {len(name) for name in names} == {32}
+
+
+def test_it_is_said_why_a_token_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = NOW + timedelta(seconds=300)
+    monkeypatch.setattr("extend_mcp.actions.confirmation_tokens._VERSION", 99)
+    of_another_version = TOKENS.issue(CLAIMS, principal="ana", now=NOW)
+    monkeypatch.undo()
+    problems = [
+        TOKENS.problem(token, principal=principal, now=now)
+        for token, principal, now in (
+            (TOKEN, "ana", NOW),
+            (of_another_version, "ana", NOW),
+            (TOKEN, "bob", late),
+            (TOKEN, "ana", late),
+        )
+    ]
+    assert problems == [
+        None,
+        "another version of this server issued it",
+        "it was issued to another caller, or for another Extend account",
+        "it has expired: a token counts for 300 seconds",
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult, ElicitResult, InputRequiredResult
 
+from tests.actions.test_bulk import Odd
 from tests.harness import ERAS, Box, Mode, Person, example_run, facts_of, serving, text_of
 
 SCENARIO = "empty"
@@ -356,6 +357,20 @@ async def test_a_token_creates_once(box: Box, tool: str) -> None:
     assert [each for each in box.requests("POST") if each["path"].endswith(path)][1:] == []
 
 
+@pytest.mark.parametrize(("setup", "outcome"), [(_file, "done"), (_create_subscription, "refused")])
+async def test_a_yes_that_cannot_be_checked_counts_only_where_a_repeat_adds_nothing(
+    box: Box, setup: Callable[[Box], Ready], outcome: str
+) -> None:
+    ready, store = setup(box), Odd("cannot note a use")
+    box.forget()
+    async with serving(box, toolsets="all", store=store) as client:
+        plan = facts_of(await client.call_tool(ready.tool, ready.arguments))
+        again = {**ready.arguments, "confirmation_token": plan["confirmation_token"]}
+        facts = facts_of(await client.call_tool(ready.tool, again))
+    assert facts["outcome"] == outcome
+    assert len(writes(box)) == (outcome == "done")
+
+
 async def test_a_subscription_is_created_once_by_a_token(box: Box) -> None:
     ready = _create_subscription(box)
     box.forget()
@@ -379,16 +394,41 @@ async def test_a_yes_stays_good_when_extend_refused_the_request(box: Box) -> Non
         assert facts_of(await client.call_tool(ready.tool, again))["outcome"] == "done"
 
 
+_ELSEWHERE = {"url": "https://user:pw-canary@hooks.example/x?token=another"}  # only the part that is not shown differs
+
+
+def _long(prompt: str) -> dict[str, Any]:
+    block = {"blockType": "semantic", "name": "check", "semantic": {"promptText": prompt}}
+    return {"name": "Long", "type": "VALIDATION", "config": {"blocks": [block]}}
+
+
+def _drop_step(box: Box) -> Ready:
+    """An update that takes out a step of which only the beginning is shown."""
+    made = box.api("POST", "/workflows", json={"name": "Long", "steps": [*STEPS, _long("x" * 5000)]})["id"]
+    return Ready("update_workflow", {"workflow": made, "steps": STEPS}, "POST", f"/workflows/{made}", (), lambda: None)
+
+
+def _deploy_long(box: Box) -> Ready:
+    ready = _drop_step(box)
+    return Ready("deploy_workflow_version", {"workflow": ready.arguments["workflow"]}, "POST", ready.path, (), str)
+
+
 @pytest.mark.parametrize(
     ("setup", "change"),
     [
         (_delete_endpoint, {"name": "Renamed"}),
         (_delete_endpoint, {"enabledEvents": []}),
+        (_delete_endpoint, _ELSEWHERE),
+        (_update_endpoint, _ELSEWHERE),
+        (_update_endpoint, {"enabledEvents": []}),
         (_delete_subscription, {"enabledEvents": ["workflow_run.rejected"]}),
         (_run, {"metadata": {"customer": "another"}}),
+        (_drop_step, {"steps": [*STEPS, _long("x" * 4999 + "y")]}),
+        (_drop_step, {"name": "Renamed"}),
+        (_deploy_long, {"steps": [*STEPS, _long("x" * 4999 + "y")]}),
     ],
 )
-async def test_a_token_is_void_once_any_fact_that_was_shown_has_changed(
+async def test_a_token_is_void_once_any_fact_has_changed_also_one_that_is_not_shown_whole(
     box: Box, setup: Callable[[Box], Ready], change: dict[str, Any]
 ) -> None:
     ready = setup(box)
@@ -400,6 +440,15 @@ async def test_a_token_is_void_once_any_fact_that_was_shown_has_changed(
         facts = facts_of(await client.call_tool(ready.tool, again))
     assert facts["outcome"] == "changed"
     assert writes(box) == []
+
+
+async def test_a_subscription_s_yes_is_for_the_whole_address_of_its_endpoint(box: Box) -> None:
+    ready = _create_subscription(box)
+    async with serving(box, toolsets="all") as client:
+        plan = facts_of(await client.call_tool(ready.tool, ready.arguments))
+        box.api("POST", f"/webhook_endpoints/{ready.arguments['endpoint_id']}", json=_ELSEWHERE)
+        again = {**ready.arguments, "confirmation_token": plan["confirmation_token"]}
+        assert facts_of(await client.call_tool(ready.tool, again))["outcome"] == "changed"
 
 
 async def test_a_client_that_cannot_ask_is_refused_where_only_a_person_may_confirm(box: Box) -> None:

@@ -143,11 +143,11 @@ async def test_a_package_is_repeated_as_one(box: Box) -> None:
     ],
 )
 async def test_what_is_not_over_or_went_well_is_left_out(box: Box, status: str, why: str) -> None:
-    run = next(run for run in box.state()["runs"] if run["status"] == status)["id"]
+    runs = [run["id"] for run in box.state()["runs"] if run["status"] == status][:2]
     async with serving(box, confirmation="trusted") as client:
-        facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
+        facts = facts_of(await client.call_tool("rerun_workflow_runs", again(runs)))
     assert facts["outcome"] == "nothing_to_do"
-    assert facts["skipped"] == {why: 1}
+    assert facts["skipped"] == {why: 2}
     assert started(box) == []
 
 
@@ -180,6 +180,7 @@ async def test_each_file_that_fails_again_is_counted(box: Box) -> None:
     async with serving(box) as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", {"run_ids": ids}))
     assert facts["skipped"] == {"CORRUPT_FILE: the file fails again": len(ids)}
+    assert facts["next_step"] == "include_hopeless=true reruns files that fail again."
 
 
 async def test_a_rerun_of_a_run_that_is_not_in_the_plan_leaves_nothing_out(box: Box) -> None:
@@ -222,6 +223,7 @@ async def test_a_lost_answer_is_found_by_its_mark(box: Box) -> None:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again([run])))
     assert facts["counts"] == {"started": 1}
     [result] = facts["results"]
+    assert result["status"] == "FAILED"
     assert result["note"] == f"as {result['new_run_id']} (found by looking; its answer was lost)"
     assert len(started(box)) == 1
 
@@ -388,8 +390,12 @@ async def test_a_run_whose_possible_rerun_was_not_read_in_time_is_left_out(box: 
     ids = failed_batch(box)
     async with serving(box, confirmation="trusted") as client:
         await client.call_tool("rerun_workflow_runs", again(ids[:2]))
+    box.forget()
     async with serving(box, bulk_runs=1, history="off") as client:
         facts = facts_of(await client.call_tool("rerun_workflow_runs", again(ids[:2])))
+    # Runs of other workflows cannot be reruns of these.
+    lists = [each["query"] for each in box.requests("GET") if each["path"] == "/workflow_runs"]
+    assert {each["workflowId"] for each in lists} == {box.sandbox.record(ids[0]).run["workflow"]["id"]}
     assert facts["outcome"] == "nothing_to_do"
     assert facts["skipped"] == {"already rerun": 1, "perhaps rerun already, which was not read in time": 1}
     assert " more." not in facts["message"]

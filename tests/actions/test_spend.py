@@ -73,6 +73,8 @@ async def test_a_day_s_credits_are_not_passed(box: Box) -> None:
         for _ in range(2):
             assert facts_of(await client.call_tool("run_workflow", one))["outcome"] == "started"
         sent = starts(box)
+        lists = [each["query"] for each in box.requests("GET") if each["query"].get("status") == "PROCESSED"]
+        assert {each["workflowId"] for each in lists} == {box.workflow()}
         refused = await client.call_tool("run_workflow", one)
         assert refused.is_error
         assert "EXTEND_MCP_CREDITS_PER_DAY" in text_of(refused)

@@ -146,12 +146,12 @@ async def test_a_list_reads_page_by_page_and_only_as_far_as_its_reader(path: str
         for ids, token in (("ab", "t1"), ("", "t2"), ("c", None))
     ]
     async with answering(*pages) as server, client_of(server) as client:
-        assert [item.id async for item in LISTS[path](client)] == ["a", "b", "c"]
+        assert [item.id async for page in LISTS[path](client).pages() for item in page.data] == ["a", "b", "c"]
     queries = [f"{seen.path}&".replace("maxPageSize=100&", "") for seen in server.seen]
     assert queries == [path, f"{path}nextPageToken=t1&", f"{path}nextPageToken=t2&"]
     async with answering(*pages) as server, client_of(server) as client:
-        async with aclosing(aiter(LISTS[path](client))) as items:
-            assert (await anext(items)).id == "a"
+        async with aclosing(LISTS[path](client).pages()) as read:
+            assert (await anext(read)).data[0].id == "a"
         assert len(server.seen) == 1
     async with answering(*pages[1:]) as server, client_of(server) as client:
         later = [page async for page in LISTS[path](client, next_page_token="t1", max_page_size=2).pages()]

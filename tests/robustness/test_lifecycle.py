@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from extend_mcp.runs.lifecycle import STATUSES, STEP_OVER, describe, is_finished, is_moving, may_cancel
+from extend_mcp.runs.lifecycle import STATUSES, STEP_OVER, describe, is_finished, is_moving
 from extend_mcp.sandbox.api.routing import Call
 from extend_mcp.sandbox.api.run_routes import cancel_workflow_run, create_workflow_run, delete_workflow_run
 from extend_mcp.sandbox.engine.run_engine import NotPossibleError
@@ -69,10 +69,10 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         run_id = self.pick(data)
-        verdict = may_cancel(self.status(run_id))
+        verdict = describe(self.status(run_id))
         call = Call(query={}, path={"id": run_id})
-        assert accepted(lambda: cancel_workflow_run(self.sandbox, call)) == verdict.allowed
-        if verdict.allowed:
+        assert accepted(lambda: cancel_workflow_run(self.sandbox, call)) == verdict.may_cancel
+        if verdict.may_cancel:
             # The answer that our cancel waits for, and no other, follows.
             assert describe(self.status(run_id)).phase == "ending" or self.status(run_id) == "CANCELLED"
 
@@ -80,14 +80,14 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data(), status=st.sampled_from(["PROCESSED", "FAILED"]))
     def cancel_too_late(self, data: st.DataObject, status: str) -> None:
         run_id = self.pick(data)
-        allowed = may_cancel(self.status(run_id)).allowed
+        allowed = describe(self.status(run_id)).may_cancel
         self.sandbox.finish_run(run_id, status, before_cancel=True)
         call = Call(query={}, path={"id": run_id})
         assert not accepted(lambda: cancel_workflow_run(self.sandbox, call))
         self.sandbox.record(run_id).finish_on_cancel = None
         if allowed:
             # The guard now says so too, so that the refusal is reported as a race and not as a fault.
-            assert may_cancel(self.status(run_id)).refusal == "already_finished"
+            assert describe(self.status(run_id)).refusal == "already_finished"
 
     @precondition(lambda self: self.sandbox.store.runs)
     @rule(data=st.data(), decision=st.sampled_from(["approve", "reject"]))

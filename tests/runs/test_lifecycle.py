@@ -14,7 +14,6 @@ from extend_mcp.runs.lifecycle import (
     describe,
     is_finished,
     is_moving,
-    may_cancel,
     next_pause,
 )
 
@@ -41,15 +40,15 @@ def test_every_documented_status_is_known_and_no_other() -> None:
     ],
 )
 def test_only_pending_and_processing_may_be_cancelled(status: str, refusal: str | None) -> None:
-    verdict = may_cancel(status)
+    verdict = describe(status)
     assert verdict.refusal == refusal
-    assert verdict.allowed is (refusal is None)
+    assert verdict.may_cancel is (refusal is None)
     assert bool(verdict.reason) is bool(verdict.instead) is (refusal is not None)
 
 
 @given(st.text())
 def test_no_unknown_status_ever_allows_a_cancel(status: str) -> None:
-    assert may_cancel(status).allowed is (status in ("PENDING", "PROCESSING"))
+    assert describe(status).may_cancel is (status in ("PENDING", "PROCESSING"))
     assert describe(status).meaning
 
 
@@ -71,15 +70,15 @@ def test_a_run_in_review_neither_moves_nor_is_over() -> None:
     ],
 )
 def test_a_refusal_tells_why_and_what_can_be_done(status: str, why: str, instead: str) -> None:
-    verdict = may_cancel(status)
+    verdict = describe(status)
     assert why in verdict.reason
     assert instead in verdict.instead
 
 
 @pytest.mark.parametrize("status", ["NEEDS_REVIEW", "PAUSED"])
 def test_where_the_rule_is_the_reason_it_is_told_which_statuses_it_allows(status: str) -> None:
-    assert "only" in may_cancel(status).reason or "documents" in may_cancel(status).reason
-    assert "PENDING and PROCESSING" in may_cancel(status).reason
+    assert "only" in describe(status).reason or "documents" in describe(status).reason
+    assert "PENDING and PROCESSING" in describe(status).reason
 
 
 def test_a_status_of_tomorrow_is_in_no_phase_that_we_know() -> None:

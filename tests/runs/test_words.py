@@ -11,7 +11,7 @@ from pathlib import Path
 from extend_mcp.runs import failures, ids
 from extend_mcp.runs.failures import rerun_words, retry_advice
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
-from extend_mcp.runs.lifecycle import STATUSES, describe, is_finished, is_moving, may_cancel
+from extend_mcp.runs.lifecycle import STATUSES, describe, is_finished, is_moving
 from extend_mcp.runs.timing import Usual
 
 APPROVED = Path(__file__).parents[1] / "data" / "run_words.txt"
@@ -32,7 +32,7 @@ def words() -> Iterable[str]:
     """Return a line for each text."""
     for status in [*STATUSES, "PAUSED_TOMORROW"]:
         info = describe(status)
-        said = f"{info.meaning}, {info.phase} {may_cancel(status)}"
+        said = f"{info.meaning}, {info.phase}, cancel {info.refusal} | {info.reason} | {info.instead}"
         yield f"{status}: {said} moving {is_moving(status)} over {is_finished(status)}"
     for reason in sorted(_REASONS):
         yield f"{reason}: {retry_advice(reason)} | {rerun_words(reason)} | file {failures.file_is_at_fault(reason)}"

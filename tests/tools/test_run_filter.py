@@ -9,10 +9,10 @@ import pytest
 
 from extend_mcp.api.models import WorkflowRunSummary
 from extend_mcp.runs.failures import Failure
-from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RESOLVED, RunFilter
+from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RESOLVED, SHOWING, RunFilter
 from extend_mcp.tools.toolsets import RUNS
 
-ARGUMENTS = set(RunFilter.model_fields) - {*RESOLVED, *DETAILS, *OF_LISTS}
+ARGUMENTS = set(RunFilter.model_fields) - {*RESOLVED, *SHOWING, *DETAILS, *OF_LISTS}
 NOON = datetime(2026, 2, 10, 12, tzinfo=timezone.utc)
 
 

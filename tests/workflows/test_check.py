@@ -130,6 +130,13 @@ def test_one_fault_is_named_by_its_path(change: Callable[[Steps], None], paths: 
     assert {fault.path for fault in find_faults(steps, deploying=True)} == paths
 
 
+def test_a_block_without_a_kind_is_answered_with_the_kinds_of_blocks() -> None:
+    steps = copy.deepcopy(GOOD)
+    drop(6, "config", "blocks", 0, "blockType")(steps)
+    [fault] = find_faults(steps)
+    assert (fault.path, fault.rule) == ("steps.6.config.blocks.0", "must be one of the known types: code, semantic")
+
+
 def test_an_unconfigured_step_may_be_drafted_without_next() -> None:
     steps = copy.deepcopy(GOOD)
     del steps[3]["config"]

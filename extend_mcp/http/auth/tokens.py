@@ -90,7 +90,7 @@ class TokenEntry(BaseModel):
         """Return the scopes that the entry grants; None for everything."""
         if self.toolsets is None and not self.read_only:
             return self.scopes
-        return scopes_of(self.toolsets or get_args(ToolsetName), read_only=bool(self.read_only))
+        return frozenset(scopes_of(self.toolsets or get_args(ToolsetName), read_only=bool(self.read_only)))
 
 
 class Tokens(Identify):
