@@ -16,7 +16,8 @@ from extend_mcp.tools.args import FileId, Moment, StatusFilter, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.tables import FoundRunsView, Searched, found_runs_view
+from extend_mcp.views.document import counted
+from extend_mcp.views.tables import FoundRunsView, found_runs_view
 
 
 @RUNS.tool(title="Find workflow runs", annotations=READ_ONLY)
@@ -71,21 +72,27 @@ async def find_runs(
         [each.run.id for each in found[:limit]]
     )
     counts = await history.read_counts(searched)
+    searched_runs, waiting_runs = counts.held, 0
+    if needs_details:
+        searched_runs, waiting_runs = counts.read + len(opened), counts.open - len(opened)
+    deeper = "; ask again to go deeper" if app.histories is not None and await history.unread(searched, 1) else ""
+    names_only = "were searched by file name and reviewer's note alone"
+    unsearched = {
+        f"{names_only}{deeper}": counts.held - searched_runs - waiting_runs,
+        f"that have not ended {names_only}; narrow the search by workflow, status or time to read them": waiting_runs,
+        "hold more text than was searched": counts.cut if query else 0,
+    }
+    missing = [*kept.missing, *(f"{counted(count, 'run')} {what}" for what, count in unsearched.items() if count)]
+    missing += ["there may be more runs than these: narrow the search"] if result.is_cut else []
     return found_runs_view(
         found,
         speaking={run_id for run_id, details in facts.items() if details.speaks},
         query=query,
         wanted=wanted,
         filters=filters.description(),
-        searched=Searched(
-            runs=counts.held,
-            read=counts.read + len(opened) if needs_details else counts.held,
-            unread_open=counts.open - len(opened) if needs_details else 0,
-            cut=counts.cut if query else 0,
-            goes_deeper=app.histories is not None and bool(await history.unread(searched, 1)),
-            is_cut=result.is_cut,
-            missing="".join(kept.missing) or None,
-        ),
+        runs=counts.held,
+        read=searched_runs,
+        missing=missing,
         as_of=kept.held.as_of,
         shown=limit,
         limit=app.limits.answer_chars,

@@ -10,10 +10,8 @@ from pydantic import Field
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
-from extend_mcp.runs.failures import ACCOUNT_REASONS, Failure, failures_of
-from extend_mcp.runs.statistics import RunFacts, run_facts
+from extend_mcp.runs.failures import ACCOUNT_REASONS, failures_of
 from extend_mcp.runs.times import format_instant
-from extend_mcp.runs.timing import present_state
 from extend_mcp.tools.args import Moment, RunId, WorkflowRef
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import RunReader
@@ -22,14 +20,10 @@ from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views import reviews
 from extend_mcp.views.actions import status_words
 from extend_mcp.views.insights import ComparisonView, FailureView, comparison_view, failure_view, failures_view
-from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.runs import review_lines
 
 _LONGEST_REVIEW = timedelta(days=30)
 """Longest time before a window in which a run reviewed in it may have been created to be counted."""
-
-_MOST_EXAMPLES = 20
-"""Runs that are read in full to quote a message of each cause."""
 
 
 @RUNS.tool(title="Explain a failure", annotations=READ_ONLY)
@@ -42,75 +36,54 @@ async def explain_failure(
     """
     reader = RunReader(ctx)
     app = reader.app
-    if run_id is not None:
-        if workflow is not None:
-            raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
-        return await _explain_one(reader, run_id, created_since)
-    filters = await RunFilter(created_since=created_since, status="FAILED", workflow=workflow).resolve(app)
+    if run_id is not None and workflow is not None:
+        raise CallRefusedError("Give run_id or workflow, not both: a run's own workflow is the one compared with.")
+    run = None if run_id is None else await read_run(app, run_id)
+    cause = next(iter(failures_of(run)), None) if run else None
+    if run and cause is None:
+        review = "".join(f" {line}." for line in review_lines(run))
+        raise CallRefusedError(
+            f"The run is {status_words(run.status)}, and nothing in it failed.{review} "
+            f"get_workflow_run({run_id}) shows it."
+        )
+    filters = RunFilter(created_since=created_since, status="FAILED", workflow=workflow)
+    filters.workflow_id = run.workflow.id or None if run else None
+    filters = await filters.resolve(app)
     listed = await reader.select(filters)
-    runs, missing = listed.runs, listed.missing
-    found = (await reader.insights(runs, metadata=False)).found
-    newest: dict[tuple[str, Failure], RunFacts] = {}
-    for run in runs:
-        cause = found[run.id].cause if run.id in found else None
-        if cause and cause.reason and not cause.message:
-            newest.setdefault((run.workflow_id, cause), run)
-    # The answer quotes a message of each cause.
-    found |= (await reader.insights(list(newest.values())[:_MOST_EXAMPLES])).found
-    if len(found) < len(runs):
+    others, missing = [each for each in listed.runs if each.id != run_id], listed.missing
+    insights = (await reader.insights(others, metadata=False)).found
+    found = [insights[each.id] for each in others if each.id in insights]
+    if len(found) < len(others):
         missing.append(
-            f"{len(found):,} of {len(runs):,} failed runs were looked into, the newest"
+            f"{len(found):,} of {len(others):,} {'other ' if run else ''}failed runs were looked into, the newest"
             f"{'; ask again to read more' if app.histories else ''}"
         )
-    return failures_view(
-        [found[run.id] for run in runs if run.id in found],
-        failed=len(runs),
-        filters=filters.description(),
-        missing=missing,
-        limit=app.limits.answer_chars,
-    )
-
-
-async def _explain_one(reader: RunReader, run_id: str, created_since: str) -> FailureView:
-    app = reader.app
-    run = await read_run(app, run_id)
-    failures = failures_of(run)
-    if not failures:
-        review = " ".join(f"{line}." for line in review_lines(run))
-        raise CallRefusedError(
-            f"The run is {status_words(run.status)}, and nothing in it failed. {review} "
-            f"get_workflow_run({run_id}) shows it.".replace("  ", " ")
+    if run is None or cause is None:
+        return failures_view(
+            found,
+            failed=len(others),
+            filters=filters.description(),
+            missing=missing,
+            limit=app.limits.answer_chars,
         )
-    cause, workflow = failures[0], run.workflow.id or None
-    filters = RunFilter(created_since=created_since, status="FAILED", workflow_id=workflow)
-    filters = await filters.resolve(app)
-    listed = await reader.scan(filters)
-    failed, missing = listed.runs, listed.missing
-    others = [each for each in failed if each.id != run.id]
-    found = (await reader.insights([run_facts(each) for each in others], metadata=False)).found
-    good = RunFilter(status="PROCESSED", workflow_id=workflow, before=run.initial_run_at)
+    good = RunFilter(status="PROCESSED", workflow_id=filters.workflow_id, before=run.initial_run_at)
     # Where the account itself was the cause, a good run of any workflow shows that this is over.
     newest = await app.api.list_workflow_runs(
         status="PROCESSED",
-        workflow_id=None if cause.reason in ACCOUNT_REASONS else workflow,
+        workflow_id=None if cause.reason in ACCOUNT_REASONS else filters.workflow_id,
         sort_by="createdAt",
         sort_dir="desc",
         max_page_size=1,
     )
     failed_at = run.end_time or run.initial_run_at
     later = (each for each in newest.data if each.start_time and failed_at and each.start_time > failed_at)
-    causes = {other: each.cause for other, each in found.items() if each.cause}
-    alike = [each for each in others if each.id in causes and causes[each.id].reason == cause.reason]
-    if len(found) < len(others):
-        missing.append(f"{len(found):,} of {len(others):,} other failed runs were looked into")
     assert filters.since
     return failure_view(
         run,
         cause,
-        failed=len(failed),
-        looked_into=len(found) + (len(failed) - len(others)),
-        alike=alike,
-        same_step=sum(causes[each.id].where == cause.where for each in alike),
+        found,
+        failed=len(listed.runs),
+        looked_into=len(found) + len(listed.runs) - len(others),
         good=next(iter((await reader.scan(good, most=1)).runs), None),
         later=next(later, None),
         window=f"created since {format_instant(filters.since)}",
@@ -154,16 +127,16 @@ async def review_queue(
             if each.reviewed and each.reviewed >= flow_begin:
                 flow.reviewed[each.workflow_id] += 1
     read = waiting[: {None: limit, "check": app.limits.detail_runs, "workflow": 0}[group_by]]
-    changed, definitions = {run.id: run.updated_at for run in read}, dict[str, list[dict[str, Any]]]()
+    summaries, definitions = {run.id: run for run in read}, dict[str, list[dict[str, Any]]]()
     for run in read:
         version = run.workflow_version
         definitions[version.id] = await reader.definition(run.workflow.id, version.version, version.id)
 
-    def known(run: WorkflowRun) -> reviews.ReviewFacts:
-        checks = reviews.failed_checks(run, definitions.get(run.workflow_version.id, ()))
-        return reviews.ReviewFacts(checks, present_state(run, changed.get(run.id)), spoken_to(run))
+    def row(run: WorkflowRun) -> reviews.ReviewRow:
+        summary = summaries[run.id]
+        return reviews.review_row(summary, run, now, definitions[summary.workflow_version.id])
 
-    details = await reader.read([run.id for run in read], known)
+    details = await reader.read(list(summaries), row)
     if len(details.found) < len(read if group_by != "check" else waiting):
         missing.append("why some of them wait could not be read")
     return reviews.review_queue_view(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_
 from extend_mcp.tools.run_scan import RunReader, Selected
 from extend_mcp.tools.stuck import kept_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
-from extend_mcp.views.summary import Before, Sort, SummaryView, summary_view
+from extend_mcp.views.summary import Sort, SummaryView, summary_view, window_before
 from extend_mcp.views.untrusted import Label
 
 
@@ -81,14 +80,16 @@ async def summarize_runs(
     before = None
     if filters.since:
         is_whole = not read.missing and not any(each.unread for each in counted)
-        # Each group of the window has one of the window before to be compared with.
-        follows = not any(length % OF_TIME[name] for name in by if name in OF_TIME)
-        before = Before(filters.since - length, filters.since, counted[1], is_whole, read.begins, follows)
+        totals, since = (counted[1].total, present.total), filters.since - length
+        before = window_before(*totals, since, filters.since, complete=is_whole, begins=read.begins)
+    # Each group of the window has one of the window before to be compared with.
+    follows = before and not any(length % OF_TIME[name] for name in by if name in OF_TIME)
     return summary_view(
         present,
         by=[metadata_key or name if name == "metadata" else name for name in by],
         filters=filters.description(),
         before=before,
+        earlier=counted[1] if follows else None,
         course=calendar.course(present.course),
         zone=str(zone),
         sort=sort,
@@ -140,9 +141,6 @@ def find_zone(name: str) -> tzinfo:
     try:
         return zoneinfo.ZoneInfo(name.strip())
     except (KeyError, ValueError, OSError):
-        # An abbreviation such as PST is like several names, and means none of them.
-        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=3) if len(name) > 4 else []
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise CallRefusedError(
-            f"time_zone: {Label(name):64} is not a name of the IANA database, such as Europe/Berlin.{hint}"
+            f"time_zone: {Label(name):64} is not a name of the IANA database, such as Europe/Berlin."
         ) from None

@@ -8,9 +8,9 @@ from datetime import datetime
 from extend_mcp.api.models import RunBase, StepRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import ACCOUNT_REASONS, WRAPPER, Failure, failures_of, retry_advice, step_failure
 from extend_mcp.runs.groups import largest
-from extend_mcp.runs.statistics import RunFacts, run_facts
+from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete, listed
+from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
 from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
@@ -23,29 +23,45 @@ _WINDOW_CHARS = 2_100
 """Most characters of a window's causes, about 700 tokens: the rarest are left out."""
 
 
-# A failure among others
+class Pair(ViewPart):
+    """One thing that differs between two runs; None where a run does not have it."""
+
+    of: Note
+    first: Value | None = None
+    second: Value | None = None
+    first_confidence: float | None = None
+    second_confidence: float | None = None
+
+    def line(self) -> str:
+        """Return it as a line of text."""
+        first, second = _side(self.first, self.first_confidence), _side(self.second, self.second_confidence)
+        return f"{self.of:160}: {first} -> {second}"
 
 
-class Difference(ViewPart):
-    """A value of the last good run, and the one of this run."""
-
-    of: str
-    good: Value
-    this: Value
+def _side(value: Value | None, sure: float | None) -> str:
+    return "none" if value is None else f"{value}" if sure is None else f"{value} ({sure:.2f})"
 
 
 class FailureCause(ViewPart):
     """Failures of one cause: the same reason in the same step of one workflow."""
 
     reason: Code
-    step: Label | None = None
+    step: OrNone[Label] = None
     workflow: Label
     runs: int
-    message: Note | None = None
+    message: OrNone[Note] = None
     retry: str
     first_at: datetime | None = None
     last_at: datetime | None = None
     run_ids: list[Id]
+
+    def line(self) -> str:
+        """Return it as a line of a table."""
+        moments = dict.fromkeys(cell(each) for each in (self.first_at, self.last_at))
+        message = f" {self.message:60}" if self.message else ""
+        where = f"{self.step or Label('no step'):40} · {self.workflow:40}"
+        ids = listed(self.run_ids, _IDS_A_LINE, of=self.runs)
+        return f"{self.runs:,} · {reason_words(self.reason)}{message} · {where} · {' - '.join(moments)} · {ids}"
 
 
 class FailureView(View):
@@ -54,9 +70,9 @@ class FailureView(View):
     run_id: Id | None = None
     status: Code | None = None
     workflow: Label | None = None
-    step: Label | None = None
+    step: OrNone[Label] = None
     reason: Code | None = None
-    message: Note | None = None
+    message: OrNone[Note] = None
     retry: str | None = None
     failed_in_window: int
     looked_into: int
@@ -66,10 +82,10 @@ class FailureView(View):
     first_alike_at: datetime | None = None
     last_good_run_id: Id | None = None
     later_good_run_id: Id | None = None
-    differences: list[Difference] | None = None
+    differences: list[Pair] | None = None
     causes: list[FailureCause] | None = None
     causes_left_out: int | None = None
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     next_step: str | None = None
     untrusted: str = "workflow, step, message, differences, causes"
 
@@ -77,87 +93,81 @@ class FailureView(View):
 def failure_view(
     run: WorkflowRun,
     cause: Failure,
+    others: Sequence[tuple[RunFacts, Failure | None, object]],
     *,
     failed: int,
     looked_into: int,
-    alike: Sequence[WorkflowRunSummary],
-    same_step: int,
     good: WorkflowRunSummary | None,
     later: WorkflowRunSummary | None,
     window: str,
-    missing: Sequence[str],
+    missing: list[str],
     now: datetime,
 ) -> FailureView:
     """Show a failure next to similar ones.
 
     Args:
-        run: the failed run.
-        cause: what went wrong.
+        others: the other failed runs of the workflow that were looked into, the newest first, with their causes.
         failed: how many runs of the workflow failed in the window, this one among them if it lies in it.
         looked_into: how many of these were read.
-        alike: those that failed for the same reason, in whatever step, the newest first, without this one.
-        same_step: how many of them failed in the same step.
         good: the last run of the workflow before this one that was processed.
         later: a run that started after this one failed and was processed; of any workflow if the account was the cause.
-        window: a description of the window.
     """
-    reason, of_account = Code(cause.reason) or Code(NO_REASON), cause.reason in ACCOUNT_REASONS
+    alike = [(each, other) for each, other, _ in others if other and other.reason == cause.reason]
+    same_step, created = sum(other.where == cause.where for _, other in alike), [each.created for each, _ in alike]
+    of_account = cause.reason in ACCOUNT_REASONS
     advice = f"{_MAY_HELP}: other runs were processed since" if of_account and later else retry_advice(cause.reason)
+    differing = _differing(_run_facts(good, now), _run_facts(run, now)) if good else []
     view = FailureView(
         run_id=run.id,
         status=run.status,
         workflow=run.workflow.name,
-        step=cause.where or None,
-        reason=reason,
-        message=cause.message or None,
+        step=cause.where,
+        reason=cause.reason or NO_REASON,
+        message=cause.message,
         retry=advice,
         failed_in_window=failed,
         looked_into=looked_into,
         alike=len(alike),
         alike_in_same_step=same_step,
-        alike_run_ids=[Id(each.id) for each in alike[:_MOST_ALIKE]],
-        first_alike_at=min((moment for each in alike if (moment := each.created)), default=None),
+        alike_run_ids=[each.id for each, _ in alike[:_MOST_ALIKE]],
+        first_alike_at=min(filter(None, created), default=None),
         last_good_run_id=good.id if good else None,
         later_good_run_id=later.id if later else None,
-        differences=_differences(good, run) if good else [],
-        missing=list(missing) or None,
+        # Only what can be the reason: pages and names differ from file to file.
+        differences=[pair for pair in differing if pair.of in ("version", "file type")],
+        missing=missing,
         next_step="rerun_workflow_runs starts it again." if advice.startswith(_MAY_HELP) else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
-    why = f"{reason_words(reason)}{f' {view.message}' if view.message else ''}"
+    why = f"{reason_words(Code(cause.reason or NO_REASON))}{f' {view.message}' if view.message else ''}"
     wrapper = f" (the run itself says {WRAPPER})" if run.failure_reason == WRAPPER != cause.reason else ""
+    count, total = counted(len(alike), "other run"), f"in all {counted(failed, 'run')}"
+    steps = f" ({same_step:,} in the same step)" if alike else ""
+    read = "" if looked_into == failed else f", of which {looked_into:,} were read"
     lines = [
         f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        *_alike_lines(view, len(alike), window),
+        f"Alike (same reason, any step; {window}): {count} of this workflow{steps}; {total} of it failed{read}.",
     ]
-    since = f"Since then {{}} of {'any' if of_account else 'this'} workflow"
+    if alike:
+        oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
+        lines.append(f"Alike: {listed(view.alike_run_ids or (), _MOST_ALIKE, of=len(alike))}{oldest}.")
+    since = f"Since then {'runs' if later else 'no run'} of {'any' if of_account else 'this'} workflow"
     if later:
-        newest = f"the newest {Id(later.id)}, created {age_words(later.created, now)} ago"
-        lines.append(f"{since.format('runs')} were processed, {newest}.")
+        newest = f"the newest {view.later_good_run_id}, created {age_words(later.created, now)} ago"
+        lines.append(f"{since} were processed, {newest}.")
     else:
-        lines.append(f"{since.format('no run')} was processed.")
+        lines.append(f"{since} was processed.")
     if good:
-        said = "; ".join(f"{each.of} {each.good:60} -> {each.this:60}" for each in view.differences or ())
+        said = "; ".join(f"{each.of!s} {each.line().partition(': ')[2]}" for each in view.differences or ())
         lines.append(
             f"Last good run before it: {view.last_good_run_id}, created {age_words(good.created, now)} ago; "
             f"{f'then -> now: {said}' if said else 'same version and file type'}."
         )
     else:
         lines.append("No good run of this workflow was found before it.")
-    lines += incomplete(view.missing)
+    lines += incomplete(missing)
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
-
-
-def _alike_lines(view: FailureView, alike: int, window: str) -> list[str]:
-    line = f"Alike (same reason, any step; {window}): {counted(alike, 'other run')} of this workflow"
-    line += f" ({view.alike_in_same_step:,} in the same step)" if alike else ""
-    line += f"; in all {counted(view.failed_in_window, 'run')} of it failed"
-    line += "." if view.looked_into == view.failed_in_window else f", of which {view.looked_into:,} were read."
-    if not alike:
-        return [line]
-    oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
-    return [line, f"Alike: {listed(view.alike_run_ids or (), _MOST_ALIKE, of=alike)}{oldest}."]
 
 
 def failures_view(
@@ -165,37 +175,33 @@ def failures_view(
     *,
     failed: int,
     filters: str,
-    missing: Sequence[str],
+    missing: list[str],
     limit: int,
 ) -> FailureView:
     """Group failures by cause, most first: runs with their causes, the newest first, of so many that failed."""
     known = [(run, cause or Failure("", "", "")) for run, cause, _ in found]
     groups = largest(known, lambda each: (each[1].reason, each[1].where, each[0].workflow_id))
     causes = [_cause(members) for members in groups[:_MOST_CAUSES]]
+    following = "explain_failure(run_id) explains one; list_runs(failure_reason, failing_step) lists all of a cause."
     view = FailureView(
         failed_in_window=failed,
         looked_into=len(found),
         causes=causes,
-        missing=list(missing) or None,
-        next_step="explain_failure(run_id) explains one; list_runs(failure_reason, failing_step) lists all of a cause."
-        if causes
-        else None,
+        missing=missing,
+        next_step=following if causes else None,
     )
     advice: dict[str, dict[str, None]] = {}
     for each in causes:
         advice.setdefault(each.retry, {})[reason_words(each.reason)] = None
+    tail = [f"{', '.join(reasons)}: {said}." for said, reasons in advice.items()]
     document = Document(
         [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(groups), 'cause')}.", *incomplete(missing)],
-        [_cause_line(each) for each in causes],
-        [
-            *(f"{', '.join(reasons)}: {said}." for said, reasons in advice.items()),
-            *([f"Next: {view.next_step}"] if view.next_step else []),
-        ],
+        [each.line() for each in causes],
+        [*tail, f"Next: {following}"] if causes else [],
         columns="runs · reason · step · workflow · first and last created · newest ids",
     )
-    text, kept = document.fit(
-        min(limit, _WINDOW_CHARS), "… {} rarer causes more".format, beyond=len(groups) - len(causes)
-    )
+    more, beyond = "… {} rarer causes more".format, len(groups) - len(causes)
+    text, kept = document.fit(min(limit, _WINDOW_CHARS), more, beyond=beyond)
     view.causes, view.causes_left_out = causes[:kept], len(groups) - kept or None
     return view.with_text(text)
 
@@ -204,44 +210,16 @@ def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
     run, cause = members[0]
     moments = [each.created for each, _ in members if each.created]
     return FailureCause(
-        reason=Code(cause.reason) or NO_REASON,
-        step=cause.where or None,
+        reason=cause.reason or NO_REASON,
+        step=cause.where,
         workflow=run.workflow_name,
         runs=len(members),
-        message=cause.message or None,
+        message=cause.message,
         retry=retry_advice(cause.reason),
         first_at=min(moments, default=None),
         last_at=max(moments, default=None),
-        run_ids=[Id(each.id) for each, _ in members[:_MOST_ALIKE]],
+        run_ids=[each.id for each, _ in members[:_MOST_ALIKE]],
     )
-
-
-def _cause_line(cause: FailureCause) -> str:
-    moments = dict.fromkeys(format_instant(each) if each else "?" for each in (cause.first_at, cause.last_at))
-    message = f" {cause.message:60}" if cause.message else ""
-    where = f"{cause.step or Label('no step'):40} · {cause.workflow:40}"
-    ids = listed(cause.run_ids, _IDS_A_LINE, of=cause.runs)
-    return f"{cause.runs:,} · {reason_words(cause.reason)}{message} · {where} · {' - '.join(moments)} · {ids}"
-
-
-def _differences(good: RunBase, run: RunBase) -> list[Difference]:
-    then, now = run_facts(good), run_facts(run)
-    # Only what can be the reason: pages and names differ from file to file.
-    pairs = (("version", then.version, now.version), ("file type", then.file_type, now.file_type))
-    return [Difference(of=of, good=Value(a) or "?", this=Value(b) or "?") for of, a, b in pairs if a != b]
-
-
-# Two runs compared
-
-
-class Pair(ViewPart):
-    """One thing that differs between the runs; None where a run does not have it."""
-
-    of: Note
-    first: Value | None = None
-    second: Value | None = None
-    first_confidence: float | None = None
-    second_confidence: float | None = None
 
 
 class ComparisonView(View):
@@ -269,9 +247,10 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
         runs=_differing(_run_facts(one, now), _run_facts(other, now)),
         steps=_differing(_step_facts(one), _step_facts(other)),
         extracted=[] if empty else _differing(before, after),
-        same_fields=sum(1 for name, fact in before.items() if name in after and after[name][0] == fact[0]),
+        same_fields=sum(name in after and after[name][0] == fact[0] for name, fact in before.items()),
     )
-    rows = [*map(_pair_line, view.runs), "Steps:", *(map(_pair_line, view.steps) if view.steps else ["no difference"])]
+    parts = [[pair.line() for pair in pairs] for pairs in (view.runs, view.steps, view.extracted)]
+    rows = [*parts[0], "Steps:", *(parts[1] or ["no difference"])]
     if empty:
         # One line in place of a value against nothing for each field; the values are one call away.
         rest = len(before) + len(after)
@@ -279,12 +258,11 @@ def comparison_view(one: WorkflowRun, other: WorkflowRun, *, now: datetime, limi
         rows.append(f"Extracted fields: the {' and the '.join(empty)} run has none{more}")
     else:
         rows.append(f"Extracted fields ({view.same_fields:,} alike; in parentheses: confidence):")
-        rows += map(_pair_line, view.extracted) if view.extracted else ["no difference"]
+        rows += parts[2] or ["no difference"]
     document = Document([f"{view.first} -> {view.second}, both of {view.workflow:60}."], rows)
-    text, kept = document.fit(limit, lambda gone: f"… {gone} more differences; see get_step_result of each run")
+    text, kept = document.fit(limit, "… {} more differences; see get_step_result of each run".format)
     view.left_out = len(rows) - kept
-    if view.left_out:
-        del view.extracted[max(0, len(view.extracted) - view.left_out) :]
+    del view.extracted[max(0, len(view.extracted) - view.left_out) :]
     return view.with_text(text)
 
 
@@ -300,11 +278,11 @@ def _differing(one: Facts, other: Facts) -> list[Pair]:
     return pairs
 
 
-def _run_facts(run: WorkflowRun, now: datetime) -> Facts:
+def _run_facts(run: RunBase, now: datetime) -> Facts:
     file = run.files[0] if run.files else None
     pages = file.metadata.page_count if file else None
     seconds, spent = duration_seconds(run, now), run.credits
-    cause = next(iter(failures_of(run)), None)
+    cause = next(iter(failures_of(run)), None) if isinstance(run, WorkflowRun) else None
     said = {
         "status": run.status,
         "failure": ", ".join(filter(None, (cause.reason, cause.where and f"in step {cause.where}"))) if cause else "",
@@ -356,14 +334,3 @@ def _named_steps(run: WorkflowRun) -> dict[str, StepRun]:
             number += 1
         named[key] = step
     return named
-
-
-def _pair_line(pair: Pair) -> str:
-    first, second = _side(pair.first, pair.first_confidence), _side(pair.second, pair.second_confidence)
-    return f"{pair.of:160}: {first} -> {second}"
-
-
-def _side(value: Value | None, sure: float | None) -> str:
-    if value is None:
-        return "none"
-    return f"{value} ({sure:.2f})" if sure is not None else f"{value}"

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.times import format_instant
-from extend_mcp.runs.timing import Began
-from extend_mcp.views.document import Document, View, ViewPart, age_words, counted, incomplete
-from extend_mcp.views.instructions import SpokenTo, caution_line
+from extend_mcp.runs.timing import Began, present_state
+from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, counted, incomplete
+from extend_mcp.views.instructions import SpokenTo, caution_line, spoken_to
 from extend_mcp.views.steps import as_object, extracted_fields, failed_items, objects
 from extend_mcp.views.untrusted import DashboardUrl, FieldPath, Finding, Id, Label
 from extend_mcp.workflows.graph import Json, edges
@@ -31,9 +31,9 @@ class FailedCheck(ViewPart):
 
     step: Label
     check: Label | None = None
-    error: Finding | None = None
-    formula: Finding | None = None
-    values: dict[FieldPath, Finding] | None = None
+    error: OrNone[Finding] = None
+    formula: OrNone[Finding] = None
+    values: OrNone[dict[FieldPath, Finding]] = None
     inferred: bool = False
     review_step: Label | None = None
 
@@ -64,26 +64,22 @@ def failed_checks(run: WorkflowRun, definition: Sequence[Json]) -> list[FailedCh
 
 def _of_step(step: StepRun, run: WorkflowRun, definition: Sequence[Json]) -> Iterator[FailedCheck]:
     result = as_object(step.result)
+    configs = [as_object(each.get("config")) for each in definition if each.get("name") == step.step.name]
+    rules = [rule for config in configs for rule in objects(config.get("rules"))]
     for item in [*objects(result.get("rules")), *objects(result.get("blocks"))]:
         if item.get("valid") is True:
             continue
-        places = failed_items(item)
+        places, name = failed_items(item), item.get("name")
+        formula = next((str(rule.get("formula") or "") for rule in rules if rule.get("name") == name), "")
         said = ", ".join(str(item[key]) for key in ("failureReason", "error", "reasoning") if item.get(key))
         items = f" (items {', '.join(map(str, places[:20]))})" if places else ""
-        formula = _formula(definition, step.step.name, item.get("name"))
         yield FailedCheck(
             step=step.title,
-            check=item.get("name") or "?",
-            error=f"{said}{items}" or None,
-            formula=formula or None,
-            values=_values(run, formula, places) or None,
+            check=name or "?",
+            error=f"{said}{items}",
+            formula=formula,
+            values=_values(run, formula, places),
         )
-
-
-def _formula(definition: Sequence[Json], step: str, check: object) -> str:
-    configs = [as_object(each.get("config")) for each in definition if each.get("name") == step]
-    rules = [rule for config in configs for rule in objects(config.get("rules")) if rule.get("name") == check]
-    return str(rules[0].get("formula") or "") if rules else ""
 
 
 def _values(run: WorkflowRun, formula: str, places: list[int] | None) -> dict[str, str]:
@@ -130,6 +126,15 @@ class ReviewFlow(ViewPart):
     sent: int
     reviewed: int
 
+    def line(self) -> str:
+        """Return it as a line of text."""
+        more = self.sent - self.reviewed
+        change = f"{'grew' if more > 0 else 'shrank'} by about {abs(more):,}" if more else "did not change"
+        return (
+            f"Since {format_instant(self.since)}: {self.sent:,} of the runs created then were sent to review, "
+            f"{self.reviewed:,} runs were reviewed, so the queue {change}."
+        )
+
 
 class ReviewGroup(ViewPart):
     """The waiting runs of one workflow or check."""
@@ -140,6 +145,13 @@ class ReviewGroup(ViewPart):
     oldest_created_at: datetime | None = None
     sent: int | None = None
     reviewed: int | None = None
+
+    def line(self, now: datetime) -> str:
+        """Return it as a line of a table."""
+        created = self.oldest_created_at
+        age = f"created {age_words(created, now)} ago" if created else "age unknown"
+        flow = "" if self.sent is None else f" · {self.sent:,} · {self.reviewed:,}"
+        return f"{self.group:120} · {self.runs:,} · {self.oldest_run_id}, {age}{flow}"
 
 
 class ReviewRow(ViewPart):
@@ -152,17 +164,16 @@ class ReviewRow(ViewPart):
     waits_since: datetime | None = None
     since: str
     checks: list[FailedCheck]
-    speaks_to_assistant: list[SpokenTo] | None = None
-    dashboard_url: DashboardUrl | None = None
+    speaks_to_assistant: OrNone[list[SpokenTo]] = None
+    dashboard_url: OrNone[DashboardUrl] = None
 
-
-@dataclass(frozen=True)
-class ReviewFacts:
-    """The checks that sent a run to review, since when it waits, and its texts that are meant for an assistant."""
-
-    checks: list[FailedCheck]
-    began: Began
-    speaks: Sequence[SpokenTo] = ()
+    def lines(self, *, with_link: bool) -> str:
+        """Return it as a line of a table, and below it a line for each check."""
+        first = f"{self.run_id} · {self.workflow:40} · {self.file or Label('?'):60} · {self.since}"
+        first += f" · {self.dashboard_url or '-'}" if with_link else ""
+        more = [caution_line(self.speaks_to_assistant)] if self.speaks_to_assistant else []
+        more += [check.line() for check in self.checks] or ["check unknown"]
+        return "\n  ".join([first, *more])
 
 
 class ReviewQueueView(View):
@@ -176,16 +187,35 @@ class ReviewQueueView(View):
     groups: list[ReviewGroup] | None = None
     flow: ReviewFlow | None = None
     note: str
-    missing: list[str] | None = None
+    missing: OrNone[list[str]] = None
     untrusted: str = "workflow, file, checks, by_workflow, group"
+
+
+def review_row(
+    run: WorkflowRunSummary, whole: WorkflowRun | None, now: datetime, definition: Sequence[Json] = ()
+) -> ReviewRow:
+    """Return a run of a list, with the checks and since when it waits as far as it was read in full."""
+    created, began = run.created, present_state(whole, run.updated_at) if whole else Began(None, run.updated_at)
+    unknown = f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"
+    return ReviewRow(
+        run_id=run.id,
+        workflow=run.workflow.name,
+        file=run.files[0].name if run.files else None,
+        created_at=created,
+        waits_since=began.latest or began.earliest,
+        since=began.words(now) or unknown,
+        checks=failed_checks(whole, definition) if whole else [],
+        speaks_to_assistant=spoken_to(whole) if whole else None,
+        dashboard_url=run.dashboard_url,
+    )
 
 
 def review_queue_view(
     waiting: Sequence[WorkflowRunSummary],
-    known: dict[str, ReviewFacts],
+    known: dict[str, ReviewRow],
     *,
     shown: int,
-    missing: Sequence[str],
+    missing: list[str],
     now: datetime,
     limit: int,
     filters: str = "",
@@ -194,43 +224,40 @@ def review_queue_view(
 ) -> ReviewQueueView:
     """Show which runs wait for a review, the oldest first, or how many in each group.
 
-    ``known`` holds what is known of each run that was read, by its id.
+    ``known`` holds the rows of the runs that were read in full, by id.
     """
     counts = Counter(run.workflow.name for run in waiting)
-    groups = _groups(waiting, known, group_by, flow) if group_by else None
     view = ReviewQueueView(
         total=len(waiting),
         complete=not missing,
         by_workflow=dict(counts.most_common()),
-        runs=[_review_row(run, known.get(run.id), now) for run in waiting[: 0 if groups is not None else shown]],
+        runs=[] if group_by else [known.get(run.id) or review_row(run, None, now) for run in waiting[:shown]],
         shown=0,
-        groups=groups,
+        groups=_groups(waiting, known, group_by, flow) if group_by else None,
         flow=ReviewFlow(since=flow.since, sent=flow.sent.total(), reviewed=flow.reviewed.total()) if flow else None,
         note="Reviews are made in the dashboard: the API cannot approve or reject.",
-        missing=list(missing) or None,
+        missing=missing,
     )
     said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
     which = f"{f' {filters}' if filters else ''}{f': {said}' if said else ''}"
-    head = [
-        f"{counted(view.total, 'run')} waiting for review{which}.",
-        *([_flow_line(view.flow)] if view.flow else []),
-        *incomplete(view.missing),
-    ]
-    if groups is not None:
+    head = [f"{counted(view.total, 'run')} waiting for review{which}."]
+    head += [view.flow.line()] if view.flow else []
+    head += incomplete(missing)
+    if (groups := view.groups) is not None:
         columns = "group · runs · oldest"
         columns += " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
-        document = Document(head, [_group_line(group, now) for group in groups], [view.note], columns=columns)
+        document = Document(head, [group.line(now) for group in groups], [view.note], columns=columns)
         text, kept = document.fit(limit, "… {:,} more groups".format)
         del groups[kept:]
         return view.with_text(text)
     bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
     # Links that differ in the run's id alone are said once: each would cost as much as the rest of its line.
     base = DashboardUrl(bases.pop()) if len(bases) == 1 else DashboardUrl()
-    pattern = f"Each run's page: {base} and its id." if base.endswith("/") else ""
+    pattern = f" Each run's page: {base} and its id." if base.endswith("/") else ""
     document = Document(
         head,
-        [_review_lines(row, with_link=not pattern) for row in view.runs],
-        [f"{view.note} {pattern}".rstrip()],
+        [row.lines(with_link=not pattern) for row in view.runs],
+        [f"{view.note}{pattern}"],
         columns="run · workflow · file · waits for a person; below it each failed check with its values",
     )
     beyond = view.total - len(view.runs)
@@ -239,23 +266,14 @@ def review_queue_view(
     return view.with_text(text)
 
 
-def _flow_line(flow: ReviewFlow) -> str:
-    more = flow.sent - flow.reviewed
-    change = f"{'grew' if more > 0 else 'shrank'} by about {abs(more):,}" if more else "did not change"
-    return (
-        f"Since {format_instant(flow.since)}: {flow.sent:,} of the runs created then were sent to review, "
-        f"{flow.reviewed:,} runs were reviewed, so the queue {change}."
-    )
-
-
 def _groups(
-    waiting: Sequence[WorkflowRunSummary], known: dict[str, ReviewFacts], by: GroupBy, flow: Flow | None
+    waiting: Sequence[WorkflowRunSummary], known: dict[str, ReviewRow], by: GroupBy, flow: Flow | None
 ) -> list[ReviewGroup]:
     """Group waiting runs, the oldest first, by workflow or by failed check; a run that failed two is in both."""
     groups: dict[str, ReviewGroup] = {}
     for run in waiting:
-        names = {run.workflow.id: run.workflow.name}
-        for key, name in (names if by == "workflow" else _checks_of(known.get(run.id))).items():
+        names = {run.workflow.id: run.workflow.name} if by == "workflow" else _checks_of(known.get(run.id))
+        for key, name in names.items():
             if key not in groups:
                 groups[key] = ReviewGroup(group=name, runs=0, oldest_run_id=run.id, oldest_created_at=run.created)
                 if flow and by == "workflow":
@@ -264,41 +282,9 @@ def _groups(
     return sorted(groups.values(), key=lambda group: -group.runs)[:_MOST_GROUPS]
 
 
-def _checks_of(known: ReviewFacts | None) -> dict[str, str]:
+def _checks_of(row: ReviewRow | None) -> dict[str, str]:
     names = {
         f"probably step {each.step}" if each.inferred else f"{each.check or 'a check'} in step {each.step}"
-        for each in (known.checks if known else ())
+        for each in (row.checks if row else ())
     }
-    return {name: name for name in sorted(names) or ["no step names a check" if known else "not read"]}
-
-
-def _group_line(group: ReviewGroup, now: datetime) -> str:
-    created = group.oldest_created_at
-    age = f"created {age_words(created, now)} ago" if created else "age unknown"
-    flow = f" · {group.sent:,} · {group.reviewed:,}" if group.sent is not None and group.reviewed is not None else ""
-    return f"{group.group:120} · {group.runs:,} · {group.oldest_run_id}, {age}{flow}"
-
-
-def _review_row(run: WorkflowRunSummary, known: ReviewFacts | None, now: datetime) -> ReviewRow:
-    known = known or ReviewFacts([], Began(None, run.updated_at))
-    created, began = run.created, known.began
-    return ReviewRow(
-        run_id=run.id,
-        workflow=run.workflow.name,
-        file=run.files[0].name if run.files else None,
-        created_at=created,
-        waits_since=began.latest or began.earliest,
-        since=began.words(now)
-        or (f"created {format_instant(created)}; Extend does not say since when it waits" if created else "unknown"),
-        checks=known.checks,
-        speaks_to_assistant=list(known.speaks) or None,
-        dashboard_url=DashboardUrl(run.dashboard_url) or None,
-    )
-
-
-def _review_lines(row: ReviewRow, *, with_link: bool) -> str:
-    first = f"{row.run_id} · {row.workflow:40} · {row.file or Label('?'):60} · {row.since}"
-    first += f" · {row.dashboard_url or '-'}" if with_link else ""
-    more = [caution_line(row.speaks_to_assistant)] if row.speaks_to_assistant else []
-    more += [check.line() for check in row.checks] or ["check unknown"]
-    return "\n  ".join([first, *more])
+    return {name: name for name in sorted(names) or ["no step names a check" if row else "not read"]}

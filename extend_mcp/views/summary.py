@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -79,6 +78,11 @@ class WindowBefore(Figures):
     history_begins: datetime | None = None
     change: Rate | None = None
 
+    @property
+    def is_enough(self) -> bool:
+        """True if the window can be compared with the one after it."""
+        return self.complete and self.history_begins is None and self.runs >= FEW
+
     def line(self) -> str:
         """Return the window and how it compares, as a line of text."""
         said = f"{self.runs:,} runs, {self.failed:,} failed"
@@ -127,25 +131,15 @@ class SummaryView(View, Figures):
     untrusted: str = "group, second_group"
 
 
-@dataclass(frozen=True)
-class Before:
-    """The window before: its figures, whether all of it was read, and whether its groups correspond.
-
-    ``begins`` is the time at which the first run of all was created, if that is known.
-    """
-
-    since: datetime
-    until: datetime
-    counted: Statistics
-    complete: bool
-    begins: datetime | None = None
-    by_group: bool = True
-
-    @property
-    def is_enough(self) -> bool:
-        """True if the window can be compared with this one."""
-        begins_earlier = self.begins is None or self.begins <= self.since
-        return self.complete and begins_earlier and self.counted.total.runs >= FEW
+def window_before(
+    then: Tally, total: Tally, since: datetime, until: datetime, *, complete: bool, begins: datetime | None = None
+) -> WindowBefore:
+    """Compare a window with the ``total`` of the next; ``begins`` is the creation of the first run of all, if known."""
+    later = begins if begins and begins > since else None
+    window = WindowBefore(**_figures(then), since=since, until=until, complete=complete, history_begins=later)
+    if window.is_enough and total.runs >= FEW:
+        window.change = round(total.failed / total.runs - then.failed / then.runs, 4)
+    return window
 
 
 def summary_view(
@@ -153,11 +147,12 @@ def summary_view(
     *,
     by: Sequence[str],
     filters: str,
-    before: Before | None,
+    before: WindowBefore | None,
+    earlier: Statistics | None,
     course: Course | None,
     zone: str,
     sort: Sort | None,
-    missing: Sequence[str],
+    missing: list[str],
     is_window: bool,
     now: datetime,
     limit: int,
@@ -169,15 +164,17 @@ def summary_view(
     Args:
         by: names of the groups.
         before: the window before, if the window has a beginning.
+        earlier: the figures of the window before, if its groups correspond to those of this one.
         zone: the time zone of days and hours.
         is_window: whether only runs of some time are counted.
         kept: how fresh the figures are, where they come from kept runs.
     """
     total = counted.total
     course = course if total.runs >= FEW else None
-    earlier = before.counted if before and before.is_enough and before.by_group else None
-    pairs = [
-        (groups, _group_figures(groups, tally, counted, earlier, of_failures=bool(OF_FAILURES.intersection(by))))
+    earlier = earlier if before and before.is_enough else None
+    of_failures = bool(OF_FAILURES.intersection(by))
+    found = [
+        (groups, _group_figures(groups, tally, counted, earlier, of_failures=of_failures))
         for groups, tally in counted.groups.items()
     ]
     among: Any = "this window" if is_window else "these runs" if filters or missing else "all runs"
@@ -190,18 +187,18 @@ def summary_view(
         queue_p95=quantile(total.queues, 0.95),
         credits=total.credits,
         oldest_waiting=[
-            OldestWaiting(status=each, run_id=found.run_id, created_at=found.created, among=among)
+            OldestWaiting(status=each, run_id=waiting.run_id, created_at=waiting.created, among=among)
             for each in by_urgency(counted.oldest)
-            if (found := counted.oldest[each])
+            if (waiting := counted.oldest[each])
         ],
-        before=_before(before, total) if before else None,
+        before=before,
         over_time=_over_time(course) if course else None,
         stuck=len(stuck) if kept else None,
         as_of=kept.as_of if kept else None,
         deletions_seen_until=kept.pass_at if kept else None,
         grouped_by=", ".join(by),
         time_zone=zone,
-        groups=_ordered(pairs, sort)[: _MOST_SPANS if OF_TIME.keys() & by else _MOST_GROUPS],
+        groups=_ordered(found, sort)[: _MOST_SPANS if OF_TIME.keys() & by else _MOST_GROUPS],
     )
     rows = [_cells(figures, by, zone, compares=earlier is not None) for figures in view.groups]
     document = Document(
@@ -209,34 +206,30 @@ def summary_view(
         [" · ".join(row.values()) for row in rows],
         columns=" · ".join(rows[0]) if rows else "",
     )
-    beyond = len(pairs) - len(rows)
+    beyond = len(found) - len(rows)
     text, shown = document.fit(limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=beyond)
-    view.groups_left_out = len(pairs) - shown
+    view.groups_left_out = len(found) - shown
     del view.groups[shown:]
     return view.with_text(text)
 
 
-def _ordered(pairs: list[tuple[Groups, GroupFigures]], sort: Sort | None) -> list[GroupFigures]:
+def _ordered(found: Sequence[tuple[Groups, GroupFigures]], sort: Sort | None) -> list[GroupFigures]:
     """Sort as asked; by default the largest groups first, and spans of time from the newest."""
     sizes: Counter[Group] = Counter()
-    for groups, figures in pairs:
+    for groups, figures in found:
         sizes[groups[0]] += figures.runs
 
     def key(pair: tuple[Groups, GroupFigures]) -> tuple[object, ...]:
         groups, figures = pair
         names = tuple(group.key for group in groups)
-        if sort is not None:
-            rate = figures.failure_rate or figures.share_of_failures or 0.0
-            change = -float("inf") if figures.change is None else figures.change
-            return -{"count": figures.runs, "rate": rate, "change": change}[sort], -figures.runs, names
-        runs = [sizes[groups[0]], figures.runs]
-        order = [
-            -parse_iso(group.name).timestamp() if group.is_time else -count
-            for group, count in zip(groups, runs, strict=False)
-        ]
-        return *order, names
+        if sort is None:
+            runs = zip(groups, (sizes[groups[0]], figures.runs), strict=False)
+            return *(-parse_iso(each.name).timestamp() if each.is_time else -count for each, count in runs), names
+        rate = figures.failure_rate or figures.share_of_failures or 0.0
+        change = -float("inf") if figures.change is None else figures.change
+        return -{"count": figures.runs, "rate": rate, "change": change}[sort], -figures.runs, names
 
-    return [figures for _, figures in sorted(pairs, key=key)]
+    return [figures for _, figures in sorted(found, key=key)]
 
 
 def _figures(tally: Tally) -> dict[str, Any]:
@@ -278,19 +271,6 @@ def _by_status(tally: Tally) -> dict[Code, int]:
     for status in by_urgency(tally.statuses):
         counts[Code(status) or Code("unknown")] += tally.statuses[status]
     return dict(counts)
-
-
-def _before(before: Before, total: Tally) -> WindowBefore:
-    then = before.counted.total
-    compares = before.is_enough and total.runs >= FEW
-    return WindowBefore(
-        **_figures(then),
-        since=before.since,
-        until=before.until,
-        complete=before.complete,
-        history_begins=before.begins if before.begins and before.begins > before.since else None,
-        change=total.failed / total.runs - then.failed / then.runs if compares else None,
-    )
 
 
 def _head(view: SummaryView, course: Course | None, filters: str, now: datetime) -> list[str]:

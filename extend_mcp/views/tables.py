@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -137,27 +136,29 @@ def run_list_view(
         note: what the reader must know of how the search ended, or None.
         ids_only: whether the text has only the ids, by workflow and status.
     """
+    known = causes or {}
+    rows = [
+        RunRow(
+            run_id=run.id,
+            status=run.status,
+            workflow=run.workflow.name,
+            file=files_words([file.name or file.id for file in run.files]),
+            created_at=run.created,
+            took_seconds=duration_seconds(run, now),
+            why=known.get(run.id),
+        )
+        for run in runs
+    ]
+    columns, write = ("", _id_lines) if ids_only else (None, _run_lines)
     return list_view(
         RunListView,
-        [_run_row(run, now, (causes or {}).get(run.id)) for run in runs],
+        rows,
         token_after=token_after,
         limit=limit,
         filters=filters,
-        columns="" if ids_only else None,
-        write=_id_lines if ids_only else _run_lines,
+        columns=columns,
+        write=write,
         note=note,
-    )
-
-
-def _run_row(run: WorkflowRunSummary, now: datetime, why: str | None) -> RunRow:
-    return RunRow(
-        run_id=run.id,
-        status=run.status,
-        workflow=run.workflow.name,
-        file=files_words([file.name or file.id for file in run.files]),
-        created_at=run.created,
-        took_seconds=duration_seconds(run, now),
-        why=why,
     )
 
 
@@ -223,32 +224,6 @@ class FoundRunsView(View):
     untrusted: str = "workflow, file, place, excerpt"
 
 
-@dataclass(frozen=True)
-class Searched:
-    """The extent of a search."""
-
-    runs: int  # how many runs there are to search
-    read: int  # how many of them were searched in full; of the others, the file name and the reviewer's note
-    unread_open: int  # how many of the others have not ended; what these hold is never kept
-    cut: int  # how many of them hold more text than was searched
-    goes_deeper: bool  # whether the next question searches more
-    is_cut: bool  # whether the search ended before all that is kept was looked at
-    missing: str | None  # why older runs are missing; None if none are
-
-    def unsearched(self) -> list[str]:
-        """Say what was not searched, and how to search it."""
-        names_only = "were searched by file name and reviewer's note alone"
-        narrow = "; narrow the search by workflow, status or time to read them"
-        unread = self.runs - self.read - self.unread_open
-        counts = {
-            f"{names_only}{'; ask again to go deeper' if self.goes_deeper else ''}": unread,
-            f"that have not ended {names_only}{narrow}": self.unread_open,
-            "hold more text than was searched": self.cut,
-        }
-        said = [self.missing or "", *(f"{counted(count, 'run')} {what}" for what, count in counts.items() if count)]
-        return [*filter(None, said), *(["there may be more runs than these: narrow the search"] if self.is_cut else [])]
-
-
 def found_runs_view(
     found: Sequence[Hit],
     *,
@@ -256,25 +231,26 @@ def found_runs_view(
     query: TextQuery | None,
     wanted: Selection,
     filters: str,
-    searched: Searched,
+    runs: int,
+    read: int,
+    missing: list[str],
     as_of: datetime,
     shown: int,
     limit: int,
 ) -> FoundRunsView:
-    """Show runs that were searched for, newest first.
+    """Show runs that were searched for, newest first: of so many ``runs``, of which ``read`` were searched in full.
 
     Args:
         speaking: the ids of runs with a text that seems to be meant for an assistant.
         wanted: the metadata and the file that the runs have.
         as_of: when the API was last asked what changed.
     """
-    missing = searched.unsearched()
     view = FoundRunsView(
         found=len(found),
         complete=not missing,
         runs=[_found_row(each, query, each.run.id in speaking) for each in found[:shown]],
-        searched_runs=searched.runs,
-        searched_in_full=searched.read,
+        searched_runs=runs,
+        searched_in_full=read,
         missing=missing,
         as_of=as_of,
     )
@@ -283,11 +259,12 @@ def found_runs_view(
     what += [f"have file {Id(wanted.file_id)}"] if wanted.file_id else []
     head = [
         f"{counted(view.found, 'run')} found that {' and '.join(what)}{f' ({filters})' if filters else ''}.",
-        f"Searched {searched.read:,} of {counted(searched.runs, 'run')} in full, as of {format_instant(as_of)}.",
+        f"Searched {read:,} of {counted(runs, 'run')} in full, as of {format_instant(as_of)}.",
         *incomplete(missing),
     ]
-    rows = [row.line() for row in view.runs]
-    document = Document(head, rows, columns="run · status · workflow · file · created · where")
+    document = Document(
+        head, [row.line() for row in view.runs], columns="run · status · workflow · file · created · where"
+    )
     beyond = view.found - len(view.runs)
     text, kept = document.fit(limit, "… {:,} more, older than these".format, beyond=beyond)
     del view.runs[kept:]
@@ -295,15 +272,16 @@ def found_runs_view(
 
 
 def _found_row(each: Hit, query: TextQuery | None, speaks: bool) -> FoundRunRow:
-    span = query.find(each.passage.text) if query and each.passage else None
+    run, passage = each
+    span = query.find(passage.text) if query and passage else None
     return FoundRunRow(
-        run_id=each.run.id,
-        status=each.run.status,
-        workflow=each.run.workflow_name,
-        file=next(iter(each.run.file_names), None),
-        created_at=each.run.created,
-        place=each.passage.place if each.passage and span else None,
-        excerpt=excerpt(each.passage.text, span) if each.passage and span else None,
+        run_id=run.id,
+        status=run.status,
+        workflow=run.workflow_name,
+        file=next(iter(run.file_names), None),
+        created_at=run.created,
+        place=passage.place if passage and span else None,
+        excerpt=excerpt(passage.text, span) if passage and span else None,
         speaks_to_assistant=speaks,
     )
 

@@ -301,6 +301,7 @@ async def test_the_largest_bar_is_named_and_ties_are_told() -> None:
         by=["workflow"],
         filters="",
         before=None,
+        earlier=None,
         course=course,
         zone="UTC",
         sort=None,
@@ -312,18 +313,10 @@ async def test_the_largest_bar_is_named_and_ties_are_told() -> None:
     assert "Runs by day (UTC) from 2026-02-01: █·█▃ most 3: 2026-02-01, 2026-02-03" in view.text
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("Berlin", "Did you mean Europe/Berlin?"),
-        ("Europe/Berln", "Europe/Berlin"),
-        ("PST", "such as"),
-        ("../x", "such"),
-    ],
-)
-async def test_an_unknown_time_zone_is_refused_with_a_hint(box: Box, name: str, hint: str) -> None:
+@pytest.mark.parametrize("name", ["Berlin", "PST", "../x"])
+async def test_an_unknown_time_zone_is_refused_with_an_example(box: Box, name: str) -> None:
     async with serving(box) as client:
         result = await client.call_tool("summarize_runs", {"group_by": "day", "time_zone": name})
     assert result.is_error
-    assert hint in text_of(result)
+    assert f"«{name}» is not a name of the IANA database, such as Europe/Berlin." in text_of(result)
     assert box.requests() == []

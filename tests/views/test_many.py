@@ -14,16 +14,14 @@ from extend_mcp.api.models import WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.groups import GROUP_NAMES, Calendar, Grouping
 from extend_mcp.runs.statistics import RunFacts, run_facts
-from extend_mcp.runs.timing import present_state
 from extend_mcp.views.actions import BulkResult, BulkView, result_lines
 from extend_mcp.views.incidents import done_twice_view
 from extend_mcp.views.insights import (
     comparison_view,
     failure_view,
 )
-from extend_mcp.views.instructions import spoken_to
-from extend_mcp.views.reviews import ReviewFacts, failed_checks, review_queue_view
-from extend_mcp.views.summary import Before, Sort, summary_view
+from extend_mcp.views.reviews import failed_checks, review_queue_view, review_row
+from extend_mcp.views.summary import Sort, summary_view, window_before
 from extend_mcp.views.untrusted import Note
 from tests.views.test_runs import NOW, mutated_runs
 
@@ -45,12 +43,16 @@ def test_a_summary(documents: list[dict[str, Any]], limit: int, one: str, other:
     calendar = Calendar(timezone(timedelta(hours=5, minutes=30)))
     runs = [run_facts(WorkflowRunSummary.model_validate(each))._replace(reason="X", step="") for each in documents * 10]
     counted = Grouping(by, calendar).count_listed(runs, dict.fromkeys((run.id for run in runs), "x"))
-    for before in (None, Before(NOW, NOW, counted, complete=True), Before(NOW, NOW, counted, complete=False)):
+    for before in (
+        None,
+        *(window_before(counted.total, counted.total, NOW, NOW, complete=whole) for whole in (True, False)),
+    ):
         view = summary_view(
             counted,
             by=by,
             filters="FAILED",
             before=before,
+            earlier=counted,
             course=calendar.course(counted.course),
             zone="Asia/Kolkata",
             sort=sort,
@@ -92,14 +94,14 @@ def test_a_repeated_file_says_what_it_cost_how_late_it_came_and_between_which_ba
 def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str, Any]]) -> None:
     run = WorkflowRun.model_validate(document)
     summaries = [WorkflowRunSummary.model_validate(each) for each in others]
+    known = [(run_facts(each), Failure("Parse", "OCR_ERROR", ""), None) for each in summaries * 5]
     cause = next(iter(failures_of(run)), Failure("", "", ""))
     view = failure_view(
         run,
         cause,
-        failed=5,
-        looked_into=3,
-        alike=summaries * 5,
-        same_step=2,
+        known,
+        failed=30,
+        looked_into=21,
         good=summaries[0],
         later=summaries[-1],
         window="since yesterday",
@@ -113,10 +115,9 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
 @given(DOCUMENTS, LIMITS)
 def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     runs = [WorkflowRun.model_validate(document) for document in documents]
-    known = {
-        run.id: ReviewFacts(failed_checks(run, []), present_state(run, run.reviewed_at), spoken_to(run)) for run in runs
-    }
-    summaries = [WorkflowRunSummary.model_validate(document) for document in documents] * 8
+    summaries = [WorkflowRunSummary.model_validate(document) for document in documents]
+    known = {run.id: review_row(listed, run, NOW) for listed, run in zip(summaries, runs, strict=True)}
+    summaries *= 8
     view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
     fine(view, limit)
     assert view.total == len(summaries)
