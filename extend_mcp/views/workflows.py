@@ -106,14 +106,10 @@ def workflow_view(
 
 def graph_lines(steps: Sequence[Json]) -> list[str]:
     """Write a line a step, as a run comes to them: name, type, what it uses, and where it leads."""
-    if not steps:
-        return ["No steps."]
     reached, others = by_distance(steps)
-    lines = [_line(number, step) for number, step in enumerate(reached, 1)]
-    if others:
-        lines.append("Nothing leads to:")
-        lines += [_line(number, step) for number, step in enumerate(others, len(reached) + 1)]
-    return lines
+    lines = [_line(number, step) for number, step in enumerate([*reached, *others], 1)]
+    lines[len(reached) : len(reached)] = ["Nothing leads to:"] if others else []
+    return lines or ["No steps."]
 
 
 def _line(number: int, step: Json) -> str:
@@ -122,16 +118,11 @@ def _line(number: int, step: Json) -> str:
 
 
 def _leads(step: Json, kind: type[Label] = Label) -> str:
-    ways: dict[str | None, list[str]] = {}
+    ways: dict[str, list[str]] = {}
     for chosen, target in edges(step):
-        ways.setdefault(chosen, []).append(f"{kind(target or '?'):60}")
-    if not ways:
-        return " -> end"
-    said = [
-        f"{f'{kind(chosen):40}: ' if chosen is not None else ''}{', '.join(targets)}"
-        for chosen, targets in ways.items()
-    ]
-    return f" -> {'; '.join(said)}"
+        way = "" if chosen is None else f"{kind(chosen):40}: "
+        ways.setdefault(way, []).append(f"{kind(target or '?'):60}")
+    return f" -> {'; '.join(way + ', '.join(targets) for way, targets in ways.items()) or 'end'}"
 
 
 def _uses(step: Json) -> str:
@@ -225,12 +216,13 @@ def _matched(before: Sequence[Json], after: Sequence[Json]) -> tuple[list[tuple[
 def _details(old: Json | None, step: Json) -> list[str]:
     """Write the settings of an added step; or what differs in a changed one, and its other URLs."""
     lines = []
-    if old is not None and old.get("name") != step.get("name"):
-        lines.append(f"was named {_named(old)}")
-    if old is not None and old.get("type") != step.get("type"):
-        lines.append(f"type: {_kind(old)} -> {_kind(step)}")
-    if old is not None and edges(old) != edges(step):
-        lines.append(f"leads{_leads(old, Name)}; now{_leads(step, Name)}")
+    if old is not None:
+        pairs = {
+            f"was named {_named(old)}": (old.get("name"), step.get("name")),
+            f"type: {_kind(old)} -> {_kind(step)}": (old.get("type"), step.get("type")),
+            f"leads{_leads(old, Name)}; now{_leads(step, Name)}": (edges(old), edges(step)),
+        }
+        lines = [line for line, (before, after) in pairs.items() if before != after]
     was, now = _leaves_of(old or {}), _leaves_of(step)
     # True equals 1 in Python, not in JSON.
     moved = [place for place in {**was, **now} if repr(was.get(place, _ABSENT)) != repr(now.get(place, _ABSENT))]
@@ -239,9 +231,9 @@ def _details(old: Json | None, step: Json) -> list[str]:
     moved.sort(key=lambda place: place not in urls)
     most = _MOST_SETTINGS if old is None else len(moved)
     for place in moved[:most]:
-        before, after = _value(was, place), _value(now, place)
-        differs = " (differs in what is not shown)" if before == after else ""
-        lines.append(f"{_where(place)}: {after}" if old is None else f"{_where(place)}: {before} -> {after}{differs}")
+        before, after = f"{_value(was, place)} -> " if old is not None else "", _value(now, place)
+        differs = " (differs in what is not shown)" if before == f"{after} -> " else ""
+        lines.append(f"{_where(place)}: {before}{after}{differs}")
     if len(moved) > most:
         lines.append(f"and {len(moved) - most} more settings")
     if lines and old is not None:
