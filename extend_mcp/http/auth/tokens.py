@@ -15,6 +15,7 @@ import secrets
 import stat
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
@@ -105,16 +106,12 @@ class Tokens(Identify):
     def __init__(
         self, path: Path, *, default: Account, clock: Clock | None = None, metrics: Metrics | None = None
     ) -> None:
-        self._path = path
-        self._metrics = metrics or Metrics()
-        self._default = default
-        self._clock = clock or Clock()
-        self._looked = self._clock.monotonic()
+        self._path, self._default = path, default
+        self._metrics, self._clock = metrics or Metrics(), clock or Clock()
+        self._looked, self._problem = self._clock.monotonic(), ""
         self._entries, self._callers = self._read()
-        self._problem = ""
 
     async def __call__(self, headers: Headers) -> Caller:
-        """Identify the caller by their token."""
         token = bearer(headers)
         if len(token) < MIN_CHARS or not is_sendable(token):
             raise UnidentifiedError("what was sent is too short, too long or not plain enough for a token")
@@ -125,13 +122,11 @@ class Tokens(Identify):
         met = [caller for caller in self._callers if hmac.compare_digest(caller.credential, digest)]
         if not met:
             raise UnidentifiedError("no such token")
-        caller = met[0]
-        if caller.expires_at is not None and self._clock.now().timestamp() >= caller.expires_at:
-            raise UnidentifiedError(f"the token {caller.client_id} has expired")
-        return caller
+        if met[0].expires_at is not None and self._clock.now().timestamp() >= met[0].expires_at:
+            raise UnidentifiedError(f"the token {met[0].client_id} has expired")
+        return met[0]
 
     async def still_valid(self, caller: Caller) -> bool:
-        """Return whether the file still has the caller's token, with the same rights."""
         await self._look()
         return any(each == caller and each.credential == caller.credential for each in self._callers)
 
@@ -160,17 +155,20 @@ class Tokens(Identify):
         return entries, [self._caller(place, entry) for place, entry in enumerate(entries)]
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
-        key = _key(entry)
-        if key is not None and not is_sendable(key):
-            named = "api_key_env names a variable that is not set to a key"
-            if entry.api_key_file is not None:
-                named = "api_key_file names a file that holds no key or cannot be read"
-            raise SettingsError(f"{_where(place, entry.name)}: {named}")
-        given = entry.model_dump(include={"workspace_id", "organization", "label"})
-        if key is None:
-            account = replace(self._default, **{name: value for name, value in given.items() if value})
+        given, key = entry.model_dump(include={"workspace_id", "organization", "label"}), ""
+        if entry.api_key_env is not None:
+            key, fault = os.environ.get(entry.api_key_env, ""), "api_key_env names a variable that is not set to a key"
+        elif entry.api_key_file is not None:
+            fault = "api_key_file names a file that holds no key or cannot be read"
+            with suppress(OSError, ValueError):
+                key = entry.api_key_file.read_text(encoding="utf-8")
         else:
-            account = Account(SecretStr(key), **given)
+            fault = ""
+        if fault and not is_sendable(key.strip()):
+            raise SettingsError(f"{_where(place, entry.name)}: {fault}")
+        account = Account(SecretStr(key.strip()), **given)
+        if not fault:
+            account = replace(self._default, **{name: value for name, value in given.items() if value})
         return Caller(
             f"token:{entry.name}",
             account,
@@ -257,15 +255,3 @@ def _entries(document: Any) -> list[TokenEntry]:
 
 def _where(place: int, name: object) -> str:
     return f"tokens[{place}] ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else f"tokens[{place}]"
-
-
-def _key(entry: TokenEntry) -> str | None:
-    """Return the key that the entry names, empty where it is missing; None for an entry without one."""
-    if entry.api_key_env is not None:
-        return os.environ.get(entry.api_key_env, "").strip()
-    if entry.api_key_file is None:
-        return None
-    try:
-        return entry.api_key_file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
