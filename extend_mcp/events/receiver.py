@@ -22,17 +22,9 @@ from starlette.responses import JSONResponse, Response
 
 from extend_mcp.api.transport import RefusedAnswerError, download
 from extend_mcp.api.wire import decode_json
-from extend_mcp.events.event import (
-    NotAnEventError,
-    Seen,
-    WebhookEvent,
-    end_of,
-    needs_payload,
-    read_event,
-    resources_of,
-)
+from extend_mcp.events.event import Seen, WebhookEvent
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.urls import is_encrypted, split_url
+from extend_mcp.urls import is_secure, split_url
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +44,6 @@ NEWEST_SECONDS: Final = 60
 
 class BadSignatureError(Exception):
     """A delivery that does not prove where and when it comes from. The text is for the log and holds no secret."""
-
-
-class PayloadRefusedError(Exception):
-    """A payload that is not fetched, or could not be. The text names no URL: a signed one is a credential."""
 
 
 @dataclass
@@ -80,13 +68,12 @@ class Receiver:
         body = await request.body()
         try:
             verify(body, request.headers, self.secrets, now=self.wall())
+            event = WebhookEvent.model_validate(decode_json(body))
         except BadSignatureError as error:
             logger.warning("a webhook delivery was refused: %s", error)
             return self._answer("bad_signature", 401)
-        try:
-            event = read_event(body)
-        except NotAnEventError as error:
-            logger.warning("a signed webhook delivery is no event: %s", error)
+        except ValueError:
+            logger.warning("a signed webhook delivery is no event")
             return self._answer("not_an_event", 400)
         if not await self.seen.first(event.id):
             # Extend sends an event again until it gets a 200.
@@ -109,19 +96,20 @@ class Receiver:
 
     async def publish(self, event: WebhookEvent) -> None:
         """Publish what changed with an event."""
-        if needs_payload(event):
+        if event.payload_url:
             try:
-                payload = await fetch_payload(str(event.payload_url), self.payload_hosts)
-            except PayloadRefusedError as error:
-                # The event's own content must do: for a run that is its id.
-                logger.warning("the payload of a %s event was not fetched: %s", event.type, error)
+                payload = await fetch_payload(event.payload_url, self.payload_hosts)
+            except Exception as error:
+                # The event's own content must do: for a run that is its id. Other texts would quote the URL.
+                problem = error if isinstance(error, RefusedAnswerError) else type(error).__name__
+                logger.warning("the payload of a %s event was not fetched: %s", event.type, problem)
             else:
                 # Whose event it is, the signed part says; the payload may only add to that.
                 known = {"id": event.payload["id"]} if event.payload.get("id") else {}
-                event = WebhookEvent(event.id, event.type, {**payload, **known})
-        if end := end_of(event):
-            await self.seen.first(end)
-        for uri in resources_of(event):
+                event = event.model_copy(update={"payload": {**payload, **known}})
+        if event.end:
+            await self.seen.first(event.end)
+        for uri in event.resources:
             await self.bus.publish(ResourceUpdated(uri))
 
     def close(self) -> None:
@@ -171,34 +159,19 @@ async def fetch_payload(
     A host is a name or ``name:port``; https only, except on loopback addresses.
 
     Raises:
-        PayloadRefusedError: the host is not allowed, or no JSON object came from it in time.
+        RefusedAnswerError: the host is not allowed, or what it sent is no payload.
+        Exception: whatever httpx and the clock raise; the text may quote the URL, which is a credential.
     """
-    _check_address(url, {host.lower() for host in hosts})
-    client = httpx.AsyncClient(transport=transport, timeout=_PAYLOAD_SECONDS, trust_env=False)
-    try:
-        with anyio.fail_after(_PAYLOAD_SECONDS):
-            document = decode_json(await download(client, url, max_bytes=_MOST_PAYLOAD_BYTES))
-    except RefusedAnswerError as error:
-        problem = str(error)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
-        problem = type(error).__name__
-    else:
-        if isinstance(document, dict):
-            return document
-        problem = "not a JSON object"
-    # Raised out here, so that it is not chained to an exception that quotes the URL.
-    raise PayloadRefusedError(f"the payload could not be read: {problem}")
-
-
-def _check_address(url: str, hosts: set[str]) -> None:
-    parts = split_url(url)
-    if parts is None:
-        raise PayloadRefusedError("the payload's URL is malformed")
-    if not is_encrypted(parts):
-        raise PayloadRefusedError("the payload's URL is not https")
-    if parts.username or parts.password:
-        raise PayloadRefusedError("the payload's URL carries credentials")
+    parts, allowed = split_url(url), {host.lower() for host in hosts}
+    if parts is None or not is_secure(url):
+        raise RefusedAnswerError("its URL is malformed, carries credentials or is not https")
     host, port = (parts.hostname or "").lower(), parts.port
     named = f"{host}:{port}" if port else host
-    if named not in hosts and not (port in (None, 443) and host in hosts):
-        raise PayloadRefusedError("the payload's host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")
+    if named not in allowed and not (port in (None, 443) and host in allowed):
+        raise RefusedAnswerError("its host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")
+    client = httpx.AsyncClient(transport=transport, timeout=_PAYLOAD_SECONDS, trust_env=False)
+    with anyio.fail_after(_PAYLOAD_SECONDS):
+        document = decode_json(await download(client, url, max_bytes=_MOST_PAYLOAD_BYTES))
+    if not isinstance(document, dict):
+        raise RefusedAnswerError("it is no JSON object")
+    return document

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.http.auth.base import UnidentifiedError
-from extend_mcp.http.auth.oauth import is_secure
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.settings import SettingsError
+from extend_mcp.urls import is_secure
 from tests.http.keys import (
     ACCOUNT,
     AUDIENCE,

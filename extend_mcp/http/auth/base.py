@@ -94,6 +94,7 @@ class ExtendKeys(Identify):
     key_header: str = "Authorization"
 
     async def __call__(self, headers: Headers) -> Caller:
+        """Identify the caller by their key and workspace."""
         key = bearer(headers) if self.key_header == "Authorization" else header(headers, self.key_header)
         if not key:
             raise UnidentifiedError(f"no {self.key_header} header", missing=True)

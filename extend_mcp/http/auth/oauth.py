@@ -30,7 +30,7 @@ from extend_mcp.api.wire import decode_json
 from extend_mcp.clock import Clock
 from extend_mcp.http.auth.base import Identify, UnidentifiedError, bearer
 from extend_mcp.settings import SettingsError
-from extend_mcp.urls import is_encrypted, split_url
+from extend_mcp.urls import is_secure
 
 logger = logging.getLogger(__name__)
 
@@ -174,14 +174,6 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__
 
 
-def is_secure(url: str) -> bool:
-    """Return whether keys may be fetched from a URL: https, or http on this machine; no credentials, no fragment."""
-    parts = split_url(url)
-    if parts is None or not parts.hostname or "@" in parts.netloc or parts.fragment:
-        return False
-    return is_encrypted(parts)
-
-
 def read_key(entry: Any) -> list[jwt.PyJWK]:
     """Read one JSON Web Key (RFC 7517), once for each algorithm that it may be used with; none where it is no such key.
 
@@ -227,6 +219,7 @@ class OAuth(Identify):
         self._keys = KeySet(issuer, self._clock, fetch)
 
     async def __call__(self, headers: Headers) -> Caller:
+        """Identify the caller by their access token."""
         token = bearer(headers)
         algorithm, kid = _header(token)
         keys = await self._keys.find(kid, algorithm)

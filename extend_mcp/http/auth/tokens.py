@@ -112,6 +112,7 @@ class Tokens(Identify):
         self._entries, self._callers = self._read()
 
     async def __call__(self, headers: Headers) -> Caller:
+        """Identify the caller by their token."""
         token = bearer(headers)
         if len(token) < MIN_CHARS or not is_sendable(token):
             raise UnidentifiedError("what was sent is too short, too long or not plain enough for a token")
@@ -127,6 +128,7 @@ class Tokens(Identify):
         return met[0]
 
     async def still_valid(self, caller: Caller) -> bool:
+        """Return whether the file still has the caller's token, with the same rights."""
         await self._look()
         return any(each == caller and each.credential == caller.credential for each in self._callers)
 
