@@ -38,7 +38,7 @@ RUN_EVENTS: Final = (*END_EVENTS.values(), "workflow_run.needs_review")
 class WebhookEvent(BaseModel):
     """One event, such as ``workflow_run.completed``, and the object it is about, or where that can be had."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     id: str = Field(alias="eventId", min_length=1, max_length=_LONGEST_ID)
     type: str = Field(alias="eventType")

@@ -47,10 +47,10 @@ from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
 
 try:
-    from extend_mcp.replicas.connect import open_replicas
+    from extend_mcp.replicas.connect import Replicas
 except ModuleNotFoundError:
     # Redis is an extra: a single server needs none.
-    open_replicas = None  # type: ignore[assignment]
+    Replicas = None  # type: ignore[assignment, misc]
 
 WEBHOOK_PATH: Final = "/webhooks/extend"
 
@@ -142,10 +142,10 @@ class HttpApp:
             raise SettingsError(
                 "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is, the same for all replicas"
             )
-        if open_replicas is None:
+        if Replicas is None:
             raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'")
         shared = self.shared
-        replicas = open_replicas(self.http.redis_url.get_secret_value(), shared.keys, self.metrics)
+        replicas = Replicas(self.http.redis_url.get_secret_value(), shared.keys, self.metrics)
         shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         self._background = replicas.connected
         return replicas.seen

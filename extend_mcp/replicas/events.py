@@ -7,7 +7,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import anyio
@@ -16,67 +17,56 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from extend_mcp.events.event import REMEMBERED_SECONDS, Seen
-from extend_mcp.replicas import outage_logged
 from extend_mcp.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "extend-mcp:events"
-_SEEN_PREFIX: Final = "extend-mcp:event:"
 _SINCE: Final = "extend-mcp:events-since"
-
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 10.0
+_PAUSE: Final = 2.0
 _LONGEST_URI: Final = 2000
 
 
-class RedisBus:
+@contextmanager
+def outage_logged(consequence: str) -> Iterator[None]:
+    """Run a command of Redis; where that fails, log the consequence and continue after the block."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        # The type only: the text may quote addresses or what was sent.
+        logger.warning("%s: %s", consequence, type(error).__name__)
+
+
+class RedisBus(InMemorySubscriptionBus):
     """The SDK's `SubscriptionBus` over Redis. This replica's own subscribers do not need Redis.
 
     A change that is published while Redis is out of reach stays in this replica: an event is a hint to look again,
-    and a waiting call also looks without one.
+    and a waiting call also looks without one. ``listening`` is set once this replica receives the others' changes.
     """
 
     def __init__(
-        self,
-        redis: Redis,
-        *,
-        metrics: Metrics | None = None,
-        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        self, redis: Redis, metrics: Metrics | None = None, sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     ) -> None:
-        self._redis = redis
-        self._metrics = metrics or Metrics()
-        self._sleep = sleep
-        self._local = InMemorySubscriptionBus()
+        super().__init__()
+        self._redis, self._metrics, self._sleep = redis, metrics or Metrics(), sleep
         self._origin = secrets.token_hex(8)
         self.listening = anyio.Event()
-        """Set once this replica receives the others' changes."""
 
     async def publish(self, event: ServerEvent) -> None:
-        await self._local.publish(event)
-        if not isinstance(event, ResourceUpdated):
-            return
-        with outage_logged("a change could not be sent to other replicas"):
-            await self._redis.publish(CHANNEL, json.dumps({"from": self._origin, "uri": event.uri}))
-
-    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        return self._local.subscribe(listener)
+        await super().publish(event)
+        if isinstance(event, ResourceUpdated):
+            with outage_logged("a change could not be sent to other replicas"):
+                await self._redis.publish(CHANNEL, json.dumps({"from": self._origin, "uri": event.uri}))
 
     async def run(self) -> None:
         """Receive the other replicas' changes until cancelled; reconnect when Redis fails."""
-        pause = _FIRST_PAUSE
         while True:
-            try:
+            with outage_logged("changes of other replicas are not received"):
                 await self._listen()
-            except (RedisError, OSError) as error:
-                self._metrics.set("redis_reachable", 0)
-                logger.warning(
-                    "changes of other replicas are not received (%s); retry in %.1f s", type(error).__name__, pause
-                )
+            self._metrics.set("redis_reachable", 0)
             if self.listening.is_set():
-                self.listening, pause = anyio.Event(), _FIRST_PAUSE
-            await self._sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+                self.listening = anyio.Event()
+            await self._sleep(_PAUSE)
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
@@ -89,7 +79,7 @@ class RedisBus:
                     # A connection that was cut without a word is found by asking.
                     await channel.ping()
                 elif message.get("type") == "message" and (uri := self._uri(message["data"])):
-                    await self._local.publish(ResourceUpdated(uri))
+                    await super().publish(ResourceUpdated(uri))
 
     def _uri(self, data: bytes | str) -> str | None:
         """Return the resource that another replica's message names; None for our own messages and invalid ones."""
@@ -138,4 +128,4 @@ class RedisSeen(Seen):
 
 def _key(event_id: str) -> str:
     # What Extend sends is no name for a key.
-    return f"{_SEEN_PREFIX}{hashlib.sha256(event_id.encode()).hexdigest()}"
+    return f"extend-mcp:event:{hashlib.sha256(event_id.encode()).hexdigest()}"
