@@ -158,7 +158,8 @@ class HttpApp:
             self.registry,
             self.clock,
             Shares(most, max(most // 10, 1) if self.identify else most),
-            still_valid=self.identify.still_valid if self.identify else None,
+            self.identify.still_valid if self.identify else None,
+            self.lifecycle.on_end,
         )
         server = self.server.session_manager.app
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
@@ -166,7 +167,6 @@ class HttpApp:
             # Without a session there is no stream to be notified on.
             server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
             server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
-        self.lifecycle.on_end.add(subscriptions.close)
         return subscriptions
 
     def _route(self) -> Starlette:
