@@ -247,8 +247,8 @@ class HttpApp:
         ready = not self.lifecycle.draining
         return JSONResponse({"ready": ready, "calls": self.lifecycle.calls}, status_code=200 if ready else 503)
 
-    async def _metrics(self, request: Request) -> Response:
-        body, content_type = self.metrics.render(request.headers.get("accept"))
+    async def _metrics(self, _: Request) -> Response:
+        body, content_type = self.metrics.render()
         return Response(body, headers={"Content-Type": content_type})
 
     async def _card(self, request: Request) -> Response:

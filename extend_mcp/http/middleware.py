@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -25,9 +27,10 @@ from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.telemetry.request_id import accept_request_id, request_id
+from extend_mcp.telemetry.spans import request_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _LINGER_SECONDS: Final = 0.5
 _LINGER_BYTES: Final = 8 * 1024 * 1024
@@ -61,7 +64,9 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        accepted = accept_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        # Any other could forge a line of a log.
+        accepted = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

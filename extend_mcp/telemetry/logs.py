@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import re
@@ -12,7 +13,7 @@ from typing import Any, Final, Literal, TextIO
 from pythonjsonlogger.json import JsonFormatter
 
 from extend_mcp.telemetry.redaction import REDACTED, Redactor, is_secret_name
-from extend_mcp.telemetry.request_id import request_id
+from extend_mcp.telemetry.spans import request_id
 
 _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -21,8 +22,6 @@ _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", 
 
 _TALKATIVE: Final = ("httpx", "mcp.server.sse", "mcp.server.streamable_http", "mcp.server.streamable_http_manager")
 """Loggers that write whole URLs, which may name documents, or the ids of sessions."""
-
-_INDENT: Final = "    "
 
 # Controls, line separators, characters that reverse the order of letters, halves of surrogate pairs.
 _UNSAFE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -80,17 +79,16 @@ class _TextFormatter(logging.Formatter):
         super().__init__(_FORM)
         self._redact = redactor
 
-    def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
-        record.asctime = self.formatTime(record, self.datefmt)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         # Redacted as it was written, before escapes are put into it.
-        lines = [_one_line(self._redact(self.formatMessage(record)))]
-        # The text that another handler left on the record is not redacted; ours is not left there.
-        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
-        for part in (trace, record.stack_info):
-            if part:
-                lines += [_INDENT + _one_line(line) for line in self._redact(part).split("\n")]
-        return "\n".join(lines)
+        return _one_line(self._redact(super().formatMessage(record)))
+
+    def format(self, record: logging.LogRecord) -> str:
+        # Of a copy: the traceback is left on it, and is not redacted.
+        line, *trace = super().format(copy.copy(record)).split("\n")
+        return "\n".join(
+            [line, *("    " + _one_line(each) for each in self._redact("\n".join(trace)).split("\n") if trace)]
+        )
 
 
 class _JsonFormatter(JsonFormatter):

@@ -171,7 +171,7 @@ async def test_a_replica_starts_without_redis_and_joins_when_it_is_there() -> No
         server.stop()
         redis = Redis.from_url(server.url)
         metrics = PrometheusMetrics()
-        assert b"redis_reachable" not in metrics.render(None)[0]
+        assert b"redis_reachable" not in metrics.render()[0]
         bus = RedisBus(redis, metrics=metrics, sleep=sleep)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bus.run)
@@ -179,12 +179,12 @@ async def test_a_replica_starts_without_redis_and_joins_when_it_is_there() -> No
                 while not pauses:
                     await anyio.sleep(0.01)
             assert not bus.listening.is_set()
-            assert b"extend_mcp_redis_reachable 0.0" in metrics.render(None)[0]
+            assert b"extend_mcp_redis_reachable 0.0" in metrics.render()[0]
             server.start()
             there.set()
             with anyio.fail_after(10):
                 await bus.listening.wait()
-            assert b"extend_mcp_redis_reachable 1.0" in metrics.render(None)[0]
+            assert b"extend_mcp_redis_reachable 1.0" in metrics.render()[0]
             tasks.cancel_scope.cancel()
         await redis.aclose()
 
