@@ -33,8 +33,7 @@ REQUEST_ID_HEADER: Final = "x-request-id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _LINGER_SECONDS: Final = 0.5
-_LINGER_BYTES: Final = 8 * 1024 * 1024
-"""The most of a refused body that is still read and dropped, so that its sender gets to see the refusal."""
+"""The time for which a refused body is still read and dropped, so that its sender gets to see the refusal."""
 
 _REASONS: Final = {
     401: "credential",
@@ -187,10 +186,10 @@ class BodyLimitMiddleware:
             return
         length = Headers(scope=scope).get("content-length", "")
         body, refusal = bytearray(), self._judge(int(length) if length.isdigit() else 0)
-        dropped = 0
         try:
             with anyio.move_on_after(_LINGER_SECONDS if refusal else self.seconds) as reading:
                 async for part in Request(scope, receive).stream():
+                    # Closing on a client that still sends would reset the connection, and it would never see why.
                     if refusal is None:
                         body += part
                         self.held += len(part)
@@ -199,11 +198,6 @@ class BodyLimitMiddleware:
                             self.held -= len(body)
                             body.clear()
                             reading.deadline = anyio.current_time() + _LINGER_SECONDS
-                        continue
-                    # Closing on a client that still sends would reset the connection, and it would never see why.
-                    dropped += len(part)
-                    if dropped > _LINGER_BYTES:
-                        break
             if reading.cancelled_caught and refusal is None:
                 refusal = 408, "The request did not come in time."
             if refusal is None:
