@@ -86,13 +86,14 @@ class Receiver:
         return self._answer("accepted", 200)
 
     async def run(self) -> None:
-        """Work on what was accepted, until cancelled."""
-        async for event in self._take:
-            try:
-                await self.publish(event)
-            except Exception:
-                # One event that goes wrong must not end the reception of all others.
-                logger.exception("an event of type %r could not be passed on", event.type)
+        """Work on what was accepted, until cancelled. After that nothing is received."""
+        async with self._put, self._take:
+            async for event in self._take:
+                try:
+                    await self.publish(event)
+                except Exception:
+                    # One event that goes wrong must not end the reception of all others.
+                    logger.exception("an event of type %r could not be passed on", event.type)
 
     async def publish(self, event: WebhookEvent) -> None:
         """Publish what changed with an event."""
@@ -111,11 +112,6 @@ class Receiver:
             await self.seen.first(event.end)
         for uri in event.resources:
             await self.bus.publish(ResourceUpdated(uri))
-
-    def close(self) -> None:
-        """Release what waits; for when the server has ended."""
-        self._put.close()
-        self._take.close()
 
     def _answer(self, outcome: str, status: int) -> Response:
         self.metrics.count("webhook_events_total", outcome=outcome)

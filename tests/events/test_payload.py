@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 from starlette.applications import Starlette
@@ -122,7 +123,8 @@ async def test_a_payload_that_cannot_be_had_leaves_the_event_and_no_url_in_the_l
     for url in ("http://127.0.0.1:1/x?sig=canary", "http://localhost:1/canary\n", "https://canary.example/x"):
         signed = {"object": "signed_data_url", "data": url, "id": "workflow_run_1"}
         await receiver.publish(WebhookEvent(eventId="e", eventType="workflow_run.failed", payload=signed))
-    receiver.close()
+    with anyio.move_on_after(0):
+        await receiver.run()
     assert changed == [ResourceUpdated(run_uri("workflow_run_1"))] * 3
     assert len(caplog.records) == 3
     assert "canary" not in caplog.text

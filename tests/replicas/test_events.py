@@ -13,8 +13,7 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent, ToolsListChan
 from redis.asyncio import Redis
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.replicas.connect import Replicas
-from extend_mcp.replicas.events import CHANNEL, RedisBus
+from extend_mcp.replicas.connect import CHANNEL, RedisBus, Replicas
 from extend_mcp.settings import SettingsError
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.redis_server import RunningRedis, needs_redis, running_redis
