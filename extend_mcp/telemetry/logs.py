@@ -15,6 +15,8 @@ from pythonjsonlogger.json import JsonFormatter
 from extend_mcp.telemetry.redaction import REDACTED, Redactor, is_secret_name
 from extend_mcp.telemetry.spans import request_id
 
+logger = logging.getLogger(__name__)
+
 _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "mcp")
@@ -42,7 +44,8 @@ def configure_logging(
     handler.setFormatter(_JsonFormatter(redactor) if form == "json" else _TextFormatter(redactor))
     root = logging.getLogger()
     for old in root.handlers[:]:
-        if _is_ours_or_default(old):
+        # Ours, `logging.basicConfig`'s and the MCP SDK's; what a program around us put there, such as a file, stays.
+        if type(old) in {_Handler, logging.StreamHandler} or type(old).__module__.startswith("rich."):
             root.removeHandler(old)
             old.close()
     root.addHandler(handler)
@@ -56,20 +59,12 @@ def configure_logging(
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time before Python 3.11
-    """Writes to a stream. What the logging module itself says of a broken record would show its arguments."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        try:
-            return super().format(record)
-        except Exception as error:
-            where = f"{record.filename}:{record.lineno}"
-            said = f"a record of {where} could not be formatted: {type(error).__name__}"
-            return super().format(
-                logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, said, None, None)
-            )
-
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say nothing: the stream is broken, and there is no other."""
+        """Say which record could not be formatted. The logging module would show its arguments."""
+        # Where that fails too, the stream is broken, and there is no other.
+        if record.name != __name__:
+            kind = type(sys.exc_info()[1]).__name__
+            logger.error("a record of %s:%d could not be formatted: %s", record.filename, record.lineno, kind)
 
 
 class _TextFormatter(logging.Formatter):
@@ -129,10 +124,3 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
 
 def _one_line(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
-
-
-def _is_ours_or_default(handler: logging.Handler) -> bool:
-    """Return whether this module, `logging.basicConfig` or the MCP SDK installed the handler."""
-    # Not by isinstance: what a program around us put there, such as a file, is not ours to remove.
-    kind = type(handler)
-    return kind in {_Handler, logging.StreamHandler} or kind.__module__.startswith("rich.")

@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
@@ -21,16 +20,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 import anyio.to_thread
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+import pydantic
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from starlette.datastructures import Headers
 
 from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
@@ -60,7 +51,7 @@ class TokenEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=_NAME)
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
+    sha256: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
     # A key that was put here by mistake must not be shown.
     api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", repr=False)
     api_key_file: Path | None = Field(None, repr=False)
@@ -72,7 +63,7 @@ class TokenEntry(BaseModel):
     read_only: bool | None = None
     expires: AwareDatetime | None = None
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fits_together(self) -> TokenEntry:
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
@@ -188,9 +179,8 @@ def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = Fals
         SettingsError: the name or the rights do not fit.
     """
     token = f"emcp_{secrets.token_urlsafe(32)}"
-    entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
-    entry |= {"scopes": sorted(scopes)} if scopes else {}
-    entry |= {"read_only": True} if read_only else {}
+    rights = {**({"scopes": sorted(scopes)} if scopes else {}), **({"read_only": True} if read_only else {})}
+    entry = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest(), **rights}
     _entries({"tokens": [entry]})
     return token, entry
 
@@ -205,13 +195,12 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
     document["tokens"].append(entry)
     _entries(document)
     target = path.resolve()
+    made = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         # Replaced in one step, since a running server may read it at any time; its mode stays.
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            json.dump(document, file, indent=2)
-            file.write("\n")
-        made = Path(file.name)
+        made.touch(0o600, exist_ok=False)
+        made.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         made.chmod(mode)
         made.replace(target)
     except OSError as error:
