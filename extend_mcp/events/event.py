@@ -17,22 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from extend_mcp.views.uris import batch_uri, run_uri, workflow_uri
 
-REMEMBERED_SECONDS: Final = 24 * 3600
-"""The time for which an event's id is kept: far longer than a signature is valid."""
-
+REMEMBERED_SECONDS: Final = 24 * 3600  # the time for which an event's id is kept: far longer than a signature is valid
 _MOST_REMEMBERED = 100_000
 _LONGEST_ID: Final = 255
 
+# The event of each final status of a workflow run.
 END_EVENTS: Final = {
     "PROCESSED": "workflow_run.completed",
     "FAILED": "workflow_run.failed",
     "REJECTED": "workflow_run.rejected",
     "CANCELLED": "workflow_run.cancelled",
 }
-"""The event of each final status of a workflow run."""
-
+# The events after which somebody may have to act.
 RUN_EVENTS: Final = (*END_EVENTS.values(), "workflow_run.needs_review")
-"""The events after which somebody may have to act."""
 
 
 class WebhookEvent(BaseModel):

@@ -34,11 +34,9 @@ _MOST_PAYLOAD_BYTES: Final = 16 * 1024 * 1024
 TIMESTAMP_HEADER: Final = "x-extend-request-timestamp"
 SIGNATURE_HEADER: Final = "x-extend-request-signature"
 
-OLDEST_SECONDS: Final = 300
-"""The time for which a signature is valid; Extend's own SDK has the same limit."""
-
+OLDEST_SECONDS: Final = 300  # the time for which a signature is valid; Extend's own SDK has the same limit
+# The most that the sender's clock may be ahead of our clock; Extend's own SDK has the same limit.
 NEWEST_SECONDS: Final = 60
-"""The most that the sender's clock may be ahead of our clock; Extend's own SDK has the same limit."""
 
 
 class BadSignatureError(Exception):

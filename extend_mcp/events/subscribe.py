@@ -39,13 +39,10 @@ from extend_mcp.views.uris import named_by
 
 logger = logging.getLogger(__name__)
 
+# The most resources that one subscription may name: each is read once, to check that the caller may.
 MOST_URIS: Final = 50
-"""The most resources that one subscription may name: each is read once, to check that the caller may."""
-
 _READ_AT_ONCE: Final = 5
-_SEND_SECONDS: Final = 10.0
-"""The time that a client has to accept one notification before it is dropped."""
-
+_SEND_SECONDS: Final = 10.0  # the time that a client has to accept one notification before it is dropped
 _STATE: Final = "extend_mcp.subscriptions"
 _Context = ServerRequestContext[CallerRegistry, Any]
 _End = Callable[[], None]

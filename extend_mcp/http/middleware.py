@@ -32,9 +32,8 @@ from extend_mcp.telemetry.spans import request_id
 REQUEST_ID_HEADER: Final = "x-request-id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+# The time for which a refused body is still read and dropped, so that its sender gets to see the refusal.
 _LINGER_SECONDS: Final = 0.5
-"""The time for which a refused body is still read and dropped, so that its sender gets to see the refusal."""
-
 _REASONS: Final = {
     401: "credential",
     403: "origin_or_scope",

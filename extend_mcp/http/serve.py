@@ -28,11 +28,8 @@ except ModuleNotFoundError:  # Windows, which has no limit on open files to look
 
 logger = logging.getLogger(__name__)
 
-_OTHER_FILES: Final = 200
-"""Open files that are left to everything but clients: requests to Extend, Redis, logs."""
-
-_CLEANUP_SECONDS: Final = 0.5
-"""The time that a call that was broken off has to clean up."""
+_OTHER_FILES: Final = 200  # open files that are left to everything but clients: requests to Extend, Redis, logs
+_CLEANUP_SECONDS: Final = 0.5  # the time that a call that was broken off has to clean up
 
 
 async def serve_http(

@@ -34,9 +34,7 @@ _SINCE: Final = "extend-mcp:events-since"
 _PAUSE: Final = 2.0
 _LONGEST_URI: Final = 2000
 
-_SECONDS: Final = 2.0
-"""The longest time for a command to Redis."""
-
+_SECONDS: Final = 2.0  # the longest time for a command to Redis
 _FIRST_CONTACT_SECONDS: Final = 3.0
 
 

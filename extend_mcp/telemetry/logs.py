@@ -19,11 +19,10 @@ logger = logging.getLogger(__name__)
 
 _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+# Loggers whose owners like to give them handlers of their own.
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "mcp")
-"""Loggers whose owners like to give them handlers of their own."""
-
+# Loggers that write whole URLs, which may name documents, or the ids of sessions.
 _TALKATIVE: Final = ("httpx", "mcp.server.sse", "mcp.server.streamable_http", "mcp.server.streamable_http_manager")
-"""Loggers that write whole URLs, which may name documents, or the ids of sessions."""
 
 # Controls, line separators, characters that reverse the order of letters, halves of surrogate pairs.
 _UNSAFE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -17,11 +17,10 @@ from urllib.parse import quote, quote_plus
 
 REDACTED: Final = "[redacted]"
 
+# Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words.
 SHORTEST: Final = 8
-"""Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words."""
-
+# Secrets remembered. Where each caller brings a key, the half that was not seen for longest is forgotten at once.
 MOST_SECRETS: Final = 10_000
-"""Secrets remembered. Where each caller brings a key, the half that was not seen for longest is forgotten at once."""
 
 # Start of a word, also where the line is JSON, a repr or a URL and an escape sequence precedes it.
 _START: Final = (

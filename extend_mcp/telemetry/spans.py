@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The id of the current request, for log lines, spans and audit lines; None outside of one, as over stdio.
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the current request, for log lines, spans and audit lines; None outside of one, as over stdio."""
-
 _WANTED: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
 
 

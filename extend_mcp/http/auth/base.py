@@ -21,15 +21,10 @@ from extend_mcp.callers import CallerUser
 
 logger = logging.getLogger(__name__)
 
-KEY_HEADER: Final = "X-Extend-Api-Key"
-"""Carries the key where a proxy uses ``Authorization`` itself."""
-
+KEY_HEADER: Final = "X-Extend-Api-Key"  # carries the key where a proxy uses ``Authorization`` itself
+# Names the workspace, as in Extend's own API; organization-scoped keys need it.
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"
-"""Names the workspace, as in Extend's own API; organization-scoped keys need it."""
-
-_MOST_CHARS: Final = 500
-"""The longest key or workspace id that is sent on."""
-
+_MOST_CHARS: Final = 500  # the longest key or workspace id that is sent on
 _NOT_IN_A_CHALLENGE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 

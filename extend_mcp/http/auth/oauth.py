@@ -34,26 +34,16 @@ from extend_mcp.urls import is_secure
 
 logger = logging.getLogger(__name__)
 
-FRESH_SECONDS: Final = 600.0
-"""The time for which keys are used without asking the issuer again."""
-
-STALE_SECONDS: Final = 3600.0
-"""The time for which keys are used while the issuer is out of reach."""
-
-RETRY_SECONDS: Final = 10.0
-"""The issuer is not asked more often than this, whatever key ids callers make up."""
-
+FRESH_SECONDS: Final = 600.0  # the time for which keys are used without asking the issuer again
+STALE_SECONDS: Final = 3600.0  # the time for which keys are used while the issuer is out of reach
+RETRY_SECONDS: Final = 10.0  # the issuer is not asked more often than this, whatever key ids callers make up
 FETCH_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1_000_000
-MOST_TRIED: Final = 8
-"""The most keys to try for one token, which need not name the one that signed it."""
-
+MOST_TRIED: Final = 8  # the most keys to try for one token, which need not name the one that signed it
+# The signatures that are accepted: asymmetric ones only, since the keys are public.
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""The signatures that are accepted: asymmetric ones only, since the keys are public."""
-
+# The most that the issuer's clock may be ahead. The end of a token is exact, since later checks use it.
 LEEWAY_SECONDS: Final = 30.0
-"""The most that the issuer's clock may be ahead. The end of a token is exact, since later checks use it."""
-
 MAX_CHARS: Final = 16_384
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _TYPES: Final = frozenset({"at+jwt", "application/at+jwt", "jwt"})

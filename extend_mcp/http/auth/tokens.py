@@ -35,9 +35,7 @@ from extend_mcp.telemetry.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 MIN_CHARS: Final = 20
-LOOK_SECONDS: Final = 1.0
-"""The shortest time between two looks at the file."""
-
+LOOK_SECONDS: Final = 1.0  # the shortest time between two looks at the file
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
