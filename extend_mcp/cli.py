@@ -368,7 +368,7 @@ def configure_tracing(
         try:
             from extend_mcp.telemetry.otlp import send_spans
 
-            return send_spans(service_version, redact=redact, environ=environ)
+            return send_spans(service_version, redact)
         except ImportError:
             logger.warning("no spans are sent: install extend-mcp[otel] for what the OTEL_ variables ask for")
         except ValueError as error:

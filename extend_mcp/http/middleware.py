@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -25,14 +27,13 @@ from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.telemetry.request_id import accept_request_id, request_id
+from extend_mcp.telemetry.spans import request_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+# The time for which a refused body is still read and dropped, so that its sender gets to see the refusal.
 _LINGER_SECONDS: Final = 0.5
-_LINGER_BYTES: Final = 8 * 1024 * 1024
-"""The most of a refused body that is still read and dropped, so that its sender gets to see the refusal."""
-
 _REASONS: Final = {
     401: "credential",
     403: "origin_or_scope",
@@ -61,7 +62,9 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        accepted = accept_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        # Any other could forge a line of a log.
+        accepted = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -182,10 +185,10 @@ class BodyLimitMiddleware:
             return
         length = Headers(scope=scope).get("content-length", "")
         body, refusal = bytearray(), self._judge(int(length) if length.isdigit() else 0)
-        dropped = 0
         try:
             with anyio.move_on_after(_LINGER_SECONDS if refusal else self.seconds) as reading:
                 async for part in Request(scope, receive).stream():
+                    # Closing on a client that still sends would reset the connection, and it would never see why.
                     if refusal is None:
                         body += part
                         self.held += len(part)
@@ -194,11 +197,6 @@ class BodyLimitMiddleware:
                             self.held -= len(body)
                             body.clear()
                             reading.deadline = anyio.current_time() + _LINGER_SECONDS
-                        continue
-                    # Closing on a client that still sends would reset the connection, and it would never see why.
-                    dropped += len(part)
-                    if dropped > _LINGER_BYTES:
-                        break
             if reading.cancelled_caught and refusal is None:
                 refusal = 408, "The request did not come in time."
             if refusal is None:

@@ -44,7 +44,6 @@ _SET_LATER: Final = {
     "redis_reachable": "1 while Redis answers, else 0.",
     "tokens_file_rejected": "1 while the tokens file cannot be used, else 0.",
 }
-_OPENMETRICS: Final = "application/openmetrics-text"
 
 
 class PrometheusMetrics(Metrics):
@@ -60,11 +59,9 @@ class PrometheusMetrics(Metrics):
             for name, (kind, about, labels) in _METRICS.items()
         }
 
-    def render(self, accept: str | None) -> tuple[bytes, str]:
-        """Return all metrics and their content type: OpenMetrics if ``accept`` names that, else Prometheus's text."""
-        offered = {each.partition(";")[0].strip().lower() for each in (accept or "").split(",")}
-        # Given only the type: the library fails at a version that is no number, and repeats it in its response.
-        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in offered else "")
+    def render(self) -> tuple[bytes, str]:
+        """Return all metrics in Prometheus's text form, and its content type."""
+        encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     @override

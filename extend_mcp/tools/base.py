@@ -28,7 +28,7 @@ from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import OF_TOOLSETS
-from extend_mcp.telemetry.request_id import request_id
+from extend_mcp.telemetry.spans import request_id
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import schema_of
 from extend_mcp.views.actions import WriteView
