@@ -50,7 +50,7 @@ async def upload_file(
         assert content_base64 is not None
         if name is None:
             raise CallRefusedError("name: is needed with content_base64; Extend takes the type from its extension.")
-        content = decode_content(content_base64, most)
+        content = decode_content(content_base64)
     media_type = check_content(name, content, most)
 
     async def on_progress(sent: int, total: int) -> None:
