@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,17 +226,13 @@ def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
     click.echo(f"\n{said}", err=True)
 
 
-@main.group()
-def history() -> None:
-    """Manage the runs that EXTEND_MCP_HISTORY keeps in a file."""
-
-
-@history.command()
+@main.command()
+@click.argument("action", type=click.Choice(["clear"]), expose_value=False)
 @_env_file
-def clear() -> None:
-    """Remove all kept runs.
+def history() -> None:
+    """Remove all runs that EXTEND_MCP_HISTORY keeps in a file.
 
-    Clears the file that EXTEND_MCP_HISTORY names, and removes damaged files that were set aside next to it.
+    Also removes damaged files that were set aside next to it.
     """
     from extend_mcp.history.database import StoreLostError
     from extend_mcp.history.store import RunStore
@@ -244,17 +241,15 @@ def clear() -> None:
     if path in ("memory", "off"):
         _say(f"EXTEND_MCP_HISTORY is {path}: no file holds runs.")
         return
-    file = Path(path)
+    file, said = Path(path), f"{path} does not exist: no runs are kept."
     if file.exists():
         try:
-            store = RunStore(path)
-            runs, accounts = store.clear()
-            store.close()
+            with closing(RunStore(path)) as store:
+                runs, accounts = store.clear()
         except StoreLostError as error:
             raise click.ClickException(f"nothing was removed: {error}") from None
-        _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
-    else:
-        _say(f"{path} does not exist: no runs are kept.")
+        said = f"Removed {runs:,} runs of {accounts:,} accounts from {path}."
+    _say(said)
     for damaged in file.parent.glob(f"{file.name}.damaged-*"):
         damaged.unlink()
         _say(f"Removed {damaged}.")

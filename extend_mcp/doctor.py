@@ -101,7 +101,6 @@ def _check_key(settings: Settings) -> None:
 
 
 def _check_machine(base_url: str) -> None:
-    """Check this machine's certificate and proxy settings."""
     try:
         certificates()
     except OSError as error:
@@ -153,7 +152,6 @@ async def _check_connection(settings: Settings) -> None:
 
 
 async def _read_one_run(settings: Settings) -> str:
-    """Read one run. Return what the row says."""
     _, registry = build_server(settings)
     try:
         page = await registry.current().api.list_workflow_runs(max_page_size=1)
