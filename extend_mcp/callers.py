@@ -230,12 +230,10 @@ class Histories:
 
     async def of(self, account: Account) -> RunHistory | None:
         """Return the kept runs of one account; None without a key, since nothing can be read then."""
-        from extend_mcp.history.store import partition
-
         if account.api_key is None:
             return None
-        name, store = partition(account, self._settings.api_base_url), await self._opened()
-        return self._named(store, name)
+        store = await self._opened()
+        return self._named(store, account.fingerprint("history", self._settings.api_base_url))
 
     def _make(self, store: RunStore, name: bytes) -> RunHistory:
         from extend_mcp.history.history import RunHistory

@@ -167,13 +167,7 @@ class BaseClient:
     ) -> bytes:
         """Make one call and return the body of its response.
 
-        Args:
-            method: The HTTP method.
-            path: The template of the path, such as ``/workflow_runs/{id}``.
-            ids: What goes into the template, in order.
-            query: Query parameters.
-            content: The body; bytes are JSON unless ``headers`` describe it.
-            headers: See there.
+        The ids fill the path, such as ``/workflow_runs/{id}``, in order. Bytes are JSON unless headers describe them.
         """
         given = iter(ids)
         filled = _PLACEHOLDER.sub(lambda _: _segment(next(given)), path)
