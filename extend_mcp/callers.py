@@ -175,16 +175,15 @@ class CallerRegistry:
         close: Callable[[], Awaitable[None]],
         most: int = _MOST_CALLERS,
     ) -> None:
-        self._local, self._close = local, close
-        self._contexts: WeakSet[CallerContext] = WeakSet()
-
-        def made(caller: Caller) -> CallerContext:
-            context = make(caller=caller)
-            self._contexts.add(context)
-            return context
+        self._local = local
+        self.aclose = close
 
         # All that the least recently used context holds can be read again.
-        self.context_of = lru_cache(most)(made)
+        @lru_cache(most)
+        def context_of(caller: Caller) -> CallerContext:
+            return make(caller=caller)
+
+        self.context_of = context_of
 
     def caller(self) -> Caller:
         """Return the caller of the current request.
@@ -202,13 +201,6 @@ class CallerRegistry:
     def current(self) -> CallerContext:
         """Return the context of the current request's caller."""
         return self.context_of(self.caller())
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for context in list(self._contexts):
-            if "api" in vars(context):
-                await context.api.aclose()
-        await self._close()
 
 
 class Histories:
@@ -230,12 +222,10 @@ class Histories:
 
     async def of(self, account: Account) -> RunHistory | None:
         """Return the kept runs of one account; None without a key, since nothing can be read then."""
-        from extend_mcp.history.store import partition
-
         if account.api_key is None:
             return None
-        name, store = partition(account, self._settings.api_base_url), await self._opened()
-        return self._named(store, name)
+        store = await self._opened()
+        return self._named(store, account.fingerprint("history", self._settings.api_base_url))
 
     def _make(self, store: RunStore, name: bytes) -> RunHistory:
         from extend_mcp.history.history import RunHistory
@@ -293,7 +283,7 @@ class ApiClients:
         import httpx
 
         from extend_mcp.api.client import ExtendClient
-        from extend_mcp.api.transport import network_transport
+        from extend_mcp.api.transport import ExtendTransport, network_transport
 
         settings, caller, limiter = context.settings, context.caller, None
         if not settings.sandbox:
@@ -303,13 +293,8 @@ class ApiClients:
             from extend_mcp.sandbox import Sandbox
 
             self._transport = httpx.ASGITransport(Sandbox().app)
-        return ExtendClient(
-            settings.client_config(caller.account),
-            transport=self._transport,
-            limiter=limiter,
-            caller=caller.principal,
-            metrics=context.metrics,
-        )
+        sending = ExtendTransport(self._transport, limiter=limiter, caller=caller.principal, metrics=context.metrics)
+        return ExtendClient(settings.client_config(caller.account), sending)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -15,6 +15,7 @@ from extend_mcp import __version__
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.transport import ExtendTransport
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.harness import KEY, Box, example_run
@@ -120,7 +121,7 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
 
     config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, workspace_id="ws_canary")
     async with httpx.AsyncHTTPTransport() as network:
-        client = ExtendClient(config, transport=network, metrics=metrics, sleep=no_sleep)
+        client = ExtendClient(config, ExtendTransport(network, metrics=metrics, sleep=no_sleep))
         await client.get_workflow_run(RUN)
         await client.list_workflow_runs(file_name_contains="canary-name", workflow_id="workflow_canary")
         with pytest.raises(ExtendError):
