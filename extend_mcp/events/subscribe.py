@@ -15,14 +15,9 @@ from typing import Any, Final
 import anyio
 import mcp_types as types
 from anyio.abc import TaskGroup
+from mcp.server import subscriptions as mcp_bus
 from mcp.server.context import ServerRequestContext
-from mcp.server.subscriptions import (
-    InMemorySubscriptionBus,
-    ListenHandler,
-    ResourceUpdated,
-    ServerEvent,
-    SubscriptionBus,
-)
+from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 
 from extend_mcp.accounts import Caller
@@ -52,14 +47,11 @@ _End = Callable[[], None]
 class Subscriptions:
     """Serves the subscriptions of all clients of this process.
 
-    Attributes:
-        shares: how many are open, and may be.
-        still_valid: checks the credential of a caller before each notification; None without authentication.
-        on_end: called when the server ends; each listening stream still sends what it has buffered.
-        tasks: checks callers and sends notifications while the server runs.
+    ``still_valid`` checks a caller's credential before each notification; None without authentication. ``on_end`` is
+    called when the server ends: each listening stream still sends what it has buffered. ``tasks`` run until then.
     """
 
-    bus: SubscriptionBus
+    bus: mcp_bus.SubscriptionBus
     registry: CallerRegistry
     clock: Clock
     shares: Shares
@@ -76,8 +68,8 @@ class Subscriptions:
             self._admit(caller, exits)
             await check_readable(self.registry.current(), uris)
             # One handler a stream: each stream is notified of the steps that it named along with their run.
-            bus = InMemorySubscriptionBus()
-            handler = ListenHandler(bus)
+            bus = mcp_bus.InMemorySubscriptionBus()
+            handler = mcp_bus.ListenHandler(bus)
             self.on_end.add(handler.close)
             exits.callback(self.on_end.discard, handler.close)
             exits.callback(self._forward(caller, uris, bus.publish, handler.close))

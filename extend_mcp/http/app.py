@@ -70,11 +70,6 @@ class HttpApp:
 
     The redactor learns the keys that callers bring, once Extend accepted them. Tests give the last three arguments.
 
-    Attributes:
-        asgi: the application.
-        identify: identifies callers; None without authentication.
-        scopes: the scopes of what the operator switched on.
-
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
     """

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import re
 import secrets
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
@@ -31,6 +28,8 @@ from extend_mcp.telemetry.spans import request_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# An IP address, with or without a port. No name is of digits alone.
+_ADDRESS: Final = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 # The time for which a refused body is still read and dropped, so that its sender gets to see the refusal.
 _LINGER_SECONDS: Final = 0.5
@@ -94,7 +93,7 @@ class TrustedHostMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, app = Headers(scope=scope), self.app
-        if not (self.addresses and "origin" not in headers and _is_address(headers.get("host", ""))):
+        if not (self.addresses and "origin" not in headers and _ADDRESS.fullmatch(headers.get("host", ""))):
             app = await TransportSecurityMiddleware(self.allowed).validate_request(Request(scope)) or app
         await app(scope, receive, send)
 
@@ -165,12 +164,10 @@ class ShutdownMiddleware:
 
 @dataclass
 class BodyLimitMiddleware:
-    """Read the whole body before the application sees the request, within a size and a time.
+    """Read the whole body before the application sees the request.
 
-    Attributes:
-        max_bytes: the largest body; a larger one gets 413.
-        seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
-        total_bytes: the most bytes of all bodies in progress; a request beyond gets 503.
+    One larger than ``max_bytes`` gets 413, one that takes longer than ``seconds`` 408 (RFC 9110, section 15.5.9), and
+    one with which those in progress exceed ``total_bytes`` 503.
     """
 
     app: ASGIApp
@@ -264,13 +261,6 @@ class ErrorMiddleware:
                 await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, checked_send)
-
-
-def _is_address(host: str) -> bool:
-    """Return whether a Host header holds an IP address, with or without a port."""
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(urlsplit(f"//{host}").hostname or ""))
-    return False
 
 
 def _rpc_error(code: int, message: str) -> bytes:
