@@ -182,6 +182,7 @@ def read_key(entry: Any) -> list[jwt.PyJWK]:
     return keys
 
 
+@dataclass
 class OAuth(Identify):
     """Identifies callers by their access token, until it expires. All act on one account, within their scopes.
 
@@ -192,21 +193,17 @@ class OAuth(Identify):
         SettingsError: the issuer's address cannot be used.
     """
 
-    def __init__(
-        self,
-        issuer: str,
-        audience: str,
-        *,
-        default: Account,
-        clock: Clock | None = None,
-        fetch: Callable[[str], Awaitable[bytes]] = download_keys,
-    ) -> None:
-        if not is_secure(issuer) or urlsplit(issuer).query:
+    issuer: str
+    audience: str
+    default: Account
+    clock: Clock = field(default_factory=Clock)
+    fetch: Callable[[str], Awaitable[bytes]] = download_keys
+
+    def __post_init__(self) -> None:
+        if not is_secure(self.issuer) or urlsplit(self.issuer).query:
             raise SettingsError("the OAuth issuer must be an https URL without credentials, query or fragment")
-        self._audience = [audience.rstrip("/"), audience.rstrip("/") + "/"]
-        self._default = default
-        self._clock = clock or Clock()
-        self._keys = KeySet(issuer, self._clock, fetch)
+        self._audience = [self.audience.rstrip("/"), self.audience.rstrip("/") + "/"]
+        self._keys = KeySet(self.issuer, self.clock, self.fetch)
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their access token."""
@@ -215,22 +212,22 @@ class OAuth(Identify):
         keys = await self._keys.find(kid, algorithm)
         if not keys:
             raise UnidentifiedError("the token is signed with a key that the issuer does not show")
-        claims, now = self._verified(token, algorithm, keys), self._clock.now().timestamp()
+        claims, now = self._verified(token, algorithm, keys), self.clock.now().timestamp()
         if max(claims.nbf, claims.iat) > now + LEEWAY_SECONDS:
             raise UnidentifiedError("the token does not count yet")
         if int(claims.exp) <= now:
             raise UnidentifiedError("the token has expired")
-        issuer, client_id, subject = self._keys.issuer, claims.client_id or claims.azp or None, claims.sub or None
+        client_id, subject = claims.client_id or claims.azp or None, claims.sub or None
         if not client_id and not subject:
             raise UnidentifiedError("the token names neither subject nor client")
         granted = (claims.scp if claims.scope is None else claims.scope) or ()
         return Caller(
-            f"oauth:{fingerprint(json.dumps([issuer, client_id, subject]))}",
-            self._default,
+            f"oauth:{fingerprint(json.dumps([self.issuer, client_id, subject]))}",
+            self.default,
             scopes=frozenset(granted.split() if isinstance(granted, str) else granted),
             expires_at=int(claims.exp),
             client_id=client_id or "",
-            issuer=issuer,
+            issuer=self.issuer,
             subject=subject,
         )
 
@@ -240,7 +237,7 @@ class OAuth(Identify):
         for key in keys:
             try:
                 return _Claims.model_validate(
-                    jwt.decode(token, key, [algorithm], _OPTIONS, issuer=self._keys.issuer, audience=self._audience)
+                    jwt.decode(token, key, [algorithm], _OPTIONS, issuer=self.issuer, audience=self._audience)
                 )
             # Reasons are our own: PyJWT's texts may quote the token.
             except jwt.MissingRequiredClaimError as error:

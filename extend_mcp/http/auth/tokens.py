@@ -15,7 +15,7 @@ import secrets
 import stat
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
@@ -83,6 +83,7 @@ class TokenEntry(BaseModel):
         return frozenset(scopes_of(self.toolsets or get_args(ToolsetName), read_only=bool(self.read_only)))
 
 
+@dataclass
 class Tokens(Identify):
     """Identifies callers by the tokens of a file, which is read again every second, and the keys' files with it.
 
@@ -92,12 +93,13 @@ class Tokens(Identify):
         SettingsError: the file cannot be used; the text names entry and rule, never a value.
     """
 
-    def __init__(
-        self, path: Path, *, default: Account, clock: Clock | None = None, metrics: Metrics | None = None
-    ) -> None:
-        self._path, self._default = path, default
-        self._metrics, self._clock = metrics or Metrics(), clock or Clock()
-        self._looked, self._problem = self._clock.monotonic(), ""
+    path: Path
+    default: Account
+    clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self._looked, self._problem = self.clock.monotonic(), ""
         self._entries, self._callers = self._read()
 
     async def __call__(self, headers: Headers) -> Caller:
@@ -112,7 +114,7 @@ class Tokens(Identify):
         met = [caller for caller in self._callers if hmac.compare_digest(caller.credential, digest)]
         if not met:
             raise UnidentifiedError("no such token")
-        if met[0].expires_at is not None and self._clock.now().timestamp() >= met[0].expires_at:
+        if met[0].expires_at is not None and self.clock.now().timestamp() >= met[0].expires_at:
             raise UnidentifiedError(f"the token {met[0].client_id} has expired")
         return met[0]
 
@@ -122,7 +124,7 @@ class Tokens(Identify):
         return any(each == caller and each.credential == caller.credential for each in self._callers)
 
     async def _look(self) -> None:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             # A file may lie on a slow mount; other callers are served meanwhile.
@@ -139,10 +141,10 @@ class Tokens(Identify):
         elif self._entries != before:
             logger.info("Read %d tokens.", len(self._callers))
         self._problem = problem
-        self._metrics.set("tokens_file_rejected", bool(problem))
+        self.metrics.set("tokens_file_rejected", bool(problem))
 
     def _read(self) -> tuple[list[TokenEntry], list[Caller]]:
-        entries = _entries(_document(self._path))
+        entries = _entries(_document(self.path))
         return entries, [self._caller(place, entry) for place, entry in enumerate(entries)]
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
@@ -159,7 +161,7 @@ class Tokens(Identify):
             raise SettingsError(f"{_where(place, entry.name)}: {fault}")
         account = Account(SecretStr(key.strip()), **given)
         if not fault:
-            account = replace(self._default, **{name: value for name, value in given.items() if value})
+            account = replace(self.default, **{name: value for name, value in given.items() if value})
         return Caller(
             f"token:{entry.name}",
             account,
