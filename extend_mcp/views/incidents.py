@@ -203,7 +203,7 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
         shown=len(first),
         complete=not left and not found.missing,
         stuck=len(found.stuck),
-        missing=found.missing or None,
+        missing=list(found.missing) or None,
         note=" ".join(verdicts) or None,
     )
     moving = f"{counted(found.moving, 'run')} that {'moves' if found.moving == 1 else 'move'}"
