@@ -89,6 +89,11 @@ class Course(NamedTuple):
     runs: list[int]
     failed: list[int]
 
+    @property
+    def most_failed(self) -> str | None:
+        """The first span with the most failed runs, if any failed."""
+        return self.spans[self.failed.index(max(self.failed))] if any(self.failed) else None
+
 
 class Calendar:
     """The hours, days, weeks and months of a time zone."""

@@ -156,22 +156,21 @@ class Stall:
 
 @dataclass(frozen=True)
 class StuckRuns:
-    """The runs that hang, the longest first.
+    """The runs that hang, the longest first, and each workflow with PROCESSING runs, the one with most that hang first.
 
-    ``moving`` counts them among all that move, and ``unjudged`` those of workflows whose usual time is unknown.
+    ``moving`` counts the first among all that move, and ``unjudged`` those of workflows whose usual time is unknown.
     """
 
     stuck: list[Stuck]
     stalls: list[Stall]
     moving: int
     unjudged: int
-    missing: list[str]
+    missing: Sequence[str] = ()
 
 
-def stuck_runs(runs: Iterable[RunFacts], usual: dict[str, Usual], now: datetime) -> tuple[list[Stuck], int]:
-    """Return the runs that hang, the longest first, and how many moving runs could not be judged."""
-    found: list[Stuck] = []
-    unjudged = 0
+def stuck_runs(runs: Sequence[RunFacts], done: Sequence[RunFacts], now: datetime) -> StuckRuns:
+    """Judge runs by how long those that are ``done`` took."""
+    usual, found, unjudged = usual_times(done), list[Stuck](), 0
     for run in runs:
         # A run changes with each step: since its last change it has been in the present one.
         moment = run.created if run.status == "PENDING" else run.updated or run.created
@@ -184,18 +183,18 @@ def stuck_runs(runs: Iterable[RunFacts], usual: dict[str, Usual], now: datetime)
             unjudged += 1
         elif seconds > limit:
             found.append(Stuck(run, seconds, limit))
-    return sorted(found, key=lambda each: (-each.seconds, each.run.id)), unjudged
-
-
-def stalls(stuck: Sequence[Stuck], moving: Iterable[RunFacts], done: Iterable[RunFacts]) -> list[Stall]:
-    """Return each workflow with PROCESSING runs, and how many of these hang, most first."""
-    running = [run for run in moving if run.status == "PROCESSING"]
-    names = {run.workflow_id: run.workflow_name for run in running}
+    running = [run for run in runs if run.status == "PROCESSING"]
     counts = Counter(run.workflow_id for run in running)
-    hanging = Counter(each.run.workflow_id for each in stuck if each.run.status == "PROCESSING")
+    hanging = Counter(each.run.workflow_id for each in found if each.run.status == "PROCESSING")
     last: dict[str, datetime] = {}
     for run in done:
         if run.status == "PROCESSED" and run.updated:
             last[run.workflow_id] = max(last.get(run.workflow_id, run.updated), run.updated)
-    found = [Stall(name, hanging[key], counts[key], last.get(key)) for key, name in names.items()]
-    return sorted(found, key=lambda each: -each.stuck)
+    names = {run.workflow_id: run.workflow_name for run in running}
+    stalls = [Stall(name, hanging[key], counts[key], last.get(key)) for key, name in names.items()]
+    return StuckRuns(
+        stuck=sorted(found, key=lambda each: (-each.seconds, each.run.id)),
+        stalls=sorted(stalls, key=lambda each: -each.stuck),
+        moving=len(runs),
+        unjudged=unjudged,
+    )

@@ -8,7 +8,7 @@ from datetime import timedelta
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.runs.lifecycle import MOVING, STEP_OVER
 from extend_mcp.runs.statistics import RunFacts
-from extend_mcp.runs.timing import Stuck, StuckRuns, stalls, stuck_runs, usual_times
+from extend_mcp.runs.timing import Stuck, StuckRuns, stuck_runs
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import RunReader
 
@@ -25,16 +25,11 @@ _MOST_STEPS = 40
 async def find_stuck(reader: RunReader, filters: RunFilter, *, shown: int) -> StuckRuns:
     """Return the runs that hang among those that a resolved filter selects, with the step of those that are shown."""
     listed = await reader.select(filters, filters.statuses or MOVING)
-    stuck, unjudged, done = await _judge(reader, listed.runs, held=bool(listed.held))
-    asked = [each.run.id for each in stuck if each.run.status != "PENDING"][: min(shown, _MOST_STEPS)]
-    details = await reader.read(asked, _present_step)
-    return StuckRuns(
-        stuck=[replace(each, step=details.found.get(each.run.id, "")) for each in stuck],
-        stalls=stalls(stuck, listed.runs, done),
-        moving=len(listed.runs),
-        unjudged=unjudged,
-        missing=listed.missing,
-    )
+    found = await _judge(reader, listed.runs, held=bool(listed.held))
+    asked = [each.run.id for each in found.stuck if each.run.status != "PENDING"][: min(shown, _MOST_STEPS)]
+    steps = (await reader.read(asked, _present_step)).found
+    stuck = [replace(each, step=steps.get(each.run.id, "")) for each in found.stuck]
+    return replace(found, stuck=stuck, missing=listed.missing)
 
 
 async def kept_stuck(reader: RunReader, filters: RunFilter) -> list[Stuck]:
@@ -43,11 +38,11 @@ async def kept_stuck(reader: RunReader, filters: RunFilter) -> list[Stuck]:
     if history is None or not set(statuses) & set(MOVING):
         return []
     moving = await history.held(replace(filters.selection(), status=",".join(statuses)))
-    return (await _judge(reader, moving or [], held=True))[0]
+    return (await _judge(reader, moving or [], held=True)).stuck
 
 
-async def _judge(reader: RunReader, moving: list[RunFacts], *, held: bool) -> tuple[list[Stuck], int, list[RunFacts]]:
-    """Return which runs hang, how many could not be judged, and the processed runs that show what is usual."""
+async def _judge(reader: RunReader, moving: list[RunFacts], *, held: bool) -> StuckRuns:
+    """Judge runs by the processed ones of their workflows."""
     now, done = reader.app.clock.now(), list[RunFacts]()
     history = await reader.app.history() if held else None
     for workflow in dict.fromkeys(run.workflow_id for run in moving):
@@ -56,7 +51,7 @@ async def _judge(reader: RunReader, moving: list[RunFacts], *, held: bool) -> tu
             done += (await reader.select(query, most=_MOST_DONE)).runs
         else:
             done += await history.held(replace(query.selection(), since=(now - _USUAL_OF).timestamp())) or []
-    return (*stuck_runs(moving, usual_times(done), now), done)
+    return stuck_runs(moving, done, now)
 
 
 def _present_step(run: WorkflowRun) -> str:

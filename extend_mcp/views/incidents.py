@@ -13,7 +13,7 @@ from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
 from extend_mcp.views.runs import NO_REASON, NOT_READ, reason_words
-from extend_mcp.views.tables import RunListView, RunRow, files_words
+from extend_mcp.views.tables import RunListView, run_row
 from extend_mcp.views.untrusted import Code, Id, Label
 
 _MOST_CAUSES = 10
@@ -39,16 +39,6 @@ class OpenCause(ViewPart):
     advice: str
 
 
-class OpenRun(ViewPart):
-    """The last failed run of a document that is still open."""
-
-    run_id: Id
-    workflow: Label
-    reason: Code
-    created_at: datetime | None = None
-    rerun: bool
-
-
 class OpenFailuresView(View):
     """Documents that failed in a window, by what became of them."""
 
@@ -60,7 +50,7 @@ class OpenFailuresView(View):
     never_rerun: int
     open: int
     causes: list[OpenCause]
-    open_runs: list[OpenRun]
+    open_run_ids: list[Id]
     complete: bool
     missing: OrNone[list[str]] = None
     untrusted: str = "step, workflow"
@@ -85,16 +75,7 @@ def open_failures_view(
         **{name: fates[name] for name in _WORDS},
         open=len(still_open),
         causes=[*map(_cause, largest(still_open, lambda each: (each[0].reason, each[0].step)))],
-        open_runs=[
-            OpenRun(
-                run_id=run.id,
-                workflow=run.workflow_name,
-                reason=_reason(run),
-                created_at=run.created,
-                rerun=fate == "failed_again",
-            )
-            for run, fate in still_open[:shown]
-        ],
+        open_run_ids=[run.id for run, _ in still_open[:shown]],
         complete=not missing,
         missing=missing,
     )
@@ -103,9 +84,8 @@ def open_failures_view(
     head += incomplete(missing)
     head += [f"Still open: {view.open:,}, by cause:"] if view.open else ["Nothing is open."]
     head += [_cause_line(each, now) for each in view.causes[:_MOST_CAUSES]]
-    ids = listed([each.run_id for each in view.open_runs], len(view.open_runs), of=view.open)
-    tail = [f"Oldest of them: {ids}"] if view.open_runs else []
-    tail += ["Next: rerun_workflow_runs with the same filters plans a rerun of what it can help."] if view.open else []
+    following = "Next: rerun_workflow_runs with the same filters plans a rerun of what it can help."
+    tail = [f"Oldest of them: {listed(view.open_run_ids, shown, of=view.open)}", following] if view.open else []
     return view.with_text(Document(head, tail=tail).fit(limit, "… {} more".format)[0])
 
 
@@ -219,11 +199,11 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
     left = len(found.stuck) - len(first)
     verdicts = _verdicts(found)
     view = RunListView(
-        runs=[_row(each) for each in first],
+        runs=[run_row(each.run, _why(each)) for each in first],
         shown=len(first),
         complete=not left and not found.missing,
         stuck=len(found.stuck),
-        missing=found.missing or None,
+        missing=list(found.missing) or None,
         note=" ".join(verdicts) or None,
     )
     moving = f"{counted(found.moving, 'run')} that {'moves' if found.moving == 1 else 'move'}"
@@ -245,17 +225,9 @@ def stuck_line(stuck: Sequence[Stuck]) -> list[str]:
     return [f"Stuck: {said}; list_runs(stuck=true) says why."] if said else []
 
 
-def _row(each: Stuck) -> RunRow:
-    run = each.run
+def _why(each: Stuck) -> str:
     where = f"in {Label(each.step):60}, " if each.step else ""
-    return RunRow(
-        run_id=run.id,
-        status=run.status,
-        workflow=run.workflow_name,
-        file=files_words(run.file_names),
-        created_at=run.created,
-        why=f"{where}not changed for {format_span(each.seconds)}; {_usually(each)}",
-    )
+    return f"{where}not changed for {format_span(each.seconds)}; {_usually(each)}"
 
 
 def _usually(each: Stuck) -> str:

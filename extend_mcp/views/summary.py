@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, AliasPath, Field
 
 from extend_mcp.runs.groups import OF_FAILURES, OF_TIME, Course
 from extend_mcp.runs.lifecycle import by_urgency
@@ -102,8 +102,8 @@ class OverTime(ViewPart):
     """Runs and failed runs in spans of the calendar, without gaps."""
 
     unit: str
-    begins: str
-    ends: str
+    begins: str = Field(validation_alias=AliasPath("spans", 0))
+    ends: str = Field(validation_alias=AliasPath("spans", -1))
     most_failed: str | None = None
     runs: list[int]
     failed: list[int]
@@ -162,10 +162,8 @@ def summary_view(
     """Write figures of many runs.
 
     Args:
-        by: names of the groups.
         before: the window before, if the window has a beginning.
         earlier: the figures of the window before, if its groups correspond to those of this one.
-        zone: the time zone of days and hours.
         is_window: whether only runs of some time are counted.
         kept: how fresh the figures are, where they come from kept runs.
     """
@@ -182,7 +180,7 @@ def summary_view(
         **_figures(total),
         complete=not missing,
         missing=missing,
-        statuses=_by_status(total),
+        statuses={Code(each) or Code("unknown"): total.statuses[each] for each in by_urgency(total.statuses)},
         queue_p50=quantile(total.queues, 0.5),
         queue_p95=quantile(total.queues, 0.95),
         credits=total.credits,
@@ -192,7 +190,7 @@ def summary_view(
             if (waiting := counted.oldest[each])
         ],
         before=before,
-        over_time=_over_time(course) if course else None,
+        over_time=course,
         stuck=len(stuck) if kept else None,
         as_of=kept.as_of if kept else None,
         deletions_seen_until=kept.pass_at if kept else None,
@@ -266,20 +264,13 @@ def _group_figures(
     )
 
 
-def _by_status(tally: Tally) -> dict[Code, int]:
-    counts: Counter[Code] = Counter()
-    for status in by_urgency(tally.statuses):
-        counts[Code(status) or Code("unknown")] += tally.statuses[status]
-    return dict(counts)
-
-
 def _head(view: SummaryView, course: Course | None, filters: str, now: datetime) -> list[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in view.statuses.items())
     lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
     lines += incomplete(view.missing)
-    took = f"Took {_spans(view.duration_p50, view.duration_p95)}; queued {_spans(view.queue_p50, view.queue_p95)}; "
-    took += f"failure rate {_percent(view.failure_rate)}; "
-    lines.append(f"{took if view.runs else ''}{view.credits:,.10g} credits.")
+    took = f"Took {_spans(view.duration_p50, view.duration_p95)}; queued {_spans(view.queue_p50, view.queue_p95)}"
+    took = f"{took}; failure rate {_percent(view.failure_rate)}; " if view.runs else ""
+    lines.append(f"{took}{view.credits:,.10g} credits.")
     lines += [
         f"Oldest {each.status} of {each.among}: {each.run_id}, created {age_words(each.created_at, now)} ago."
         for each in view.oldest_waiting
@@ -290,18 +281,6 @@ def _head(view: SummaryView, course: Course | None, filters: str, now: datetime)
         lines.append(f"{which}: {_bars(course, course.runs)}")
         lines += [f"of these failed: {_bars(course, course.failed)}"] if any(course.failed) else []
     return lines
-
-
-def _over_time(course: Course) -> OverTime:
-    most = max(course.failed)
-    return OverTime(
-        unit=course.unit,
-        begins=course.spans[0],
-        ends=course.spans[-1],
-        most_failed=course.spans[course.failed.index(most)] if most else None,
-        runs=course.runs,
-        failed=course.failed,
-    )
 
 
 def _bars(course: Course, counts: Sequence[int]) -> str:

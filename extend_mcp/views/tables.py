@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
+from extend_mcp.history.details import Passage
 from extend_mcp.history.search import Hit, TextQuery, excerpt
 from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
-from extend_mcp.runs.statistics import Selection
+from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, OrNone, Seconds, View, ViewPart, cell, counted, fit, incomplete
 from extend_mcp.views.instructions import CAUTION
@@ -191,24 +192,17 @@ def _id_lines(rows: Sequence[RunRow]) -> list[str]:
     return [f"{which}: {', '.join(ids)}" for which, ids in groups.items()]
 
 
-class FoundRunRow(ViewPart):
-    """A run that holds the text, and the first place where it does."""
-
-    run_id: Id
-    status: Code
-    workflow: Label
-    file: OrNone[Label] = None
-    created_at: datetime | None = None
-    place: Label | None = None
-    excerpt: Note | None = None
-    speaks_to_assistant: OrNone[bool] = None
-
-    def line(self) -> str:
-        """Return the run as a line of a table."""
-        line = f"{self.run_id} · {self.status} · {self.workflow:40} · {self.file or Label('?'):60}"
-        line += f" · {cell(self.created_at)}"
-        line += f" · {self.place:80}: {self.excerpt:160}" if self.excerpt else ""
-        return line + (f" · {CAUTION}" if self.speaks_to_assistant else "")
+def run_row(run: RunFacts, why: str | None) -> RunRow:
+    """Return the row of a kept run."""
+    return RunRow(
+        run_id=run.id,
+        status=run.status,
+        workflow=run.workflow_name,
+        file=files_words(run.file_names),
+        created_at=run.created,
+        took_seconds=run.duration_seconds,
+        why=why,
+    )
 
 
 class FoundRunsView(View):
@@ -216,12 +210,12 @@ class FoundRunsView(View):
 
     found: int
     complete: bool
-    runs: list[FoundRunRow]
+    runs: list[RunRow]
     searched_runs: int
     searched_in_full: int
     missing: OrNone[list[str]] = None
     as_of: datetime
-    untrusted: str = "workflow, file, place, excerpt"
+    untrusted: str = "workflow, file, why"
 
 
 def found_runs_view(
@@ -248,7 +242,7 @@ def found_runs_view(
     view = FoundRunsView(
         found=len(found),
         complete=not missing,
-        runs=[_found_row(each, query, each.run.id in speaking) for each in found[:shown]],
+        runs=[run_row(run, _found_words(passage, query, run.id in speaking)) for run, passage in found[:shown]],
         searched_runs=runs,
         searched_in_full=read,
         missing=missing,
@@ -262,28 +256,17 @@ def found_runs_view(
         f"Searched {read:,} of {counted(runs, 'run')} in full, as of {format_instant(as_of)}.",
         *incomplete(missing),
     ]
-    document = Document(
-        head, [row.line() for row in view.runs], columns="run · status · workflow · file · created · where"
-    )
+    document = Document(head, _run_lines(view.runs), columns=RunListView.columns)
     beyond = view.found - len(view.runs)
     text, kept = document.fit(limit, "… {:,} more, older than these".format, beyond=beyond)
     del view.runs[kept:]
     return view.with_text(text)
 
 
-def _found_row(each: Hit, query: TextQuery | None, speaks: bool) -> FoundRunRow:
-    run, passage = each
+def _found_words(passage: Passage | None, query: TextQuery | None, speaks: bool) -> str | None:
     span = query.find(passage.text) if query and passage else None
-    return FoundRunRow(
-        run_id=run.id,
-        status=run.status,
-        workflow=run.workflow_name,
-        file=next(iter(run.file_names), None),
-        created_at=run.created,
-        place=passage.place if passage and span else None,
-        excerpt=excerpt(passage.text, span) if passage and span else None,
-        speaks_to_assistant=speaks,
-    )
+    where = f"{Label(passage.place):80}: {Note(excerpt(passage.text, span)):160}" if passage and span else ""
+    return " · ".join(filter(None, [where, CAUTION if speaks else ""])) or None
 
 
 def failure_words(step: str, reason: str) -> str:

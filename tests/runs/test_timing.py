@@ -14,7 +14,6 @@ from extend_mcp.runs.timing import (
     Usual,
     present_state,
     review_began,
-    stalls,
     stuck_runs,
     usual_times,
 )
@@ -125,7 +124,8 @@ STEADY = [60.0 + number for number in range(20)]
     ],
 )
 def test_a_run_hangs_past_the_95th_percentile_of_its_state(status: str, changed: float, hangs: bool) -> None:
-    found, unjudged = stuck_runs([fact(99, status, changed=changed)], usual_times(ended(STEADY)), NOW)
+    judged = stuck_runs([fact(99, status, changed=changed)], ended(STEADY), NOW)
+    found, unjudged = judged.stuck, judged.unjudged
     assert bool(found) == hangs
     assert unjudged == 0
 
@@ -133,22 +133,22 @@ def test_a_run_hangs_past_the_95th_percentile_of_its_state(status: str, changed:
 def test_a_review_says_nothing_about_speed() -> None:
     slow = [each._replace(duration_seconds=90_000.0) for each in ended(STEADY)]
     reviewed = [each._replace(reviewer="ana") for each in slow] + [each._replace(reviewed=NOW) for each in slow]
-    found, _ = stuck_runs([fact(99, "PROCESSING", changed=100)], usual_times(ended(STEADY) + reviewed), NOW)
+    found = stuck_runs([fact(99, "PROCESSING", changed=100)], ended(STEADY) + reviewed, NOW).stuck
     assert [each.usual for each in found] == [78.0]
 
 
 def test_pages_count_where_they_explain_more() -> None:
     pages = [1 + 10 * (number % 5) for number in range(20)]
-    by_page = usual_times(ended([3.0 * count + number % 2 for number, count in enumerate(pages)], pages))
+    by_page = ended([3.0 * count + number % 2 for number, count in enumerate(pages)], pages)
     small, large = fact(1, "PROCESSING", changed=200, pages=2), fact(2, "PROCESSING", changed=200, pages=100)
-    assert [each.run.id for each in stuck_runs([small, large], by_page, NOW)[0]] == ["workflow_run_1"]
-    usual = by_page["workflow_1"]
+    assert [each.run.id for each in stuck_runs([small, large], by_page, NOW).stuck] == ["workflow_run_1"]
+    usual = usual_times(by_page)["workflow_1"]
     assert usual.words(10, 31.0) == "30s, 95% within 40s for 10 pages (20 processed runs); this one is within that"
     assert usual.words(None, None) == "1m 3s, 95% within 2m 4s (20 processed runs)"
     # Times that do not follow the pages are compared as they are.
     for flat in (ended(STEADY, pages), ended(STEADY, [10 + number % 11 for number in range(20)]), ended(STEADY)):
         assert usual_times(flat)["workflow_1"].page is None
-        assert len(stuck_runs([small, large], usual_times(flat), NOW)[0]) == 2
+        assert len(stuck_runs([small, large], flat, NOW).stuck) == 2
 
 
 def test_a_run_may_take_no_time_and_one_that_never_started_shows_none() -> None:
@@ -157,10 +157,11 @@ def test_a_run_may_take_no_time_and_one_that_never_started_shows_none() -> None:
 
 def test_too_few_runs_show_no_usual_time() -> None:
     runs = [fact(99, "PROCESSING", changed=9_000), fact(98, "CANCELLING", changed=9_000)]
-    found, unjudged = stuck_runs(runs, usual_times(ended(STEADY[:4])), NOW)
+    judged = stuck_runs(runs, ended(STEADY[:4]), NOW)
+    found, unjudged = judged.stuck, judged.unjudged
     assert [each.run.status for each in found] == ["CANCELLING"]
     assert unjudged == 1
-    assert stuck_runs(runs, usual_times(ended(STEADY[:5])), NOW)[1] == 0
+    assert stuck_runs(runs, ended(STEADY[:5]), NOW).unjudged == 0
 
 
 def test_the_longest_is_first_whatever_comes_before_it() -> None:
@@ -174,7 +175,8 @@ def test_the_longest_is_first_whatever_comes_before_it() -> None:
         fact(4, "PENDING", changed=0, created=late),
         *(fact(number, status, workflow_id="new") for number, status in ((6, "PENDING"), (7, "PROCESSING"))),
     ]
-    found, unjudged = stuck_runs(runs, usual_times(ended(STEADY)), NOW)
+    judged = stuck_runs(runs, ended(STEADY), NOW)
+    found, unjudged = judged.stuck, judged.unjudged
     assert [(each.run.id[-1], each.seconds) for each in found] == [("4", 500), ("5", 500), ("2", 100)]
     assert unjudged == 2
 
@@ -182,7 +184,7 @@ def test_the_longest_is_first_whatever_comes_before_it() -> None:
 def test_a_queue_is_usual_up_to_its_95th_percentile() -> None:
     waited = [each._replace(queue_seconds=100.0 + number) for number, each in enumerate(ended(STEADY))]
     waiting = [fact(98, "PENDING", changed=118), fact(99, "PENDING", changed=119)]
-    found, _ = stuck_runs(waiting, usual_times(waited), NOW)
+    found = stuck_runs(waiting, waited, NOW).stuck
     assert [(each.run.id, each.usual) for each in found] == [("workflow_run_99", 118.0)]
 
 
@@ -193,9 +195,9 @@ def test_stalls_count_what_runs_and_what_hangs() -> None:
     running += [fact(95, "CANCELLING", changed=500), fact(96, "PENDING", changed=500)]
     over = ended(STEADY) + [each._replace(**other) for each in ended(STEADY)]
     over += [fact(94, changed=40, duration_seconds=60.0), fact(93, updated=None), fact(92, "FAILED", changed=-5)]
-    stuck, _ = stuck_runs(running, usual_times(over), NOW)
-    assert len(stuck) == 3
-    assert [(each.workflow, each.stuck, each.running, each.last_good) for each in stalls(stuck, running, over)] == [
+    judged = stuck_runs(running, over, NOW)
+    assert (len(judged.stuck), judged.moving) == (3, 5)
+    assert [(each.workflow, each.stuck, each.running, each.last_good) for each in judged.stalls] == [
         ("Invoices", 1, 2, NOW),
         ("Claims", 0, 1, NOW),
     ]

@@ -60,9 +60,10 @@ async def test_fifty_planted_values_are_found_and_no_other(box: Box) -> None:
             ]
             facts = await find(client, text=written)
             assert [row["run_id"] for row in facts["runs"]] == [run_id], written
-            assert value in facts["runs"][0]["excerpt"]
             place = {"name": "file name", "metadata": "metadata customer", "page": "page 90"}
-            assert facts["runs"][0]["place"] == place.get(where, "field lines[0].reference")
+            found, _, excerpt = facts["runs"][0]["why"].partition(": ")
+            assert found == f"«{place.get(where, 'field lines[0].reference')}»"
+            assert value in excerpt
             assert facts["complete"] is True
         # Only the first question read them.
         assert len([each for each in box.requests() if each["path"] != "/workflow_runs"]) == 100
@@ -170,7 +171,7 @@ async def test_a_run_that_speaks_to_an_assistant_is_marked(box: Box) -> None:
     plant(box, 2, "name", "Globex")
     async with serving(box) as client:
         result = await client.call_tool("find_runs", {"text": "globex"})
-    assert [row.get("speaks_to_assistant") for row in facts_of(result)["runs"]] == [None, True]
+    assert ["CAUTION" in row["why"] for row in facts_of(result)["runs"]] == [False, True]
     assert text_of(result).count("CAUTION") == 1
 
 
