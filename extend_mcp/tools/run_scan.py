@@ -322,22 +322,21 @@ class RunReader:
             runs = await history.held(Selection(status="FAILED", since=(since - _LONGEST_RUN).timestamp()))
         if runs is None:
             try:
-                newest = await self.app.api.list_workflow_runs(
-                    status="FAILED", sort_by="createdAt", sort_dir="desc", max_page_size=LARGE_PAGE
-                )
+                query = RunFilter(status="FAILED").api_query()
+                newest = await self.app.api.list_workflow_runs(**query | {"max_page_size": LARGE_PAGE})
             except ExtendError:
                 return Failures((), None, ())
             runs = [run_facts(run) for run in newest.data]
             all_since = runs[-1].created if runs and newest.next_page_token else None
         children: list[ChildRun] = []
         for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
-            query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
+            of_kind: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
             if kind != "parse_runs":
-                query |= {"sort_by": "createdAt", "sort_dir": "desc"}
+                of_kind |= {"sort_by": "createdAt", "sort_dir": "desc"}
             pages_read = 0
             # What cannot be listed is left to the reading of single runs.
             with suppress(ExtendError):
-                async with aclosing(self.app.api.list_child_runs(kind, **query).pages()) as pages:
+                async with aclosing(self.app.api.list_child_runs(kind, **of_kind).pages()) as pages:
                     async for page in pages:
                         children += page.data
                         pages_read += 1

@@ -231,13 +231,8 @@ async def _last_change(app: CallerContext, run: WorkflowRun) -> datetime | None:
 
 async def _usual_time(app: CallerContext, run: WorkflowRun) -> Usual | None:
     async def read() -> Usual | None:
-        page = await app.api.list_workflow_runs(
-            status="PROCESSED",
-            workflow_id=run.workflow.id or None,
-            sort_by="createdAt",
-            sort_dir="desc",
-            max_page_size=PAGE_SIZE,
-        )
+        query = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None).api_query()
+        page = await app.api.list_workflow_runs(**query | {"max_page_size": PAGE_SIZE})
         return usual_times(map(run_facts, page.data)).get(run.workflow.id)
 
     return await app.remember(f"usual time of {run.workflow.id}", _USUAL_SECONDS, read)

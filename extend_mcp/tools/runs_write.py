@@ -84,10 +84,10 @@ async def rerun_workflow_runs(
     A person first confirms a plan by cause with its credits, which leaves out what was rerun or cannot be helped.
     Returns the new run of each; a token continues a plan.
     """
-    app = caller_context(ctx)
-    if run_ids is not None and filters != RunFilter():
+    reader, filtered = RunReader(ctx), filters != RunFilter()
+    if run_ids is not None and filtered:
         raise CallRefusedError("Give run_ids or filters, not both.")
-    if run_ids is None and filters == RunFilter() and confirmation_token is None:
+    if run_ids is None and not filtered and confirmation_token is None:
         raise CallRefusedError(_ALL_RUNS)
     if not set(filters.statuses) <= {*CAN_RERUN, "PROCESSED"}:
         raise CallRefusedError(f"status: only {', '.join(sorted(CAN_RERUN))} and PROCESSED runs can be run again.")
@@ -100,14 +100,14 @@ async def rerun_workflow_runs(
         )
     wanted = Wanted(
         run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
-        filters=await filters.resolve(app),
+        filters=await filters.resolve(reader.app),
         version=version,
         again=again,
         include_processed=include_processed,
         include_hopeless=include_hopeless,
         priority=priority,
     )
-    return await execute(ctx, RerunRuns(app, RunReader(ctx), wanted), confirmation_token)
+    return await execute(ctx, RerunRuns(reader.app, reader, wanted), confirmation_token)
 
 
 _ID = TypeAdapter(args.FileId)
@@ -258,11 +258,9 @@ async def _target(app: CallerContext, workflow: str, version: str | None) -> req
 def _batch_input(where: str, item: BatchItem) -> requests.BatchInput:
     if (item.file is None) == (item.text is None):
         raise CallRefusedError(f"{where}: give either file or text.")
-    file: requests.FileInput
+    file: requests.FileInput = requests.FileFromText(text=item.text or "", name=item.name)
     if item.file is not None:
         file = _by_reference(f"{where}.file", item.file, item.name)
-    else:
-        file = requests.FileFromText(text=item.text or "", name=item.name)
     return requests.BatchInput(file=file, metadata=item.metadata, secrets=item.secrets or None)
 
 
