@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from mcp_types import InputRequiredResult
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from extend_mcp.actions.cancel_run import CancelRun
 from extend_mcp.actions.cancel_runs import CancelRuns
@@ -28,7 +29,9 @@ from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, Can
 _ALL_RUNS = "Give run_ids, batch or at least one filter: all runs of the account is no choice."
 
 Reason = Annotated[str, Field(max_length=500)]
-RunIds = Annotated[list[args.RunId], Field(min_length=1, max_length=1000)]
+RunIds = Annotated[
+    list[args.RunId], AfterValidator(lambda ids: list(dict.fromkeys(ids))), Field(min_length=1, max_length=1000)
+]
 
 
 @RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
@@ -54,16 +57,13 @@ async def cancel_runs(
     Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
     Returns what became of each; a confirmation_token continues a plan and needs no other argument.
     """
-    app = caller_context(ctx)
-    others = filters.model_dump(exclude_defaults=True, exclude={"batch"})
+    reader, others = RunReader(ctx), filters.model_dump(exclude_defaults=True, exclude={"batch"})
     ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
     if ways > 1:
         raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")
     if ways == 0 and confirmation_token is None:
         raise CallRefusedError(_ALL_RUNS)
-    filters = await filters.resolve(app)
-    ids = list(dict.fromkeys(run_ids)) if run_ids else None
-    action = CancelRuns(app, RunReader(ctx), ids, filters, reason=reason)
+    action = CancelRuns(reader.app, reader, run_ids, await filters.resolve(reader.app), reason=reason)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -99,7 +99,7 @@ async def rerun_workflow_runs(
             "can change."
         )
     wanted = Wanted(
-        run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
+        run_ids=run_ids,
         filters=await filters.resolve(reader.app),
         version=version,
         again=again,
@@ -110,7 +110,7 @@ async def rerun_workflow_runs(
     return await execute(ctx, RerunRuns(reader.app, reader, wanted), confirmation_token)
 
 
-_ID = TypeAdapter(args.FileId)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _FILE_URL = "https://example.com/a.pdf"
 
 FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
@@ -188,8 +188,7 @@ async def run_workflow(
         workflow=await _target(app, workflow, version),
         file=file,
         package=requests.PackageFiles(files=files) if files else None,
-        outputs=[requests.OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []]
-        or None,
+        outputs=[requests.OutputOverride(**dict(each)) for each in outputs or ()] or None,
         metadata=metadata,
         priority=priority,
         secrets=secrets or None,
@@ -267,7 +266,6 @@ def _batch_input(where: str, item: BatchItem) -> requests.BatchInput:
 def _by_reference(where: str, reference: str, name: str | None) -> requests.FileFromUrl | requests.FileFromId:
     if "://" in reference:
         return requests.FileFromUrl(url=args.normalized_url(where, reference, _FILE_URL), name=name)
-    try:
-        return requests.FileFromId(id=_ID.validate_python(reference))
-    except ValidationError:
-        raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".') from None
+    if not _ID.fullmatch(reference):
+        raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".')
+    return requests.FileFromId(id=reference)
