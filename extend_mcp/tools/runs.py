@@ -25,9 +25,9 @@ from extend_mcp.runs.timing import Usual, usual_times
 from extend_mcp.tools import args
 from extend_mcp.tools.name_resolution import select_step
 from extend_mcp.tools.pagination import PagePosition, open_token
-from extend_mcp.tools.questions import find_stuck
 from extend_mcp.tools.run_filter import MOMENTS, RunFilter, takes_run_filter
 from extend_mcp.tools.run_scan import CALL_SECONDS, Places, RunLists, RunReader
+from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
 from extend_mcp.views.instructions import CAUTION
