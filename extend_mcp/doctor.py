@@ -55,8 +55,8 @@ async def diagnose(load: Callable[[], Settings], say: Say) -> int:
         rows["reachability"] = f"{settings.api_base_url} answered"
         rows["reachability"] = await _read_one_run(settings)
     except CheckError as fault:
-        failed, rows[fault.args[0]], advice = fault.args
-        advice = f"Next: {advice}"
+        failed, cause, next_step = fault.args
+        rows[failed], advice = cause, f"Next: {next_step}"
     for name, text in rows.items():
         say(f"{'FAIL' if name == failed else 'ok  '} {name:<12} {text}")
     say(advice)
