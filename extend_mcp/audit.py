@@ -125,16 +125,15 @@ class AuditScan:
                 length = min(_BLOCK, position - stop)
                 position = file.seek(position - length)
                 block = file.read(length) + rest
-                rest, *whole = block.split(b"\n")
                 place = position + len(block)
-                for line in reversed(whole):
+                lines = block.split(b"\n")
+                rest = lines.pop(0) if position else b""
+                for line in reversed(lines):
                     place -= len(line)
                     if found := _audit_line(line):
                         yield place, found
                     place -= 1
             self.complete = position == 0
-            if self.complete and (found := _audit_line(rest)):
-                yield 0, found
 
 
 def _audit_line(line: bytes) -> dict[str, Any] | None:

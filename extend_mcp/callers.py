@@ -72,7 +72,7 @@ class CallerContext(Shared):
 
     caller: Caller
     settings: Settings
-    connect: Callable[[Caller], ExtendClient]
+    connect: Callable[[CallerContext], ExtendClient]
     histories: Histories | None = None
     limits: CallLimits = field(default_factory=CallLimits)
     clock: Clock = field(default_factory=Clock)
@@ -94,7 +94,7 @@ class CallerContext(Shared):
     @cached_property
     def api(self) -> ExtendClient:
         """Return the API client, made on first use."""
-        client = self.connect(self.caller)
+        client = self.connect(self)
         client.on_write_answered = lambda request_id: write_record().request_ids.append(request_id)
         client.on_key_accepted = self.learn_key
         if self.histories:
@@ -169,23 +169,21 @@ class CallerRegistry:
 
     def __init__(
         self,
-        make: Callable[[Caller], CallerContext],
+        make: Callable[..., CallerContext],
         *,
         local: Caller | None,
         close: Callable[[], Awaitable[None]],
         most: int = _MOST_CALLERS,
     ) -> None:
         self._local = local
-        self._close = close
-        self._contexts: WeakSet[CallerContext] = WeakSet()
-
-        def made(caller: Caller) -> CallerContext:
-            context = make(caller)
-            self._contexts.add(context)
-            return context
+        self.aclose = close
 
         # All that the least recently used context holds can be read again.
-        self.context_of = lru_cache(most)(made)
+        @lru_cache(most)
+        def context_of(caller: Caller) -> CallerContext:
+            return make(caller=caller)
+
+        self.context_of = context_of
 
     def caller(self) -> Caller:
         """Return the caller of the current request.
@@ -204,20 +202,12 @@ class CallerRegistry:
         """Return the context of the current request's caller."""
         return self.context_of(self.caller())
 
-    async def aclose(self) -> None:
-        """Close all connections."""
-        for context in list(self._contexts):
-            if "api" in vars(context):
-                await context.api.aclose()
-        await self._close()
-
 
 class Histories:
     """The kept runs of every account: one store for all callers, opened by the first question."""
 
     def __init__(self, settings: Settings, clock: Clock, bus: SubscriptionBus) -> None:
-        self._settings = settings
-        self._clock = clock
+        self._settings, self._clock = settings, clock
         self._unsubscribe = bus.subscribe(self._note_change)
         self._opening = anyio.Lock()
         self._store: RunStore | None = None
@@ -232,12 +222,10 @@ class Histories:
 
     async def of(self, account: Account) -> RunHistory | None:
         """Return the kept runs of one account; None without a key, since nothing can be read then."""
-        from extend_mcp.history.store import partition
-
         if account.api_key is None:
             return None
-        name, store = partition(account, self._settings.api_base_url), await self._opened()
-        return self._named(store, name)
+        store = await self._opened()
+        return self._named(store, account.fingerprint("history", self._settings.api_base_url))
 
     def _make(self, store: RunStore, name: bytes) -> RunHistory:
         from extend_mcp.history.history import RunHistory
@@ -283,49 +271,38 @@ class Histories:
 class ApiClients:
     """Makes the API client of each caller: one connection pool, one rate limit per organization, one key per client.
 
-    The first call loads httpx and the client, not the start of the server: clients wait for the tool list. ``windows``
-    makes the window that counts an account's requests; by default each process counts alone.
+    The first call loads httpx and the client, not the start of the server: clients wait for the tool list.
     """
 
-    def __init__(
-        self, settings: Settings, metrics: Metrics, windows: Callable[[str, int], RequestWindow] | None = None
-    ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self._windows = windows
-        self._limiter = lru_cache(_MOST_CALLERS)(self._make_limiter)
+    def __init__(self) -> None:
+        self._limiter = lru_cache(_MOST_CALLERS)(_limiter)
         self._transport: httpx.AsyncBaseTransport | None = None
 
-    def client(self, caller: Caller) -> ExtendClient:
+    def client(self, context: CallerContext) -> ExtendClient:
         """Return the API client of one caller: their key, the shared connections."""
         import httpx
 
         from extend_mcp.api.client import ExtendClient
-        from extend_mcp.api.transport import network_transport
+        from extend_mcp.api.transport import ExtendTransport, network_transport
 
-        settings, limiter = self._settings, None
+        settings, caller, limiter = context.settings, context.caller, None
         if not settings.sandbox:
             self._transport = self._transport or network_transport(settings.api_base_url)
-            limiter = self._limiter(caller.account.budget)
+            limiter = self._limiter(caller.account.budget, settings.requests_per_second, context.windows)
         elif self._transport is None:
             from extend_mcp.sandbox import Sandbox
 
             self._transport = httpx.ASGITransport(Sandbox().app)
-        return ExtendClient(
-            settings.client_config(caller.account),
-            transport=self._transport,
-            limiter=limiter,
-            caller=caller.principal,
-            metrics=self._metrics,
-        )
+        sending = ExtendTransport(self._transport, limiter=limiter, caller=caller.principal, metrics=context.metrics)
+        return ExtendClient(settings.client_config(caller.account), sending)
 
     async def aclose(self) -> None:
         """Close all connections."""
         if self._transport is not None:
             await self._transport.aclose()
 
-    def _make_limiter(self, budget: str) -> RateLimiter:
-        from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
 
-        per_second = self._settings.requests_per_second
-        return RateLimiter(self._windows(budget, per_second) if self._windows else LocalWindow(per_second))
+def _limiter(budget: str, per_second: int, windows: Callable[[str, int], RequestWindow] | None) -> RateLimiter:
+    from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+
+    return RateLimiter(windows(budget, per_second) if windows else LocalWindow(per_second))

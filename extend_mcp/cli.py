@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,11 +46,13 @@ class _Commands(click.Group):
         return sorted([*super().list_commands(ctx), "install"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in ("install", "manifests"):
-            from extend_mcp.client_config import command
+        if cmd_name not in ("install", "manifests"):
+            return super().get_command(ctx, cmd_name)
+        from extend_mcp.client_config.command import install
 
-            return command.install if cmd_name == "install" else command.manifests
-        return super().get_command(ctx, cmd_name)
+        if cmd_name == "manifests":
+            click.echo("`extend-mcp manifests` is now `extend-mcp install`; the old name will be removed.", err=True)
+        return install
 
 
 def read_env_file(_context: click.Context | None, _option: click.Parameter | None, path: Path | None) -> None:
@@ -223,17 +226,13 @@ def token(name: str, read_only: bool, scopes: str, file: Path | None) -> None:
     click.echo(f"\n{said}", err=True)
 
 
-@main.group()
-def history() -> None:
-    """Manage the runs that EXTEND_MCP_HISTORY keeps in a file."""
-
-
-@history.command()
+@main.command()
+@click.argument("action", type=click.Choice(["clear"]), expose_value=False)
 @_env_file
-def clear() -> None:
-    """Remove all kept runs.
+def history() -> None:
+    """Remove all runs that EXTEND_MCP_HISTORY keeps in a file.
 
-    Clears the file that EXTEND_MCP_HISTORY names, and removes damaged files that were set aside next to it.
+    Also removes damaged files that were set aside next to it.
     """
     from extend_mcp.history.database import StoreLostError
     from extend_mcp.history.store import RunStore
@@ -242,17 +241,15 @@ def clear() -> None:
     if path in ("memory", "off"):
         _say(f"EXTEND_MCP_HISTORY is {path}: no file holds runs.")
         return
-    file = Path(path)
+    file, said = Path(path), f"{path} does not exist: no runs are kept."
     if file.exists():
         try:
-            store = RunStore(path)
-            runs, accounts = store.clear()
-            store.close()
+            with closing(RunStore(path)) as store:
+                runs, accounts = store.clear()
         except StoreLostError as error:
             raise click.ClickException(f"nothing was removed: {error}") from None
-        _say(f"Removed {runs:,} runs of {accounts:,} accounts from {path}.")
-    else:
-        _say(f"{path} does not exist: no runs are kept.")
+        said = f"Removed {runs:,} runs of {accounts:,} accounts from {path}."
+    _say(said)
     for damaged in file.parent.glob(f"{file.name}.damaged-*"):
         damaged.unlink()
         _say(f"Removed {damaged}.")
@@ -291,15 +288,14 @@ def _shared_over_stdio(settings: Settings) -> Shared:
     from extend_mcp.callers import Shared
     from extend_mcp.server import sealing_keys
 
-    keys = sealing_keys(settings)
     # The embedded sandbox ends with its process, and so does everything that a plan is about.
     if settings.read_only or settings.sandbox or not (settings.state_keys or settings.api_key):
-        return Shared(keys)
+        return Shared(sealing_keys(settings))
     from extend_mcp.actions.confirmation_tokens import SealingKeys
     from extend_mcp.actions.sqlite_store import SqliteStore, state_folder
     from extend_mcp.actions.store import StoreUnavailableError
 
-    folder, lasting = state_folder(), keys
+    folder, lasting = state_folder(), sealing_keys(settings)
     if settings.api_key and not settings.state_keys:
         lasting = SealingKeys.of_account(settings.api_key.get_secret_value(), settings.api_base_url)
     try:
@@ -307,7 +303,7 @@ def _shared_over_stdio(settings: Settings) -> Shared:
     except StoreUnavailableError:
         # With a key of this process, no other one accepts its tokens: it could not know that they were used.
         logger.warning("%s cannot be written: a confirmation counts only in the process that asked for it", folder)
-        return Shared(keys)
+        return Shared(sealing_keys(settings))
 
 
 def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: bool) -> None:
@@ -315,12 +311,13 @@ def _serve_http(settings: Settings, host: str | None, port: int | None, *, sse: 
     from extend_mcp.http.settings import HttpSettings
     from extend_mcp.settings import load
 
-    def say_ready(url: str) -> None:
-        # The caller that started the process waits for this line, so it does not depend on the log level.
-        click.echo(f"extend-mcp serves {url}", err=True)
-
     http = load(HttpSettings, host=host, port=port)
     redactor, stop_tracing = _observe(settings, [*settings.secrets, *http.secrets])
+
+    # The caller that started the process waits for this line, so it does not depend on the log level.
+    def say_ready(url: str) -> None:
+        click.echo(f"extend-mcp serves {url}", err=True)
+
     try:
         _run(partial(serve_http, settings, http, sse=sse, redactor=redactor, on_ready=say_ready))
     except OSError as error:
@@ -366,7 +363,7 @@ def configure_tracing(
         try:
             from extend_mcp.telemetry.otlp import send_spans
 
-            return send_spans(service_version, redact=redact, environ=environ)
+            return send_spans(service_version, redact)
         except ImportError:
             logger.warning("no spans are sent: install extend-mcp[otel] for what the OTEL_ variables ask for")
         except ValueError as error:
@@ -390,4 +387,3 @@ def _run(function: Callable[[], Any]) -> None:
 def _say(line: str) -> None:
     # A variable may hold bytes that are not text; they must not end the command.
     click.echo(line.encode("utf-8", "backslashreplace").decode())
-    sys.stdout.flush()

@@ -33,11 +33,7 @@ _SET_WORKSPACE = "Set EXTEND_WORKSPACE_ID (ws_...) to a workspace of the key. An
 
 
 class CheckError(Exception):
-    """A failed check: its row, its cause and the next step."""
-
-    def __init__(self, row: str, cause: str, advice: str) -> None:
-        super().__init__(cause)
-        self.row, self.advice = row, advice
+    """A failed check. Its arguments are its row, its cause and the next step."""
 
 
 async def diagnose(load: Callable[[], Settings], say: Say) -> int:
@@ -59,8 +55,8 @@ async def diagnose(load: Callable[[], Settings], say: Say) -> int:
         rows["reachability"] = f"{settings.api_base_url} answered"
         rows["reachability"] = await _read_one_run(settings)
     except CheckError as fault:
-        rows[fault.row] = str(fault)
-        failed, advice = fault.row, f"Next: {fault.advice}"
+        failed, rows[fault.args[0]], advice = fault.args
+        advice = f"Next: {advice}"
     for name, text in rows.items():
         say(f"{'FAIL' if name == failed else 'ok  '} {name:<12} {text}")
     say(advice)
@@ -76,15 +72,14 @@ def _configured(settings: Settings) -> dict[str, str]:
     if settings.workspace_id and not settings.workspace_id.startswith("ws_"):
         # Most likely something else was pasted here, so it is not repeated.
         workspace = "set, but it does not begin with ws_"
-    rows = {
+    name, proxy = _proxy(settings.api_base_url)
+    return {
         "key": "the sandbox needs none" if settings.sandbox else "set",
         "region": "embedded sandbox" if settings.sandbox else where,
         "version": f"x-extend-api-version: {API_VERSION}",
         "workspace": workspace,
+        **({"proxy": f"{name} = {proxy}"} if proxy and not settings.sandbox else {}),
     }
-    if not settings.sandbox and (proxy := _readable_proxy(settings.api_base_url)):
-        rows["proxy"] = f"{_proxy_variable(settings.api_base_url)} = {proxy}"
-    return rows
 
 
 def _check_key(settings: Settings) -> None:
@@ -106,7 +101,6 @@ def _check_key(settings: Settings) -> None:
 
 
 def _check_machine(base_url: str) -> None:
-    """Check this machine's certificate and proxy settings."""
     try:
         certificates()
     except OSError as error:
@@ -115,7 +109,8 @@ def _check_machine(base_url: str) -> None:
         raise CheckError("certificates", cause, f"Correct {name}, or unset it.") from None
     if proxy_for(base_url) is None:
         return
-    name, scheme = _proxy_variable(base_url), (_readable_proxy(base_url) or "").partition("://")[0]
+    name, proxy = _proxy(base_url)
+    scheme = proxy.partition("://")[0]
     if scheme in ("socks5", "socks5h") and find_spec("socksio") is None:
         cause = f"{name} names a SOCKS proxy, and the package socksio is not installed"
         advice = f"Install it next to extend-mcp (pip install socksio), or set {name} to an http:// proxy."
@@ -130,7 +125,7 @@ async def _check_connection(settings: Settings) -> None:
     parts = urlsplit(proxy or settings.api_base_url)
     tls = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if tls else 80)
-    name = _proxy_variable(settings.api_base_url) if proxy else "EXTEND_BASE_URL"
+    name = _proxy(settings.api_base_url)[0] if proxy else "EXTEND_BASE_URL"
     try:
         with anyio.fail_after(_CONNECT_SECONDS):
             connect = partial(anyio.connect_tcp, ssl_context=certificates()) if tls else anyio.connect_tcp
@@ -157,7 +152,6 @@ async def _check_connection(settings: Settings) -> None:
 
 
 async def _read_one_run(settings: Settings) -> str:
-    """Read one run. Return what the row says."""
     _, registry = build_server(settings)
     try:
         page = await registry.current().api.list_workflow_runs(max_page_size=1)
@@ -188,18 +182,14 @@ async def _read_one_run(settings: Settings) -> str:
     return f"GET /workflow_runs answered ({'there are runs' if page.data else 'no runs yet'})"
 
 
-def _proxy_variable(base_url: str) -> str:
-    """Return the name of the variable that the proxy comes from."""
+def _proxy(base_url: str) -> tuple[str, str]:
+    """Return the variable that names the proxy, and the proxy without its credentials; empty if it is not a URL."""
     scheme = urlsplit(base_url).scheme
     names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
-    return next((name for name in names if os.environ.get(name)), "the system's proxy setting")
-
-
-def _readable_proxy(base_url: str) -> str | None:
-    """Return the proxy without its credentials; None without one, or if it is not a URL."""
+    name = next((name for name in names if os.environ.get(name)), "the system's proxy setting")
     try:
         parts = urlsplit(proxy_for(base_url) or "")
-        port = parts.port
+        port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return None
-    return f"{parts.scheme}://{parts.hostname}{f':{port}' if port else ''}" if parts.hostname else None
+        return name, ""
+    return name, f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else ""

@@ -12,26 +12,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class CallLimits:
-    """Limits of one call.
+    """Limits of one call. Of runs and pages, each is the most."""
 
-    Attributes:
-        answer_chars: the longest text of an answer, in characters; at least 2,000.
-        filter_pages: the most API pages that one call reads for a filter or a name that the API cannot look up.
-        summary_runs: the most runs that one summary or plan reads, at 100 a request. A summary of kept runs may spend
-            as many requests, of 1000 runs each.
-        unasked_files: the most files of a batch that starts without asking a person.
-        detail_runs: the most runs that one question reads one by one, where a list lacks a fact: as many as fit a call
-            at 10 requests a second.
-        bulk_runs: the most runs that one call may cancel or rerun, or read one by one for such a plan.
-    """
-
-    answer_chars: int = 8000
+    answer_chars: int = 8000  # of the longest text of an answer; at least 2,000
     confirmation_seconds: float = 300.0
-    filter_pages: int = 10
+    filter_pages: int = 10  # read for a filter or a name that the API cannot look up
+    # Read for one summary or plan, at 100 a request. A summary of kept runs may spend as many requests, of 1000 each.
     summary_runs: int = 10_000
-    unasked_files: int = 20
+    unasked_files: int = 20  # of a batch that starts without asking a person
+    # Read one by one where a list lacks a fact: as many as fit a call at 10 requests a second.
     detail_runs: int = 500
-    bulk_runs: int = 1000
+    bulk_runs: int = 1000  # cancelled or rerun by one call, or read one by one for such a plan
     upload_bytes: int = 50_000_000
 
     @classmethod

@@ -13,7 +13,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 from pydantic import Field
 
+from extend_mcp.actions.workflows import DeployVersion
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.requests import DeployWorkflowVersion
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.mcp_compat import PromptArgument
 from extend_mcp.refusal import CallRefusedError
@@ -24,11 +26,8 @@ from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.insights import review_queue
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.summarize import summarize_runs
-from extend_mcp.tools.workflows import read_published
 from extend_mcp.views.document import View, error_words
-from extend_mcp.views.untrusted import Code, Id, Label, Note, cut_line
-from extend_mcp.views.workflows import diff_lines
-from extend_mcp.workflows.check import find_faults
+from extend_mcp.views.untrusted import Label, Note, cut_line
 
 logger = logging.getLogger(__name__)
 
@@ -99,16 +98,10 @@ class OfferedPrompt(Prompt):
 
 async def _release(ctx: Ctx, workflow: str) -> str:
     app = caller_context(ctx)
-    workflow_id = await resolve_workflow(app, workflow)
-    found = await app.api.get_workflow(workflow_id)
-    latest = await read_published(app, workflow_id)
-    against = f"version {Code(latest.version)}, the newest published" if latest else "nothing: none is published"
-    lines = [
-        f"Workflow {Label(found.name)} ({Id(workflow_id)}): draft against {against}:",
-        *diff_lines(latest.steps if latest else [], found.draft_version.steps)[:60],
-    ]
-    faults = find_faults(found.draft_version.steps, deploying=True)[:10]
-    return "\n".join([*lines, *(f"FAULT: {Code(fault.path):160}: {Note(fault.rule):300}" for fault in faults)])
+    action = DeployVersion(app, DeployWorkflowVersion(), target=await resolve_workflow(app, workflow))
+    # Faults and warnings are the last lines.
+    asked = (await action.inspect()).question
+    return "\n".join(["A person would be asked:", *asked[:60], *asked[60:][-10:]])
 
 
 def _moment(text: str) -> str:
@@ -229,7 +222,7 @@ Stop the batch {batch_id}. The figures above were read just now.
         writes=True,
         steps="""\
 Release the draft of this Extend workflow. The changes are above.
-1. Explain the difference to the user. If a fault is listed, stop: the draft must be fixed first.
+1. Explain the difference to the user. If Extend may refuse it, stop: the draft must be fixed first.
 2. Try the draft: run_workflow(workflow, version="draft", file_id=...) on a file that the user names,
    wait_for_run, then compare_runs with a run of the version before. It costs credits: ask first.
 3. If the user still wants it, deploy_workflow_version(workflow). A person sees the difference and confirms.

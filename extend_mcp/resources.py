@@ -1,22 +1,26 @@
 """Serve what a client can attach to a conversation: runs, steps, workflows, batches and the account, as short text.
 
-Each resource is the view that the tool of the same object gives, without its page limit.
+Each resource is the view that the tool of the same object gives, without its page limit. Their ids, and the arguments
+of prompts, are completed while a person types, from what was seen a moment ago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial, wraps
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import anyio
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp_types import Annotations
+from mcp_types import Annotations, Completion, CompletionArgument
 
 from extend_mcp import __version__
 from extend_mcp.api.errors import ExtendError, NotFoundError
-from extend_mcp.callers import CallerRegistry, Ctx, caller_context
+from extend_mcp.api.models import WorkflowRunSummary, WorkflowSummary
+from extend_mcp.callers import CallerContext, CallerRegistry, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id, parse_batch_id, parse_run_id
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
@@ -26,9 +30,14 @@ from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.views.document import error_words
 from extend_mcp.views.runs import run_view, wait_view, waited_run
 from extend_mcp.views.steps import step_view
-from extend_mcp.views.untrusted import Id, Url
+from extend_mcp.views.untrusted import Id, Url, clean
 from extend_mcp.views.uris import ACCOUNT, BATCH, RESOURCE_CHARS, RUN, STEP, WORKFLOW
 from extend_mcp.views.workflows import workflow_view
+
+_FRESH_SECONDS = 30.0
+_MOST_VALUES = 100
+_MOST_CHARS = 120
+_SECONDS = 3.0
 
 _CONFIRMATION = {
     "ask": "a person is asked; where the client cannot ask, a sealed token and a second call",
@@ -139,3 +148,51 @@ def _parsed(arguments: dict[str, Any]) -> dict[str, Any]:
         return {name: parsers[name](value) if name in parsers else value for name, value in arguments.items()}
     except ValueError as error:
         raise CallRefusedError(f"The id {error}.") from None
+
+
+Candidates: TypeAlias = "Iterable[tuple[str | None, str]]"
+"""Values, each with a text about it. A value fits what is typed if it begins with that, or if its text holds it."""
+
+
+def _runs(runs: list[WorkflowRunSummary], _: object) -> Candidates:
+    return ((run.id, " ".join([run.status, run.workflow.name, *(file.name for file in run.files)])) for run in runs)
+
+
+def _workflow_names(_: object, workflows: list[WorkflowSummary]) -> Candidates:
+    # A name that has to be cleaned or cut would not be found, so its id is offered.
+    fit = ((each, clean(each.name) == each.name and len(each.name) <= _MOST_CHARS) for each in workflows)
+    return ((each.name if fits else each.id, each.name) for each, fits in fit)
+
+
+COMPLETIONS: Final[dict[str, tuple[str, Callable[..., Candidates]]]] = {
+    "run_id": (RUNS_READ, _runs),
+    "batch_id": (RUNS_READ, lambda runs, _: ((run.batch_id, "") for run in runs)),
+    "workflow_id": (WORKFLOWS_READ, lambda _, workflows: ((each.id, each.name) for each in workflows)),
+    "workflow": (WORKFLOWS_READ, _workflow_names),
+}
+"""By argument, the scope that a caller needs, and the candidates among the newest runs and workflows."""
+
+
+def add_completions(server: MCPServer[CallerRegistry], registry: CallerRegistry) -> None:
+    """Answer completion requests for the arguments of prompts and resource templates, each caller from their own."""
+
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
+    async def complete(_ref: Any, argument: CompletionArgument, _context: Any) -> Completion:
+        app, values, typed = registry.current(), [], argument.value.strip().casefold()
+        if argument.name in COMPLETIONS:
+            # A person types: better no completion than a late one.
+            with anyio.move_on_after(_SECONDS), suppress(ExtendError):
+                recent = await app.remember("recent", _FRESH_SECONDS, partial(_read, app))
+                candidates = COMPLETIONS[argument.name][1](*recent)
+                found = (clean(value) for value, text in candidates if value and _fits(typed, value, text))
+                values = list(dict.fromkeys(value for value in found if 0 < len(value) <= _MOST_CHARS))
+        return Completion(values=values[:_MOST_VALUES], total=len(values), has_more=len(values) > _MOST_VALUES)
+
+
+def _fits(typed: str, value: str, text: str) -> bool:
+    return value.casefold().startswith(typed) or typed in text.casefold()
+
+
+async def _read(app: CallerContext) -> tuple[list[WorkflowRunSummary], list[WorkflowSummary]]:
+    runs = await app.api.list_workflow_runs(sort_by="createdAt", sort_dir="desc", max_page_size=100)
+    return runs.data, (await app.api.list_workflows(max_page_size=100)).data

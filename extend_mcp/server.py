@@ -19,21 +19,13 @@ from extend_mcp.apps import VIEWS, apps_of
 from extend_mcp.audit import Audit
 from extend_mcp.callers import ApiClients, CallerContext, CallerRegistry, Histories, Shared
 from extend_mcp.clock import Clock
-from extend_mcp.completions import COMPLETIONS, add_completions
 from extend_mcp.limits import CallLimits
 from extend_mcp.prompts import PROMPTS
-from extend_mcp.resources import RESOURCES, add_resources
+from extend_mcp.resources import COMPLETIONS, RESOURCES, add_completions, add_resources
 from extend_mcp.settings import Settings
 from extend_mcp.skills import SCHEME, SkillsExtension
+from extend_mcp.tools import middleware
 from extend_mcp.tools.base import ExtendTool
-from extend_mcp.tools.middleware import (
-    DeclaredScopes,
-    ScopeMiddleware,
-    ToolFilterMiddleware,
-    explain_unknown_prompts,
-    hide_views,
-    name_span,
-)
 from extend_mcp.tools.toolsets import TOOLSETS
 
 if TYPE_CHECKING:
@@ -86,7 +78,7 @@ def sealing_keys(settings: Settings) -> SealingKeys:
 def build_server(
     settings: Settings,
     *,
-    connect: Callable[[Caller], ExtendClient] | None = None,
+    connect: Callable[[CallerContext], ExtendClient] | None = None,
     clock: Clock | None = None,
     local_files: bool = True,
     own_caller: bool = True,
@@ -107,22 +99,19 @@ def build_server(
     """
     common, time = shared or Shared(sealing_keys(settings)), clock or Clock()
     bounds = limits or CallLimits.at(settings.requests_per_second)
-    clients = ApiClients(settings, common.metrics, common.windows)
+    clients = ApiClients()
     histories = None if settings.history == "off" else Histories(settings, time, common.bus)
-    audit = Audit(settings.audit)
-
-    def make(caller: Caller) -> CallerContext:
-        return CallerContext(
-            **vars(common),
-            caller=caller,
-            settings=settings,
-            connect=connect or clients.client,
-            histories=histories,
-            limits=bounds,
-            clock=time,
-            local_files=local_files,
-            audit=audit,
-        )
+    make = partial(
+        CallerContext,
+        **vars(common),
+        settings=settings,
+        connect=connect or clients.client,
+        histories=histories,
+        limits=bounds,
+        clock=time,
+        local_files=local_files,
+        audit=Audit(settings.audit),
+    )
 
     async def close() -> None:
         await clients.aclose()
@@ -164,11 +153,11 @@ def build_server(
         # A request passes these from top to bottom, its result from bottom to top.
         middleware=[
             *([count_calls] if count_calls else []),
-            name_span,
-            ScopeMiddleware(declared_scopes(settings)),
-            explain_unknown_prompts,
-            hide_views,
-            ToolFilterMiddleware(
+            middleware.name_span,
+            middleware.ScopeMiddleware(declared_scopes(settings)),
+            middleware.explain_unknown_prompts,
+            middleware.hide_views,
+            middleware.ToolFilterMiddleware(
                 {name: {tool.name for tool in each} for name, each in offered.items()}, partial(why_withheld, settings)
             ),
         ],
@@ -201,9 +190,9 @@ def why_withheld(settings: Settings, name: str) -> str | None:
     return None
 
 
-def declared_scopes(settings: Settings) -> DeclaredScopes:
+def declared_scopes(settings: Settings) -> middleware.DeclaredScopes:
     """Return the scope of each tool that the operator switched on, and of each prompt, resource and completion."""
-    return DeclaredScopes(
+    return middleware.DeclaredScopes(
         tools={tool.name: tool.scope for tools in offered_tools(settings).values() for tool in tools},
         prompts={prompt.name: prompt.scope for prompt in PROMPTS},
         # Views and skills hold no data: what a view shows, it asks for as the caller.

@@ -10,21 +10,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import click
-from pydantic import (
-    AliasGenerator,
-    AnyHttpUrl,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+import pydantic
+from pydantic import AnyHttpUrl, BeforeValidator, SecretStr, field_validator
 
 from extend_mcp.accounts import LABEL_PATTERN, Account
 from extend_mcp.api.config import REGION_BASE_URLS, ClientConfig
@@ -44,26 +34,26 @@ class SettingsError(click.ClickException):
 
 def variable(default: Any, description: str, **rules: Any) -> Any:
     """Describe a setting. Its environment variable is named like its field."""
-    return Field(default, description=description, **rules)
+    return pydantic.Field(default, description=description, **rules)
 
 
 def _variable_name(field: str) -> str:
     return f"EXTEND_{'' if field in ('api_key', 'region', 'base_url', 'workspace_id') else 'MCP_'}{field.upper()}"
 
 
-class EnvironmentSettings(BaseModel):
+class EnvironmentSettings(pydantic.BaseModel):
     """Base of settings: immutable, and silent about values in errors.
 
     :func:`load` sets a field by its variable (``EXTEND_...``) only; code sets it by name.
     """
 
-    model_config = ConfigDict(
+    model_config = pydantic.ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
         validate_by_name=True,
         validate_by_alias=False,
-        alias_generator=AliasGenerator(validation_alias=_variable_name),
+        alias_generator=pydantic.AliasGenerator(validation_alias=_variable_name),
     )
 
     @classmethod
@@ -73,7 +63,7 @@ class EnvironmentSettings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _stripped(cls, value: Any, info: ValidationInfo) -> Any:
+    def _stripped(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         """Strip a text, and split it where a setting has several values."""
         if not isinstance(value, str):
             return value
@@ -91,7 +81,9 @@ class Settings(EnvironmentSettings):
     """Hold the settings of every transport. Serving over HTTP has more: see `http.settings`."""
 
     api_key: SecretStr | None = variable(None, "Your Extend API key (create one in the Extend dashboard).")
-    region: Region = variable("us", "Region of your account: us, us2 or eu.")
+    region: Annotated[Region, BeforeValidator(lambda name: name and str(name).lower())] = variable(
+        "us", "Region of your account: us, us2 or eu."
+    )
     base_url: AnyHttpUrl | None = variable(None, "API address, in place of the region's.")
     workspace_id: str | None = variable(None, "Workspace ID (ws_...). Required with an organization-scoped key.")
     label: str = variable(
@@ -161,11 +153,6 @@ class Settings(EnvironmentSettings):
             raise ValueError("the API key would cross the network unencrypted: use https, or a loopback address")
         return value
 
-    @field_validator("region", mode="before")
-    @classmethod
-    def _any_case(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
-
     @field_validator("toolsets", mode="before")
     @classmethod
     def _all_toolsets(cls, value: Any) -> Any:
@@ -178,7 +165,7 @@ class Settings(EnvironmentSettings):
             raise ValueError("each key must have at least 32 characters")
         return value
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fit_for_a_client(self) -> Settings:
         # Reported at start rather than by the first call.
         try:
@@ -225,17 +212,17 @@ def load(kind: type[SettingsT], **given: Any) -> SettingsT:
     Raises:
         SettingsError: one or more values do not fit; the text names them all.
     """
-    variables = {name.upper(): value for name, value in os.environ.items() if value}
-    values = {name: variables.get(_variable_name(name)) for name in kind.model_fields}
-    values |= {name: value for name, value in given.items() if value is not None}
-    given = {name: value for name, value in values.items() if value is not None}
+    names = kind.variables()
+    values = {name.upper(): value for name, value in os.environ.items() if value and name.upper() in names}
+    values |= {_variable_name(name): value for name, value in given.items() if value is not None}
+    # Some clients pass a reference such as ${EXTEND_REGION} that they did not fill in.
+    values = {name: value for name, value in values.items() if not _REFERENCE.fullmatch(str(value).strip())}
     try:
-        # Some clients pass a reference such as ${EXTEND_REGION} that they did not fill in.
-        return kind(**{name: value for name, value in given.items() if not _REFERENCE.fullmatch(str(value).strip())})
-    except ValidationError as error:
+        return kind.model_validate(values, by_alias=True, by_name=False)
+    except pydantic.ValidationError as error:
         lines = []
         for problem in error.errors():
             rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
             # A rule about several settings names them itself.
-            lines.append(": ".join([*(_variable_name(str(name)) for name in problem["loc"][:1]), rule]))
+            lines.append(": ".join([*map(str, problem["loc"][:1]), rule]))
         raise SettingsError("\n".join(lines)) from None

@@ -32,9 +32,15 @@ def split_url(address: str) -> SplitResult | None:
         return None
 
 
-def is_encrypted(url: SplitResult) -> bool:
-    """Return whether nobody on the network can read what is sent: https, or http on this machine."""
-    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
+def is_secure(address: str) -> bool:
+    """Return whether secrets may be exchanged with a URL: https, or http on this machine; no credentials, no fragment.
+
+    Nobody on the network can then read what is sent.
+    """
+    url = split_url(address)
+    if url is None or not url.hostname or "@" in url.netloc or url.fragment:
+        return False
+    return url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))
 
 
 def normalize_url(text: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from extend_mcp import REGISTRY_NAME, __version__
-from extend_mcp.client_config.clients import PACKAGE, TITLE, Launch, Secret, published
+from extend_mcp.client_config.clients import PACKAGE, Launch, Secret, published
 from extend_mcp.settings import Settings
 
 SUMMARY = "Operate Extend document workflows: find, explain, start, re-run and safely cancel workflow runs."
@@ -61,7 +61,7 @@ class Description:
     version: str
     variables: tuple[Variable, ...]
     package: str = PACKAGE
-    title: str = TITLE
+    title: str = "Extend workflows"
     summary: str = SUMMARY
     repository: str = REPOSITORY
     registry_name: str = REGISTRY_NAME

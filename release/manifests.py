@@ -167,14 +167,21 @@ MANIFESTS = (
         f"{NOT_VALIDATED}: its validator is part of that repository",
         registries.docker_server,
     ),
-    _of_client(
-        "goose", "goose/config.yaml", "merged into Goose's config.yaml", f"{NOT_VALIDATED}: no schema is published"
+    Manifest(
+        "goose/config.yaml",
+        "Goose",
+        "merged into Goose's config.yaml",
+        "Nothing in the file: `goose configure` asks for the key.",
+        f"{NOT_VALIDATED}: no schema is published",
+        registries.goose,
     ),
-    _of_client(
-        "librechat",
+    Manifest(
         "librechat/librechat.yaml",
+        "LibreChat",
         "merged into LibreChat's librechat.yaml",
+        "The URL of your server. Each user is asked for their own key.",
         f"{NOT_VALIDATED}: not run here",
+        registries.librechat,
     ),
 )
 

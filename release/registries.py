@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from extend_mcp.client_config.clients import EXAMPLE_URL
+from extend_mcp.client_config.clients import SERVER
 from release.description import Description, Variable
 
+EXAMPLE_URL = "https://extend-mcp.example.com/mcp"
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 
 
@@ -48,6 +49,32 @@ def self_hosted(description: Description) -> dict[str, Any]:
         "name": "com.example/extend-mcp",
         "remotes": [{"type": "streamable-http", "url": EXAMPLE_URL, "headers": [header]}],
     }
+
+
+def goose(description: Description) -> dict[str, Any]:
+    """Return Goose's configuration. Goose asks for the key and keeps it in the system keyring."""
+    entry = {
+        "name": description.title,
+        "type": "stdio",
+        "enabled": True,
+        "cmd": description.launch.command,
+        "args": list(description.launch.args),
+        "env_keys": [description.key.name],
+        "timeout": 300,
+    }
+    return {"extensions": {SERVER: entry}}
+
+
+def librechat(description: Description) -> dict[str, Any]:
+    """Return LibreChat's configuration of a shared server, to which it sends each user's own key."""
+    key = next(each for each in description.variables if each.secret)
+    entry = {
+        "type": "streamable-http",
+        "url": EXAMPLE_URL,
+        "headers": {"Authorization": f"Bearer {{{{{key.name}}}}}"},
+        "customUserVars": {key.name: {"title": "Extend API key", "description": key.help}},
+    }
+    return {"mcpServers": {SERVER: entry}}
 
 
 def docker_server(description: Description) -> dict[str, Any]:

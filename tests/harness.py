@@ -18,12 +18,12 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, TextContent
 from pydantic import SecretStr
 
-from extend_mcp.accounts import Caller
 from extend_mcp.actions.sqlite_store import SqliteStore
 from extend_mcp.actions.store import ActionStore
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.rate_limit import LocalWindow, RateLimiter
+from extend_mcp.api.transport import ExtendTransport, network_transport
 from extend_mcp.callers import CallerRegistry, Shared
 from extend_mcp.limits import CallLimits
 from extend_mcp.sandbox import Sandbox
@@ -195,9 +195,11 @@ async def running_server(
         window = LocalWindow(requests_per_second, monotonic=clock.monotonic)
         limiter = RateLimiter(window, sleep=clock.sleep, monotonic=clock.monotonic)
 
-    def connect(_: Caller) -> ExtendClient:
+    transport = ExtendTransport(network_transport(box.base_url), limiter=limiter, sleep=clock.sleep)
+
+    def connect(_: object) -> ExtendClient:
         config = ClientConfig(api_key=SecretStr(key) if key else None, base_url=box.base_url)
-        return ExtendClient(config, limiter=limiter, sleep=clock.sleep)
+        return ExtendClient(config, transport)
 
     shared = Shared(sealing_keys(chosen), store=store or SqliteStore())
     server, registry = build_server(chosen, connect=connect, clock=clock, limits=limits, shared=shared)
@@ -205,6 +207,7 @@ async def running_server(
         yield server
     finally:
         await registry.aclose()
+        await transport.inner.aclose()
 
 
 def text_of(result: CallToolResult) -> str:

@@ -24,9 +24,9 @@ class Counting(CallerRegistry):
     def __init__(self, local: Caller | None = None, most: int = 1000) -> None:
         self.made: list[str] = []
 
-        def make(whose: Caller) -> CallerContext:
-            self.made.append(whose.principal)
-            return CallerContext(SealingKeys(), caller=whose, settings=Settings(), connect=lambda _: None)
+        def make(caller: Caller) -> CallerContext:
+            self.made.append(caller.principal)
+            return CallerContext(SealingKeys(), caller=caller, settings=Settings(), connect=lambda _: None)
 
         async def close() -> None:
             self.made.append("closed")

@@ -109,7 +109,7 @@ async def test_an_untrusted_certificate_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(doctor.anyio, "connect_tcp", refuse)
     with pytest.raises(doctor.CheckError, match="self-signed certificate") as fault:
         await doctor._check_connection(Settings(base_url="https://127.0.0.1"))  # type: ignore[arg-type]
-    assert fault.value.row == "certificates"
+    assert fault.value.args[0] == "certificates"
 
 
 @pytest.mark.parametrize("value", ["", " ", "x", "-1", "\udcff", "http://[", "a b\nc", "https://h:99999"])

@@ -85,9 +85,9 @@ async def test_the_release_prompt_brings_the_difference_and_faults(box: Box) -> 
     ]
     box.api("POST", f"/workflows/{workflow}", json={"steps": steps})
     text = words(await prompt(box, "release_a_workflow_version", workflow="Invoice Processing"))
-    assert "against version 3" in text
+    assert "Difference from version 3, the newest published" in text
     assert "+ «Later»" in text
-    assert "FAULT: steps.2.config" in text
+    assert "Extend may refuse it: steps.2.config" in text
     in_order(text, "Explain the difference", "Try the draft", "deploy_workflow_version", "watch")
 
 

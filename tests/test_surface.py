@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from pydantic import SecretStr
 from starlette.routing import Match, Route
 
 from extend_mcp.api.client import ExtendClient
-from extend_mcp.api.config import ClientConfig
 from extend_mcp.sandbox import Sandbox
 from extend_mcp.sandbox.api.file_routes import file_routes
 from extend_mcp.sandbox.api.run_routes import run_routes
 from extend_mcp.sandbox.api.webhook_routes import webhook_routes
 from extend_mcp.sandbox.api.workflow_routes import workflow_routes
+from tests.api.server import calling
 from tests.calls import calls, is_read_only, make_objects, tools
 from tests.contract.judge import Judge
 from tests.contract.test_request_bodies import CASES, Ids, objects
@@ -134,19 +133,18 @@ async def _clients(judge: Judge, routes: dict[tuple[str, str], str]) -> tuple[Re
     """Return which of our client's methods, and which of the SDK's operations, reach each endpoint."""
     ours: Reached = {}
     theirs: Reached = {}
-    client = ExtendClient(ClientConfig(api_key=SecretStr("sk_surface"), base_url=judge.base_url))
-    for name, (call_sdk, call_us) in (CASES | UPLOAD).items():
-        method = re.search(r"api\.(\w+)\(", inspect.getsource(call_us).split("lambda api")[-1])
-        for reached, call in ((theirs, call_sdk), (ours, call_us)):
-            ids = objects(judge)
-            made = call(judge.sdk if call is call_sdk else client, ids)
-            if inspect.isawaitable(made):
-                await made
-            endpoint = _endpoint(judge.sandbox.log[-1].to_json(), routes)
-            assert endpoint, name
-            label = f"[{name}]" if call is call_sdk else (method[1] if method else "")
-            reached.setdefault(endpoint, set()).add(label)
-    await client.aclose()
+    async with calling(judge.base_url) as client:
+        for name, (call_sdk, call_us) in (CASES | UPLOAD).items():
+            method = re.search(r"api\.(\w+)\(", inspect.getsource(call_us).split("lambda api")[-1])
+            for reached, call in ((theirs, call_sdk), (ours, call_us)):
+                ids = objects(judge)
+                made = call(judge.sdk if call is call_sdk else client, ids)
+                if inspect.isawaitable(made):
+                    await made
+                endpoint = _endpoint(judge.sandbox.log[-1].to_json(), routes)
+                assert endpoint, name
+                label = f"[{name}]" if call is call_sdk else (method[1] if method else "")
+                reached.setdefault(endpoint, set()).add(label)
     public = {name for name in dir(ExtendClient) if not name.startswith("_")}
     assert {name for names in ours.values() for name in names} <= public
     return ours, theirs

@@ -3,27 +3,22 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
-from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import quote
 
-import anyio
 import httpx
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
-from typing_extensions import Self
 
 from extend_mcp import __version__
 from extend_mcp.api import errors
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.models import ApiModel, ApiObject, Page
-from extend_mcp.api.rate_limit import RateLimiter
 from extend_mcp.api.requests import PAGE_SIZE, ListQuery
-from extend_mcp.api.transport import ENDPOINT, ExtendTransport, network_transport, request_id_of
+from extend_mcp.api.transport import ENDPOINT, ExtendTransport, request_id_of
 from extend_mcp.api.wire import decode_json, is_header_safe
-from extend_mcp.telemetry.metrics import Metrics
 
 API_VERSION: Final = "2026-02-09"
 """Sent with every request: fixes the shapes of Extend's responses (Extend API reference, Versioning)."""
@@ -67,17 +62,10 @@ class Pager(Generic[ItemT]):
 
 @dataclass(eq=False, repr=False)
 class BaseClient:
-    """Credentials and connections of an API client.
-
-    The first call opens the connection pool. `aclose` closes it, and so does the end of an `async with` block; a
-    transport that was given stays open.
+    """Credentials of an API client, and the transport that sends its requests.
 
     Attributes:
-        transport: Talks to the network; by default through the proxy that the environment names.
-        limiter: The rate limit, which other clients may share; None for no limit.
-        caller: Names the caller; callers who share a limiter alternate.
-        metrics: Counts every attempt, retry and wait.
-        sleep: Waits between attempts, in seconds.
+        transport: Sends each request; it may be shared, and closing it is its owner's.
         on_run_gone: Awaited with a run's id after it was deleted through this client (True), or a read answered 404
             (False).
         on_write_answered: Called with Extend's id of each request that can change something and was answered.
@@ -85,16 +73,11 @@ class BaseClient:
     """
 
     config: ClientConfig
+    transport: ExtendTransport
     _: KW_ONLY
-    transport: httpx.AsyncBaseTransport | None = None
-    limiter: RateLimiter | None = None
-    caller: str = ""
-    metrics: Metrics = field(default_factory=Metrics)
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     on_run_gone: Callable[[str, bool], Awaitable[None]] | None = None
     on_write_answered: Callable[[str], None] | None = None
     on_key_accepted: Callable[[str], None] | None = None
-    _stack: ExtendTransport | None = None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -108,20 +91,6 @@ class BaseClient:
         self._timeout = httpx.Timeout(
             config.read_timeout, connect=config.connect_timeout, pool=config.connect_timeout
         ).as_dict()
-
-    async def aclose(self) -> None:
-        """Close all connections. A call after this opens new ones."""
-        stack, self._stack = self._stack, None
-        if stack is not None and self.transport is None:
-            await stack.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def list_of(self, kind: type[ItemT], path: str, *ids: str, query: ListQuery) -> Pager[ItemT]:
         """Return a list whose items are of ``kind``; path and ids as for `call`."""
@@ -167,13 +136,7 @@ class BaseClient:
     ) -> bytes:
         """Make one call and return the body of its response.
 
-        Args:
-            method: The HTTP method.
-            path: The template of the path, such as ``/workflow_runs/{id}``.
-            ids: What goes into the template, in order.
-            query: Query parameters.
-            content: The body; bytes are JSON unless ``headers`` describe it.
-            headers: See there.
+        The ids fill the path, such as ``/workflow_runs/{id}``, in order. Bytes are JSON unless headers describe them.
         """
         given = iter(ids)
         filled = _PLACEHOLDER.sub(lambda _: _segment(next(given)), path)
@@ -188,16 +151,6 @@ class BaseClient:
             raise errors.MissingApiKeyError(
                 "EXTEND_API_KEY is not a key: it contains spaces or characters beyond ASCII."
             )
-        if self._stack is None:
-            self._stack = ExtendTransport(
-                self.transport or network_transport(self.config.base_url),
-                total_timeout=self.config.total_timeout,
-                max_attempts=self.config.max_attempts,
-                limiter=self.limiter,
-                caller=self.caller,
-                metrics=self.metrics,
-                sleep=self.sleep,
-            )
         try:
             # Not by httpx's client: cookies and redirects, which would carry the key elsewhere, are not wanted.
             request = httpx.Request(
@@ -207,7 +160,7 @@ class BaseClient:
                 content=content,
                 extensions={"timeout": self._timeout, ENDPOINT: path},
             )
-            response = await self._stack.handle_async_request(request)
+            response = await self.transport.handle_async_request(request)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             failure = _error_from_exception(method, exc)
         else:

@@ -21,7 +21,7 @@ class ClientConfig:
     """Hold the address, credentials and limits of one API client. No ValueError or repr shows the key.
 
     Organization-scoped keys need a workspace id, workspace keys do not (Extend API reference, Authentication). Timeouts
-    are in seconds: the total one includes retries and waits. Only a GET is sent more than once.
+    are in seconds.
     """
 
     api_key: SecretStr | None
@@ -29,8 +29,6 @@ class ClientConfig:
     workspace_id: str | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 30.0
-    total_timeout: float = 60.0
-    max_attempts: int = 4
 
     def __post_init__(self) -> None:
         url = split_url(self.base_url)

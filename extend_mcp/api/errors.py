@@ -17,7 +17,6 @@ Effect = Literal["none", "unknown"]
 RETRYABLE_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later, unless the body says otherwise."""
 
-_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PHRASES: Final = {each.value: each.phrase for each in HTTPStatus}
 _MAX_ERROR_BODY: Final = 65_536
 _CHECK_BEFORE_REPEATING: Final = (
@@ -163,7 +162,7 @@ _BY_STATUS: Final[Mapping[int, type[ExtendError]]] = {
 
 def write_effect(method: str) -> Effect:
     """Return the effect of a request that was sent and got no clear response: a read has none."""
-    return "none" if method.upper() in _SAFE_METHODS else "unknown"
+    return "none" if method == "GET" else "unknown"
 
 
 def error_from_response(method: str, status: int, headers: Mapping[str, str], body: bytes) -> ExtendError:

@@ -132,11 +132,6 @@ class RunUsage(ApiModel):
     total_credits: float | None = None
     breakdown: Items[UsageEntry] = Field(default_factory=list)
 
-    @property
-    def spent(self) -> float | None:
-        """Credits of the run and all its child runs."""
-        return self.credits if self.total_credits is None else self.total_credits
-
 
 class StepRef(ApiObject):
     """The step of the workflow that a step run ran. Its id changes between versions; its name is unique."""
@@ -210,7 +205,8 @@ class RunBase(ApiObject):
     @property
     def credits(self) -> float | None:
         """Credits of the run and all its child runs; None where Extend does not say."""
-        return self.usage.spent if self.usage else None
+        usage = self.usage or RunUsage()
+        return usage.credits if usage.total_credits is None else usage.total_credits
 
     @property
     def queue_seconds(self) -> float | None:
@@ -237,11 +233,6 @@ class WorkflowRun(RunBase):
     failure_message: str | None = None
     reviewed: bool = False
     step_runs: Items[StepRun] = Field(default_factory=list)
-
-    @property
-    def failing_step(self) -> StepRun | None:
-        """The first step that failed."""
-        return next((step for step in self.step_runs if step.failed), None)
 
 
 ChildRuns = Literal["parse_runs", "extract_runs", "classify_runs", "split_runs"]

@@ -113,18 +113,17 @@ class UpdateWorkflowRun(RequestModel):
     metadata: dict[str, Any] | None = None
 
 
-class CreateWorkflow(RequestModel):
-    """A new workflow. Steps are sent unchanged: check them before."""
-
-    name: str
-    steps: list[dict[str, Any]] | None = None
-
-
 class UpdateWorkflow(RequestModel):
-    """A new name for a workflow, or new steps for its draft, or both."""
+    """A new name for a workflow, or new steps for its draft, or both. Steps are sent unchanged: check them before."""
 
     name: str | None = None
     steps: list[dict[str, Any]] | None = None
+
+
+class CreateWorkflow(UpdateWorkflow):
+    """A new workflow."""
+
+    name: str
 
 
 class DeployWorkflowVersion(UpdateWorkflow):

@@ -68,7 +68,7 @@ class ExtendTransport(httpx.AsyncBaseTransport):
     whether a write took effect may repeat it.
 
     Attributes:
-        inner: Talks to the network; it is closed with this one.
+        inner: Talks to the network.
         total_timeout: Seconds after which the call ends, retries and waits included.
         max_attempts: Most times that a GET is sent, 1 or more.
         limiter: Delays each attempt until the rate limit allows it, and everything in its category after a 429.
@@ -90,9 +90,6 @@ class ExtendTransport(httpx.AsyncBaseTransport):
     uniform: Callable[[float, float], float] = random.uniform
     monotonic: Callable[[], float] = time.monotonic
     tracer: trace.Tracer = field(default_factory=lambda: trace.get_tracer("extend-mcp"))
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         with anyio.move_on_after(self.total_timeout):

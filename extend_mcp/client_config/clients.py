@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -21,8 +21,6 @@ Config = dict[str, Any]
 
 PACKAGE: Final = "extend-mcp"
 SERVER: Final = "extend"
-TITLE: Final = "Extend workflows"
-EXAMPLE_URL: Final = "https://extend-mcp.example.com/mcp"
 
 
 class Launch(NamedTuple):
@@ -68,7 +66,7 @@ class Client:
         path: its configuration file; see `file`.
         fill: what the user has to fill in.
         reference: how the file refers to a secret, by its name or the id of its prompt; empty where it takes names.
-        form: the entry, with placeholders.
+        fixed: what its entry always has.
         table: the key that holds the servers.
     """
 
@@ -77,7 +75,7 @@ class Client:
     path: str
     fill: str
     reference: str
-    form: Config
+    fixed: Config = field(default_factory=dict)
     table: str = "mcpServers"
 
     def file(
@@ -96,29 +94,22 @@ class Client:
 
     def entry(self, launch: Launch, key: Secret | None = KEY) -> Config:
         """Return the server's entry. The one for the sandbox has no key."""
-        name, text = key or KEY
-        secret = {name: self.reference % {"name": name, "id": input_id(name)}} if key and self.reference else {}
-        values = {
-            _COMMAND: launch.command,
-            _ARGS: list(launch.args),
-            _ENV: {**launch.env, **secret},
-            _NAMES: [name] if key else [],
-            _HEADERS: {"Authorization": f"Bearer {{{{{name}}}}}"},
-            _USER_VARS: {name: {"title": "Extend API key", "description": text}},
-        }
-        entry = {field: values.get(value, value) for field, value in self.form.items()}
-        return {field: value for field, value in entry.items() if value or field == "args"}
+        env = dict(launch.env)
+        if key and self.reference:
+            env[key.name] = self.reference % {"name": key.name, "id": input_id(key.name)}
+        entry = self.fixed | {"command": launch.command, "args": list(launch.args)} | ({"env": env} if env else {})
+        return entry | ({"env_vars": [key.name]} if key and not self.reference else {})
+
+    def document(self, launch: Launch, key: Secret | None = KEY) -> Config:
+        """Return a configuration file with this server only."""
+        inputs = self.inputs(key)
+        return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
 
     def inputs(self, key: Secret | None = KEY) -> list[Config]:
         """Return the prompts for secrets that the file needs next to the servers."""
         if not key or self.reference != _INPUT:
             return []
         return [{"type": "promptString", "id": input_id(key.name), "description": key.help, "password": True}]
-
-    def document(self, launch: Launch, key: Secret | None = KEY) -> Config:
-        """Return a configuration file with this server only."""
-        inputs = self.inputs(key)
-        return {**({"inputs": inputs} if inputs else {}), self.table: {SERVER: self.entry(launch, key)}}
 
 
 def input_id(name: str) -> str:
@@ -130,46 +121,8 @@ def to_text(document: Config, path: str) -> str:
     """Write a document in the syntax that the file's name implies."""
     if path.endswith(".toml"):
         return tomlkit.dumps(document)
-    if path.endswith(".yaml"):
-        return _yaml(document)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
-
-def _yaml(document: Config, indent: str = "") -> str:
-    # JSON is YAML: lists keep its form, and quoted strings are not mistaken for numbers or dates.
-    return "".join(
-        f"{indent}{key}:\n{_yaml(value, indent + '  ')}"
-        if value and isinstance(value, dict)
-        else f"{indent}{key}: {json.dumps(value, ensure_ascii=False)}\n"
-        for key, value in document.items()
-    )
-
-
-_COMMAND, _ARGS, _ENV, _NAMES, _HEADERS, _USER_VARS = "<command>", "<args>", "<env>", "<names>", "<headers>", "<vars>"
-"""The placeholders of a form; `Client.entry` fills them in."""
-
-_STDIO: Final = {"command": _COMMAND, "args": _ARGS, "env": _ENV}
-_TYPED: Final = {"type": "stdio", **_STDIO}
-# The first start with uvx downloads the package, and Codex's default is 10 seconds.
-_CODEX: Final = {"startup_timeout_sec": 60, "command": _COMMAND, "args": _ARGS, "env_vars": _NAMES, "env": _ENV}
-# Goose asks for the key and keeps it in the system keyring.
-_GOOSE: Final = {
-    "name": TITLE,
-    "type": "stdio",
-    "enabled": True,
-    "cmd": _COMMAND,
-    "args": _ARGS,
-    "envs": _ENV,
-    "env_keys": _NAMES,
-    "timeout": 300,
-}
-# A shared server, to which LibreChat sends each user's own key.
-_LIBRECHAT: Final = {
-    "type": "streamable-http",
-    "url": EXAMPLE_URL,
-    "headers": _HEADERS,
-    "customUserVars": _USER_VARS,
-}
 
 _PLAIN: Final = "${%(name)s}"
 _BY_ENV: Final = "${env:%(name)s}"
@@ -179,21 +132,18 @@ _EXPORT: Final = "Set EXTEND_API_KEY in the environment that the client starts i
 _IN_FILE: Final = "Replace the reference with your key. The file then holds it in plain text."
 _BUNDLE: Final = f"{_IN_FILE} The bundle stores it in the system keychain instead."
 _ASKED: Final = "No key to enter here: VS Code prompts for it the first time the server starts, and stores it."
-_KEYRING: Final = "Nothing in the file: `goose configure` asks for the key."
-_URL: Final = "The URL of your server. Each user is asked for their own key."
+_TYPED: Final = {"type": "stdio"}
+# The first start with uvx downloads the package, and Codex's default is 10 seconds.
+_CODEX: Final = {"startup_timeout_sec": 60}
 
 _CLIENTS: Final = (
-    Client("claude-desktop", "Claude Desktop", "{settings}/Claude/claude_desktop_config.json", _BUNDLE, _PLAIN, _STDIO),
+    Client("claude-desktop", "Claude Desktop", "{settings}/Claude/claude_desktop_config.json", _BUNDLE, _PLAIN),
     Client("claude-code", "Claude Code", ".mcp.json", _EXPORT, _PLAIN, _TYPED),
-    Client("cursor", "Cursor", "{home}/.cursor/mcp.json", _EXPORT, _BY_ENV, _STDIO),
-    Client("vscode", "VS Code", "{settings}/Code/User/mcp.json", _ASKED, _INPUT, _TYPED, table="servers"),
-    Client("windsurf", "Windsurf", "{home}/.codeium/windsurf/mcp_config.json", _EXPORT, _BY_ENV, _STDIO),
-    Client(
-        "zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom", **_STDIO}, table="context_servers"
-    ),
-    Client("gemini", "Gemini CLI", "{home}/.gemini/settings.json", _EXPORT, _PLAIN, _STDIO),
-    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, table="mcp_servers"),
-    Client("goose", "Goose", "{dotted}/goose/config.yaml", _KEYRING, "", _GOOSE, table="extensions"),
-    Client("librechat", "LibreChat", "librechat.yaml", _URL, "", _LIBRECHAT),
+    Client("cursor", "Cursor", "{home}/.cursor/mcp.json", _EXPORT, _BY_ENV),
+    Client("vscode", "VS Code", "{settings}/Code/User/mcp.json", _ASKED, _INPUT, _TYPED, "servers"),
+    Client("windsurf", "Windsurf", "{home}/.codeium/windsurf/mcp_config.json", _EXPORT, _BY_ENV),
+    Client("zed", "Zed", "{zed}/settings.json", _IN_FILE, _PLAIN, {"source": "custom"}, "context_servers"),
+    Client("gemini", "Gemini CLI", "{home}/.gemini/settings.json", _EXPORT, _PLAIN),
+    Client("codex", "Codex", "{codex}/config.toml", _EXPORT, "", _CODEX, "mcp_servers"),
 )
 CLIENTS: Final = {client.name: client for client in _CLIENTS}

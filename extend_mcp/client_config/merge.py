@@ -40,8 +40,7 @@ def merge(client: Client, text: str, entry: Config, inputs: list[Config]) -> Mer
     """Put the entry into the text, with what the user added to an old one, and the prompts whose id is not there yet.
 
     Raises:
-        ValueError: the text is invalid, or its layout does not allow the change (`UnusableError`).
-        TOMLKitError: the same.
+        ValueError, TOMLKitError: the text is invalid, or its layout does not allow the change.
     """
     is_toml = client.path.endswith(".toml")
     before = tomlkit.parse(text).unwrap() if is_toml else _read(text)
@@ -64,11 +63,10 @@ def merge(client: Client, text: str, entry: Config, inputs: list[Config]) -> Mer
         text = _edited(text, wanted, rf'"{client.table}"\s*:\s*\{{', entry, f'"{SERVER}": ')
     else:
         text = _edited(text, wanted, r"\A\s*\{", {SERVER: entry}, f'"{client.table}": ')
-    for item in inputs:
-        if not isinstance(prompts, list):
-            raise UnusableError("inputs is not a list")
-        if any(isinstance(each, dict) and each.get("id") == item["id"] for each in prompts):
-            continue
+    if inputs and not isinstance(prompts, list):
+        raise UnusableError("inputs is not a list")
+    there = [each.get("id") for each in prompts if isinstance(each, dict)] if inputs else []
+    for item in (each for each in inputs if each["id"] not in there):
         wanted["inputs"] = [item, *prompts]
         if "inputs" in before:
             text = _edited(text, wanted, r'"inputs"\s*:\s*\[', item)
@@ -90,11 +88,8 @@ def _updated(old: Config, new: Config) -> Config:
         # A region in the new entry was chosen on the command line.
         chosen = {name: value for name, value in new.get("env", {}).items() if name == "EXTEND_REGION"}
         made["env"] = {**new.get("env", {}), **old["env"], **chosen}
-    if isinstance(old.get("env_vars"), list):
-        made["env_vars"] = [
-            *old["env_vars"],
-            *(each for each in new.get("env_vars", ()) if each not in old["env_vars"]),
-        ]
+    if isinstance(names := old.get("env_vars"), list):
+        made["env_vars"] = [*names, *(each for each in new.get("env_vars", ()) if each not in names)]
     return made
 
 

@@ -5,7 +5,6 @@ Extend sends a large payload as a signed URL. It is fetched from hosts that the 
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import time
@@ -22,17 +21,9 @@ from starlette.responses import JSONResponse, Response
 
 from extend_mcp.api.transport import RefusedAnswerError, download
 from extend_mcp.api.wire import decode_json
-from extend_mcp.events.event import (
-    NotAnEventError,
-    Seen,
-    WebhookEvent,
-    end_of,
-    needs_payload,
-    read_event,
-    resources_of,
-)
+from extend_mcp.events.event import Seen, WebhookEvent
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.urls import is_encrypted, split_url
+from extend_mcp.urls import is_secure, split_url
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +34,13 @@ _MOST_PAYLOAD_BYTES: Final = 16 * 1024 * 1024
 TIMESTAMP_HEADER: Final = "x-extend-request-timestamp"
 SIGNATURE_HEADER: Final = "x-extend-request-signature"
 
-OLDEST_SECONDS: Final = 300
-"""The time for which a signature is valid; Extend's own SDK has the same limit."""
-
+OLDEST_SECONDS: Final = 300  # the time for which a signature is valid; Extend's own SDK has the same limit
+# The most that the sender's clock may be ahead of our clock; Extend's own SDK has the same limit.
 NEWEST_SECONDS: Final = 60
-"""The most that the sender's clock may be ahead of our clock; Extend's own SDK has the same limit."""
 
 
 class BadSignatureError(Exception):
     """A delivery that does not prove where and when it comes from. The text is for the log and holds no secret."""
-
-
-class PayloadRefusedError(Exception):
-    """A payload that is not fetched, or could not be. The text names no URL: a signed one is a credential."""
 
 
 @dataclass
@@ -80,13 +65,12 @@ class Receiver:
         body = await request.body()
         try:
             verify(body, request.headers, self.secrets, now=self.wall())
+            event = WebhookEvent.model_validate(decode_json(body))
         except BadSignatureError as error:
             logger.warning("a webhook delivery was refused: %s", error)
             return self._answer("bad_signature", 401)
-        try:
-            event = read_event(body)
-        except NotAnEventError as error:
-            logger.warning("a signed webhook delivery is no event: %s", error)
+        except ValueError:
+            logger.warning("a signed webhook delivery is no event")
             return self._answer("not_an_event", 400)
         if not await self.seen.first(event.id):
             # Extend sends an event again until it gets a 200.
@@ -99,35 +83,32 @@ class Receiver:
         return self._answer("accepted", 200)
 
     async def run(self) -> None:
-        """Work on what was accepted, until cancelled."""
-        async for event in self._take:
-            try:
-                await self.publish(event)
-            except Exception:
-                # One event that goes wrong must not end the reception of all others.
-                logger.exception("an event of type %r could not be passed on", event.type)
+        """Work on what was accepted, until cancelled. After that nothing is received."""
+        async with self._put, self._take:
+            async for event in self._take:
+                try:
+                    await self.publish(event)
+                except Exception:
+                    # One event that goes wrong must not end the reception of all others.
+                    logger.exception("an event of type %r could not be passed on", event.type)
 
     async def publish(self, event: WebhookEvent) -> None:
         """Publish what changed with an event."""
-        if needs_payload(event):
+        if event.payload_url:
             try:
-                payload = await fetch_payload(str(event.payload_url), self.payload_hosts)
-            except PayloadRefusedError as error:
-                # The event's own content must do: for a run that is its id.
-                logger.warning("the payload of a %s event was not fetched: %s", event.type, error)
+                payload = await fetch_payload(event.payload_url, self.payload_hosts)
+            except Exception as error:
+                # The event's own content must do: for a run that is its id. Other texts would quote the URL.
+                problem = error if isinstance(error, RefusedAnswerError) else type(error).__name__
+                logger.warning("the payload of a %s event was not fetched: %s", event.type, problem)
             else:
                 # Whose event it is, the signed part says; the payload may only add to that.
                 known = {"id": event.payload["id"]} if event.payload.get("id") else {}
-                event = WebhookEvent(event.id, event.type, {**payload, **known})
-        if end := end_of(event):
-            await self.seen.first(end)
-        for uri in resources_of(event):
+                event = event.model_copy(update={"payload": {**payload, **known}})
+        if event.end:
+            await self.seen.first(event.end)
+        for uri in event.resources:
             await self.bus.publish(ResourceUpdated(uri))
-
-    def close(self) -> None:
-        """Release what waits; for when the server has ended."""
-        self._put.close()
-        self._take.close()
 
     def _answer(self, outcome: str, status: int) -> Response:
         self.metrics.count("webhook_events_total", outcome=outcome)
@@ -150,17 +131,14 @@ def verify(body: bytes, headers: Mapping[str, str], secrets: Sequence[SecretStr]
     signed = f"v0:{timestamp}:".encode() + body
     given = signature.encode("utf-8", "surrogateescape")
     # Every secret is tried, whichever fits: how long it takes says nothing about them.
-    fits = [hmac.compare_digest(_sign(secret, signed), given) for secret in secrets]
+    keys = [secret.get_secret_value().encode() for secret in secrets]
+    fits = [hmac.compare_digest(hmac.digest(key, signed, "sha256").hex().encode(), given) for key in keys]
     if not any(fits):
         raise BadSignatureError("the signature is not of a secret we know")
     # Judged after the signature: only who can sign may learn about our clock.
     age = now - int(timestamp)
     if age > OLDEST_SECONDS or age < -NEWEST_SECONDS:
         raise BadSignatureError("the timestamp is too far from now")
-
-
-def _sign(secret: SecretStr, signed: bytes) -> bytes:
-    return hmac.new(secret.get_secret_value().encode(), signed, hashlib.sha256).hexdigest().encode()
 
 
 async def fetch_payload(
@@ -171,34 +149,19 @@ async def fetch_payload(
     A host is a name or ``name:port``; https only, except on loopback addresses.
 
     Raises:
-        PayloadRefusedError: the host is not allowed, or no JSON object came from it in time.
+        RefusedAnswerError: the host is not allowed, or what it sent is no payload.
+        Exception: whatever httpx and the clock raise; the text may quote the URL, which is a credential.
     """
-    _check_address(url, {host.lower() for host in hosts})
-    client = httpx.AsyncClient(transport=transport, timeout=_PAYLOAD_SECONDS, trust_env=False)
-    try:
-        with anyio.fail_after(_PAYLOAD_SECONDS):
-            document = decode_json(await download(client, url, max_bytes=_MOST_PAYLOAD_BYTES))
-    except RefusedAnswerError as error:
-        problem = str(error)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
-        problem = type(error).__name__
-    else:
-        if isinstance(document, dict):
-            return document
-        problem = "not a JSON object"
-    # Raised out here, so that it is not chained to an exception that quotes the URL.
-    raise PayloadRefusedError(f"the payload could not be read: {problem}")
-
-
-def _check_address(url: str, hosts: set[str]) -> None:
-    parts = split_url(url)
-    if parts is None:
-        raise PayloadRefusedError("the payload's URL is malformed")
-    if not is_encrypted(parts):
-        raise PayloadRefusedError("the payload's URL is not https")
-    if parts.username or parts.password:
-        raise PayloadRefusedError("the payload's URL carries credentials")
+    parts, allowed = split_url(url), {host.lower() for host in hosts}
+    if parts is None or not is_secure(url):
+        raise RefusedAnswerError("its URL is malformed, carries credentials or is not https")
     host, port = (parts.hostname or "").lower(), parts.port
     named = f"{host}:{port}" if port else host
-    if named not in hosts and not (port in (None, 443) and host in hosts):
-        raise PayloadRefusedError("the payload's host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")
+    if named not in allowed and not (port in (None, 443) and host in allowed):
+        raise RefusedAnswerError("its host is not among EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS")
+    client = httpx.AsyncClient(transport=transport, timeout=_PAYLOAD_SECONDS, trust_env=False)
+    with anyio.fail_after(_PAYLOAD_SECONDS):
+        document = decode_json(await download(client, url, max_bytes=_MOST_PAYLOAD_BYTES))
+    if not isinstance(document, dict):
+        raise RefusedAnswerError("it is no JSON object")
+    return document

@@ -50,15 +50,12 @@ CREATE TABLE workflows (
 CREATE TABLE deleted (
     account INTEGER NOT NULL REFERENCES accounts ON DELETE CASCADE, id TEXT NOT NULL, PRIMARY KEY (account, id)
 ) WITHOUT ROWID;
-"""
-_INDEX = """
 CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, detail=none, tokenize='trigram');
 CREATE TRIGGER details_added AFTER INSERT ON details BEGIN INSERT INTO words (rowid, text)
     VALUES (NEW.number, compact(NEW.facts, NEW.metadata, NEW.texts)); END;
 CREATE TRIGGER details_gone AFTER DELETE ON details BEGIN INSERT INTO words (words, rowid, text)
     VALUES ('delete', OLD.number, compact(OLD.facts, OLD.metadata, OLD.texts)); END;
 """
-"""The index of a search. Without SQLite's FTS5 every text is read instead."""
 
 
 class StoreLostError(Exception):
@@ -164,11 +161,6 @@ class Database:
                 database.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in _SCHEMA.split(";\n"):
                 database.execute(statement)
-            try:
-                for statement in _INDEX.split(";\n"):
-                    database.execute(statement)
-            except sqlite3.OperationalError as error:
-                logger.info("searches read every kept text, since this SQLite has no index of words: %s", error)
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         database.execute("COMMIT")
@@ -183,11 +175,6 @@ class Database:
         for companion in ("-wal", "-shm"):
             Path(self.path + companion).unlink(missing_ok=True)
         logger.error("the file of kept runs is damaged (%s); it is now %s, and a new one begins", error, aside)
-
-    @property
-    def _has_index(self) -> bool:
-        found = self._database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'words'")
-        return bool(found.fetchone()[0])
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

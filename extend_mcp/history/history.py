@@ -43,17 +43,11 @@ _OVERLAP_SECONDS = 60.0
 """Time that a refresh reads before the last known change: Extend may list two changes in another order."""
 
 
-class TimeBudget(Protocol):
-    """The time by which one call must stop reading, and its progress."""
-
+class _Deadline(Protocol):
     @property
-    def left(self) -> float:
-        """Seconds left."""
-        ...
+    def left(self) -> float: ...
 
-    async def report(self, message: str, *, done: int = 1) -> None:
-        """Report progress."""
-        ...
+    async def report(self, message: str) -> None: ...
 
 
 class CannotKeepError(Exception):
@@ -116,13 +110,13 @@ class RunHistory:
     metadata = _ask(RunStore.metadata, dict[str, str | None])
     details = _ask(RunStore.details, dict[str, RunDetails])
     search = _ask(RunStore.search, lambda: SearchResult([], is_cut=True))
-    save_listed = _ask(RunStore.save_listed, _nothing)
+    save_listed = _ask(RunStore.save_changes, _nothing)
     forget = _ask(RunStore.forget, _nothing)
     _save_details = _ask(RunStore.save_details, _nothing)
     _trim = _ask(RunStore.trim, _nothing)
 
     async def refresh(
-        self, api: ExtendClient, wanted: Selection, deadline: TimeBudget, *, most_pages: int, only_if_held: bool
+        self, api: ExtendClient, wanted: Selection, deadline: _Deadline, *, most_pages: int, only_if_held: bool
     ) -> Freshness | None:
         """Refresh what is held and read what is missing, so that the store can answer.
 
@@ -157,7 +151,7 @@ class RunHistory:
         await self._trim()
 
     async def _refresh_all(
-        self, api: ExtendClient, wanted: Selection, deadline: TimeBudget, most_pages: int, only_if_held: bool
+        self, api: ExtendClient, wanted: Selection, deadline: _Deadline, most_pages: int, only_if_held: bool
     ) -> Freshness | None:
         as_of = self._clock.now()
         since = wanted.since if wanted.since is not None else -float("inf")
@@ -192,7 +186,7 @@ class RunHistory:
         watermark = max((run.updated.timestamp() for run in _facts(newest.data) if run.updated), default=0.0)
         return await self._in_thread(RunStore.begin_pass, as_of.timestamp(), watermark)
 
-    async def _refresh(self, api: ExtendClient, held: Coverage, deadline: TimeBudget, most_pages: int) -> bool:
+    async def _refresh(self, api: ExtendClient, held: Coverage, deadline: _Deadline, most_pages: int) -> bool:
         """Read what changed since the watermark; return False if a new pass costs less."""
         newest = held.watermark or 0.0
         known, previous = newest - _OVERLAP_SECONDS, float("inf")
@@ -221,7 +215,7 @@ class RunHistory:
             token = page.next_page_token
 
     async def _read_on(
-        self, api: ExtendClient, held: Coverage, since: float, deadline: TimeBudget, most_pages: int
+        self, api: ExtendClient, held: Coverage, since: float, deadline: _Deadline, most_pages: int
     ) -> tuple[Coverage, str | None]:
         """Continue the pass until it reaches ``since``; return what is held then, and why it ended early.
 

@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from extend_mcp.accounts import Account
 from extend_mcp.history.database import MEMORY, Database
 from extend_mcp.history.details import RunDetails, unpack
 from extend_mcp.history.search import Hit, TextQuery, list_passages
@@ -136,11 +135,6 @@ class SearchResult(NamedTuple):
     is_cut: bool
 
 
-def partition(account: Account, base_url: str) -> bytes:
-    """Return the fingerprint under which an account's rows are kept. Nobody can make it without the API key."""
-    return account.fingerprint("history", base_url)
-
-
 class RunStore(Database):
     """The kept runs of all accounts, in a file or in `MEMORY`; see `Database`."""
 
@@ -186,15 +180,10 @@ class RunStore(Database):
             return self.coverage(account)
 
     def save_changes(self, account: bytes, runs: Sequence[RunFacts], watermark: float = -float("inf")) -> None:
-        """Keep runs that changed; with a watermark, all changes up to it are known now."""
+        """Keep runs as they were just listed; with a watermark, all changes up to it are known now."""
         with self._transaction() as database:
             number = self._save(account, runs).account
             database.execute("UPDATE accounts SET watermark = max(watermark, ?) WHERE number = ?", (watermark, number))
-
-    def save_listed(self, account: bytes, runs: Sequence[RunFacts]) -> None:
-        """Keep runs of a list that was read apart from a pass, so that what they show in full can be kept too."""
-        with self._transaction():
-            self._save(account, [run for run in runs if run.id and run.created and run.updated], in_pass=False)
 
     def invalidate(self, account: bytes, run_ids: Sequence[str]) -> None:
         """Remove what runs showed in full: an event says that they changed."""
@@ -316,8 +305,8 @@ class RunStore(Database):
         """
         condition, hits, is_cut = "TRUE", list[Hit](), False
         if query is not None:
-            indexed = query.expression and self._has_index
-            texts = "SELECT rowid FROM words WHERE words MATCH :expression" if indexed else "SELECT number FROM details"
+            matching = "SELECT rowid FROM words WHERE words MATCH :expression"
+            texts = matching if query.expression else "SELECT number FROM details"
             condition = f"(files LIKE :like OR note LIKE :like OR runs.number IN ({texts}))"
         order = f"AND {condition} {_NEWEST_FIRST}"
         values: dict[str, Any] = {"like": query.like, "expression": query.expression} if query else {}
@@ -344,14 +333,14 @@ class RunStore(Database):
                     if not [database.execute(statement, values).rowcount for statement in statements][-1]:
                         break
                     # An entry that was deleted takes room until its part of the index is written again.
-                    self._tell_index("optimize")
+                    database.execute("INSERT INTO words (words) VALUES ('optimize')")
 
     def clear(self) -> tuple[int, int]:
         """Remove everything from the disk; return how many runs and accounts there were."""
         with self._transaction() as database:
             [counts] = database.execute("SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM accounts)")
             database.execute("DELETE FROM accounts")
-            self._tell_index("delete-all")
+            database.execute("INSERT INTO words (words) VALUES ('delete-all')")
         self._database.execute("VACUUM")
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return counts  # type: ignore[no-any-return]
@@ -385,8 +374,9 @@ class RunStore(Database):
                 values,
             )
 
-    def _save(self, account: bytes, runs: Sequence[RunFacts], *, in_pass: bool = True) -> Coverage:
-        """Keep runs, which must have ids and times; return what is held of the account."""
+    def _save(self, account: bytes, runs: Sequence[RunFacts]) -> Coverage:
+        """Keep runs that have an id and times; return what is held of the account."""
+        runs = [run for run in runs if run.id and run.created and run.updated]
         held, database = self.coverage(account), self._database
         gone = {run_id for (run_id,) in database.execute("SELECT id FROM deleted WHERE account = ?", (held.account,))}
         # What is held may be newer than this page: another process may have read the run since.
@@ -396,18 +386,13 @@ class RunStore(Database):
             " WHERE excluded.updated >= updated",
             [(held.account, *map(_stored, _listed_facts(run))) for run in runs if run.id not in gone],
         )
-        if in_pass:
-            database.executemany(
-                "UPDATE runs SET seen = ? WHERE account = ? AND id = ?",
-                [(held.number, held.account, run.id) for run in runs],
-            )
+        database.executemany(
+            "UPDATE runs SET seen = ? WHERE account = ? AND id = ?",
+            [(held.number, held.account, run.id) for run in runs],
+        )
         names = {(held.account, run.workflow_id, _stored(run.workflow_name)) for run in runs}
         database.executemany("INSERT OR REPLACE INTO workflows VALUES (?, ?, ?)", names)
         return held
-
-    def _tell_index(self, command: str) -> None:
-        if self._has_index:
-            self._database.execute("INSERT INTO words (words) VALUES (?)", (command,))
 
 
 _listed_facts = attrgetter(*_LISTED)

@@ -47,10 +47,10 @@ from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from extend_mcp.telemetry.redaction import Redactor
 
 try:
-    from extend_mcp.replicas.connect import open_replicas
+    from extend_mcp.replicas.connect import Replicas
 except ModuleNotFoundError:
     # Redis is an extra: a single server needs none.
-    open_replicas = None  # type: ignore[assignment]
+    Replicas = None  # type: ignore[assignment, misc]
 
 WEBHOOK_PATH: Final = "/webhooks/extend"
 
@@ -69,11 +69,6 @@ class HttpApp:
     """Everything that one process serves over HTTP; with ``sse`` also /sse, for older clients.
 
     The redactor learns the keys that callers bring, once Extend accepted them. Tests give the last three arguments.
-
-    Attributes:
-        asgi: the application.
-        identify: identifies callers; None without authentication.
-        scopes: the scopes of what the operator switched on.
 
     Raises:
         SettingsError: the settings do not fit together, or a file they name cannot be used.
@@ -97,13 +92,11 @@ class HttpApp:
         # Without authentication all requests are of one caller, to whom everything belongs.
         self.lifecycle = Lifecycle(Shares(of_one_caller=share(self.limits.requests) if self.identify else inf))
         self._background: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
-        seen = self._share_with_replicas(settings)
+        seen = self._share_with_replicas(settings) or Seen()
         self.receiver: Receiver | None = None
         if http.webhook_secrets:
-            self.shared.events = seen = seen or Seen()
-            self.receiver = Receiver(
-                http.webhook_secrets, seen, self.shared.bus, http.webhook_payload_hosts, self.metrics
-            )
+            self.shared.events, hosts = seen, http.webhook_payload_hosts
+            self.receiver = Receiver(http.webhook_secrets, seen, self.shared.bus, hosts, self.metrics)
         self.server, self.registry = build_server(
             settings,
             clock=self.clock,
@@ -142,10 +135,10 @@ class HttpApp:
             raise SettingsError(
                 "EXTEND_MCP_STATE_KEYS: must be set where EXTEND_MCP_REDIS_URL is, the same for all replicas"
             )
-        if open_replicas is None:
+        if Replicas is None:
             raise SettingsError("EXTEND_MCP_REDIS_URL: needs the redis package: pip install 'extend-mcp[redis]'")
         shared = self.shared
-        replicas = open_replicas(self.http.redis_url.get_secret_value(), shared.keys, self.metrics)
+        replicas = Replicas(self.http.redis_url.get_secret_value(), shared.keys, self.metrics)
         shared.bus, shared.store, shared.windows = replicas.bus, replicas.store, replicas.window
         self._background = replicas.connected
         return replicas.seen
@@ -158,7 +151,8 @@ class HttpApp:
             self.registry,
             self.clock,
             Shares(most, max(most // 10, 1) if self.identify else most),
-            still_valid=self.identify.still_valid if self.identify else None,
+            self.identify.still_valid if self.identify else None,
+            self.lifecycle.on_end,
         )
         server = self.server.session_manager.app
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, subscriptions.listen)
@@ -166,7 +160,6 @@ class HttpApp:
             # Without a session there is no stream to be notified on.
             server.add_request_handler("resources/subscribe", SubscribeRequestParams, subscriptions.subscribe)
             server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, subscriptions.unsubscribe)
-        self.lifecycle.on_end.add(subscriptions.close)
         return subscriptions
 
     def _route(self) -> Starlette:
@@ -186,7 +179,7 @@ class HttpApp:
             *(Route(path, mcp) for path in ("/mcp", "/mcp/")),
             Route("/mcp/server-card", self._card, middleware=_for("card", stack)),
             # The probes and metrics say nothing about callers, need no credential and have no limit.
-            Route("/healthz", _healthz),
+            Route("/healthz", PlainTextResponse("ok")),
             Route("/readyz", self._readyz),
             Route("/metrics", self._metrics, middleware=_for("metrics", stack)),
             *metadata_routes,
@@ -208,13 +201,10 @@ class HttpApp:
         first = [scope for scope in self.scopes if scope.endswith(":read") and scope != AUDIT_READ] or self.scopes
         limits, challenge, origins = self.limits, Challenge(metadata_url, first), [*self.http.allowed_origins]
         trusted = partial(Middleware, asgi.TrustedHostMiddleware, allowed=_allowed(self.http))
-        authentication: list[tuple[str, Middleware]] = []
+        authentication: list[Middleware] = []
         if self.identify is not None:
-            refuse = challenge.unidentified
-            authentication = [
-                ("mcp", Middleware(AuthenticationMiddleware, backend=self.identify, on_error=refuse)),
-                ("mcp", Middleware(AuthContextMiddleware)),
-            ]
+            identification = Middleware(AuthenticationMiddleware, self.identify, challenge.unidentified)
+            authentication = [identification, Middleware(AuthContextMiddleware)]
         deliveries = limits.delivery_bytes, limits.delivery_seconds, limits.deliveries_bytes
         origin = None if origins else _LOOPBACK_ORIGIN
         return [
@@ -223,7 +213,7 @@ class HttpApp:
             ("mcp", trusted()),
             ("metrics", trusted(addresses=True)),
             ("card", trusted()),
-            *authentication,
+            *(("mcp", each) for each in authentication),
             ("mcp", Middleware(asgi.ConcurrencyLimitMiddleware, Shares(limits.requests, share(limits.requests)))),
             ("mcp", Middleware(asgi.ShutdownMiddleware, self.lifecycle)),
             ("mcp", Middleware(asgi.BodyLimitMiddleware, limits.body_bytes, limits.body_seconds)),
@@ -240,15 +230,13 @@ class HttpApp:
                 tasks.start_soon(self.receiver.run)
             yield
             tasks.cancel_scope.cancel()
-        if self.receiver is not None:
-            self.receiver.close()
 
     async def _readyz(self, _: Request) -> Response:
         ready = not self.lifecycle.draining
         return JSONResponse({"ready": ready, "calls": self.lifecycle.calls}, status_code=200 if ready else 503)
 
-    async def _metrics(self, request: Request) -> Response:
-        body, content_type = self.metrics.render(request.headers.get("accept"))
+    async def _metrics(self, _: Request) -> Response:
+        body, content_type = self.metrics.render()
         return Response(body, headers={"Content-Type": content_type})
 
     async def _card(self, request: Request) -> Response:
@@ -270,10 +258,6 @@ class HttpApp:
             "remotes": remotes,
         }
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=3600"})
-
-
-async def _healthz(_: Request) -> Response:
-    return PlainTextResponse("ok")
 
 
 def _for(route: str, stack: list[tuple[str, Middleware]]) -> list[Middleware]:

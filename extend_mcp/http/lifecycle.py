@@ -23,10 +23,8 @@ _POLL_SECONDS: Final = 0.1
 class Lifecycle:
     """The calls in progress in this process, and whether it is about to end.
 
-    Attributes:
-        shares: the MCP requests in progress, by caller, subscriptions left out.
-        on_end: called when open streams are to end, after the calls in flight.
-        streams_end: whether that was done.
+    ``shares`` counts the MCP requests in progress, subscriptions left out. What is in ``on_end`` is called when open
+    streams are to end, after the calls in flight; then ``streams_end`` is set.
     """
 
     shares: Shares = field(default_factory=Shares)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-from contextlib import suppress
+import re
+import secrets
 from dataclasses import dataclass
 from math import inf
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
@@ -25,14 +24,15 @@ from extend_mcp.limits import Shares
 from extend_mcp.mcp_compat import is_validation_text
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.telemetry.metrics import Metrics
-from extend_mcp.telemetry.request_id import accept_request_id, request_id
+from extend_mcp.telemetry.spans import request_id
 
 REQUEST_ID_HEADER: Final = "x-request-id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# An IP address, with or without a port. No name is of digits alone.
+_ADDRESS: Final = re.compile(r"([0-9.]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
+# The time for which a refused body is still read and dropped, so that its sender gets to see the refusal.
 _LINGER_SECONDS: Final = 0.5
-_LINGER_BYTES: Final = 8 * 1024 * 1024
-"""The most of a refused body that is still read and dropped, so that its sender gets to see the refusal."""
-
 _REASONS: Final = {
     401: "credential",
     403: "origin_or_scope",
@@ -61,7 +61,9 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        accepted = accept_request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        # Any other could forge a line of a log.
+        accepted = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -91,7 +93,7 @@ class TrustedHostMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, app = Headers(scope=scope), self.app
-        if not (self.addresses and "origin" not in headers and _is_address(headers.get("host", ""))):
+        if not (self.addresses and "origin" not in headers and _ADDRESS.fullmatch(headers.get("host", ""))):
             app = await TransportSecurityMiddleware(self.allowed).validate_request(Request(scope)) or app
         await app(scope, receive, send)
 
@@ -162,12 +164,10 @@ class ShutdownMiddleware:
 
 @dataclass
 class BodyLimitMiddleware:
-    """Read the whole body before the application sees the request, within a size and a time.
+    """Read the whole body before the application sees the request.
 
-    Attributes:
-        max_bytes: the largest body; a larger one gets 413.
-        seconds: the longest time for a body to arrive; a slower one gets 408 (RFC 9110, section 15.5.9).
-        total_bytes: the most bytes of all bodies in progress; a request beyond gets 503.
+    One larger than ``max_bytes`` gets 413, one that takes longer than ``seconds`` 408 (RFC 9110, section 15.5.9), and
+    one with which those in progress exceed ``total_bytes`` 503.
     """
 
     app: ASGIApp
@@ -182,10 +182,10 @@ class BodyLimitMiddleware:
             return
         length = Headers(scope=scope).get("content-length", "")
         body, refusal = bytearray(), self._judge(int(length) if length.isdigit() else 0)
-        dropped = 0
         try:
             with anyio.move_on_after(_LINGER_SECONDS if refusal else self.seconds) as reading:
                 async for part in Request(scope, receive).stream():
+                    # Closing on a client that still sends would reset the connection, and it would never see why.
                     if refusal is None:
                         body += part
                         self.held += len(part)
@@ -194,11 +194,6 @@ class BodyLimitMiddleware:
                             self.held -= len(body)
                             body.clear()
                             reading.deadline = anyio.current_time() + _LINGER_SECONDS
-                        continue
-                    # Closing on a client that still sends would reset the connection, and it would never see why.
-                    dropped += len(part)
-                    if dropped > _LINGER_BYTES:
-                        break
             if reading.cancelled_caught and refusal is None:
                 refusal = 408, "The request did not come in time."
             if refusal is None:
@@ -266,13 +261,6 @@ class ErrorMiddleware:
                 await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, checked_send)
-
-
-def _is_address(host: str) -> bool:
-    """Return whether a Host header holds an IP address, with or without a port."""
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(urlsplit(f"//{host}").hostname or ""))
-    return False
 
 
 def _rpc_error(code: int, message: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Serving over HTTP: listen, and finish the calls in flight when the process ends."""
+"""Serving over HTTP: listen, close what waits for its request too long, and finish the calls in flight at the end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from typing import Any, Final
 
 import anyio
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from extend_mcp.actions.store import alongside
 from extend_mcp.http.app import HttpApp
-from extend_mcp.http.connections import Connection, open_files
 from extend_mcp.http.settings import HttpSettings
 from extend_mcp.mcp_compat import let_event_streams_finish
 from extend_mcp.settings import Settings
 from extend_mcp.telemetry.redaction import Redactor
 
+try:
+    import resource
+except ModuleNotFoundError:  # Windows, which has no limit on open files to look at
+    resource = None  # type: ignore[assignment]
+
 logger = logging.getLogger(__name__)
 
-_CLEANUP_SECONDS: Final = 0.5
-"""The time that a call that was broken off has to clean up."""
+_OTHER_FILES: Final = 200  # open files that are left to everything but clients: requests to Extend, Redis, logs
+_CLEANUP_SECONDS: Final = 0.5  # the time that a call that was broken off has to clean up
 
 
 async def serve_http(
@@ -53,6 +58,41 @@ async def serve_http(
         finally:
             with anyio.CancelScope(shield=True):
                 await app.registry.aclose()
+
+
+class Connection(H11Protocol):
+    """A connection that is closed when the headers of its next request do not arrive in time.
+
+    uvicorn has a timeout between two requests, which the first byte of the second one ends, and none before the first.
+    Beyond the ``most`` connections the one that waits longest is closed, not the new one: a probe is a new one. A
+    connection with a request in progress is never closed.
+    """
+
+    def __init__(self, *args: Any, most: int, header_seconds: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._most = most
+        self.timeout_keep_alive = header_seconds  # type: ignore[assignment]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Make room, and begin to wait for the first request."""
+        super().connection_made(transport)
+        if len(self.connections) > self._most:
+            timers = [(each, each.timeout_keep_alive_task) for each in self.connections if isinstance(each, Connection)]
+            waiting = {each: timer.when() for each, timer in timers if timer}
+            if waiting:
+                min(waiting, key=waiting.__getitem__).transport.abort()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        """Read a piece of a request. Only whole headers end the wait for them, unlike in uvicorn."""
+        self.conn.receive_data(data)
+        self.handle_events()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection. Nothing is lost: no request is in progress."""
+        super().timeout_keep_alive_handler()
+        # A client that does not read its last response would keep a closing connection forever.
+        self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
 
 
 class GracefulServer(uvicorn.Server):
@@ -99,13 +139,25 @@ class GracefulServer(uvicorn.Server):
             await super().shutdown(sockets)
         if self.force_exit:
             # uvicorn leaves calls and the application to the end of the loop, which logs it.
-            calls = [*self.server_state.tasks]
-            for call in calls:
+            for call in (calls := [*self.server_state.tasks]):
                 call.cancel()
-            if calls:
-                await asyncio.wait(calls, timeout=_CLEANUP_SECONDS)
+            with anyio.move_on_after(_CLEANUP_SECONDS):
+                await asyncio.gather(*calls, return_exceptions=True)
             with anyio.move_on_after(_CLEANUP_SECONDS):
                 await self.lifespan.shutdown()
+
+
+def open_files(most: int) -> int:
+    """Return how many connections this process can hold, after raising its limit of open files if it may."""
+    if resource is None:
+        return most
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return most
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    return min(most, max(raised - _OTHER_FILES, raised // 2))
 
 
 def listen(host: str, port: int) -> socket.socket:

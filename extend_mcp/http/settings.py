@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import AnyHttpUrl, ConfigDict, SecretStr, TypeAdapter, field_validator, model_validator
 
@@ -15,9 +14,6 @@ _AUTH = re.compile(r"none|passthrough(-header)?|token:.+|oauth:https?://[\w.:\[\
 # An issuer is compared letter for letter: it must not gain a slash.
 _AS_GIVEN = ConfigDict(url_preserve_empty_path=True)
 
-DRAIN_SECONDS: Final = 5.0
-"""The time for which a server on a public address takes requests after SIGTERM, while /readyz says 503."""
-
 
 @dataclass(frozen=True)
 class HttpLimits:
@@ -25,7 +21,7 @@ class HttpLimits:
 
     A delivery is one of a webhook; it is held until its end, unsigned. One caller may have a quarter of the requests
     and of the sessions, and a tenth of the subscriptions. After SIGTERM requests are taken for ``drain_seconds`` more,
-    and calls in flight may then take ``shutdown_seconds``.
+    while /readyz says 503, and calls in flight may then take ``shutdown_seconds``.
     """
 
     body_bytes: int = 4 * 1024 * 1024
@@ -39,7 +35,7 @@ class HttpLimits:
     sessions: int = 1000
     session_idle_seconds: float = 1800.0
     subscriptions: int = 1000
-    drain_seconds: float = 0.0
+    drain_seconds: float = 5.0
     shutdown_seconds: float = 60.0
 
 
@@ -122,7 +118,7 @@ class HttpSettings(EnvironmentSettings):
     @property
     def limits(self) -> HttpLimits:
         """Return the limits to serve with. No load balancer has to notice the end of a server on loopback."""
-        return HttpLimits(drain_seconds=0.0 if is_loopback(self.host) else DRAIN_SECONDS)
+        return HttpLimits(drain_seconds=0.0) if is_loopback(self.host) else HttpLimits()
 
     @property
     def secrets(self) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
@@ -13,8 +14,6 @@ from redis.exceptions import RedisError
 from extend_mcp.api.rate_limit import SHORTEST_WAIT, WINDOW, Category, LocalWindow, RequestWindow
 
 logger = logging.getLogger(__name__)
-
-_PREFIX: Final = "extend-mcp:rate:"
 
 _SCRIPT: Final = """
 -- The rules of LocalWindow, in microseconds of Redis's own clock.
@@ -43,67 +42,61 @@ return 0
 """
 
 
+@dataclass(eq=False)
 class RedisWindow(RequestWindow):
     """Counts in Redis, by the rules of `LocalWindow`; while Redis fails, in this process.
 
-    During an outage each replica keeps ``fallback``'s limit alone, so all together may send that many times as much.
-    It also counts before, so that it knows the requests of the last second. A failed Redis is not asked for ``again``
-    seconds, so that an outage does not delay each request by ``timeout``, within which the retries of Redis must end.
+    During an outage each replica keeps the limit alone, so all together may send that many times as much. The local
+    window also counts before, so that it knows the requests of the last second. A failed Redis is not asked for
+    ``again`` seconds, so that an outage does not delay each request by ``timeout``, within which the retries of Redis
+    must end.
     """
 
-    def __init__(
-        self,
-        redis: Redis,
-        name: str,
-        per_second: int,
-        *,
-        fallback: LocalWindow,
-        timeout: float = 0.5,
-        again: float = 2.0,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._script = redis.register_script(_SCRIPT)
+    redis: Redis
+    name: str
+    per_second: int
+    timeout: float = 0.5
+    again: float = 2.0
+    monotonic: Callable[[], float] = time.monotonic
+    _down_until: float | None = None
+
+    def __post_init__(self) -> None:
+        self._script = self.redis.register_script(_SCRIPT)
         # The braces of a key decide where a cluster keeps it; a name must not add its own.
-        self._name = quote(name, safe=":", errors="backslashreplace")
-        self._per_second = per_second
-        self._fallback = fallback
-        self._timeout = timeout
-        self._again = again
-        self._monotonic = monotonic
-        self._down_until: float | None = None
+        self._name = quote(self.name, safe=":", errors="backslashreplace")
+        self._local = LocalWindow(self.per_second, monotonic=self.monotonic)
 
     async def take(self, category: Category) -> float:
         seconds = await self._run_script(category)
         if seconds is None:
-            return await self._fallback.take(category)
+            return await self._local.take(category)
         if seconds > 0:
             return max(seconds, SHORTEST_WAIT)
-        await self._fallback.take(category)
+        await self._local.take(category)
         return 0.0
 
     async def pause(self, category: Category, seconds: float) -> None:
-        await self._fallback.pause(category, seconds)
+        await self._local.pause(category, seconds)
         if seconds > 0:
             await self._run_script(category, pause=seconds)
 
     async def _run_script(self, category: Category, *, pause: float = 0.0) -> float | None:
         """Return the seconds that the script answers with; None while Redis fails."""
-        if self._down_until is not None and self._monotonic() < self._down_until:
+        if self._down_until is not None and self.monotonic() < self._down_until:
             return None
-        base = f"{_PREFIX}{{{self._name}:{category}}}"
+        base = f"extend-mcp:rate:{{{self._name}:{category}}}"
         try:
             # Its TimeoutError is an OSError.
-            with anyio.fail_after(self._timeout):
+            with anyio.fail_after(self.timeout):
                 micros: int = await self._script(
-                    [f"{base}:sent", f"{base}:paused"], [self._per_second, round(WINDOW * 1e6), round(pause * 1e6)]
+                    [f"{base}:sent", f"{base}:paused"], [self.per_second, round(WINDOW * 1e6), round(pause * 1e6)]
                 )
-        except (RedisError, OSError) as exc:
+        except (RedisError, OSError) as error:
             if self._down_until is None:
                 # The type only: the text may quote addresses or what was sent.
-                logger.warning(
-                    "Redis cannot be used (%s): this replica counts its requests to Extend alone", type(exc).__name__
-                )
-            self._down_until = self._monotonic() + self._again
+                reason = type(error).__name__
+                logger.warning("Redis cannot be used (%s): this replica counts its requests to Extend alone", reason)
+            self._down_until = self.monotonic() + self.again
             return None
         if self._down_until is not None:
             self._down_until = None

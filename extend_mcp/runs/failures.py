@@ -116,11 +116,14 @@ CHILD_KINDS: Final[Mapping[str, tuple[ChildRuns, str]]] = {
 """By step type: the list of its child runs, and where a step's result holds one."""
 
 
-def failed_children(failed: Iterable[RunFacts], children: Iterable[ChildRun]) -> dict[str, ChildRun]:
+def failed_children(
+    failed: Iterable[RunFacts], children: Iterable[ChildRun], *, since: datetime | None = None
+) -> dict[str, ChildRun]:
     """Return the failed child run that says why a run failed, by the run's id, out of lists of failed child runs.
 
     A list of child runs names no workflow run. A child is that of a run that has its file and was under way when it
-    began. A run is left out if several children or none could be its own, or if another run could have its child.
+    began. A run is left out if several children or none could be its own, or if another run could have its child:
+    so are runs created before ``since``, if others of that time may be missing.
     """
     by_file: dict[str | None, list[ChildRun]] = {}
     for child in children:
@@ -133,7 +136,7 @@ def failed_children(failed: Iterable[RunFacts], children: Iterable[ChildRun]) ->
         own = {child.id: child for child in near if _began_in(run, child)}
         for child_id in own:
             parents.setdefault(child_id, []).append(run.id)
-        if len(own) == 1:
+        if len(own) == 1 and (since is None or (run.created and run.created >= since)):
             found[run.id] = next(iter(own.values()))
     shared = {run_id for runs in parents.values() if len(runs) > 1 for run_id in runs}
     return {run_id: child for run_id, child in found.items() if child.failure_reason and run_id not in shared}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import re
@@ -12,17 +13,16 @@ from typing import Any, Final, Literal, TextIO
 from pythonjsonlogger.json import JsonFormatter
 
 from extend_mcp.telemetry.redaction import REDACTED, Redactor, is_secret_name
-from extend_mcp.telemetry.request_id import request_id
+from extend_mcp.telemetry.spans import request_id
+
+logger = logging.getLogger(__name__)
 
 _FORM: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+# Loggers whose owners like to give them handlers of their own.
 _OTHERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "mcp")
-"""Loggers whose owners like to give them handlers of their own."""
-
+# Loggers that write whole URLs, which may name documents, or the ids of sessions.
 _TALKATIVE: Final = ("httpx", "mcp.server.sse", "mcp.server.streamable_http", "mcp.server.streamable_http_manager")
-"""Loggers that write whole URLs, which may name documents, or the ids of sessions."""
-
-_INDENT: Final = "    "
 
 # Controls, line separators, characters that reverse the order of letters, halves of surrogate pairs.
 _UNSAFE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -43,7 +43,8 @@ def configure_logging(
     handler.setFormatter(_JsonFormatter(redactor) if form == "json" else _TextFormatter(redactor))
     root = logging.getLogger()
     for old in root.handlers[:]:
-        if _is_ours_or_default(old):
+        # Ours, `logging.basicConfig`'s and the MCP SDK's; what a program around us put there, such as a file, stays.
+        if type(old) in {_Handler, logging.StreamHandler} or type(old).__module__.startswith("rich."):
             root.removeHandler(old)
             old.close()
     root.addHandler(handler)
@@ -57,20 +58,12 @@ def configure_logging(
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time before Python 3.11
-    """Writes to a stream. What the logging module itself says of a broken record would show its arguments."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        try:
-            return super().format(record)
-        except Exception as error:
-            where = f"{record.filename}:{record.lineno}"
-            said = f"a record of {where} could not be formatted: {type(error).__name__}"
-            return super().format(
-                logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, said, None, None)
-            )
-
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say nothing: the stream is broken, and there is no other."""
+        """Say which record could not be formatted. The logging module would show its arguments."""
+        # Where that fails too, the stream is broken, and there is no other.
+        if record.name != __name__:
+            kind = type(sys.exc_info()[1]).__name__
+            logger.error("a record of %s:%d could not be formatted: %s", record.filename, record.lineno, kind)
 
 
 class _TextFormatter(logging.Formatter):
@@ -80,17 +73,16 @@ class _TextFormatter(logging.Formatter):
         super().__init__(_FORM)
         self._redact = redactor
 
-    def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
-        record.asctime = self.formatTime(record, self.datefmt)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         # Redacted as it was written, before escapes are put into it.
-        lines = [_one_line(self._redact(self.formatMessage(record)))]
-        # The text that another handler left on the record is not redacted; ours is not left there.
-        trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
-        for part in (trace, record.stack_info):
-            if part:
-                lines += [_INDENT + _one_line(line) for line in self._redact(part).split("\n")]
-        return "\n".join(lines)
+        return _one_line(self._redact(super().formatMessage(record)))
+
+    def format(self, record: logging.LogRecord) -> str:
+        # Of a copy: the traceback is left on it, and is not redacted.
+        line, *trace = super().format(copy.copy(record)).split("\n")
+        return "\n".join(
+            [line, *("    " + _one_line(each) for each in self._redact("\n".join(trace)).split("\n") if trace)]
+        )
 
 
 class _JsonFormatter(JsonFormatter):
@@ -131,10 +123,3 @@ def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
 
 def _one_line(text: str) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
-
-
-def _is_ours_or_default(handler: logging.Handler) -> bool:
-    """Return whether this module, `logging.basicConfig` or the MCP SDK installed the handler."""
-    # Not by isinstance: what a program around us put there, such as a file, is not ours to remove.
-    kind = type(handler)
-    return kind in {_Handler, logging.StreamHandler} or kind.__module__.startswith("rich.")

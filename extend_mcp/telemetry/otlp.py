@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.util.types import AttributeValue
 
 _LAST_SECONDS: Final = 2.0
 
 
-def send_spans(
-    service_version: str, *, redact: Callable[[str], str] = str, environ: Mapping[str, str] = os.environ
-) -> Callable[[], None]:
+def send_spans(service_version: str, redact: Callable[[str], str]) -> Callable[[], None]:
     """Send spans, unless the program has set a tracer provider already; return what sends the rest and ends tracing.
 
     The service is ``extend-mcp`` unless ``OTEL_SERVICE_NAME`` says otherwise. ``redact`` removes secrets from the texts
@@ -28,43 +24,44 @@ def send_spans(
     """
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return lambda: None
+    resource = Resource.create({"service.version": service_version})
+    if str(resource.attributes["service.name"]).startswith("unknown_service"):
+        resource = resource.merge(Resource({"service.name": "extend-mcp"}))
     # By default the provider ends with the process a second time, and waits without a bound.
-    provider = TracerProvider(resource=_resource(service_version, environ), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(RedactingExporter(OTLPSpanExporter(), redact)))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(_RedactingExporter(redact)))
     trace.set_tracer_provider(provider)
-    return lambda: _end(provider.shutdown)
+
+    def end() -> None:
+        # Two seconds at most for the last spans: an unreachable collector must not hold the process.
+        ending = threading.Thread(target=provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(_LAST_SECONDS)
+
+    return end
 
 
-def _end(shutdown: Callable[[], None]) -> None:
-    """Send the last spans, for two seconds at most: an unreachable collector must not hold the process."""
-    ending = threading.Thread(target=shutdown, daemon=True)
-    ending.start()
-    ending.join(_LAST_SECONDS)
-
-
-@dataclass
-class RedactingExporter(SpanExporter):
-    """Removes secrets from names, attributes, events and statuses, and passes the spans on."""
-
-    exporter: SpanExporter
-    redact: Callable[[str], str]
+class _RedactingExporter(OTLPSpanExporter):
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._redact = redact
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export spans without secrets."""
-        return self.exporter.export([_redacted(span, self.redact) for span in spans])
-
-    def shutdown(self) -> None:
-        """Shut the exporter down."""
-        self.exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush the exporter."""
-        return self.exporter.force_flush(timeout_millis)
+        return super().export([redacted(span, self._redact) for span in spans])
 
 
-def _redacted(span: ReadableSpan, redact: Callable[[str], str]) -> ReadableSpan:
+def redacted(span: ReadableSpan, redact: Callable[[str], str]) -> ReadableSpan:
+    """Remove secrets from a span's name, attributes, events and status."""
+
+    def clean_value(value: AttributeValue) -> AttributeValue:
+        if isinstance(value, str):
+            return redact(value)
+        if isinstance(value, Sequence):
+            return tuple(redact(each) if isinstance(each, str) else each for each in value)
+        return value
+
     def clean(attributes: Mapping[str, AttributeValue] | None) -> dict[str, AttributeValue]:
-        return {name: _redacted_value(value, redact) for name, value in (attributes or {}).items()}
+        return {name: clean_value(value) for name, value in (attributes or {}).items()}
 
     return ReadableSpan(
         redact(span.name),
@@ -80,17 +77,3 @@ def _redacted(span: ReadableSpan, redact: Callable[[str], str]) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
-
-
-def _redacted_value(value: AttributeValue, redact: Callable[[str], str]) -> AttributeValue:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Sequence):
-        return tuple(redact(each) if isinstance(each, str) else each for each in value)
-    return value
-
-
-def _resource(service_version: str, environ: Mapping[str, str]) -> Resource:
-    named = environ.get("OTEL_SERVICE_NAME") or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    # What is given here wins over the environment, so the name is only given where that has none.
-    return Resource.create({"service.version": service_version, **({} if named else {"service.name": "extend-mcp"})})

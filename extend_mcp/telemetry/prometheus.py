@@ -19,22 +19,18 @@ from extend_mcp import __version__
 from extend_mcp.telemetry.metrics import Metrics
 
 # From an answer out of one read to a wait for a run to end.
-_CALL_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_CALL_TIMES: Final = partial(Histogram, buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0))
 # Up to the longest time that one call may take.
-_REQUEST_SECONDS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_REQUEST_TIMES: Final = partial(Histogram, buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0))
 
 _METRICS: Final[dict[str, tuple[Any, str, tuple[str, ...]]]] = {
     "calls_in_flight": (Gauge, "Tool calls under way.", ()),
     "tool_calls_total": (Counter, "Tool calls answered.", ("tool", "outcome")),
-    "tool_call_seconds": (partial(Histogram, buckets=_CALL_SECONDS), "How long tool calls took.", ("tool",)),
+    "tool_call_seconds": (_CALL_TIMES, "How long tool calls took.", ("tool",)),
     "answer_characters_total": (Counter, "Characters of answers to models.", ("tool",)),
     "guard_refusals_total": (Counter, "Actions refused for the state of their object.", ("tool", "verdict")),
     "api_requests_total": (Counter, "Attempts of requests to Extend.", ("method", "endpoint", "status")),
-    "api_request_seconds": (
-        partial(Histogram, buckets=_REQUEST_SECONDS),
-        "How long attempts of requests to Extend took.",
-        ("method", "endpoint"),
-    ),
+    "api_request_seconds": (_REQUEST_TIMES, "How long attempts of requests to Extend took.", ("method", "endpoint")),
     "api_retries_total": (Counter, "Requests to Extend that were sent again.", ("method", "endpoint", "reason")),
     "rate_wait_seconds_total": (Counter, "Seconds that requests were held back for the rate limit.", ("category",)),
     "webhook_events_total": (Counter, "Webhook deliveries received.", ("outcome",)),
@@ -44,7 +40,6 @@ _SET_LATER: Final = {
     "redis_reachable": "1 while Redis answers, else 0.",
     "tokens_file_rejected": "1 while the tokens file cannot be used, else 0.",
 }
-_OPENMETRICS: Final = "application/openmetrics-text"
 
 
 class PrometheusMetrics(Metrics):
@@ -60,11 +55,9 @@ class PrometheusMetrics(Metrics):
             for name, (kind, about, labels) in _METRICS.items()
         }
 
-    def render(self, accept: str | None) -> tuple[bytes, str]:
-        """Return all metrics and their content type: OpenMetrics if ``accept`` names that, else Prometheus's text."""
-        offered = {each.partition(";")[0].strip().lower() for each in (accept or "").split(",")}
-        # Given only the type: the library fails at a version that is no number, and repeats it in its response.
-        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in offered else "")
+    def render(self) -> tuple[bytes, str]:
+        """Return all metrics in Prometheus's text form, and its content type."""
+        encode, content_type = choose_encoder("")
         return encode(self._registry), content_type
 
     @override

@@ -17,11 +17,10 @@ from urllib.parse import quote, quote_plus
 
 REDACTED: Final = "[redacted]"
 
+# Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words.
 SHORTEST: Final = 8
-"""Characters. What is shorter is no secret worth the name, and would be taken out of the middle of words."""
-
+# Secrets remembered. Where each caller brings a key, the half that was not seen for longest is forgotten at once.
 MOST_SECRETS: Final = 10_000
-"""Secrets remembered. Where each caller brings a key, the half that was not seen for longest is forgotten at once."""
 
 # Start of a word, also where the line is JSON, a repr or a URL and an escape sequence precedes it.
 _START: Final = (
@@ -43,12 +42,6 @@ _QUOTED: Final = "|".join(
 )
 
 _QUERY_NAME: Final = r"(?:x-(?:amz|goog)-(?:signature|credential|security-token)|signature|sig|token|key)"
-
-
-# Compiled when first used, not at start-up; `re` keeps what it compiled.
-_SECRET_NAME: Final = rf"(?i){_NAME}['\"]?\Z"
-_SECRET_OBJECT: Final = rf"(?i){_NAME}(?:\\?[\"'])?[ \t]{{0,4}}[:=][ \t]{{0,4}}(?=[\[{{])"
-_BRACKET_OR_QUOTE: Final = r"\\+[\"']?|[\"'()\[\]{}]"
 
 
 class Redactor:
@@ -84,9 +77,6 @@ class Redactor:
         """Return the text without secrets."""
         text = self._without_known(text)
         lower = text.lower()
-        if any(hint in lower for hint in _NAME_HINTS):
-            text = _without_objects(text)
-            lower = text.lower()
         for hints, looks, stays in _patterns():
             # Most lines have nothing of the kind, and looking for a word is much faster than matching.
             if any(hint in lower for hint in hints):
@@ -111,7 +101,8 @@ class Redactor:
 
 def is_secret_name(name: str) -> bool:
     """Return whether a value under this name is taken for a secret."""
-    return bool(re.search(_SECRET_NAME, name))
+    # Compiled when first used, not at start-up; `re` keeps what it compiled.
+    return bool(re.search(rf"(?i){_NAME}['\"]?\Z", name))
 
 
 def _index(
@@ -129,42 +120,14 @@ def _index(
     return forms, lengths
 
 
-def _without_objects(text: str) -> str:
-    """Replace each object or list under a secret name, up to its closing bracket or the end of the text."""
-    kept: list[str] = []
-    done = 0
-    for match in re.finditer(_SECRET_OBJECT, text):
-        # What is within an object that went already, and what an earlier pass wrote.
-        if match.start() < done or text.startswith(REDACTED, match.end()):
-            continue
-        kept += (text[done : match.end()], REDACTED)
-        done = _closing(text, match.end())
-    return "".join((*kept, text[done:])) if kept else text
-
-
-def _closing(text: str, at: int) -> int:
-    """Return where the bracket at ``at`` is closed, quoted brackets aside; the end of the text if it is not."""
-    depth, quote = 0, ""
-    for found in re.compile(_BRACKET_OR_QUOTE).finditer(text, at):
-        mark = found[0]
-        if mark[-1] in "\"'":
-            # A string that is itself quoted has escaped quotes: those of one string are escaped alike.
-            quote = "" if mark == quote else quote or mark
-        elif not quote and mark in "[{(":
-            depth += 1
-        elif not quote and mark in "]})":
-            depth -= 1
-            if depth == 0:
-                return found.end()
-    return len(text)
-
-
 @functools.cache
 def _patterns() -> tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]:
     """Return patterns of secrets: lower-case hints of which each match has one, and what stays of a match.
 
     They are compiled when the first line is written, not at start-up.
     """
+    # An object or list under a secret name goes with all that follows it: where it ends is not always clear.
+    whole = rf"({_NAME}(?:\\?[\"'])?[ \t]{{0,4}}[:=][ \t]{{0,4}})(?!\[redacted\])[\[{{].*"
     # What is between a name and its value: a colon or the like, and where needed [ or SecretStr( .
     between = r"(?:\\?[\"'])?[ \t]{0,4}(?:[:=]|%3D)[ \t]{0,4}(?:[a-z_.]{0,40}(?!\[red)[\[{(])?"
     pair = rf"({_NAME}{between})(?:{_QUOTED}|(?:(?:bearer|basic|digest)[ ]{{1,4}})?[^\s\"'\\&]+)"
@@ -173,6 +136,7 @@ def _patterns() -> tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]:
     key = rf"{_START}((?:sk|xt|wss|emcp)_)[A-Za-z0-9_-]{{6,}}"
     jwt = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"
     return (
+        (_NAME_HINTS, re.compile(whole, re.IGNORECASE | re.DOTALL), rf"\1{REDACTED}"),
         (("://",), re.compile(r"(?<=://)[^\s/?#\"'<>\\]*@"), f"{REDACTED}@"),
         (("bearer",), re.compile(bearer, re.IGNORECASE), rf"\1{REDACTED}"),
         (("=", "%3d"), re.compile(query, re.IGNORECASE), rf"\1{REDACTED}"),

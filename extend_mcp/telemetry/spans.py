@@ -1,4 +1,4 @@
-"""OpenTelemetry spans: whether they are sent, and what is added to the current one.
+"""OpenTelemetry spans: whether they are sent, and what is added to the current one. The id of the current request.
 
 The MCP SDK opens a span for each message, and `extend_mcp.api.transport` one for each request to Extend. Without an
 exporter both cost next to nothing. `extend_mcp.telemetry.otlp` sends them; it needs the SDK of OpenTelemetry, an extra.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The id of the current request, for log lines, spans and audit lines; None outside of one, as over stdio.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _WANTED: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
 
 

@@ -21,10 +21,6 @@ def upper(value: Any) -> Any:
     return value.strip().upper() if isinstance(value, str) else value
 
 
-def _lower(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
 def _number_as_text(value: Any) -> Any:
     # Models often send the number of a step or a version as a number.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -103,7 +99,7 @@ Moment = Annotated[
 OtherMoment = Annotated[str, Field(max_length=64, examples=["24h"])]
 """A second time among a tool's arguments: the first one says what it may be."""
 
-DetailLevel = Annotated[Literal["concise", "full"], BeforeValidator(_lower)]
+DetailLevel = Literal["concise", "full"]
 StepSelector = Annotated[
     str,
     BeforeValidator(_number_as_text),

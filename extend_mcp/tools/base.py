@@ -13,19 +13,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
+import mcp_types as types
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
-from mcp_types import (
-    LATEST_PROTOCOL_VERSION,
-    Annotations,
-    CallToolResult,
-    InputRequiredResult,
-    ResourceLink,
-    TextContent,
-    ToolAnnotations,
-)
 from pydantic import ConfigDict, ValidationError, create_model, model_validator
 
 from extend_mcp.api.errors import ExtendError
@@ -36,7 +28,7 @@ from extend_mcp.mcp_compat import ArgModelBase, FuncMetadata
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.times import format_instant
 from extend_mcp.scopes import OF_TOOLSETS
-from extend_mcp.telemetry.request_id import request_id
+from extend_mcp.telemetry.spans import request_id
 from extend_mcp.tools.explain import explain_arguments
 from extend_mcp.tools.schema import schema_of
 from extend_mcp.views.actions import WriteView
@@ -76,7 +68,7 @@ class Toolset:
         return sorted(self._added, key=lambda tool: modules.index(tool.fn.__module__))
 
     def tool(
-        self, *, title: str, annotations: ToolAnnotations, scope: str | None = None, view: str | None = None
+        self, *, title: str, annotations: types.ToolAnnotations, scope: str | None = None, view: str | None = None
     ) -> Callable[[FunctionT], FunctionT]:
         """Add a function as a tool; its docstring is the description that every conversation pays for.
 
@@ -95,7 +87,7 @@ class Toolset:
             assert not any(hasattr(ArgModelBase, name) for name in fields), "an argument shadows one of the model"
             arguments = create_model(f"{function.__name__}Arguments", __base__=_Arguments, **fields)
             returned = signature.return_annotation
-            shown = next(each for each in get_args(returned) or (returned,) if each is not InputRequiredResult)
+            shown = next(each for each in get_args(returned) or (returned,) if each is not types.InputRequiredResult)
             schema = schema_of(shown)
             # These are sent even when null, so the schema must allow it.
             nullable = {name: {"type": [schema["properties"][name]["type"], "null"]} for name in shown.always}
@@ -154,7 +146,7 @@ def _wants_object(annotation: Any) -> bool:
 class ExtendTool(Tool):
     """A tool whose function returns a :class:`View` (or asks the client for input)."""
 
-    annotations: ToolAnnotations
+    annotations: types.ToolAnnotations
     scope: str  # what a caller needs to see and use it
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
@@ -169,6 +161,7 @@ class ExtendTool(Tool):
         outcome, result = "interrupted", None
         try:
             outcome, result = await self._run(arguments, context)
+            answer = self._answer(app, context, result)
         except MCPError:
             outcome = "MCPError"
             raise
@@ -180,46 +173,48 @@ class ExtendTool(Tool):
             app.metrics.count("calls_in_flight", -1)
             app.metrics.count("tool_calls_total", tool=self.name, outcome=outcome)
             app.metrics.observe("tool_call_seconds", app.clock.monotonic() - begun, tool=self.name)
-        if isinstance(result, WriteView):
-            if label := app.caller.account.label:
-                result.account = label
-                result.with_text(f"[{label}] {result.text}")
-            if result.changed_run:
-                await app.bus.publish(ResourceUpdated(run_uri(result.changed_run)))
-        return self._answer(app, result, context.protocol_version or LATEST_PROTOCOL_VERSION)
+        if isinstance(result, WriteView) and result.changed_run:
+            await app.bus.publish(ResourceUpdated(run_uri(result.changed_run)))
+        return answer
 
     async def _run(
         self, arguments: dict[str, Any], context: Context[Any, Any]
-    ) -> tuple[str, View | InputRequiredResult | str]:
+    ) -> tuple[str, View | types.InputRequiredResult | str]:
         """Run the tool; return the outcome in a word, and its result: a text where it failed."""
         try:
             validated = dict(self.fn_metadata.arg_model.model_validate(arguments))
         except ValidationError as error:
             return "wrong_arguments", explain_arguments(self.name, self.fn_metadata, error)
         try:
-            result: View | InputRequiredResult = await self.fn(**validated, ctx=context)
+            result: View | types.InputRequiredResult = await self.fn(**validated, ctx=context)
         except MCPError:
             raise
         except Exception as error:
             if isinstance(error, ExtendError) and error.request_id:
                 write_record().request_ids.append(error.request_id)
             return "refused" if isinstance(error, CallRefusedError) else type(error).__name__, self._failure(error)
-        return "asked" if isinstance(result, InputRequiredResult) else str(vars(result).get("outcome", "done")), result
+        asked = isinstance(result, types.InputRequiredResult)
+        return "asked" if asked else str(vars(result).get("outcome", "done")), result
 
     def _answer(
-        self, app: CallerContext, result: View | InputRequiredResult | str, version: str
-    ) -> CallToolResult | InputRequiredResult:
-        if isinstance(result, InputRequiredResult):
+        self, app: CallerContext, context: Context[Any, Any], result: View | types.InputRequiredResult | str
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        if isinstance(result, types.InputRequiredResult):
             return result
-        text, label = result if isinstance(result, str) else result.text, app.caller.account.label
+        label = app.caller.account.label
+        if isinstance(result, WriteView) and label:
+            result.account = label
+            result.with_text(f"[{label}] {result.text}")
+        text = result if isinstance(result, str) else result.text
         # A model's cost for an answer is proportional to it.
         app.metrics.count("answer_characters_total", len(text), tool=self.name)
         if isinstance(result, str):
-            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+            return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=True)
         # ``resource_link`` came with 2025-06-18.
+        version = context.protocol_version or types.LATEST_PROTOCOL_VERSION
         links = [_resource_link(link) for link in result.links] if version >= "2025-06-18" else []
-        return CallToolResult(
-            content=[TextContent(type="text", text=text), *links],
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=text), *links],
             structured_content=result.fields(),
             # For views in the host; a model does not read it.
             meta={ACCOUNT_KEY: label} if label else None,
@@ -263,8 +258,8 @@ def write_audit_line(
     )
 
 
-def _resource_link(link: Link) -> ResourceLink:
-    about = Annotations(audience=["assistant"], priority=0.3)
-    return ResourceLink(
+def _resource_link(link: Link) -> types.ResourceLink:
+    about = types.Annotations(audience=["assistant"], priority=0.3)
+    return types.ResourceLink(
         uri=link.uri, name=link.uri, title=link.title, mime_type="text/plain", size=link.size, annotations=about
     )

@@ -42,7 +42,8 @@ def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError)
     problems = error.errors(include_url=False, include_input=False)
     properties: dict[str, Any] = schema_of(metadata.arg_model)["properties"]
     text = f"{tool}: wrong arguments; nothing was sent."
-    names = f"\nIts arguments: {cut(', '.join(properties), 240)}" if any(map(_is_unknown, problems)) else ""
+    unknown = any(len(each["loc"]) == 1 and each["type"] == "extra_forbidden" for each in problems)
+    names = f"\nIts arguments: {cut(', '.join(properties), 240)}" if unknown else ""
     shown = 0
     for problem in problems[:_MOST_PROBLEMS]:
         line = f"\n- {_explain(metadata, properties, problem)}"
@@ -54,21 +55,22 @@ def explain_arguments(tool: str, metadata: FuncMetadata, error: ValidationError)
     return text + more + names
 
 
-def _is_unknown(problem: ErrorDetails) -> bool:
-    return problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1
-
-
 def _explain(metadata: FuncMetadata, properties: dict[str, Any], problem: ErrorDetails) -> str:
     name, *inner = problem["loc"] or ("arguments",)
     where = clean(f"{name}{''.join(f'[{part}]' if isinstance(part, int) else f'.{part}' for part in inner)}")
     # A character beyond ASCII may cost a model several tokens.
     where = cut(where, 40 if where.isascii() else 12)
-    if _is_unknown(problem):
-        return f"{where}: not an argument of this tool"
-    rule = f"{where}: {_rule(problem)}"
+    if problem["type"] == "extra_forbidden":
+        rule = "is not a known field" if inner else "not an argument of this tool"
+    elif words := _RULES.get(problem["type"]):
+        rule = words.format(**problem.get("ctx", {}))
+    else:
+        rule = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+        rule = cut(rule.replace("String should match pattern", "must match"), 240)
     if name not in properties:
-        return rule
-    return f"{rule}. Example: {name}={_example(metadata.arg_model.model_fields[str(name)], properties[str(name)])}"
+        return f"{where}: {rule}"
+    example = _example(metadata.arg_model.model_fields[str(name)], properties[str(name)])
+    return f"{where}: {rule}. Example: {name}={example}"
 
 
 def _example(known: FieldInfo, schema: dict[str, Any]) -> str:
@@ -87,12 +89,3 @@ def _examples(part: Any) -> Iterator[Any]:
         part = part.annotation
     for inner in (*getattr(part, "__metadata__", ()), *get_args(part)):
         yield from _examples(inner)
-
-
-def _rule(problem: ErrorDetails) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "is not a known field"
-    if words := _RULES.get(problem["type"]):
-        return words.format(**problem.get("ctx", {}))
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    return cut(message.replace("String should match pattern", "must match"), 240)

@@ -50,22 +50,14 @@ async def upload_file(
         assert content_base64 is not None
         if name is None:
             raise CallRefusedError("name: is needed with content_base64; Extend takes the type from its extension.")
-        content = decode_content(content_base64, most)
+        content = decode_content(content_base64)
     media_type = check_content(name, content, most)
 
     async def on_progress(sent: int, total: int) -> None:
         await ctx.report_progress(sent, total, f"{sent:,} of {total:,} bytes sent")
 
-    action = UploadFile(
-        app,
-        name,
-        content,
-        media_type=media_type,
-        convert_to_pdf=convert_to_pdf,
-        password=SecretStr(password) if password else None,
-        on_progress=on_progress,
-    )
-    return await execute(ctx, action)
+    secret = SecretStr(password) if password else None
+    return await execute(ctx, UploadFile(app, name, content, media_type, convert_to_pdf, secret, on_progress))
 
 
 @FILES.tool(title="Show a file", annotations=READ_ONLY)

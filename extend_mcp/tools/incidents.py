@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -59,12 +60,10 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
     marks = {run_id: mark for run_id, mark in (kept | read).items() if mark}
     wanted = {run.id for run in failed}
     documents = []
-    for chain in chains(runs, marks):
-        first = next((place for place, run in enumerate(chain) if run.id in wanted), None)
-        if first is not None:
-            chain = chain[first:]
-            last = next(run for run in reversed(chain) if run.id in wanted)
-            documents.append((insights[last.id].run if last.id in insights else last, fate(chain)))
+    for document in chains(runs, marks):
+        if places := [place for place, run in enumerate(document) if run.id in wanted]:
+            last = document[places[-1]]
+            documents.append((insights[last.id].run if last.id in insights else last, fate(document[places[0] :])))
     return open_failures_view(
         documents,
         failed=len(failed),
@@ -119,14 +118,10 @@ async def list_actions(
     who confirmed it, the reason given and the runs. Actions in Extend's dashboard are not in it.
     """
     app = caller_context(ctx)
-    first, last = parse_window(app.clock.now(), since=since, before=before)
-    given = {
-        "run_id": run_id,
-        "caller": caller,
-        # Later pages mean the same: "24h" moves.
-        "since": format_instant(first) if first else None,
-        "before": format_instant(last) if last else None,
-    }
+    window = parse_window(app.clock.now(), since=since, before=before)
+    # Later pages mean the same: "24h" moves.
+    first, last = (moment and format_instant(moment) for moment in window)
+    given = {"run_id": run_id, "caller": caller, "since": first, "before": last}
     place = open_token("list_actions", given, page_token)
     try:
         # A large file must not keep other calls waiting.
@@ -154,23 +149,19 @@ def _actions(
     """Return the lines of the audit on a page and the next one, each with its place, and why older ones are missing."""
     if app.audit.file is None:
         return [], _OFF
-    scan = AuditScan(app.audit.file, int(place.t) if place.t else None)
+    wanted, scan = place.a, AuditScan(app.audit.file, int(place.t) if place.t else None)
     found: list[tuple[int, dict[str, Any]]] = []
     for at, line in scan.lines():
-        if line["at"] < place.a.get("since", ""):
+        if line["at"] < wanted.get("since", ""):
             return found, None
-        if line.get("account") == app.account_id and _is_wanted(line, place.a):
+        runs = [line.get("target"), *(line.get("new_runs") or ()), *chain(*(line.get("runs") or {}).values())]
+        if (
+            line.get("account") == app.account_id
+            and wanted.get("run_id") in (None, *runs)
+            and wanted.get("caller") in (None, line["who"])
+            and line["at"] < wanted.get("before", "~")
+        ):
             found.append((at, line))
             if len(found) > page_size:
                 return found, None
     return found, None if scan.complete else f"only the newest {scan.most_bytes:,} bytes of the audit were read"
-
-
-def _is_wanted(line: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    runs = [line.get("target"), *(line.get("new_runs") or ())]
-    runs += [each for ids in (line.get("runs") or {}).values() for each in ids]
-    return (
-        wanted.get("run_id") in (None, *runs)
-        and wanted.get("caller") in (None, line["who"])
-        and ("before" not in wanted or wanted["before"] > line["at"])
-    )

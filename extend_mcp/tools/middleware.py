@@ -17,8 +17,7 @@ from extend_mcp.apps import VIEWS
 from extend_mcp.callers import CallerContext
 from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.skills import SCHEME
-from extend_mcp.telemetry.request_id import request_id
-from extend_mcp.telemetry.spans import annotate_span
+from extend_mcp.telemetry.spans import annotate_span, request_id
 from extend_mcp.tools.base import write_audit_line
 from extend_mcp.views.untrusted import Label, Note
 

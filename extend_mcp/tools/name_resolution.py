@@ -11,6 +11,7 @@ from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import is_workflow_id
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
 from extend_mcp.tools.pagination import read_all
+from extend_mcp.views.document import listed
 from extend_mcp.views.untrusted import Label, clean
 
 _MOST_CANDIDATES = 8
@@ -33,15 +34,12 @@ async def resolve_workflow(app: CallerContext, given: str) -> str:
     same = next(filter(None, found), [])
     if len(same) == 1:
         return same[0].id
+    label = f"{Label(given):120}"
     if same:
-        raise CallRefusedError(
-            f"{len(same)} workflows are called {Label(given):120}; give the id of one: {_names(same)}."
-        )
+        raise CallRefusedError(f"{len(same)} workflows are called {label}; give the id of one: {_names(same)}.")
     near = [workflow for workflow in workflows if _shown(given).casefold() in _shown(workflow.name).casefold()]
     bound = "" if complete else " (more workflows exist than were read)"
-    raise CallRefusedError(
-        f"No workflow is called {Label(given):120}{bound}. There are: {_names(near or workflows) or 'none'}."
-    )
+    raise CallRefusedError(f"No workflow is called {label}{bound}. There are: {_names(near or workflows) or 'none'}.")
 
 
 def _shown(name: str) -> str:
@@ -52,27 +50,21 @@ def _shown(name: str) -> str:
 
 
 def _names(workflows: list[WorkflowSummary]) -> str:
-    shown = ", ".join(f"{Label(each.name):60} ({each.id})" for each in workflows[:_MOST_CANDIDATES])
-    rest = len(workflows) - _MOST_CANDIDATES
-    return f"{shown} and {rest} more" if rest > 0 else shown
+    return listed([f"{Label(each.name):60} ({each.id})" for each in workflows], _MOST_CANDIDATES)
 
 
 def select_step(steps: list[StepRun], wanted: str) -> StepRun:
     """Return the step run with a number (from 1), a name, or an id, or refuse with a list of those that fit."""
+    names = [(step.step.name.casefold(), step.step_type.casefold()) for step in steps]
     found = (
-        [step for step in steps if step.id == wanted]
-        or [step for step in steps if step.step.name == wanted]
-        or [step for step in steps if wanted.casefold() in (step.step.name.casefold(), step.step_type.casefold())]
+        [number for number, step in enumerate(steps) if step.id == wanted]
+        or [number for number, step in enumerate(steps) if step.step.name == wanted]
+        or [number for number, name in enumerate(names) if wanted.casefold() in name]
+        or ([int(wanted) - 1] if wanted.isdecimal() and 1 <= int(wanted) <= len(steps) else [])
     )
-    if not found and wanted.isdecimal() and 1 <= int(wanted) <= len(steps):
-        found = [steps[int(wanted) - 1]]
     if len(found) == 1:
-        return found[0]
-    listed = ", ".join(
-        f"{number}. {Label(step.title):40}"
-        for number, step in enumerate(steps, 1)
-        if not found or any(step is each for each in found)
-    )
+        return steps[found[0]]
+    titles = ", ".join(f"{number + 1}. {Label(steps[number].title):40}" for number in found or range(len(steps)))[:1500]
     if found:
-        raise CallRefusedError(f"{len(found)} steps fit {Label(wanted):120}; give the number of one: {listed[:1500]}.")
-    raise CallRefusedError(f"The run has no step {Label(wanted):120}. It has: {listed[:1500] or 'no steps yet'}.")
+        raise CallRefusedError(f"{len(found)} steps fit {Label(wanted):120}; give the number of one: {titles}.")
+    raise CallRefusedError(f"The run has no step {Label(wanted):120}. It has: {titles or 'no steps yet'}.")

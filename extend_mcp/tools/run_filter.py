@@ -160,10 +160,11 @@ class RunFilter(BaseModel):
             f"version {self.workflow_version}" if self.workflow_version else None,
             f"batch {self.batch}" if self.batch else None,
             f"file name contains {Label(self.file_name_contains):120}" if self.file_name_contains else None,
-            f"created since {format_instant(self.since)}" if self.since else None,
-            f"created before {format_instant(self.before)}" if self.before else None,
-            f"updated since {format_instant(self.changed_since)}" if self.changed_since else None,
-            f"updated before {format_instant(self.changed_before)}" if self.changed_before else None,
+            *(
+                f"{name.replace('_', ' ')} {format_instant(moment)}"
+                for name, field in MOMENTS.items()
+                if (moment := getattr(self, field))
+            ),
             f"reviewed by {Label(self.reviewer):120}" if self.reviewer else None,
             f"failed with {Code(self.failure_reason)}" if self.failure_reason else None,
             f"failed in step {Label(self.failing_step):120}" if self.failing_step else None,

@@ -46,6 +46,7 @@ _READS_A_SAVE = 48
 _LONGEST_RUN = timedelta(days=1)
 """Failed runs that were created so long before another one are looked at too: one may have its child run."""
 
+Failures = tuple[list[RunFacts], "datetime | None", list[ChildRun]]
 Places = list[Place | None]
 """The place in each list that is read; None at its end."""
 
@@ -248,15 +249,12 @@ class RunReader:
         the creation of the oldest run.
         """
 
-        def suffices(step: str | None, why: str) -> bool:
-            return (reason or why.upper()) != why.upper() or not (metadata or (steps and step is None))
-
         failed = [run for run in runs if run.status == "FAILED" and (reason or not metadata)]
-        causes = await self._causes(failed, since, steps=steps and not metadata) if failed else {}
+        causes = await self._causes(failed, since, steps=steps and not metadata)
         known = {
-            run_id: RunDetails("FAILED", step or "", why, message)
-            for run_id, (step, why, message) in causes.items()
-            if suffices(step, why)
+            run_id: each
+            for run_id, each in causes.items()
+            if ((each.step or not steps) and not metadata) or reason not in (None, each.reason.upper())
         }
         details = await self.facts([run for run in runs if run.id not in known], most=most)
         known |= details.found
@@ -281,29 +279,32 @@ class RunReader:
                     self._definitions[key] = found.steps
         return self._definitions[key]
 
-    async def _causes(
-        self, runs: Sequence[RunFacts], since: datetime | None, *, steps: bool
-    ) -> dict[str, tuple[str | None, str, str]]:
-        """Return the step, reason and message of failed runs, by id, as far as kept facts or lists show them.
+    async def _causes(self, runs: Sequence[RunFacts], since: datetime | None, *, steps: bool) -> dict[str, RunDetails]:
+        """Return why runs failed, by id, as far as kept facts or lists show it; without the step if that is not known.
 
         A few runs are better read one by one, which shows more: the lists are not read for them.
         """
-        causes: dict[str, tuple[str | None, str, str]] = {}
-        if history := await self.history():
+        history, causes = await self.history() if runs else None, dict[str, RunDetails]()
+        if history is not None:
             await history.save_listed(runs)
             kept = await history.causes([run.id for run in runs])
-            causes = {run_id: (step, reason, "") for run_id, (step, reason) in kept.items()}
-        unknown = [run for run in runs if run.id not in causes or (steps and causes[run.id][0] is None)]
+            causes = {run_id: RunDetails("FAILED", step or "", reason) for run_id, (step, reason) in kept.items()}
+        unknown = [run for run in runs if run.id not in causes or (steps and not causes[run.id].step)]
         created = [run.created for run in unknown if run.created]
         if self._failures is None and len(created) > _FEW:
             self._failures = await self._read_failures(since or min(created))
-        children = self._failures.children_of(unknown) if self._failures else {}
-        for run in unknown:
-            if child := children.get(run.id):
-                step = await self._step_of(run, child) if steps else None
-                causes[run.id] = step, child.failure_reason or "", child.failure_message or ""
-        if history and children:
-            await history.save_causes([(run, *causes[run.id][:2]) for run in unknown if run.id in children])
+        if self._failures is not None:
+            failed, all_since, children = self._failures
+            others = {run.id: run for run in (*unknown, *failed)}.values()
+            found = failed_children(others, children, since=all_since)
+            explained = [run for run in unknown if run.id in found]
+            for run in explained:
+                step, child = await self._step_of(run, found[run.id]) if steps else None, found[run.id]
+                reason, message = child.failure_reason or "", child.failure_message or ""
+                causes[run.id] = RunDetails("FAILED", step or "", reason, message)
+            if history is not None:
+                shown = ((run, causes[run.id]) for run in explained)
+                await history.save_causes([(run, each.step or None, each.reason) for run, each in shown])
         return causes
 
     async def _step_of(self, run: RunFacts, child: ChildRun) -> str | None:
@@ -315,29 +316,32 @@ class RunReader:
         return str(names[0]) if len(names) == 1 and names[0] else None
 
     async def _read_failures(self, since: datetime) -> Failures:
-        """Read the lists of failed runs, unless they are kept, and of failed child runs, back to a time or a bound."""
-        runs, all_since = None, None
+        """Read the lists of failed runs, unless they are kept, and of failed child runs, back to a time or a bound.
+
+        Every failed run that was created since the time returned is among them; all are if it is None.
+        """
+        runs: list[RunFacts] | None = None
+        all_since: datetime | None = None
         if self._fresh and (history := await self.history()):
             all_since = self._fresh.since
             runs = await history.held(Selection(status="FAILED", since=(since - _LONGEST_RUN).timestamp()))
         if runs is None:
             try:
-                newest = await self.app.api.list_workflow_runs(
-                    status="FAILED", sort_by="createdAt", sort_dir="desc", max_page_size=LARGE_PAGE
-                )
+                query = RunFilter(status="FAILED").api_query()
+                newest = await self.app.api.list_workflow_runs(**query | {"max_page_size": LARGE_PAGE})
             except ExtendError:
-                return Failures((), None, ())
+                return [], None, []
             runs = [run_facts(run) for run in newest.data]
             all_since = runs[-1].created if runs and newest.next_page_token else None
         children: list[ChildRun] = []
         for kind in dict.fromkeys(kind for kind, _ in CHILD_KINDS.values()):
-            query: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
+            of_kind: ChildRunQuery = {"status": "FAILED", "max_page_size": LARGE_PAGE}
             if kind != "parse_runs":
-                query |= {"sort_by": "createdAt", "sort_dir": "desc"}
+                of_kind |= {"sort_by": "createdAt", "sort_dir": "desc"}
             pages_read = 0
             # What cannot be listed is left to the reading of single runs.
             with suppress(ExtendError):
-                async with aclosing(self.app.api.list_child_runs(kind, **query).pages()) as pages:
+                async with aclosing(self.app.api.list_child_runs(kind, **of_kind).pages()) as pages:
                     async for page in pages:
                         children += page.data
                         pages_read += 1
@@ -345,21 +349,7 @@ class RunReader:
                         is_past = any(each.created_at and each.created_at < since for each in page.data)
                         if is_past or pages_read == _MOST_CHILD_PAGES or self.left <= 0:
                             break
-        return Failures(runs, all_since, children)
-
-
-class Failures(NamedTuple):
-    """The newest failed runs and failed child runs, as their lists show them."""
-
-    runs: Sequence[RunFacts]
-    since: datetime | None  # every failed run that was created from then on is here; None if all are
-    children: Sequence[ChildRun]
-
-    def children_of(self, runs: Sequence[RunFacts]) -> dict[str, ChildRun]:
-        """Return the child run that says why a run failed, by the run's id, where it can be that of no other run."""
-        found = failed_children({run.id: run for run in (*runs, *self.runs)}.values(), self.children)
-        sure = [run for run in runs if self.since is None or (run.created and run.created >= self.since)]
-        return {run.id: found[run.id] for run in sure if run.id in found}
+        return runs, all_since, children
 
 
 @dataclass

@@ -94,25 +94,24 @@ async def list_runs(
         lists = RunLists(reader, listed, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
     except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
-    if by_cause:
-        page, places = await _find(reader, search, lists)
-    else:
-        page = await lists.take(search.page_size)
-        places = lists.places
+    page = await (_find(reader, search, lists) if by_cause else lists.take(search.page_size))
+    runs, is_full = [run for run, _ in page], len(page) == search.page_size
+    places = page[-1][1] if is_full else lists.places
     notes = []
-    if lists.ended_by and any(places):
+    if lists.ended_by and any(places) and not is_full:
         notes.append(f"Stopped after {lists.ended_by}: there may be more matches further on.")
-    runs = [run for run, _ in page]
+    known: dict[str, RunDetails] = {}
     # Only a list of such runs is worth a request for each; in others, what is kept is shown.
-    reads = not search.ids_only and (by_cause or bool(set(search.statuses) & set(CAUSED)))
-    known = await _read_details(reader, runs, reads=reads)
+    if reads := not search.ids_only and (by_cause or bool(set(search.statuses) & set(CAUSED))):
+        known = (await reader.facts([run_facts(run) for run in runs if run.status in CAUSED])).found
+    if app.histories and app.histories.is_open and (history := await app.history()):
+        known |= await history.details([run.id for run in runs if run.id not in known])
     current = {run_id: each.status for run_id, each in known.items()}
     unknown = sum(run.status in CAUSED and current.get(run.id) != run.status for run in runs)
     if reads and unknown:
         notes.append(f"Why {unknown:,} of these failed or wait could not be read in time.")
     arguments = search.model_dump(mode="json", exclude_defaults=True, exclude=set(MOMENTS.values()))
     began = int(now.timestamp()) if arguments.keys() & MOMENTS.keys() else None
-
     order = f"{search.order.removesuffix('At')} {'latest' if search.sort_dir == 'desc' else 'earliest'} first"
 
     def token_after(count: int) -> str | None:
@@ -135,37 +134,19 @@ async def list_runs(
     )
 
 
-async def _find(
-    reader: RunReader, search: RunFilter, lists: RunLists
-) -> tuple[list[tuple[WorkflowRunSummary, Places]], Places]:
-    """Return a page of runs that failed in some way, the places after each, and those where the next page begins."""
+async def _find(reader: RunReader, search: RunFilter, lists: RunLists) -> list[tuple[WorkflowRunSummary, Places]]:
+    """Return a page of the runs that failed in the step or for the reason wanted, and the places after each."""
     found: list[tuple[WorkflowRunSummary, Places]] = []
-    while not lists.ended_by and (taken := await lists.take(_CANDIDATES)):
+    while len(found) < search.page_size and not lists.ended_by and (taken := await lists.take(_CANDIDATES)):
         # Where few of many runs failed for this reason, lists of child runs are faster than looking into each.
-        reason = search.failure_reason if reader.reads else None
-        read = await reader.insights(
-            [run_facts(run) for run, _ in taken], reason=reason, since=search.since or _LONG_AGO
-        )
+        reason, since = search.failure_reason if reader.reads else None, search.since or _LONG_AGO
+        read = await reader.insights([run_facts(run) for run, _ in taken], reason=reason, since=since)
         if read.skipped or reader.reads >= reader.app.limits.detail_runs:
             lists.ended_by = f"looking into {reader.reads:,} runs"
         for run, after in taken:
             if (each := read.found.get(run.id)) and search.matches_details(each.cause, {}):
                 found.append((run, after))
-                if len(found) == search.page_size:
-                    lists.ended_by = None
-                    return found, after
-    return found, lists.places
-
-
-async def _read_details(reader: RunReader, runs: list[WorkflowRunSummary], *, reads: bool) -> dict[str, RunDetails]:
-    """Return what is known of runs in full; with ``reads``, those whose cause is not known are read."""
-    known: dict[str, RunDetails] = {}
-    if reads and (unread := [run_facts(run) for run in runs if run.status in CAUSED]):
-        known = (await reader.facts(unread)).found
-    histories = reader.app.histories
-    if histories and histories.is_open and (history := await reader.app.history()):
-        known |= await history.details([run.id for run in runs if run.id not in known])
-    return known
+    return found[: search.page_size]
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")
@@ -236,13 +217,8 @@ async def _last_change(app: CallerContext, run: WorkflowRun) -> datetime | None:
 
 async def _usual_time(app: CallerContext, run: WorkflowRun) -> Usual | None:
     async def read() -> Usual | None:
-        page = await app.api.list_workflow_runs(
-            status="PROCESSED",
-            workflow_id=run.workflow.id or None,
-            sort_by="createdAt",
-            sort_dir="desc",
-            max_page_size=PAGE_SIZE,
-        )
+        query = RunFilter(status="PROCESSED", workflow_id=run.workflow.id or None).api_query()
+        page = await app.api.list_workflow_runs(**query | {"max_page_size": PAGE_SIZE})
         return usual_times(map(run_facts, page.data)).get(run.workflow.id)
 
     return await app.remember(f"usual time of {run.workflow.id}", _USUAL_SECONDS, read)

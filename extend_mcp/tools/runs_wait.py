@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.models import WorkflowRun
 from extend_mcp.callers import Ctx
-from extend_mcp.events.wake import waking
+from extend_mcp.events.event import waking
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.lifecycle import is_moving, next_pause
 from extend_mcp.tools.args import BatchId, RunId

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from mcp_types import InputRequiredResult
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from extend_mcp.actions.cancel_run import CancelRun
 from extend_mcp.actions.cancel_runs import CancelRuns
@@ -28,7 +29,9 @@ from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, Can
 _ALL_RUNS = "Give run_ids, batch or at least one filter: all runs of the account is no choice."
 
 Reason = Annotated[str, Field(max_length=500)]
-RunIds = Annotated[list[args.RunId], Field(min_length=1, max_length=1000)]
+RunIds = Annotated[
+    list[args.RunId], AfterValidator(lambda ids: list(dict.fromkeys(ids))), Field(min_length=1, max_length=1000)
+]
 
 
 @RUNS.tool(title="Cancel a workflow run", annotations=DESTRUCTIVE, scope=CANCEL)
@@ -54,16 +57,13 @@ async def cancel_runs(
     Use it only when the user asked: it first shows a plan that a person confirms, then acts on exactly those runs.
     Returns what became of each; a confirmation_token continues a plan and needs no other argument.
     """
-    app = caller_context(ctx)
-    others = filters.model_dump(exclude_defaults=True, exclude={"batch"})
+    reader, others = RunReader(ctx), filters.model_dump(exclude_defaults=True, exclude={"batch"})
     ways = sum((run_ids is not None, filters.batch is not None, bool(others)))
     if ways > 1:
         raise CallRefusedError("Give run_ids, or batch, or filters: one of the three.")
     if ways == 0 and confirmation_token is None:
         raise CallRefusedError(_ALL_RUNS)
-    filters = await filters.resolve(app)
-    ids = list(dict.fromkeys(run_ids)) if run_ids else None
-    action = CancelRuns(app, RunReader(ctx), ids, filters, reason=reason)
+    action = CancelRuns(reader.app, reader, run_ids, await filters.resolve(reader.app), reason=reason)
     return await execute(ctx, action, confirmation_token)
 
 
@@ -84,10 +84,10 @@ async def rerun_workflow_runs(
     A person first confirms a plan by cause with its credits, which leaves out what was rerun or cannot be helped.
     Returns the new run of each; a token continues a plan.
     """
-    app = caller_context(ctx)
-    if run_ids is not None and filters != RunFilter():
+    reader, filtered = RunReader(ctx), filters != RunFilter()
+    if run_ids is not None and filtered:
         raise CallRefusedError("Give run_ids or filters, not both.")
-    if run_ids is None and filters == RunFilter() and confirmation_token is None:
+    if run_ids is None and not filtered and confirmation_token is None:
         raise CallRefusedError(_ALL_RUNS)
     if not set(filters.statuses) <= {*CAN_RERUN, "PROCESSED"}:
         raise CallRefusedError(f"status: only {', '.join(sorted(CAN_RERUN))} and PROCESSED runs can be run again.")
@@ -99,18 +99,18 @@ async def rerun_workflow_runs(
             "can change."
         )
     wanted = Wanted(
-        run_ids=list(dict.fromkeys(run_ids)) if run_ids else None,
-        filters=await filters.resolve(app),
+        run_ids=run_ids,
+        filters=await filters.resolve(reader.app),
         version=version,
         again=again,
         include_processed=include_processed,
         include_hopeless=include_hopeless,
         priority=priority,
     )
-    return await execute(ctx, RerunRuns(app, RunReader(ctx), wanted), confirmation_token)
+    return await execute(ctx, RerunRuns(reader.app, reader, wanted), confirmation_token)
 
 
-_ID = TypeAdapter(args.FileId)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _FILE_URL = "https://example.com/a.pdf"
 
 FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
@@ -188,8 +188,7 @@ async def run_workflow(
         workflow=await _target(app, workflow, version),
         file=file,
         package=requests.PackageFiles(files=files) if files else None,
-        outputs=[requests.OutputOverride(processor_id=each.processor_id, output=each.output) for each in outputs or []]
-        or None,
+        outputs=[requests.OutputOverride(**dict(each)) for each in outputs or ()] or None,
         metadata=metadata,
         priority=priority,
         secrets=secrets or None,
@@ -258,18 +257,15 @@ async def _target(app: CallerContext, workflow: str, version: str | None) -> req
 def _batch_input(where: str, item: BatchItem) -> requests.BatchInput:
     if (item.file is None) == (item.text is None):
         raise CallRefusedError(f"{where}: give either file or text.")
-    file: requests.FileInput
+    file: requests.FileInput = requests.FileFromText(text=item.text or "", name=item.name)
     if item.file is not None:
         file = _by_reference(f"{where}.file", item.file, item.name)
-    else:
-        file = requests.FileFromText(text=item.text or "", name=item.name)
     return requests.BatchInput(file=file, metadata=item.metadata, secrets=item.secrets or None)
 
 
 def _by_reference(where: str, reference: str, name: str | None) -> requests.FileFromUrl | requests.FileFromId:
     if "://" in reference:
         return requests.FileFromUrl(url=args.normalized_url(where, reference, _FILE_URL), name=name)
-    try:
-        return requests.FileFromId(id=_ID.validate_python(reference))
-    except ValidationError:
-        raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".') from None
+    if not _ID.fullmatch(reference):
+        raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".')
+    return requests.FileFromId(id=reference)

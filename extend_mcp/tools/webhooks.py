@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
@@ -13,8 +12,7 @@ from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import already_revealed, reveal_secret
 from extend_mcp.actions.execute import execute
 from extend_mcp.api import requests
-from extend_mcp.api.models import Page, WebhookSubscription
-from extend_mcp.callers import CallerContext, Ctx, caller_context
+from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
@@ -73,26 +71,34 @@ async def create_webhook_endpoint(
     """
     app = caller_context(ctx)
     url = normalized_url("url", url, _URL)
-    if earlier := already_revealed(ctx, actions.CreateEndpoint.name):
-        return _created(app, earlier)
-    body = requests.CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
-    action = actions.CreateEndpoint(app, body)
-    answer = await execute(ctx, action, confirmation_token)
-    if action.made is None:
-        return answer
-    made_id, secret = Id(action.made.id), action.made.signing_secret
-    if secret is None:
-        return _created(app, made_id, "Extend returned no signing secret.")
-    plain = secret.get_secret_value()
-    message = (
-        f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
-        "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
-    )
-    revealed = await reveal_secret(ctx, actions.CreateEndpoint.name, made_id, message)
-    if isinstance(revealed, InputRequiredResult):
-        return revealed
-    unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
-    return _created(app, made_id, "" if revealed else unseen)
+    made_id = already_revealed(ctx, actions.CreateEndpoint.name)
+    detail = shown = "The signing secret was shown to the user; it is not part of this answer."
+    if not made_id:
+        body = requests.CreateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
+        action = actions.CreateEndpoint(app, body)
+        answer = await execute(ctx, action, confirmation_token)
+        if action.made is None:
+            return answer
+        made_id, secret, detail = Id(action.made.id), action.made.signing_secret, "Extend returned no signing secret."
+        if secret is not None:
+            plain = secret.get_secret_value()
+            message = (
+                f"Signing secret of webhook endpoint {Label(name)}: {plain}\n"
+                "It is shown only once. Store it where your receiver reads it, then tick the box and continue."
+            )
+            revealed = await reveal_secret(ctx, actions.CreateEndpoint.name, made_id, message)
+            if isinstance(revealed, InputRequiredResult):
+                return revealed
+            unseen = f"signing_secret (shown this once only; give it to the user, do not repeat it): {plain}"
+            detail = shown if revealed else unseen
+    return ActionView(
+        outcome="done",
+        id=made_id,
+        request_sent=True,
+        message=f"Created webhook endpoint {made_id}.",
+        details=[detail],
+        next_step=f"create_webhook_subscription({made_id}, ...) adds events of workflow runs.",
+    ).rendered(app.limits.answer_chars, [detail])
 
 
 @WEBHOOKS.tool(title="Change a webhook endpoint", annotations=DESTRUCTIVE)
@@ -125,18 +131,6 @@ async def delete_webhook_endpoint(
     return await execute(ctx, actions.DeleteEndpoint(caller_context(ctx), target=endpoint_id), confirmation_token)
 
 
-def _created(app: CallerContext, endpoint_id: str, detail: str = "") -> ActionView:
-    details = [detail or "The signing secret was shown to the user; it is not part of this answer."]
-    return ActionView(
-        outcome="done",
-        id=endpoint_id,
-        request_sent=True,
-        message=f"Created webhook endpoint {endpoint_id}.",
-        details=details,
-        next_step=f"create_webhook_subscription({endpoint_id}, ...) adds events of workflow runs.",
-    ).rendered(app.limits.answer_chars, details)
-
-
 SubscriptionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$", examples=["whes_xK9mLPqRtN3vS8wF5hB2"])]
 Events = Annotated[
     list[Event], Field(min_length=1, max_length=60, examples=[["workflow_run.completed", "workflow_run.failed"]])
@@ -160,11 +154,13 @@ async def list_webhook_subscriptions(
         found = await app.api.get_webhook_subscription(subscription_id)
         return list_view(views.SubscriptionListView, [found], token_after=lambda count: None, limit=limit)
     given = {"endpoint_id": endpoint_id, "resource_id": resource_id, "page_size": page_size}
-
-    def read(*, endpoint_id: str | None, **query: Any) -> Awaitable[Page[WebhookSubscription]]:
-        return app.api.list_webhook_subscriptions(webhook_endpoint_id=endpoint_id, **query)
-
-    items, token_after = await read_page(list_webhook_subscriptions, read, page_token, **given)
+    read = app.api.list_webhook_subscriptions
+    items, token_after = await read_page(
+        list_webhook_subscriptions,
+        lambda endpoint_id, **query: read(webhook_endpoint_id=endpoint_id, **query),
+        page_token,
+        **given,
+    )
     return list_view(views.SubscriptionListView, items, token_after=token_after, limit=limit)
 
 
@@ -202,9 +198,8 @@ async def delete_webhook_subscription(
     subscription_id: SubscriptionId, ctx: Ctx, confirmation_token: ConfirmationToken | None = None
 ) -> ActionView | InputRequiredResult:
     """Delete a subscription: its events are no longer sent. A person confirms first."""
-    return await execute(
-        ctx, actions.DeleteSubscription(caller_context(ctx), target=subscription_id), confirmation_token
-    )
+    action = actions.DeleteSubscription(caller_context(ctx), target=subscription_id)
+    return await execute(ctx, action, confirmation_token)
 
 
 _UNDERWAY = timedelta(minutes=2)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.api.models import Page, WorkflowSummary, WorkflowVersion, WorkflowVersionSummary
+from extend_mcp.api.models import WorkflowSummary, WorkflowVersion
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.tools.args import PageNumber, PageSize, PageToken, SortBy, SortDir, VersionRef, WorkflowRef
@@ -61,12 +60,10 @@ async def list_workflow_versions(
     app = caller_context(ctx)
     workflow_id = await resolve_workflow(app, workflow)
     given = {"workflow": workflow_id, "sort_dir": sort_dir, "page_size": page_size}
-
-    def read(*, workflow: str, **query: Any) -> Awaitable[Page[WorkflowVersionSummary]]:
-        return app.api.list_workflow_versions(workflow, **query)
-
-    items, token_after = await read_page(list_workflow_versions, read, page_token, **given)
-    limit = app.limits.answer_chars
+    read, limit = app.api.list_workflow_versions, app.limits.answer_chars
+    items, token_after = await read_page(
+        list_workflow_versions, lambda workflow, **query: read(workflow, **query), page_token, **given
+    )
     return list_view(views.VersionListView, items, workflow_id=workflow_id, token_after=token_after, limit=limit)
 
 
@@ -83,10 +80,13 @@ async def get_workflow_version(
 
 
 async def read_version(app: CallerContext, workflow_id: str, wanted: str) -> WorkflowVersion:
-    """Return a version with its steps by number, ``draft``, ``newest`` or id. Refuse one that does not exist."""
-    if wanted.isdecimal() or wanted in ("draft", "newest"):
-        return await _existing(app, workflow_id, wanted, "latest" if wanted == "newest" else wanted)
-    return await app.api.get_workflow_version(workflow_id, wanted)
+    """Return a version with its steps by number, ``draft``, ``newest`` or id; refuse another with a list of those."""
+    try:
+        return await app.api.get_workflow_version(workflow_id, "latest" if wanted == "newest" else wanted)
+    except NotFoundError:
+        versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
+    there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
+    raise CallRefusedError(f"The workflow has no version {Label(wanted):60}. It has: {there}.")
 
 
 async def read_published(app: CallerContext, workflow_id: str) -> WorkflowVersion | None:
@@ -99,16 +99,4 @@ async def resolve_version(app: CallerContext, workflow_id: str, wanted: str | No
     """Return a version as a new run names it: a number or ``draft``; None for the newest published one."""
     if wanted is None or wanted == "newest":
         return None
-    if wanted == "draft" or wanted.isdecimal():
-        return wanted
-    return (await _existing(app, workflow_id, wanted, wanted)).version
-
-
-async def _existing(app: CallerContext, workflow_id: str, wanted: str, version: str) -> WorkflowVersion:
-    """Read a version, or refuse it with a list of those that exist."""
-    try:
-        return await app.api.get_workflow_version(workflow_id, version)
-    except NotFoundError:
-        versions = await app.api.list_workflow_versions(workflow_id, sort_dir="desc", max_page_size=20)
-    there = ", ".join(f"{Label(each.version):20}" for each in versions.data) or "none"
-    raise CallRefusedError(f"The workflow has no version {Label(wanted):60}. It has: {there}.")
+    return wanted if wanted == "draft" or wanted.isdecimal() else (await read_version(app, workflow_id, wanted)).version

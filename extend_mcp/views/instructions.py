@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Final
 
 from extend_mcp.api.models import WorkflowRun
@@ -18,18 +17,18 @@ from extend_mcp.views.document import ViewPart
 from extend_mcp.views.untrusted import Label, Note
 
 _MOST_CHARS: Final = 100_000
-_MOST_RAW: Final = 2 * _MOST_CHARS
-"""Characters before what nobody sees is removed, which takes long in a text of millions."""
-_MOST_PLACES: Final = 3
-_MOST_MARKS: Final = 50
+_MOST_ANCHORS: Final = 200
+_MOST_MARKS, _MOST_PLACES = 50, 3
 _SHORTEST = 8
 
 _ORDERS = (
     r"approve|ignore|disregard|forget|call|cancel|delete|mark|send|pay|confirm|reply|respond|obey|rerun|re-run|execute"
     r"|do not|don't|you must|you should"
 )
-_PATTERNS: Final[dict[str, str]] = {
+_WAYS: Final = {
     "drop earlier instructions": (
+        "ignor;disregard;forget;override;bypass;vergiss;missachte;oubli;olvid;esque;dimentica"
+        ";игнорируй;забудь;忽略;无视;無視;忘\n"
         r"\b(?:ignore|disregard|forget|override|bypass)\b[^.?!]{0,30}\b(?:previous|prior|above|earlier|preceding|system|all|any|your)"
         r"\b[^.?!]{0,30}\b(?:instructions?|prompts?|rules|guidelines|directives|programming)\b"
         r"|\b(?:ignorier\w*|vergiss(?! nicht)|missachte)\b[^.?!]{0,40}\b(?:anweisung|instruktion|regel|vorgabe)\w*"
@@ -39,6 +38,7 @@ _PATTERNS: Final[dict[str, str]] = {
         r"|(?:игнорируй|забудь)\w*[^.?!]{0,40}(?:инструкци|указани)\w*"
     ),
     "order an assistant": (
+        "assistant;ai:;ai,;llm;chatbot;language model;system;developer;you are ;hidden \n"
         rf"\b(?:assistant|AI|LLM|chatbot|language model|system|developer)(?: (?:notice|note|message|prompt))?\s*[:,]\s*"
         rf"(?:please |now )?(?:{_ORDERS})\b"
         r"|\b(?:if|when) you are an? (?:AI|LLM|assistant|language model)\b"
@@ -46,50 +46,36 @@ _PATTERNS: Final[dict[str, str]] = {
         r"|\b(?:reveal|print|repeat|show)\b.{0,20}\b(?:system|hidden) (?:prompt|instructions)\b"
     ),
     "name this server's tools": (
+        "_workflow;_run;_file;_webhook;confirmation_token\n"
         r"\b(?:(?:cancel|delete|rerun|update|get|list)_(?:workflow_)?runs?|(?:create|update|deploy|run|list)_workflow\w*"
         r"|(?:upload|delete|get)_file|(?:create|update|delete)_webhook_\w+|confirmation_token)\b"
     ),
     "answer for the user": (
+        "the user;the human;the operator;approved for\n"
         r"\bthe user (?:has |have )?(?:already )?(?:said yes|agreed|consented|approved|confirmed)\b"
         r"|\bpre-?approved for (?:all|any|every)\b.{0,20}\bruns?\b"
         r"|\b(?:do not|don't|never) (?:tell|inform|alert|ask|warn) the (?:user|human|operator)\b"
         r"|\bwithout (?:asking|telling|informing|confirmation from) the (?:user|human)\b"
     ),
     "imitate a chat": (
+        "<|;inst];<<sys;<</sys;_of_turn>;tool_;function_;<system;</system;assistant>;instructions>;jsonrpc\n"
         r"<\|(?:im_start|im_end|system|user|assistant|endoftext)\|>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_turn>"
         r"|</?(?:tool_result|tool_response|tool_call|function_results?|function_calls?|system|assistant|instructions)>"
         r"|\"jsonrpc\"\s*:"
     ),
 }
-"""By what the text does: the pattern of it."""
+"""By what a text does: words without which the pattern of it cannot match, and in the next line the pattern.
 
-_COMPILED: Final = {does: re.compile(pattern, re.IGNORECASE | re.DOTALL) for does, pattern in _PATTERNS.items()}
+To look for the words is a hundred times faster.
+"""
 
-_ANCHORS: Final[dict[str, tuple[str, ...]]] = {
-    "drop earlier instructions": (
-        *("ignor", "disregard", "forget", "override", "bypass", "vergiss", "missachte", "oubli", "olvid", "esque"),
-        *("dimentica", "игнорируй", "забудь", "忽略", "无视", "無視", "忘"),
-    ),
-    "order an assistant": (
-        *("assistant", "ai:", "ai,", "llm", "chatbot", "language model", "system", "developer", "you are ", "hidden "),
-    ),
-    "name this server's tools": ("_workflow", "_run", "_file", "_webhook", "confirmation_token"),
-    "answer for the user": ("the user", "the human", "the operator", "approved for"),
-    "imitate a chat": (
-        *("<|", "inst]", "<<sys", "<</sys", "_of_turn>", "tool_", "function_", "<system", "</system", "assistant>"),
-        *("instructions>", "jsonrpc"),
-    ),
-}
-"""By what the text does: words without which its pattern cannot match. Looking for words is a hundred times faster."""
-
-_RARE: Final = frozenset("_<>|]:,")
+_COMPILED: Final = [
+    (does, words.split(";"), re.compile(pattern, re.IGNORECASE | re.DOTALL))
+    for does, (words, pattern) in ((does, way.split("\n")) for does, way in _WAYS.items())
+]
 _APART: Final = "\x1f"
 _BETWEEN: Final = f"\n{_APART * 41}\n"
 """Parts two texts by more than any pattern reaches."""
-
-_AROUND: Final = (60, 160)
-_MOST_ANCHORS: Final = 200
-
 # What no reader sees can part the letters of a word, or be a text in characters for tags.
 _UNSEEN = re.compile("[\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufe00-\ufe0f]|\x1b\\[[0-9;]*[A-Za-z]")
 _TAGS = {0xE0000 + code: chr(code) for code in range(0x20, 0x7F)}
@@ -123,7 +109,8 @@ def caution_line(found: Sequence[SpokenTo]) -> str:
 def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
     """Return the first places where a document of a run speaks to an assistant; none is no proof that none does."""
     texts: list[tuple[str, str]] = []
-    room = _MOST_RAW
+    # What nobody sees is removed, which takes long in a text of millions.
+    room = 2 * _MOST_CHARS
     for place, text in _texts(run):
         texts.append((place, _seen(text[:room])))
         room -= len(text)
@@ -132,46 +119,33 @@ def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
     # One search through all texts costs a tenth of one through each.
     joined = _BETWEEN.join(text for _, text in texts)[:_MOST_CHARS]
     found: dict[str, SpokenTo] = {}
-    for does, start, excerpt in _first_marks(joined):
+    for start, does, excerpt in _marks(joined):
         where = texts[joined.count(_BETWEEN, 0, start)][0]
         found.setdefault(where, SpokenTo(where=where, does=does, excerpt=excerpt.replace(_APART, "")))
     return list(found.values())[:_MOST_PLACES]
-
-
-@lru_cache(128)
-def _first_marks(text: str) -> list[tuple[str, int, str]]:
-    """Return the first marks by their place; kept, since a conversation reads the same run repeatedly."""
-    return sorted(islice(_marks(text), _MOST_MARKS), key=lambda mark: mark[1])
-
-
-def find_mark(text: str) -> tuple[str, str] | None:
-    """Return what a text does that is meant for an assistant, and the words; None where nothing was found."""
-    mark = next(_marks(_seen(text)), None)
-    return (mark[0], mark[2]) if mark else None
 
 
 def _seen(text: str) -> str:
     return text if text.isascii() and "\x1b" not in text else _UNSEEN.sub("", text.translate(_TAGS))
 
 
-def _marks(text: str) -> Iterator[tuple[str, int, str]]:
-    """Iterate over the marks in a text: what it does, where, and the words around it."""
-    lowered = text.lower()
-    rare = {char for char in _RARE if char in lowered}
-    for does, pattern in _COMPILED.items():
-        for anchor in _ANCHORS[does]:
-            # To look for one character is far faster than for a word.
-            if not rare.issuperset(set(anchor) & _RARE):
-                continue
-            place = lowered.find(anchor)
-            for _ in range(_MOST_ANCHORS):
-                if place < 0:
-                    break
-                begin = max(0, place - _AROUND[0])
-                around = text[begin : place + _AROUND[1]]
+@lru_cache(128)
+def _marks(text: str) -> list[tuple[int, str, str]]:
+    """Return the first marks in a text by their place, what each does, and the words around it.
+
+    They are kept, since a conversation reads the same run repeatedly.
+    """
+    lowered, found = text.lower(), set()
+    for does, words, pattern in _COMPILED:
+        for word in words:
+            place, looked = lowered.find(word), 0
+            while place >= 0 and looked < _MOST_ANCHORS:
+                begin = max(0, place - 60)
+                around = text[begin : place + 160]
                 if match := pattern.search(around):
-                    yield does, begin + match.start(), around[max(0, match.start() - 20) : match.end() + 60]
-                place = lowered.find(anchor, place + 1)
+                    found.add((begin + match.start(), does, around[max(0, match.start() - 20) : match.end() + 60]))
+                place, looked = lowered.find(word, place + 1), looked + 1
+    return sorted(found)[:_MOST_MARKS]
 
 
 def _texts(run: WorkflowRun) -> Iterator[tuple[str, str]]:

@@ -106,14 +106,10 @@ def workflow_view(
 
 def graph_lines(steps: Sequence[Json]) -> list[str]:
     """Write a line a step, as a run comes to them: name, type, what it uses, and where it leads."""
-    if not steps:
-        return ["No steps."]
     reached, others = by_distance(steps)
-    lines = [_line(number, step) for number, step in enumerate(reached, 1)]
-    if others:
-        lines.append("Nothing leads to:")
-        lines += [_line(number, step) for number, step in enumerate(others, len(reached) + 1)]
-    return lines
+    lines = [_line(number, step) for number, step in enumerate([*reached, *others], 1)]
+    lines[len(reached) : len(reached)] = ["Nothing leads to:"] if others else []
+    return lines or ["No steps."]
 
 
 def _line(number: int, step: Json) -> str:
@@ -122,16 +118,11 @@ def _line(number: int, step: Json) -> str:
 
 
 def _leads(step: Json, kind: type[Label] = Label) -> str:
-    ways: dict[str | None, list[str]] = {}
+    ways: dict[str, list[str]] = {}
     for chosen, target in edges(step):
-        ways.setdefault(chosen, []).append(f"{kind(target or '?'):60}")
-    if not ways:
-        return " -> end"
-    said = [
-        f"{f'{kind(chosen):40}: ' if chosen is not None else ''}{', '.join(targets)}"
-        for chosen, targets in ways.items()
-    ]
-    return f" -> {'; '.join(said)}"
+        way = "" if chosen is None else f"{kind(chosen):40}: "
+        ways.setdefault(way, []).append(f"{kind(target or '?'):60}")
+    return f" -> {'; '.join(way + ', '.join(targets) for way, targets in ways.items()) or 'end'}"
 
 
 def _uses(step: Json) -> str:
@@ -194,7 +185,7 @@ _MOST_SETTINGS = 40
 _INVALID = "(not a valid URL)"
 _ABSENT = object()
 # Headers of a request often hold a key.
-_SECRET = re.compile(r"\.headers?\b|[Ss]ecret|[Pp]assword|[Tt]oken\b|[Aa]uthorization|[Aa]pi[_-]?[Kk]ey|[Cc]redential")
+_SECRET = re.compile(r"\bheaders?\b|[Ss]ecret|[Pp]assword|[Tt]oken\b|[Aa]uthorization|[Aa]pi[_-]?[Kk]ey|[Cc]redential")
 _SIMPLE_NAME = re.compile(r"[\w-]+")
 _ANY_URL = re.compile(r"""(?i)\b(?:https?:|[a-z][a-z0-9+.-]{0,20}:(?=[/\\]{2}))[^\s"'<>]+""")
 _URL_PATH = re.compile(r"(?i).*(?:url|uri|endpoint|host)")
@@ -225,60 +216,53 @@ def _matched(before: Sequence[Json], after: Sequence[Json]) -> tuple[list[tuple[
 def _details(old: Json | None, step: Json) -> list[str]:
     """Write the settings of an added step; or what differs in a changed one, and its other URLs."""
     lines = []
-    if old is not None and old.get("name") != step.get("name"):
-        lines.append(f"was named {_named(old)}")
-    if old is not None and old.get("type") != step.get("type"):
-        lines.append(f"type: {_kind(old)} -> {_kind(step)}")
-    if old is not None and edges(old) != edges(step):
-        lines.append(f"leads{_leads(old, Name)}; now{_leads(step, Name)}")
+    if old is not None:
+        pairs = {
+            f"was named {_named(old)}": (old.get("name"), step.get("name")),
+            f"type: {_kind(old)} -> {_kind(step)}": (old.get("type"), step.get("type")),
+            f"leads{_leads(old, Name)}; now{_leads(step, Name)}": (edges(old), edges(step)),
+        }
+        lines = [line for line, (before, after) in pairs.items() if before != after]
     was, now = _leaves_of(old or {}), _leaves_of(step)
     # True equals 1 in Python, not in JSON.
     moved = [place for place in {**was, **now} if repr(was.get(place, _ABSENT)) != repr(now.get(place, _ABSENT))]
-    urls = {place for leaves in (was, now) for place, value in leaves.items() if _holds_url(place[1], value)}
+    urls = {place for leaves in (was, now) for place, value in leaves.items() if _holds_url(place, value)}
     # The last settings of an added step are counted only.
     moved.sort(key=lambda place: place not in urls)
     most = _MOST_SETTINGS if old is None else len(moved)
     for place in moved[:most]:
-        before, after = _value(was, place), _value(now, place)
-        differs = " (differs in what is not shown)" if before == after else ""
-        lines.append(f"{_where(place)}: {after}" if old is None else f"{_where(place)}: {before} -> {after}{differs}")
+        before, after = f"{_value(was, place)} -> " if old is not None else "", _value(now, place)
+        differs = " (differs in what is not shown)" if before == f"{after} -> " else ""
+        lines.append(f"{Name(place)}: {before}{after}{differs}")
     if len(moved) > most:
         lines.append(f"and {len(moved) - most} more settings")
     if lines and old is not None:
         urls.difference_update(moved)
-        lines += [f"keeps {_where(place)}: {_value(now, place)}" for place in now if place in urls]
+        lines += [f"keeps {Name(place)}: {_value(now, place)}" for place in now if place in urls]
     return lines
-
-
-def _where(place: tuple[str, str]) -> str:
-    key, path = place
-    return f"{key if key == 'config' else f'{Name(key):40}'}{f'{Name(path)}' if path else ''}"
 
 
 def _holds_url(path: str, value: Any) -> bool:
     return isinstance(value, str) and bool(_URL_PATH.fullmatch(path) or _ANY_URL.search(value))
 
 
-def _leaves_of(step: Json) -> dict[tuple[str, str], Any]:
-    """Every leaf of a step but its name, type and edges, by its field and its path there."""
-    return {
-        (str(key), path): part
-        for key, value in step.items()
-        if key not in ("name", "type", "next") and value is not None
-        for path, part in walk(value, _member)
-        if not (isinstance(part, (dict, list)) and part)
-    }
+def _leaves_of(step: Json) -> dict[str, Any]:
+    """Every leaf of a step but its name, type and edges, by its path."""
+    rest = {key: value for key, value in step.items() if key not in ("name", "type", "next") and value is not None}
+    leaves = walk(rest, _member)
+    return {path: leaf for path, leaf in leaves if path and not (isinstance(leaf, (dict, list)) and leaf)}
 
 
 def _member(path: str, name: str) -> str:
     # A name with a dot must not read as, or take the place of, what is nested.
-    return f"{path}.{name}" if _SIMPLE_NAME.fullmatch(name) else f"{path}[{json.dumps(name, ensure_ascii=False)}]"
+    inner = f".{name}" if _SIMPLE_NAME.fullmatch(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
+    return f"{path}{inner}".removeprefix(".")
 
 
-def _value(leaves: dict[tuple[str, str], Any], place: tuple[str, str]) -> str:
-    if place not in leaves:
+def _value(leaves: dict[str, Any], path: str) -> str:
+    if path not in leaves:
         return "none"
-    value, path = leaves[place], place[1]
+    value = leaves[path]
     is_text = isinstance(value, str)
     found = _ANY_URL.findall(value) if is_text else []
     urls = ", ".join(map(_url, found[:20])) + (f" and {len(found) - 20} more" if len(found) > 20 else "")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pydantic import SecretStr
+
+from extend_mcp.api.client import ExtendClient
+from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.transport import ExtendTransport, network_transport
 
 OK = b'{"id": "workflow_run_1", "status": "PROCESSING"}'
 
@@ -42,6 +49,16 @@ class Server:
     url: str
     answers: list[Answer]
     seen: list[Seen] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def calling(url: str, **given: Any) -> AsyncIterator[ExtendClient]:
+    """Our client over new connections; what is given is for its configuration or its transport."""
+    names = {each.name for each in fields(ClientConfig)}
+    config = {"api_key": SecretStr("sk_1"), "base_url": url}
+    config |= {name: given.pop(name) for name in [*given] if name in names}
+    async with network_transport(url) as network:
+        yield ExtendClient(ClientConfig(**config), ExtendTransport(network, **given))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import json
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
@@ -19,7 +19,6 @@ from pydantic import SecretStr
 from extend_mcp import __version__
 from extend_mcp.api.base import Pager
 from extend_mcp.api.client import ExtendClient
-from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import (
     AuthenticationError,
     ConnectFailedError,
@@ -36,7 +35,7 @@ from extend_mcp.api.errors import (
     UnexpectedStatusError,
 )
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, FileFromText, FileFromUrl, WorkflowTarget
-from tests.api.server import Answer, Server, answering
+from tests.api.server import Answer, Server, answering, calling
 
 KEY = "sk_canary_7c1b"
 BODY = CreateWorkflowRun(workflow=WorkflowTarget(id="workflow_1"), file=FileFromText(text="hello"))
@@ -66,9 +65,8 @@ class Slept:
         self.times.append(seconds)
 
 
-def client_of(server: Server, slept: Slept | None = None, **config: Any) -> ExtendClient:
-    given = {"api_key": SecretStr(KEY), "base_url": server.url, **config}
-    return ExtendClient(ClientConfig(**given), sleep=slept or Slept())
+def client_of(server: Server, slept: Slept | None = None, **given: Any) -> AbstractAsyncContextManager[ExtendClient]:
+    return calling(server.url, **{"api_key": SecretStr(KEY), "sleep": slept or Slept(), **given})
 
 
 async def test_every_request_carries_key_version_and_who_is_asking() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
@@ -11,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
-from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ConnectFailedError, MissingApiKeyError, RateLimitedError, ServerError
-from tests.api.server import Answer, answering
+from extend_mcp.api.transport import network_transport
+from tests.api.server import Answer, answering, calling
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -22,9 +23,8 @@ async def no_sleep(_: float) -> None:
     """Return at once."""
 
 
-def client_at(url: str, **config: Any) -> ExtendClient:
-    given: dict[str, Any] = {"api_key": SecretStr("sk_canary_19ae"), "base_url": url, **config}
-    return ExtendClient(ClientConfig(**given), sleep=no_sleep)
+def client_at(url: str, **given: Any) -> AbstractAsyncContextManager[ExtendClient]:
+    return calling(url, **{"api_key": SecretStr("sk_canary_19ae"), "sleep": no_sleep, **given})
 
 
 @pytest.fixture
@@ -80,15 +80,6 @@ async def test_many_reads_at_once_each_keep_their_own_count_of_attempts() -> Non
     assert {path: paths.count(path) for path in paths} == {f"/workflow_runs/workflow_run_{n}": 3 for n in range(10)}
 
 
-async def test_a_client_can_be_used_again_after_it_was_closed() -> None:
-    async with answering() as server:
-        client = client_at(server.url)
-        await client.get_workflow_run("workflow_run_1")
-        await client.aclose()
-        async with client:
-            assert (await client.get_workflow_run("workflow_run_1")).id == "workflow_run_1"
-
-
 @pytest.mark.parametrize("scheme", ["http://", ""], ids=["as a URL", "as host and port"])
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
 async def test_the_proxy_the_environment_names_is_used(
@@ -119,13 +110,12 @@ async def test_a_host_excepted_from_the_proxy_is_called_directly(environment: py
     ],
     ids=["proxy", "certificates", "address"],
 )
-async def test_settings_that_cannot_work_fail_the_call_and_quote_nothing(
+def test_settings_that_cannot_work_are_refused_and_not_quoted(
     environment: pytest.MonkeyPatch, variable: str, value: str, url: str
 ) -> None:
     environment.setenv(variable, value)
-    async with client_at(url) as client:
-        with pytest.raises(ConnectFailedError, match="cannot be used") as problem:
-            await client.cancel_workflow_run("workflow_run_1")
+    with pytest.raises(ConnectFailedError, match="cannot be used") as problem:
+        network_transport(url)
     error = problem.value
     assert error.effect == "none"
     assert error.__context__ is None

@@ -371,12 +371,6 @@ async def test_connections_are_used_again_and_idle_ones_closed() -> None:
 # All of it together
 
 
-async def test_closing_closes_the_network() -> None:
-    network = Network(answer())
-    await ExtendTransport(network).aclose()
-    assert network.closed
-
-
 async def test_every_attempt_every_repetition_and_every_wait_is_reported() -> None:
     metrics, waits = RecordingMetrics(), Waits()
     clock = iter(range(0, 1_000_000, 1))

@@ -66,7 +66,6 @@ def test_region_and_toolsets_are_checked_before_anything_is_written(tmp_path: Pa
     ):
         code, text = run("cursor", "--write", "--file", str(file), *wrong)
         assert (code, said in text, file.exists()) == (2, True, False)
-    assert run("librechat", "--region", "eu")[0] == 2
     code, _ = run("cursor", "--write", "--file", str(file), "--region", "EU", "--toolsets", "runs, files")
     entry = json.loads(file.read_text())["mcpServers"]["extend"]
     assert (code, entry["env"]["EXTEND_REGION"], entry["args"][-1]) == (0, "eu", "runs,files")
@@ -92,12 +91,6 @@ def test_the_clone_is_not_taken_for_a_project(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.chdir(tmp_path)
     code, text = run("claude-code", "--write")
     assert (code, "Restart Claude Code" in text, (tmp_path / ".mcp.json").exists()) == (0, True, True)
-
-
-@pytest.mark.parametrize("client", ["goose", "librechat"])
-def test_yaml_is_printed_and_never_written(client: str, tmp_path: Path) -> None:
-    code, text = run(client, "--write", "--file", str(tmp_path / "x.yaml"))
-    assert (code, "Paste what" in text, list(tmp_path.iterdir())) == (1, True, [])
 
 
 def test_the_old_name_works_and_says_that_it_is_old() -> None:

@@ -13,7 +13,7 @@ import click
 import pytest
 import tomlkit
 
-from extend_mcp.client_config import write as writing
+from extend_mcp.client_config import command as writing
 from extend_mcp.client_config.clients import CLIENTS, KEY, Client, Launch
 
 LAUNCH = Launch("/opt/bin/extend-mcp")

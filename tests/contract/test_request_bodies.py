@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from extend_mcp.api import requests
 from extend_mcp.api.client import ExtendClient
-from extend_mcp.api.config import ClientConfig
+from tests.api.server import calling
 from tests.contract.judge import Judge
 from tests.contract.test_workflows import STEPS
 
@@ -279,12 +278,8 @@ async def test_both_send_the_same(judge: Judge, operation: str) -> None:
     theirs(judge.sdk, ids)
     sent_by_sdk = _last(judge, ids)
     ids = objects(judge)
-    config = ClientConfig(api_key=SecretStr("sk_contract"), base_url=judge.base_url)
-    client = ExtendClient(config)
-    try:
+    async with calling(judge.base_url) as client:
         await ours(client, ids)
-    finally:
-        await client.aclose()
     sent_by_us = _last(judge, ids)
     assert sent_by_us == sent_by_sdk
     assert sent_by_us["status"] == 200

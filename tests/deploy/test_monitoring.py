@@ -46,7 +46,7 @@ def exported() -> dict[str, set[str]]:
     for name in prometheus._SET_LATER:
         meter.set(name, 1)
     found: dict[str, set[str]] = {"up": {"job", "instance"}}
-    for line in meter.render(None)[0].decode().splitlines():
+    for line in meter.render()[0].decode().splitlines():
         if parts := re.match(r"([a-z_]+)(?:\{(.*)\})? ", line):
             found.setdefault(parts[1], set()).update(re.findall(r'(\w+)="', parts[2] or ""))
     return found

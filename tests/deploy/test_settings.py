@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from extend_mcp import __version__
-from extend_mcp.http.settings import DRAIN_SECONDS, HttpLimits, HttpSettings
+from extend_mcp.http.settings import HttpLimits, HttpSettings
 from extend_mcp.settings import Settings, SettingsError, load
 from tests.deploy.dockerfile import Ignored, Stage, read_stages
 
@@ -157,11 +157,11 @@ def test_no_secret_stands_in_a_file(
 def test_a_replica_is_killed_only_after_it_had_its_time(
     compose: dict[str, Any], pod: dict[str, Any], server: dict[str, Any]
 ) -> None:
-    needed = DRAIN_SECONDS + HttpLimits().shutdown_seconds + 5
+    needed = HttpLimits.drain_seconds + HttpLimits.shutdown_seconds + 5
     assert pod["terminationGracePeriodSeconds"] >= needed
     ready = server["readinessProbe"]
     # Nobody sends new calls any more when the listener closes.
-    assert 2 * ready["periodSeconds"] * ready["failureThreshold"] <= DRAIN_SECONDS
+    assert 2 * ready["periodSeconds"] * ready["failureThreshold"] <= HttpLimits.drain_seconds
     service = compose["services"]["server"]
     assert float(service["stop_grace_period"].removesuffix("s")) >= needed
 

@@ -23,7 +23,11 @@ def limited(given: dict[str, Any]) -> None:
         return {each.name: given.pop(each.name) for each in dataclasses.fields(kind) if each.name in given}
 
     cancel_run.FOLLOW_SECONDS = given.pop("follow_seconds", cancel_run.FOLLOW_SECONDS)  # type: ignore[misc]
-    calls, client, server = CallLimits(**take(CallLimits)), take(ClientConfig), HttpLimits(**take(HttpLimits))
+    calls, client, server = (
+        CallLimits(**take(CallLimits)),
+        take(ClientConfig),
+        HttpLimits(**{"drain_seconds": 0.0, **take(HttpLimits)}),
+    )
     assert not given, f"no limits: {', '.join(given)}"
     CallLimits.at = lambda _: calls  # type: ignore[method-assign, assignment]
     HttpSettings.limits = property(lambda _: server)  # type: ignore[method-assign, assignment]

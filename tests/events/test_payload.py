@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import anyio
 import pytest
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, ServerEvent
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from extend_mcp.api.transport import RefusedAnswerError
 from extend_mcp.events import receiver as module
-from extend_mcp.events.receiver import PayloadRefusedError, fetch_payload
+from extend_mcp.events.event import Seen, WebhookEvent
+from extend_mcp.events.receiver import fetch_payload
 from extend_mcp.sandbox.sandbox_server import running_app
+from extend_mcp.telemetry.metrics import Metrics
+from extend_mcp.views.uris import run_uri
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +60,9 @@ async def test_whatever_else_comes_back_is_no_payload(
     url, asked = files
     monkeypatch.setattr(module, "_MOST_PAYLOAD_BYTES", 1_000_000)
     before = len(asked)
-    with pytest.raises(PayloadRefusedError) as refused:
+    with pytest.raises((RefusedAnswerError, ValueError)) as refused:
         await fetch_payload(f"{url}/{path}?sig=canary", [url.removeprefix("http://")])
     assert "canary" not in str(refused.value)
-    assert refused.value.__cause__ is None
     assert len(asked) == before, "a redirect is not followed"
 
 
@@ -88,13 +93,13 @@ async def test_no_other_address_is_asked(url: str) -> None:
     def asked(request: httpx.Request) -> httpx.Response:
         raise AssertionError(f"{request.url} was asked")
 
-    with pytest.raises(PayloadRefusedError) as refused:
+    with pytest.raises(RefusedAnswerError) as refused:
         await fetch_payload(url, ["files.example"], httpx.MockTransport(asked))
     assert "canary" not in str(refused.value)
 
 
 async def test_by_default_nobody_is_asked() -> None:
-    with pytest.raises(PayloadRefusedError, match="EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS"):
+    with pytest.raises(RefusedAnswerError, match="EXTEND_MCP_WEBHOOK_PAYLOAD_HOSTS"):
         await fetch_payload("https://api.extend.ai/x", [])
 
 
@@ -106,3 +111,20 @@ async def test_a_host_is_matched_without_case_and_with_the_port_of_https() -> No
 
     for url in ("https://FILES.example/x", "https://files.example:443/x"):
         assert await fetch_payload(url, ["Files.Example"], httpx.MockTransport(answer)) == {"a": 1}
+
+
+async def test_a_payload_that_cannot_be_had_leaves_the_event_and_no_url_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changed: list[ServerEvent] = []
+    bus = InMemorySubscriptionBus()
+    bus.subscribe(changed.append)
+    receiver = module.Receiver([], Seen(), bus, ["127.0.0.1:1", "localhost:1"], Metrics())
+    for url in ("http://127.0.0.1:1/x?sig=canary", "http://localhost:1/canary\n", "https://canary.example/x"):
+        signed = {"object": "signed_data_url", "data": url, "id": "workflow_run_1"}
+        await receiver.publish(WebhookEvent(eventId="e", eventType="workflow_run.failed", payload=signed))
+    with anyio.move_on_after(0):
+        await receiver.run()
+    assert changed == [ResourceUpdated(run_uri("workflow_run_1"))] * 3
+    assert len(caplog.records) == 3
+    assert "canary" not in caplog.text

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from extend_mcp.accounts import Account
 from extend_mcp.history.database import StoreLostError
 from extend_mcp.history.details import RunDetails
-from extend_mcp.history.store import KeptLimits, RunStore, partition
+from extend_mcp.history.store import KeptLimits, RunStore
 from extend_mcp.runs.groups import Calendar, Grouping
 from extend_mcp.runs.statistics import RunFacts, Selection, Waiting
 
@@ -79,15 +79,15 @@ def test_key_workspace_and_address_make_the_partition_and_no_key_is_in_the_file(
     key = "sk_canary_91c2"
     account = Account(SecretStr(key), "ws_1")
     names = {
-        partition(account, "https://a"),
-        partition(account, "https://b"),
-        partition(Account(SecretStr(key), "ws_2"), "https://a"),
-        partition(Account(SecretStr(f"{key}x"), "ws_1"), "https://a"),
+        account.fingerprint("history", "https://a"),
+        account.fingerprint("history", "https://b"),
+        Account(SecretStr(key), "ws_2").fingerprint("history", "https://a"),
+        Account(SecretStr(f"{key}x"), "ws_1").fingerprint("history", "https://a"),
     }
     assert len(names) == 4
     path = tmp_path / "runs.db"
     store = RunStore(str(path))
-    fill(store, partition(account, "https://a"), [run(1)])
+    fill(store, account.fingerprint("history", "https://a"), [run(1)])
     store.close()
     assert b"canary" not in b"".join(each.read_bytes() for each in tmp_path.iterdir())
 

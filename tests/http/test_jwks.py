@@ -10,8 +10,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from extend_mcp.accounts import Caller
 from extend_mcp.api.transport import RefusedAnswerError
 from extend_mcp.clock import Clock
-from extend_mcp.http.auth.jwks import KeySet, download_keys, metadata_urls, read_key
-from extend_mcp.http.auth.oauth import OAuth
+from extend_mcp.http.auth.oauth import KeySet, OAuth, download_keys, metadata_urls, read_key
 from tests.http.keys import (
     ACCOUNT,
     AUDIENCE,
@@ -157,12 +156,12 @@ async def test_odd_keys_do_not_cost_the_others(issuer: Issuer, clock: HandClock)
 
 
 def test_metadata_is_looked_for_where_the_specification_says() -> None:
-    assert metadata_urls("https://id.test/tenant/") == [
+    assert metadata_urls("https://id.test/tenant/", "") == [
         "https://id.test/.well-known/oauth-authorization-server/tenant",
         "https://id.test/.well-known/openid-configuration/tenant",
         "https://id.test/tenant/.well-known/openid-configuration",
     ]
-    assert metadata_urls("https://id.test/") == [
+    assert metadata_urls("https://id.test/", "") == [
         "https://id.test/.well-known/oauth-authorization-server",
         "https://id.test/.well-known/openid-configuration",
     ]
@@ -299,7 +298,7 @@ async def test_known_keys_serve_while_they_are_fetched_again(clock: HandClock) -
 
 async def test_a_fetch_that_takes_too_long_ends(caplog: pytest.LogCaptureFixture) -> None:
     fetch = HeldFetch()
-    keys = KeySet("https://id.test", clock=Clock(), fetch=fetch, seconds=0)
+    keys = KeySet("https://id.test", Clock(), fetch, seconds=0)
     with anyio.fail_after(5):
         assert not await keys.find("k1", "RS256")
     assert "TimeoutError" in caplog.text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from extend_mcp.http import middleware
@@ -185,11 +187,14 @@ async def test_a_body_that_does_not_come_is_answered_408_and_the_connection_ends
 
 async def test_every_answer_names_its_request_and_a_forged_name_is_not_taken(box: Box) -> None:
     async with serving_http(box.base_url) as running:
-        given = await running.get("/healthz", {"X-Request-Id": "abc-123"})
-        forged = await running.get("/healthz", {"X-Request-Id": 'x" level="root'})
-    assert given.headers["x-request-id"] == "abc-123"
-    assert forged.headers["x-request-id"] != 'x" level="root'
-    assert len(forged.headers["x-request-id"]) == 16
+        for given in ("a", "A-1_b.c", "0" * 64):
+            assert (await running.get("/healthz", {"X-Request-Id": given})).headers["x-request-id"] == given
+        made = set()
+        for forged in ('x" level="root', "a" * 65, "a b", "\xe4", "\xb2", ""):
+            answer = await running.get("/healthz", httpx.Headers({"X-Request-Id": forged}, "latin-1"))
+            made.add(answer.headers["x-request-id"])
+            assert re.fullmatch("[0-9a-f]{16}", answer.headers["x-request-id"])
+        assert len(made) == 6
 
 
 async def test_a_full_server_says_so_and_its_probes_still_answer(box: Box) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extend_mcp.http.auth.base import UnidentifiedError
-from extend_mcp.http.auth.jwks import is_secure
 from extend_mcp.http.auth.oauth import OAuth
 from extend_mcp.settings import SettingsError
+from extend_mcp.urls import is_secure
 from tests.http.keys import (
     ACCOUNT,
     AUDIENCE,
@@ -144,8 +144,8 @@ LARGE = 10**400
         ({"exp": float("nan")}, "exp is malformed"),
         ({"exp": float("inf")}, "exp is malformed"),
         ({"exp": LARGE}, "exp is malformed"),
-        ({"nbf": START + 31}, r"not count yet \(nbf\)"),
-        ({"iat": START + 31}, r"not count yet \(iat\)"),
+        ({"nbf": START + 31}, "not count yet"),
+        ({"iat": START + 31}, "not count yet"),
         ({"nbf": [START]}, "nbf is malformed"),
         ({"sub": None, "client_id": None}, "neither subject nor client"),
         ({"sub": "", "client_id": ""}, "neither subject nor client"),
@@ -299,8 +299,6 @@ def test_addresses_that_are_not_are_refused_at_start_and_not_quoted(url: str) ->
     assert "canary" not in str(problem.value)
 
 
-def test_an_issuer_with_a_query_and_a_missing_audience_are_refused() -> None:
+def test_an_issuer_with_a_query_is_refused() -> None:
     with pytest.raises(SettingsError, match="issuer"):
         OAuth("https://id.test/?a=1", AUDIENCE, default=ACCOUNT)
-    with pytest.raises(SettingsError, match="public URL"):
-        OAuth("https://id.test", "", default=ACCOUNT)

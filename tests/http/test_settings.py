@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from extend_mcp.http.settings import DRAIN_SECONDS, HttpSettings
+from extend_mcp.http.settings import HttpSettings
 from extend_mcp.settings import SettingsError, load
 from tests.harness import Box
 
@@ -42,7 +42,7 @@ class TestSettings:
 
     def test_only_a_server_that_others_can_reach_drains(self) -> None:
         assert load(HttpSettings).limits.drain_seconds == 0
-        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").limits.drain_seconds == DRAIN_SECONDS
+        assert load(HttpSettings, host="0.0.0.0", auth="passthrough").limits.drain_seconds == 5
 
     def test_no_secret_is_in_a_repr(self) -> None:
         http = load(HttpSettings, redis_url="redis://:canary@127.0.0.1/0", webhook_secrets="wss_canary")

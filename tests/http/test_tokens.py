@@ -309,11 +309,11 @@ async def test_an_entry_is_added_to_the_file_and_counts_at_once(write: Write, cl
     assert path.read_text() == "{"
     clock.seconds += 1
     await identify(tokens, bot)
-    assert b"extend_mcp_tokens_file_rejected 1.0" in metrics.render(None)[0]
+    assert b"extend_mcp_tokens_file_rejected 1.0" in metrics.render()[0]
     path.write_text(before)
     clock.seconds += 1
     await identify(tokens, bot)
-    assert b"extend_mcp_tokens_file_rejected 0.0" in metrics.render(None)[0]
+    assert b"extend_mcp_tokens_file_rejected 0.0" in metrics.render()[0]
 
 
 def test_rights_that_the_file_would_refuse_get_no_token() -> None:

@@ -13,8 +13,7 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent, ToolsListChan
 from redis.asyncio import Redis
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.replicas.connect import open_replicas
-from extend_mcp.replicas.events import CHANNEL, RedisBus
+from extend_mcp.replicas.connect import CHANNEL, RedisBus, Replicas
 from extend_mcp.settings import SettingsError
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.redis_server import RunningRedis, needs_redis, running_redis
@@ -124,13 +123,13 @@ async def test_garbage_on_the_channel_is_passed_over(redis_server: RunningRedis)
         assert len(there.heard) == 1
 
 
-async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_is_survived_with_a_pause_between_tries(caplog: pytest.LogCaptureFixture) -> None:
     pauses: list[float] = []
     back = anyio.Event()
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
-        if len(pauses) >= 7:
+        if len(pauses) >= 3:
             await back.wait()
 
     with running_redis() as server:
@@ -138,9 +137,9 @@ async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.Lo
             here, there = Ear(bus), Ear(other)
             server.stop()
             with anyio.fail_after(10):
-                while len(pauses) < 7:
+                while len(pauses) < 3:
                     await anyio.sleep(0.01)
-            assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+            assert pauses == [2.0] * 3
             await bus.publish(ResourceUpdated("extend://alone"))
             assert here.uris == ["extend://alone"], "its own subscribers still receive it"
 
@@ -154,13 +153,6 @@ async def test_an_outage_is_survived_and_each_try_waits_longer(caplog: pytest.Lo
             assert there.uris == ["extend://again"] * len(there.uris), "what was sent meanwhile stayed here"
             await other.publish(ResourceUpdated("extend://answer"))
             await here.wait_for("extend://answer")
-
-            del pauses[:]
-            server.stop()
-            with anyio.fail_after(10):
-                while not pauses:
-                    await anyio.sleep(0.01)
-            assert pauses[0] == 0.5, "another outage begins again"
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert any("could not be sent to other replicas" in warning for warning in warnings)
     assert not [warning for warning in warnings if "127.0.0.1" in warning]
@@ -178,7 +170,7 @@ async def test_a_replica_starts_without_redis_and_joins_when_it_is_there() -> No
         server.stop()
         redis = Redis.from_url(server.url)
         metrics = PrometheusMetrics()
-        assert b"redis_reachable" not in metrics.render(None)[0]
+        assert b"redis_reachable" not in metrics.render()[0]
         bus = RedisBus(redis, metrics=metrics, sleep=sleep)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(bus.run)
@@ -186,19 +178,19 @@ async def test_a_replica_starts_without_redis_and_joins_when_it_is_there() -> No
                 while not pauses:
                     await anyio.sleep(0.01)
             assert not bus.listening.is_set()
-            assert b"extend_mcp_redis_reachable 0.0" in metrics.render(None)[0]
+            assert b"extend_mcp_redis_reachable 0.0" in metrics.render()[0]
             server.start()
             there.set()
             with anyio.fail_after(10):
                 await bus.listening.wait()
-            assert b"extend_mcp_redis_reachable 1.0" in metrics.render(None)[0]
+            assert b"extend_mcp_redis_reachable 1.0" in metrics.render()[0]
             tasks.cancel_scope.cancel()
         await redis.aclose()
 
 
 async def test_what_is_opened_together_hears_and_closes_its_connections(redis_server: RunningRedis) -> None:
     keys = SealingKeys(["k" * 32])
-    one, other = open_replicas(redis_server.url, keys), open_replicas(redis_server.url, keys)
+    one, other = Replicas(redis_server.url, keys), Replicas(redis_server.url, keys)
     async with one.connected(), other.connected():
         there = Ear(other.bus)
         await one.bus.publish(ResourceUpdated("extend://a"))
@@ -212,7 +204,7 @@ async def test_what_is_opened_together_hears_and_closes_its_connections(redis_se
 @pytest.mark.parametrize("url", ["", "http://canary:secret@host", "redis://:canary@host:port"])
 def test_a_url_that_cannot_be_used_is_not_repeated(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        open_replicas(url, SealingKeys())
+        Replicas(url, SealingKeys())
     assert "EXTEND_MCP_REDIS_URL" in str(caught.value)
     assert "canary" not in str(caught.value)
     assert caught.value.__context__ is None

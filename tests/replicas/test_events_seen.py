@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from extend_mcp.events.event import REMEMBERED_SECONDS
-from extend_mcp.replicas.events import RedisSeen
+from extend_mcp.replicas.connect import RedisSeen
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
 pytestmark = needs_redis

@@ -11,15 +11,13 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
-from extend_mcp.api.rate_limit import Category, LocalWindow, RateLimiter, RequestWindow
+from extend_mcp.api.rate_limit import Category, RateLimiter, RequestWindow
 from extend_mcp.replicas.rate_limit import RedisWindow
 from tests.redis_server import RunningRedis, needs_redis, running_redis
 
 pytestmark = needs_redis
 
 LIMIT = 50
-ALONE = 99
-"""The limit of one replica without Redis, so that a test sees who counted."""
 AGAIN = 2.0
 
 
@@ -42,20 +40,11 @@ class Replica:
         name: str,
         *,
         limit: int = LIMIT,
-        alone: int = ALONE,
         timeout: float = 5.0,
     ) -> None:
         self.clock = Clock()
         self.redis = Redis.from_url(url)
-        self.window = RedisWindow(
-            self.redis,
-            name,
-            limit,
-            fallback=LocalWindow(alone, monotonic=self.clock),
-            timeout=timeout,
-            again=AGAIN,
-            monotonic=self.clock,
-        )
+        self.window = RedisWindow(self.redis, name, limit, timeout, AGAIN, self.clock)
 
 
 @pytest.fixture
@@ -190,7 +179,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_an_outage_is_bridged_told_once_and_over_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "extend_mcp")
     with running_redis() as server:
-        replica = Replica(server.url, "organization:1", limit=5, alone=5)
+        replica = Replica(server.url, "organization:1", limit=5)
         assert await taken(replica.window) == 5
         server.stop()
         assert await replica.window.take("GET") > 0, "what went before the outage still counts"
@@ -222,7 +211,7 @@ async def test_a_redis_that_hangs_costs_the_time_out_once(
     try:
         await other.redis.client_pause(200)
         start = time.monotonic()
-        assert await taken(slow.window) == ALONE
+        assert await taken(slow.window) == LIMIT
         assert time.monotonic() - start < 0.15
         assert len(warnings_of(caplog)) == 1
     finally:
@@ -235,7 +224,7 @@ async def test_a_redis_that_refuses_the_script_is_an_outage_and_says_nothing_of_
 ) -> None:
     one, _ = replicas
     await one.redis.set(f"extend-mcp:rate:{{{name}:GET}}:sent", "a string, not a list")
-    assert await taken(one.window) == ALONE
+    assert await taken(one.window) == LIMIT
     [warning] = warnings_of(caplog)
     assert "ResponseError" in warning
     assert name not in warning

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from typing import Any
 
-from extend_mcp.accounts import Account
 from extend_mcp.api.client import ExtendClient
-from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.transport import ExtendTransport
 from extend_mcp.cli import main
-from extend_mcp.settings import Settings
 
 SECRET_VARIABLES = ("EXTEND_API_KEY", "EXTEND_MCP_STATE_KEYS", "EXTEND_MCP_WEBHOOK_SECRETS", "EXTEND_MCP_REDIS_URL")
-
-
-_configured = Settings.client_config
-
-
-def brief(self: Settings, account: Account | None = None) -> ClientConfig:
-    """Configure a client that gives up soon."""
-    return dataclasses.replace(_configured(self, account), total_timeout=0.4)
 
 
 async def crash(self: ExtendClient, *arguments: Any, **named: Any) -> Any:
@@ -33,7 +22,8 @@ async def crash(self: ExtendClient, *arguments: Any, **named: Any) -> Any:
 
 if __name__ == "__main__":
     # A retry or two, and not the whole wait.
-    Settings.client_config = brief  # type: ignore[method-assign]
+    assert ExtendTransport.__init__.__kwdefaults__
+    ExtendTransport.__init__.__kwdefaults__["total_timeout"] = 0.4
     ExtendClient.list_workflows = crash  # type: ignore[method-assign, assignment]
     ExtendClient.create_workflow_run_batch = crash  # type: ignore[method-assign, assignment]
     main()

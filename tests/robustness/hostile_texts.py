@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.transport import ExtendTransport
 from extend_mcp.limits import CallLimits
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
@@ -82,7 +83,7 @@ async def rewriting(
     config, transport = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url), Rewritten(rewrite)
 
     def connect(_: Any) -> ExtendClient:
-        return ExtendClient(config, transport=transport, sleep=clock.sleep)
+        return ExtendClient(config, ExtendTransport(transport, sleep=clock.sleep))
 
     limits = CallLimits(**{name: settings.pop(name) for name in [*settings] if name in LIMITS})
     chosen = Settings.model_validate({"api_key": KEY, "base_url": box.base_url, "toolsets": "all", **settings})

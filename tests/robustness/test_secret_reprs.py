@@ -15,6 +15,7 @@ from extend_mcp.accounts import Account, Caller
 from extend_mcp.actions.confirmation_tokens import SealingKeys
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromText, WorkflowTarget
+from extend_mcp.api.transport import ExtendTransport, network_transport
 from extend_mcp.callers import CallerUser, Shared
 from extend_mcp.http.auth.base import ExtendKeys
 from extend_mcp.http.auth.oauth import OAuth
@@ -60,7 +61,7 @@ async def made(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
             "user": CallerUser(caller),
             "access token": CallerUser(caller).access_token,
             "client config": settings.client_config(),
-            "client": ExtendClient(settings.client_config()),
+            "client": ExtendClient(settings.client_config(), ExtendTransport(network_transport("http://x"))),
             "served": served,
             "registry": served.registry,
             "app": served.registry.context_of(caller),

@@ -18,7 +18,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from extend_mcp.telemetry.logs import configure_logging
 from extend_mcp.telemetry.redaction import Redactor
-from extend_mcp.telemetry.request_id import request_id
+from extend_mcp.telemetry.spans import request_id
 
 SECRET = 'canary "quoted" \\ key'
 Form = Literal["text", "json"]

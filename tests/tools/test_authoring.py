@@ -129,7 +129,7 @@ async def test_an_update_shows_what_changes_step_by_step(box: Box, mode: Mode) -
     assert facts["outcome"] == "done"
     question = person.asked[0]
     assert "«Bills» -> «Post»" in question
-    assert '«.extractor.version»: «"latest"» -> «"7"»' in question
+    assert '«config.extractor.version»: «"latest"» -> «"7"»' in question
     assert "«Look again»" in question
     assert "«Parse»" not in question.replace("(", " "), "what stays the same is not shown"
     assert box.api("GET", f"/workflows/{made['id']}")["draftVersion"]["steps"] == steps
@@ -237,7 +237,7 @@ async def test_what_an_update_leaves_out_is_kept_and_not_shown_as_deleted(box: B
     question = person.asked[0]
     assert "-> none" not in question
     assert "«Check»" not in question
-    assert '«.branches[1].id»: none -> «"small"»' in question
+    assert '«config.branches[1].id»: none -> «"small"»' in question
     assert "Branch «small» of «Route» has no block" in question
     assert box.requests("POST")[-1]["body"]["steps"] == LEFT_OUT
     steps = box.api("GET", f"/workflows/{made['id']}")["draftVersion"]["steps"]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from mcp.client.client import Client
 
-from extend_mcp.history import database
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from tests.harness import ERAS, KEY, Box, Mode, example, facts_of, serving, text_of
@@ -85,12 +84,7 @@ async def test_fifty_planted_values_are_found_and_no_other(box: Box) -> None:
         ("10", "1 | 0", False),
     ],
 )
-@pytest.mark.parametrize("fts5", [True, False], ids=["index", "no index"])
-async def test_a_text_matches_as_a_person_means_it(
-    box: Box, monkeypatch: pytest.MonkeyPatch, text: str, held: str, found: bool, fts5: bool
-) -> None:
-    if not fts5:
-        monkeypatch.setattr(database, "_INDEX", "CREATE VIRTUAL TABLE words USING no_such_module(grams)")
+async def test_a_text_matches_as_a_person_means_it(box: Box, text: str, held: str, found: bool) -> None:
     plant(box, 1, "page", held)
     async with serving(box) as client:
         facts = await find(client, text=text)

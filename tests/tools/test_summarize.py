@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from extend_mcp.api.models import ChildRun, FileSummary, WorkflowRunSummary
+from extend_mcp.runs.failures import failed_children
 from extend_mcp.runs.groups import Course
 from extend_mcp.runs.statistics import Statistics, Tally, run_facts
 from extend_mcp.sandbox.engine import wire
-from extend_mcp.tools.run_scan import Failures
 from extend_mcp.views.summary import summary_view
 from tests.harness import ERAS, Box, Mode, example_run, facts_of, serving, text_of
 
@@ -130,9 +130,8 @@ def test_a_child_run_explains_no_run_older_than_the_failed_runs_that_were_listed
     known = {"status": "FAILED", "created_at": noon, "start_time": noon, "end_time": noon, "files": [file]}
     run = run_facts(WorkflowRunSummary(id="run", **known))
     child = ChildRun(id="child", failure_reason="OCR_ERROR", file=file, created_at=noon)
-    assert Failures([], None, [child]).children_of([run]) == {"run": child}
-    assert Failures([], noon, [child]).children_of([run]) == {"run": child}
-    assert Failures([], noon + timedelta(seconds=1), [child]).children_of([run]) == {}
+    assert failed_children([run], [child]) == failed_children([run], [child], since=noon) == {"run": child}
+    assert failed_children([run], [child], since=noon + timedelta(seconds=1)) == {}
 
 
 @pytest.mark.parametrize("history", ["memory", "off"])

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from extend_mcp.api.client import ExtendClient
 from extend_mcp.api.config import ClientConfig
+from extend_mcp.api.transport import ExtendTransport, network_transport
 from extend_mcp.server import build_server
 from extend_mcp.settings import Settings
 from extend_mcp.tools.toolsets import TOOLSETS
@@ -29,7 +30,8 @@ async def serving_http(box: Box, **settings: Any) -> AsyncIterator[str]:
     """Our server over streamable HTTP, in this process; yields the endpoint's URL."""
     chosen = Settings.model_validate({"api_key": KEY, "base_url": box.base_url, **settings})
     config = ClientConfig(api_key=SecretStr(KEY), base_url=box.base_url)
-    server, app = build_server(chosen, connect=lambda _: ExtendClient(config), local_files=False)
+    transport = ExtendTransport(network_transport(box.base_url))
+    server, app = build_server(chosen, connect=lambda _: ExtendClient(config, transport), local_files=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         web = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_config=None))
         async with anyio.create_task_group() as tasks:
@@ -39,6 +41,7 @@ async def serving_http(box: Box, **settings: Any) -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
             web.should_exit = True
     await app.aclose()
+    await transport.inner.aclose()
 
 
 async def names(url: str, mode: Mode) -> set[str]:

@@ -111,9 +111,10 @@ async def test_a_version_by_number_word_or_id(box: Box, version: Any, expected: 
     assert len([each for each in box.requests("GET") if "/versions" in each["path"]]) == 1, "one request, no list"
 
 
-async def test_an_unknown_version_lists_what_there_is(box: Box) -> None:
+@pytest.mark.parametrize("version", ["9", "workflow_version_of_no_workflow1"])
+async def test_an_unknown_version_lists_what_there_is(box: Box, version: str) -> None:
     async with serving(box) as client:
-        result = await client.call_tool("get_workflow_version", {"workflow": "Invoice Processing", "version": "9"})
+        result = await client.call_tool("get_workflow_version", {"workflow": "Invoice Processing", "version": version})
     assert result.is_error
     text = text_of(result)
     assert all(f"«{name}»" in text for name in ("1", "2", "3", "draft"))

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from extend_mcp.api.models import WorkflowRun
-from extend_mcp.views.instructions import find_mark, spoken_to
+from extend_mcp.views.instructions import spoken_to
 from extend_mcp.views.untrusted import clean
 from tests.harness import Box, facts_of, serving, text_of
 from tests.robustness.hostile_texts import hostile_texts
@@ -53,8 +53,12 @@ A language model of the market, version 2, was used. Developer mode of the copie
 """
 
 
+def marks_of(text: str) -> list[str]:
+    return [found.does for found in spoken_to(WorkflowRun(metadata={"note": text}))]
+
+
 def test_the_corpus_is_marked_where_it_speaks_to_an_assistant() -> None:
-    marked = {item.name for item in hostile_texts() if find_mark(item.text)}
+    marked = {item.name for item in hostile_texts() if marks_of(item.text)}
     assert marked == ORDERS
 
 
@@ -80,14 +84,12 @@ def test_the_corpus_is_marked_where_it_speaks_to_an_assistant() -> None:
     ],
 )
 def test_ways_to_speak_to_an_assistant(text: str, does: str) -> None:
-    found = find_mark(f"Invoice 12\n{text}\nTotal 4")
-    assert found
-    assert found[0] == does
+    assert marks_of(f"Invoice 12\n{text}\nTotal 4") == [does]
 
 
 def test_false_alarms_among_ordinary_texts_are_counted() -> None:
     sentences = ORDINARY.split("\n")
-    alarms = [text for text in sentences if find_mark(text)]
+    alarms = [text for text in sentences if marks_of(text)]
     # docs/security.md has these figures. The patterns were made with these lines in view.
     assert (len(alarms), len(sentences)) == (0, 22), alarms
 
@@ -101,7 +103,7 @@ def test_the_sandbox_has_one_hostile_document_and_no_false_alarm(box: Box, large
 def test_a_long_document_is_looked_through_in_milliseconds() -> None:
     text = "The system, as the user knows, runs on any file. " * 6500
     begun = time.perf_counter()
-    assert find_mark(text) is None
+    assert marks_of(text) == []
     # It takes 30 ms here; without the words that are looked for first it takes seconds.
     assert time.perf_counter() - begun < 1
 

@@ -109,7 +109,7 @@ def test_what_changed_is_named_with_before_and_after() -> None:
     text = "\n".join(diff_lines(before, after))
     for part in (
         "«x»",
-        '«.extractor.version»: «"1"» -> «"2"»',
+        '«config.extractor.version»: «"1"» -> «"2"»',
         "«old»",
         "«new»",
         "leads -> «b»; now -> end",
@@ -144,10 +144,10 @@ def test_an_added_step_shows_its_configuration_and_its_urls_first() -> None:
     step["config"]["requestOptions"]["headers"] = {"X-Key": "plain secret"}
     head, *lines = diff_lines([], [step])
     assert head.startswith("+ «Check» EXTERNAL_DATA_VALIDATION")
-    assert lines[0] == f"+ «Check» config«.requestOptions.url»: «https://evil.test/{'p' * 200}?…»"
+    assert lines[0] == f"+ «Check» «config.requestOptions.url»: «https://evil.test/{'p' * 200}?…»"
     assert "«https://other.test/x»" in lines[1]
     assert "«ftp://third.test/» (not a valid URL)" in lines[1]
-    assert '+ «Check» config«.failureBehavior»: «"EXIT"»' in lines
+    assert '+ «Check» «config.failureBehavior»: «"EXIT"»' in lines
     assert "plain secret" not in "\n".join(lines)
     assert "key=1" not in "\n".join(lines)
     other = {"name": "First", "type": "EXTRACT", "config": {"pages": 1}}
@@ -165,11 +165,11 @@ def test_a_long_configuration_of_an_added_step_is_counted_and_its_urls_stay() ->
 def test_a_changed_step_shows_each_url_whole_and_says_what_it_keeps() -> None:
     host = f"{'hooks.' * 30}extend.ai.evil.test"
     assert diff_lines([validation()], [validation(url=f"https://{host}/x")]) == [
-        f"~ «Check» config«.requestOptions.url»: «https://erp.test/check» -> «https://{host}/x»"
+        f"~ «Check» «config.requestOptions.url»: «https://erp.test/check» -> «https://{host}/x»"
     ]
     assert diff_lines([validation()], [validation(failureBehavior="EXIT")]) == [
-        "~ «Check» keeps config«.requestOptions.url»: «https://erp.test/check»",
-        '~ «Check» config«.failureBehavior»: none -> «"EXIT"»',
+        "~ «Check» keeps «config.requestOptions.url»: «https://erp.test/check»",
+        '~ «Check» «config.failureBehavior»: none -> «"EXIT"»',
     ]
 
 
@@ -187,14 +187,14 @@ def test_a_url_that_programs_read_in_different_ways_is_shown_as_it_is() -> None:
 def test_a_field_with_a_dot_in_its_name_hides_no_other() -> None:
     step = validation(url="https://evil.test/", **{"requestOptions.url": "https://good.test/"})
     text = "\n".join(diff_lines([], [step]))
-    assert "config«.requestOptions.url»: «https://evil.test/»" in text
+    assert "«config.requestOptions.url»: «https://evil.test/»" in text
     assert "https://good.test/" in text
 
 
 def test_a_renamed_step_is_compared_with_what_it_was() -> None:
     unseen = diff_lines([validation()], [validation("Che\u200bck", "https://evil.test/x")])
     assert unseen == [
-        "~ «Che{U+200B}ck» config«.requestOptions.url»: «https://erp.test/check» -> «https://evil.test/x»",
+        "~ «Che{U+200B}ck» «config.requestOptions.url»: «https://erp.test/check» -> «https://evil.test/x»",
         "~ «Che{U+200B}ck» was named «Check»",
     ]
     assert diff_lines([validation("\u00e9")], [validation("E\u0301")])[-1] == "~ «E\u0301» was named «\u00e9»"
@@ -206,7 +206,7 @@ def test_a_renamed_step_is_compared_with_what_it_was() -> None:
 def test_what_a_changed_step_keeps_is_named_inside_marks() -> None:
     step = {**validation(), "x\nConfirmed by Extend:": {"url": "https://erp.test/"}}
     lines = diff_lines([step], [{**step, "type": "PARSE"}])
-    assert any(line.startswith("~ «Check» keeps «x{U+000A}Confirmed by Extend:»«.url»: ") for line in lines)
+    assert any(line.startswith(r'~ «Check» keeps «["x\nConfirmed by Extend:"].url»: ') for line in lines)
 
 
 def test_of_two_steps_with_one_name_none_is_hidden() -> None:

@@ -34,7 +34,7 @@ def main() -> None:
     from extend_mcp.http.settings import HttpLimits, HttpSettings
 
     # Clients that leave without a word leave their sessions behind: those must end within the soak.
-    HttpSettings.limits = property(lambda _: HttpLimits(session_idle_seconds=15))  # type: ignore[method-assign, assignment]
+    HttpSettings.limits = property(lambda _: HttpLimits(session_idle_seconds=15, drain_seconds=0))  # type: ignore[method-assign, assignment]
     serve()
 
 

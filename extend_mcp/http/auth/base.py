@@ -6,6 +6,7 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import SecretStr
@@ -20,15 +21,10 @@ from extend_mcp.callers import CallerUser
 
 logger = logging.getLogger(__name__)
 
-KEY_HEADER: Final = "X-Extend-Api-Key"
-"""Carries the key where a proxy uses ``Authorization`` itself."""
-
+KEY_HEADER: Final = "X-Extend-Api-Key"  # carries the key where a proxy uses ``Authorization`` itself
+# Names the workspace, as in Extend's own API; organization-scoped keys need it.
 WORKSPACE_HEADER: Final = "x-extend-workspace-id"
-"""Names the workspace, as in Extend's own API; organization-scoped keys need it."""
-
-_MOST_CHARS: Final = 500
-"""The longest key or workspace id that is sent on."""
-
+_MOST_CHARS: Final = 500  # the longest key or workspace id that is sent on
 _NOT_IN_A_CHALLENGE: Final = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
@@ -83,20 +79,20 @@ def is_sendable(value: str) -> bool:
     return len(value) <= _MOST_CHARS and is_header_safe(value)
 
 
+@dataclass
 class ExtendKeys(Identify):
     """Identifies callers by the Extend key they send. Extend decides whether the key is valid, and valid still.
 
     ``Authorization`` carries the key as a bearer token; any other header carries it bare.
     """
 
-    def __init__(self, key_header: str = "Authorization") -> None:
-        self._key_header = key_header
+    key_header: str = "Authorization"
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their key and workspace."""
-        key = bearer(headers) if self._key_header == "Authorization" else header(headers, self._key_header)
+        key = bearer(headers) if self.key_header == "Authorization" else header(headers, self.key_header)
         if not key:
-            raise UnidentifiedError(f"no {self._key_header} header", missing=True)
+            raise UnidentifiedError(f"no {self.key_header} header", missing=True)
         workspace = header(headers, WORKSPACE_HEADER)
         for name, value in (("Extend key", key), ("workspace id", workspace or "none")):
             if not is_sendable(value):
@@ -105,21 +101,22 @@ class ExtendKeys(Identify):
         return Caller(principal, Account(SecretStr(key), workspace or None), client_id=principal)
 
 
+@dataclass
 class Challenge:
     """Responds to a request without a valid credential, and to one that lacks a scope (RFC 6750, section 3).
 
     Where the protected resource has metadata, it names them and the scopes that a client should ask for first.
     """
 
-    def __init__(self, metadata_url: str | None, scopes: Sequence[str]) -> None:
-        self._metadata_url = metadata_url
-        self._scopes = " ".join(scopes) if metadata_url else ""
+    metadata_url: str | None
+    scopes: Sequence[str]
 
     def unidentified(self, _: HTTPConnection, error: Exception) -> Response:
         """Return 401. Without a credential it has no error code (section 3.1)."""
+        scopes = " ".join(self.scopes) if self.metadata_url else ""
         if isinstance(error, UnidentifiedError) and error.missing:
-            return self._response(401, "", f"Authentication is required: {error}.", self._scopes)
-        return self._response(401, "invalid_token", f"{error}", self._scopes)
+            return self._response(401, "", f"Authentication is required: {error}.", scopes)
+        return self._response(401, "invalid_token", f"{error}", scopes)
 
     def insufficient(self, scope: str) -> Response:
         """Return 403, which names the scope."""
@@ -127,7 +124,7 @@ class Challenge:
 
     def _response(self, status: int, error: str, description: str, scope: str) -> Response:
         named = {"error": error, "error_description": description} if error else {}
-        sent = {**named, "scope": scope, "resource_metadata": self._metadata_url}
+        sent = {**named, "scope": scope, "resource_metadata": self.metadata_url}
         parts = [f'{name}="{_NOT_IN_A_CHALLENGE.sub("", value)}"' for name, value in sent.items() if value]
         challenge = f"Bearer {', '.join(parts)}".strip()
         return JSONResponse(named or {"message": description}, status, {"WWW-Authenticate": challenge})

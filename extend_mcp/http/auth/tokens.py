@@ -13,23 +13,15 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Collection
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 import anyio.to_thread
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+import pydantic
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from starlette.datastructures import Headers
 
 from extend_mcp.accounts import LABEL_PATTERN, Account, Caller
@@ -43,9 +35,7 @@ from extend_mcp.telemetry.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 MIN_CHARS: Final = 20
-LOOK_SECONDS: Final = 1.0
-"""The shortest time between two looks at the file."""
-
+LOOK_SECONDS: Final = 1.0  # the shortest time between two looks at the file
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$"
 _FIELD: Final = re.compile(r"[a-z_]{1,32}")
 
@@ -59,7 +49,7 @@ class TokenEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str = Field(pattern=_NAME)
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
+    sha256: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
     # A key that was put here by mistake must not be shown.
     api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", repr=False)
     api_key_file: Path | None = Field(None, repr=False)
@@ -71,7 +61,7 @@ class TokenEntry(BaseModel):
     read_only: bool | None = None
     expires: AwareDatetime | None = None
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fits_together(self) -> TokenEntry:
         if self.api_key_env is not None and self.api_key_file is not None:
             raise ValueError("give api_key_env or api_key_file, not both")
@@ -93,6 +83,7 @@ class TokenEntry(BaseModel):
         return frozenset(scopes_of(self.toolsets or get_args(ToolsetName), read_only=bool(self.read_only)))
 
 
+@dataclass
 class Tokens(Identify):
     """Identifies callers by the tokens of a file, which is read again every second, and the keys' files with it.
 
@@ -102,16 +93,14 @@ class Tokens(Identify):
         SettingsError: the file cannot be used; the text names entry and rule, never a value.
     """
 
-    def __init__(
-        self, path: Path, *, default: Account, clock: Clock | None = None, metrics: Metrics | None = None
-    ) -> None:
-        self._path = path
-        self._metrics = metrics or Metrics()
-        self._default = default
-        self._clock = clock or Clock()
-        self._looked = self._clock.monotonic()
+    path: Path
+    default: Account
+    clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def __post_init__(self) -> None:
+        self._looked, self._problem = self.clock.monotonic(), ""
         self._entries, self._callers = self._read()
-        self._problem = ""
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their token."""
@@ -125,10 +114,9 @@ class Tokens(Identify):
         met = [caller for caller in self._callers if hmac.compare_digest(caller.credential, digest)]
         if not met:
             raise UnidentifiedError("no such token")
-        caller = met[0]
-        if caller.expires_at is not None and self._clock.now().timestamp() >= caller.expires_at:
-            raise UnidentifiedError(f"the token {caller.client_id} has expired")
-        return caller
+        if met[0].expires_at is not None and self.clock.now().timestamp() >= met[0].expires_at:
+            raise UnidentifiedError(f"the token {met[0].client_id} has expired")
+        return met[0]
 
     async def still_valid(self, caller: Caller) -> bool:
         """Return whether the file still has the caller's token, with the same rights."""
@@ -136,7 +124,7 @@ class Tokens(Identify):
         return any(each == caller and each.credential == caller.credential for each in self._callers)
 
     async def _look(self) -> None:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             # A file may lie on a slow mount; other callers are served meanwhile.
@@ -153,24 +141,27 @@ class Tokens(Identify):
         elif self._entries != before:
             logger.info("Read %d tokens.", len(self._callers))
         self._problem = problem
-        self._metrics.set("tokens_file_rejected", bool(problem))
+        self.metrics.set("tokens_file_rejected", bool(problem))
 
     def _read(self) -> tuple[list[TokenEntry], list[Caller]]:
-        entries = _entries(_document(self._path))
+        entries = _entries(_document(self.path))
         return entries, [self._caller(place, entry) for place, entry in enumerate(entries)]
 
     def _caller(self, place: int, entry: TokenEntry) -> Caller:
-        key = _key(entry)
-        if key is not None and not is_sendable(key):
-            named = "api_key_env names a variable that is not set to a key"
-            if entry.api_key_file is not None:
-                named = "api_key_file names a file that holds no key or cannot be read"
-            raise SettingsError(f"{_where(place, entry.name)}: {named}")
-        given = entry.model_dump(include={"workspace_id", "organization", "label"})
-        if key is None:
-            account = replace(self._default, **{name: value for name, value in given.items() if value})
+        given, key = entry.model_dump(include={"workspace_id", "organization", "label"}), ""
+        if entry.api_key_env is not None:
+            key, fault = os.environ.get(entry.api_key_env, ""), "api_key_env names a variable that is not set to a key"
+        elif entry.api_key_file is not None:
+            fault = "api_key_file names a file that holds no key or cannot be read"
+            with suppress(OSError, ValueError):
+                key = entry.api_key_file.read_text(encoding="utf-8")
         else:
-            account = Account(SecretStr(key), **given)
+            fault = ""
+        if fault and not is_sendable(key.strip()):
+            raise SettingsError(f"{_where(place, entry.name)}: {fault}")
+        account = Account(SecretStr(key.strip()), **given)
+        if not fault:
+            account = replace(self.default, **{name: value for name, value in given.items() if value})
         return Caller(
             f"token:{entry.name}",
             account,
@@ -188,9 +179,8 @@ def new_token(name: str, *, scopes: Collection[str] = (), read_only: bool = Fals
         SettingsError: the name or the rights do not fit.
     """
     token = f"emcp_{secrets.token_urlsafe(32)}"
-    entry: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest()}
-    entry |= {"scopes": sorted(scopes)} if scopes else {}
-    entry |= {"read_only": True} if read_only else {}
+    rights = {**({"scopes": sorted(scopes)} if scopes else {}), **({"read_only": True} if read_only else {})}
+    entry = {"name": name, "sha256": hashlib.sha256(token.encode()).hexdigest(), **rights}
     _entries({"tokens": [entry]})
     return token, entry
 
@@ -205,13 +195,12 @@ def append_entry(path: Path, entry: dict[str, Any]) -> None:
     document["tokens"].append(entry)
     _entries(document)
     target = path.resolve()
+    made = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         # Replaced in one step, since a running server may read it at any time; its mode stays.
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o600
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            json.dump(document, file, indent=2)
-            file.write("\n")
-        made = Path(file.name)
+        made.touch(0o600, exist_ok=False)
+        made.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         made.chmod(mode)
         made.replace(target)
     except OSError as error:
@@ -257,15 +246,3 @@ def _entries(document: Any) -> list[TokenEntry]:
 
 def _where(place: int, name: object) -> str:
     return f"tokens[{place}] ({name})" if isinstance(name, str) and re.fullmatch(_NAME, name) else f"tokens[{place}]"
-
-
-def _key(entry: TokenEntry) -> str | None:
-    """Return the key that the entry names, empty where it is missing; None for an entry without one."""
-    if entry.api_key_env is not None:
-        return os.environ.get(entry.api_key_env, "").strip()
-    if entry.api_key_file is None:
-        return None
-    try:
-        return entry.api_key_file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
