@@ -65,20 +65,13 @@ GROUP_NAMES: Final = tuple(_KINDS)
 _UNKNOWN: Final = "unknown"
 
 
-class _Bars(NamedTuple):
-    """The least length of a span, the pause between moments that name each of them, and the most that are shown."""
-
-    seconds: int
-    step: int
-    most: int
-
-
 _BARS: Final = {
-    "hour": _Bars(3600, QUARTER, 48),
-    "day": _Bars(86_400, 6 * 3600, 62),
-    "week": _Bars(7 * 86_400, 86_400, 62),
-    "month": _Bars(28 * 86_400, 86_400, 60),
+    "hour": (3600, QUARTER, 48),
+    "day": (86_400, 6 * 3600, 62),
+    "week": (7 * 86_400, 86_400, 62),
+    "month": (28 * 86_400, 86_400, 60),
 }
+"""The least seconds of a span, the seconds between moments that name each of them, and the most that are shown."""
 
 
 class Course(NamedTuple):
@@ -114,7 +107,8 @@ class Calendar:
         """Sum up runs and failed ones, given as in `Statistics`, in the smallest spans that few bars can show."""
         moments = [quarter * QUARTER for quarter, _ in counts if quarter is not None]
         first, last = min(moments, default=0), max(moments, default=0)
-        unit = next((unit for unit, bars in _BARS.items() if (last - first) / bars.seconds <= bars.most - 2), None)
+        fitting = (unit for unit, (seconds, _, most) in _BARS.items() if (last - first) / seconds <= most - 2)
+        unit = next(fitting, None)
         if unit is None or not moments:
             return None
         runs, failed = Counter[str](), Counter[str]()
@@ -123,7 +117,7 @@ class Calendar:
                 span = self.span(unit, quarter * QUARTER)
                 runs[span] += count
                 failed[span] += count if status == "FAILED" else 0
-        ticks = [*range(first, last, _BARS[unit].step), last]
+        ticks = [*range(first, last, _BARS[unit][1]), last]
         spans = list(dict.fromkeys(self.span(unit, tick) for tick in ticks))
         return Course(unit, spans, [runs[span] for span in spans], [failed[span] for span in spans])
 

@@ -68,15 +68,10 @@ async def explain_failure(
         )
     good = RunFilter(status="PROCESSED", workflow_id=filters.workflow_id, before=run.initial_run_at)
     # Where the account itself was the cause, a good run of any workflow shows that this is over.
-    newest = await app.api.list_workflow_runs(
-        status="PROCESSED",
-        workflow_id=None if cause.reason in ACCOUNT_REASONS else filters.workflow_id,
-        sort_by="createdAt",
-        sort_dir="desc",
-        max_page_size=1,
-    )
+    workflow_id = None if cause.reason in ACCOUNT_REASONS else filters.workflow_id
+    newest = await reader.scan(RunFilter(status="PROCESSED", workflow_id=workflow_id), most=1)
     failed_at = run.end_time or run.initial_run_at
-    later = (each for each in newest.data if each.start_time and failed_at and each.start_time > failed_at)
+    later = (each for each in newest.runs if each.start_time and failed_at and each.start_time > failed_at)
     assert filters.since
     return failure_view(
         run,

@@ -30,10 +30,9 @@ from extend_mcp.tools.run_scan import CALL_SECONDS, Places, RunLists, RunReader
 from extend_mcp.tools.stuck import find_stuck
 from extend_mcp.tools.toolsets import READ_ONLY, RUNS
 from extend_mcp.views.incidents import stuck_view
-from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.runs import RunView, run_view
 from extend_mcp.views.steps import NoSuchPartError, StepResultView, step_view
-from extend_mcp.views.tables import RunListView, check_words, failure_words, rejection_words, run_list_view
+from extend_mcp.views.tables import RunListView, cause_words, run_list_view
 from extend_mcp.views.untrusted import Note
 from extend_mcp.views.uris import RESOURCE_CHARS, run_uri, step_uri
 
@@ -125,7 +124,7 @@ async def list_runs(
 
     return run_list_view(
         runs,
-        causes={run.id: words for run in runs if (words := _cause_words(run, known.get(run.id)))},
+        causes={run.id: words for run in runs if (words := cause_words(run, known.get(run.id)))},
         token_after=token_after,
         filters=f"{words}, {order}" if (words := search.description()) else order,
         ids_only=search.ids_only,
@@ -148,19 +147,6 @@ async def _find(reader: RunReader, search: RunFilter, lists: RunLists) -> list[t
             if (each := read.found.get(run.id)) and search.matches_details(each.cause, {}):
                 found.append((run, after))
     return found[: search.page_size]
-
-
-def _cause_words(run: WorkflowRunSummary, details: RunDetails | None) -> str:
-    """Say why a run failed or waits, and whether its texts speak to an assistant; empty if there is nothing to say."""
-    said = [CAUTION] if details and details.speaks else []
-    if run.status == "REJECTED":
-        said.append(rejection_words(run))
-    elif details and details.status == run.status == "FAILED":
-        said.append(failure_words(details.step, details.reason))
-    elif details and details.status == run.status == "NEEDS_REVIEW":
-        check = next(iter(details.checks), None)
-        said.append(check_words(*check) if check else "its steps do not say which check it did not pass")
-    return "; ".join(said)
 
 
 @RUNS.tool(title="Explain a workflow run", annotations=READ_ONLY, view="run")

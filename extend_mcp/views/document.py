@@ -8,6 +8,7 @@ what it left out and how to get it. In every builder, ``limit`` is the most char
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -146,10 +147,7 @@ def fit(write: Callable[[int], Document], count: int, limit: int) -> tuple[Docum
     whole = write(count)
     if count == 0 or len(whole.text) <= limit:
         return whole, count
-    low, high = 1, count - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(write(middle).text) <= limit else (low, middle - 1)
+    low = bisect_right(range(1, count), limit, key=lambda kept: len(write(kept).text)) or 1
     document = write(low)
     over = len(document.text) - limit
     if over > 0 and low == 1:

@@ -304,15 +304,15 @@ def state_since(run: WorkflowRun, changed_at: datetime | None, now: datetime) ->
     return f"requested {since.removeprefix('since ')}" if since and phase == "ending" else since
 
 
-def review_lines(run: RunBase) -> list[str]:
-    """Say who reviewed or rejected a run, when and why, and what of it Extend does not give."""
+def review_lines(run: RunBase, *, most: int = Finding.limit) -> list[str]:
+    """Say who reviewed or rejected a run, when and why, in so much of a note, and what of it Extend does not give."""
     if run.status == "CANCELLED":
         return ["Extend does not say who cancelled it, or when the cancel was requested."]
     is_rejected = run.status == "REJECTED"
     known = {
         "reviewer": f" by {Label(run.reviewed_by_user)}" if run.reviewed_by_user else "",
         "time": f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else "",
-        "note": f": {Finding(run.rejection_note)}" if run.rejection_note else "",
+        "note": f": {Finding(run.rejection_note):{most}}" if run.rejection_note else "",
     }
     if not (is_rejected or known["reviewer"] or known["time"]):
         return []

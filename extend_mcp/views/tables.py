@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from extend_mcp.api.models import WorkflowRunSummary
-from extend_mcp.history.details import Passage
+from extend_mcp.history.details import Passage, RunDetails
 from extend_mcp.history.search import Hit, TextQuery, excerpt
 from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
@@ -15,7 +15,7 @@ from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, OrNone, Seconds, View, ViewPart, cell, counted, fit, incomplete
 from extend_mcp.views.instructions import CAUTION
-from extend_mcp.views.runs import duration_seconds
+from extend_mcp.views.runs import duration_seconds, review_lines
 from extend_mcp.views.untrusted import Code, Id, Label, Note
 
 
@@ -269,21 +269,17 @@ def _found_words(passage: Passage | None, query: TextQuery | None, speaks: bool)
     return " · ".join(filter(None, [where, CAUTION if speaks else ""])) or None
 
 
-def failure_words(step: str, reason: str) -> str:
-    """Say why a run failed, and whether running it again can help."""
-    where = f"in step {Label(step):60}" if step else "before any step"
-    return f"failed {where}: {Code(reason) or 'no reason given'}; {rerun_words(reason)}"
-
-
-def check_words(step: str, name: str, error: str) -> str:
-    """Say which check sent a run to a person."""
-    why = f": {Note(error):120}" if error else ""
-    return f"check {Label(name) or Label('?'):60} did not pass in step {Label(step):40}{why}"
-
-
-def rejection_words(run: WorkflowRunSummary) -> str:
-    """Say who rejected a run, when and why."""
-    who = f"{Label(run.reviewed_by_user):60}" if run.reviewed_by_user else "a person whom Extend does not name"
-    when = f" at {format_instant(run.reviewed_at)}" if run.reviewed_at else ", at a time that Extend does not give"
-    note = f": {Note(run.rejection_note):160}" if run.rejection_note else ", without a note"
-    return f"rejected by {who}{when}{note}"
+def cause_words(run: WorkflowRunSummary, details: RunDetails | None) -> str:
+    """Say why a run failed or waits, and whether its texts speak to an assistant; empty if there is nothing to say."""
+    said = [CAUTION] if details and details.speaks else []
+    if run.status == "REJECTED":
+        said += review_lines(run, most=160)
+    elif details and details.status == run.status == "FAILED":
+        where = f"in step {Label(details.step):60}" if details.step else "before any step"
+        said.append(f"failed {where}: {Code(details.reason) or 'no reason given'}; {rerun_words(details.reason)}")
+    elif details and details.status == run.status == "NEEDS_REVIEW":
+        step, name, error = next(iter(details.checks), ("", "", ""))
+        check = f"check {Label(name) or Label('?'):60} did not pass in step {Label(step):40}"
+        check += f": {Note(error):120}" if error else ""
+        said.append(check if details.checks else "its steps do not say which check it did not pass")
+    return "; ".join(said)
