@@ -222,9 +222,9 @@ def _details(old: Json | None, step: Json) -> list[str]:
             f"type: {_kind(old)} -> {_kind(step)}": (old.get("type"), step.get("type")),
             f"leads{_leads(old, Name)}; now{_leads(step, Name)}": (edges(old), edges(step)),
         }
-        lines = [line for line, (before, after) in pairs.items() if before != after]
+        # True equals 1 in Python, not in JSON.
+        lines = [line for line, (before, after) in pairs.items() if repr(before) != repr(after)]
     was, now = _leaves_of(old or {}), _leaves_of(step)
-    # True equals 1 in Python, not in JSON.
     moved = [place for place in {**was, **now} if repr(was.get(place, _ABSENT)) != repr(now.get(place, _ABSENT))]
     urls = {place for leaves in (was, now) for place, value in leaves.items() if _holds_url(place, value)}
     # The last settings of an added step are counted only.

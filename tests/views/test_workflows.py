@@ -6,7 +6,7 @@ import copy
 import re
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from extend_mcp.views.workflows import diff_lines, graph_lines, mermaid_lines
@@ -73,6 +73,7 @@ def test_nothing_differs_from_itself(steps: Any) -> None:
 
 @settings(max_examples=200)
 @given(changed_graphs(), changed_graphs())
+@example([{"name": False, "type": "PARSE"}], [{"name": 0, "type": "PARSE"}])
 def test_a_difference_is_told_whenever_there_is_one(before: Any, after: Any) -> None:
     before = [step for step in before if isinstance(step, dict)] if isinstance(before, list) else []
     after = [step for step in after if isinstance(step, dict)] if isinstance(after, list) else []
