@@ -13,11 +13,11 @@ from extend_mcp.actions.spend import UsualCredits, usual_credits
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.callers import CallerContext
 from extend_mcp.clock import CLOCK_SKEW
-from extend_mcp.runs.failures import RERUN_OF, created_first, file_is_at_fault, later_runs, retry_advice
-from extend_mcp.runs.statistics import RunFacts
+from extend_mcp.runs.failures import RERUN_OF, created_first, failures_of, file_is_at_fault, later_runs, retry_advice
+from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.tools.run_scan import Insight, RunReader, insight
+from extend_mcp.tools.run_scan import Insight, RunReader
 from extend_mcp.tools.workflows import read_published, resolve_version
 from extend_mcp.views.actions import MOST_IDS, skipped_words, workflow_words
 from extend_mcp.views.document import counted, listed
@@ -163,8 +163,9 @@ class Found:
 async def find_reruns(reader: RunReader, wanted: Wanted) -> Found:
     """Read the runs that are wanted, and keep those that a rerun can help and that have none yet."""
     app, found = reader.app, Found()
-    with reader.keeping(_CHECK_SECONDS):
-        seen = await _read(reader, wanted, found)
+    reader.extend(reader.left - _CHECK_SECONDS)
+    seen = await _read(reader, wanted, found)
+    reader.extend(reader.left + _CHECK_SECONDS)
     good: list[Insight] = []
     for each in sorted(seen, key=lambda each: created_first(each.run)):
         if each.run.status not in wanted.statuses:
@@ -203,7 +204,9 @@ async def find_reruns(reader: RunReader, wanted: Wanted) -> Found:
 async def _read(reader: RunReader, wanted: Wanted, found: Found) -> list[Insight]:
     app = reader.app
     if wanted.run_ids is not None:
-        details = await reader.read(wanted.run_ids, insight)
+        details = await reader.read(
+            wanted.run_ids, lambda run: Insight(run_facts(run), next(iter(failures_of(run)), None), run.metadata)
+        )
         for error in details.failed.values():
             found.skipped["not found" if isinstance(error, NotFoundError) else "could not be read"] += 1
         if details.skipped:

@@ -96,20 +96,14 @@ class RunFilter(BaseModel):
 
     def selection(self) -> Selection:
         """Return the resolved filter for kept runs, which have no file names."""
-        return Selection(
-            since=self.since.timestamp() if self.since else None,
-            before=self.before.timestamp() if self.before else None,
-            status=self.status,
-            workflow_id=self.workflow_id,
-            batch=self.batch,
-            version=self.workflow_version,
-        )
+        since, before = (moment.timestamp() if moment else None for moment in (self.since, self.before))
+        return Selection(since, before, self.status, self.workflow_id, batch=self.batch, version=self.workflow_version)
 
     @property
     def filters_here(self) -> bool:
         """True if the API cannot apply a part of the filter."""
         moments = (self.since, self.before, self.changed_since, self.changed_before)
-        return any(each is not None for each in (*moments, self.workflow_version, self.reviewer)) or self.needs_details
+        return any((*moments, self.workflow_version, self.reviewer)) or self.needs_details
 
     def matches(self, run: WorkflowRunSummary | RunFacts) -> bool:
         """Return whether a run that a list showed fits the part of the filter that the API cannot apply."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -19,7 +19,7 @@ from extend_mcp.api.models import ChildRun, Page, WorkflowRun, WorkflowRunSummar
 from extend_mcp.api.requests import LARGE_PAGE, PAGE_SIZE, ChildRunQuery, WorkflowRunQuery
 from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.history.details import RunDetails, run_details
-from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children, failures_of
+from extend_mcp.runs.failures import CHILD_KINDS, Failure, failed_children
 from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.pagination import PagePosition, Place
@@ -70,11 +70,6 @@ class Insight(NamedTuple):
     metadata: dict[str, Any]
 
 
-def insight(run: WorkflowRun) -> Insight:
-    """Return the facts of a run that was read in full."""
-    return Insight(run_facts(run), next(iter(failures_of(run)), None), run.metadata)
-
-
 @dataclass
 class Details(Generic[T]):
     """The result of reading runs one by one."""
@@ -107,15 +102,6 @@ class RunReader:
     def extend(self, seconds: float) -> None:
         """Begin again with so many seconds, and continue the progress: a client expects it to grow."""
         self._end = self.app.clock.monotonic() + seconds
-
-    @contextmanager
-    def keeping(self, seconds: float) -> Iterator[None]:
-        """Keep so many seconds for what follows the block."""
-        self._end -= seconds
-        try:
-            yield
-        finally:
-            self._end += seconds
 
     async def report(self, message: str, *, done: int = 1) -> None:
         """Report progress to the client."""
@@ -248,7 +234,6 @@ class RunReader:
         another ``reason`` than this one, in capitals, need neither. The lists are read back to ``since``, by default
         the creation of the oldest run.
         """
-
         failed = [run for run in runs if run.status == "FAILED" and (reason or not metadata)]
         causes = await self._causes(failed, since, steps=steps and not metadata)
         known = {
