@@ -114,26 +114,38 @@ class Action(ABC, Generic[ViewT]):
 
 @dataclass
 class ObjectAction(Action[ActionView]):
-    """A write on one object, answered by an :class:`ActionView`."""
+    """A write on one object: ``body`` goes to the client's method of the action's name."""
+
+    body: Any = None
 
     kind: ClassVar[type[ActionView]] = ActionView
-    # The client's method that reads the object, and its facts as lines, for a second look.
-    read_by: ClassVar[tuple[str, Callable[[Any], Sequence[str]]] | None] = None
+    reads: ClassVar[str] = ""  # the client's method that reads the object, for the question and for a second look
+    facts: ClassVar[Callable[[Any], list[str]]]  # what was read or changed as lines
+    done: ClassVar[str] = ""  # the answer's message
+
+    def ask(self, present: Any) -> Inspection[ActionView]:
+        """Return the question about an object that was read."""
+        raise NotImplementedError
+
+    async def inspect(self) -> Inspection[ActionView]:
+        return self.ask(await getattr(self.app.api, self.reads)(self.target)) if self.reads else Inspection()
+
+    async def send(self) -> ActionView:
+        changed = await getattr(self.app.api, self.name)(self.target, self.body)
+        return self.answer("done", self.done, sent=True, details=type(self).facts(changed))
 
     async def look(self) -> str:
-        if self.read_by is None:
+        if not self.reads:
             return await super().look()
-        method, lines = self.read_by
         try:
-            found = await getattr(self.app.api, method)(self.target)
+            found = await getattr(self.app.api, self.reads)(self.target)
         except NotFoundError:
             return "A second look does not find it: it is deleted."
-        return f"A second look shows: {'; '.join(lines(found))}."
+        return f"A second look shows: {'; '.join(type(self).facts(found))}."
 
 
-@dataclass
 class DeleteObject(ObjectAction):
-    """Delete an object for good. The action's name is the client's method."""
+    """Delete an object for good."""
 
     async def send(self) -> ActionView:
         await getattr(self.app.api, self.name)(self.target)

@@ -33,23 +33,19 @@ from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note
 _MOST_HOSTS = 30
 
 
-@dataclass
 class UpdateRun(ObjectAction):
     """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
     body: UpdateWorkflowRun
-
-    name: ClassVar[str] = "update_workflow_run"
-    kind: ClassVar[type[ActionView]] = RunActionView
-    after_unclear: ClassVar[str] = 'Look with get_workflow_run(detail="full"); repeating the change does no harm.'
-    _before: WorkflowRun | None = None
+    name, kind = "update_workflow_run", RunActionView
+    after_unclear = 'Look with get_workflow_run(detail="full"); repeating the change does no harm.'
+    _before: WorkflowRun
 
     async def inspect(self) -> Inspection[ActionView]:
         self._before = await self.app.api.get_workflow_run(self.target)
         return Inspection()
 
     async def send(self) -> ActionView:
-        assert self._before is not None
         after = await self.app.api.update_workflow_run(self.target, self.body)
         name = self.body.name
         details = [f"The name is now {Label(name):120} (Extend does not return it)."] if name else []
@@ -58,17 +54,18 @@ class UpdateRun(ObjectAction):
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
 
-@dataclass
+def _status_lines(run: WorkflowRun) -> list[str]:
+    return [f"its status {Code(run.status):40}"]
+
+
 class DeleteRun(DeleteObject):
     """Delete a run with its results."""
 
-    name: ClassVar[str] = "delete_workflow_run"
-    kind: ClassVar[type[ActionView]] = RunActionView
-    read_by = ("get_workflow_run", lambda run: [f"its status {Code(run.status):40}"])
+    name, kind, reads = "delete_workflow_run", RunActionView, "get_workflow_run"
+    facts = _status_lines
 
-    async def inspect(self) -> Inspection[ActionView]:
-        """Read what would be lost; refuse a run that is still moving."""
-        run = await self.app.api.get_workflow_run(self.target)
+    def ask(self, run: WorkflowRun) -> Inspection[ActionView]:
+        """Show what would be lost; refuse a run that is still moving."""
         if is_moving(run.status):
             # Extend documents deleting for runs that have ended; deleting running work would hide what it costs.
             message = (
