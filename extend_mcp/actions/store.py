@@ -16,6 +16,7 @@ from mcp.server.mcpserver import InvalidRequestState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
+from extend_mcp.api.requests import CreateWorkflowRun
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import Outcome
 
@@ -34,19 +35,6 @@ such a call saves is not left behind alone."""
 MOST_PLANS_OF_A_CALLER: Final = 20
 
 
-class RerunSource(BaseModel):
-    """The contents of a rerun, taken from the run when the plan was made."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-    workflow_id: str
-    version: str | None  # the version's name; None for the latest published one
-    file_ids: tuple[str, ...]  # the run's files, one or a package
-    priority: int | None = None  # the new run's priority; None for Extend's default
-    status: str  # the run's status; a run in another status is not rerun
-    known: tuple[str, ...] = ()  # runs of the same files that existed just before the plan
-
-
 class PlannedRun(BaseModel):
     """One run of a plan, and what became of it."""
 
@@ -60,7 +48,8 @@ class PlannedRun(BaseModel):
     new_status: str | None = None  # the status of that run
     # Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
     sent_at: float | None = None
-    rerun: RerunSource | None = None  # what a rerun sends; None for other actions
+    rerun: CreateWorkflowRun | None = None  # what a rerun sends, with the run's metadata; None for other actions
+    known: tuple[str, ...] = ()  # runs that existed just before the plan, so that none is a rerun by this plan
 
 
 class Plan(BaseModel):

@@ -19,10 +19,10 @@ from extend_mcp.actions.store import (
     PLAN_SECONDS,
     Plan,
     PlannedRun,
-    RerunSource,
     StoreUnavailableError,
 )
 from extend_mcp.api.errors import AuthenticationError
+from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, WorkflowTarget
 from extend_mcp.callers import Shared
 from extend_mcp.replicas.store import RedisStore
 from extend_mcp.server import build_server
@@ -52,12 +52,10 @@ def store(redis: Redis, state_key: str = STATE_KEY) -> RedisStore:
 
 def plan_of(principal: str = "anna", **fields: Any) -> Plan:
     """A plan of three runs, with canaries in every field that holds account data."""
-    source = RerunSource(
-        workflow_id="workflow_canary",
-        version=None,
-        file_ids=("file_canary",),
+    source = CreateWorkflowRun(
+        workflow=WorkflowTarget(id="workflow_canary"),
+        file=FileFromId(id="file_canary"),
         metadata={"canary": "canary value"},
-        status="FAILED",
     )
     runs = [
         PlannedRun(run_id=f"workflow_run_canary{number}", status="FAILED", note="canary note", rerun=source)
