@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, token_problem
+from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.requests import RequestModel
@@ -41,7 +41,6 @@ class Inspection(Generic[ViewT]):
     bound: Any = None  # more facts that a yes is bound to, too long to show whole
     status: str = ""
     refusal: ViewT | None = None  # the answer where the state forbids the action; nobody is asked then
-    agreed: bool = False  # True if a person has said yes already, in an earlier call
 
 
 @dataclass
@@ -162,21 +161,20 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
         StoreUnavailableError: a plan cannot be read or kept.
     """
     record = write_record()
-    earlier = earlier_proposal(ctx, action.name, token)
-    if earlier and action.target in ("", earlier.target):
-        action.shown = earlier
+    action.shown, action.token_problem = earlier_proposal(ctx, action.name, action.target, token)
+    if action.shown and action.reason is None:
         # The confirming call may leave the reason out.
-        action.reason = action.reason if action.reason is not None else earlier.reason or None
-    elif token:
-        action.token_problem = token_problem(ctx, token)
+        action.reason = action.shown.reason or None
     record.target, record.reason = action.target, action.reason or ""
     found = await _judged(action)
     if isinstance(found, WriteView):
         return found
-    if found.agreed or not found.question:
-        record.confirmed_by = "token" if found.agreed and token else None
+    if action.shown and action.shown.agreed:
+        record.confirmed_by = "token"
         return await _send(action)
-    proposal, lines = _proposal(action, found), [*found.question, *found.progress]
+    if not found.question:
+        return await _send(action)
+    proposal, lines = proposal_of(action, found), [*found.question, *found.progress]
     consent = await confirm(ctx, proposal, lines, shown=action.shown, token_problem=action.token_problem)
     if isinstance(consent, InputRequiredResult):
         return consent
@@ -210,7 +208,7 @@ async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
         return found.refusal
     if found.question:
         record.verdict = "allowed"
-    if action.shown and not found.agreed and not action.shown.same_as(_proposal(action, found)):
+    if action.shown and not action.shown.same_as(proposal_of(action, found)):
         return action.answer(
             "changed",
             "What the person was asked about has changed meanwhile, so their answer does not count.",
@@ -220,7 +218,8 @@ async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
     return found
 
 
-def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
+def proposal_of(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
+    """Return what a person is asked to agree to."""
     facts = digest(list(found.question), found.bound, action.arguments)
     return Proposal(action.name, action.target, facts, found.status, action.reason or "")
 
