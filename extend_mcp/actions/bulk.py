@@ -11,13 +11,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import anyio
 
-from extend_mcp.actions.confirm import Proposal, issue_token
-from extend_mcp.actions.execute import Action, Inspection
+from extend_mcp.actions.confirm import issue_token
+from extend_mcp.actions.execute import Action, Inspection, proposal_of
 from extend_mcp.actions.store import Plan, PlannedRun
 from extend_mcp.audit import write_record
 from extend_mcp.tools.run_scan import CALL_SECONDS, RunReader, in_parallel
@@ -85,7 +85,10 @@ class BulkAction(Action[BulkView]):
         self.target = self.plan.id
         self.known = {"planned": len(self.plan.runs), "skipped": self.plan.skipped}
         write_record().planned = self.plan.runs
-        return Inspection(self.plan.question, bound=[run.run_id for run in self.plan.runs], agreed=self.plan.agreed)
+        return self._shown()
+
+    def _shown(self) -> Inspection[BulkView]:
+        return Inspection(self.plan.question, bound=[run.run_id for run in self.plan.runs])
 
     async def send(self) -> BulkView:
         """Act on each open run of the plan while this call holds it."""
@@ -103,8 +106,6 @@ class BulkAction(Action[BulkView]):
             if not await self._read(self.target):
                 return self.no_such_plan()
             write_record().planned = self.plan.runs
-            if not self.plan.agreed:
-                await store.agree(self.plan)
             waiting = list(reversed(self.plan.open_runs))
 
             async def work() -> None:
@@ -125,19 +126,14 @@ class BulkAction(Action[BulkView]):
                 for run in self.plan.runs:
                     await store.save_run(self.plan, run)
         sent = any(run.sent_at is not None or run.outcome == "refused" for run in self.plan.runs)
-        results = [
-            BulkResult(
-                **{**run.model_dump(include={*BulkResult.model_fields}), "outcome": run.outcome or "not_done_yet"}
-            )
-            for run in self.plan.runs
-        ]
+        results = [BulkResult.model_validate(run, from_attributes=True) for run in self.plan.runs]
         if left := len(self.plan.open_runs):
             return self.answer(
                 "partial",
                 f"{left:,} of {len(results):,} planned runs are not done yet: time was up, or no clear answer came.",
                 sent=sent,
                 results=results,
-                token=issue_token(self.app, Proposal(self.name, self.target, "", reason=self.reason or "")),
+                token=issue_token(self.app, replace(proposal_of(self, self._shown()), agreed=True)),
                 next_step="Call again with this confirmation token alone: it resumes with the rest, and asks nobody.",
             )
         return self.answer("done", f"{counted(len(results), 'planned run')} done.", sent=sent, results=results)

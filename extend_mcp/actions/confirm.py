@@ -16,6 +16,7 @@ import json
 import math
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -44,6 +45,7 @@ class Proposal:
     digest: str  # the fingerprint of every fact shown and of every argument; a yes counts for this digest only
     seen: str = ""  # the status that was shown, repeated in the answer when the action came too late
     reason: str = ""  # the reason that was shown, so that the confirming call may leave it out
+    agreed: bool = False  # True once a person said yes: the rest of an action on many runs needs no other
     # Names this proposal, so that its yes can be used once.
     id: str = field(default_factory=lambda: secrets.token_urlsafe(9))
 
@@ -71,19 +73,18 @@ def digest(*facts: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def earlier_proposal(ctx: Ctx, action: str, token: str | None) -> Proposal | None:
-    """Return what an earlier round or call proposed for ``action``; None on a first call."""
-    claims = _round_state(ctx)
-    if not claims and token:
-        app = caller_context(ctx)
-        claims = app.tokens.verify(token, principal=app.caller.principal, now=app.clock.now())
-    if not claims or claims.get("action") != action or "digest" not in claims:
-        return None
-    try:
-        return Proposal(**claims)
-    except TypeError:
-        # Another version of this server wrote it.
-        return None
+def earlier_proposal(ctx: Ctx, action: str, target: str, token: str | None) -> tuple[Proposal | None, str]:
+    """Return what an earlier round or call proposed for this action, if anything; and why ``token`` does not count."""
+    app = caller_context(ctx)
+    given: dict[str, Any] = {"principal": app.caller.principal, "now": app.clock.now()}
+    claims = _round_state(ctx) or (app.tokens.verify(token, **given) if token else None) or {}
+    # Another kind of state, or a token of another version of this server, has other claims.
+    with suppress(TypeError):
+        earlier = Proposal(**claims)
+        if earlier.action == action and target in ("", earlier.target):
+            return earlier, ""
+    problem = app.tokens.problem(token, **given) if token else ""
+    return None, "it is for another action, object or state than this call" if problem is None else problem
 
 
 async def confirm(
@@ -163,13 +164,6 @@ def issue_token(app: CallerContext, proposal: Proposal) -> str:
     return app.tokens.issue(asdict(proposal), principal=app.caller.principal, now=app.clock.now())
 
 
-def token_problem(ctx: Ctx, token: str) -> str:
-    """Say why a confirmation token does not count for this call."""
-    app = caller_context(ctx)
-    problem = app.tokens.problem(token, principal=app.caller.principal, now=app.clock.now())
-    return problem or "it is for another action, object or state than this call"
-
-
 def can_ask(ctx: Ctx) -> bool:
     """Return whether the client can show a form to a person."""
     capabilities = ctx.client_capabilities
@@ -203,20 +197,7 @@ def _round_state(ctx: Ctx) -> dict[str, Any] | None:
     return json.loads(ctx.request_state) if ctx.request_state else None
 
 
-_CONFIRM_FORM: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "confirm": {
-            "type": "boolean",
-            "title": "Yes, do it",
-            "description": "Tick to go ahead; nothing is sent otherwise.",
-        }
-    },
-    "required": ["confirm"],
-}
-
-_STORED_FORM: dict[str, Any] = {
-    "type": "object",
-    "properties": {"stored": {"type": "boolean", "title": "I have stored it"}},
-    "required": [],
-}
+_YES = {"type": "boolean", "title": "Yes, do it", "description": "Tick to go ahead; nothing is sent otherwise."}
+_CONFIRM_FORM: dict[str, Any] = {"type": "object", "properties": {"confirm": _YES}, "required": ["confirm"]}
+_STORED = {"type": "boolean", "title": "I have stored it"}
+_STORED_FORM: dict[str, Any] = {"type": "object", "properties": {"stored": _STORED}, "required": []}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal, token_problem
+from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.requests import RequestModel
@@ -41,7 +41,6 @@ class Inspection(Generic[ViewT]):
     bound: Any = None  # more facts that a yes is bound to, too long to show whole
     status: str = ""
     refusal: ViewT | None = None  # the answer where the state forbids the action; nobody is asked then
-    agreed: bool = False  # True if a person has said yes already, in an earlier call
 
 
 @dataclass
@@ -114,26 +113,38 @@ class Action(ABC, Generic[ViewT]):
 
 @dataclass
 class ObjectAction(Action[ActionView]):
-    """A write on one object, answered by an :class:`ActionView`."""
+    """A write on one object: ``body`` goes to the client's method of the action's name."""
+
+    body: Any = None
 
     kind: ClassVar[type[ActionView]] = ActionView
-    # The client's method that reads the object, and its facts as lines, for a second look.
-    read_by: ClassVar[tuple[str, Callable[[Any], Sequence[str]]] | None] = None
+    reads: ClassVar[str] = ""  # the client's method that reads the object, for the question and for a second look
+    facts: ClassVar[Callable[[Any], list[str]]]  # what was read or changed as lines
+    done: ClassVar[str] = ""  # the answer's message
+
+    def ask(self, present: Any) -> Inspection[ActionView]:
+        """Return the question about an object that was read."""
+        raise NotImplementedError
+
+    async def inspect(self) -> Inspection[ActionView]:
+        return self.ask(await getattr(self.app.api, self.reads)(self.target)) if self.reads else Inspection()
+
+    async def send(self) -> ActionView:
+        changed = await getattr(self.app.api, self.name)(self.target, self.body)
+        return self.answer("done", self.done, sent=True, details=type(self).facts(changed))
 
     async def look(self) -> str:
-        if self.read_by is None:
+        if not self.reads:
             return await super().look()
-        method, lines = self.read_by
         try:
-            found = await getattr(self.app.api, method)(self.target)
+            found = await getattr(self.app.api, self.reads)(self.target)
         except NotFoundError:
             return "A second look does not find it: it is deleted."
-        return f"A second look shows: {'; '.join(lines(found))}."
+        return f"A second look shows: {'; '.join(type(self).facts(found))}."
 
 
-@dataclass
 class DeleteObject(ObjectAction):
-    """Delete an object for good. The action's name is the client's method."""
+    """Delete an object for good."""
 
     async def send(self) -> ActionView:
         await getattr(self.app.api, self.name)(self.target)
@@ -150,21 +161,20 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
         StoreUnavailableError: a plan cannot be read or kept.
     """
     record = write_record()
-    earlier = earlier_proposal(ctx, action.name, token)
-    if earlier and action.target in ("", earlier.target):
-        action.shown = earlier
+    action.shown, action.token_problem = earlier_proposal(ctx, action.name, action.target, token)
+    if action.shown and action.reason is None:
         # The confirming call may leave the reason out.
-        action.reason = action.reason if action.reason is not None else earlier.reason or None
-    elif token:
-        action.token_problem = token_problem(ctx, token)
+        action.reason = action.shown.reason or None
     record.target, record.reason = action.target, action.reason or ""
     found = await _judged(action)
     if isinstance(found, WriteView):
         return found
-    if found.agreed or not found.question:
-        record.confirmed_by = "token" if found.agreed and token else None
+    if action.shown and action.shown.agreed:
+        record.confirmed_by = "token"
         return await _send(action)
-    proposal, lines = _proposal(action, found), [*found.question, *found.progress]
+    if not found.question:
+        return await _send(action)
+    proposal, lines = proposal_of(action, found), [*found.question, *found.progress]
     consent = await confirm(ctx, proposal, lines, shown=action.shown, token_problem=action.token_problem)
     if isinstance(consent, InputRequiredResult):
         return consent
@@ -198,7 +208,7 @@ async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
         return found.refusal
     if found.question:
         record.verdict = "allowed"
-    if action.shown and not found.agreed and not action.shown.same_as(_proposal(action, found)):
+    if action.shown and not action.shown.same_as(proposal_of(action, found)):
         return action.answer(
             "changed",
             "What the person was asked about has changed meanwhile, so their answer does not count.",
@@ -208,7 +218,8 @@ async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
     return found
 
 
-def _proposal(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
+def proposal_of(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
+    """Return what a person is asked to agree to."""
     facts = digest(list(found.question), found.bound, action.arguments)
     return Proposal(action.name, action.target, facts, found.status, action.reason or "")
 

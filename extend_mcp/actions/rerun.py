@@ -15,7 +15,7 @@ from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.execute import patiently
 from extend_mcp.actions.rerun_plan import Wanted, find_reruns
 from extend_mcp.actions.spend import OverBudgetError, UsualCredits, spending
-from extend_mcp.actions.store import Plan, PlannedRun, RerunSource, alongside
+from extend_mcp.actions.store import Plan, PlannedRun, alongside
 from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
 from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, PackageFiles, WorkflowTarget
 from extend_mcp.clock import CLOCK_SKEW
@@ -39,8 +39,7 @@ class _Newer:
 
     until: datetime  # every run created from the plan up to here was read
     by_files: dict[frozenset[str], list[str]] = field(default_factory=dict)
-    begun: int = 0  # how many readings began
-    done: int = 0  # the number of the last one that read everything
+    done: int = 0  # how many readings read everything
     reading: anyio.Lock = field(default_factory=anyio.Lock)  # admits one reading at a time
 
 
@@ -66,7 +65,6 @@ class RerunRuns(BulkAction):
             more = f" and {len(found.reruns) - 1:,} more" if len(found.reruns) > 1 else ""
             notes.insert(0, f"Rerun already: {Id(old)} as {Id(new)}{more}.")
         if not found.planned:
-            message = " ".join(["There is nothing to rerun here.", *notes])
             ways = {
                 "again=true makes a second rerun": bool(found.reruns),
                 "include_hopeless=true reruns files that fail again": any(": the file" in why for why in found.skipped),
@@ -74,86 +72,76 @@ class RerunRuns(BulkAction):
             }
             step = "; ".join(way for way, exists in ways.items() if exists)
             return self.answer(
-                "nothing_to_do", message, skipped=dict(found.skipped), next_step=f"{step}." if step else None
+                "nothing_to_do",
+                " ".join(["There is nothing to rerun here.", *notes]),
+                skipped=dict(found.skipped),
+                next_step=f"{step}." if step else None,
             )
-        items = [
-            PlannedRun(
-                run_id=run.id,
-                status=run.status,
-                rerun=RerunSource(
-                    workflow_id=run.workflow_id,
-                    version=found.versions.get(run.workflow_id, run.version) or None,
-                    # In the run's own order: the files of a package have one.
-                    file_ids=tuple(line.partition("\t")[0] for line in run.files.split("\n")),
-                    priority=wanted.priority,
-                    status=run.status,
-                    # Only a wanted second rerun may have one that is almost as new as the plan.
-                    known=found.recent if wanted.again else (),
-                ),
+        runs = []
+        for run, _, _ in found.planned:
+            # In the run's own order: the files of a package have one.
+            files = [FileFromId(id=line.partition("\t")[0]) for line in run.files.split("\n")]
+            version = found.versions.get(run.workflow_id, run.version) or None
+            body = CreateWorkflowRun(
+                workflow=WorkflowTarget(id=run.workflow_id, version=version),
+                file=files[0] if len(files) == 1 else None,
+                package=PackageFiles(files=[*files]) if len(files) > 1 else None,
+                priority=wanted.priority,
             )
-            for run, _, _ in found.planned
-        ]
+            # Only a wanted second rerun may have one that is almost as new as the plan.
+            known = found.recent if wanted.again else ()
+            runs.append(PlannedRun(run_id=run.id, status=run.status, rerun=body, known=known))
         lines = [*found.question(wanted, self.app.settings.requests_per_second), *notes]
-        plan = self.make_plan(items, lines, found.skipped)
+        plan = self.make_plan(runs, lines, found.skipped)
         # A run that another made while this plan was read is newer than the plan: it is found right before sending.
         plan.made_at = found.looked_at.timestamp() if found.looked_at else plan.made_at
         return plan
 
     async def act(self, run: PlannedRun) -> None:
         """Start the run again, unless this or another call did."""
-        source = run.rerun
-        assert source is not None
         # Two plans for the same run, on any replica, must not both start it.
         async with self.app.store.lease(f"rerun {run.run_id}") as ours:
-            if not ours:
-                run.note = "another call is rerunning it right now"
-            elif run.sent_at is not None:
+            try:
+                if not ours:
+                    run.note = "another call is rerunning it right now"
+                elif run.sent_at is None:
+                    await patiently(self.app, partial(self._start, run))
                 # An earlier call sent it without a clear answer: look, and never send again.
-                if not await self._was_started(run, source):
+                elif not await self._was_started(run):
                     run.outcome = "unknown"
                     run.note = f"sent once; look with list_runs before starting it again: {run.note}"
-            else:
-                try:
-                    await patiently(self.app, partial(self._start, run, source))
-                except CredentialError:
-                    raise
-                except ExtendError as error:
-                    # Nothing was sent, or Extend refused it for now: the next call tries again.
-                    run.note = error_words(error)
+            except CredentialError:
+                raise
+            except ExtendError as error:
+                # Nothing was sent, Extend refused it for now, or looking failed: the next call tries again, or looks.
+                run.note = error_words(error)
 
-    async def _start(self, run: PlannedRun, source: RerunSource) -> None:
+    async def _start(self, run: PlannedRun) -> None:
         """Read the run, send its rerun once, and note the outcome.
 
         Raises:
             ExtendError: a read failed, or Extend refused the request for now: for its rate, or for the key.
         """
-        asked = self._newer_runs(source.workflow_id).begun
+        assert run.rerun is not None
         try:
             present = await self.app.api.get_workflow_run(run.run_id)
         except NotFoundError:
             run.outcome = "not_found"
             return
-        if (present.status, tuple(file.id for file in present.files)) != (source.status, source.file_ids):
+        if (present.status, [file.id for file in present.files]) != (run.status, _files(run.rerun)):
             run.outcome, run.status, run.note = "changed", present.status, "it is not as it was in the plan"
             return
-        if found := await self._newer_rerun(run, source, asked):
+        if found := await self._newer_rerun(run):
             run.outcome, run.note = "already_rerun", f"as {Id(found)}"
             return
-        files = [FileFromId(id=file) for file in source.file_ids]
-        body = CreateWorkflowRun(
-            workflow=WorkflowTarget(id=source.workflow_id, version=source.version),
-            file=files[0] if len(files) == 1 else None,
-            package=PackageFiles(files=[*files]) if len(files) > 1 else None,
-            priority=source.priority,
-            metadata={**present.metadata, RERUN_OF: run.run_id},
-        )
+        body = run.rerun.model_copy(update={"metadata": {**present.metadata, RERUN_OF: run.run_id}})
         run.sent_at = self.app.clock.now().timestamp()
         # Saved before it is sent: if this process dies now, a resuming call looks and never sends it again.
         await self.app.store.save_run(self.plan, run)
         # Cut off here, it would be unclear whether it was sent, and the run would never be rerun.
         async with to_the_end(_LAST_SECONDS):
             try:
-                async with spending(self.app, source.workflow_id, len(files), self._usual):
+                async with spending(self.app, body.workflow.id, len(present.files), self._usual):
                     made = await self.app.api.create_workflow_run(body)
             except OverBudgetError as refusal:
                 run.sent_at, run.outcome, run.note = None, "refused", str(refusal)
@@ -167,53 +155,44 @@ class RerunRuns(BulkAction):
                 else:
                     # If looking fails too, the next call looks again.
                     with suppress(ExtendError):
-                        await self._was_started(run, source)
+                        await self._was_started(run)
             else:
                 run.outcome, run.note = "started", f"as {Id(made.id)}, {Code(made.status)}"
                 run.new_run_id, run.new_status = made.id, made.status
 
-    async def _was_started(self, run: PlannedRun, source: RerunSource) -> bool:
+    async def _was_started(self, run: PlannedRun) -> bool:
         """Look for the run whose answer was lost, and note it; return False if none was found."""
-        found = await self._newer_rerun(run, source)
+        found = await self._newer_rerun(run)
         if found:
             run.outcome, run.new_run_id = "started", found
             run.note = f"as {Id(found)} (found by looking; its answer was lost)"
         return bool(found)
 
-    async def _newer_rerun(self, run: PlannedRun, source: RerunSource, asked: int | None = None) -> str | None:
+    async def _newer_rerun(self, run: PlannedRun) -> str | None:
         """Return the id of a rerun of this run that was created since the plan, by a reading that begins from now on.
 
         Several runs are about to be sent at once, and one reading serves all of them.
 
-        ``asked`` is how many readings had begun when this one was wanted; by default all that have.
-
         Raises:
             ExtendError: the newer runs could not be read, or are too many to be searched.
         """
-        newer = self._newer_runs(source.workflow_id)
-        asked = newer.begun if asked is None else asked
+        assert run.rerun is not None
+        workflow, start = run.rerun.workflow.id, datetime.fromtimestamp(self.plan.made_at, timezone.utc) - CLOCK_SKEW
+        newer = self._newer.setdefault(workflow, _Newer(start))
+        # A reading in progress began too early.
+        enough = newer.done + newer.reading.locked()
         async with newer.reading:
-            if newer.done <= asked:
-                newer.begun += 1
-                await self._read_more(newer, source.workflow_id)
-                newer.done = newer.begun
-        for found in newer.by_files.get(frozenset(source.file_ids), ()):
-            if found in (run.run_id, *source.known):
-                continue
-            details = await self.app.api.get_workflow_run(found)
-            if details.metadata.get(RERUN_OF) == run.run_id:
-                return found
+            if newer.done <= enough:
+                await self._read_more(newer, workflow, max(newer.until - CLOCK_SKEW, start))
+        for found in newer.by_files.get(frozenset(_files(run.rerun)), ()):
+            if found not in (run.run_id, *run.known):
+                details = await self.app.api.get_workflow_run(found)
+                if details.metadata.get(RERUN_OF) == run.run_id:
+                    return found
         return None
 
-    @property
-    def _start_of_plan(self) -> datetime:
-        return datetime.fromtimestamp(self.plan.made_at, timezone.utc) - CLOCK_SKEW
-
-    def _newer_runs(self, workflow_id: str) -> _Newer:
-        return self._newer.setdefault(workflow_id, _Newer(until=self._start_of_plan))
-
-    async def _read_more(self, newer: _Newer, workflow_id: str) -> None:
-        begun, since = self.app.clock.now(), max(newer.until - CLOCK_SKEW, self._start_of_plan)
+    async def _read_more(self, newer: _Newer, workflow_id: str, since: datetime) -> None:
+        begun = self.app.clock.now()
         query = RunFilter(workflow_id=workflow_id).api_query()
         async with aclosing(self.app.api.list_workflow_runs(**query).pages()) as pages:
             for _ in range(_MOST_PAGES):
@@ -226,9 +205,14 @@ class RerunRuns(BulkAction):
                     if found.id not in same:
                         same.append(found.id)
                 if page is None or page.next_page_token is None:
-                    newer.until = begun
+                    newer.until, newer.done = begun, newer.done + 1
                     return
         raise _TooManyRunsError("too many runs were created since this plan was made: make a new one")
+
+
+def _files(body: CreateWorkflowRun) -> list[str]:
+    files = body.package.files if body.package else [body.file]
+    return [file.id for file in files if isinstance(file, FileFromId)]
 
 
 @asynccontextmanager

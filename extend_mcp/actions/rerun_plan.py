@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,6 @@ from typing import Final
 
 from extend_mcp.actions.spend import UsualCredits, usual_credits
 from extend_mcp.api.errors import NotFoundError
-from extend_mcp.callers import CallerContext
 from extend_mcp.clock import CLOCK_SKEW
 from extend_mcp.runs.failures import RERUN_OF, created_first, failures_of, file_is_at_fault, later_runs, retry_advice
 from extend_mcp.runs.statistics import RunFacts, run_facts
@@ -75,40 +74,21 @@ class Found:
     skipped: Counter[str] = field(default_factory=Counter)  # how many runs were left out, by reason
     reruns: dict[str, str] = field(default_factory=dict)  # the newest rerun of each run that has one
     missing: list[str] = field(default_factory=list)  # what could not be read
-    unchecked: set[str] = field(default_factory=set)  # the runs of which a possible rerun was not read in time
     looked_at: datetime | None = None  # reruns created before it are known
     # The usual credits a file of each workflow; None where no run says so.
     usual: dict[str, UsualCredits | None] = field(default_factory=dict)
     recent: tuple[str, ...] = ()  # runs so new that one might take them for reruns of the plan
     later: Sequence[RunFacts] = ()  # all runs of the time since the oldest planned run that were read
 
-    def causes(self) -> list[tuple[int, str]]:
-        """Return each status and cause of the planned runs, most first: how many have it, and a line about it."""
-        groups: dict[tuple[str, str, str], list[RunFacts]] = {}
-        for run, cause, _ in self.planned:
-            key = (run.status, cause.reason, cause.where) if cause else (run.status, "", "")
-            groups.setdefault(key, []).append(run)
-        found = [(len(runs), self._cause_line(*key, runs)) for key, runs in groups.items()]
-        return sorted(found, key=lambda each: -each[0])
-
-    def _cause_line(self, status: str, reason: str, step: str, runs: Sequence[RunFacts]) -> str:
-        why = status if status != "FAILED" else reason or "FAILED without a reason"
-        where = f" in {Name(step):60}" if step else ""
-        versions = {run.version for run in runs}
-        version = f" with version {Code(versions.pop())}" if len(versions) == 1 else ""
-        good = self._good_since(runs)
-        since = f"{counted(good, 'later run')} went well" if good else "no later run went well"
-        # Other documents say nothing of the one that failed.
-        since += ", so it may be over" if good and len(runs) >= _SEVERAL else ""
-        advice = _ADVICE.get(status) or retry_advice(reason)
-        return f"- {len(runs):,} {Code(why):60}{where}{version}: {advice}; {since}"
-
     def question(self, wanted: Wanted, requests_per_second: int) -> list[str]:
         """Return the question: the causes and whether a rerun helps, what it costs, and what was left out.
 
         There is at least one run. ``requests_per_second`` is the limit of the account's plan.
         """
-        runs, causes = [each.run for each in self.planned], self.causes()
+        runs, groups = [each.run for each in self.planned], defaultdict[tuple[str, str, str], list[RunFacts]](list)
+        for run, cause, _ in self.planned:
+            groups[run.status, cause.reason if cause else "", cause.where if cause else ""].append(run)
+        causes = sorted(groups.items(), key=lambda each: -len(each[1]))
         words = {"same": "the version that each used", "newest": "the latest published version"}
         version = words.get(wanted.version) or f"version {Code(wanted.version)}"
         if len(self.newest) == 1:
@@ -119,16 +99,16 @@ class Found:
                 f"WARNING: {processed:,} of them succeeded before. Rerunning them costs credits a second time, and "
                 "every receiver of webhooks gets their events again, as for new documents."
             )
-        lines += [line for _, line in causes[:_MOST_CAUSES]]
+        lines += [self._cause_line(*cause, failed) for cause, failed in causes[:_MOST_CAUSES]]
         if others := causes[_MOST_CAUSES:]:
-            lines.append(f"- {sum(count for count, _ in others):,} of {len(others)} other causes")
+            lines.append(f"- {sum(len(failed) for _, failed in others):,} of {len(others)} other causes")
         created = [format_instant(run.created) if run.created else "?" for run in (runs[0], runs[-1])]
         files = sum(len(run.file_ids) for run in runs)
         rate = next(rate for least, rate in _FILES_A_MINUTE if requests_per_second >= least)
-        spent, costed = self.usual_credits
-        cost = f"usually {spent:,.10g} credits" if costed else "usual credits unknown"
-        if 0 < costed < len(runs):
-            cost += f" for {costed:,} of the runs (unknown for the others)"
+        costs = [usual.a_file * len(run.file_ids) for run in runs if (usual := self.usual.get(run.workflow_id))]
+        cost = f"usually {sum(costs):,.10g} credits" if costs else "usual credits unknown"
+        if 0 < len(costs) < len(runs):
+            cost += f" for {len(costs):,} of the runs (unknown for the others)"
         priority = "50 (Extend's default)" if wanted.priority is None else f"{wanted.priority}"
         duration = format_span(60 * files / rate)
         # Few that many do not push out the causes, and all of a few.
@@ -141,23 +121,21 @@ class Found:
         ]
         return [*lines, f"Left out: {skipped_words(self.skipped)}"] if self.skipped else lines
 
-    @property
-    def usual_credits(self) -> tuple[float, int]:
-        """The credits of the plan by the usual credits a file of each workflow, and how many runs these are for."""
-        known = [(cost.a_file, run) for run, _, _ in self.planned if (cost := self.usual.get(run.workflow_id))]
-        return sum(a_file * len(run.file_ids) for a_file, run in known), len(known)
-
-    def _good_since(self, runs: Iterable[RunFacts]) -> int:
-        """Count the runs of the same workflows that were created after the last of ``runs`` and went well."""
-        last: dict[str, RunFacts] = {}
-        for run in sorted(runs, key=created_first):
-            last[run.workflow_id] = run
-        return sum(
-            run.status == "PROCESSED"
-            and run.workflow_id in last
-            and created_first(run) > created_first(last[run.workflow_id])
+    def _cause_line(self, status: str, reason: str, step: str, runs: Sequence[RunFacts]) -> str:
+        why = status if status != "FAILED" else reason or "FAILED without a reason"
+        where = f" in {Name(step):60}" if step else ""
+        versions = {run.version for run in runs}
+        version = f" with version {Code(versions.pop())}" if len(versions) == 1 else ""
+        last = {run.workflow_id: created_first(run) for run in sorted(runs, key=created_first)}
+        good = sum(
+            run.status == "PROCESSED" and run.workflow_id in last and created_first(run) > last[run.workflow_id]
             for run in self.later
         )
+        since = f"{counted(good, 'later run')} went well" if good else "no later run went well"
+        # Other documents say nothing of the one that failed.
+        since += ", so it may be over" if good and len(runs) >= _SEVERAL else ""
+        advice = _ADVICE.get(status) or retry_advice(reason)
+        return f"- {len(runs):,} {Code(why):60}{where}{version}: {advice}; {since}"
 
 
 async def find_reruns(reader: RunReader, wanted: Wanted) -> Found:
@@ -176,26 +154,28 @@ async def find_reruns(reader: RunReader, wanted: Wanted) -> Found:
             found.skipped[f"{Code(each.cause.reason)}: the file fails again"] += 1
         else:
             good.append(each)
-    await _read_versions(app, wanted, good, found)
-    good = [each for each in good if _is_newer(each.run, found, wanted)]
-    if good:
-        await _find_reruns(reader, [each.run for each in good], found)
+    for workflow in dict.fromkeys(each.run.workflow_id for each in good) if wanted.version != "same" else ():
+        found.versions[workflow] = await resolve_version(app, workflow, wanted.version)
+        if wanted.version == "newest":
+            # A deleted workflow is for Extend to refuse.
+            with suppress(NotFoundError):
+                published = await read_published(app, workflow)
+                found.newest |= {workflow: published.version} if published else {}
+    good = [each for each in good if _is_newer(each.run, found)]
+    unchecked = await _find_reruns(reader, [each.run for each in good], found) if good else set()
     if not wanted.again:
-        rerun = [each for each in good if each.run.id in found.reruns]
-        unchecked = [each for each in good if each.run.id in found.unchecked]
-        good = [each for each in good if each.run.id not in found.reruns and each.run.id not in found.unchecked]
-        last = {(each.run.workflow_id, each.run.file_ids): each for each in good}
-        found.planned = [each for each in good if last[each.run.workflow_id, each.run.file_ids] is each]
-        found.skipped.update(
-            {
-                "already rerun": len(rerun),
-                "perhaps rerun already, which was not read in time": len(unchecked),
-                "same file as a later run": len(good) - len(found.planned),
-            }
-        )
-        found.skipped = +found.skipped
-    else:
-        found.planned = good
+        fresh = []
+        for each in good:
+            if each.run.id in found.reruns:
+                found.skipped["already rerun"] += 1
+            elif each.run.id in unchecked:
+                found.skipped["perhaps rerun already, which was not read in time"] += 1
+            else:
+                fresh.append(each)
+        last = {(each.run.workflow_id, each.run.file_ids): each for each in fresh}
+        good = [each for each in fresh if last[each.run.workflow_id, each.run.file_ids] is each]
+        found.skipped += Counter({"same file as a later run": len(fresh) - len(good)})
+    found.planned = good
     for workflow in dict.fromkeys(each.run.workflow_id for each in found.planned):
         found.usual[workflow] = await usual_credits(app, workflow)
     return found
@@ -219,13 +199,12 @@ async def _read(reader: RunReader, wanted: Wanted, found: Found) -> list[Insight
     seen: list[Insight] = []
     unread: list[RunFacts] = []
     for run in listed.runs:
-        if run.status == "FAILED" or (run.status in wanted.statuses and filters.needs_details):
+        if run.status in wanted.statuses and (run.status == "FAILED" or filters.needs_details):
             unread.append(run)
         elif run.status in wanted.statuses or (
-            not filters.needs_details and (filters.batch or run.status in CAN_RERUN)
+            run.status != "FAILED" and not filters.needs_details and (filters.batch or run.status in CAN_RERUN)
         ):
             seen.append(Insight(run, None, {}))
-    unread = [run for run in unread if run.status in wanted.statuses]
     details = await reader.insights(
         unread, most=app.limits.bulk_runs, metadata=bool(filters.metadata), reason=filters.failure_reason
     )
@@ -237,31 +216,22 @@ async def _read(reader: RunReader, wanted: Wanted, found: Found) -> list[Insight
     return seen + [each for each in details.found.values() if filters.matches_details(each.cause, each.metadata)]
 
 
-async def _read_versions(app: CallerContext, wanted: Wanted, good: Sequence[Insight], found: Found) -> None:
-    if wanted.version == "same":
-        return
-    for workflow in dict.fromkeys(each.run.workflow_id for each in good):
-        found.versions[workflow] = await resolve_version(app, workflow, wanted.version)
-        if wanted.version == "newest":
-            # A deleted workflow is for Extend to refuse.
-            with suppress(NotFoundError):
-                published = await read_published(app, workflow)
-                found.newest |= {workflow: published.version} if published else {}
-
-
-def _is_newer(run: RunFacts, found: Found, wanted: Wanted) -> bool:
+def _is_newer(run: RunFacts, found: Found) -> bool:
     """Return whether a run's version is older than the one to send, if that matters; count it if not."""
-    if run.status != "PROCESSED":
-        return True
     version = found.versions.get(run.workflow_id) or found.newest.get(run.workflow_id) or ""
-    if version.isdecimal() and run.version.isdecimal() and int(version) > int(run.version):
+    if run.status != "PROCESSED" or (
+        version.isdecimal() and run.version.isdecimal() and int(version) > int(run.version)
+    ):
         return True
     found.skipped["PROCESSED with the newest version already"] += 1
     return False
 
 
-async def _find_reruns(reader: RunReader, runs: Sequence[RunFacts], found: Found) -> None:
-    """Find what was run again: by a good run of the same files since, or by a run whose metadata says so."""
+async def _find_reruns(reader: RunReader, runs: Sequence[RunFacts], found: Found) -> set[str]:
+    """Find what was run again: by a good run of the same files since, or by a run whose metadata says so.
+
+    Returns the runs of which a later run, perhaps a rerun, was not read in time.
+    """
     workflows = {run.workflow_id for run in runs}
     query = RunFilter(workflow_id=workflows.pop() if len(workflows) == 1 else None, since=runs[0].created)
     found.looked_at = reader.app.clock.now()
@@ -277,19 +247,15 @@ async def _find_reruns(reader: RunReader, runs: Sequence[RunFacts], found: Found
         else:
             unclear |= {each.id: each for each in since}
     details = await reader.insights(list(unclear.values()), most=reader.app.limits.bulk_runs)
-    skipped = set(details.skipped)
     for each in sorted(details.found.values(), key=lambda each: created_first(each.run), reverse=True):
         if (old := each.metadata.get(RERUN_OF)) in ours:
             found.reruns.setdefault(old, each.run.id)
-    found.unchecked = {
-        run.id
-        for run in runs
-        if run.id not in found.reruns and any(each.id in skipped for each in later.get(run.id, ()))
-    }
     if listed.missing or len(details.found) < len(unclear):
         found.missing.append("not all later runs could be checked for reruns of these")
     oldest = found.looked_at - CLOCK_SKEW
     found.recent = tuple(run.id for run in listed.runs if run.created is None or run.created >= oldest)
+    skipped = set(details.skipped)
+    return {run.id for run in runs if any(each.id in skipped for each in later.get(run.id, ()))}
 
 
 def _why_not(status: str) -> str:

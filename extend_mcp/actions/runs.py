@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,23 +33,19 @@ from extend_mcp.views.untrusted import Code, DashboardUrl, Id, Label, Name, Note
 _MOST_HOSTS = 30
 
 
-@dataclass
 class UpdateRun(ObjectAction):
     """Rename a run, or merge metadata into it. Nobody is asked; a caller who may read sees what was there before."""
 
     body: UpdateWorkflowRun
-
-    name: ClassVar[str] = "update_workflow_run"
-    kind: ClassVar[type[ActionView]] = RunActionView
-    after_unclear: ClassVar[str] = 'Look with get_workflow_run(detail="full"); repeating the change does no harm.'
-    _before: WorkflowRun | None = None
+    name, kind = "update_workflow_run", RunActionView
+    after_unclear = 'Look with get_workflow_run(detail="full"); repeating the change does no harm.'
+    _before: WorkflowRun
 
     async def inspect(self) -> Inspection[ActionView]:
         self._before = await self.app.api.get_workflow_run(self.target)
         return Inspection()
 
     async def send(self) -> ActionView:
-        assert self._before is not None
         after = await self.app.api.update_workflow_run(self.target, self.body)
         name = self.body.name
         details = [f"The name is now {Label(name):120} (Extend does not return it)."] if name else []
@@ -58,17 +54,18 @@ class UpdateRun(ObjectAction):
         return self.answer("done", "The run was changed.", sent=True, details=details)
 
 
-@dataclass
+def _status_lines(run: WorkflowRun) -> list[str]:
+    return [f"its status {Code(run.status):40}"]
+
+
 class DeleteRun(DeleteObject):
     """Delete a run with its results."""
 
-    name: ClassVar[str] = "delete_workflow_run"
-    kind: ClassVar[type[ActionView]] = RunActionView
-    read_by = ("get_workflow_run", lambda run: [f"its status {Code(run.status):40}"])
+    name, kind, reads = "delete_workflow_run", RunActionView, "get_workflow_run"
+    facts = _status_lines
 
-    async def inspect(self) -> Inspection[ActionView]:
-        """Read what would be lost; refuse a run that is still moving."""
-        run = await self.app.api.get_workflow_run(self.target)
+    def ask(self, run: WorkflowRun) -> Inspection[ActionView]:
+        """Show what would be lost; refuse a run that is still moving."""
         if is_moving(run.status):
             # Extend documents deleting for runs that have ended; deleting running work would hide what it costs.
             message = (
@@ -97,42 +94,45 @@ class DeleteRun(DeleteObject):
 class Start(Action[ViewT]):
     """A start of work. It is sent once, and counts against the caller's credits of the day."""
 
+    body: Any
+
     repeatable: ClassVar[bool] = False
     after_unclear: ClassVar[str] = 'Look with list_runs(created_since="10m") before starting it again.'
+    noun: ClassVar[str]
     _begun: datetime | None = field(default=None, init=False)
 
-    def spending(self, workflow_id: str, files: int) -> AbstractAsyncContextManager[None]:
+    def spending(self, files: int) -> AbstractAsyncContextManager[None]:
         """Count the start while it is sent, and note when that began."""
         self._begun = self.app.clock.now()
-        return spending(self.app, workflow_id, files)
+        return spending(self.app, self.body.workflow.id, files)
 
-    async def look_for(self, workflow_id: str, kind: str, ids_of: Callable[[WorkflowRunSummary], str | None]) -> str:
-        """Name what may have been started: the ids that ``ids_of`` gives of the workflow's runs since the request."""
+    @abstractmethod
+    def id_if_started(self, run: WorkflowRunSummary) -> str | None:
+        """Return the id of what this request may have started, if the run may be of it."""
+
+    async def look(self) -> str:
+        """Name what may have been started since the request."""
         assert self._begun is not None
         page = await self.app.api.list_workflow_runs(
-            workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=10
+            workflow_id=self.body.workflow.id, sort_by="createdAt", sort_dir="desc", max_page_size=10
         )
         # Clocks differ by a little between machines.
         since = self._begun - CLOCK_SKEW
-        found = [ids_of(run) for run in page.data if run.created_at and run.created_at > since]
+        found = [self.id_if_started(run) for run in page.data if run.created_at and run.created_at > since]
         ids = self.known["candidates"] = [Id(each) for each in dict.fromkeys(found) if each]
         if not ids:
-            return f"No such {kind} was created since the request, so far."
-        return f"Created since the request, so possibly this {kind}: {listed(ids, len(ids))}."
+            return f"No such {self.noun} was created since the request, so far."
+        return f"Created since the request, so possibly this {self.noun}: {listed(ids, len(ids))}."
 
 
-@dataclass
 class StartRun(Start[RunStartedView]):
     """Start a workflow on one file or package. Nobody is asked."""
 
     body: CreateWorkflowRun
-
-    name: ClassVar[str] = "run_workflow"
-    kind: ClassVar[type[RunStartedView]] = RunStartedView
+    name, kind, noun = "run_workflow", RunStartedView, "run"
 
     async def send(self) -> RunStartedView:
-        files = len(self.body.package.files) if self.body.package else 1
-        async with self.spending(self.body.workflow.id, files):
+        async with self.spending(len(self.body.package.files) if self.body.package else 1):
             run = await self.app.api.create_workflow_run(self.body)
         return self.answer(
             "started",
@@ -145,10 +145,8 @@ class StartRun(Start[RunStartedView]):
             next_step=f'wait_for_run(["{Id(run.id)}"]) follows it.',
         )
 
-    async def look(self) -> str:
-        return await self.look_for(
-            self.body.workflow.id, "run", lambda run: run.id if _may_be_of(run, self.body) else None
-        )
+    def id_if_started(self, run: WorkflowRunSummary) -> str | None:
+        return run.id if _may_be_of(run, self.body) else None
 
 
 @dataclass
@@ -157,9 +155,7 @@ class StartBatch(Start[BatchStartedView]):
 
     body: CreateWorkflowRunBatch
     workflow_name: str = ""
-
-    name: ClassVar[str] = "run_workflow_batch"
-    kind: ClassVar[type[BatchStartedView]] = BatchStartedView
+    name, kind, noun = "run_workflow_batch", BatchStartedView, "batch"
 
     async def inspect(self) -> Inspection[BatchStartedView]:
         """Describe a batch of many files, with its usual credits; a small one is not asked about."""
@@ -194,7 +190,7 @@ class StartBatch(Start[BatchStartedView]):
 
     async def send(self) -> BatchStartedView:
         files = len(self.body.inputs)
-        async with self.spending(self.body.workflow.id, files):
+        async with self.spending(files):
             batch = Id((await self.app.api.create_workflow_run_batch(self.body)).id)
         return self.answer(
             "started",
@@ -205,8 +201,8 @@ class StartBatch(Start[BatchStartedView]):
             next_step=f'wait_for_run(batch="{batch}") follows it; list_runs(batch="{batch}") lists its runs.',
         )
 
-    async def look(self) -> str:
-        return await self.look_for(self.body.workflow.id, "batch", lambda run: run.batch_id)
+    def id_if_started(self, run: WorkflowRunSummary) -> str | None:
+        return run.batch_id
 
 
 def _may_be_of(run: WorkflowRunSummary, body: CreateWorkflowRun) -> bool:

@@ -16,6 +16,7 @@ from mcp.server.mcpserver import InvalidRequestState
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
+from extend_mcp.api.requests import CreateWorkflowRun
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.views.actions import Outcome
 
@@ -34,19 +35,6 @@ such a call saves is not left behind alone."""
 MOST_PLANS_OF_A_CALLER: Final = 20
 
 
-class RerunSource(BaseModel):
-    """The contents of a rerun, taken from the run when the plan was made."""
-
-    model_config = ConfigDict(frozen=True, defer_build=True)
-
-    workflow_id: str
-    version: str | None  # the version's name; None for the latest published one
-    file_ids: tuple[str, ...]  # the run's files, one or a package
-    priority: int | None = None  # the new run's priority; None for Extend's default
-    status: str  # the run's status; a run in another status is not rerun
-    known: tuple[str, ...] = ()  # runs of the same files that existed just before the plan
-
-
 class PlannedRun(BaseModel):
     """One run of a plan, and what became of it."""
 
@@ -60,7 +48,8 @@ class PlannedRun(BaseModel):
     new_status: str | None = None  # the status of that run
     # Unix seconds at which a request was sent whose outcome may be unclear; None if none was.
     sent_at: float | None = None
-    rerun: RerunSource | None = None  # what a rerun sends; None for other actions
+    rerun: CreateWorkflowRun | None = None  # what a rerun sends, with the run's metadata; None for other actions
+    known: tuple[str, ...] = ()  # runs that existed just before the plan, so that none is a rerun by this plan
 
 
 class Plan(BaseModel):
@@ -74,7 +63,6 @@ class Plan(BaseModel):
     question: list[str]  # the question and its facts, as the person sees them
     skipped: dict[str, int]  # how many runs were left out, by reason
     made_at: float  # Unix seconds
-    agreed: bool = False  # True once a person has said yes
     id: str = Field(default_factory=lambda: secrets.token_urlsafe(9))  # names the plan in tokens
 
     @property
@@ -113,7 +101,7 @@ async def alongside(job: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
 class ActionStore(ABC):
     """Keeps what a write needs between two calls, where other processes may read or write.
 
-    A plan's head, each run and the yes are sealed apart, so an outcome is saved without touching the other runs. Place
+    A plan's head and each run are sealed apart, so an outcome is saved without touching the other runs. Place
     and field are sealed in, so that no value can be put in another's place. Names of places show nothing of what they
     name. A holder whose lease ended while it was paused can save nothing more.
 
@@ -131,7 +119,7 @@ class ActionStore(ABC):
     async def put(self, plan: Plan) -> None:
         """Keep a new plan. The caller's oldest makes room."""
         place = _plan_place(plan.principal, plan.id)
-        values = {"plan": {**plan.model_dump(exclude={"agreed"}), "runs": [run.run_id for run in plan.runs]}}
+        values = {"plan": {**plan.model_dump(), "runs": [run.run_id for run in plan.runs]}}
         values |= {_field(place, run.run_id): run.model_dump() for run in plan.runs}
         fields = {name: self._seal(place, name, value) for name, value in values.items()}
         with self._reaching():
@@ -146,28 +134,20 @@ class ActionStore(ABC):
         if head is None or head["action"] != action or now - head["made_at"] > PLAN_SECONDS:
             return None
         runs = [self._unseal(place, _field(place, run_id), fields) for run_id in head["runs"]]
-        agreed = self._unseal(place, "agreed", fields) is True
         try:
-            return Plan.model_validate({**head, "runs": runs, "agreed": agreed})
+            return Plan.model_validate({**head, "runs": runs})
         except ValidationError:
             logger.warning("a plan is incomplete, altered, or of another version: it is ignored")
             return None
 
-    async def agree(self, plan: Plan) -> None:
-        """Record that a person said yes to a plan that this call holds."""
-        await self._save(plan, "agreed", True)
-        plan.agreed = True
-
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
         """Record what is known of one run of a plan that this call holds."""
-        await self._save(plan, _field(_plan_place(plan.principal, plan.id), run.run_id), run.model_dump())
-
-    async def _save(self, plan: Plan, name: str, value: Any) -> None:
         place = _plan_place(plan.principal, plan.id)
+        name = _field(place, run.run_id)
         mine = self._held.get(lease_of(place), "")
         with self._reaching():
             # Checked and written in one step: a process that takes the plan over afterwards reads this.
-            saved = await self._write(place, name, self._seal(place, name, value), mine)
+            saved = await self._write(place, name, self._seal(place, name, run.model_dump()), mine)
         if not saved:
             logger.warning("a plan is not held any more: this process leaves it to another")
             raise StoreUnavailableError

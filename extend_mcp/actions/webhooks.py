@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar
-
 from extend_mcp.actions.execute import DeleteObject, Inspection, ObjectAction
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
 from extend_mcp.api.requests import (
@@ -18,16 +15,12 @@ from extend_mcp.views.untrusted import Code, Id, Name, Url
 from extend_mcp.views.webhooks import endpoint_lines, event_words, subscription_lines
 
 
-@dataclass
 class CreateEndpoint(ObjectAction):
     """Create a webhook endpoint."""
 
     body: CreateWebhookEndpoint
-
-    name: ClassVar[str] = "create_webhook_endpoint"
-    repeatable: ClassVar[bool] = False
-    # The endpoint with its signing secret, once it was created.
-    made: WebhookEndpoint | None = field(default=None, init=False)
+    name, repeatable = "create_webhook_endpoint", False
+    made: WebhookEndpoint | None = None  # the endpoint with its signing secret, once it was created
 
     async def inspect(self) -> Inspection[ActionView]:
         """Show where data would go; nothing exists yet that could be read."""
@@ -51,17 +44,15 @@ class CreateEndpoint(ObjectAction):
         return f"A second look finds such endpoints: {', '.join(same) or 'none'}; their secret is not shown again."
 
 
-@dataclass
 class UpdateEndpoint(ObjectAction):
     """Change a webhook endpoint; None leaves a field unchanged."""
 
     body: UpdateWebhookEndpoint
+    name, reads, facts = "update_webhook_endpoint", "get_webhook_endpoint", endpoint_lines
+    done = "The endpoint was changed."
 
-    name: ClassVar[str] = "update_webhook_endpoint"
-    read_by = ("get_webhook_endpoint", endpoint_lines)
-
-    async def inspect(self) -> Inspection[ActionView]:
-        present, body = await self.app.api.get_webhook_endpoint(self.target), self.body
+    def ask(self, present: WebhookEndpoint) -> Inspection[ActionView]:
+        body = self.body
         lines = [f"Change webhook endpoint {Name(present.name)} ({Id(self.target)})?"]
         if body.url is not None:
             lines.append(f"URL: {Url(present.url)} -> {Url(body.url)}")
@@ -73,17 +64,11 @@ class UpdateEndpoint(ObjectAction):
             lines.append(f"Status: {Code(present.status)} -> {body.status}")
         return Inspection(lines, bound=[present.url, present.name, present.status, present.enabled_events])
 
-    async def send(self) -> ActionView:
-        changed = await self.app.api.update_webhook_endpoint(self.target, self.body)
-        return self.answer("done", "The endpoint was changed.", sent=True, details=endpoint_lines(changed))
 
-
-@dataclass
 class DeleteEndpoint(DeleteObject):
     """Delete a webhook endpoint and end its deliveries."""
 
-    name: ClassVar[str] = "delete_webhook_endpoint"
-    read_by = ("get_webhook_endpoint", endpoint_lines)
+    name, reads, facts = "delete_webhook_endpoint", "get_webhook_endpoint", endpoint_lines
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_webhook_endpoint(self.target)
@@ -94,81 +79,62 @@ class DeleteEndpoint(DeleteObject):
         return Inspection([*lines, "Its signing secret is lost."], bound=[present.url, present.enabled_events])
 
 
-@dataclass
 class CreateSubscription(ObjectAction):
     """Send one resource's events to an endpoint."""
 
     body: CreateWebhookSubscription
-
-    name: ClassVar[str] = "create_webhook_subscription"
-    repeatable: ClassVar[bool] = False
-    present_id: str | None = field(default=None, init=False)
+    name, repeatable = "create_webhook_subscription", False
+    present: WebhookSubscription | None = None  # which Extend changes instead of adding another
 
     async def inspect(self) -> Inspection[ActionView]:
         endpoint, body = await self.app.api.get_webhook_endpoint(self.target), self.body
-        present = await self._present()
-        subject = f"{body.resource_type} {Name(body.resource_id):120}"
+        await self._find()
         lines = [
-            f"Subscribe webhook endpoint {Name(endpoint.name)} to {subject}?",
+            f"Subscribe webhook endpoint {Name(endpoint.name)} to {body.resource_type} {Name(body.resource_id):120}?",
             f"Extend will send to: {Url(endpoint.url)}",
             f"Events: {', '.join(body.enabled_events)}. They hold document data.",
         ]
-        if present is not None:
-            lines.append(
-                f"This changes the present subscription {Id(present.id)}, which has the events "
-                f"{event_words(present.enabled_events)}."
-            )
-        return Inspection(lines, bound=[endpoint.url, present and [present.id, present.enabled_events]])
+        if (found := self.present) is not None:
+            events = event_words(found.enabled_events)
+            lines.append(f"This changes the present subscription {Id(found.id)}, which has the events {events}.")
+        return Inspection(lines, bound=[endpoint.url, found and [found.id, found.enabled_events]])
 
     async def send(self) -> ActionView:
-        made = await self.app.api.create_webhook_subscription(self.body)
-        message = f"{'Changed' if made.id == self.present_id else 'Created'} webhook subscription {Id(made.id)}."
+        made, old = await self.app.api.create_webhook_subscription(self.body), self.present
+        message = f"{'Changed' if old and made.id == old.id else 'Created'} webhook subscription {Id(made.id)}."
         return self.answer("done", message, id=made.id, sent=True, details=subscription_lines(made))
 
     async def look(self) -> str:
-        found = await self._present()
-        if found is None:
+        await self._find()
+        if self.present is None:
             return "A second look finds no such subscription."
-        return f"A second look finds {Id(found.id)} with the events {event_words(found.enabled_events)}."
+        return f"A second look finds {Id(self.present.id)} with the events {event_words(self.present.enabled_events)}."
 
-    async def _present(self) -> WebhookSubscription | None:
-        """Return the subscription of this endpoint and resource, which Extend changes instead of adding another."""
+    async def _find(self) -> None:
         page = await self.app.api.list_webhook_subscriptions(
             webhook_endpoint_id=self.target, resource_id=self.body.resource_id, max_page_size=20
         )
-        found = next((each for each in page.data if each.resource_type == self.body.resource_type), None)
-        self.present_id = found.id if found else None
-        return found
+        self.present = next((each for each in page.data if each.resource_type == self.body.resource_type), None)
 
 
-@dataclass
 class UpdateSubscription(ObjectAction):
     """Replace a subscription's events."""
 
     body: UpdateWebhookSubscription
+    name, reads, facts = "update_webhook_subscription", "get_webhook_subscription", subscription_lines
+    done = "The subscription was changed."
 
-    name: ClassVar[str] = "update_webhook_subscription"
-    read_by = ("get_webhook_subscription", subscription_lines)
-
-    async def inspect(self) -> Inspection[ActionView]:
-        present = await self.app.api.get_webhook_subscription(self.target)
+    def ask(self, present: WebhookSubscription) -> Inspection[ActionView]:
         lines = ["Change this webhook subscription?", *subscription_lines(present)[:2]]
         lines.append(f"Events: {event_words(present.enabled_events)} -> {event_words(self.body.enabled_events)}")
         return Inspection(lines, bound=present.enabled_events)
 
-    async def send(self) -> ActionView:
-        changed = await self.app.api.update_webhook_subscription(self.target, self.body)
-        return self.answer("done", "The subscription was changed.", sent=True, details=subscription_lines(changed))
 
-
-@dataclass
 class DeleteSubscription(DeleteObject):
     """Delete a subscription: its events are no longer sent."""
 
-    name: ClassVar[str] = "delete_webhook_subscription"
-    read_by = ("get_webhook_subscription", subscription_lines)
+    name, reads, facts = "delete_webhook_subscription", "get_webhook_subscription", subscription_lines
 
-    async def inspect(self) -> Inspection[ActionView]:
-        present = await self.app.api.get_webhook_subscription(self.target)
+    def ask(self, present: WebhookSubscription) -> Inspection[ActionView]:
         lines = ["Delete this webhook subscription?", *subscription_lines(present)]
         return Inspection(lines, bound=present.enabled_events)

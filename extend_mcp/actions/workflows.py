@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from extend_mcp.actions.execute import Inspection, ObjectAction
+from extend_mcp.api.models import Workflow
 from extend_mcp.api.requests import CreateWorkflow, DeployWorkflowVersion, UpdateWorkflow
 from extend_mcp.callers import CallerContext
 from extend_mcp.tools.workflows import read_published
@@ -18,38 +18,38 @@ from extend_mcp.workflows.merge import branches_without_block, contains, merged_
 Steps = list[dict[str, Any]]
 
 
-@dataclass
+def draft_lines(workflow: Workflow) -> list[str]:
+    """Return the steps of a workflow's draft and what is odd in them, a line each."""
+    steps = workflow.draft_version.steps
+    return [*graph_lines(steps), *warning_lines(steps)]
+
+
 class CreateWorkflowAction(ObjectAction):
     """Create a workflow with a draft. Nobody is asked: nothing runs until a deploy."""
 
     body: CreateWorkflow
-
-    name: ClassVar[str] = "create_workflow"
-    repeatable: ClassVar[bool] = False
-    after_unclear: ClassVar[str] = "Look with list_workflows before repeating it."
+    name, repeatable = "create_workflow", False
+    after_unclear = "Look with list_workflows before repeating it."
 
     async def send(self) -> ActionView:
         made = await self.app.api.create_workflow(self.body)
-        self.target, steps = Id(made.id), made.draft_version.steps
+        self.target = Id(made.id)
         return self.answer(
             "done",
             f"Created workflow {self.target}.",
             sent=True,
-            details=[*graph_lines(steps), *warning_lines(steps)],
+            details=draft_lines(made),
             next_step=f"deploy_workflow_version({self.target}) publishes it.",
         )
 
 
-@dataclass
 class UpdateDraft(ObjectAction):
     """Rename a workflow, or replace the steps of its draft."""
 
     body: UpdateWorkflow
+    name, reads, facts, done = "update_workflow", "get_workflow", draft_lines, "The draft was changed."
 
-    name: ClassVar[str] = "update_workflow"
-
-    async def inspect(self) -> Inspection[ActionView]:
-        present = await self.app.api.get_workflow(self.target)
+    def ask(self, present: Workflow) -> Inspection[ActionView]:
         lines = [f"Change the draft of workflow {Name(present.name):255} ({Id(self.target)})?"]
         if self.body.name is not None:
             lines.append(f"Name: {Name(present.name):255} -> {Name(self.body.name):255}")
@@ -65,12 +65,6 @@ class UpdateDraft(ObjectAction):
             lines += warning_lines(after)
         return Inspection(lines, bound=[present.name, present.draft_version.steps])
 
-    async def send(self) -> ActionView:
-        made = await self.app.api.update_workflow(self.target, self.body)
-        steps = made.draft_version.steps
-        details = [*graph_lines(steps), *warning_lines(steps)]
-        return self.answer("done", "The draft was changed.", sent=True, details=details)
-
     async def look(self) -> str:
         present = await self.app.api.get_workflow(self.target)
         # What was left out, Extend kept or filled in.
@@ -79,14 +73,11 @@ class UpdateDraft(ObjectAction):
         return f"A second look shows the draft {'as' if as_asked else 'not as'} asked for."
 
 
-@dataclass
 class DeployVersion(ObjectAction):
     """Publish a workflow's draft, or given steps, as its newest version."""
 
     body: DeployWorkflowVersion
-
-    name: ClassVar[str] = "deploy_workflow_version"
-    repeatable: ClassVar[bool] = False
+    name, repeatable = "deploy_workflow_version", False
 
     async def inspect(self) -> Inspection[ActionView]:
         present = await self.app.api.get_workflow(self.target)

@@ -57,7 +57,8 @@ async def upload_file(
         await ctx.report_progress(sent, total, f"{sent:,} of {total:,} bytes sent")
 
     secret = SecretStr(password) if password else None
-    return await execute(ctx, UploadFile(app, name, content, media_type, convert_to_pdf, secret, on_progress))
+    upload = partial(app.api.upload_file, name, content, content_type=media_type, on_progress=on_progress)
+    return await execute(ctx, UploadFile(app, partial(upload, convert_to_pdf=convert_to_pdf, password=secret)))
 
 
 @FILES.tool(title="Show a file", annotations=READ_ONLY)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
-from pydantic import WithJsonSchema
+from pydantic import BeforeValidator, WithJsonSchema
 
 from extend_mcp.views.document import Document, OrNone, View, ViewPart, counted, listed
 from extend_mcp.views.untrusted import Code, DashboardUrl, FieldPath, Id, Label, Name
@@ -26,6 +26,8 @@ NotCancelled = Literal["not_cancellable", "already_cancelling", "already_finishe
 Outcome = Literal[Done, Stopped, NotCancelled, "already_rerun", "not_done_yet", "unknown"]
 """The outcomes of a write, or of one run of an action on many."""
 
+_SHORT: Final = WithJsonSchema({"type": "string"})
+
 
 class WriteView(View):
     """The answer of any write. ``request_sent`` says whether a request that can change something left this server."""
@@ -35,7 +37,7 @@ class WriteView(View):
     is_of_run: ClassVar[bool] = False  # True where the object is a workflow run
 
     # A client pays for the schema of every tool, and the words explain themselves.
-    outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
+    outcome: Annotated[Outcome, _SHORT]
     request_sent: bool
     message: str
     confirmation_token: str | None = None
@@ -114,7 +116,8 @@ class BulkResult(ViewPart):
     """The outcome for one run."""
 
     run_id: Id
-    outcome: Annotated[Outcome, WithJsonSchema({"type": "string"})]
+    # A run without a final outcome is open.
+    outcome: Annotated[Outcome, BeforeValidator(lambda given: given or "not_done_yet"), _SHORT]
     status: Code | None = None
     note: str | None = None
     new_run_id: Id | None = None

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -15,7 +16,7 @@ import pytest
 from extend_mcp.actions.sqlite_store import SqliteStore
 from extend_mcp.actions.store import Plan, PlannedRun, StoreUnavailableError
 from tests.actions.test_cancel_runs import batch_of, posts
-from tests.harness import Box, facts_of, serving, text_of
+from tests.harness import ERAS, Box, Mode, Person, facts_of, serving, text_of
 
 SCENARIO = "empty"
 
@@ -71,10 +72,6 @@ class Odd(SqliteStore):
     async def use(self, proposal_id: str) -> bool:
         self.fail_where("cannot note a use")
         return await super().use(proposal_id)
-
-    async def agree(self, plan: Plan) -> None:
-        self.fail_where("cannot note a yes")
-        await super().agree(plan)
 
     async def save_run(self, plan: Plan, run: PlannedRun) -> None:
         self.fail_where("cannot note an outcome")
@@ -141,9 +138,7 @@ async def test_a_token_whose_plan_is_gone_gives_a_new_plan_that_says_so(box: Box
     assert (facts["outcome"], facts["plan"]) == (plan["outcome"], plan["plan"])
 
 
-@pytest.mark.parametrize(
-    ("happens", "sent"), [("cannot be written", 0), ("cannot note a yes", 0), ("cannot note an outcome", 1)]
-)
+@pytest.mark.parametrize(("happens", "sent"), [("cannot be written", 0), ("cannot note an outcome", 1)])
 async def test_where_plans_cannot_be_kept_nothing_more_is_sent(box: Box, happens: str, sent: int) -> None:
     async with serving(box, store=Odd(happens), confirmation="trusted") as client:
         result = await client.call_tool("cancel_runs", {"run_ids": batch_of(box, 1)})
@@ -229,3 +224,28 @@ async def test_a_run_without_a_clear_answer_is_not_done_yet_and_resumed_for_the_
             facts = facts_of(await client.call_tool("cancel_runs", token))
             assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1]).get("reason") == "wrong folder"
     assert said[-1] == f"0 of 1 runs done; {run_id} is not done yet"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_token_of_the_rest_asks_nobody_again_and_that_of_a_plan_does_not_replace_a_person(
+    box: Box, mode: Mode
+) -> None:
+    shared: dict[str, Any] = {"store": SqliteStore(), "state_keys": "k" * 32, "mode": mode}
+    [run_id, *_] = ids = batch_of(box, 2)
+    yes, no = Person(), Person("decline")
+    async with serving(box, **shared) as client:
+        plan = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids}))
+    async with serving(box, person=no, **shared) as client:
+        token = {"confirmation_token": plan["confirmation_token"]}
+        assert facts_of(await client.call_tool("cancel_runs", token))["outcome"] == "declined"
+    assert (len(no.asked), posts(box)) == (1, [])
+    box.fault(method="POST", path=f"/workflow_runs/{run_id}/cancel", drop=True)
+    async with serving(box, person=yes, confirmation="person", **shared) as client:
+        rest = facts_of(await client.call_tool("cancel_runs", {"run_ids": ids}))
+        assert rest["outcome"] == "partial"
+        token = {"confirmation_token": rest["confirmation_token"]}
+        other = facts_of(await client.call_tool("rerun_workflow_runs", token))
+        assert (other["outcome"], other["request_sent"]) == ("refused", False)
+        assert facts_of(await client.call_tool("cancel_runs", token))["outcome"] == "done"
+    assert len(yes.asked) == 1
+    assert Counter(posts(box)) == Counter([*ids, run_id])

@@ -57,7 +57,7 @@ async def found(store: ActionStore, plan: Plan, **other: Any) -> Plan | None:
     return await store.get(plan.id, **{"action": plan.action, "principal": plan.principal, "now": NOW, **other})
 
 
-async def test_the_next_process_finds_the_plan_the_yes_and_each_outcome(folder: Folder) -> None:
+async def test_the_next_process_finds_the_plan_and_each_outcome(folder: Folder) -> None:
     one, other = folder.store(), folder.store()
     plan = plan_of()
     await one.put(plan)
@@ -67,10 +67,9 @@ async def test_the_next_process_finds_the_plan_the_yes_and_each_outcome(folder: 
     async with one.hold(plan) as ours:
         assert ours
         await one.save_run(plan, plan.runs[1])
-    # A yes of a process that read the plan before takes nothing back.
+    # What a process notes that read the plan before takes nothing back.
     async with other.hold(stale):
-        await other.agree(stale)
-    plan.agreed = True
+        await other.save_run(stale, stale.runs[0])
     assert await found(one, plan) == plan
 
 
@@ -84,21 +83,15 @@ async def test_another_account_action_or_hour_finds_no_plan(folder: Folder) -> N
 
 
 async def test_a_value_put_in_another_plan_s_place_does_not_count(folder: Folder) -> None:
-    store, agreed, open_ = folder.store(), plan_of(), plan_of()
-    await store.put(agreed)
-    async with store.hold(agreed):
-        await store.agree(agreed)
-    await store.put(open_)
+    store, one, other = folder.store(), plan_of(), plan_of()
+    for plan in (one, other):
+        await store.put(plan)
     with sqlite3.connect(folder.path / "actions.sqlite3") as file:
-        [(value,)] = file.execute("SELECT value FROM kept WHERE field = 'agreed'").fetchall()
-        place = file.execute("SELECT place FROM kept WHERE field = 'plan' ORDER BY rowid DESC").fetchone()[0]
-        file.execute(
-            "INSERT INTO kept (place, field, value, until) VALUES (?, 'agreed', ?, ?)", (place, value, NOW * 2)
-        )
+        first, _, _, second, *_ = file.execute("SELECT rowid, value FROM kept WHERE field LIKE 'item:%' ORDER BY rowid")
+        file.execute("UPDATE kept SET value = ? WHERE rowid = ?", (first[1], second[0]))
     file.close()
-    seen = await found(store, open_)
-    assert seen
-    assert not seen.agreed
+    assert await found(store, one) == one
+    assert await found(store, other) is None
 
 
 async def test_a_yes_is_used_once_among_all_processes(folder: Folder) -> None:

@@ -19,10 +19,10 @@ from extend_mcp.actions.store import (
     PLAN_SECONDS,
     Plan,
     PlannedRun,
-    RerunSource,
     StoreUnavailableError,
 )
 from extend_mcp.api.errors import AuthenticationError
+from extend_mcp.api.requests import CreateWorkflowRun, FileFromId, WorkflowTarget
 from extend_mcp.callers import Shared
 from extend_mcp.replicas.store import RedisStore
 from extend_mcp.server import build_server
@@ -52,12 +52,10 @@ def store(redis: Redis, state_key: str = STATE_KEY) -> RedisStore:
 
 def plan_of(principal: str = "anna", **fields: Any) -> Plan:
     """A plan of three runs, with canaries in every field that holds account data."""
-    source = RerunSource(
-        workflow_id="workflow_canary",
-        version=None,
-        file_ids=("file_canary",),
+    source = CreateWorkflowRun(
+        workflow=WorkflowTarget(id="workflow_canary"),
+        file=FileFromId(id="file_canary"),
         metadata={"canary": "canary value"},
-        status="FAILED",
     )
     runs = [
         PlannedRun(run_id=f"workflow_run_canary{number}", status="FAILED", note="canary note", rerun=source)
@@ -104,12 +102,10 @@ async def test_another_replica_finds_the_whole_plan(redis: Redis) -> None:
     plan.runs[1].outcome, plan.runs[1].sent_at = "started", NOW
     async with other.hold(plan) as ours:
         assert ours
-        await other.agree(plan)
         await other.save_run(plan, plan.runs[1])
     seen = await found(one, plan)
     assert seen == plan
     assert seen
-    assert seen.agreed
     assert [run.run_id for run in seen.open_runs] == ["workflow_run_canary0", "workflow_run_canary2"]
 
 
@@ -117,7 +113,7 @@ async def test_an_outcome_that_was_not_noted_is_not_known_elsewhere(redis: Redis
     plan = plan_of()
     await store(redis).put(plan)
     before = copy.deepcopy(plan)
-    plan.runs[0].outcome, plan.agreed = "started", True
+    plan.runs[0].outcome = "started"
     assert await found(store(redis), plan) == before
 
 
@@ -169,7 +165,6 @@ async def test_who_reads_redis_learns_nothing(redis: Redis) -> None:
     plans = store(redis)
     await plans.put(plan)
     async with plans.hold(plan):
-        await plans.agree(plan)
         await plans.save_run(plan, plan.runs[0])
         everything = b""
         for key in await keys_of(redis):
@@ -216,19 +211,12 @@ async def test_a_sealed_field_counts_only_in_its_own_place(redis: Redis) -> None
     plan, later = plan_of(), plan_of()
     plans = store(redis)
     await plans.put(later)
-    async with plans.hold(later):
-        await plans.agree(later)
     [later_key] = await keys_of(redis)
     await plans.put(plan)
     [key] = set(await keys_of(redis)) - {later_key}
     ours: dict[Any, Any] = await redis.hgetall(key)
     theirs: dict[Any, Any] = await redis.hgetall(later_key)
 
-    # A yes to one plan does not apply to another.
-    await redis.hset(key, "agreed", theirs[b"agreed"])
-    seen = await found(plans, plan)
-    assert seen
-    assert not seen.agreed
     # One run's state is not another's, nor another plan's.
     one, two, three = sorted(name for name in ours if name.startswith(b"item:"))
     their_items = [name for name in theirs if name.startswith(b"item:")]
@@ -348,7 +336,6 @@ async def test_nothing_is_kept_for_ever(redis: Redis) -> None:
     plan, plans = plan_of(), store(redis)
     await plans.put(plan)
     async with plans.hold(plan):
-        await plans.agree(plan)
         await plans.save_run(plan, plan.runs[0])
         for key in await keys_of(redis):
             assert 0 < await redis.ttl(key) <= PLAN_SECONDS + 900
@@ -367,9 +354,6 @@ async def test_without_redis_everything_is_refused_and_nothing_told(caplog: pyte
                 await plans.put(plan_of())
             with pytest.raises(StoreUnavailableError):
                 await found(plans, plan)
-            with pytest.raises(StoreUnavailableError):
-                await plans.agree(plan)
-            assert not plan.agreed
             with pytest.raises(StoreUnavailableError):
                 await plans.save_run(plan, plan.runs[0])
             with pytest.raises(StoreUnavailableError):
@@ -429,12 +413,11 @@ async def test_a_rerun_that_was_noted_as_sent_is_never_sent_again(box: Box, redi
     assert len(ids) > 2
     async with replica(box, first) as client:
         facts = facts_of(await client.call_tool(TOOL, {"run_ids": ids}))
-    # The first replica agrees, notes one as sent, and never returns; whether it left, nobody knows.
+    # The first replica notes one as sent, and never returns; whether it left, nobody knows.
     planned = [run.run_id for run in first.plan.runs]
     lost = first.plan.runs[0]
     lost.sent_at = box.now().timestamp()
     async with first.hold(first.plan):
-        await first.agree(first.plan)
         await first.save_run(first.plan, lost)
     async with replica(box, second) as client:
         again = {"confirmation_token": facts["confirmation_token"]}
