@@ -126,8 +126,8 @@ class RepeatedFile(ViewPart):
 
     def line(self) -> str:
         """Return it as a line of a table."""
-        apart = "?" if self.seconds_apart is None else format_span(self.seconds_apart)
-        return f"{self.file:60} · {self.workflow:40} · {cell(self.run_ids)} · {apart} · {self.credits_again:g}"
+        ids, apart = cell(self.run_ids), format_span(self.seconds_apart)
+        return f"{self.file:60} · {self.workflow:40} · {ids} · {apart} · {self.credits_again:g}"
 
 
 class DoneTwiceView(View):
