@@ -156,7 +156,7 @@ class Report:
                 {
                     "reason": row["reason"],
                     "step": row.get("step") or "-",
-                    "documents": f"{row['documents']:,}",
+                    "documents": f"{row['runs']:,}",
                     "rerun without success": f"{row['failed_again']:,}",
                 }
                 for row in self.answers["still_open"]["causes"][:_MOST_ROWS]
