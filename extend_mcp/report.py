@@ -120,8 +120,8 @@ class Report:
         lines = [f"{counted(summary['runs'], 'run')}: {statuses}." if statuses else "No runs were created."]
         if rate is not None:
             lines.append(
-                f"Failed: {rate:.3g}%. Took p50 {_span(summary.get('duration_p50'))}, "
-                f"p95 {_span(summary.get('duration_p95'))}. Credits: {summary['credits']:,.10g}."
+                f"Failed: {rate:.3g}%. Took p50 {format_span(summary.get('duration_p50'))}, "
+                f"p95 {format_span(summary.get('duration_p95'))}. Credits: {summary['credits']:,.10g}."
             )
         if (before := summary.get("before")) and before["complete"]:
             share = f" ({_share(before)})" if before["runs"] else ""
@@ -130,7 +130,7 @@ class Report:
             fates = ", ".join(f"{still_open[name]:,} {name}" for name in ("resolved", "running", "open"))
             lines.append(f"Documents that failed: {still_open['documents']:,} ({fates}).")
         lines.append(f"Stuck: {counted(stuck['stuck'], 'run')}. {stuck.get('note') or ''}".rstrip())
-        waits = "" if longest is None else f", the longest for {_span(longest)}"
+        waits = "" if longest is None else f", the longest for {format_span(longest)}"
         lines.append(f"Waiting for review: {self.answers['queue']['total']:,}{waits}.")
         return [*lines, *(f"INCOMPLETE: {each}." for each in self.incomplete)]
 
@@ -143,7 +143,7 @@ class Report:
                     "runs": f"{row['runs']:,}",
                     "failed": f"{row['failed']:,}",
                     "failure rate": _share(row) if row["runs"] else "-",
-                    "p95": _span(row.get("duration_p95")),
+                    "p95": format_span(row.get("duration_p95")),
                     "credits": f"{row['credits']:,.10g}",
                 }
                 for row in self.answers["by_workflow"]["groups"][:_MOST_ROWS]
@@ -156,14 +156,14 @@ class Report:
                 {
                     "reason": row["reason"],
                     "step": row.get("step") or "-",
-                    "documents": f"{row['documents']:,}",
+                    "documents": f"{row['runs']:,}",
                     "rerun without success": f"{row['failed_again']:,}",
                 }
                 for row in self.answers["still_open"]["causes"][:_MOST_ROWS]
             ],
             "Waiting for review, oldest first": [
                 {
-                    "waits": _span(self.age(row)),
+                    "waits": format_span(self.age(row)),
                     "run": row["run_id"],
                     "workflow": row.get("workflow") or "-",
                     "file": row.get("file") or "-",
@@ -259,7 +259,3 @@ def _cell(text: str) -> str:
 
 def _share(counts: dict[str, Any]) -> str:
     return f"{100 * counts['failed'] / counts['runs']:.3g}%"
-
-
-def _span(seconds: float | None) -> str:
-    return "-" if seconds is None else format_span(seconds)

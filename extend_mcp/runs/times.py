@@ -73,8 +73,10 @@ def format_instant(moment: datetime) -> str:
 _UNITS = (("d", 86_400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1))
 
 
-def format_span(seconds: float) -> str:
-    """Format a duration with at most two units: ``42s``, ``3m 20s``, ``5h 10m``, ``12d 3h``."""
+def format_span(seconds: float | None) -> str:
+    """Format a duration with at most two units: ``42s``, ``3m 20s``, ``5h 10m``, ``12d 3h``; ``-`` if it is unknown."""
+    if seconds is None:
+        return "-"
     total = max(0, round(seconds))
     for name, size, smaller, part in _UNITS:
         if total >= size:

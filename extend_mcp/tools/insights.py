@@ -60,7 +60,7 @@ async def explain_failure(
         )
     if run is None or cause is None:
         return failures_view(
-            found,
+            [run for run, _, _ in found],
             failed=len(others),
             filters=filters.description(),
             missing=missing,

@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from extend_mcp.runs.failures import Fate, created_first, retry_advice
+from extend_mcp.runs.failures import Fate, created_first
 from extend_mcp.runs.groups import largest
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
 from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
-from extend_mcp.views.runs import NO_REASON, NOT_READ, reason_words
+from extend_mcp.views.insights import FailureCause, failure_cause
+from extend_mcp.views.runs import reason_words
 from extend_mcp.views.tables import RunListView, run_row
-from extend_mcp.views.untrusted import Code, Id, Label
+from extend_mcp.views.untrusted import Id, Label
 
 _MOST_CAUSES = 10
 _MOST_BATCHES = 3
@@ -28,17 +29,6 @@ _WORDS: dict[Fate, str] = {
 _OPEN: tuple[Fate, ...] = ("failed_again", "never_rerun")
 
 
-class OpenCause(ViewPart):
-    """Open failures of one cause."""
-
-    reason: Code
-    step: OrNone[Label] = None
-    documents: int
-    failed_again: int
-    first_failed_at: datetime | None = None
-    advice: str
-
-
 class OpenFailuresView(View):
     """Documents that failed in a window, by what became of them."""
 
@@ -49,7 +39,7 @@ class OpenFailuresView(View):
     failed_again: int
     never_rerun: int
     open: int
-    causes: list[OpenCause]
+    causes: list[FailureCause]
     open_run_ids: list[Id]
     complete: bool
     missing: OrNone[list[str]] = None
@@ -89,30 +79,17 @@ def open_failures_view(
     return view.with_text(Document(head, tail=tail).fit(limit, "… {} more".format)[0])
 
 
-def _reason(run: RunFacts) -> str:
-    return NOT_READ if run.reason is None else run.reason or NO_REASON
+def _cause(same: Sequence[tuple[RunFacts, Fate]]) -> FailureCause:
+    return failure_cause([run for run, _ in same], failed_again=sum(fate == "failed_again" for _, fate in same))
 
 
-def _cause(same: Sequence[tuple[RunFacts, Fate]]) -> OpenCause:
-    first = same[0][0]
-    not_read = "why was not looked up; ask again to go deeper"
-    return OpenCause(
-        reason=_reason(first),
-        step=first.step,
-        documents=len(same),
-        failed_again=sum(fate == "failed_again" for _, fate in same),
-        first_failed_at=first.created,
-        advice=not_read if first.reason is None else retry_advice(first.reason),
-    )
-
-
-def _cause_line(cause: OpenCause, now: datetime) -> str:
+def _cause_line(cause: FailureCause, now: datetime) -> str:
     where = f" in {cause.step:60}" if cause.step else ""
     again = f", {cause.failed_again:,} of them rerun without success" if cause.failed_again else ""
     since = ""
-    if cause.first_failed_at:
-        since = f", since {format_instant(cause.first_failed_at)} ({age_words(cause.first_failed_at, now)} ago)"
-    return f"- {cause.documents:,} {reason_words(cause.reason)}{where}{again}{since}: {cause.advice}"
+    if cause.first_at:
+        since = f", since {format_instant(cause.first_at)} ({age_words(cause.first_at, now)} ago)"
+    return f"- {cause.runs:,} {reason_words(cause.reason)}{where}{again}{since}: {cause.retry}"
 
 
 class RepeatedFile(ViewPart):
@@ -126,8 +103,8 @@ class RepeatedFile(ViewPart):
 
     def line(self) -> str:
         """Return it as a line of a table."""
-        apart = "?" if self.seconds_apart is None else format_span(self.seconds_apart)
-        return f"{self.file:60} · {self.workflow:40} · {cell(self.run_ids)} · {apart} · {self.credits_again:g}"
+        ids, apart = cell(self.run_ids), format_span(self.seconds_apart)
+        return f"{self.file:60} · {self.workflow:40} · {ids} · {apart} · {self.credits_again:g}"
 
 
 class DoneTwiceView(View):

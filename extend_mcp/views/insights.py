@@ -11,7 +11,7 @@ from extend_mcp.runs.groups import largest
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
-from extend_mcp.views.runs import NO_REASON, duration_seconds, reason_words
+from extend_mcp.views.runs import NO_REASON, NOT_READ, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
 
@@ -43,13 +43,13 @@ def _side(value: Value | None, sure: float | None) -> str:
 
 
 class FailureCause(ViewPart):
-    """Failures of one cause: the same reason in the same step of one workflow."""
+    """Failures of one cause: the same reason in the same step."""
 
     reason: Code
     step: OrNone[Label] = None
-    workflow: Label
+    workflow: Label | None = None
     runs: int
-    message: OrNone[Note] = None
+    failed_again: int | None = None
     retry: str
     first_at: datetime | None = None
     last_at: datetime | None = None
@@ -58,10 +58,9 @@ class FailureCause(ViewPart):
     def line(self) -> str:
         """Return it as a line of a table."""
         moments = dict.fromkeys(cell(each) for each in (self.first_at, self.last_at))
-        message = f" {self.message:60}" if self.message else ""
-        where = f"{self.step or Label('no step'):40} · {self.workflow:40}"
+        where = f"{self.step or Label('no step'):40} · {self.workflow or Label('?'):40}"
         ids = listed(self.run_ids, _IDS_A_LINE, of=self.runs)
-        return f"{self.runs:,} · {reason_words(self.reason)}{message} · {where} · {' - '.join(moments)} · {ids}"
+        return f"{self.runs:,} · {reason_words(self.reason)} · {where} · {' - '.join(moments)} · {ids}"
 
 
 class FailureView(View):
@@ -171,17 +170,16 @@ def failure_view(
 
 
 def failures_view(
-    found: Sequence[tuple[RunFacts, Failure | None, object]],
+    found: Sequence[RunFacts],
     *,
     failed: int,
     filters: str,
     missing: list[str],
     limit: int,
 ) -> FailureView:
-    """Group failures by cause, most first: runs with their causes, the newest first, of so many that failed."""
-    known = [(run, cause or Failure("", "", "")) for run, cause, _ in found]
-    groups = largest(known, lambda each: (each[1].reason, each[1].where, each[0].workflow_id))
-    causes = [_cause(members) for members in groups[:_MOST_CAUSES]]
+    """Group runs that were looked into by cause, most first: the newest first, of so many that failed."""
+    groups = largest(found, lambda run: (run.reason, run.step, run.workflow_id))
+    causes = [*map(failure_cause, groups[:_MOST_CAUSES])]
     following = "explain_failure(run_id) explains one; list_runs(failure_reason, failing_step) lists all of a cause."
     view = FailureView(
         failed_in_window=failed,
@@ -206,19 +204,20 @@ def failures_view(
     return view.with_text(text)
 
 
-def _cause(members: Sequence[tuple[RunFacts, Failure]]) -> FailureCause:
-    run, cause = members[0]
-    moments = [each.created for each, _ in members if each.created]
+def failure_cause(same: Sequence[RunFacts], *, failed_again: int | None = None) -> FailureCause:
+    """Return the cause that runs have in common, and how many of them failed again after a rerun."""
+    run, moments = same[0], [each.created for each in same if each.created]
+    not_read = "why was not looked up; ask again to go deeper"
     return FailureCause(
-        reason=cause.reason or NO_REASON,
-        step=cause.where,
-        workflow=run.workflow_name,
-        runs=len(members),
-        message=cause.message,
-        retry=retry_advice(cause.reason),
+        reason=NOT_READ if run.reason is None else run.reason or NO_REASON,
+        step=run.step,
+        workflow=run.workflow_name if len({each.workflow_id for each in same}) == 1 else None,
+        runs=len(same),
+        failed_again=failed_again,
+        retry=not_read if run.reason is None else retry_advice(run.reason),
         first_at=min(moments, default=None),
         last_at=max(moments, default=None),
-        run_ids=[each.id for each, _ in members[:_MOST_ALIKE]],
+        run_ids=[each.id for each in same[:_MOST_ALIKE]],
     )
 
 

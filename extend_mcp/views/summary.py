@@ -293,7 +293,7 @@ def _bars(course: Course, counts: Sequence[int]) -> str:
 
 def _cells(figures: GroupFigures, by: Sequence[str], zone: str, *, compares: bool) -> dict[str, str]:
     """Return the cells of a row by their headings."""
-    p50, p95, share = _span(figures.duration_p50), _span(figures.duration_p95), figures.share_of_failures
+    p50, p95, share = format_span(figures.duration_p50), format_span(figures.duration_p95), figures.share_of_failures
     cells = {}
     groups = [(figures.group, figures.id), (figures.second_group, figures.second_id)]
     for name, (group, found) in zip(by, groups, strict=False):
@@ -306,8 +306,8 @@ def _cells(figures: GroupFigures, by: Sequence[str], zone: str, *, compares: boo
     cells |= {"rate": _percent(figures.failure_rate)} if share is None else {"share of failures": _percent(share)}
     if compares:
         cells["change"] = _points(figures.change)
-        cells["p50 (before)"] = f"{p50} ({_span(figures.before_p50)})"
-        cells["p95 (before)"] = f"{p95} ({_span(figures.before_p95)})"
+        cells["p50 (before)"] = f"{p50} ({format_span(figures.before_p50)})"
+        cells["p95 (before)"] = f"{p95} ({format_span(figures.before_p95)})"
     else:
         cells |= {"took p50": p50, "p95": p95}
     return {**cells, "credits": f"{figures.credits:,.10g}"}
@@ -321,12 +321,8 @@ def _points(change: float | None) -> str:
     return "-" if change is None else f"{100 * change:+.3g} points"
 
 
-def _span(seconds: float | None) -> str:
-    return format_span(seconds) if seconds is not None else "-"
-
-
 def _spans(p50: float | None, p95: float | None) -> str:
-    return f"p50 {_span(p50)}, p95 {_span(p95)}"
+    return f"p50 {format_span(p50)}, p95 {format_span(p95)}"
 
 
 def _freshness(kept: Freshness) -> list[str]:
