@@ -74,13 +74,10 @@ def step_view(
     field: str | None = None,
     contains: str | None = None,
 ) -> StepResultView:
-    """Show one step's result.
+    """Show one step's result: what it found, by type, or with ``full`` detail every field of the API's result.
 
-    Args:
-        detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
-        page: which page, from 1; one past the end, or -1, gives the last.
-        field: the path of one part, shown whole.
-        contains: show only the lines with this text, below what they belong to.
+    The page past the last one, and -1, is the last. ``field`` is the path of one part, shown whole. Only lines that
+    contain ``contains`` are shown, below what they belong to.
 
     Raises:
         NoSuchPartError: the result has no such part.
