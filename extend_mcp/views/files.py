@@ -70,10 +70,7 @@ def file_lines(file: FileSummary) -> list[str]:
     """Return a file's facts, a line each."""
     pages = file.metadata.page_count
     said = [f"{Code(file.type) or 'type unknown'}", "page count unknown" if pages is None else counted(pages, "page")]
-    lines = [
-        f"File {Label(file.name):120} ({Id(file.id)})",
-        f"{', '.join(said)}, created {cell(file.created_at)}",
-    ]
+    lines = [f"File {Label(file.name):120} ({Id(file.id)})", f"{', '.join(said)}, created {cell(file.created_at)}"]
     split = file.metadata.parent_split
     if file.parent_file_id:
         part = f", pages {split.start_page}-{split.end_page}" if split else ""

@@ -112,8 +112,9 @@ def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
     # What nobody sees is removed, which takes long in a text of millions.
     room = 2 * _MOST_CHARS
     for place, text in _texts(run):
-        texts.append((place, _seen(text[:room])))
-        room -= len(text)
+        plain, room = text[:room], room - len(text)
+        is_seen = plain.isascii() and "\x1b" not in plain
+        texts.append((place, plain if is_seen else _UNSEEN.sub("", plain.translate(_TAGS))))
         if room <= 0:
             break
     # One search through all texts costs a tenth of one through each.
@@ -123,10 +124,6 @@ def spoken_to(run: WorkflowRun) -> list[SpokenTo]:
         where = texts[joined.count(_BETWEEN, 0, start)][0]
         found.setdefault(where, SpokenTo(where=where, does=does, excerpt=excerpt.replace(_APART, "")))
     return list(found.values())[:_MOST_PLACES]
-
-
-def _seen(text: str) -> str:
-    return text if text.isascii() and "\x1b" not in text else _UNSEEN.sub("", text.translate(_TAGS))
 
 
 @lru_cache(128)

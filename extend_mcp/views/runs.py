@@ -19,19 +19,8 @@ from extend_mcp.runs.timing import Usual, present_state, review_began
 from extend_mcp.views.document import Document, OrNone, Seconds, TextPage, View, ViewPart, age_words, counted, listed
 from extend_mcp.views.instructions import CAUTION, SpokenTo, caution_line, spoken_to
 from extend_mcp.views.reviews import FailedCheck, failed_checks
-from extend_mcp.views.steps import Detail, StatusCode, step_digest, value_words, walk
-from extend_mcp.views.untrusted import (
-    Code,
-    DashboardUrl,
-    FieldPath,
-    Finding,
-    Id,
-    Label,
-    Line,
-    Note,
-    cut_line,
-    tree_lines,
-)
+from extend_mcp.views.steps import Detail, StatusCode, field_words, step_digest, walk
+from extend_mcp.views.untrusted import Code, DashboardUrl, Finding, Id, Label, Line, Note, cut_line, tree_lines
 from extend_mcp.workflows.graph import Json
 
 _STEPS_IN_FIELDS = 50
@@ -157,7 +146,16 @@ def run_view(
         steps_done=steps_done(run),
         steps_known=len(steps),
         steps=steps[:_STEPS_IN_FIELDS],
-        failures=_failures(run),
+        failures=[
+            # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
+            FailureFacts(
+                step=each.where,
+                reason=each.reason or NO_REASON,
+                message=each.message,
+                retry=retry_advice(each.reason) if each.where or not index else None,
+            )
+            for index, each in enumerate(failures_of(run)[:10])
+        ],
         waits_for=waits_for(run),
         state_since=state_since(run, changed_at, now),
         changed_at=changed_at,
@@ -260,21 +258,8 @@ def _full(run: WorkflowRun, steps: Sequence[StepFacts]) -> list[Line]:
 def _charge_line(entry: UsageEntry) -> str:
     spent = "?" if entry.credits is None else f"{entry.credits:g}"
     leaves = [each for each in walk(entry.model_extra or {}) if not isinstance(each[1], (dict, list))]
-    details = [f"{FieldPath(path.rpartition('.')[2])}: {value_words(value, 80)}" for path, value in leaves]
+    details = [field_words(path.rpartition(".")[2], value, {}) for path, value in leaves]
     return "; ".join([f" {f'{Code(entry.object)} {Id(entry.id)}'.strip()}: {spent} credits", *details])
-
-
-def _failures(run: WorkflowRun) -> list[FailureFacts]:
-    # The run's own reason wraps its step's: whether a retry helps is decided by the cause alone.
-    return [
-        FailureFacts(
-            step=each.where,
-            reason=each.reason or NO_REASON,
-            message=each.message,
-            retry=retry_advice(each.reason) if each.where or not index else None,
-        )
-        for index, each in enumerate(failures_of(run)[:10])
-    ]
 
 
 def steps_done(run: WorkflowRun) -> int:
@@ -377,13 +362,7 @@ class WaitView(View):
 
 
 def wait_view(
-    runs: Sequence[WaitedRun],
-    *,
-    waited: float,
-    explained: str | None,
-    problem: str | None,
-    go_on: str,
-    limit: int,
+    runs: Sequence[WaitedRun], *, waited: float, explained: str | None, problem: str | None, go_on: str, limit: int
 ) -> WaitView:
     """Sum up the last state seen of every run that was waited for.
 

@@ -74,13 +74,10 @@ def step_view(
     field: str | None = None,
     contains: str | None = None,
 ) -> StepResultView:
-    """Show one step's result.
+    """Show one step's result: what it found, by type, or with ``full`` detail every field of the API's result.
 
-    Args:
-        detail: ``concise``: what the step found, by type; ``full``: every field of the API's result.
-        page: which page, from 1; one past the end, or -1, gives the last.
-        field: the path of one part, shown whole.
-        contains: show only the lines with this text, below what they belong to.
+    The page past the last one, and -1, is the last. ``field`` is the path of one part, shown whole. Only lines that
+    contain ``contains`` are shown, below what they belong to.
 
     Raises:
         NoSuchPartError: the result has no such part.
@@ -158,7 +155,7 @@ def select_part(step: StepRun, path: str, detail: Detail = "concise") -> tuple[l
     fields = [each for each in extracted_fields(step) if f"{each[0]}.".startswith((f"{path}.", f"{path}["))]
     known = {name: facts for name, _, facts in fields if facts}
     if detail == "concise" and known:
-        return [*starmap(_field, fields)], True
+        return [*starmap(field_words, fields)], True
     lines = [f"{FieldPath(path)}:", *tree_lines(found[0], 1)]
     return [*lines, "Known of it:", *tree_lines(known, 1)] if known else lines, False
 
@@ -280,10 +277,11 @@ def _extract(step: StepRun) -> Iterator[Line]:
     if step.step_type == "CONDITIONAL_EXTRACT" and (name := as_object(step.child_run.get("extractor")).get("name")):
         said.insert(0, f"by {Label(name):40}")
     yield ", ".join(said)
-    yield from starmap(_field, fields)
+    yield from starmap(field_words, fields)
 
 
-def _field(path: str, value: Any, facts: Json) -> str:
+def field_words(path: str, value: Any, facts: Json) -> str:
+    """Write a field with its value, and what is known of it, in one line."""
     sure, score = confidence(facts), facts.get("reviewAgentScore")
     known = [] if sure is None else [f"confidence {sure:.2f}"]
     if isinstance(score, int) and score <= _LOW_SCORE:
@@ -293,9 +291,10 @@ def _field(path: str, value: Any, facts: Json) -> str:
     pages = sorted({page for page in cited if type(page) is int})
     if pages:
         known.append(f"page {', '.join(map(str, pages[:5]))}")
-    said = [f"{Note(item['content']):160}" for item in objects(facts.get("insights")) if item.get("content")]
-    label = f"{FieldPath(path)}: {value_words(value)}"
-    return label + (f" ({', '.join(known)})" if known else "") + (f" {' '.join(said)}" if said else "")
+    shown = f"{Note(value):{_LONG}}" if isinstance(value, str) else _value(value)
+    said = [f" ({', '.join(known)})"] if known else []
+    said += [f" {Note(item['content']):160}" for item in objects(facts.get("insights")) if item.get("content")]
+    return f"{FieldPath(path)}: {shown}{''.join(said)}"
 
 
 def _classify(step: StepRun) -> Iterator[Line]:
@@ -355,11 +354,6 @@ def _external(step: StepRun) -> Iterator[Line]:
 
 def _items(step: StepRun, name: str) -> list[Json]:
     return objects((step.result or {}).get(name))
-
-
-def value_words(value: Any, most: int = _LONG) -> str:
-    """Write a value from a document or the API: a text marked and with at most so many characters."""
-    return f"{Note(value):{most}}" if isinstance(value, str) else _value(value)
 
 
 def _value(value: Any) -> str:

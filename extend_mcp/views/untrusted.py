@@ -458,27 +458,25 @@ def tree_lines(value: Any, depth: int = 0) -> list[Line]:
 
     So many levels are above it; below 40 levels the rest follows as one line of JSON.
     """
+    entries: list[tuple[str, Any]] = [("", value)]
     if isinstance(value, dict):
         entries = [(f"{FieldPath(name)}", item) for name, item in value.items()]
-    else:
-        entries = (
-            [(f"[{index}]", item) for index, item in enumerate(value)] if isinstance(value, list) else [("", value)]
-        )
-    return [line for label, item in entries for line in _entry(f"{' ' * depth}{label}", item, depth)]
-
-
-def _entry(label: str, value: Any, depth: int) -> list[Line]:
-    if isinstance(value, (dict, list)) and value:
-        if depth >= _DEEPEST:
-            return [f"{label}: {Text(json.dumps(value, ensure_ascii=False))}"]
-        if isinstance(value, list) and all(isinstance(item, (int, float, bool, type(None))) for item in value):
-            return [f"{label}: {json.dumps(value)}"]
-        return [f"{label}:", *tree_lines(value, depth + 1)]
-    if isinstance(value, str):
-        if "\n" in value or "\r" in value or len(value) > _LONGEST_MARKED:
-            return [f"{label}:", Quote(value)]
-        return [Quote(value, f"{label}: ")]
-    return [f"{label}: {json.dumps(value)}"]
+    elif isinstance(value, list):
+        entries = [(f"[{place}]", item) for place, item in enumerate(value)]
+    lines: list[Line] = []
+    for name, item in entries:
+        label = f"{' ' * depth}{name}:"
+        if isinstance(item, str):
+            is_long = "\n" in item or "\r" in item or len(item) > _LONGEST_MARKED
+            lines += [label, Quote(item)] if is_long else [Quote(item, f"{label} ")]
+        # The names of an object are text.
+        elif not isinstance(item, (dict, list)) or not any(isinstance(each, (dict, list, str)) for each in item):
+            lines.append(f"{label} {json.dumps(item)}")
+        elif depth < _DEEPEST:
+            lines += [label, *tree_lines(item, depth + 1)]
+        else:
+            lines.append(f"{label} {Text(json.dumps(item, ensure_ascii=False))}")
+    return lines
 
 
 def _is_unseen(char: str) -> bool:

@@ -133,10 +133,8 @@ def webhook_check_view(
 ) -> WebhookCheckView:
     """Show the workflows and runs whose ends were not received.
 
-    Args:
-        since: when this server began to receive webhooks; None if it receives none, or may not read runs.
-        ended: how many runs ended since then with an event that somebody subscribes to.
-        missed: those of them whose event did not arrive here, the last to end first.
+    This server receives webhooks since a moment, or none. So many runs ended with a subscribed event since then, and
+    the events of the ``missed`` ones, the last to end first, did not arrive here.
     """
     view = WebhookCheckView(
         workflows=len(coverage),

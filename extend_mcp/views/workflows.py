@@ -107,14 +107,12 @@ def workflow_view(
 def graph_lines(steps: Sequence[Json]) -> list[str]:
     """Write a line a step, as a run comes to them: name, type, what it uses, and where it leads."""
     reached, others = by_distance(steps)
-    lines = [_line(number, step) for number, step in enumerate([*reached, *others], 1)]
+    lines = []
+    for number, step in enumerate([*reached, *others], 1):
+        uses = f" ({said})" if (said := _uses(step)) else ""
+        lines.append(f"{number}. {Label(step.get('name') or '?'):60} {_kind(step)}{uses}{_leads(step)}")
     lines[len(reached) : len(reached)] = ["Nothing leads to:"] if others else []
     return lines or ["No steps."]
-
-
-def _line(number: int, step: Json) -> str:
-    uses = _uses(step)
-    return f"{number}. {Label(step.get('name') or '?'):60} {_kind(step)}{f' ({uses})' if uses else ''}{_leads(step)}"
 
 
 def _leads(step: Json, kind: type[Label] = Label) -> str:
@@ -226,7 +224,11 @@ def _details(old: Json | None, step: Json) -> list[str]:
         lines = [line for line, (before, after) in pairs.items() if repr(before) != repr(after)]
     was, now = _leaves_of(old or {}), _leaves_of(step)
     moved = [place for place in {**was, **now} if repr(was.get(place, _ABSENT)) != repr(now.get(place, _ABSENT))]
-    urls = {place for leaves in (was, now) for place, value in leaves.items() if _holds_url(place, value)}
+    urls = {
+        place
+        for place, value in (*was.items(), *now.items())
+        if isinstance(value, str) and (_URL_PATH.fullmatch(place) or _ANY_URL.search(value))
+    }
     # The last settings of an added step are counted only.
     moved.sort(key=lambda place: place not in urls)
     most = _MOST_SETTINGS if old is None else len(moved)
@@ -240,10 +242,6 @@ def _details(old: Json | None, step: Json) -> list[str]:
         urls.difference_update(moved)
         lines += [f"keeps {Name(place)}: {_value(now, place)}" for place in now if place in urls]
     return lines
-
-
-def _holds_url(path: str, value: Any) -> bool:
-    return isinstance(value, str) and bool(_URL_PATH.fullmatch(path) or _ANY_URL.search(value))
 
 
 def _leaves_of(step: Json) -> dict[str, Any]:
