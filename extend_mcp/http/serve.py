@@ -33,12 +33,7 @@ _CLEANUP_SECONDS: Final = 0.5  # the time that a call that was broken off has to
 
 
 async def serve_http(
-    settings: Settings,
-    http: HttpSettings,
-    *,
-    sse: bool,
-    redactor: Redactor,
-    on_ready: Callable[[str], None],
+    settings: Settings, http: HttpSettings, *, sse: bool, redactor: Redactor, on_ready: Callable[[str], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT; arguments as for `HttpApp`.
 

@@ -85,11 +85,9 @@ class RedisBus(InMemorySubscriptionBus):
             self.listening.set()
             self._metrics.set("redis_reachable", 1)
             while True:
+                # Now and then the client asks whether Redis is there: a connection may be cut without a word.
                 message = await channel.get_message(timeout=5.0)
-                if message is None:
-                    # A connection that was cut without a word is found by asking.
-                    await channel.ping()
-                elif message.get("type") == "message" and (uri := self._uri(message["data"])):
+                if message and message["type"] == "message" and (uri := self._uri(message["data"])):
                     await super().publish(ResourceUpdated(uri))
 
     def _uri(self, data: bytes | str) -> str | None:

@@ -104,18 +104,16 @@ class KeySet:
 
     async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
         """Return the keys that a token may be signed with; none where the issuer has none or is out of reach."""
+
+        def fitting() -> list[jwt.PyJWK]:
+            keys = self._keys if self.clock.monotonic() - self._fetched < STALE_SECONDS else []
+            return [key for key in keys if key.algorithm_name == algorithm and kid in (None, key.key_id)][:MOST_TRIED]
+
         # While one caller asks the issuer, the others continue with the previous keys.
-        is_old = self._age() >= FRESH_SECONDS and not self._fetching.locked()
-        if is_old or not self._matching(kid, algorithm):
+        is_old = self.clock.monotonic() - self._fetched >= FRESH_SECONDS and not self._fetching.locked()
+        if is_old or not fitting():
             await self._refresh()
-        return self._matching(kid, algorithm)
-
-    def _age(self) -> float:
-        return self.clock.monotonic() - self._fetched
-
-    def _matching(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
-        keys = self._keys if self._age() < STALE_SECONDS else []
-        return [key for key in keys if key.algorithm_name == algorithm and kid in (None, key.key_id)][:MOST_TRIED]
+        return fitting()
 
     async def _refresh(self) -> None:
         async with self._fetching:
