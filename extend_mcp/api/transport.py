@@ -68,14 +68,10 @@ class ExtendTransport(httpx.AsyncBaseTransport):
     whether a write took effect may repeat it.
 
     Attributes:
-        inner: Talks to the network.
         total_timeout: Seconds after which the call ends, retries and waits included.
         max_attempts: Most times that a GET is sent, 1 or more.
         limiter: Delays each attempt until the rate limit allows it, and everything in its category after a 429.
         caller: Names the caller to the limiter.
-        metrics: Counts every attempt, retry and wait.
-        sleep: Waits between attempts, in seconds.
-        uniform: Returns a random number between its two arguments.
     """
 
     inner: httpx.AsyncBaseTransport

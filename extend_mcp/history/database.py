@@ -91,18 +91,14 @@ class Database:
             self._database.execute(begin)
             yield self._database
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
+        except BaseException as error:
+            # SQLite itself rolls back after some errors.
+            with suppress(sqlite3.Error):
+                self._database.rollback()
+            if not isinstance(error, sqlite3.Error):
+                raise
             self._recover(error)
             raise StoreLostError(str(error)) from None
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        # SQLite itself rolls back after some errors.
-        with suppress(sqlite3.Error):
-            self._database.rollback()
 
     def _recover(self, error: sqlite3.Error) -> None:
         if not _is_damage(error) or self.path == MEMORY:
