@@ -10,17 +10,17 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
+    AliasPath,
     BaseModel,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     OnErrorOmit,
     SecretStr,
-    model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
-from typing_extensions import Self
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -152,17 +152,12 @@ class StepRef(ApiObject):
 class StepRun(ApiObject):
     """One step of a run. `result` is the API's own object, by `step_type`; it is None until the step is done."""
 
-    step_type: str = ""
+    # The API may omit it.
+    step_type: str = Field("", validation_alias=AliasChoices("stepType", AliasPath("step", "type")))
     status: str = ""
     files: Items[FileSummary] = Field(default_factory=list)
     step: StepRef = Field(default_factory=StepRef)
     result: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _fill_step_type(self) -> Self:
-        # The API may omit it.
-        self.step_type = self.step_type or self.step.type
-        return self
 
     @property
     def child_run(self) -> dict[str, Any]:
