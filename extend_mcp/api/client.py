@@ -7,7 +7,8 @@ import httpx
 from pydantic import SecretStr
 from typing_extensions import Unpack
 
-from extend_mcp.api.base import API_VERSION, BaseClient, Pager, Query
+from extend_mcp.api import requests
+from extend_mcp.api.base import BaseClient, Pager
 from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import (
     BatchStarted,
@@ -25,25 +26,6 @@ from extend_mcp.api.models import (
     WorkflowVersion,
     WorkflowVersionSummary,
 )
-from extend_mcp.api.requests import (
-    ChildRunQuery,
-    CreateWebhookEndpoint,
-    CreateWebhookSubscription,
-    CreateWorkflow,
-    CreateWorkflowRun,
-    CreateWorkflowRunBatch,
-    DeployWorkflowVersion,
-    FileQuery,
-    ListQuery,
-    UpdateWebhookEndpoint,
-    UpdateWebhookSubscription,
-    UpdateWorkflow,
-    UpdateWorkflowRun,
-    WebhookSubscriptionQuery,
-    WorkflowRunQuery,
-)
-
-__all__ = ["API_VERSION", "ExtendClient", "UploadProgress"]
 
 UploadProgress = Callable[[int, int], Awaitable[None]]
 """Awaited after each piece of an upload, with the bytes sent and the bytes in total."""
@@ -63,7 +45,7 @@ class ExtendClient(BaseClient):
 
     # Workflow runs
 
-    async def create_workflow_run(self, body: CreateWorkflowRun) -> WorkflowRun:
+    async def create_workflow_run(self, body: requests.CreateWorkflowRun) -> WorkflowRun:
         """Start a workflow on a file or package (`POST /workflow_runs`), and return the new run, which has only begun.
 
         Creates are not idempotent, and each one costs credits. After an error with effect "unknown", list recent
@@ -71,7 +53,7 @@ class ExtendClient(BaseClient):
         """
         return await self.send(WorkflowRun, "POST", "/workflow_runs", content=body.to_json())
 
-    async def create_workflow_run_batch(self, body: CreateWorkflowRunBatch) -> BatchStarted:
+    async def create_workflow_run_batch(self, body: requests.CreateWorkflowRunBatch) -> BatchStarted:
         """Start a workflow on 1 to 1000 files at once (`POST /workflow_runs/batch`).
 
         The API cannot read a batch: list the runs with its id to follow it.
@@ -87,7 +69,7 @@ class ExtendClient(BaseClient):
                 await self.on_run_gone(run_id, False)
             raise
 
-    async def update_workflow_run(self, run_id: str, body: UpdateWorkflowRun) -> WorkflowRun:
+    async def update_workflow_run(self, run_id: str, body: requests.UpdateWorkflowRun) -> WorkflowRun:
         """Rename a run, or merge metadata into its own (`POST /workflow_runs/{id}`); the new keys win."""
         return await self.send(WorkflowRun, "POST", "/workflow_runs/{id}", run_id, content=body.to_json())
 
@@ -106,18 +88,18 @@ class ExtendClient(BaseClient):
             await self.on_run_gone(run_id, True)
         return deleted
 
-    def list_workflow_runs(self, **query: Unpack[WorkflowRunQuery]) -> Pager[WorkflowRunSummary]:
+    def list_workflow_runs(self, **query: Unpack[requests.WorkflowRunQuery]) -> Pager[WorkflowRunSummary]:
         """List workflow runs (`GET /workflow_runs`)."""
         return self.list_of(WorkflowRunSummary, "/workflow_runs", query=query)
 
-    def list_child_runs(self, kind: ChildRuns, **query: Unpack[ChildRunQuery]) -> Pager[ChildRun]:
+    def list_child_runs(self, kind: ChildRuns, **query: Unpack[requests.ChildRunQuery]) -> Pager[ChildRun]:
         """List the runs that workflow runs started, or that one did (`GET /extract_runs` and its like)."""
         query["source"] = "WORKFLOW_RUN"
         return self.list_of(ChildRun, f"/{kind}", query=query)
 
     # Workflows
 
-    async def create_workflow(self, body: CreateWorkflow) -> Workflow:
+    async def create_workflow(self, body: requests.CreateWorkflow) -> Workflow:
         """Create a workflow (`POST /workflows`); without steps it gets TRIGGER and PARSE."""
         return await self.send(Workflow, "POST", "/workflows", content=body.to_json())
 
@@ -125,17 +107,17 @@ class ExtendClient(BaseClient):
         """Read a workflow with the steps of its draft (`GET /workflows/{id}`)."""
         return await self.send(Workflow, "GET", "/workflows/{id}", workflow_id)
 
-    async def update_workflow(self, workflow_id: str, body: UpdateWorkflow) -> Workflow:
+    async def update_workflow(self, workflow_id: str, body: requests.UpdateWorkflow) -> Workflow:
         """Rename a workflow, or replace all steps of its draft (`POST /workflows/{id}`)."""
         return await self.send(Workflow, "POST", "/workflows/{id}", workflow_id, content=body.to_json())
 
-    def list_workflows(self, **query: Unpack[ListQuery]) -> Pager[WorkflowSummary]:
+    def list_workflows(self, **query: Unpack[requests.ListQuery]) -> Pager[WorkflowSummary]:
         """List workflows (`GET /workflows`)."""
         return self.list_of(WorkflowSummary, "/workflows", query=query)
 
     # Workflow versions
 
-    async def deploy_workflow_version(self, workflow_id: str, body: DeployWorkflowVersion) -> WorkflowVersion:
+    async def deploy_workflow_version(self, workflow_id: str, body: requests.DeployWorkflowVersion) -> WorkflowVersion:
         """Publish the draft, or the given steps, as a new version (`POST /workflows/{id}/versions`)."""
         return await self.send(WorkflowVersion, "POST", "/workflows/{id}/versions", workflow_id, content=body.to_json())
 
@@ -146,7 +128,9 @@ class ExtendClient(BaseClient):
         """
         return await self.send(WorkflowVersion, "GET", "/workflows/{id}/versions/{version_id}", workflow_id, version_id)
 
-    def list_workflow_versions(self, workflow_id: str, **query: Unpack[ListQuery]) -> Pager[WorkflowVersionSummary]:
+    def list_workflow_versions(
+        self, workflow_id: str, **query: Unpack[requests.ListQuery]
+    ) -> Pager[WorkflowVersionSummary]:
         """List a workflow's versions, which include the draft (`GET /workflows/{id}/versions`)."""
         return self.list_of(WorkflowVersionSummary, "/workflows/{id}/versions", workflow_id, query=query)
 
@@ -188,12 +172,11 @@ class ExtendClient(BaseClient):
             headers={"Content-Type": form.headers["Content-Type"], "Content-Length": str(len(body))},
         )
 
-    async def get_file(self, file_id: str, *, raw_text: bool | None = None, markdown: bool | None = None) -> File:
+    async def get_file(self, file_id: str, *, raw_text: bool | None = None) -> File:
         """Read a file (`GET /files/{id}`), with its parsed text on request and a download URL for 15 minutes."""
-        query: Query = {"raw_text": raw_text, "markdown": markdown}
-        return await self.send(File, "GET", "/files/{id}", file_id, query=query)
+        return await self.send(File, "GET", "/files/{id}", file_id, query={"raw_text": raw_text})
 
-    def list_files(self, **query: Unpack[FileQuery]) -> Pager[FileSummary]:
+    def list_files(self, **query: Unpack[requests.FileQuery]) -> Pager[FileSummary]:
         """List files (`GET /files`)."""
         return self.list_of(FileSummary, "/files", query=query)
 
@@ -203,7 +186,7 @@ class ExtendClient(BaseClient):
 
     # Webhook endpoints
 
-    async def create_webhook_endpoint(self, body: CreateWebhookEndpoint) -> WebhookEndpoint:
+    async def create_webhook_endpoint(self, body: requests.CreateWebhookEndpoint) -> WebhookEndpoint:
         """Create an endpoint (`POST /webhook_endpoints`). Only this response contains its signing secret."""
         return await self.send(WebhookEndpoint, "POST", "/webhook_endpoints", content=body.to_json())
 
@@ -211,7 +194,7 @@ class ExtendClient(BaseClient):
         """Read one endpoint (`GET /webhook_endpoints/{id}`)."""
         return await self.send(WebhookEndpoint, "GET", "/webhook_endpoints/{id}", endpoint_id)
 
-    async def update_webhook_endpoint(self, endpoint_id: str, body: UpdateWebhookEndpoint) -> WebhookEndpoint:
+    async def update_webhook_endpoint(self, endpoint_id: str, body: requests.UpdateWebhookEndpoint) -> WebhookEndpoint:
         """Change an endpoint (`POST /webhook_endpoints/{id}`)."""
         return await self.send(WebhookEndpoint, "POST", "/webhook_endpoints/{id}", endpoint_id, content=body.to_json())
 
@@ -219,13 +202,13 @@ class ExtendClient(BaseClient):
         """Delete an endpoint (`DELETE /webhook_endpoints/{id}`)."""
         return await self.send(Deleted, "DELETE", "/webhook_endpoints/{id}", endpoint_id)
 
-    def list_webhook_endpoints(self, **query: Unpack[ListQuery]) -> Pager[WebhookEndpoint]:
+    def list_webhook_endpoints(self, **query: Unpack[requests.ListQuery]) -> Pager[WebhookEndpoint]:
         """List endpoints (`GET /webhook_endpoints`)."""
         return self.list_of(WebhookEndpoint, "/webhook_endpoints", query=query)
 
     # Webhook subscriptions
 
-    async def create_webhook_subscription(self, body: CreateWebhookSubscription) -> WebhookSubscription:
+    async def create_webhook_subscription(self, body: requests.CreateWebhookSubscription) -> WebhookSubscription:
         """Subscribe an endpoint to one resource's events (`POST /webhook_subscriptions`)."""
         return await self.send(WebhookSubscription, "POST", "/webhook_subscriptions", content=body.to_json())
 
@@ -234,7 +217,7 @@ class ExtendClient(BaseClient):
         return await self.send(WebhookSubscription, "GET", "/webhook_subscriptions/{id}", subscription_id)
 
     async def update_webhook_subscription(
-        self, subscription_id: str, body: UpdateWebhookSubscription
+        self, subscription_id: str, body: requests.UpdateWebhookSubscription
     ) -> WebhookSubscription:
         """Change which events a subscription sends (`POST /webhook_subscriptions/{id}`)."""
         path, content = "/webhook_subscriptions/{id}", body.to_json()
@@ -244,6 +227,8 @@ class ExtendClient(BaseClient):
         """Delete a subscription (`DELETE /webhook_subscriptions/{id}`)."""
         return await self.send(Deleted, "DELETE", "/webhook_subscriptions/{id}", subscription_id)
 
-    def list_webhook_subscriptions(self, **query: Unpack[WebhookSubscriptionQuery]) -> Pager[WebhookSubscription]:
+    def list_webhook_subscriptions(
+        self, **query: Unpack[requests.WebhookSubscriptionQuery]
+    ) -> Pager[WebhookSubscription]:
         """List subscriptions (`GET /webhook_subscriptions`)."""
         return self.list_of(WebhookSubscription, "/webhook_subscriptions", query=query)

@@ -8,10 +8,19 @@ named here are left out; a class that shows them keeps them in `model_extra`.
 from datetime import datetime, timezone
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, OnErrorOmit, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    OnErrorOmit,
+    SecretStr,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
-from typing_extensions import Self
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -143,17 +152,12 @@ class StepRef(ApiObject):
 class StepRun(ApiObject):
     """One step of a run. `result` is the API's own object, by `step_type`; it is None until the step is done."""
 
-    step_type: str = ""
+    # The API may omit it.
+    step_type: str = Field("", validation_alias=AliasChoices("stepType", AliasPath("step", "type")))
     status: str = ""
     files: Items[FileSummary] = Field(default_factory=list)
     step: StepRef = Field(default_factory=StepRef)
     result: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _fill_step_type(self) -> Self:
-        # The API may omit it.
-        self.step_type = self.step_type or self.step.type
-        return self
 
     @property
     def child_run(self) -> dict[str, Any]:
@@ -291,7 +295,8 @@ class File(FileSummary):
     def stored_text(self) -> bool:
         """True if Extend stores any text of the file."""
         contents = self.contents or {}
-        parts = [part for key in ("pages", "sheets") for part in _as_list(contents.get(key)) if isinstance(part, dict)]
+        lists = [found for key in ("pages", "sheets") if isinstance(found := contents.get(key), list)]
+        parts = [part for found in lists for part in found if isinstance(part, dict)]
         return any(each.get(key) for each in (contents, *parts) for key in ("rawText", "markdown", "html"))
 
 
@@ -322,18 +327,9 @@ class Page(ApiModel, Generic[ItemT]):
 
     # The one field without a default: what has no items is not a list.
     data: Items[ItemT]
-    next_page_token: str | None = None
-
-    @model_validator(mode="after")
-    def _no_empty_token(self) -> Self:
-        # An empty token would ask for the first page again and never end.
-        self.next_page_token = self.next_page_token or None
-        return self
+    # An empty token would ask for the first page again and never end.
+    next_page_token: Annotated[str | None, AfterValidator(lambda token: token or None)] = None
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return max(0.0, (end - start).total_seconds()) if start and end else None
-
-
-def _as_list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -68,14 +68,10 @@ class ExtendTransport(httpx.AsyncBaseTransport):
     whether a write took effect may repeat it.
 
     Attributes:
-        inner: Talks to the network.
         total_timeout: Seconds after which the call ends, retries and waits included.
         max_attempts: Most times that a GET is sent, 1 or more.
         limiter: Delays each attempt until the rate limit allows it, and everything in its category after a 429.
         caller: Names the caller to the limiter.
-        metrics: Counts every attempt, retry and wait.
-        sleep: Waits between attempts, in seconds.
-        uniform: Returns a random number between its two arguments.
     """
 
     inner: httpx.AsyncBaseTransport
@@ -133,16 +129,12 @@ class ExtendTransport(httpx.AsyncBaseTransport):
 
     async def _attempt(self, request: httpx.Request) -> httpx.Response:
         """Send a request once the rate limit allows it, and pause its category after a 429."""
-        if self.limiter is None:
-            request.extensions[_SENT] = True
-            return await self._traced(request)
         category = category_of(request.method, request.url.path)
-        seconds = await self.limiter.acquire(category, self.caller)
-        request.extensions[_SENT] = True
-        if seconds:
+        if self.limiter and (seconds := await self.limiter.acquire(category, self.caller)):
             self.metrics.count("rate_wait_seconds_total", seconds, category=category)
+        request.extensions[_SENT] = True
         response = await self._traced(request)
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        if self.limiter and response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             await self.limiter.pause(category, parse_retry_after(response.headers.get("retry-after")))
         return response
 

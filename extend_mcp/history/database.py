@@ -91,40 +91,37 @@ class Database:
             self._database.execute(begin)
             yield self._database
             self._database.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
+        except BaseException as error:
+            # SQLite itself rolls back after some errors.
+            with suppress(sqlite3.Error):
+                self._database.rollback()
+            if not isinstance(error, sqlite3.Error):
+                raise
             self._recover(error)
             raise StoreLostError(str(error)) from None
-        except BaseException:
-            self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        # SQLite itself rolls back after some errors.
-        with suppress(sqlite3.Error):
-            self._database.rollback()
 
     def _recover(self, error: sqlite3.Error) -> None:
-        if not _is_damage(error) or self.path == MEMORY:
+        if not self._is_damage(error):
             logger.warning("kept runs cannot be used for this call: %s", error)
             return
         self._database.close()
         # Another process may have replaced the file already.
-        if Path(self.path).stat().st_ino == self._inode:
-            self._set_aside(error)
-        self._database = self._open()
+        is_present = Path(self.path).stat().st_ino == self._inode
+        self._database = self._open(error if is_present else None)
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, damage: Exception | None = None) -> sqlite3.Connection:
         try:
-            try:
-                return self._connect()
-            except sqlite3.DatabaseError as error:
-                if not _is_damage(error) or self.path == MEMORY:
-                    raise
-                self._set_aside(error)
-                return self._connect()
+            if damage is not None:
+                self._set_aside(damage)
+            return self._connect()
         except (sqlite3.Error, OSError) as error:
+            if damage is None and self._is_damage(error):
+                return self._open(error)
             raise StoreLostError(f"{self.path}: {error}") from None
+
+    def _is_damage(self, error: Exception) -> bool:
+        # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
+        return type(error) is sqlite3.DatabaseError and self.path != MEMORY
 
     def _connect(self) -> sqlite3.Connection:
         if self.path != MEMORY:
@@ -166,7 +163,7 @@ class Database:
         database.execute("COMMIT")
         database.execute("PRAGMA foreign_keys = ON")
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _set_aside(self, error: Exception) -> None:
         with Path(self.path).open("rb") as file:
             if file.read(72)[68:] != _APPLICATION_ID.to_bytes(4, "big"):
                 raise StoreLostError(f"{self.path} is not a file of kept runs; it was not changed")
@@ -175,11 +172,6 @@ class Database:
         for companion in ("-wal", "-shm"):
             Path(self.path + companion).unlink(missing_ok=True)
         logger.error("the file of kept runs is damaged (%s); it is now %s, and a new one begins", error, aside)
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    # SQLite reports a broken or foreign file by DatabaseError itself; locked and full have a class of their own.
-    return type(error) is sqlite3.DatabaseError
 
 
 def _compact(*packed: Any) -> str:

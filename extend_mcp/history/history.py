@@ -246,20 +246,17 @@ class RunHistory:
                 break
             pages += 1
             read += len(page.data)
-            held = await self._save_page(held, page)
+            runs = _facts(page.data)
+            moments = [run.created.timestamp() for run in runs if run.created]
+            if moments != sorted(moments, reverse=True):
+                raise CannotKeepError("Extend did not sort the list by createdAt")
+            floor = -float("inf") if page.next_page_token is None else min([*moments, held.floor])
+            held = await self._in_thread(RunStore.save_page, held.number, runs, floor, page.next_page_token)
             await deadline.report(f"{read:,} runs read")
         if pages:
             await self._in_thread(RunStore.trim)
             held = await self._in_thread(RunStore.coverage, self._clock.now().timestamp())
         return held, missing
-
-    async def _save_page(self, held: Coverage, page: Page[WorkflowRunSummary]) -> Coverage:
-        runs = _facts(page.data)
-        moments = [run.created.timestamp() for run in runs if run.created]
-        if moments != sorted(moments, reverse=True):
-            raise CannotKeepError("Extend did not sort the list by createdAt")
-        floor = -float("inf") if page.next_page_token is None else min([*moments, held.floor])
-        return await self._in_thread(RunStore.save_page, held.number, runs, floor, page.next_page_token)
 
     async def _page(self, api: ExtendClient, sort_by: str, token: str | None, size: int) -> Page[WorkflowRunSummary]:
         """Read one page; if the API refuses large pages, read smaller ones from now on."""

@@ -79,14 +79,11 @@ def endless(steps: Sequence[Json]) -> set[str]:
     """
     by_name = _by_name(steps)
     able: set[str] = set()
-    while True:
-        more = {
-            name
-            for name, step in by_name.items()
-            if name not in able and any(all(target in able for target in way) for way in _outcomes(step, by_name))
-        }
-        if not more:
-            break
+    while more := {
+        name
+        for name, step in by_name.items()
+        if name not in able and any(able.issuperset(way) for way in _outcomes(step, by_name))
+    }:
         able |= more
     # A step that only leads into a cycle is fixed with the cycle, so it is not reported as well.
     return {

@@ -53,12 +53,12 @@ def _merged_step(step: Json, old: Json) -> Json:
         return step if kept is None else step | {"config": kept}
     if step["type"] == "VALIDATION" or not isinstance(config, dict) or not isinstance(kept, dict):
         return step
-    branches = [_merged_branch(each, _same(kept.get("branches"), each, "id")) for each in config.get("branches") or []]
+    branches = [
+        branch | {key: same[key] for key in ("name", "block") if branch.get(key) is None and key in same}
+        for branch in config.get("branches") or []
+        for same in [_same(kept.get("branches"), branch, "id")]
+    ]
     return step | {"config": config | {"branches": branches}}
-
-
-def _merged_branch(branch: Json, old: Json) -> Json:
-    return branch | {key: old[key] for key in ("name", "block") if branch.get(key) is None and key in old}
 
 
 def _same(candidates: Any, wanted: Json, *keys: str) -> Json:

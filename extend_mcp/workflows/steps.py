@@ -30,18 +30,6 @@ class _OneOf(_Part):
         return self
 
 
-class _EndsWithTrue(_Part):
-    """A part with rules of which the last one always holds."""
-
-    rules: list[Any]
-
-    @model_validator(mode="after")
-    def _ends_with_true(self) -> Self:
-        if self.rules[-1].formula != "TRUE":
-            raise ValueError('the last rule\'s formula must be "TRUE"')
-        return self
-
-
 class _Inline(_Part):
     """A processor's configuration inside the definition; what only the processor reads is let through."""
 
@@ -54,6 +42,12 @@ def _part(base: type[_Part] = _Part, /, **fields: Any) -> Any:
         name: (kind, None if type(None) in get_args(kind) else ...) for name, kind in fields.items()
     }
     return create_model("Part", __base__=base, **given)
+
+
+def _ends_with_true(rules: list[Any]) -> list[Any]:
+    if rules[-1].formula != "TRUE":
+        raise ValueError('the last rule\'s formula must be "TRUE"')
+    return rules
 
 
 def _text(pattern: str, rule: str) -> Any:
@@ -108,6 +102,7 @@ def step_models() -> dict[str, Any]:
         right_operand=str | None,
     )
     extract_rule = _part(name=str | None, formula=_TEXT, extractor=extractor)
+    rules: Any = Annotated[conlist(extract_rule, min_length=1), AfterValidator(_ends_with_true)]
     formula_rule = _part(name=_TEXT, formula=_TEXT, description=str | None)
     branch = _part(id=_TEXT, name=str | None, block=block | None)
     request = _part(
@@ -129,7 +124,7 @@ def step_models() -> dict[str, Any]:
         "SPLIT": (_part(_OneOf, splitter=pinned | None, splitter_config=inline_splitter | None), classification_next),
         "MERGE_EXTRACT": (_part(merge_order=merge_order | None), following),
         "CONDITIONAL": (_part(conditions=conlist(condition, min_length=1)), _part(step=_TEXT, condition_id=_TEXT)),
-        "CONDITIONAL_EXTRACT": (_part(_EndsWithTrue, rules=conlist(extract_rule, min_length=1)), following),
+        "CONDITIONAL_EXTRACT": (_part(rules=rules), following),
         "RULE_VALIDATION": (_part(rules=conlist(formula_rule, min_length=1)), result_next),
         "VALIDATION": (_part(blocks=conlist(block, min_length=1)), result_next),
         "ROUTER": (_part(branches=conlist(branch, min_length=1)), _part(step=_TEXT, branch_id=_TEXT)),

@@ -188,8 +188,8 @@ CASES: dict[str, tuple[Theirs, Ours]] = {
         lambda api, ids: api.list_files(name_contains="a", sort_dir="asc", max_page_size=2),
     ),
     "get file": (
-        lambda sdk, ids: sdk.files.retrieve(ids.file, raw_text=True, markdown=True),
-        lambda api, ids: api.get_file(ids.file, raw_text=True, markdown=True),
+        lambda sdk, ids: sdk.files.retrieve(ids.file, raw_text=True),
+        lambda api, ids: api.get_file(ids.file, raw_text=True),
     ),
     "delete file": (
         lambda sdk, ids: sdk.files.delete(ids.file),

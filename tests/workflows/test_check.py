@@ -116,7 +116,7 @@ def drop(*path: Any) -> Callable[[Steps], None]:
             set_to(2, "config", {"classifier": {"id": "cl_1", "version": "latest"}}),
             {"steps.2.config.classifier.version"},
         ),
-        (set_to(4, "config", "rules", 0, "formula", "a > 1"), {"steps.4.config"}),
+        (set_to(4, "config", "rules", 0, "formula", "a > 1"), {"steps.4.config.rules"}),
         (set_to(4, "config", "rules", []), {"steps.4.config.rules"}),
         (set_to(6, "config", "blocks", 0, "blockType", "magic"), {"steps.6.config.blocks.0"}),
         (drop(6, "config", "blocks", 0, "name"), {"steps.6.config.blocks.0.name"}),
