@@ -71,7 +71,7 @@ def earlier_proposal(ctx: Ctx, action: str, target: str, token: str | None) -> t
     return None, "it is for another action, object or state than this call" if problem is None else problem
 
 
-async def confirm(
+async def ask_person(
     ctx: Ctx, proposal: Proposal, question: Sequence[str], shown: Proposal | None
 ) -> bool | str | InputRequiredResult:
     """Ask a person, where the client can; ``shown`` is the same proposal as an earlier round made it.

@@ -13,15 +13,8 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import (
-    Proposal,
-    can_ask,
-    confirm,
-    digest,
-    earlier_proposal,
-    has_round_trips,
-    issue_token,
-)
+from extend_mcp.actions import confirm
+from extend_mcp.actions.confirm import Proposal, has_round_trips
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.requests import RequestModel
@@ -169,7 +162,7 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
         StoreUnavailableError: a plan cannot be read or kept.
     """
     record = write_record()
-    action.shown, action.token_problem = earlier_proposal(ctx, action.name, action.target, token)
+    action.shown, action.token_problem = confirm.earlier_proposal(ctx, action.name, action.target, token)
     if action.shown and action.reason is None:
         # The confirming call may leave the reason out.
         action.reason = action.shown.reason or None
@@ -186,8 +179,8 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     policy, shown, proposal_id = action.app.settings.confirmation, action.shown, None
     if policy == "trusted":
         record.confirmed_by = "trusted"
-    elif can_ask(ctx) and policy != "token":
-        said = await confirm(ctx, proposal, lines, shown)
+    elif confirm.can_ask(ctx) and policy != "token":
+        said = await confirm.ask_person(ctx, proposal, lines, shown)
         if isinstance(said, InputRequiredResult):
             return said
         if said is not True:
@@ -217,7 +210,7 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
             "confirmation_required",
             f"{why}A person must agree first.",
             details=lines,
-            token=issue_token(action.app, proposal),
+            token=confirm.issue_token(action.app, proposal),
             next_step=f"Show this plan to the user. Only if they agree, {action.confirming}.",
         )
     return await _send_once(action, None if action.resumable else proposal_id)
@@ -249,7 +242,7 @@ async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
 
 def proposal_of(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
     """Return what a person is asked to agree to."""
-    facts = digest(list(found.question), found.bound, action.arguments)
+    facts = confirm.digest(list(found.question), found.bound, action.arguments)
     return Proposal(action.name, action.target, facts, found.status, action.reason or "")
 
 
