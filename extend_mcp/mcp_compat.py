@@ -15,9 +15,6 @@ from mcp.server.auth.middleware.auth_context import auth_context_var as auth_con
 # Sessions are shared out among callers, which `max_sessions` cannot do: see `FairSessions`.
 from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
 
-# Prompts are built without a pydantic model each, which a client would wait for: that needs `PromptArgument`.
-from mcp.server.mcpserver.prompts.base import PromptArgument as PromptArgument
-
 # Tools refuse unknown arguments and parse JSON only where no text is wanted, which the SDK has no option for; its
 # `Tool.from_function` would build each model twice.
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase as ArgModelBase

@@ -11,10 +11,9 @@ import pytest
 from mcp.client.client import Client
 from mcp.server.connection import Connection
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.session import ServerSession
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from sse_starlette.sse import AppStatus
 from starlette.types import Message, Receive, Scope, Send
 
@@ -24,7 +23,6 @@ from extend_mcp.callers import CallerUser
 from extend_mcp.mcp_compat import (
     ArgModelBase,
     FuncMetadata,
-    PromptArgument,
     auth_context_var,
     connection_of,
     is_validation_text,
@@ -72,13 +70,6 @@ def test_a_tool_takes_a_model_of_arguments_and_metadata_of_our_own() -> None:
         metadata.validate_arguments({"a": 1, "b": 2})
     assert {"fn_metadata", "context_kwarg", "is_async", "parameters"} <= set(Tool.model_fields)
     assert {"arg_model", "output_schema", "output_model"} <= set(FuncMetadata.model_fields)
-
-
-def test_a_prompt_can_be_made_of_its_arguments() -> None:
-    argument = PromptArgument(name="since", description="Since when", required=False)
-    assert issubclass(PromptArgument, BaseModel)
-    prompt = Prompt(name="p", arguments=[argument], fn=lambda **_: [], context_kwarg="ctx")
-    assert prompt.arguments == [argument]
 
 
 async def test_a_request_leads_to_its_connection() -> None:

@@ -26,6 +26,15 @@ def in_order(text: str, *parts: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ERAS)
+async def test_a_listed_prompt_says_what_its_arguments_are_and_which_are_required(box: Box, mode: Mode) -> None:
+    async with serving(box, mode=mode) as client:
+        listed = {each.name: each for each in (await client.list_prompts()).prompts}
+    [run_id, reason] = listed["cancel_run_safely"].arguments or []
+    assert (run_id.name, run_id.description, run_id.required) == ("run_id", "The run: id or dashboard URL", True)
+    assert (reason.name, reason.description, reason.required) == ("reason", "Why it should not run", False)
+
+
+@pytest.mark.parametrize("mode", ERAS)
 async def test_the_guard_prompt_attaches_the_run_and_names_the_steps_in_order(box: Box, mode: Mode) -> None:
     box.load(example_run(RUN, "PROCESSING"))
     url = f"https://dashboard.extend.ai/workflows/{RUN}"

@@ -19,10 +19,11 @@ import anyio
 from extend_mcp.actions.confirm import issue_token
 from extend_mcp.actions.execute import Action, Inspection, proposal_of
 from extend_mcp.actions.store import Plan, PlannedRun
+from extend_mcp.api.errors import CredentialError, ExtendError
 from extend_mcp.audit import write_record
 from extend_mcp.tools.run_scan import CALL_SECONDS, RunReader, in_parallel
 from extend_mcp.views.actions import BulkResult, BulkView, Outcome, result_lines, skipped_words
-from extend_mcp.views.document import counted
+from extend_mcp.views.document import counted, error_words
 from extend_mcp.views.untrusted import Id
 
 PLAN_GONE = "the plan is no longer kept (plans are kept for an hour, and a server that keeps them in memory loses them)"
@@ -36,7 +37,7 @@ class BulkAction(Action[BulkView]):
     """One action on many runs, as a call wants it. Its target is its plan."""
 
     reader: RunReader = field(repr=False)
-    _plan: Plan | None = field(default=None, init=False, repr=False)
+    plan: Plan = field(init=False, repr=False)  # once it is made or read
 
     kind: ClassVar[type[BulkView]] = BulkView
     resumable: ClassVar[bool] = True
@@ -45,12 +46,6 @@ class BulkAction(Action[BulkView]):
     @property
     def arguments(self) -> None:
         """Nothing: a yes is bound to the plan, and the call that brings it needs no other argument."""
-
-    @property
-    def plan(self) -> Plan:
-        """The plan, once it is made or read."""
-        assert self._plan is not None
-        return self._plan
 
     @abstractmethod
     async def propose(self) -> Plan | BulkView:
@@ -61,6 +56,9 @@ class BulkAction(Action[BulkView]):
         """Read one run again, judge it, send the request once, and note the outcome in ``run``.
 
         Without a final outcome the run stays open, and the next call with the same plan tries it again.
+
+        Raises:
+            ExtendError: a read failed, or Extend refused the request for now.
         """
 
     async def finish(self) -> None:
@@ -68,9 +66,9 @@ class BulkAction(Action[BulkView]):
 
     async def inspect(self) -> Inspection[BulkView]:
         """Return the plan that the call names, or make one."""
-        if self._plan is None and self.shown and not await self._read(self.shown.target):
+        if self.shown and not self.target and not await self._read(self.shown.target):
             self.shown, self.token_problem = None, PLAN_GONE
-        if self._plan is None:
+        if not self.shown:
             proposed = await self.propose()
             if isinstance(proposed, BulkView):
                 return Inspection(refusal=proposed)
@@ -81,7 +79,7 @@ class BulkAction(Action[BulkView]):
                     refusal=self.answer("refused", message, next_step="Narrow the filters, or name the runs.")
                 )
             await self.app.store.put(proposed)
-            self._plan = proposed
+            self.plan = proposed
         self.target = self.plan.id
         self.known = {"planned": len(self.plan.runs), "skipped": self.plan.skipped}
         write_record().planned = self.plan.runs
@@ -113,6 +111,11 @@ class BulkAction(Action[BulkView]):
                     run = waiting.pop()
                     try:
                         await self.act(run)
+                    except CredentialError:
+                        raise
+                    except ExtendError as error:
+                        # The run stays open: the next call tries it again, or looks.
+                        run.note = error_words(error)
                     finally:
                         # Also when the call is cut short: a resuming call must know what was sent.
                         with anyio.CancelScope(shield=True):
@@ -181,7 +184,8 @@ class BulkAction(Action[BulkView]):
         app = self.app
         now = app.clock.now().timestamp()
         found = await app.store.get(plan_id, action=self.name, principal=app.caller.principal, now=now)
-        self._plan = found or self._plan
+        if found:
+            self.plan = found
         return found is not None
 
     def no_such_plan(self) -> BulkView:

@@ -11,12 +11,12 @@ from typing import ClassVar, Final
 from extend_mcp.actions.bulk import BulkAction
 from extend_mcp.actions.cancel_run import FOLLOW_SECONDS, cancel_run, follow
 from extend_mcp.actions.store import Plan, PlannedRun
-from extend_mcp.api.errors import CredentialError, ExtendError, NotFoundError
+from extend_mcp.api.errors import NotFoundError
 from extend_mcp.api.models import RunBase, WorkflowRun
 from extend_mcp.runs.lifecycle import by_urgency, describe, is_finished
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.views.actions import MOST_IDS, BulkView, skipped_words, workflow_words
-from extend_mcp.views.document import age_words, counted, error_words, listed
+from extend_mcp.views.document import age_words, counted, listed
 from extend_mcp.views.untrusted import Code, Id, Name, Note
 
 _UNFINISHED: Final = ("PENDING", "PROCESSING", "CANCELLING", "NEEDS_REVIEW")
@@ -75,10 +75,6 @@ class CancelRuns(BulkAction):
             await cancel_run(self.app, run)
         except NotFoundError:
             run.outcome = "not_found"
-        except CredentialError:
-            raise
-        except ExtendError as error:
-            run.note = error_words(error)
         # Cancelling twice does no harm, so an unclear outcome stays open for the next call.
         run.outcome = None if run.outcome == "unknown" else run.outcome
 

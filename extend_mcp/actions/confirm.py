@@ -18,22 +18,19 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
 from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
-from extend_mcp.audit import Confirmed
 from extend_mcp.callers import CallerContext, Ctx, caller_context
 from extend_mcp.mcp_compat import ask
 from extend_mcp.views.untrusted import isolate
 
 _ROUND_TRIPS_SINCE = "2026-07-28"
-_CONFIRM_KEY = "confirm"
-_REVEAL_KEY = "reveal"
-_STOP_ASKING = "Do not ask again unless the user wants it."
+_ASKED = "confirm"
 
 
 @dataclass(frozen=True)
@@ -52,19 +49,6 @@ class Proposal:
     def same_as(self, other: Proposal) -> bool:
         """Return whether both propose the same action on the same facts."""
         return (self.action, self.target, self.digest) == (other.action, other.target, other.digest)
-
-
-@dataclass(frozen=True)
-class Consent:
-    """The answer to a proposal."""
-
-    outcome: Literal["confirmation_required", "declined", "refused"] | None = None  # None if somebody said yes
-    note: str = ""  # why a token does not count, or how a person said no
-    next_step: str | None = None
-    by: Confirmed | None = None  # who said yes
-    waited: bool = False  # True if time passed inside this call, so that earlier reads are stale
-    proposal_id: str | None = None  # the proposal whose yes this is; None where the yes cannot be presented twice
-    token: str | None = None  # the confirmation token that a later call brings back
 
 
 def digest(*facts: Any) -> str:
@@ -87,50 +71,25 @@ def earlier_proposal(ctx: Ctx, action: str, target: str, token: str | None) -> t
     return None, "it is for another action, object or state than this call" if problem is None else problem
 
 
-async def confirm(
-    ctx: Ctx, proposal: Proposal, question: Sequence[str], *, shown: Proposal | None, token_problem: str
-) -> Consent | InputRequiredResult:
-    """Obtain a person's consent, by the operator's policy and the client's abilities.
+async def ask_person(
+    ctx: Ctx, proposal: Proposal, question: Sequence[str], shown: Proposal | None
+) -> bool | str | InputRequiredResult:
+    """Ask a person, where the client can; ``shown`` is the same proposal as an earlier round made it.
 
-    A token that the model brought counts only where nobody can be asked. In protocol 2026-07-28, return instead the
-    result that makes the client ask its user and call again.
-
-    Args:
-        shown: the same proposal as an earlier round or call made it.
-        token_problem: why the token of this call does not count.
+    Returns True for a yes, and otherwise how it came to none. In protocol 2026-07-28, return instead the result that
+    makes the client ask its user and call again.
     """
-    policy = caller_context(ctx).settings.confirmation
-    if policy == "trusted":
-        return Consent(by="trusted")
-    if policy == "person" and not can_ask(ctx):
-        return Consent(
-            "refused",
-            "This server accepts a confirmation from a person only, and this client cannot ask one.",
-            "Ask the user to do it in a client that can ask them.",
-        )
-    if policy == "token" or not can_ask(ctx):
-        # The state of a question that a person was asked is no token: they may have said no.
-        if shown and not ctx.request_state:
-            return Consent(by="token", proposal_id=shown.id)
-        why = f"The confirmation token is not valid: {token_problem}. " if token_problem else ""
-        issued = issue_token(caller_context(ctx), proposal)
-        return Consent("confirmation_required", f"{why}A person must agree first.", token=issued)
-    params = ElicitRequestFormParams(
-        message=_labeled(ctx, "\n".join(map(isolate, question))), requested_schema=_CONFIRM_FORM
-    )
-    if not has_round_trips(ctx):
-        try:
-            answer = await ask(ctx, params, seconds=caller_context(ctx).limits.confirmation_seconds)
-        except (MCPError, ValidationError):
-            # The client said that it can ask. A token in its place would let the model answer for the person.
-            return Consent("declined", "The client failed to ask a person.", _STOP_ASKING)
-        return _consent(answer, waited=True)
-    answered = (ctx.input_responses or {}).get(_CONFIRM_KEY)
-    if shown and ctx.request_state and isinstance(answered, ElicitResult):
-        return _consent(answered, proposal_id=shown.id)
-    return InputRequiredResult(
-        input_requests={_CONFIRM_KEY: ElicitRequest(params=params)}, request_state=json.dumps(asdict(proposal))
-    )
+    seconds = caller_context(ctx).limits.confirmation_seconds
+    given = await _asked(ctx, "\n".join(map(isolate, question)), _CONFIRM_FORM, asdict(proposal), shown, seconds)
+    if isinstance(given, InputRequiredResult):
+        return given
+    if given is None:
+        # The client said that it can ask. A token in its place would let the model answer for the person.
+        return "The client failed to ask a person."
+    if given.action == "accept" and (given.content or {}).get("confirm") is True:
+        return True
+    notes = {"accept": "The form came back without a yes.", "decline": "The person said no."}
+    return notes.get(given.action, "The person closed the question without an answer.")
 
 
 async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> bool | InputRequiredResult:
@@ -140,17 +99,33 @@ async def reveal_secret(ctx: Ctx, action: str, target: str, message: str) -> boo
     """
     if not can_ask(ctx):
         return False
-    params = ElicitRequestFormParams(message=_labeled(ctx, message), requested_schema=_STORED_FORM)
+    # The object exists already: the request state keeps the next round from creating another. There is no end: by
+    # then the person may have read it, and the answer would bring it to the model.
+    given = await _asked(ctx, message, _STORED_FORM, {"action": action, "revealed": target}, None, math.inf)
+    return given if isinstance(given, InputRequiredResult) else given is not None
+
+
+async def _asked(
+    ctx: Ctx, message: str, form: dict[str, Any], state: dict[str, Any], shown: Proposal | None, seconds: float
+) -> ElicitResult | InputRequiredResult | None:
+    """Show a person a form, and return their answer; None if the client failed.
+
+    Between two rounds, the answer counts only if ``shown`` is the proposal of the earlier one.
+    """
+    label = caller_context(ctx).caller.account.label
+    message = f"[{label}] {message}" if label else message
+    params = ElicitRequestFormParams(message=message, requested_schema=form)
     if has_round_trips(ctx):
-        # The object exists already: the request state keeps the next round from creating another.
-        state = json.dumps({"action": action, "revealed": target})
-        return InputRequiredResult(input_requests={_REVEAL_KEY: ElicitRequest(params=params)}, request_state=state)
+        answered = (ctx.input_responses or {}).get(_ASKED)
+        if shown and ctx.request_state and isinstance(answered, ElicitResult):
+            return answered
+        return InputRequiredResult(
+            input_requests={_ASKED: ElicitRequest(params=params)}, request_state=json.dumps(state)
+        )
     try:
-        # Without an end: by then the person may have read it, and the answer would bring it to the model.
-        await ask(ctx, params, seconds=math.inf)
+        return await ask(ctx, params, seconds=seconds)
     except (MCPError, ValidationError):
-        return False
-    return True
+        return None
 
 
 def already_revealed(ctx: Ctx, action: str) -> str | None:
@@ -176,20 +151,6 @@ def has_round_trips(ctx: Ctx) -> bool:
     """Return whether the client asks between two rounds of a call (2026-07-28) rather than during it."""
     version = ctx.protocol_version
     return version is not None and is_version_at_least(version, _ROUND_TRIPS_SINCE)
-
-
-def _labeled(ctx: Ctx, message: str) -> str:
-    """Begin a message to a person with the account that it is about."""
-    label = caller_context(ctx).caller.account.label
-    return f"[{label}] {message}" if label else message
-
-
-def _consent(answer: ElicitResult, *, waited: bool = False, proposal_id: str | None = None) -> Consent:
-    if answer.action == "accept" and (answer.content or {}).get("confirm") is True:
-        return Consent(by="person", waited=waited, proposal_id=proposal_id)
-    notes = {"accept": "The form came back without a yes.", "decline": "The person said no."}
-    note = notes.get(answer.action, "The person closed the question without an answer.")
-    return Consent("declined", note, _STOP_ASKING)
 
 
 def _round_state(ctx: Ctx) -> dict[str, Any] | None:

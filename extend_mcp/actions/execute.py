@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from mcp_types import InputRequiredResult
 
-from extend_mcp.actions.confirm import Proposal, confirm, digest, earlier_proposal
+from extend_mcp.actions import confirm
+from extend_mcp.actions.confirm import Proposal, has_round_trips
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError, NotFoundError, RateLimitedError
 from extend_mcp.api.requests import RequestModel
@@ -161,7 +162,7 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
         StoreUnavailableError: a plan cannot be read or kept.
     """
     record = write_record()
-    action.shown, action.token_problem = earlier_proposal(ctx, action.name, action.target, token)
+    action.shown, action.token_problem = confirm.earlier_proposal(ctx, action.name, action.target, token)
     if action.shown and action.reason is None:
         # The confirming call may leave the reason out.
         action.reason = action.shown.reason or None
@@ -175,23 +176,44 @@ async def execute(ctx: Ctx, action: Action[ViewT], token: str | None = None) -> 
     if not found.question:
         return await _send(action)
     proposal, lines = proposal_of(action, found), [*found.question, *found.progress]
-    consent = await confirm(ctx, proposal, lines, shown=action.shown, token_problem=action.token_problem)
-    if isinstance(consent, InputRequiredResult):
-        return consent
-    if consent.outcome == "confirmation_required":
-        next_step = f"Show this plan to the user. Only if they agree, {action.confirming}."
-        return action.answer(consent.outcome, consent.note, details=lines, token=consent.token, next_step=next_step)
-    if consent.outcome is not None:
-        record.verdict = "refused" if consent.outcome == "refused" else record.verdict
-        return action.answer(consent.outcome, consent.note, next_step=consent.next_step)
-    record.confirmed_by = consent.by
-    if consent.waited:
-        # A person takes time: an earlier read says nothing about the present.
-        action.shown = proposal
-        found = await _judged(action)
-        if isinstance(found, WriteView):
-            return found
-    return await _send_once(action, None if action.resumable else consent.proposal_id)
+    policy, shown, proposal_id = action.app.settings.confirmation, action.shown, None
+    if policy == "trusted":
+        record.confirmed_by = "trusted"
+    elif confirm.can_ask(ctx) and policy != "token":
+        said = await confirm.ask_person(ctx, proposal, lines, shown)
+        if isinstance(said, InputRequiredResult):
+            return said
+        if said is not True:
+            return action.answer("declined", f"{said}", next_step="Do not ask again unless the user wants it.")
+        record.confirmed_by = "person"
+        if has_round_trips(ctx):
+            proposal_id = shown.id if shown else None
+        else:
+            # A person takes time: an earlier read says nothing about the present.
+            action.shown = proposal
+            found = await _judged(action)
+            if isinstance(found, WriteView):
+                return found
+    elif policy == "person":
+        record.verdict = "refused"
+        return action.answer(
+            "refused",
+            "This server accepts a confirmation from a person only, and this client cannot ask one.",
+            next_step="Ask the user to do it in a client that can ask them.",
+        )
+    # The state of a question that a person was asked is no token: they may have said no.
+    elif shown and not ctx.request_state:
+        record.confirmed_by, proposal_id = "token", shown.id
+    else:
+        why = f"The confirmation token is not valid: {action.token_problem}. " if action.token_problem else ""
+        return action.answer(
+            "confirmation_required",
+            f"{why}A person must agree first.",
+            details=lines,
+            token=confirm.issue_token(action.app, proposal),
+            next_step=f"Show this plan to the user. Only if they agree, {action.confirming}.",
+        )
+    return await _send_once(action, None if action.resumable else proposal_id)
 
 
 async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
@@ -220,7 +242,7 @@ async def _judged(action: Action[ViewT]) -> Inspection[ViewT] | ViewT:
 
 def proposal_of(action: Action[ViewT], found: Inspection[ViewT]) -> Proposal:
     """Return what a person is asked to agree to."""
-    facts = digest(list(found.question), found.bound, action.arguments)
+    facts = confirm.digest(list(found.question), found.bound, action.arguments)
     return Proposal(action.name, action.target, facts, found.status, action.reason or "")
 
 

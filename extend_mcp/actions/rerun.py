@@ -101,20 +101,14 @@ class RerunRuns(BulkAction):
         """Start the run again, unless this or another call did."""
         # Two plans for the same run, on any replica, must not both start it.
         async with self.app.store.lease(f"rerun {run.run_id}") as ours:
-            try:
-                if not ours:
-                    run.note = "another call is rerunning it right now"
-                elif run.sent_at is None:
-                    await patiently(self.app, partial(self._start, run))
-                # An earlier call sent it without a clear answer: look, and never send again.
-                elif not await self._was_started(run):
-                    run.outcome = "unknown"
-                    run.note = f"sent once; look with list_runs before starting it again: {run.note}"
-            except CredentialError:
-                raise
-            except ExtendError as error:
-                # Nothing was sent, Extend refused it for now, or looking failed: the next call tries again, or looks.
-                run.note = error_words(error)
+            if not ours:
+                run.note = "another call is rerunning it right now"
+            elif run.sent_at is None:
+                await patiently(self.app, partial(self._start, run))
+            # An earlier call sent it without a clear answer: look, and never send again.
+            elif not await self._was_started(run):
+                run.outcome = "unknown"
+                run.note = f"sent once; look with list_runs before starting it again: {run.note}"
 
     async def _start(self, run: PlannedRun) -> None:
         """Read the run, send its rerun once, and note the outcome.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from extend_mcp.actions.store import StoreUnavailableError
 from extend_mcp.api.errors import ExtendError
@@ -20,8 +20,7 @@ from extend_mcp.runs.statistics import quantile
 _DAY_SECONDS = 86_400.0
 
 
-@dataclass(frozen=True)
-class UsualCredits:
+class UsualCredits(NamedTuple):
     """The median credits a file, by so many processed runs of a workflow."""
 
     a_file: float
@@ -41,11 +40,7 @@ async def usual_credits(app: CallerContext, workflow_id: str) -> UsualCredits | 
     """Return the usual credits a file of a workflow; None if no processed run says so, or they cannot be read."""
     try:
         page = await app.api.list_workflow_runs(
-            status="PROCESSED",
-            workflow_id=workflow_id,
-            sort_by="createdAt",
-            sort_dir="desc",
-            max_page_size=PAGE_SIZE,
+            status="PROCESSED", workflow_id=workflow_id, sort_by="createdAt", sort_dir="desc", max_page_size=PAGE_SIZE
         )
     except ExtendError:
         return None

@@ -17,12 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from extend_mcp.actions.confirmation_tokens import SealingKeys
-from extend_mcp.actions.store import (
-    KEPT_SECONDS,
-    MOST_PLANS_OF_A_CALLER,
-    ActionStore,
-    lease_of,
-)
+from extend_mcp.actions.store import KEPT_SECONDS, MOST_PLANS_OF_A_CALLER, ActionStore, lease_of
 
 _MOST_PLANS: Final = 200
 _BUSY_SECONDS: Final = 2.0

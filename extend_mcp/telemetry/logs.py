@@ -79,10 +79,8 @@ class _TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         # Of a copy: the traceback is left on it, and is not redacted.
-        line, *trace = super().format(copy.copy(record)).split("\n")
-        return "\n".join(
-            [line, *("    " + _one_line(each) for each in self._redact("\n".join(trace)).split("\n") if trace)]
-        )
+        line, _, trace = super().format(copy.copy(record)).partition("\n")
+        return "\n    ".join([line, *map(_one_line, self._redact(trace).split("\n") if trace else ())])
 
 
 class _JsonFormatter(JsonFormatter):

@@ -81,8 +81,7 @@ async def deploy_workflow_version(
 
 
 def _refuse_faults(steps: list[dict[str, Any]] | None, *, deploying: bool = False) -> None:
-    faults = find_faults(steps, deploying=deploying) if steps is not None else []
-    if not faults:
+    if steps is None or not (faults := find_faults(steps, deploying=deploying)):
         return
     lines = [f"- {fault_line(fault)}" for fault in faults[:_MOST_FAULTS]]
     lines += [f"- and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []

@@ -18,7 +18,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
-from pydantic import ConfigDict, ValidationError, create_model, model_validator
+from pydantic import ConfigDict, ValidationError, create_model
 
 from extend_mcp.api.errors import ExtendError
 from extend_mcp.apps import VIEWS
@@ -117,25 +117,6 @@ class _Arguments(ArgModelBase):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _prepare(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Drop nulls of optional arguments, which strict modes send, and what hosts add to every call.
-
-        An object or a list is read from its JSON, but no text: a file's may well be JSON.
-        """
-        kept = {}
-        for name, value in given.items():
-            known = cls.model_fields.get(name)
-            if name in HOST_ARGUMENTS if known is None else value is None and not known.is_required():
-                continue
-            kept[name] = value
-            if known and isinstance(value, str) and _wants_object(known.annotation):
-                with suppress(ValueError, RecursionError):
-                    document = json.loads(value)
-                    kept[name] = document if isinstance(document, (dict, list)) else value
-        return kept
-
 
 def _wants_object(annotation: Any) -> bool:
     parts = [get_args(part)[0] if get_origin(part) is Annotated else part for part in get_args(annotation)]
@@ -177,12 +158,30 @@ class ExtendTool(Tool):
             await app.bus.publish(ResourceUpdated(run_uri(result.changed_run)))
         return answer
 
+    def validated(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments for the function, or raise a ValidationError.
+
+        Nulls of optional ones, which strict modes send, and what hosts add to every call are dropped. An object or a
+        list is read from its JSON, but no text: a file's may well be JSON.
+        """
+        fields, kept = self.fn_metadata.arg_model.model_fields, {}
+        for name, value in arguments.items():
+            known = fields.get(name)
+            if name in HOST_ARGUMENTS if known is None else value is None and not known.is_required():
+                continue
+            kept[name] = value
+            if known and isinstance(value, str) and _wants_object(known.annotation):
+                with suppress(ValueError, RecursionError):
+                    document = json.loads(value)
+                    kept[name] = document if isinstance(document, (dict, list)) else value
+        return vars(self.fn_metadata.arg_model.model_validate(kept))
+
     async def _run(
         self, arguments: dict[str, Any], context: Context[Any, Any]
     ) -> tuple[str, View | types.InputRequiredResult | str]:
         """Run the tool; return the outcome in a word, and its result: a text where it failed."""
         try:
-            validated = dict(self.fn_metadata.arg_model.model_validate(arguments))
+            validated = self.validated(arguments)
         except ValidationError as error:
             return "wrong_arguments", explain_arguments(self.name, self.fn_metadata, error)
         try:

@@ -57,11 +57,9 @@ class PagePosition(BaseModel):
         raw = encoded.encode("ascii")
         document = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
         token = cls.model_validate_json(document)
-        if not dot:
-            return token
-        if token.t is not None or not _PLAIN.fullmatch(plain):
+        if dot and (token.t is not None or not _PLAIN.fullmatch(plain)):
             raise ValueError("not a page token of this server")
-        return token.model_copy(update={"t": plain})
+        return token.model_copy(update={"t": plain}) if dot else token
 
 
 def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> PagePosition:
@@ -79,11 +77,8 @@ def open_token(tool: str, given: dict[str, Any], page_token: str | None) -> Page
         place = None
     if place is None or place.k != kind:
         raise CallRefusedError(f"page_token is not one that {tool} gave. Start again without it.")
-    changed = [name for name, value in given.items() if place.a.get(name) != value]
-    if changed:
-        raise CallRefusedError(
-            f"page_token continues the search it came from; {', '.join(changed)} changed. Give it alone."
-        )
+    if changed := ", ".join(name for name, value in given.items() if place.a.get(name) != value):
+        raise CallRefusedError(f"page_token continues the search it came from; {changed} changed. Give it alone.")
     return place
 
 

@@ -1,7 +1,7 @@
 """One filter of workflow runs for every tool that takes one.
 
 A new filter is a field of `RunFilter`: `takes_run_filter` makes it an argument of each tool, `api_query`, `matches` or
-`matches_details` applies it, and `description` shows it.
+`matches_details` applies it, `selection` applies it to kept runs, and `description` shows it.
 """
 
 from __future__ import annotations

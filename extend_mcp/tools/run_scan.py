@@ -355,17 +355,12 @@ class RunLists:
     """The API's lists of the runs that a resolved filter selects, one for each status, read as one.
 
     ``places`` are where each continues. ``ended_by`` says what was done when a bound ended the reading early, and
-    ``problem`` names the error that ended it after the first page. With ``most_pages`` every error is raised.
+    ``problem`` names the error that ended it after the first page. With ``most_pages``, the bound of one page of an
+    answer, every error is raised.
     """
 
     def __init__(
-        self,
-        reader: RunReader,
-        filters: RunFilter,
-        *,
-        start: PagePosition | None = None,
-        most_pages: int | None = None,
-        page_size: int = PAGE_SIZE,
+        self, reader: RunReader, filters: RunFilter, start: PagePosition | None = None, most_pages: int | None = None
     ) -> None:
         start, streams = start or PagePosition(k="runs"), filters.statuses or (None,)
         places = start.m or [(start.t, start.s)] * len(streams)
@@ -377,7 +372,7 @@ class RunLists:
         self._query = filters.api_query()
         self._most_pages = most_pages and most_pages + len(places) - 1
         # Without filters of our own an API page is exactly an answer's page.
-        self._query["max_page_size"] = PAGE_SIZE if filters.filters_here else page_size
+        self._query["max_page_size"] = filters.page_size if most_pages and not filters.filters_here else PAGE_SIZE
         self._pages = self._count = 0
         self._lists = [_List(*each, each[1]) for each in zip(streams, places, strict=True)]
 
@@ -433,24 +428,23 @@ class RunLists:
     async def _page(self, query: WorkflowRunQuery) -> Page[WorkflowRunSummary] | None:
         """Read a page; None if a bound or an error ends the reading."""
         read = self._reader.app.api.list_workflow_runs
-        if self._most_pages is not None:
-            if self._pages == self._most_pages:
-                self.ended_by = f"reading {self._pages} API pages"
-                return None
-            self._pages += 1
-            return await read(**query)
         self._pages += 1
-        try:
-            if (left := self._reader.left) > 0:
-                with anyio.fail_after(max(left, 1.0)):
-                    return await read(**query)
-            self.ended_by = "time was up"
-        except TimeoutError:
-            self.ended_by = "time was up"
-        except ExtendError as error:
-            if isinstance(error, CredentialError) or self._pages == 1:
-                raise
-            self.ended_by, self.problem = "reading stopped", f": {error_words(error)}"
+        if self._most_pages is None:
+            try:
+                if (left := self._reader.left) > 0:
+                    with anyio.fail_after(max(left, 1.0)):
+                        return await read(**query)
+                self.ended_by = "time was up"
+            except TimeoutError:
+                self.ended_by = "time was up"
+            except ExtendError as error:
+                if isinstance(error, CredentialError) or self._pages == 1:
+                    raise
+                self.ended_by, self.problem = "reading stopped", f": {error_words(error)}"
+        elif self._pages <= self._most_pages:
+            return await read(**query)
+        else:
+            self.ended_by = f"reading {self._most_pages} API pages"
         return None
 
     def _key(self, each: _List) -> tuple[datetime, str]:

@@ -91,7 +91,7 @@ async def list_runs(
         search = await (RunFilter.model_validate(start.a) if page_token else search).resolve(app, now)
         by_cause = search.failure_reason is not None or search.failing_step is not None
         listed = search.model_copy(update={"status": "FAILED"}) if by_cause and not search.status else search
-        lists = RunLists(reader, listed, start=start, most_pages=app.limits.filter_pages, page_size=search.page_size)
+        lists = RunLists(reader, listed, start, app.limits.filter_pages)
     except ValueError:
         raise CallRefusedError("page_token is not one that list_runs gave. Start again without it.") from None
     page = await (_find(reader, search, lists) if by_cause else lists.take(search.page_size))

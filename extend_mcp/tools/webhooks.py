@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
 from mcp_types import InputRequiredResult
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import already_revealed, reveal_secret
@@ -16,12 +16,13 @@ from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
-from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken, WorkflowRef, normalized_url
+from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
+from extend_mcp.urls import normalize_url
 from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.document import Extent
@@ -34,8 +35,9 @@ EndpointEvents = Annotated[
     list[Event], Field(max_length=60, description="Account-wide ones; may be empty", examples=[["workflow.created"]])
 ]
 EndpointStatus = Literal["enabled", "disabled"]
-_URL = "https://hooks.example.com/extend"
-EndpointUrl = Annotated[str, Field(max_length=2048, examples=[_URL])]
+EndpointUrl = Annotated[
+    str, AfterValidator(normalize_url), Field(max_length=2048, examples=["https://hooks.example.com/extend"])
+]
 EndpointName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -71,7 +73,6 @@ async def create_webhook_endpoint(
     A person confirms first. The signing secret is shown once, to the person where the client can ask one.
     """
     app = caller_context(ctx)
-    url = normalized_url("url", url, _URL)
     made_id = already_revealed(ctx, actions.CreateEndpoint.name)
     detail = shown = "The signing secret was shown to the user; it is not part of this answer."
     if not made_id:
@@ -115,8 +116,6 @@ async def update_webhook_endpoint(
     """Change an endpoint's URL, name, events or status. A person sees before and after and confirms first."""
     if url is None and name is None and events is None and status is None:
         raise CallRefusedError("Give at least one of url, name, events and status.")
-    if url is not None:
-        url = normalized_url("url", url, _URL)
     body = requests.UpdateWebhookEndpoint(url=url, name=name, enabled_events=events, status=status)
     action = actions.UpdateEndpoint(caller_context(ctx), body, target=endpoint_id)
     return await execute(ctx, action, confirmation_token)

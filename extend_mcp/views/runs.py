@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Literal
 
 from pydantic import AliasPath, Field
@@ -82,8 +83,8 @@ class FailureFacts(ViewPart):
         return f"Failed{where}: {reason_words(self.reason)}{message}{f'; {self.retry}' if self.retry else ''}"
 
 
-class RunHead(ViewPart):
-    """The facts of a run that its API object holds."""
+class RunView(View):
+    """A workflow run in short; with ``details`` a page of all about it."""
 
     run_id: Id = Field(validation_alias="id")
     status: StatusCode
@@ -100,11 +101,7 @@ class RunHead(ViewPart):
     rejection_note: OrNone[Finding] = None
     credits: float | None = None
     dashboard_url: OrNone[DashboardUrl] = None
-
-
-class RunView(View, RunHead):
-    """A workflow run in short; with ``details`` a page of all about it."""
-
+    # What the API's object does not hold.
     meaning: str
     duration_seconds: Seconds | None = None
     steps_done: int | None = None
@@ -139,8 +136,9 @@ def run_view(
     last change, the usual time and the version's steps are given if they were read.
     """
     known, steps = describe(run.status), [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
-    view = RunView(
-        **dict(RunHead.model_validate(run)),
+    facts = SimpleNamespace(
+        **vars(run),
+        credits=run.credits,
         meaning=known.meaning,
         duration_seconds=duration_seconds(run, now),
         steps_done=steps_done(run),
@@ -163,6 +161,7 @@ def run_view(
         usual=usual and usual.words(run_facts(run).pages, duration_seconds(run, now)),
         speaks_to_assistant=spoken_to(run),
     )
+    view = RunView.model_validate(facts)
     del (view.files or [])[_FILES_IN_FIELDS:]
     first, *about = _head(run, view, now)
     if detail == "full":

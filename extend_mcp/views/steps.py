@@ -169,10 +169,9 @@ def lines_with(lines: list[str], text: str) -> list[str]:
         depth = _DEEPEST if line.startswith("|") else len(line) - len(line.lstrip(" "))
         above = [each for each in above if each[0] < depth]
         if wanted in _folded(line):
-            kept += [heading for _, heading in above if heading]
             # A heading is shown once, however many of its lines are.
-            above = [(place, "") for place, _ in above]
-            kept.append(_around(line, wanted))
+            kept += [*(heading for _, heading in above), _around(line, wanted)]
+            above = []
         elif line.endswith(":"):
             above.append((depth, line))
     return kept

@@ -9,8 +9,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from extend_mcp.accounts import Caller
 from extend_mcp.api.transport import RefusedAnswerError
-from extend_mcp.clock import Clock
-from extend_mcp.http.auth.oauth import KeySet, OAuth, download_keys, metadata_urls, read_key
+from extend_mcp.http.auth.oauth import OAuth, download_keys, metadata_urls, read_key
 from tests.http.keys import (
     ACCOUNT,
     AUDIENCE,
@@ -298,7 +297,7 @@ async def test_known_keys_serve_while_they_are_fetched_again(clock: HandClock) -
 
 async def test_a_fetch_that_takes_too_long_ends(caplog: pytest.LogCaptureFixture) -> None:
     fetch = HeldFetch()
-    keys = KeySet("https://id.test", Clock(), fetch, seconds=0)
+    oauth = OAuth("https://id.test", AUDIENCE, default=ACCOUNT, fetch=fetch, fetch_seconds=0)
     with anyio.fail_after(5):
-        assert not await keys.find("k1", "RS256")
+        assert not await oauth.keys("k1", "RS256")
     assert "TimeoutError" in caplog.text

@@ -58,7 +58,7 @@ RAW = ("pydantic", "validation error", "[type=", "input_value", "instance of", "
 def problem_of(tool: ExtendTool, arguments: dict[str, Any]) -> str | None:
     """Return how wrong arguments are explained; None if the schema takes them."""
     try:
-        tool.fn_metadata.arg_model.model_validate(arguments)
+        tool.validated(arguments)
     except ValidationError as error:
         return explain_arguments(tool.name, tool.fn_metadata, error)
     return None

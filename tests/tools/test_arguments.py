@@ -84,15 +84,15 @@ NESTED = [("inputs", BatchItem, {"file": "file_1"}), ("outputs", Override, {"pro
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_null_means_not_given_for_every_optional_argument(name: str) -> None:
-    model = TOOLS[name].fn_metadata.arg_model
-    fields = model.model_fields
+    tool = TOOLS[name]
+    fields = tool.fn_metadata.arg_model.model_fields
     optional = {argument for argument, field in fields.items() if not field.is_required()}
     given = {argument: REQUIRED[argument] for argument in fields if argument not in optional}
     nulls = dict.fromkeys(optional)
-    assert model.model_validate({**given, **nulls}) == model.model_validate(given)
+    assert tool.validated({**given, **nulls}) == tool.validated(given)
     for argument in given:
         with pytest.raises(ValidationError):
-            model.model_validate({**given, argument: None})
+            tool.validated({**given, argument: None})
 
 
 @pytest.mark.parametrize(("argument", "model", "given"), NESTED)
@@ -119,8 +119,7 @@ def test_an_argument_of_a_tool_is_kept_whatever_hosts_call_theirs() -> None:
 
     toolset = Toolset("test", "", ())
     toolset.tool(title="Act", annotations=READ_ONLY, scope="runs:read")(act)
-    model = toolset._added[0].fn_metadata.arg_model
-    assert dict(model.model_validate({"action": "go", "sessionId": "2"})) == {"action": "go"}
+    assert toolset._added[0].validated({"action": "go", "sessionId": "2"}) == {"action": "go"}
 
 
 async def test_text_that_looks_like_json_stays_text_and_json_text_becomes_an_object(box: Box) -> None:

@@ -86,78 +86,6 @@ async def download_keys(url: str) -> bytes:
     return await download(client, url, max_bytes=MAX_BYTES)
 
 
-@dataclass
-class KeySet:
-    """The keys an issuer signs with, as its metadata names them: fetched, kept, and fetched again when they change.
-
-    A fetch, metadata included, may take so many seconds.
-    """
-
-    issuer: str
-    clock: Clock
-    fetch: Callable[[str], Awaitable[bytes]] = download_keys
-    seconds: float = FETCH_SECONDS
-    _keys: list[jwt.PyJWK] = field(default_factory=list)
-    _fetched: float = -inf
-    _tried: float = -inf
-    _fetching: anyio.Lock = field(default_factory=anyio.Lock)
-
-    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
-        """Return the keys that a token may be signed with; none where the issuer has none or is out of reach."""
-
-        def fitting() -> list[jwt.PyJWK]:
-            keys = self._keys if self.clock.monotonic() - self._fetched < STALE_SECONDS else []
-            return [key for key in keys if key.algorithm_name == algorithm and kid in (None, key.key_id)][:MOST_TRIED]
-
-        # While one caller asks the issuer, the others continue with the previous keys.
-        is_old = self.clock.monotonic() - self._fetched >= FRESH_SECONDS and not self._fetching.locked()
-        if is_old or not fitting():
-            await self._refresh()
-        return fitting()
-
-    async def _refresh(self) -> None:
-        async with self._fetching:
-            # A caller that waited for another's fetch finds it done here.
-            if self.clock.monotonic() - self._tried < RETRY_SECONDS:
-                return
-            self._tried = self.clock.monotonic()
-            try:
-                # A caller who hangs up must not take the answer from those who wait for it.
-                with anyio.CancelScope(shield=True), anyio.fail_after(self.seconds):
-                    self._keys = await self._load()
-            except Exception as error:  # whatever the network or the response holds, calls continue with the old keys
-                logger.warning("The keys of the OAuth issuer could not be read: %s", _reason(error))
-            else:
-                self._fetched = self.clock.monotonic()
-
-    async def _load(self) -> list[jwt.PyJWK]:
-        reasons = []
-        for url in metadata_urls(self.issuer, self.issuer):
-            try:
-                metadata = await self._document(url)
-            except Exception as error:  # there may be metadata at the next address
-                reasons.append(_reason(error))
-                continue
-            # RFC 8414, section 3.3: otherwise one issuer could speak for another.
-            if metadata.get("issuer") != self.issuer:
-                reasons.append("the metadata is of another issuer")
-            elif not isinstance(where := metadata.get("jwks_uri"), str):
-                reasons.append("the metadata names no keys")
-            elif not isinstance(entries := (await self._document(where)).get("keys"), list):
-                reasons.append("the key set has no keys")
-            else:
-                return [key for entry in entries for key in read_key(entry)]
-        raise RefusedAnswerError("; ".join(reasons))
-
-    async def _document(self, url: str) -> dict[str, Any]:
-        if not is_secure(url):
-            raise RefusedAnswerError("an address is not https")
-        document = decode_json(await self.fetch(url))
-        if not isinstance(document, dict):
-            raise RefusedAnswerError("an answer is no JSON object")
-        return document
-
-
 def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, RefusedAnswerError) else type(error).__name__
 
@@ -185,7 +113,8 @@ class OAuth(Identify):
     """Identifies callers by their access token, until it expires. All act on one account, within their scopes.
 
     The issuer is the authorization server's identifier, letter for letter as in its tokens; the audience this server's
-    public MCP URL, as clients name it when they ask for a token.
+    public MCP URL, as clients name it when they ask for a token. The issuer's keys are found by its metadata, kept, and
+    fetched again when they change; a fetch, metadata included, may take ``fetch_seconds``.
 
     Raises:
         SettingsError: the issuer's address cannot be used.
@@ -196,18 +125,21 @@ class OAuth(Identify):
     default: Account
     clock: Clock = field(default_factory=Clock)
     fetch: Callable[[str], Awaitable[bytes]] = download_keys
+    fetch_seconds: float = FETCH_SECONDS
 
     def __post_init__(self) -> None:
         if not is_secure(self.issuer) or urlsplit(self.issuer).query:
             raise SettingsError("the OAuth issuer must be an https URL without credentials, query or fragment")
         self._audience = [self.audience.rstrip("/"), self.audience.rstrip("/") + "/"]
-        self._keys = KeySet(self.issuer, self.clock, self.fetch)
+        self._keys: list[jwt.PyJWK] = []
+        self._fetched = self._tried = -inf
+        self._fetching = anyio.Lock()
 
     async def __call__(self, headers: Headers) -> Caller:
         """Identify the caller by their access token."""
         token = bearer(headers)
         algorithm, kid = _header(token)
-        keys = await self._keys.find(kid, algorithm)
+        keys = await self.keys(kid, algorithm)
         if not keys:
             raise UnidentifiedError("the token is signed with a key that the issuer does not show")
         claims, now = self._verified(token, algorithm, keys), self.clock.now().timestamp()
@@ -248,6 +180,61 @@ class OAuth(Identify):
                     continue
             break
         raise UnidentifiedError(reason)
+
+    async def keys(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+        """Return the keys that a token may be signed with; none where the issuer has none or is out of reach."""
+
+        def fitting() -> list[jwt.PyJWK]:
+            keys = self._keys if self.clock.monotonic() - self._fetched < STALE_SECONDS else []
+            return [key for key in keys if key.algorithm_name == algorithm and kid in (None, key.key_id)][:MOST_TRIED]
+
+        # While one caller asks the issuer, the others continue with the previous keys.
+        is_old = self.clock.monotonic() - self._fetched >= FRESH_SECONDS and not self._fetching.locked()
+        if is_old or not fitting():
+            await self._refresh()
+        return fitting()
+
+    async def _refresh(self) -> None:
+        async with self._fetching:
+            # A caller that waited for another's fetch finds it done here.
+            if self.clock.monotonic() - self._tried < RETRY_SECONDS:
+                return
+            self._tried = self.clock.monotonic()
+            try:
+                # A caller who hangs up must not take the answer from those who wait for it.
+                with anyio.CancelScope(shield=True), anyio.fail_after(self.fetch_seconds):
+                    self._keys = await self._load()
+            except Exception as error:  # whatever the network or the response holds, calls continue with the old keys
+                logger.warning("The keys of the OAuth issuer could not be read: %s", _reason(error))
+            else:
+                self._fetched = self.clock.monotonic()
+
+    async def _load(self) -> list[jwt.PyJWK]:
+        reasons = []
+        for url in metadata_urls(self.issuer, self.issuer):
+            try:
+                metadata = await self._document(url)
+            except Exception as error:  # there may be metadata at the next address
+                reasons.append(_reason(error))
+                continue
+            # RFC 8414, section 3.3: otherwise one issuer could speak for another.
+            if metadata.get("issuer") != self.issuer:
+                reasons.append("the metadata is of another issuer")
+            elif not isinstance(where := metadata.get("jwks_uri"), str):
+                reasons.append("the metadata names no keys")
+            elif not isinstance(entries := (await self._document(where)).get("keys"), list):
+                reasons.append("the key set has no keys")
+            else:
+                return [key for entry in entries for key in read_key(entry)]
+        raise RefusedAnswerError("; ".join(reasons))
+
+    async def _document(self, url: str) -> dict[str, Any]:
+        if not is_secure(url):
+            raise RefusedAnswerError("an address is not https")
+        document = decode_json(await self.fetch(url))
+        if not isinstance(document, dict):
+            raise RefusedAnswerError("an answer is no JSON object")
+        return document
 
 
 def _header(token: str) -> tuple[str, str | None]:
