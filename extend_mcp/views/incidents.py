@@ -57,7 +57,10 @@ def open_failures_view(
         documents=len(documents),
         **{name: fates[name] for name in _WORDS},
         open=len(still_open),
-        causes=[*map(_cause, largest(still_open, lambda each: (each[0].reason, each[0].step)))],
+        causes=[
+            failure_cause([run for run, _ in same], failed_again=sum(fate == "failed_again" for _, fate in same))
+            for same in largest(still_open, lambda each: (each[0].reason, each[0].step))
+        ],
         open_run_ids=[run.id for run, _ in still_open[:shown]],
         complete=not extent.missing,
         missing=extent.missing,
@@ -70,10 +73,6 @@ def open_failures_view(
     following = "Next: rerun_workflow_runs with the same filters plans a rerun of what it can help."
     tail = [f"Oldest of them: {listed(view.open_run_ids, shown, of=view.open)}", following] if view.open else []
     return view.with_text(Document(head, tail=tail).fit(extent.limit, "… {} more".format)[0])
-
-
-def _cause(same: Sequence[tuple[RunFacts, Fate]]) -> FailureCause:
-    return failure_cause([run for run, _ in same], failed_again=sum(fate == "failed_again" for _, fate in same))
 
 
 def _cause_line(cause: FailureCause, now: datetime) -> str:
