@@ -94,9 +94,7 @@ class ToolFilterMiddleware:
     tools, and ``why_withheld`` returns why the operator withholds a tool; None if no such tool exists.
     """
 
-    def __init__(
-        self, toolsets: Mapping[str, Set[str]], why_withheld: Callable[[str], str | None] = lambda name: None
-    ) -> None:
+    def __init__(self, toolsets: Mapping[str, Set[str]], why_withheld: Callable[[str], str | None]) -> None:
         self._why_withheld = why_withheld
         self._tools = {tool for tools in toolsets.values() for tool in tools}
         self._known = {**{tool: {tool} for tool in self._tools}, **toolsets}
