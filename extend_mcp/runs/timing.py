@@ -165,7 +165,6 @@ class StuckRuns:
     stalls: list[Stall]
     moving: int
     unjudged: int
-    missing: Sequence[str] = ()
 
 
 def stuck_runs(runs: Sequence[RunFacts], done: Sequence[RunFacts], now: datetime) -> StuckRuns:

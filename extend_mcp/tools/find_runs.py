@@ -86,14 +86,12 @@ async def find_runs(
     missing += ["there may be more runs than these: narrow the search"] if result.is_cut else []
     return found_runs_view(
         found,
+        reader.extent(filters.description(), missing),
         speaking={run_id for run_id, details in facts.items() if details.speaks},
         query=query,
         wanted=wanted,
-        filters=filters.description(),
         runs=counts.held,
         read=searched_runs,
-        missing=missing,
         as_of=kept.held.as_of,
         shown=limit,
-        limit=app.limits.answer_chars,
     )

@@ -64,15 +64,8 @@ async def list_open_failures(ctx: Ctx, filters: RunFilter, limit: Shown = 10) ->
         if places := [place for place, run in enumerate(document) if run.id in wanted]:
             last = document[places[-1]]
             documents.append((insights[last.id].run if last.id in insights else last, fate(document[places[0] :])))
-    return open_failures_view(
-        documents,
-        failed=len(failed),
-        filters=filters.description(),
-        missing=missing,
-        shown=limit,
-        now=app.clock.now(),
-        limit=app.limits.answer_chars,
-    )
+    extent = reader.extent(filters.description(), missing)
+    return open_failures_view(documents, extent, failed=len(failed), shown=limit)
 
 
 @INCIDENTS.tool(title="List what was processed twice", annotations=READ_ONLY)
@@ -94,14 +87,8 @@ async def list_done_twice(ctx: Ctx, filters: RunFilter, limit: Shown = 10) -> Do
         missing.append(f"{left:,} runs were not looked into: they may be intended reruns")
     intended = {run_id for run_id, each in insights.items() if each.metadata.get(RERUN_OF)}
     groups = [[group[0], *(run for run in group[1:] if run.id not in intended)] for group in repeated]
-    return done_twice_view(
-        [group for group in groups if len(group) > 1],
-        intended=len(intended),
-        filters=filters.description(),
-        missing=missing,
-        shown=limit,
-        limit=app.limits.answer_chars,
-    )
+    repeats, extent = [group for group in groups if len(group) > 1], reader.extent(filters.description(), missing)
+    return done_twice_view(repeats, extent, intended=len(intended), shown=limit)
 
 
 @INCIDENTS.tool(title="List actions", annotations=READ_ONLY, scope=AUDIT_READ)

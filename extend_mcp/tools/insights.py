@@ -59,13 +59,8 @@ async def explain_failure(
             f"{'; ask again to read more' if app.histories else ''}"
         )
     if run is None or cause is None:
-        return failures_view(
-            [run for run, _, _ in found],
-            failed=len(others),
-            filters=filters.description(),
-            missing=missing,
-            limit=app.limits.answer_chars,
-        )
+        extent = reader.extent(filters.description(), missing)
+        return failures_view([run for run, _, _ in found], extent, failed=len(others))
     good = RunFilter(status="PROCESSED", workflow_id=filters.workflow_id, before=run.initial_run_at)
     # Where the account itself was the cause, a good run of any workflow shows that this is over.
     workflow_id = None if cause.reason in ACCOUNT_REASONS else filters.workflow_id
@@ -77,13 +72,11 @@ async def explain_failure(
         run,
         cause,
         found,
+        reader.extent(f"created since {format_instant(filters.since)}", missing),
         failed=len(listed.runs),
         looked_into=len(found) + len(listed.runs) - len(others),
         good=next(iter((await reader.scan(good, most=1)).runs), None),
         later=next(later, None),
-        window=f"created since {format_instant(filters.since)}",
-        missing=missing,
-        now=app.clock.now(),
     )
 
 
@@ -137,11 +130,8 @@ async def review_queue(
     return reviews.review_queue_view(
         waiting,
         details.found,
+        reader.extent(f"and unchanged since {format_instant(edge)}" if edge else "", missing),
         shown=limit,
-        missing=missing,
-        now=now,
-        limit=app.limits.answer_chars,
-        filters=f"and unchanged since {format_instant(edge)}" if edge else "",
         group_by=group_by,
         flow=flow,
     )

@@ -24,7 +24,7 @@ from extend_mcp.runs.statistics import RunFacts, Selection, run_facts
 from extend_mcp.scopes import WORKFLOWS_READ
 from extend_mcp.tools.pagination import PagePosition, Place
 from extend_mcp.tools.run_filter import RunFilter
-from extend_mcp.views.document import error_words
+from extend_mcp.views.document import Extent, error_words
 
 if TYPE_CHECKING:
     from extend_mcp.history.history import Freshness, RunHistory
@@ -102,6 +102,10 @@ class RunReader:
     def extend(self, seconds: float) -> None:
         """Begin again with so many seconds, and continue the progress: a client expects it to grow."""
         self._end = self.app.clock.monotonic() + seconds
+
+    def extent(self, filters: str = "", missing: Sequence[str] = ()) -> Extent:
+        """Return the extent of an answer about what these filters describe."""
+        return Extent(self.app.clock.now(), self.app.limits.answer_chars, filters, missing)
 
     async def report(self, message: str, *, done: int = 1) -> None:
         """Report progress to the client."""

@@ -80,8 +80,8 @@ async def list_runs(
             raise CallRefusedError(f"stuck: only {', '.join(MOVING)} runs can be stuck.")
         if filters.needs_details or filters.reviewer:
             raise CallRefusedError("stuck: a run that failed or was reviewed does not hang; leave out these filters.")
-        found = await find_stuck(reader, await filters.resolve(app), shown=page_size)
-        return stuck_view(found, shown=page_size, limit=app.limits.answer_chars)
+        found, extent = await find_stuck(reader, await filters.resolve(app), shown=page_size)
+        return stuck_view(found, extent, shown=page_size)
     given = {"sort_by": sort_by, "sort_dir": sort_dir, "ids_only": ids_only, "page_size": page_size}
     search = filters.model_copy(update=given)
     start = open_token("list_runs", search.model_dump(exclude_defaults=True), page_token)

@@ -11,6 +11,7 @@ from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.timing import Stuck, StuckRuns, stuck_runs
 from extend_mcp.tools.run_filter import RunFilter
 from extend_mcp.tools.run_scan import RunReader
+from extend_mcp.views.document import Extent
 
 _MOST_DONE = 300
 """Processed runs of a workflow that are read for its usual times, where none are kept."""
@@ -22,14 +23,14 @@ _MOST_STEPS = 40
 """Stuck runs that are read for their step."""
 
 
-async def find_stuck(reader: RunReader, filters: RunFilter, *, shown: int) -> StuckRuns:
+async def find_stuck(reader: RunReader, filters: RunFilter, *, shown: int) -> tuple[StuckRuns, Extent]:
     """Return the runs that hang among those that a resolved filter selects, with the step of those that are shown."""
     listed = await reader.select(filters, filters.statuses or MOVING)
     found = await _judge(reader, listed.runs, held=bool(listed.held))
     asked = [each.run.id for each in found.stuck if each.run.status != "PENDING"][: min(shown, _MOST_STEPS)]
     steps = (await reader.read(asked, _present_step)).found
     stuck = [replace(each, step=steps.get(each.run.id, "")) for each in found.stuck]
-    return replace(found, stuck=stuck, missing=listed.missing)
+    return replace(found, stuck=stuck), reader.extent(missing=listed.missing)
 
 
 async def kept_stuck(reader: RunReader, filters: RunFilter) -> list[Stuck]:

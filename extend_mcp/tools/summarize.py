@@ -86,8 +86,8 @@ async def summarize_runs(
     follows = before and not any(length % OF_TIME[name] for name in by if name in OF_TIME)
     return summary_view(
         present,
+        reader.extent(filters.description(), missing),
         by=[metadata_key or name if name == "metadata" else name for name in by],
-        filters=filters.description(),
         before=before,
         earlier=counted[1] if follows else None,
         course=calendar.course(present.course),
@@ -95,10 +95,7 @@ async def summarize_runs(
         sort=sort,
         kept=read.held,
         stuck=await kept_stuck(reader, filters) if read.held else (),
-        missing=missing,
         is_window=bool(filters.since or filters.before),
-        now=now,
-        limit=app.limits.answer_chars,
     )
 
 

@@ -24,6 +24,7 @@ from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
 from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
+from extend_mcp.views.document import Extent
 from extend_mcp.views.tables import list_view
 from extend_mcp.views.untrusted import Id, Label
 
@@ -252,4 +253,4 @@ async def check_webhooks(
         missed = [run for mark, run in ended.items() if mark not in known]
         received = {"since": begin, "ended": len(ended), "missed": missed}
         missing += scan.missing
-    return views.webhook_check_view(coverage, missing=missing, limit=app.limits.answer_chars, **received)
+    return views.webhook_check_view(coverage, Extent(now, app.limits.answer_chars, missing=missing), **received)

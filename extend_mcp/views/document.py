@@ -91,6 +91,26 @@ class View(ViewPart):
 
 
 @dataclass(frozen=True)
+class Extent:
+    """The extent of an answer: what it covers, and how long it may be."""
+
+    now: datetime  # the present
+    limit: int  # the most characters of its text
+    filters: str = ""  # a description of the filters
+    missing: Sequence[str] = ()  # what was left out and why
+
+    @property
+    def which(self) -> str:
+        """The filters in parentheses, for the first line of an answer."""
+        return f" ({self.filters})" if self.filters else ""
+
+    @property
+    def incomplete(self) -> list[str]:
+        """A line for each thing that is missing."""
+        return [f"INCOMPLETE: {each}." for each in self.missing]
+
+
+@dataclass(frozen=True)
 class Document:
     """The lines of an answer before they are bounded."""
 
@@ -226,11 +246,6 @@ def cell(value: object) -> str:
 def age_words(moment: datetime | None, now: datetime, *, unknown: str = "?") -> str:
     """Write how long ago a moment was."""
     return format_span((now - moment).total_seconds()) if moment else unknown
-
-
-def incomplete(missing: Sequence[str] | None) -> list[str]:
-    """Write what an answer lacks, a line each."""
-    return [f"INCOMPLETE: {each}." for each in missing or ()]
 
 
 def error_words(error: ExtendError) -> str:

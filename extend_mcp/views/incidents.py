@@ -11,7 +11,7 @@ from extend_mcp.runs.groups import largest
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
 from extend_mcp.runs.timing import CANCELLING_SECONDS, Stall, Stuck, StuckRuns
-from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
+from extend_mcp.views.document import Document, Extent, OrNone, View, ViewPart, age_words, cell, counted, listed
 from extend_mcp.views.insights import FailureCause, failure_cause
 from extend_mcp.views.runs import reason_words
 from extend_mcp.views.tables import RunListView, run_row
@@ -47,14 +47,7 @@ class OpenFailuresView(View):
 
 
 def open_failures_view(
-    documents: Sequence[tuple[RunFacts, Fate]],
-    *,
-    failed: int,
-    filters: str,
-    missing: list[str],
-    shown: int,
-    now: datetime,
-    limit: int,
+    documents: Sequence[tuple[RunFacts, Fate]], extent: Extent, *, failed: int, shown: int
 ) -> OpenFailuresView:
     """Show what became of documents that failed, in so many runs: the last failed run of each, and its fate."""
     fates = Counter(fate for _, fate in documents)
@@ -66,17 +59,17 @@ def open_failures_view(
         open=len(still_open),
         causes=[*map(_cause, largest(still_open, lambda each: (each[0].reason, each[0].step)))],
         open_run_ids=[run.id for run, _ in still_open[:shown]],
-        complete=not missing,
-        missing=missing,
+        complete=not extent.missing,
+        missing=extent.missing,
     )
     said = ", ".join(f"{fates[name]:,} {words}" for name, words in _WORDS.items())
-    head = [f"{counted(len(documents), 'document')} failed in {counted(failed, 'run')} ({filters}): {said}."]
-    head += incomplete(missing)
+    head = [f"{counted(len(documents), 'document')} failed in {counted(failed, 'run')} ({extent.filters}): {said}."]
+    head += extent.incomplete
     head += [f"Still open: {view.open:,}, by cause:"] if view.open else ["Nothing is open."]
-    head += [_cause_line(each, now) for each in view.causes[:_MOST_CAUSES]]
+    head += [_cause_line(each, extent.now) for each in view.causes[:_MOST_CAUSES]]
     following = "Next: rerun_workflow_runs with the same filters plans a rerun of what it can help."
     tail = [f"Oldest of them: {listed(view.open_run_ids, shown, of=view.open)}", following] if view.open else []
-    return view.with_text(Document(head, tail=tail).fit(limit, "… {} more".format)[0])
+    return view.with_text(Document(head, tail=tail).fit(extent.limit, "… {} more".format)[0])
 
 
 def _cause(same: Sequence[tuple[RunFacts, Fate]]) -> FailureCause:
@@ -121,7 +114,7 @@ class DoneTwiceView(View):
 
 
 def done_twice_view(
-    repeats: Sequence[Sequence[RunFacts]], *, intended: int, filters: str, missing: list[str], shown: int, limit: int
+    repeats: Sequence[Sequence[RunFacts]], extent: Extent, *, intended: int, shown: int
 ) -> DoneTwiceView:
     """Show the runs of each file that was processed more than once, but for so many reruns that were intended."""
     found = sorted(map(_repeat, repeats), key=lambda each: (-each[0].credits_again, each[0].run_ids[0]))
@@ -136,15 +129,14 @@ def done_twice_view(
         credits_again=round(sum(each.credits_again for each in files), 2),
         intended_reruns=intended,
         repeats=files[:shown],
-        complete=not missing,
-        missing=missing,
+        complete=not extent.missing,
+        missing=extent.missing,
     )
-    window = f" ({filters})" if filters else ""
-    twice = "processed more than once by the same workflow"
+    twice = f"processed more than once by the same workflow{extent.which}"
     spent = f"{counted(view.runs_too_many, 'run')} too many, {view.credits_again:,.10g} credits spent twice"
-    head = [f"{counted(view.files, 'file')} {twice}{window}: {spent}." if files else f"No file was {twice}{window}."]
+    head = [f"{counted(view.files, 'file')} {twice}: {spent}." if files else f"No file was {twice}."]
     head += [f"Left out: {counted(intended, 'intended rerun')}."] if intended else []
-    head += incomplete(missing)
+    head += extent.incomplete
     head += [
         f"{pairs[first, second]:,} of them because batch {Id(first)} was run again as {Id(second)}."
         for first, second in in_batches
@@ -152,7 +144,7 @@ def done_twice_view(
     rows = [row.line() for row in alone[:shown]]
     document = Document(head, rows, columns="file · workflow · runs, the first one first · apart · credits again")
     more = "… {} more; a larger limit shows them".format
-    return view.with_text(document.fit(limit, more, beyond=len(alone) - len(rows))[0])
+    return view.with_text(document.fit(extent.limit, more, beyond=len(alone) - len(rows))[0])
 
 
 def _repeat(runs: Sequence[RunFacts]) -> tuple[RepeatedFile, tuple[str, str] | None]:
@@ -170,7 +162,7 @@ def _repeat(runs: Sequence[RunFacts]) -> tuple[RepeatedFile, tuple[str, str] | N
     return row, (one, other) if one and other and one != other else None
 
 
-def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
+def stuck_view(found: StuckRuns, extent: Extent, *, shown: int) -> RunListView:
     """Show the runs that hang, by workflow, status and step."""
     first = found.stuck[:shown]
     left = len(found.stuck) - len(first)
@@ -178,17 +170,17 @@ def stuck_view(found: StuckRuns, *, shown: int, limit: int) -> RunListView:
     view = RunListView(
         runs=[run_row(each.run, _why(each)) for each in first],
         shown=len(first),
-        complete=not left and not found.missing,
+        complete=not left and not extent.missing,
         stuck=len(found.stuck),
-        missing=list(found.missing) or None,
+        missing=extent.missing or None,
         note=" ".join(verdicts) or None,
     )
     moving = f"{counted(found.moving, 'run')} that {'moves' if found.moving == 1 else 'move'}"
     head = [f"{counted(len(found.stuck), 'stuck run')} of {moving}.", *verdicts]
     if found.unjudged:
         head.append(f"{counted(found.unjudged, 'run')} could not be judged: too few runs of the workflow have ended.")
-    document = Document([*head, *incomplete(found.missing)], [*map(_group_line, largest(first, _kind))])
-    text, _ = document.fit(limit, "… {} more groups".format)
+    document = Document([*head, *extent.incomplete], [*map(_group_line, largest(first, _kind))])
+    text, _ = document.fit(extent.limit, "… {} more groups".format)
     return view.with_text(f"{text}\n… {left:,} more; a larger page_size shows them" if left else text)
 
 

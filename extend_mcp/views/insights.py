@@ -10,7 +10,7 @@ from extend_mcp.runs.failures import ACCOUNT_REASONS, WRAPPER, Failure, failures
 from extend_mcp.runs.groups import largest
 from extend_mcp.runs.statistics import RunFacts
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, cell, counted, incomplete, listed
+from extend_mcp.views.document import Document, Extent, OrNone, View, ViewPart, age_words, cell, counted, listed
 from extend_mcp.views.runs import NO_REASON, NOT_READ, duration_seconds, reason_words
 from extend_mcp.views.steps import as_object, confidence, extracted_fields
 from extend_mcp.views.untrusted import Code, Id, Label, Note, Value
@@ -93,14 +93,12 @@ def failure_view(
     run: WorkflowRun,
     cause: Failure,
     others: Sequence[tuple[RunFacts, Failure | None, object]],
+    extent: Extent,
     *,
     failed: int,
     looked_into: int,
     good: WorkflowRunSummary | None,
     later: WorkflowRunSummary | None,
-    window: str,
-    missing: list[str],
-    now: datetime,
 ) -> FailureView:
     """Show a failure next to similar ones.
 
@@ -115,7 +113,7 @@ def failure_view(
     same_step, created = sum(other.where == cause.where for _, other in alike), [each.created for each, _ in alike]
     of_account = cause.reason in ACCOUNT_REASONS
     advice = f"{_MAY_HELP}: other runs were processed since" if of_account and later else retry_advice(cause.reason)
-    differing = _differing(_run_facts(good, now), _run_facts(run, now)) if good else []
+    differing = _differing(_run_facts(good, extent.now), _run_facts(run, extent.now)) if good else []
     view = FailureView(
         run_id=run.id,
         status=run.status,
@@ -134,49 +132,42 @@ def failure_view(
         later_good_run_id=later.id if later else None,
         # Only what can be the reason: pages and names differ from file to file.
         differences=[pair for pair in differing if pair.of in ("version", "file type")],
-        missing=missing,
+        missing=extent.missing,
         next_step="rerun_workflow_runs starts it again." if advice.startswith(_MAY_HELP) else None,
     )
     where = f"in step {view.step:60}" if view.step else "before or outside a step"
     why = f"{reason_words(Code(cause.reason or NO_REASON))}{f' {view.message}' if view.message else ''}"
     wrapper = f" (the run itself says {WRAPPER})" if run.failure_reason == WRAPPER != cause.reason else ""
-    count, total = counted(len(alike), "other run"), f"in all {counted(failed, 'run')}"
+    count, total = counted(len(alike), "other run"), f"in all {counted(failed, 'run')} of it"
     steps = f" ({same_step:,} in the same step)" if alike else ""
     read = "" if looked_into == failed else f", of which {looked_into:,} were read"
     lines = [
         f"{view.run_id} of {view.workflow:60}, {view.status}: failed {where}: {why}{wrapper}.",
         f"{advice[:1].upper()}{advice[1:]}.",
-        f"Alike (same reason, any step; {window}): {count} of this workflow{steps}; {total} of it failed{read}.",
+        f"Alike (same reason, any step; {extent.filters}): {count} of this workflow{steps}; {total} failed{read}.",
     ]
     if alike:
         oldest = f"; the oldest was created {format_instant(view.first_alike_at)}" if view.first_alike_at else ""
         lines.append(f"Alike: {listed(view.alike_run_ids or (), _MOST_ALIKE, of=len(alike))}{oldest}.")
     since = f"Since then {'runs' if later else 'no run'} of {'any' if of_account else 'this'} workflow"
     if later:
-        newest = f"the newest {view.later_good_run_id}, created {age_words(later.created, now)} ago"
+        newest = f"the newest {view.later_good_run_id}, created {age_words(later.created, extent.now)} ago"
         lines.append(f"{since} were processed, {newest}.")
     else:
         lines.append(f"{since} was processed.")
     if good:
         said = "; ".join(f"{each.of!s} {each.line().partition(': ')[2]}" for each in view.differences or ())
         lines.append(
-            f"Last good run before it: {view.last_good_run_id}, created {age_words(good.created, now)} ago; "
+            f"Last good run before it: {view.last_good_run_id}, created {age_words(good.created, extent.now)} ago; "
             f"{f'then -> now: {said}' if said else 'same version and file type'}."
         )
     else:
         lines.append("No good run of this workflow was found before it.")
-    lines += incomplete(missing)
+    lines += extent.incomplete
     return view.with_text(Document(lines, tail=[f"Next: {view.next_step}"] if view.next_step else []).text)
 
 
-def failures_view(
-    found: Sequence[RunFacts],
-    *,
-    failed: int,
-    filters: str,
-    missing: list[str],
-    limit: int,
-) -> FailureView:
+def failures_view(found: Sequence[RunFacts], extent: Extent, *, failed: int) -> FailureView:
     """Group runs that were looked into by cause, most first: the newest first, of so many that failed."""
     groups = largest(found, lambda run: (run.reason, run.step, run.workflow_id))
     causes = [*map(failure_cause, groups[:_MOST_CAUSES])]
@@ -185,21 +176,22 @@ def failures_view(
         failed_in_window=failed,
         looked_into=len(found),
         causes=causes,
-        missing=missing,
+        missing=extent.missing,
         next_step=following if causes else None,
     )
     advice: dict[str, dict[str, None]] = {}
     for each in causes:
         advice.setdefault(each.retry, {})[reason_words(each.reason)] = None
     tail = [f"{', '.join(reasons)}: {said}." for said, reasons in advice.items()]
+    first = f"{counted(failed, 'run')} failed{extent.which}, for {counted(len(groups), 'cause')}."
     document = Document(
-        [f"{counted(failed, 'run')} failed ({filters}), for {counted(len(groups), 'cause')}.", *incomplete(missing)],
+        [first, *extent.incomplete],
         [each.line() for each in causes],
         [*tail, f"Next: {following}"] if causes else [],
         columns="runs · reason · step · workflow · first and last created · newest ids",
     )
     more, beyond = "… {} rarer causes more".format, len(groups) - len(causes)
-    text, kept = document.fit(min(limit, _WINDOW_CHARS), more, beyond=beyond)
+    text, kept = document.fit(min(extent.limit, _WINDOW_CHARS), more, beyond=beyond)
     view.causes, view.causes_left_out = causes[:kept], len(groups) - kept or None
     return view.with_text(text)
 

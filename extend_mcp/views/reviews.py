@@ -12,7 +12,7 @@ from typing import Any, Literal
 from extend_mcp.api.models import StepRun, WorkflowRun, WorkflowRunSummary
 from extend_mcp.runs.times import format_instant
 from extend_mcp.runs.timing import Began, present_state
-from extend_mcp.views.document import Document, OrNone, View, ViewPart, age_words, counted, incomplete
+from extend_mcp.views.document import Document, Extent, OrNone, View, ViewPart, age_words, counted
 from extend_mcp.views.instructions import SpokenTo, caution_line, spoken_to
 from extend_mcp.views.steps import as_object, extracted_fields, failed_items, objects
 from extend_mcp.views.untrusted import DashboardUrl, FieldPath, Finding, Id, Label
@@ -213,12 +213,9 @@ def review_row(
 def review_queue_view(
     waiting: Sequence[WorkflowRunSummary],
     known: dict[str, ReviewRow],
+    extent: Extent,
     *,
     shown: int,
-    missing: list[str],
-    now: datetime,
-    limit: int,
-    filters: str = "",
     group_by: GroupBy | None = None,
     flow: Flow | None = None,
 ) -> ReviewQueueView:
@@ -229,25 +226,25 @@ def review_queue_view(
     counts = Counter(run.workflow.name for run in waiting)
     view = ReviewQueueView(
         total=len(waiting),
-        complete=not missing,
+        complete=not extent.missing,
         by_workflow=dict(counts.most_common()),
-        runs=[] if group_by else [known.get(run.id) or review_row(run, None, now) for run in waiting[:shown]],
+        runs=[] if group_by else [known.get(run.id) or review_row(run, None, extent.now) for run in waiting[:shown]],
         shown=0,
         groups=_groups(waiting, known, group_by, flow) if group_by else None,
         flow=ReviewFlow(since=flow.since, sent=flow.sent.total(), reviewed=flow.reviewed.total()) if flow else None,
         note="Reviews are made in the dashboard: the API cannot approve or reject.",
-        missing=missing,
+        missing=extent.missing,
     )
     said = ", ".join(f"{name:60} {count:,}" for name, count in list(view.by_workflow.items())[:12])
-    which = f"{f' {filters}' if filters else ''}{f': {said}' if said else ''}"
+    which = f"{f' {extent.filters}' if extent.filters else ''}{f': {said}' if said else ''}"
     head = [f"{counted(view.total, 'run')} waiting for review{which}."]
     head += [view.flow.line()] if view.flow else []
-    head += incomplete(missing)
+    head += extent.incomplete
     if (groups := view.groups) is not None:
         columns = "group · runs · oldest"
         columns += " · sent to review · reviewed" if groups and groups[0].sent is not None else ""
-        document = Document(head, [group.line(now) for group in groups], [view.note], columns=columns)
-        text, kept = document.fit(limit, "… {:,} more groups".format)
+        document = Document(head, [group.line(extent.now) for group in groups], [view.note], columns=columns)
+        text, kept = document.fit(extent.limit, "… {:,} more groups".format)
         del groups[kept:]
         return view.with_text(text)
     bases = {(row.dashboard_url or "").removesuffix(row.run_id) for row in view.runs}
@@ -261,7 +258,7 @@ def review_queue_view(
         columns="run · workflow · file · waits for a person; below it each failed check with its values",
     )
     beyond = view.total - len(view.runs)
-    text, view.shown = document.fit(limit, "… {:,} more, created after these".format, beyond=beyond)
+    text, view.shown = document.fit(extent.limit, "… {:,} more, created after these".format, beyond=beyond)
     del view.runs[view.shown :]
     return view.with_text(text)
 

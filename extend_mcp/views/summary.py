@@ -14,7 +14,7 @@ from extend_mcp.runs.lifecycle import by_urgency
 from extend_mcp.runs.statistics import FEW, Group, Statistics, Tally, quantile
 from extend_mcp.runs.times import format_instant, format_span, parse_iso
 from extend_mcp.runs.timing import Stuck
-from extend_mcp.views.document import Document, OrNone, Seconds, View, ViewPart, age_words, incomplete, listed
+from extend_mcp.views.document import Document, Extent, OrNone, Seconds, View, ViewPart, age_words, listed
 from extend_mcp.views.document import counted as counted_noun
 from extend_mcp.views.incidents import stuck_line
 from extend_mcp.views.untrusted import Code, Id, Label
@@ -144,18 +144,15 @@ def window_before(
 
 def summary_view(
     counted: Statistics,
+    extent: Extent,
     *,
     by: Sequence[str],
-    filters: str,
     before: WindowBefore | None,
     earlier: Statistics | None,
     course: Course | None,
     zone: str,
     sort: Sort | None,
-    missing: list[str],
     is_window: bool,
-    now: datetime,
-    limit: int,
     kept: Freshness | None = None,
     stuck: Sequence[Stuck] = (),
 ) -> SummaryView:
@@ -175,11 +172,11 @@ def summary_view(
         (groups, _group_figures(groups, tally, counted, earlier, of_failures=of_failures))
         for groups, tally in counted.groups.items()
     ]
-    among: Any = "this window" if is_window else "these runs" if filters or missing else "all runs"
+    among: Any = "this window" if is_window else "these runs" if extent.filters or extent.missing else "all runs"
     view = SummaryView(
         **_figures(total),
-        complete=not missing,
-        missing=missing,
+        complete=not extent.missing,
+        missing=extent.missing,
         statuses={Code(each) or Code("unknown"): total.statuses[each] for each in by_urgency(total.statuses)},
         queue_p50=quantile(total.queues, 0.5),
         queue_p95=quantile(total.queues, 0.95),
@@ -200,12 +197,12 @@ def summary_view(
     )
     rows = [_cells(figures, by, zone, compares=earlier is not None) for figures in view.groups]
     document = Document(
-        [*_head(view, course, filters, now), *stuck_line(stuck), *(_freshness(kept) if kept else [])],
+        [*_head(view, course, extent), *stuck_line(stuck), *(_freshness(kept) if kept else [])],
         [" · ".join(row.values()) for row in rows],
         columns=" · ".join(rows[0]) if rows else "",
     )
     beyond = len(found) - len(rows)
-    text, shown = document.fit(limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=beyond)
+    text, shown = document.fit(extent.limit, lambda gone: f"… {counted_noun(gone, 'group')} more", beyond=beyond)
     view.groups_left_out = len(found) - shown
     del view.groups[shown:]
     return view.with_text(text)
@@ -264,15 +261,15 @@ def _group_figures(
     )
 
 
-def _head(view: SummaryView, course: Course | None, filters: str, now: datetime) -> list[str]:
+def _head(view: SummaryView, course: Course | None, extent: Extent) -> list[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in view.statuses.items())
-    lines = [f"{view.runs:,} runs{f' ({filters})' if filters else ''}{f': {statuses}' if statuses else ''}."]
-    lines += incomplete(view.missing)
+    lines = [f"{view.runs:,} runs{extent.which}{f': {statuses}' if statuses else ''}."]
+    lines += extent.incomplete
     took = f"Took {_spans(view.duration_p50, view.duration_p95)}; queued {_spans(view.queue_p50, view.queue_p95)}"
     took = f"{took}; failure rate {_percent(view.failure_rate)}; " if view.runs else ""
     lines.append(f"{took}{view.credits:,.10g} credits.")
     lines += [
-        f"Oldest {each.status} of {each.among}: {each.run_id}, created {age_words(each.created_at, now)} ago."
+        f"Oldest {each.status} of {each.among}: {each.run_id}, created {age_words(each.created_at, extent.now)} ago."
         for each in view.oldest_waiting
     ]
     lines += [view.before.line()] if view.before else []

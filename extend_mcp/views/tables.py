@@ -13,7 +13,7 @@ from extend_mcp.runs.failures import rerun_words
 from extend_mcp.runs.lifecycle import is_moving
 from extend_mcp.runs.statistics import RunFacts, Selection
 from extend_mcp.runs.times import format_instant, format_span
-from extend_mcp.views.document import Document, OrNone, Seconds, View, ViewPart, cell, counted, fit, incomplete
+from extend_mcp.views.document import Document, Extent, OrNone, Seconds, View, ViewPart, cell, counted, fit
 from extend_mcp.views.instructions import CAUTION
 from extend_mcp.views.runs import duration_seconds, review_lines
 from extend_mcp.views.untrusted import Code, Id, Label, Note
@@ -220,17 +220,15 @@ class FoundRunsView(View):
 
 def found_runs_view(
     found: Sequence[Hit],
+    extent: Extent,
     *,
     speaking: Collection[str],
     query: TextQuery | None,
     wanted: Selection,
-    filters: str,
     runs: int,
     read: int,
-    missing: list[str],
     as_of: datetime,
     shown: int,
-    limit: int,
 ) -> FoundRunsView:
     """Show runs that were searched for, newest first: of so many ``runs``, of which ``read`` were searched in full.
 
@@ -241,24 +239,24 @@ def found_runs_view(
     """
     view = FoundRunsView(
         found=len(found),
-        complete=not missing,
+        complete=not extent.missing,
         runs=[run_row(run, _found_words(passage, query, run.id in speaking)) for run, passage in found[:shown]],
         searched_runs=runs,
         searched_in_full=read,
-        missing=missing,
+        missing=extent.missing,
         as_of=as_of,
     )
     what = [f"contain {Label(query.text):120}"] if query else []
     what += [f"have metadata {Label(key):60} = {Label(value):60}" for key, value in wanted.metadata.items()]
     what += [f"have file {Id(wanted.file_id)}"] if wanted.file_id else []
     head = [
-        f"{counted(view.found, 'run')} found that {' and '.join(what)}{f' ({filters})' if filters else ''}.",
+        f"{counted(view.found, 'run')} found that {' and '.join(what)}{extent.which}.",
         f"Searched {read:,} of {counted(runs, 'run')} in full, as of {format_instant(as_of)}.",
-        *incomplete(missing),
+        *extent.incomplete,
     ]
     document = Document(head, _run_lines(view.runs), columns=RunListView.columns)
     beyond = view.found - len(view.runs)
-    text, kept = document.fit(limit, "… {:,} more, older than these".format, beyond=beyond)
+    text, kept = document.fit(extent.limit, "… {:,} more, older than these".format, beyond=beyond)
     del view.runs[kept:]
     return view.with_text(text)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import Field
 
 from extend_mcp.api.models import WebhookEndpoint, WebhookSubscription
-from extend_mcp.views.document import Document, OrNone, View, ViewPart, cell, counted, incomplete, listed
+from extend_mcp.views.document import Document, Extent, OrNone, View, ViewPart, cell, counted, listed
 from extend_mcp.views.tables import ListingRow, ListingView
 from extend_mcp.views.untrusted import Code, Id, Label, Name, Url
 
@@ -123,10 +123,9 @@ class WebhookCheckView(View):
 
 
 def webhook_check_view(
-    coverage: Sequence[CoverageRow],
+    rows: Sequence[CoverageRow],
+    extent: Extent,
     *,
-    missing: Sequence[str],
-    limit: int,
     since: datetime | None = None,
     ended: int = 0,
     missed: Sequence[MissedRun] = (),
@@ -137,13 +136,13 @@ def webhook_check_view(
     the events of the ``missed`` ones, the last to end first, did not arrive here.
     """
     view = WebhookCheckView(
-        workflows=len(coverage),
-        uncovered=[each for each in coverage if each.without],
-        complete=not missing,
-        missing=missing,
+        workflows=len(rows),
+        uncovered=[each for each in rows if each.without],
+        complete=not extent.missing,
+        missing=extent.missing,
     )
-    checked = f"{counted(len(coverage), 'workflow')} checked"
-    head = [f"{checked}; {len(view.uncovered):,} without a subscription for every ending.", *incomplete(missing)]
+    checked = f"{counted(len(rows), 'workflow')} checked"
+    head = [f"{checked}; {len(view.uncovered):,} without a subscription for every ending.", *extent.incomplete]
     tail = ["Extend sends these events only for runs that were started through the API."]
     if view.uncovered:
         tail.append("Next: create_webhook_subscription or update_webhook_subscription adds an ending.")
@@ -154,7 +153,7 @@ def webhook_check_view(
         view.missed_runs = list(missed[:_MOST_MISSED])
         head += _missed_lines(cell(since), ended, missed)
     document = Document(head, [row.line() for row in view.uncovered], tail, columns="workflow · no subscription for")
-    text, shown = document.fit(limit, "… {:,} more workflows".format)
+    text, shown = document.fit(extent.limit, "… {:,} more workflows".format)
     del view.uncovered[shown:]
     return view.with_text(text)
 

@@ -14,6 +14,7 @@ from extend_mcp.runs.failures import failed_children
 from extend_mcp.runs.groups import Course
 from extend_mcp.runs.statistics import Statistics, Tally, run_facts
 from extend_mcp.sandbox.engine import wire
+from extend_mcp.views.document import Extent
 from extend_mcp.views.summary import summary_view
 from tests.harness import ERAS, Box, Mode, example_run, facts_of, serving, text_of
 
@@ -297,17 +298,14 @@ async def test_the_largest_bar_is_named_and_ties_are_told() -> None:
     course = Course("day", ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"], [3, 0, 3, 1], [0, 0, 0, 0])
     view = summary_view(
         Statistics(total=Tally(Counter(PROCESSED=7))),
+        Extent(datetime.now(timezone.utc), 2000),
         by=["workflow"],
-        filters="",
         before=None,
         earlier=None,
         course=course,
         zone="UTC",
         sort=None,
-        missing=[],
         is_window=False,
-        now=datetime.now(timezone.utc),
-        limit=2000,
     )
     assert "Runs by day (UTC) from 2026-02-01: █·█▃ most 3: 2026-02-01, 2026-02-03" in view.text
 

@@ -15,6 +15,7 @@ from extend_mcp.runs.failures import Failure, failures_of
 from extend_mcp.runs.groups import GROUP_NAMES, Calendar, Grouping
 from extend_mcp.runs.statistics import RunFacts, run_facts
 from extend_mcp.views.actions import BulkResult, BulkView, result_lines
+from extend_mcp.views.document import Extent
 from extend_mcp.views.incidents import done_twice_view
 from extend_mcp.views.insights import (
     comparison_view,
@@ -49,17 +50,14 @@ def test_a_summary(documents: list[dict[str, Any]], limit: int, one: str, other:
     ):
         view = summary_view(
             counted,
+            Extent(NOW, limit, "FAILED", ["half of it"]),
             by=by,
-            filters="FAILED",
             before=before,
             earlier=counted,
             course=calendar.course(counted.course),
             zone="Asia/Kolkata",
             sort=sort,
-            missing=["half of it"],
             is_window=True,
-            now=NOW,
-            limit=limit,
         )
         fine(view, limit)
         assert view.runs == len(documents) * 10
@@ -79,7 +77,7 @@ def test_a_repeated_file_says_what_it_cost_how_late_it_came_and_between_which_ba
         repeat("b", {"created": None}, other, other),
         repeat("c", {}, {**one, "created": None}),
     ]
-    view = done_twice_view(repeats, intended=0, filters="", missing=[], shown=9, limit=8000)
+    view = done_twice_view(repeats, Extent(NOW, 8000), intended=0, shown=9)
     assert [(each.file, each.seconds_apart, each.credits_again) for each in view.repeats] == [
         ("c", None, 9.0),
         ("b", None, 5.0),
@@ -100,13 +98,11 @@ def test_a_failure_among_others(document: dict[str, Any], others: list[dict[str,
         run,
         cause,
         known,
+        Extent(NOW, 8000, "since yesterday"),
         failed=30,
         looked_into=21,
         good=summaries[0],
         later=summaries[-1],
-        window="since yesterday",
-        missing=[],
-        now=NOW,
     )
     fine(view, 8000)
 
@@ -118,10 +114,10 @@ def test_a_review_queue(documents: list[dict[str, Any]], limit: int) -> None:
     summaries = [WorkflowRunSummary.model_validate(document) for document in documents]
     known = {run.id: review_row(listed, run, NOW) for listed, run in zip(summaries, runs, strict=True)}
     summaries *= 8
-    view = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit)
+    view = review_queue_view(summaries, known, Extent(NOW, limit), shown=20)
     fine(view, limit)
     assert view.total == len(summaries)
-    grouped = review_queue_view(summaries, known, shown=20, missing=[], now=NOW, limit=limit, group_by="workflow")
+    grouped = review_queue_view(summaries, known, Extent(NOW, limit), shown=20, group_by="workflow")
     fine(grouped, limit)
     assert grouped.groups is not None
     assert sum(group.runs for group in grouped.groups) == len(summaries)
