@@ -11,7 +11,6 @@ from mcp.server.mcpserver import Context, Message, UserMessage
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
-from pydantic import Field
 
 from extend_mcp.actions.workflows import DeployVersion
 from extend_mcp.api.errors import ExtendError
@@ -51,11 +50,11 @@ class OfferedPrompt(Prompt):
     """
 
     arguments: list[Any]
-    facts: tuple[Callable[[Ctx, Mapping[str, str]], Awaitable[View | str]], ...] = Field(exclude=True)
-    steps: str = Field(exclude=True)
-    scope: str = Field(RUNS_READ, exclude=True)
-    writes: bool = Field(False, exclude=True)
-    fn: Any = Field(None, exclude=True)
+    facts: tuple[Callable[[Ctx, Mapping[str, str]], Awaitable[View | str]], ...]
+    steps: str
+    scope: str = RUNS_READ
+    writes: bool = False
+    fn: Any = None
 
     async def render(self, arguments: dict[str, Any] | None, context: Context[Any, Any]) -> list[Message]:
         """Return the messages of the prompt, or raise an MCPError."""

@@ -121,6 +121,7 @@ def build_server(
     registry = CallerRegistry(make, local=Caller(LOCAL, settings.account) if own_caller else None, close=close)
     offered = offered_tools(settings)
     tools = [tool for each in offered.values() for tool in each]
+    prompts = {prompt.name: prompt for prompt in PROMPTS if not (prompt.writes and settings.read_only)}
 
     # Over HTTP, callers may bring accounts of their own.
     named = own_caller and bool(settings.label)
@@ -155,18 +156,18 @@ def build_server(
             *([count_calls] if count_calls else []),
             middleware.name_span,
             middleware.ScopeMiddleware(declared_scopes(settings)),
-            middleware.explain_unknown_prompts,
             middleware.hide_views,
             middleware.ToolFilterMiddleware(
-                {name: {tool.name for tool in each} for name, each in offered.items()}, partial(why_withheld, settings)
+                {name: {tool.name for tool in each} for name, each in offered.items()},
+                prompts,
+                partial(why_withheld, settings),
             ),
         ],
     )
     add_resources(server, registry)
     add_completions(server, registry)
-    for prompt in PROMPTS:
-        if not (prompt.writes and settings.read_only):
-            server.add_prompt(prompt)
+    for prompt in prompts.values():
+        server.add_prompt(prompt)
     return server, registry
 
 

@@ -124,7 +124,7 @@ async def test_a_blank_argument_means_its_default(box: Box, blank: str) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("no_such_prompt", {}, "Unknown prompt: no_such_prompt"),
+        ("no_such_prompt", {}, "Unknown prompt: «no_such_prompt»"),
         ("investigate_run", {}, "run_id: is required"),
         ("investigate_run", {"run_id": " "}, "run_id: is required"),
         ("investigate_run", {"run_id": "batch_1"}, "run_id: is not a workflow run id .* but a batch"),

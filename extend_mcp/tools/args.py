@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import to_json
 
-from extend_mcp.refusal import CallRefusedError
 from extend_mcp.runs.ids import parse_batch_id, parse_run_id
 from extend_mcp.urls import normalize_url
 
@@ -50,14 +49,6 @@ def joined(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def normalized_url(name: str, url: str, example: str) -> str:
-    """Return a URL in one form, or refuse the argument of this name."""
-    try:
-        return normalize_url(url)
-    except ValueError as error:
-        raise CallRefusedError(f'{name}: {error}. Example: "{example}".') from None
-
-
 def _known_statuses(value: str) -> str:
     names = [name.strip().upper() for name in value.split(",")]
     names = [each for name in names for each in (ACTIVE if name == "ACTIVE" else (name,))]
@@ -71,6 +62,7 @@ ACTIVE = ("PENDING", "PROCESSING", "CANCELLING")
 
 Status = Literal["PENDING", "PROCESSING", "NEEDS_REVIEW", "REJECTED", "PROCESSED", "FAILED", "CANCELLED", "CANCELLING"]
 
+WebUrl = Annotated[str, AfterValidator(normalize_url)]
 RunId = Annotated[
     str,
     AfterValidator(parse_run_id),

@@ -50,14 +50,9 @@ def read_local(path: str, roots: Sequence[Path], most_bytes: int) -> tuple[str, 
             opened_folder(base, found.parent) as folder,
             os.fdopen(folder.open(found.name, os.O_RDONLY | _NONBLOCK), "rb") as file,
         ):
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise CallRefusedError("path: it is not a file any more.")
-            if status.st_size > most_bytes:
-                raise CallRefusedError(
-                    f"path: the file has {status.st_size:,} bytes; at most {most_bytes:,} are uploaded."
-                )
-            # One byte more than is allowed shows a file that has grown since.
+            # One byte more than is allowed shows that it is too long.
             return found.name, file.read(most_bytes + 1)
     except OSError as error:
         raise CallRefusedError(f"path: the file cannot be read ({error.strerror}).") from None
@@ -146,7 +141,7 @@ def check_content(name: str, content: bytes, most_bytes: int) -> str:
     if not content:
         raise CallRefusedError("The file is empty.")
     if len(content) > most_bytes:
-        raise CallRefusedError(f"The file has {len(content):,} bytes; at most {most_bytes:,} are uploaded.")
+        raise CallRefusedError(f"The file is too long; at most {most_bytes:,} bytes are uploaded.")
     beginnings = _BEGINNINGS.get(extension)
     fits = b"%PDF-" in content[:_PDF_WITHIN] if extension == "pdf" else not beginnings or content.startswith(beginnings)
     if not fits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from mcp.server.apps import client_supports_apps
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from extend_mcp.apps import VIEWS
@@ -19,7 +19,7 @@ from extend_mcp.scopes import MISSING_SCOPE
 from extend_mcp.skills import SCHEME
 from extend_mcp.telemetry.spans import annotate_span, request_id
 from extend_mcp.tools.base import write_audit_line
-from extend_mcp.views.untrusted import Label, Note
+from extend_mcp.views.untrusted import Label
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ScopeMiddleware:
 
 
 class ToolFilterMiddleware:
-    """Hide the tools that a request's URL does not name.
+    """Hide the tools that a request's URL does not name, and refuse unknown tools and prompts.
 
     ``?tools=runs,get_file`` names toolsets and tools. It never adds to what the operator switched on: it is for
     clients with few tool slots, and grants no rights. ``toolsets`` are those that are on, with the names of their
@@ -95,20 +95,24 @@ class ToolFilterMiddleware:
     """
 
     def __init__(
-        self, toolsets: Mapping[str, Set[str]], why_withheld: Callable[[str], str | None] = lambda name: None
+        self, toolsets: Mapping[str, Set[str]], prompts: Iterable[str], why_withheld: Callable[[str], str | None]
     ) -> None:
         self._why_withheld = why_withheld
+        self._prompts = set(prompts)
         self._tools = {tool for tools in toolsets.values() for tool in tools}
         self._known = {**{tool: {tool} for tool in self._tools}, **toolsets}
         self._about = f"Toolsets: {', '.join(toolsets)}; or single tools by name."
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Filter ``tools/list``, and refuse ``tools/call`` of a tool that is hidden or does not exist."""
+        """Filter ``tools/list``, and refuse what is hidden or does not exist."""
+        name = (ctx.params or {}).get("name")
+        # The SDK would make an internal error of it, with a traceback in the log.
+        if ctx.method == "prompts/get" and isinstance(name, str) and name not in self._prompts:
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {Label(name):80}")
         if ctx.method not in ("tools/list", "tools/call"):
             return await call_next(ctx)
         wanted = self._wanted(ctx)
         if ctx.method == "tools/call":
-            name = (ctx.params or {}).get("name")
             # The SDK refuses a name of another type, and would make a tool result of an unknown name.
             if isinstance(name, str) and name not in (self._tools if wanted is None else wanted):
                 why = None if name in self._tools else self._why_withheld(name)
@@ -137,19 +141,6 @@ async def hide_views(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -
         return result
     hidden = (SCHEME,) if client_supports_apps(ctx) else (SCHEME, VIEWS)
     return _filtered(result, "resources", lambda each: not each["uri"].startswith(hidden))
-
-
-async def explain_unknown_prompts(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Report a prompt that does not exist as the caller's error.
-
-    The SDK makes an internal error of it, with a traceback in the log.
-    """
-    try:
-        return await call_next(ctx)
-    except ValueError as error:
-        if ctx.method != "prompts/get" or isinstance(error, ValidationError):
-            raise
-        raise MCPError(INVALID_PARAMS, str(Note(error))) from None
 
 
 async def name_span(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

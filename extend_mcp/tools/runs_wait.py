@@ -117,32 +117,29 @@ class _Watch:
 
     async def _look(self) -> None:
         """Read every run that can still change on its own; where that fails, the state seen before counts."""
-        self.problem = None
+        reader, self.problem = self.reader, None
         try:
-            await (self._read_batch(self.batch) if self.batch else self._read_runs())
+            if self.batch:
+                pager = reader.app.api.list_workflow_runs(batch_id=self.batch, sort_by="createdAt", sort_dir="asc")
+                with anyio.fail_after(max(reader.left, 1.0)):
+                    runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
+                self.seen = {run.id: waited_run(run) for run in runs}
+                return
+            read = await reader.read(self._moving(), self._state, noun="")
+            self.seen |= read.found
+            for run_id, error in read.failed.items():
+                if isinstance(error, NotFoundError) and len(self.ids) > 1:
+                    self.seen[run_id] = WaitedRun(run_id=run_id, status="NOT_FOUND")
+                else:
+                    self.problem = error
+            if read.skipped:
+                self.problem = ExtendError("Extend did not answer in time")
         except TimeoutError:
             self.problem = ExtendError("Extend did not answer in time")
         except ExtendError as error:
             self.problem = error
         if self.problem and (isinstance(self.problem, CredentialError) or not self.seen):
             raise self.problem
-
-    async def _read_batch(self, batch: str) -> None:
-        pager = self.reader.app.api.list_workflow_runs(batch_id=batch, sort_by="createdAt", sort_dir="asc")
-        with anyio.fail_after(max(self.reader.left, 1.0)):
-            runs, _ = await read_all(pager, most_pages=_BATCH_PAGES)
-        self.seen = {run.id: waited_run(run) for run in runs}
-
-    async def _read_runs(self) -> None:
-        read = await self.reader.read(self._moving(), self._state, noun="")
-        self.seen |= read.found
-        for run_id, error in read.failed.items():
-            if isinstance(error, NotFoundError) and len(self.ids) > 1:
-                self.seen[run_id] = WaitedRun(run_id=run_id, status="NOT_FOUND")
-            else:
-                self.problem = error
-        if read.skipped:
-            raise TimeoutError
 
     def _state(self, run: WorkflowRun) -> WaitedRun:
         self.run = run if len(self.ids) == 1 else None

@@ -24,6 +24,7 @@ from extend_mcp.tools.run_filter import DETAILS, OF_LISTS, RunFilter, takes_run_
 from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import CREATES, DESTRUCTIVE, RUNS, UPDATES
 from extend_mcp.tools.workflows import resolve_version
+from extend_mcp.urls import normalize_url
 from extend_mcp.views.actions import ActionView, BatchStartedView, BulkView, CancelView, RunStartedView
 
 _ALL_RUNS = "Give run_ids, batch or at least one filter: all runs of the account is no choice."
@@ -110,10 +111,15 @@ async def rerun_workflow_runs(
     return await execute(ctx, RerunRuns(reader.app, reader, wanted), confirmation_token)
 
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
-_FILE_URL = "https://example.com/a.pdf"
+def _url_or_id(reference: str) -> str:
+    if "://" in reference:
+        return normalize_url(reference)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", reference):
+        raise ValueError("must be an http address or a file id")
+    return reference
 
-FileRef = Annotated[str, Field(min_length=1, max_length=8192, description="URL or file id")]
+
+FileRef = Annotated[str, AfterValidator(_url_or_id), Field(min_length=1, max_length=8192, description="URL or file id")]
 
 
 class Override(BaseModel):
@@ -141,7 +147,7 @@ class BatchItem(BaseModel):
 async def run_workflow(
     workflow: args.WorkflowRef,
     ctx: Ctx,
-    file_url: Annotated[str, Field(max_length=8192, examples=["https://example.com/invoice.pdf"])] | None = None,
+    file_url: Annotated[args.WebUrl, Field(max_length=8192, examples=["https://example.com/a.pdf"])] | None = None,
     file_id: args.FileId | None = None,
     text: Annotated[str, Field(min_length=1, max_length=1_000_000)] | None = None,
     package: Annotated[
@@ -180,10 +186,10 @@ async def run_workflow(
         raise CallRefusedError("package: the same file is given twice.")
     file: requests.FileInput | None = None
     if file_url is not None:
-        file = requests.FileFromUrl(url=args.normalized_url("file_url", file_url, _FILE_URL), name=file_name)
+        file = requests.FileFromUrl(url=file_url, name=file_name)
     elif file_id is not None or text is not None:
         file = requests.FileFromId(id=file_id) if file_id else requests.FileFromText(text=text or "", name=file_name)
-    files = [_by_reference(f"package[{index}]", each, None) for index, each in enumerate(package or ())]
+    files = [_by_reference(each, None) for each in package or ()]
     body = requests.CreateWorkflowRun(
         workflow=await _target(app, workflow, version),
         file=file,
@@ -259,13 +265,10 @@ def _batch_input(where: str, item: BatchItem) -> requests.BatchInput:
         raise CallRefusedError(f"{where}: give either file or text.")
     file: requests.FileInput = requests.FileFromText(text=item.text or "", name=item.name)
     if item.file is not None:
-        file = _by_reference(f"{where}.file", item.file, item.name)
+        file = _by_reference(item.file, item.name)
     return requests.BatchInput(file=file, metadata=item.metadata, secrets=item.secrets or None)
 
 
-def _by_reference(where: str, reference: str, name: str | None) -> requests.FileFromUrl | requests.FileFromId:
-    if "://" in reference:
-        return requests.FileFromUrl(url=args.normalized_url(where, reference, _FILE_URL), name=name)
-    if not _ID.fullmatch(reference):
-        raise CallRefusedError(f'{where}: must be an http address or a file id. Example: "{_FILE_URL}".')
-    return requests.FileFromId(id=reference)
+def _by_reference(reference: str, name: str | None) -> requests.FileFromUrl | requests.FileFromId:
+    is_url = "://" in reference
+    return requests.FileFromUrl(url=reference, name=name) if is_url else requests.FileFromId(id=reference)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
 
 from mcp_types import InputRequiredResult
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from extend_mcp.actions import webhooks as actions
 from extend_mcp.actions.confirm import already_revealed, reveal_secret
@@ -16,13 +16,12 @@ from extend_mcp.callers import Ctx, caller_context
 from extend_mcp.events.event import END_EVENTS, RUN_EVENTS, end_mark
 from extend_mcp.refusal import CallRefusedError
 from extend_mcp.scopes import RUNS_READ, WORKFLOWS_READ
-from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken, WorkflowRef
+from extend_mcp.tools.args import ConfirmationToken, Moment, PageSize, PageToken, WebUrl, WorkflowRef
 from extend_mcp.tools.name_resolution import resolve_workflow
 from extend_mcp.tools.pagination import read_all, read_page
 from extend_mcp.tools.run_filter import RunFilter, parse_argument
 from extend_mcp.tools.run_scan import RunReader
 from extend_mcp.tools.toolsets import DESTRUCTIVE, PUBLISHES, READ_ONLY, WEBHOOKS
-from extend_mcp.urls import normalize_url
 from extend_mcp.views import webhooks as views
 from extend_mcp.views.actions import ActionView
 from extend_mcp.views.document import Extent
@@ -35,9 +34,7 @@ EndpointEvents = Annotated[
     list[Event], Field(max_length=60, description="Account-wide ones; may be empty", examples=[["workflow.created"]])
 ]
 EndpointStatus = Literal["enabled", "disabled"]
-EndpointUrl = Annotated[
-    str, AfterValidator(normalize_url), Field(max_length=2048, examples=["https://hooks.example.com/extend"])
-]
+EndpointUrl = Annotated[WebUrl, Field(max_length=2048, examples=["https://hooks.example.com/extend"])]
 EndpointName = Annotated[str, Field(min_length=1, max_length=255)]
 
 

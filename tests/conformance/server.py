@@ -424,6 +424,7 @@ def add_fixtures(server: MCPServer[Any]) -> None:
     for narrowed in server._lowlevel_server.middleware:
         if isinstance(narrowed, ToolFilterMiddleware):
             narrowed._tools.update(each.__name__ for each in tools)
+            narrowed._prompts.update(each.__name__ for each in prompts)
     for each in prompts:
         server.prompt()(each)
 

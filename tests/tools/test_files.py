@@ -98,13 +98,15 @@ async def test_paths_are_off_unless_folders_are_named(box: Box, tmp_path: Path) 
         ({"text": "a", "name": "noextension"}, "extension"),
         ({"text": "MZ", "name": "a.pdf"}, "does not begin like a .pdf"),
         ({"content_base64": "AAAA", "name": "a.png"}, "does not begin like a .png"),
-        ({"text": "a" * 1_000_001, "name": "a.txt"}, "bytes"),
+        ({"text": "a" * 1_000_001, "name": "a.txt"}, "too long; at most 1,000,000 bytes"),
+        ({"path": "long.txt"}, "too long; at most 1,000,000 bytes"),
     ],
 )
 async def test_what_cannot_be_uploaded_is_refused_before_sending(
-    box: Box, arguments: dict[str, Any], message: str
+    box: Box, tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    result = await upload(box, {"upload_bytes": 1_000_000}, **arguments)
+    (tmp_path / "long.txt").write_text("a" * 1_000_001)
+    result = await upload(box, {"upload_bytes": 1_000_000, "file_roots": str(tmp_path)}, **arguments)
     assert result.is_error
     assert message in text_of(result)
     assert box.requests() == []
