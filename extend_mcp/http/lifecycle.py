@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -57,18 +56,6 @@ class Lifecycle:
     def calls(self) -> int:
         """Return how many MCP requests are in progress."""
         return self.shares.held.total()
-
-    @contextmanager
-    def until_streams_end(self) -> Iterator[None]:
-        """Run the block, in which a stream waits for its client, until open streams are to end."""
-        with anyio.CancelScope() as waiting:
-            self.on_end.add(waiting.cancel)
-            if self.streams_end:
-                waiting.cancel()
-            try:
-                yield
-            finally:
-                self.on_end.discard(waiting.cancel)
 
     async def end_streams(self) -> None:
         """Ask all open streams to end as soon as no call is in progress.

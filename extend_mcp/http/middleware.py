@@ -141,8 +141,13 @@ class ShutdownMiddleware:
             await send(message)
 
         async def receive_or_end() -> Message:
-            with self.lifecycle.until_streams_end():
-                return await receive()
+            with anyio.CancelScope() as waiting:
+                self.lifecycle.on_end.add(waiting.cancel)
+                try:
+                    if not self.lifecycle.streams_end:
+                        return await receive()
+                finally:
+                    self.lifecycle.on_end.discard(waiting.cancel)
             return {"type": "http.disconnect"}
 
         wanted = receive

@@ -231,8 +231,8 @@ def _entries(document: Any) -> list[TokenEntry]:
         except ValidationError as error:
             for problem in error.errors(include_url=False, include_input=False, include_context=False):
                 # The text in the place of a field's name may be anything, even a secret.
-                field = str((*problem["loc"], "")[0])
-                shown = f"{field} " if field in TokenEntry.model_fields or _FIELD.fullmatch(field) else ""
+                named = str((*problem["loc"], "")[0])
+                shown = f"{named} " if named in TokenEntry.model_fields or _FIELD.fullmatch(named) else ""
                 faults.append(f"{where}: {shown}{problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}")
         else:
             if used & {entry.name, entry.sha256}:
