@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from extend_mcp.actions.execute import Action, Inspection, patiently
@@ -124,7 +124,7 @@ class CancelRun(Action[CancelView]):
 
     name: ClassVar[str] = "cancel_workflow_run"
     kind: ClassVar[type[CancelView]] = CancelView
-    _run: WorkflowRun | None = None
+    _run: WorkflowRun = field(init=False, repr=False)
 
     async def inspect(self) -> Inspection[CancelView]:
         before = self.shown.seen if self.shown else None
@@ -160,7 +160,6 @@ class CancelRun(Action[CancelView]):
     async def send(self) -> CancelView:
         """Cancel the run, follow it to its end, and say what became of it."""
         run, record = self._run, PlannedRun(run_id=self.target)
-        assert run is not None
         await cancel_run(self.app, record, run)
         await follow(self.app, [record])
         verdict, now, why = describe(record.status), status_words(record.status), record.note

@@ -59,13 +59,8 @@ class ConfirmationTokens:
 
     def issue(self, claims: dict[str, Any], *, principal: str, now: datetime) -> str:
         """Issue a token with ``claims`` to ``principal``, valid from ``now``."""
-        envelope = {
-            "v": _VERSION,
-            "exp": now.timestamp() + self._lifetime,
-            "for": self._digest(principal),
-            "claims": claims,
-        }
-        return self._codec.seal(json.dumps(envelope, separators=(",", ":")).encode())
+        envelope = {"v": _VERSION, "exp": now.timestamp() + self._lifetime, "for": self._digest(principal)}
+        return self._codec.seal(json.dumps({**envelope, "claims": claims}, separators=(",", ":")).encode())
 
     def verify(self, token: str, *, principal: str, now: datetime) -> dict[str, Any] | None:
         """Return the claims of a token; None if it was altered, has expired, or was issued by or for someone else."""

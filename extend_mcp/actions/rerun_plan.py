@@ -259,6 +259,4 @@ async def _find_reruns(reader: RunReader, runs: Sequence[RunFacts], found: Found
 
 
 def _why_not(status: str) -> str:
-    return {"NEEDS_REVIEW": "waiting for review"}.get(
-        status, f"already {Code(status)}" if status == "PROCESSED" else f"{Code(status)}"
-    )
+    return {"NEEDS_REVIEW": "waiting for review", "PROCESSED": "already PROCESSED"}.get(status, f"{Code(status)}")

@@ -99,7 +99,7 @@ class Start(Action[ViewT]):
     repeatable: ClassVar[bool] = False
     after_unclear: ClassVar[str] = 'Look with list_runs(created_since="10m") before starting it again.'
     noun: ClassVar[str]
-    _begun: datetime | None = field(default=None, init=False)
+    _begun: datetime = field(init=False, repr=False)
 
     def spending(self, files: int) -> AbstractAsyncContextManager[None]:
         """Count the start while it is sent, and note when that began."""
@@ -112,7 +112,6 @@ class Start(Action[ViewT]):
 
     async def look(self) -> str:
         """Name what may have been started since the request."""
-        assert self._begun is not None
         page = await self.app.api.list_workflow_runs(
             workflow_id=self.body.workflow.id, sort_by="createdAt", sort_dir="desc", max_page_size=10
         )

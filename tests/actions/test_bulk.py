@@ -246,6 +246,7 @@ async def test_the_token_of_the_rest_asks_nobody_again_and_that_of_a_plan_does_n
         token = {"confirmation_token": rest["confirmation_token"]}
         other = facts_of(await client.call_tool("rerun_workflow_runs", token))
         assert (other["outcome"], other["request_sent"]) == ("refused", False)
+        assert "it is for another action, object or state than this call" in other["message"]
         assert facts_of(await client.call_tool("cancel_runs", token))["outcome"] == "done"
     assert len(yes.asked) == 1
     assert Counter(posts(box)) == Counter([*ids, run_id])
