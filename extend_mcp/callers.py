@@ -165,6 +165,7 @@ class CallerRegistry:
     """The context of every caller, made on their first call.
 
     ``local`` is the caller of a transport that authenticates nobody; None where every call must bring its own.
+    ``close`` closes what all callers share; it is called as ``aclose``.
     """
 
     def __init__(

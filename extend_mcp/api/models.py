@@ -122,7 +122,6 @@ class FileSummary(ApiObject):
     parent_file_id: str | None = None
     metadata: FileMetadata = Field(default_factory=FileMetadata)
     created_at: UtcDatetime | None = None
-    updated_at: UtcDatetime | None = None
 
 
 class UsageEntry(ApiObject):

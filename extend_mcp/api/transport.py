@@ -274,23 +274,21 @@ class ConnectionsTransport(httpx.AsyncBaseTransport):
         self._free.append((time.monotonic(), connection))
 
 
+@dataclass(eq=False)
 class _LentStream(httpx.AsyncByteStream):
-    """Passes a body on, and releases its connection when it is closed."""
+    """Passes a body on, and releases its connection when the response closes it, which it does once."""
 
-    def __init__(self, inner: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
-        self._inner = inner
-        self._release: Callable[[], None] | None = release
+    inner: httpx.AsyncByteStream
+    release: Callable[[], None]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._inner.__aiter__()
+        return self.inner.__aiter__()
 
     async def aclose(self) -> None:
-        release, self._release = self._release, None
         try:
-            await self._inner.aclose()
+            await self.inner.aclose()
         finally:
-            if release is not None:
-                release()
+            self.release()
 
 
 def network_transport(base_url: str) -> ConnectionsTransport:
