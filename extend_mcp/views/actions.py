@@ -17,8 +17,7 @@ WriteT = TypeVar("WriteT", bound="WriteView")
 MOST_IDS = 5
 _MOST_NAMES = 6
 _MOST_COLUMNS, _SHOWN_COLUMNS = 200, 40
-_MOST_OF_AN_OUTCOME = 8
-"""Results of one outcome that are listed: what became of hundreds of runs is in the counts."""
+_MOST_OF_AN_OUTCOME = 8  # results of one outcome that are listed: what became of hundreds of runs is in the counts
 
 Done = Literal["done", "started", "cancelled", "cancelling", "partial"]
 Stopped = Literal["confirmation_required", "declined", "changed", "refused", "not_found", "nothing_to_do", "busy"]

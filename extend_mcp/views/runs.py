@@ -136,6 +136,7 @@ def run_view(
     last change, the usual time and the version's steps are given if they were read.
     """
     known, steps = describe(run.status), [step_facts(number, step) for number, step in enumerate(run.step_runs, 1)]
+    awaited, since = _waits(run, changed_at, now)
     facts = SimpleNamespace(
         **vars(run),
         credits=run.credits,
@@ -154,8 +155,8 @@ def run_view(
             )
             for index, each in enumerate(failures_of(run)[:10])
         ],
-        waits_for=waits_for(run),
-        state_since=state_since(run, changed_at, now),
+        waits_for=awaited,
+        state_since=since,
         changed_at=changed_at,
         failed_checks=failed_checks(run, definition) if known.phase == "review" else None,
         usual=usual and usual.words(run_facts(run).pages, duration_seconds(run, now)),
@@ -271,21 +272,14 @@ def steps_to_do(run: WorkflowRun) -> list[StepRun]:
     return [step for step in run.step_runs if step.status not in STEP_OVER]
 
 
-def waits_for(run: WorkflowRun) -> str | None:
-    """Say in one line what ``run`` waits for; None when it waits for nothing."""
+def _waits(run: WorkflowRun, changed_at: datetime | None, now: datetime) -> tuple[str | None, str]:
+    """Say what a run waits for, and since when it waits for a person, a cancel or the end of its present step."""
     phase, moving = describe(run.status).phase, steps_to_do(run)
+    awaited = _WAITS_FOR.get(phase)
     if phase == "active" and moving:
-        return f"step {Label(moving[0].title):60} ({Code(moving[0].status):40})"
-    return _WAITS_FOR.get(phase)
-
-
-def state_since(run: WorkflowRun, changed_at: datetime | None, now: datetime) -> str:
-    """Say since when a run waits for a person, a cancel or its present step; empty where it waits for neither."""
-    phase = describe(run.status).phase
-    if phase not in ("review", "active", "ending"):
-        return ""
-    since = present_state(run, changed_at).words(now)
-    return f"requested {since.removeprefix('since ')}" if since and phase == "ending" else since
+        awaited = f"step {Label(moving[0].title):60} ({Code(moving[0].status):40})"
+    since = present_state(run, changed_at).words(now) if phase in ("review", "active", "ending") else ""
+    return awaited, f"requested {since.removeprefix('since ')}" if since and phase == "ending" else since
 
 
 def review_lines(run: RunBase, *, most: int = Finding.limit) -> list[str]:

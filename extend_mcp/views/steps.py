@@ -22,8 +22,6 @@ from extend_mcp.workflows.graph import Json
 Detail = Literal["concise", "full"]
 
 StatusCode = Annotated[Code, AfterValidator(lambda status: status or Code("unknown"))]
-"""The status of a run."""
-
 _LONG = 400
 _AROUND = 160
 _DEEPEST = 1000

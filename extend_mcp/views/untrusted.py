@@ -63,13 +63,10 @@ _ACTIVE = re.compile(
 )
 # Most names and ids. Nothing in such a text is changed, and looking for it takes longer than this look.
 _HARMLESS = re.compile(r"[\w\"#$%'()*+,./:;=?@\\^{|}~-]+(?: [\w\"#$%'()*+,./:;=?@\\^{|}~-]+)*", re.ASCII)
-# So many spaces push what follows them to where a reader sees a new line.
-_WALL = re.compile(r"[^\S\n]{40,}")
+_WALL = re.compile(r"[^\S\n]{40,}")  # so many spaces push what follows to where a reader sees a new line
 _DEEPEST = 40
-# A letter of Tibetan or of vocalized Hebrew bears five.
-_MOST_MARKS = 6
-# Names and codes are repeated: so short a text is cleaned and marked once.
-_NAME_LENGTH = 80
+_MOST_MARKS = 6  # a letter of Tibetan or of vocalized Hebrew bears five
+_NAME_LENGTH = 80  # names and codes are repeated: so short a text is cleaned and marked once
 _WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _PATH = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _LINK = re.compile(
@@ -426,11 +423,8 @@ def _most(text: str) -> int:
 
 _GROWS = f"]!&`{_OPEN}{_CLOSE}"
 
-Line: TypeAlias = "str | Quote"
-"""A line of an answer, or outside text in its place."""
-
-_LONGEST_MARKED = 2000
-"""Characters of a text between marks. A longer one is written over several lines, which pages can divide."""
+Line: TypeAlias = "str | Quote"  # a line of an answer, or outside text in its place
+_LONGEST_MARKED = 2000  # a longer text is not put between marks, but on several lines, which pages can divide
 
 
 def quote_json(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extend_mcp.views import look_alikes as table
@@ -133,6 +133,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(JSON)
+@example("two\u2028lines")
 def test_quoted_json_is_the_same_value_and_as_harmless_as_text(value: Any) -> None:
     line = quote_json(value)
     assert line.startswith("| ")
@@ -222,6 +223,7 @@ def test_a_host_is_never_cut(labels: int, path: str, width: int) -> None:
         ("Check", "«Check»"),
         ("Che\u200bck", "«Che{U+200B}ck»"),
         ("two\nlines\u00a0\u202e", "«two{U+000A}lines{U+00A0}{U+202E}»"),
+        ("two\u2028lines\u2029", "«two{U+2028}lines{U+2029}»"),
         ("a \u200b b", "«a {U+200B} b»"),
         ("{U+200B}", "«{U+200B}»"),
         ("]\u200b(x", "«]{U+200B}(x»"),
