@@ -101,6 +101,11 @@ def test_lines_with_a_text_are_below_what_they_belong_to() -> None:
     assert lines_with(["a:", " b:", "  c: 1", " d:", "  c: 2"], "c:") == ["a:", " b:", "  c: 1", " d:", "  c: 2"]
 
 
+def test_a_field_with_a_dot_in_its_name_is_found() -> None:
+    step = StepRun.model_validate({"result": {"extractRun": {"output": {"value": {"net.total": {"eur": 5}}}}}})
+    assert select_part(step, "net.total.eur") == (["net.total.eur:", " : 5"], False)
+
+
 @pytest.mark.parametrize("path", ["nothing", "[0]", "...", "output[3]", "value.x.y"])
 def test_what_is_not_there_lists_what_is(path: str) -> None:
     with pytest.raises(NoSuchPartError):
