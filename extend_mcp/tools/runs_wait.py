@@ -86,6 +86,8 @@ class _Watch:
     async def follow(self, seconds: float) -> float:
         """Poll until every run has ended or needs review, or the window ends; return how long that took."""
         app, pause = self.reader.app, 0.0
+        # The last look needs time too, and the answer must still be in time.
+        last = app.clock.monotonic() + self.reader.left - min(_LAST_READ_SECONDS, seconds / 5)
         uris = [batch_uri(self.batch)] if self.batch else [run_uri(run_id) for run_id in self.ids]
         # Subscribed before the first look, so that no change between two looks is missed.
         with waking(app.bus, uris, app.clock.sleep) as sleep:
@@ -95,8 +97,7 @@ class _Watch:
                 # A message for each change: one for each look would be a clock.
                 if message := self._news():
                     await self.ctx.report_progress(elapsed, seconds, message)
-                # The last look needs time too, and the answer must still be in time.
-                left = self.reader.left - min(_LAST_READ_SECONDS, seconds / 5)
+                left = last - app.clock.monotonic()
                 over = self.rows and not self.problem and not any(is_moving(row.status) for row in self.rows)
                 if over or left <= 0:
                     return elapsed
