@@ -92,9 +92,10 @@ class Subscriptions:
             raise MCPError(types.INTERNAL_ERROR, f"A session holds {MOST_URIS} subscriptions at most.")
         caller = self.registry.caller()
 
-        async def notify(_: ServerEvent) -> None:
-            with anyio.move_on_after(_SEND_SECONDS):
-                await connection.send_resource_updated(uri)
+        async def notify(event: ServerEvent) -> None:
+            if isinstance(event, ResourceUpdated):
+                with anyio.move_on_after(_SEND_SECONDS):
+                    await connection.send_resource_updated(uri)
 
         with ExitStack() as exits:
             self._admit(caller, exits)
@@ -144,7 +145,7 @@ class Subscriptions:
                 logger.exception("the caller %s could not be notified", caller.principal)
 
         def on_event(event: ServerEvent) -> None:
-            for each in changed_with.get(event.uri, ()) if isinstance(event, ResourceUpdated) else ():
+            for each in changed_with.get(event.uri, ()) if isinstance(event, ResourceUpdated) else [event]:
                 self.tasks.start_soon(deliver, each)
 
         return self.bus.subscribe(on_event)
