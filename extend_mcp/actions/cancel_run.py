@@ -93,10 +93,10 @@ def outcome_of(status: str, *, sent: bool) -> Outcome:
     return "not_cancellable"
 
 
-async def follow(app: CallerContext, records: Iterable[PlannedRun], *, seconds: float | None = None) -> None:
+async def follow(app: CallerContext, records: Iterable[PlannedRun], *, seconds: float = FOLLOW_SECONDS) -> None:
     """Read the runs that are still ending until each has ended, or the time is up."""
     ending = [each for each in records if each.outcome == "cancelling"]
-    deadline = app.clock.monotonic() + (FOLLOW_SECONDS if seconds is None else seconds)
+    deadline = app.clock.monotonic() + seconds
     pause = _LOOK_AGAIN_AFTER
     while ending:
         # The first to be cancelled is the first to end.

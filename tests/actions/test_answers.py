@@ -177,6 +177,15 @@ def _subscribe_again(box: Box) -> Ready:
     return ready
 
 
+def _delete_busy_endpoint(box: Box) -> Ready:
+    ready = SETUPS["delete_webhook_endpoint"](box)
+    body = {"webhookEndpointId": ready.arguments["endpoint_id"], "enabledEvents": ["workflow_run.completed"]}
+    for number in range(101):
+        workflow = box.api("POST", "/workflows", json={"name": f"W{number}", "steps": STEPS})["id"]
+        box.api("POST", "/webhook_subscriptions", json={**body, "resourceType": "workflow", "resourceId": workflow})
+    return ready
+
+
 def _delete(status: str, **fields: Any) -> Callable[[Box], Ready]:
     def set_up(box: Box) -> Ready:
         box.load({**example_run(_CANCELLED, status), **fields})
@@ -214,6 +223,7 @@ MORE: dict[str, Callable[[Box], Ready]] = {
         WRITES["create_webhook_endpoint"](box),
         arguments={"url": "https://hooks.example/x", "name": "Ops", "events": []},
     ),
+    "delete_webhook_endpoint with many subscriptions": _delete_busy_endpoint,
     "create_webhook_subscription that is there": _subscribe_again,
     "delete_workflow_run that was reviewed": _delete(
         "REJECTED",
