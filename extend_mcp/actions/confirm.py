@@ -53,8 +53,7 @@ class Proposal:
 
 def digest(*facts: Any) -> str:
     """Return a short fingerprint of JSON values."""
-    text = json.dumps(facts, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def earlier_proposal(ctx: Ctx, action: str, target: str, token: str | None) -> tuple[Proposal | None, str]:
