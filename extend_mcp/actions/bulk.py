@@ -129,7 +129,7 @@ class BulkAction(Action[BulkView]):
                 for run in self.plan.runs:
                     await store.save_run(self.plan, run)
         sent = any(run.sent_at is not None or run.outcome == "refused" for run in self.plan.runs)
-        results = [BulkResult.model_validate(run, from_attributes=True) for run in self.plan.runs]
+        results = [BulkResult.model_validate(run) for run in self.plan.runs]
         if left := len(self.plan.open_runs):
             return self.answer(
                 "partial",

@@ -222,7 +222,8 @@ async def test_a_run_without_a_clear_answer_is_not_done_yet_and_resumed_for_the_
             box.fault(method="POST", path=f"/workflow_runs/{run_id}/cancel", drop=True)
             token = {"confirmation_token": facts["confirmation_token"]}
             facts = facts_of(await client.call_tool("cancel_runs", token))
-            assert json.loads(log.read_text(encoding="utf-8").splitlines()[-1]).get("reason") == "wrong folder"
+            line = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+            assert (line["reason"], line["confirmed"]) == ("wrong folder", "token")
     assert said[-1] == f"0 of 1 runs done; {run_id} is not done yet"
 
 

@@ -63,6 +63,7 @@ def test_any_text_gives_an_instant_or_the_rule(text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (None, "-"),
         (0, "0s"),
         (-3, "0s"),
         (42, "42s"),
@@ -74,7 +75,7 @@ def test_any_text_gives_an_instant_or_the_rule(text: str) -> None:
         (90_061, "1d 1h"),
     ],
 )
-def test_spans_have_at_most_two_units(seconds: float, text: str) -> None:
+def test_spans_have_at_most_two_units(seconds: float | None, text: str) -> None:
     assert format_span(seconds) == text
 
 
