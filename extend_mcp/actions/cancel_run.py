@@ -93,7 +93,7 @@ def outcome_of(status: str, *, sent: bool) -> Outcome:
     return "not_cancellable"
 
 
-async def follow(app: CallerContext, records: Iterable[PlannedRun], *, seconds: float = FOLLOW_SECONDS) -> None:
+async def follow(app: CallerContext, records: Iterable[PlannedRun], *, seconds: float) -> None:
     """Read the runs that are still ending until each has ended, or the time is up."""
     ending = [each for each in records if each.outcome == "cancelling"]
     deadline = app.clock.monotonic() + seconds
@@ -161,7 +161,7 @@ class CancelRun(Action[CancelView]):
         """Cancel the run, follow it to its end, and say what became of it."""
         run, record = self._run, PlannedRun(run_id=self.target)
         await cancel_run(self.app, record, run)
-        await follow(self.app, [record])
+        await follow(self.app, [record], seconds=FOLLOW_SECONDS)
         verdict, now, why = describe(record.status), status_words(record.status), record.note
         look = f"Look again with get_workflow_run({Id(record.run_id)})."
         said = {
