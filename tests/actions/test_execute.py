@@ -423,6 +423,7 @@ def _deploy_long(box: Box) -> Ready:
         (_update_endpoint, {"enabledEvents": []}),
         (_delete_subscription, {"enabledEvents": ["workflow_run.rejected"]}),
         (_run, {"metadata": {"customer": "another"}}),
+        (_run, {"metadata": {"customerId": "another"}}),
         (_drop_step, {"steps": [*STEPS, _long("x" * 4999 + "y")]}),
         (_drop_step, {"name": "Renamed"}),
         (_deploy_long, {"steps": [*STEPS, _long("x" * 4999 + "y")]}),
