@@ -58,7 +58,7 @@ class Lifecycle:
         return self.shares.held.total()
 
     async def end_streams(self) -> None:
-        """Ask all open streams to end as soon as no call is in progress.
+        """Ask all open streams to end as soon as no call is in progress, until cancelled.
 
         A response may travel on an open stream (SSE): two quiet looks in a row leave time to write it.
         """
@@ -67,5 +67,8 @@ class Lifecycle:
             await anyio.sleep(_POLL_SECONDS)
             quiet = quiet + 1 if self.calls == 0 else 0
         self.streams_end = True
-        for end in [*self.on_end]:
-            end()
+        while True:
+            # Also those that were being opened a moment ago.
+            for end in [*self.on_end]:
+                end()
+            await anyio.sleep(_POLL_SECONDS)
