@@ -17,6 +17,7 @@ from mcp.server.subscriptions import ResourceUpdated
 from mcp_types import ResourceUpdatedNotification
 
 from extend_mcp.http.auth.tokens import new_token
+from extend_mcp.http.lifecycle import Lifecycle
 from extend_mcp.views.uris import run_uri
 from tests.events.test_receiver import open_subscriptions
 from tests.harness import Box, example_run, facts_of
@@ -25,6 +26,19 @@ from tests.http.kit import connected, serving_http
 from tests.http.test_app import tokens_file
 
 RUN = "workflow_run_stream0000000001"
+
+
+async def test_a_stream_that_was_being_opened_when_the_others_ended_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extend_mcp.http.lifecycle._POLL_SECONDS", 0)
+    lifecycle, ended = Lifecycle(), anyio.Event()
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifecycle.end_streams)
+            while not lifecycle.streams_end:
+                await anyio.sleep(0)
+            lifecycle.on_end.add(ended.set)
+            await ended.wait()
+            tasks.cancel_scope.cancel()
 
 
 async def test_the_end_does_not_wait_for_standing_streams_and_is_in_good_order(
